@@ -1,0 +1,95 @@
+# Everything runs in .venv, made here on first use. Nothing but the package index is reached.
+# A Python of your own: make test PYTHON=python3.12. More arguments for the program: make test ARGS='-k signing'.
+
+PYTHON ?= python3
+ARGS ?=
+
+# The first of these that is Python 3.11 or newer.
+PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+CHECKED := $(wildcard chaoying_async tests benchmarks examples .ci)
+TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py))))
+
+.PHONY: help demo test cover bench lint ruff contracts types mypy pyright fmt readme ci clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo    200 payments against a gateway on this machine'
+	@echo 'make test    every test that this machine can run'
+	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
+	@echo 'make bench   how fast; ARGS=--quick for a quick look'
+	@echo 'make lint    ruff, its formatter, the import contracts'
+	@echo 'make types   mypy --strict and pyright'
+	@echo 'make fmt     let ruff put things right'
+	@echo 'make readme  run the code of both READMEs'
+	@echo 'make ci      all of it, as before a change lands'
+
+demo: .venv/.sandbox
+	$(BIN)/python -m chaoying_async demo $(ARGS)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+# Not pytest --cov: pytest loads our plugin before that would start to measure.
+cover: .venv/.dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+# The second check is the promise of sansio/: no exception by table or by noqa, in its tests neither.
+lint: ruff contracts
+
+ruff: .venv/.dev
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff check --select TID251 --ignore-noqa --config 'lint.per-file-ignores = {}' \
+	  $(wildcard chaoying_async/sansio chaoying_async/sandbox/ledger.py chaoying_async/sandbox/scenarios.py tests/pure)
+	$(BIN)/ruff format --check $(CHECKED)
+
+contracts: .venv/.dev
+	$(BIN)/lint-imports --no-cache --no-logo
+
+types: mypy pyright
+
+mypy: .venv/.dev
+	$(BIN)/mypy --strict $(TYPED)
+
+pyright: .venv/.dev
+	$(BIN)/pyright --warnings
+
+fmt: .venv/.dev
+	$(BIN)/ruff check --fix-only $(CHECKED)
+	$(BIN)/ruff format $(CHECKED)
+
+readme: .venv/.dev
+	$(BIN)/python .ci/readme.py run
+
+ci:
+	bash .ci/run
+
+clean:
+	rm -rf .venv .venv-* dist build .coverage .coverage.* htmlcov \
+	  .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+.venv/.made:
+	@test -n '$(PY)' || { echo 'Python 3.11 or newer is needed (tried $(PYTHON), python3.13, python3.12,' \
+	  'python3.11). If it has another name: make PYTHON=/path/to/python'; exit 1; }
+	@$(PY) -c 'import ensurepip, venv' 2>/dev/null || { echo '$(PY) cannot make environments;' \
+	  'on Debian and Ubuntu: apt-get install python3-venv'; exit 1; }
+	$(PY) -m venv --clear .venv
+	@touch $@
+
+# demo needs much less than the tests do, and should not wait for it.
+.venv/.sandbox: pyproject.toml | .venv/.made
+	$(PIP) install --quiet --editable '.[sandbox]'
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/.made
+	$(PIP) install --quiet --editable '.[dev]'
+	@touch $@ .venv/.sandbox

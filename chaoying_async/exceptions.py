@@ -1,0 +1,320 @@
+"""Every error this library raises, split by what the caller should do next.
+
+::
+
+    ChaoyingError
+      ParameterError                 nothing was sent: fix the call        .problems
+      TransportError                 no usable answer came
+        RequestNotSentError            it never left: safe to repeat (M-01)
+        OutcomeUnknownError            it may have been carried out: query first   .refusal
+        GatewayUnavailableError        HTTP status other than 200          .status
+      ProtocolError                  bytes came that cannot be read or trusted
+        MalformedMessageError
+        ReplyMismatchError
+        SignatureVerificationError
+          MissingSignatureError
+          AmbiguousSignatureError
+      GatewayError                   the gateway refused   .state .code .msg .raw
+        SignatureRefusedError          20002
+        InvalidRequestError            20004
+        MerchantError                  20005
+        SystemRefusedError             20006
+        OrderNotFoundError             20007
+        RefundRefusedError             20008
+        QueryRefusedError              20009, 20010
+        CancelRefusedError             20011
+        AgentError                     20012
+        MerchantConfigError            20013
+        VersionTooLowError             state VER
+      TradePendingError              ask again                             .reply
+      TradeFailedError               over, and not paid                    .reply
+      TradeRefundedError             the order has gone into refund        .reply
+      NotConfiguredYetError          the terminal has no merchant yet      .reply
+      PollTimeoutError               still undecided at the deadline       .last
+      UsageError                     the library was used in a way that cannot work
+        WrongEventLoopError  SessionClosedError  BodyAlreadyConsumedError
+        StoreInUseError  AttemptInProgressError  HandlerMisuseError
+
+Every error says what was being done and for which order (``.doing``, ``.order``). None of them
+carries a key, and none prints a payment code or anything about the buyer (M-27).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from chaoying_async.sansio.request import Reply
+
+#: What an exception keeps of itself when it is pickled: messages from the gateway hold buyer ids.
+_NEVER_PICKLED = frozenset({"raw", "reply", "last", "refusal"})
+
+
+class ChaoyingError(Exception):
+    """Any failure this library reports.
+
+    ``doing`` is the document's name of the call (``orderquery``) and ``order`` the number it was
+    about; both are filled in on the way out and are empty where there was no such thing.
+    """
+
+    doing: str = ""
+    order: str = ""
+
+    def about(self, doing: str, order: str = "") -> Self:
+        """Add what was being done, unless something nearer to the cause already said so."""
+        self.doing = self.doing or doing
+        self.order = self.order or order
+        return self
+
+    def __str__(self) -> str:
+        what = " ".join(part for part in (self.doing, self.order) if part)
+        text = super().__str__()
+        return f"{what}: {text}" if what else text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        kept = {name: value for name, value in vars(self).items() if name not in _NEVER_PICKLED}
+        return _rebuild, (type(self), self.args, kept)
+
+
+def _rebuild(
+    cls: type[ChaoyingError], args: tuple[Any, ...], kept: dict[str, Any]
+) -> ChaoyingError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    vars(error).update(dict.fromkeys(_NEVER_PICKLED), **kept)
+    return error
+
+
+class ChaoyingWarning(UserWarning):
+    """Something the document advises against, or an answer that is odd but harmless."""
+
+
+class ParameterError(ChaoyingError, ValueError):
+    """Nothing was sent: the call itself breaks a rule of the document.
+
+    ``problems`` maps every bad field to the rule it breaks. It holds rules, never values.
+    """
+
+    problems: Mapping[str, str]
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(f"{name}: {rule}" for name, rule in self.problems.items()))
+
+
+class TransportError(ChaoyingError):
+    """No usable answer came. On a read it is safe to ask again."""
+
+
+class RequestNotSentError(TransportError):
+    """No byte of the request reached a connected socket: safe to repeat, money or not (M-01)."""
+
+
+class OutcomeUnknownError(TransportError):
+    """The request may have been carried out: ask the gateway before anything else (M-02).
+
+    Never repeat the call under another number. ``refusal`` is the :class:`GatewayError` when the
+    gateway did answer, in words that do not prove that nothing moved (M-09).
+    """
+
+    refusal: GatewayError | None
+
+    def __init__(self, message: str, *, refusal: GatewayError | None = None) -> None:
+        self.refusal = refusal
+        super().__init__(message)
+
+
+class GatewayUnavailableError(TransportError):
+    """The gateway, or something before it, answered with an HTTP status other than 200 (M-10)."""
+
+    status: int
+
+    def __init__(self, message: str, *, status: int) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class ProtocolError(ChaoyingError):
+    """Bytes came, a reply or a notification, that cannot be read or must not be trusted."""
+
+
+class MalformedMessageError(ProtocolError):
+    """The message cannot be read: not the documented form, over a limit, or a field is missing."""
+
+
+class ReplyMismatchError(ProtocolError):
+    """The reply is about another order, amount or merchant than the request (M-06)."""
+
+
+class SignatureVerificationError(ProtocolError):
+    """The signature is wrong, or is no signature at all. Believe nothing in it."""
+
+
+class MissingSignatureError(SignatureVerificationError):
+    """A message that must be signed carries no signature (M-08)."""
+
+
+class AmbiguousSignatureError(SignatureVerificationError):
+    """Signed with our key, yet the signed text can be cut into fields in two ways (M-04)."""
+
+
+class GatewayError(ChaoyingError):
+    """The gateway refused the call, and this call moved nothing (M-09).
+
+    For payments and refunds "this call" is meant literally: an earlier call with the same number
+    may have been carried out. ``raw`` holds the fields as received.
+    """
+
+    state: str
+    code: str | None
+    msg: str | None
+    raw: Mapping[str, Any]
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        state: str,
+        code: str | None = None,
+        msg: str | None = None,
+        raw: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.state = state
+        self.code = code
+        self.msg = msg
+        self.raw = {} if raw is None else raw
+        super().__init__(message)
+
+
+class SignatureRefusedError(GatewayError):
+    """20002 签名错误: the gateway computes another signature. Usually the key or the name order."""
+
+
+class InvalidRequestError(GatewayError):
+    """20004 参数错误: a parameter is wrong; on a payment it may mean "number already used"."""
+
+
+class MerchantError(GatewayError):
+    """20005 商户错误: the merchant number is unknown or disabled."""
+
+
+class SystemRefusedError(GatewayError):
+    """20006 系统错误: trouble inside the gateway."""
+
+
+class OrderNotFoundError(GatewayError):
+    """20007 订单不存在: no such order *yet*; never "failed" by itself (M-11)."""
+
+
+class RefundRefusedError(GatewayError):
+    """20008 退款错误."""
+
+
+class QueryRefusedError(GatewayError):
+    """20009 交易查询错误, 20010 退款查询错误: the query failed, which says nothing of the order."""
+
+
+class CancelRefusedError(GatewayError):
+    """20011 交易撤销错误."""
+
+
+class AgentError(GatewayError):
+    """20012 代理商错误: the agent number is unknown or disabled."""
+
+
+class MerchantConfigError(GatewayError):
+    """20013 商户交易配置错误: the merchant is not set up for this kind of payment."""
+
+
+class VersionTooLowError(GatewayError):
+    """State VER 版本过低: the gateway wants a newer ``version``."""
+
+
+#: Every code of the document to the error that a refusal with it raises (enums.toml, ``code``).
+GATEWAY_ERRORS: Mapping[str, type[GatewayError]] = {
+    "10000": GatewayError,
+    "10001": GatewayError,
+    "10002": GatewayError,  # under FAIL most likely a bad signature (C 19)
+    "10003": GatewayError,
+    "10004": GatewayError,
+    "10005": GatewayError,
+    "10006": GatewayError,
+    "20002": SignatureRefusedError,
+    "20003": GatewayError,  # trouble behind the gateway, not with our signature (C 37)
+    "20004": InvalidRequestError,
+    "20005": MerchantError,
+    "20006": SystemRefusedError,
+    "20007": OrderNotFoundError,
+    "20008": RefundRefusedError,
+    "20009": QueryRefusedError,
+    "20010": QueryRefusedError,
+    "20011": CancelRefusedError,
+    "20012": AgentError,
+    "20013": MerchantConfigError,
+    "30001": GatewayError,
+}
+
+
+class _TradeError(ChaoyingError):
+    """What :meth:`Reply.unwrap` raises when there is no result; ``reply`` is what came."""
+
+    reply: Reply[Any]
+
+    def __init__(self, message: str, *, reply: Reply[Any]) -> None:
+        self.reply = reply
+        super().__init__(message)
+
+
+class TradePendingError(_TradeError):
+    """Not decided, or not understood: ask again, pay nothing again (M-11)."""
+
+
+class TradeFailedError(_TradeError):
+    """The order is over and was not paid: closed, cancelled or failed (M-07)."""
+
+
+class TradeRefundedError(_TradeError):
+    """The order has gone into refund: it was paid once, and must not be delivered."""
+
+
+class NotConfiguredYetError(_TradeError):
+    """The terminal has no merchant yet: poll on (C 27)."""
+
+
+class PollTimeoutError(ChaoyingError):
+    """Still undecided at the deadline. ``last`` is the last reply or error, if any came."""
+
+    last: Any
+
+    def __init__(self, message: str, *, last: Any = None) -> None:
+        self.last = last
+        super().__init__(message)
+
+
+class UsageError(ChaoyingError):
+    """The library was used in a way that cannot work; the message says how to do it instead."""
+
+
+class WrongEventLoopError(UsageError):
+    """A session belongs to the event loop that opened it; open one per loop."""
+
+
+class SessionClosedError(UsageError):
+    """The session is not open: use it inside its ``async with`` block."""
+
+
+class BodyAlreadyConsumedError(UsageError):
+    """Something read the request's body before us, so its signature cannot be checked."""
+
+
+class StoreInUseError(UsageError):
+    """Another process owns this store."""
+
+
+class AttemptInProgressError(UsageError):
+    """An earlier attempt for the same order is not yet known to be unpaid."""
+
+
+class HandlerMisuseError(UsageError):
+    """``on_paid`` ended the transaction that was lent to it."""

@@ -1,0 +1,316 @@
+"""What the gateway demands of every request, as tables of its own.
+
+Written from the document and never from the client's request classes: a rule that both shared
+could be wrong in both. A test holds the tables against the specification's data. Pure.
+
+A row is ``name mark kind``: ``*`` is required, ``-`` optional, ``?`` depends on other fields, which
+the checks below the tables know.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+Fields = Mapping[str, str]
+#: What is wrong with one value, or None.
+Check = Callable[[str], str | None]
+
+
+@attrs.frozen
+class Row:
+    """One parameter of an endpoint."""
+
+    name: str
+    mark: str
+    kind: str
+
+
+def _rows(text: str) -> tuple[Row, ...]:
+    return tuple(Row(*line.split()) for line in text.strip().splitlines())
+
+
+COMMON = _rows("""
+    agent_id * text
+    pid * text
+    version * text
+    sign * text
+""")
+
+_ORDER_OPTIONS = """
+    sub_appid - text
+    mch_id * text
+    device_info ? text
+    body * text
+    attach - text
+    total_fee * fen
+    mch_create_ip - ip
+    op_user_id - text
+    op_shop_id - text
+    op_device_id - text
+    goods_tag - text
+    goods_detail - goods
+    profit_sharing - text
+    profit_sharing_receiver - text
+    out_trade_no * order
+"""
+
+_PREORDER = """
+    nonce_str - text
+    mch_id * text
+    device_info - text
+    body * text
+    attach - text
+    out_trade_no * plain-order
+    total_fee * fen
+    mch_create_ip - ip
+    notify_url - notify-url
+    op_user_id - text
+    op_shop_id - text
+    limit_pay - limit_pay
+    trade_type * trade_type
+    goods_tag - text
+    product_id ? text
+"""
+
+#: Endpoint to its own parameters.
+ROWS: Mapping[str, tuple[Row, ...]] = {
+    "pay": _rows(_ORDER_OPTIONS + "auth_code * text"),
+    "facepay": _rows(
+        _ORDER_OPTIONS + "paytype * paytype\n openid * text\n face_code * text"
+    ),
+    "orderquery": _rows("""
+        paytype * paytype
+        mch_id * text
+        out_trade_no ? text
+        transaction_id ? text
+    """),
+    "refund": _rows("""
+        paytype * paytype
+        mch_id * text
+        out_trade_no ? text
+        transaction_id ? text
+        out_refund_no * refund-number
+        total_fee * fen
+        refund_fee * fen
+        op_user_id * text
+    """),
+    "refundquery": _rows("""
+        paytype * paytype
+        mch_id * text
+        out_refund_no ? refund-number
+        refund_id ? text
+    """),
+    "cancel": _rows("""
+        paytype * paytype
+        mch_id * text
+        out_trade_no * order
+        op_user_id * text
+    """),
+    "WECHAT_PreOrder": _rows(
+        _PREORDER
+        + """
+        sub_appid ? text
+        is_minipg - is_minipg
+        buyer_id ? text
+        time_start - time
+        time_expire - time
+        goods_detail - goods
+        profit_sharing - text
+        profit_sharing_receiver - text
+        """
+    ),
+    "ALIPAY_PreOrder": _rows(
+        _PREORDER
+        + """
+        time_start ? time
+        time_expire ? time
+        buyer_logon_id ? text
+        buyer_id ? text
+        """
+    ),
+}
+
+#: Code tables that a parameter must keep to.
+CODES: Mapping[str, tuple[str, ...]] = {
+    "paytype": ("WECHAT", "ALIPAY", "JDPAY", "QQ", "UNIONPAY", "BESTPAY"),
+    "trade_type": ("JSPAY", "NATIVE", "APP", "APP_BANK"),
+    "is_minipg": ("1", "0"),
+    "limit_pay": ("NO_CREDIT", "no_credit"),
+}
+
+
+def _matching(pattern: str, says: str) -> Check:
+    fits = re.compile(pattern, re.ASCII).fullmatch
+    return lambda value: None if fits(value) else says
+
+
+def _one_of(values: tuple[str, ...]) -> Check:
+    return lambda value: None if value in values else f"must be one of {', '.join(values)}"
+
+
+def _ip(value: str) -> str | None:
+    try:
+        ipaddress.IPv4Address(value)
+    except ValueError:
+        return "must be an IPv4 address"
+    return None
+
+
+def _goods(value: str) -> str | None:
+    try:
+        items = json.loads(value)
+    except (ValueError, RecursionError):
+        return "must be JSON"
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        return "must be a JSON list of objects"
+    wrong = [index for index, item in enumerate(items) if not _good(item)]
+    return f"items {wrong} lack goods_id, quantity or price, or hold wrong ones" if wrong else None
+
+
+def _good(item: Mapping[str, Any]) -> bool:
+    goods_id = item.get("goods_id")
+    return (
+        isinstance(goods_id, str)
+        and re.fullmatch(r"[A-Za-z0-9_-]+", goods_id) is not None
+        and all(type(item.get(name)) is int and item[name] > 0 for name in ("quantity", "price"))
+    )
+
+
+KINDS: Mapping[str, Check] = {
+    "text": lambda _: None,
+    "fen": _matching(r"[1-9][0-9]{0,14}", "must be a whole number of fen, at least 1"),
+    "order": _matching(
+        r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores"
+    ),
+    "plain-order": _matching(
+        r"[A-Za-z0-9]{5,32}", "must be 5 to 32 letters or digits, without underscores"
+    ),
+    "refund-number": _matching(r".{1,32}", "must have at most 32 characters"),
+    "time": _matching(
+        r"20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]",
+        "must be a time as yyyyMMddHHmmss",
+    ),
+    "notify-url": _matching(
+        r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?", "must be an absolute address without parameters"
+    ),
+    "ip": _ip,
+    "goods": _goods,
+    **{name: _one_of(values) for name, values in CODES.items()},
+}
+
+
+# Rules over several fields: each gives field to problem.
+Rule = Callable[[Fields], Mapping[str, str]]
+
+
+def _at_least_one(*names: str) -> Rule:
+    words = f"one of {' and '.join(names)} is required"
+    return lambda fields: {} if any(fields.get(name) for name in names) else {names[0]: words}
+
+
+def _needed_when(name: str, values: tuple[str, ...], *needed: str) -> Rule:
+    words = f"is required when {name} is {' or '.join(values)}"
+
+    def rule(fields: Fields) -> Mapping[str, str]:
+        missing = fields.get(name) in values and not any(fields.get(each) for each in needed)
+        return {needed[0]: words} if missing else {}
+
+    return rule
+
+
+def _both_or_none(first: str, second: str) -> Rule:
+    def rule(fields: Fields) -> Mapping[str, str]:
+        if bool(fields.get(first)) is bool(fields.get(second)):
+            return {}
+        return {second if fields.get(first) else first: "only takes effect with the other one"}
+
+    return rule
+
+
+def _not_above(smaller: str, larger: str) -> Rule:
+    def rule(fields: Fields) -> Mapping[str, str]:
+        values = [fields.get(name, "") for name in (smaller, larger)]
+        if all(value.isascii() and value.isdecimal() for value in values):
+            if int(values[0]) > int(values[1]):
+                return {smaller: f"must not be above {larger}"}
+        return {}
+
+    return rule
+
+
+def _in_order(fields: Fields) -> Mapping[str, str]:
+    start, end = fields.get("time_start", ""), fields.get("time_expire", "")
+    return {"time_expire": "must be after time_start"} if start and end and end <= start else {}
+
+
+def _short_for_unionpay(fields: Fields) -> Mapping[str, str]:
+    wallet = fields.get("paytype") or wallet_of(fields.get("auth_code", ""))
+    if wallet == "UNIONPAY" and len(fields.get("op_device_id", "")) > 8:
+        return {"op_device_id": "may have at most 8 characters for UNIONPAY"}
+    return {}
+
+
+def _device_for_qq(fields: Fields) -> Mapping[str, str]:
+    wallet = fields.get("paytype") or wallet_of(fields.get("auth_code", ""))
+    if wallet == "QQ" and not fields.get("device_info"):
+        return {"device_info": "is required for QQ"}
+    return {}
+
+
+_IN_WALLET = ("JSPAY", "APP", "APP_BANK")
+_ORDER_NUMBER = _at_least_one("out_trade_no", "transaction_id")
+
+RULES: Mapping[str, tuple[Rule, ...]] = {
+    "pay": (_device_for_qq, _short_for_unionpay),
+    "facepay": (_device_for_qq,),
+    "orderquery": (_ORDER_NUMBER,),
+    "refund": (_ORDER_NUMBER, _not_above("refund_fee", "total_fee")),
+    "refundquery": (_at_least_one("out_refund_no", "refund_id"),),
+    "WECHAT_PreOrder": (
+        _needed_when("trade_type", _IN_WALLET, "sub_appid"),
+        _needed_when("trade_type", ("JSPAY",), "buyer_id"),
+        _in_order,
+    ),
+    "ALIPAY_PreOrder": (
+        _needed_when("trade_type", ("JSPAY",), "buyer_id", "buyer_logon_id"),
+        _both_or_none("time_start", "time_expire"),
+        _in_order,
+    ),
+}
+
+#: The wallets' published prefixes, since pay names no paytype (C 32).
+_PREFIXES = (
+    ("ALIPAY", re.compile(r"(2[5-9]|30)[0-9]{14,22}", re.ASCII)),
+    ("UNIONPAY", re.compile(r"62[0-9]{17}", re.ASCII)),
+    ("QQ", re.compile(r"91[0-9]{16}", re.ASCII)),
+    ("BESTPAY", re.compile(r"51[0-9]{16}", re.ASCII)),
+    ("JDPAY", re.compile(r"18[0-9]{16}", re.ASCII)),
+)
+
+
+def wallet_of(auth_code: str) -> str:
+    """The wallet that shows such a payment code; WECHAT for whatever is not known."""
+    fitting = (wallet for wallet, pattern in _PREFIXES if pattern.fullmatch(auth_code))
+    return next(fitting, "WECHAT")
+
+
+def problems(endpoint: str, fields: Fields) -> dict[str, str]:
+    """Every parameter that breaks a rule, with the rule; the values are not repeated."""
+    found: dict[str, str] = {}
+    for row in (*COMMON, *ROWS[endpoint]):
+        value = fields.get(row.name)
+        if not value:
+            if row.mark == "*":
+                found[row.name] = "is required"
+        elif problem := KINDS[row.kind](value):
+            found[row.name] = problem
+    for rule in RULES.get(endpoint, ()):
+        for name, words in rule(fields).items():
+            found.setdefault(name, words)
+    return found

@@ -1,0 +1,101 @@
+"""运维管理, 支付终端: how a payment terminal learns whose it is."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import attrs
+
+from chaoying_async.sansio.enums import MchState
+from chaoying_async.sansio.models import Model, model
+from chaoying_async.sansio.outcome import Family
+from chaoying_async.sansio.request import Endpoint, Host, Request
+from chaoying_async.sansio.rules import Text
+
+#: What terminals send as ``User-Agent``, and as ``pid`` unless told otherwise (C 94).
+TERMINAL: Final = "CySoftPayBox"
+
+
+@model
+class PayBoxConfGetResult(Model):
+    """What :class:`PayBoxConfGet` brings back: 支付终端轮询商户配置."""
+
+    mch_id: str
+    mch_trade_code: str
+    mch_full_name: str | None = None
+    mch_short_name: str | None = None
+    mch_state: MchState | str | None = None
+    device_info: str | None = None
+    op_device_id: str | None = None
+
+
+@model
+class PayBoxConfGet(Request[PayBoxConfGetResult]):
+    """``PayBoxConfGet`` 支付终端轮询商户配置: terminal polls its merchant configuration.
+
+    Ask for the merchant of this terminal, every 5 seconds until there is one:
+    :class:`~chaoying_async.exceptions.NotConfiguredYetError` from ``unwrap()`` means poll on (C
+    27). A GET whose parameters travel in the query. ``pid`` is the terminal's fixed value.
+    """
+
+    endpoint = Endpoint(
+        name="PayBoxConfGet",
+        title="支付终端轮询商户配置",
+        family=Family.TERMINAL,
+        host=Host.API,
+        path="/Mch/PayBoxConfGet",
+        http_method="GET",
+        headers=(("User-Agent", TERMINAL),),
+        repeatable=True,
+    )
+    result_type = PayBoxConfGetResult
+    needed = ("device_info",)
+
+    pid: Text = TERMINAL
+    device_info: Text | None = None
+    op_device_id: Text
+
+
+@model
+class QrConfGetResult(Model):
+    """What :class:`QrConfGet` brings back: 支付终端扫描商户二维码获取配置."""
+
+    mch_id: str
+    mch_trade_code: str
+    mch_full_name: str | None = None
+    mch_short_name: str | None = None
+    mch_state: MchState | str | None = None
+    device_info: str | None = None
+    op_device_id: str | None = None
+
+
+@model
+class QrConfGet(Request[QrConfGetResult]):
+    """``QrConfGet`` 支付终端扫描商户二维码获取配置: configuration from a scanned QR code.
+
+    Read a terminal's configuration from the link in a merchant's QR code. Anybody can print a QR
+    code, so ``url`` must be on ``Hosts.scanned``, under ``/qrpay/``, and may carry only
+    ``op_shop_id``, ``op_user_id``, ``code_number`` and the names in ``allow`` (M-05); ``send``
+    refuses everything else. With ``code_number_from_path`` the last path segment is signed as
+    ``code_number``, as the document says since 2022-03-24 (C 97).
+    """
+
+    endpoint = Endpoint(
+        name="QrConfGet",
+        title="支付终端扫描商户二维码获取配置",
+        family=Family.TERMINAL,
+        host=Host.SCANNED,
+        http_method="GET",
+        headers=(("User-Agent", TERMINAL),),
+        repeatable=True,
+    )
+    result_type = QrConfGetResult
+    needed = ("device_info",)
+    not_sent = frozenset({"extra", "url", "allow", "code_number_from_path"})
+
+    url: str
+    allow: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    code_number_from_path: bool = False
+    pid: Text = TERMINAL
+    device_info: Text | None = None
+    op_device_id: Text

@@ -1,0 +1,55 @@
+"""The record of one exchange for audits, with everything personal masked (M-27)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from chaoying_async.sansio.exchange import Outgoing
+from chaoying_async.sansio.masking import masked_body, masked_form
+from chaoying_async.sansio.request import Endpoint
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Exchange:
+    """What went over the wire, both ways, masked. ``url`` has no query, ``elapsed`` is in seconds.
+
+    ``request`` is the form, also where it travelled in the query. ``status`` and ``reply`` are None
+    when no answer came; ``error`` is then why.
+    """
+
+    endpoint: Endpoint
+    order: str
+    method: str
+    url: str
+    request: bytes
+    status: int | None
+    reply: bytes | None
+    elapsed: float
+    error: Exception | None = None
+
+    def __repr__(self) -> str:
+        return f"Exchange({self.endpoint.name}, order={self.order!r}, status={self.status})"
+
+
+def record(
+    outgoing: Outgoing[Any],
+    *,
+    elapsed: float,
+    status: int | None = None,
+    body: bytes | None = None,
+    error: Exception | None = None,
+) -> Exchange:
+    """The record of ``outgoing`` and what came of it."""
+    return Exchange(
+        endpoint=outgoing.endpoint,
+        order=outgoing.order,
+        method=outgoing.method,
+        url=outgoing.url.partition("?")[0],
+        request=masked_form(outgoing.fields),
+        status=status,
+        reply=None if body is None else masked_body(body, outgoing.fields),
+        elapsed=elapsed,
+        error=error,
+    )

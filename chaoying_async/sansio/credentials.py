@@ -1,0 +1,132 @@
+"""Who signs: the agent, its key, and the keys that are on their way out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Never
+
+import attrs
+
+from chaoying_async.exceptions import ParameterError
+
+
+class SignAlgorithm(StrEnum):
+    """签名算法: MD5 unless support says otherwise; nothing on the wire names one (C 6)."""
+
+    MD5 = "MD5"
+    SHA1 = "SHA1"
+    SHA256 = "SHA256"
+    HMAC_SHA256 = "HMAC-SHA256"
+
+
+class SortOrder(StrEnum):
+    """How names are sorted before signing (C 1).
+
+    ASCII is the rule of v2.9.0; IGNORE_CASE that of the document three weeks later. It matters
+    only where a name has a capital letter. Replies are verified in both orders.
+    """
+
+    ASCII = "ASCII"
+    IGNORE_CASE = "IGNORE_CASE"
+
+
+def _refuse_pickle(self: object) -> Never:
+    raise TypeError(
+        f"{type(self).__name__} holds a key and is not pickled (M-27); "
+        "make it again where it is needed, for example with credentials_from_env()"
+    )
+
+
+@attrs.frozen(repr=False)
+class PreviousKey:
+    """A key being rotated out: it verifies until ``until`` (aware), and then nothing (M-21)."""
+
+    key: str
+    until: datetime
+
+    def __attrs_post_init__(self) -> None:
+        problems = _key_problems("key", self.key)
+        if not isinstance(self.until, datetime) or self.until.utcoffset() is None:
+            problems["until"] = "must be a datetime with a time zone"
+        if problems:
+            raise ParameterError(problems)
+
+    def __repr__(self) -> str:
+        return f"PreviousKey(key=***, until={self.until!r})"
+
+    __reduce__ = _refuse_pickle
+
+
+@attrs.frozen(repr=False)
+class Credentials:
+    """The agent number, key and product name that every message is signed with.
+
+    ``key`` is the agent key for the addresses of v2.9.0 (C 5). It never shows: not in the repr, not
+    in a pickle, not in an error. ``version`` is that of *your* software, not of the document
+    (C 93). ``previous_keys`` verify, never sign. Empty values are a :class:`ParameterError`:
+    without a key nothing could be trusted (R-09).
+    """
+
+    agent_id: str
+    key: str
+    pid: str
+    version: str = "1.0"
+    algorithm: SignAlgorithm = attrs.field(default=SignAlgorithm.MD5, converter=SignAlgorithm)
+    sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=SortOrder)
+    previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=tuple)
+
+    def __attrs_post_init__(self) -> None:
+        problems = _key_problems("key", self.key)
+        for name in ("agent_id", "pid", "version"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                problems[name] = "must be text that is not empty"
+        if not all(isinstance(previous, PreviousKey) for previous in self.previous_keys):
+            problems["previous_keys"] = "must hold PreviousKey(key, until)"
+        if problems:
+            raise ParameterError(problems)
+
+    def __repr__(self) -> str:
+        shown = f"agent_id={self.agent_id!r}, key=***, pid={self.pid!r}, version={self.version!r}"
+        how = f"algorithm={self.algorithm.name}, sort_order={self.sort_order.name}"
+        return f"Credentials({shown}, {how})"
+
+    __reduce__ = _refuse_pickle
+
+
+def _key_problems(name: str, key: Any) -> dict[str, str]:
+    if not isinstance(key, str) or not key:
+        return {name: "must be text that is not empty"}
+    if key != key.strip():
+        return {name: "has blanks or a line feed at an end; they are not part of a key"}
+    return {}
+
+
+#: Environment variable to field of :class:`Credentials`; the first three must be there.
+_VARIABLES = {
+    "CHAOYING_AGENT_ID": "agent_id",
+    "CHAOYING_KEY": "key",
+    "CHAOYING_PID": "pid",
+    "CHAOYING_VERSION": "version",
+    "CHAOYING_ALGORITHM": "algorithm",
+}
+_OPTIONAL = {"CHAOYING_VERSION", "CHAOYING_ALGORITHM"}
+
+
+def credentials_from(environ: Mapping[str, str]) -> Credentials:
+    """Credentials out of a mapping of environment variables.
+
+    Every variable that is missing or wrong is named in one :class:`ParameterError`.
+    """
+    problems = {
+        name: "is not set" for name in _VARIABLES if name not in _OPTIONAL and not environ.get(name)
+    }
+    algorithm = environ.get("CHAOYING_ALGORITHM") or SignAlgorithm.MD5
+    if algorithm not in set(SignAlgorithm):
+        problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
+    if problems:
+        raise ParameterError(problems)
+    given = {field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)}
+    return Credentials(**given)  # type: ignore[arg-type]

@@ -1,0 +1,341 @@
+"""The document's code tables (编码表), as :class:`~enum.StrEnum`.
+
+Every set is closed when sending and open when reading: a value outside its table is refused in a
+request unless wrapped in :class:`Undocumented`, and stays a plain ``str`` in a reply (C 29).
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+
+
+class Undocumented(str):
+    """A value of a code table that the document does not list, sent as it is.
+
+    ``Undocumented("ECNY")`` says: I know, and the gateway told me so.
+    """
+
+    __slots__ = ()
+
+
+class State(StrEnum):
+    """通讯状态: communication status: whether the gateway accepted and handled the call."""
+
+    SUCCESS = "SUCCESS"  # 成功
+    FAIL = "FAIL"  # 失败
+    VER = "VER"  # 版本过低
+
+
+class Code(StrEnum):
+    """状态码: status code of a response (a decimal string).
+
+    10001 to 10006 describe an order, 20xxx a refused call, 30001 trouble behind the gateway.
+    """
+
+    SUCCESS = "10000"  # 成功
+    PAYING = "10001"  # 支付中
+    REFUND = "10002"  # 转入退款
+    NOT_PAID = "10003"  # 未支付
+    CLOSED = "10004"  # 已关闭
+    REVOKED = "10005"  # 已撤销
+    PAY_ERROR = "10006"  # 支付错误
+    SIGNATURE_ERROR = "20002"  # 签名错误
+    RESULT_SIGNATURE_ERROR = "20003"  # 响应结果签名错误
+    PARAMETER_ERROR = "20004"  # 参数错误
+    MERCHANT_ERROR = "20005"  # 商户错误
+    SYSTEM_ERROR = "20006"  # 系统错误
+    ORDER_NOT_FOUND = "20007"  # 订单不存在
+    REFUND_ERROR = "20008"  # 退款错误
+    QUERY_ERROR = "20009"  # 交易查询错误
+    REFUND_QUERY_ERROR = "20010"  # 退款查询错误
+    CANCEL_ERROR = "20011"  # 交易撤销错误
+    AGENT_ERROR = "20012"  # 代理商错误
+    MERCHANT_CONFIG_ERROR = "20013"  # 商户交易配置错误
+    NETWORK_ERROR = "30001"  # 网络异常
+
+
+class Scene(StrEnum):
+    """支付场景: payment scene."""
+
+    MICROPAY = "1"  # 被扫支付
+    OFFICIAL_ACCOUNT = "2"  # 公众号/服务窗支付
+    APP = "3"  # APP支付
+    NATIVE = "4"  # 原生扫码支付
+
+
+class TradeState(StrEnum):
+    """交易状态: trade status of the call.
+
+    About the *call*: only for pay, facepay and orderquery does SUCCESS mean paid (C 24).
+    """
+
+    SUCCESS = "SUCCESS"  # 成功
+    FAIL = "FAIL"  # 失败
+    PROCESSING = "PROCESSING"  # 处理中
+    NEED_QUERY = "NEED_QUERY"  # 需要查询
+    REFUND = "REFUND"  # 转入退款
+
+
+class PayType(StrEnum):
+    """支付方式: wallet / payment method."""
+
+    WECHAT = "WECHAT"  # 微信
+    ALIPAY = "ALIPAY"  # 支付宝
+    JDPAY = "JDPAY"  # 京东支付
+    QQ = "QQ"  # QQ钱包
+    UNIONPAY = "UNIONPAY"  # 云闪付
+    BESTPAY = "BESTPAY"  # 翼支付
+
+    @classmethod
+    def from_auth_code(cls, auth_code: str) -> PayType | None:
+        """The wallet behind a scanned payment code, by its published prefix and length.
+
+        None when unsure: the prefixes are the wallets' own and not in the document, so never guess
+        a refund or a cancel from them alone (C 32).
+        """
+        return next((wallet for wallet, fits in _AUTH_CODES if fits(auth_code)), None)
+
+
+class PicType(StrEnum):
+    """进件图片类型: picture type in merchant onboarding."""
+
+    ID_CARD = "1"  # 二代身份证
+    BUSINESS_LICENCE = "2"  # 营业执照
+    ORGANISATION_CERTIFICATE = "3"  # 组织机构证件照
+    MERCHANT_AGREEMENT = "4"  # 商户协议照
+
+
+class TypeId(StrEnum):
+    """图像识别类型: image recognition type."""
+
+    ID_CARD_FRONT = "2"  # 二代身份证正面
+    ID_CARD_BACK = "3"  # 二代身份证背面
+    BANK_CARD = "17"  # 银行卡
+    BUSINESS_LICENCE = "2008"  # 营业执照
+
+
+class DealType(StrEnum):
+    """经营类型: kind of business."""
+
+    PHYSICAL = "0"  # 实体
+    VIRTUAL = "1"  # 虚拟
+
+
+class LegalPersonType(StrEnum):
+    """营业执照持有人类型: holder of the business licence."""
+
+    INDIVIDUAL = "0"  # 个人
+    ENTERPRISE = "1"  # 企业
+
+
+class LegalPersonCertType(StrEnum):
+    """法人证件类型: identity document of the legal person.
+
+    Beware: counts from 0, :class:`IdCardType` from 1 (C 104).
+    """
+
+    ID_CARD = "0"  # 身份证
+    PASSPORT = "1"  # 护照
+
+
+class FlagType(StrEnum):
+    """商户类型: merchant type (QrCodeMchApply onboarding)."""
+
+    INDIVIDUAL_BUSINESS = "0"  # 个体户
+    ENTERPRISE = "1"  # 企业
+    PUBLIC_INSTITUTION = "2"  # 政府及事业单位
+
+
+class AccountType(StrEnum):
+    """结算账户类型: settlement account type."""
+
+    CORPORATE = "1"  # 企业
+    PERSONAL = "2"  # 个人
+
+
+class IdCardType(StrEnum):
+    """结算账户银行卡持卡人证件类型: identity document of the settlement card holder.
+
+    Beware: counts from 1, :class:`LegalPersonCertType` from 0 (C 104).
+    """
+
+    ID_CARD = "1"  # 身份证
+    PASSPORT = "2"  # 护照
+
+
+class PaymentChannelId(StrEnum):
+    """支付通道编码: payment channel.
+
+    ``CCB`` stands in an example only (C 103); the set is open.
+    """
+
+    SPDB = "SPDB"  # 浦发
+    CEB = "CEB"  # 光大
+    BESTPAY = "BESTPAY"  # 翼支付
+    TTG = "TTG"  # 淘淘谷
+    JDPAY = "JDPAY"  # 京东支付
+    UNIONPAY = "UNIONPAY"  # 云闪付
+    WECHAT = "WECHAT"  # 微信
+    ALIPAY = "ALIPAY"  # 支付宝
+    MUNITEDPASS = "MUNITEDPASS"  # 汇商通盈
+    SAND = "SAND"  # 杉德
+    CCB = "CCB"  # 建行
+
+
+class RefundStatus(StrEnum):
+    """退款状态: status of one refund.
+
+    Final are SUCCESS, FAIL and CHANGE; after NOTSURE the same number is sent again (M-25).
+    """
+
+    SUCCESS = "SUCCESS"  # 退款成功
+    FAIL = "FAIL"  # 退款失败
+    PROCESSING = "PROCESSING"  # 退款处理中
+    NOTSURE = "NOTSURE"  # 未确定，需要商户原退款单号重新发起
+    CHANGE = "CHANGE"  # 转入代发
+
+
+class RefundChannel(StrEnum):
+    """退款渠道: refund route."""
+
+    ORIGINAL = "ORIGINAL"  # 原路退款，默认
+
+
+class MchState(StrEnum):
+    """商户状态: merchant status."""
+
+    AWAITING_REVIEW = "0"  # 待审核
+    ENABLED = "20"  # 启用
+    DISABLED = "30"  # 停用
+
+
+class TradeType(StrEnum):
+    """``trade_type_request`` 交易类型（请求）: trade type asked for in a pre-order."""
+
+    JSPAY = "JSPAY"  # 服务窗支付
+    NATIVE = "NATIVE"  # 原生扫码支付
+    APP = "APP"  # APP支付
+    APP_BANK = "APP_BANK"  # APP支付银行模式
+
+
+class TradeTypeResult(StrEnum):
+    """交易类型（结果）: trade type reported in results and notifications.
+
+    Open: WeChat is spelled both weixin and wechat (C 82).
+    """
+
+    ALIPAY_NATIVE = "pay.alipay.native"  # 原生扫码支付
+    ALIPAY_JSPAY = "pay.alipay.jspay"  # 服务窗支付
+    WEIXIN_NATIVE = "pay.weixin.native"  # seen only in the WeChat notification example
+    WECHAT_MICROPAY = "pay.wechat.micropay"  # seen only in the orderquery example (public doc)
+
+
+class IsSubscribe(StrEnum):
+    """是否关注: whether the payer follows the official account."""
+
+    YES = "Y"  # 关注
+    NO = "N"  # 未关注
+
+
+class IsMinipg(StrEnum):
+    """是否小程序支付: whether the payment runs in a mini program."""
+
+    MINI_PROGRAM = "1"  # 小程序支付
+    OFFICIAL_ACCOUNT = "0"  # 公众号支付
+
+
+class LimitPay(StrEnum):
+    """指定支付方式: restriction on the funding source.
+
+    One meaning, two spellings: the example column and the description (C 66).
+    """
+
+    NO_CREDIT = "NO_CREDIT"  # no credit card
+    NO_CREDIT_LOWER = "no_credit"  # 不能使用信用卡支付
+
+
+class ResultCode(StrEnum):
+    """状态码（通知）: business result in a notification."""
+
+    SUCCESS = "SUCCESS"  # 成功
+
+
+class PayResultCode(StrEnum):
+    """``pay_result`` 支付结果: payment result in a notification.
+
+    ``0`` alone means paid.
+    """
+
+    PAID = "0"  # 成功
+
+
+class NotifyReply(StrEnum):
+    """返回结果: what the merchant answers to a notification."""
+
+    SUCCESS = "success"  # 处理成功
+    FAIL = "fail"  # 处理不成功
+
+
+class FeeType(StrEnum):
+    """货币类型: currency, three-letter ISO 4217 code."""
+
+    CNY = "CNY"  # 人民币
+
+
+class Method(StrEnum):
+    """接口名称: value of the method parameter of the gateway."""
+
+    getfaceauth = "getfaceauth"  # 获取SDK调用凭证
+    facepay = "facepay"  # 刷脸支付-提交支付
+    pay = "pay"  # 被扫支付-提交支付
+    orderquery = "orderquery"  # 订单查询
+    refund = "refund"  # 交易退款
+    refundquery = "refundquery"  # 退款查询
+    cancel = "cancel"  # 交易撤销
+    authcodetoopenid = "authcodetoopenid"  # 付款码查询买家Id
+
+
+class ProfitSharing(StrEnum):
+    """分账标识: profit sharing flag."""
+
+    NO = "N"  # seen in the example column
+
+
+class BankType(StrEnum):
+    """付款银行: paying bank or account."""
+
+    CFT = "CFT"  # seen in the WeChat notification example
+    ALIPAYACCOUNT = "ALIPAYACCOUNT"  # seen in the Alipay notification example
+
+
+class FundChannel(StrEnum):
+    """资金渠道: fundChannel of a fund_bill_list item."""
+
+    ALIPAYACCOUNT = "ALIPAYACCOUNT"  # seen in the Alipay notification example
+
+
+class PromotionScope(StrEnum):
+    """优惠范围: scope of a promotion_detail item."""
+
+    SINGLE = "SINGLE"  # seen in examples
+
+
+class PromotionType(StrEnum):
+    """优惠类型: type of a promotion_detail item."""
+
+    DISCOUNT = "DISCOUNT"  # seen in examples
+
+
+#: Payment codes as the wallets publish them; every pattern is of ASCII digits only.
+_AUTH_CODES = tuple(
+    (wallet, re.compile(pattern).fullmatch)
+    for wallet, pattern in (
+        (PayType.WECHAT, "1[0-5][0-9]{16}"),
+        (PayType.ALIPAY, "(?:2[5-9]|30)[0-9]{14,22}"),
+        (PayType.UNIONPAY, "62[0-9]{17}"),
+        (PayType.QQ, "91[0-9]{16}"),
+        (PayType.BESTPAY, "51[0-9]{16}"),
+        (PayType.JDPAY, "18[0-9]{16}"),
+    )
+)

@@ -1,0 +1,359 @@
+"""One exchange with the gateway, without the I/O: what to send, and what came back.
+
+::
+
+    outgoing = build_request(request, credentials, hosts=Hosts.document())
+    # send outgoing.method, .url, .headers, .body with whatever HTTP client there is
+    reply = read_reply(outgoing, status, body, credentials, now=datetime.now(UTC))
+
+A synchronous program needs nothing else. What it must do by itself: never send a request that moves
+money twice, and treat every failure of its HTTP client after a byte left as "outcome unknown"
+(M-01, M-02), which :func:`outcome_unknown` phrases.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from chaoying_async.exceptions import (
+    GATEWAY_ERRORS,
+    ChaoyingError,
+    ChaoyingWarning,
+    GatewayError,
+    GatewayUnavailableError,
+    MalformedMessageError,
+    MissingSignatureError,
+    OutcomeUnknownError,
+    ParameterError,
+    ProtocolError,
+    TransportError,
+    VersionTooLowError,
+)
+from chaoying_async.sansio.answers import check_answers
+from chaoying_async.sansio.api.terminal import QrConfGet
+from chaoying_async.sansio.codec import encode_form, parse_reply, structure
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.enums import Code, PayType, State, TradeState
+from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
+from chaoying_async.sansio.hosts import Hosts, is_trusted
+from chaoying_async.sansio.outcome import Family, Meaning, classify, may_be_unsigned
+from chaoying_async.sansio.request import Endpoint, Reply, Request, order_of
+from chaoying_async.sansio.scanned import read_link
+from chaoying_async.sansio.signing import sign_for, verify_for
+
+T = TypeVar("T")
+
+_FORM = ("Content-Type", "application/x-www-form-urlencoded")
+_DOCUMENT = Hosts.document()
+
+
+@attrs.frozen(kw_only=True)
+class Defaults:
+    """What a session fills in where a request says nothing, before it leaves (M-18)."""
+
+    mch_id: str | None = None
+    op_user_id: str | None = None
+    device_info: str | None = None
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Outgoing(Generic[T]):
+    """One signed request, to be sent once; ``fields`` is what was signed *and* sent (M-03)."""
+
+    request: Request[T]
+    endpoint: Endpoint
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    fields: Mapping[str, str]
+    #: Whether an unsigned refusal from this address can be believed (M-09).
+    trusted: bool
+
+    def __repr__(self) -> str:
+        return f"Outgoing({self.endpoint.name}, order={self.order!r})"
+
+    @property
+    def order(self) -> str:
+        """The number that a person would look this request up by."""
+        return order_of(self.request)
+
+
+def build_request(
+    request: Request[T],
+    credentials: Credentials,
+    *,
+    defaults: Defaults = Defaults(),
+    hosts: Hosts = _DOCUMENT,
+    verify: bool = True,
+) -> Outgoing[T]:
+    """Sign a request and say where it goes; nothing is sent here.
+
+    What depends on more than the request is checked now, with a
+    :class:`~chaoying_async.exceptions.ParameterError` that names every problem: a merchant number
+    that neither the request nor ``defaults`` has, a scanned link that is not allowed (M-05).
+    """
+    try:
+        fields = resolved_fields(request, defaults)
+        if isinstance(request, QrConfGet):
+            return _scanned(request, fields, credentials, hosts, verify=verify)
+        fields |= common_fields(request, credentials)
+        canonical, fields["sign"] = sign_for(credentials, fields)
+        text = f"{_encoded(canonical, fields)}&sign={fields['sign']}"
+    except ParameterError as error:
+        error.about(request.endpoint.name, order_of(request))
+        raise
+    return _outgoing(request, hosts.url_of(type(request)), text, fields, verify=verify)
+
+
+_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~=&-]*").fullmatch
+
+
+def _encoded(canonical: str, fields: Mapping[str, str]) -> str:
+    """The signed map as a form; where nothing needs escaping, the canonical string itself."""
+    pairs = len(fields) - 1  # without sign
+    if _NEEDS_NO_ESCAPE(canonical) and canonical.count("=") == pairs:
+        return canonical
+    return encode_form((name, fields[name]) for name in sorted(fields) if name != "sign")
+
+
+def _outgoing(
+    request: Request[T], url: str, text: str, fields: Mapping[str, str], *, verify: bool
+) -> Outgoing[T]:
+    endpoint = request.endpoint
+    post = endpoint.http_method == "POST"
+    trusted = is_trusted(url, verify=verify)
+    if not post:
+        url = f"{url}{'&' if '?' in url else '?'}{text}"
+    return Outgoing(
+        request=request,
+        endpoint=endpoint,
+        method=endpoint.http_method,
+        url=url,
+        headers=(_FORM, *endpoint.headers) if post else endpoint.headers,
+        body=text.encode() if post else b"",
+        fields=fields,
+        trusted=trusted,
+    )
+
+
+def resolved_fields(request: Request[Any], defaults: Defaults) -> dict[str, str]:
+    """The request's own parameters with the session's defaults filled in."""
+    fields = request.wire_fields()
+    names = request.names
+    for name in ("mch_id", "op_user_id", "device_info"):
+        default = getattr(defaults, name)
+        if default and name in names and name not in fields:
+            fields[name] = default
+    problems = {
+        name: "is required: name it in the request or give the session a default"
+        for name in request.needed
+        if name not in fields
+    }
+    qq_wallet = request.endpoint.family is Family.PAY and fields.get("paytype") == PayType.QQ
+    if qq_wallet and "device_info" not in fields:
+        problems["device_info"] = "is required for QQ Wallet (C 69)"
+    if problems:
+        raise ParameterError(problems)
+    return fields
+
+
+def common_fields(request: Request[Any], credentials: Credentials) -> dict[str, str]:
+    """The parameters that every request carries; a terminal names its own ``pid``."""
+    common = {"agent_id": credentials.agent_id, "version": credentials.version}
+    if "pid" not in request.names:
+        common["pid"] = credentials.pid
+    if method := request.endpoint.gateway_method:
+        common["method"] = method
+    return common
+
+
+def _scanned(
+    request: QrConfGet,
+    fields: dict[str, str],
+    credentials: Credentials,
+    hosts: Hosts,
+    *,
+    verify: bool,
+) -> Outgoing[Any]:
+    """A scanned link keeps its own query's bytes; what it brought is signed along (C 96)."""
+    link = read_link(request.url, hosts, request.allow)
+    own = fields | common_fields(request, credentials)
+    signed = link.fields | own
+    if request.code_number_from_path:
+        signed = {"code_number": link.code_number} | signed
+    _, sign = sign_for(credentials, signed)
+    appended = encode_form([*sorted(own.items()), ("sign", sign)])
+    url = f"{link.base}?{link.query}" if link.query else link.base
+    return _outgoing(request, url, appended, signed | {"sign": sign}, verify=verify)
+
+
+def read_reply(
+    outgoing: Outgoing[T],
+    status: int,
+    body: bytes,
+    credentials: Credentials,
+    *,
+    now: datetime | None,
+    require_signed: bool = False,
+) -> Reply[T]:
+    """What came back, verified and typed; or the error that says what to do next.
+
+    Returns a :class:`Reply` whenever the gateway carried the call out (state SUCCESS). Refusals
+    raise, and where money was asked to move, everything that does not prove that it did not is an
+    :class:`~chaoying_async.exceptions.OutcomeUnknownError` (M-09, M-10). ``now`` (aware) decides
+    which previous keys still count; without it none does (M-21).
+    """
+    try:
+        return _read(outgoing, status, body, credentials, now, require_signed=require_signed)
+    except (ProtocolError, GatewayUnavailableError) as error:
+        error.about(outgoing.endpoint.name, outgoing.order)
+        if not outgoing.endpoint.moves_money:
+            raise
+        raise outcome_unknown(outgoing, error) from error
+    except ChaoyingError as error:
+        error.about(outgoing.endpoint.name, outgoing.order)
+        raise
+
+
+def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnknownError:
+    """The error for a request that moves money and got no answer that can be used (M-02, M-10)."""
+    said = type(why).__name__ if isinstance(why, TransportError) else str(why)
+    return OutcomeUnknownError(
+        f"it may have been carried out ({said}): "
+        "query it under the same number before anything else"
+    ).about(outgoing.endpoint.name, outgoing.order)
+
+
+def _read(
+    outgoing: Outgoing[T],
+    status: int,
+    body: bytes,
+    credentials: Credentials,
+    now: datetime | None,
+    *,
+    require_signed: bool,
+) -> Reply[T]:
+    if status != HTTPStatus.OK:
+        raise GatewayUnavailableError(
+            f"the gateway answered with HTTP status {status}", status=status
+        )
+    members, fields = parse_reply(body)
+    endpoint = outgoing.endpoint
+    signed = bool(fields.get("sign"))
+    if signed:
+        verify_for(credentials, fields, now)
+    state = fields.get("state") or None
+    code = fields.get("code") or None
+    trade_state = fields.get("trade_state") or None
+    meaning = classify(
+        endpoint.family,
+        state,
+        code,
+        trade_state,
+        configured=bool(fields.get("mch_id") and fields.get("mch_trade_code")),
+    )
+    if meaning is Meaning.UNREADABLE:
+        raise MalformedMessageError("the reply has no known state (SUCCESS, FAIL or VER)")
+    believed = signed or may_be_unsigned(
+        meaning,
+        must_sign=endpoint.must_sign,
+        trusted=outgoing.trusted,
+        require_signed=require_signed,
+    )
+    check_answers(outgoing.request, outgoing.fields, fields, meaning)
+    if meaning in (Meaning.REFUSED, Meaning.UNCLEAR_REFUSAL):
+        raise _refusal(outgoing, fields, members, meaning, believed=believed)
+    if not believed:
+        raise MissingSignatureError(f"{meaning.says}, says a reply without a signature")
+    return Reply(
+        endpoint=endpoint,
+        meaning=meaning,
+        state=State.SUCCESS,
+        code=_code(endpoint, code),
+        msg=fields.get("msg") or None,
+        trade_state=_TRADE_STATES.get(trade_state, trade_state),
+        result=_result(outgoing.request, fields) if meaning is Meaning.RESULT else None,
+        signed=signed,
+        raw=MappingProxyType(members),
+    )
+
+
+_CODES: Mapping[str | None, Code] = {code.value: code for code in Code}
+_TRADE_STATES: Mapping[str | None, TradeState] = {state.value: state for state in TradeState}
+
+
+def _code(endpoint: Endpoint, code: str | None) -> Code | str | None:
+    # GetMchSMSValid's code is a number of minutes and stays text (C 26).
+    return code if endpoint.family is Family.SMS else _CODES.get(code, code)
+
+
+def _result(request: Request[T], fields: Mapping[str, str]) -> T:
+    result: T = structure(fields, request.result_type)
+    payable, coupon = getattr(result, "base_fee", None), getattr(result, "coupon_fee", None)
+    if payable is not None and coupon is not None and coupon > payable:
+        warnings.warn(
+            f"{request.endpoint.name}: coupon_fee is above base_fee (C 48)",
+            ChaoyingWarning,
+            stacklevel=2,
+        )
+    return result
+
+
+def _refusal(
+    outgoing: Outgoing[Any],
+    fields: Mapping[str, str],
+    members: Mapping[str, Any],
+    meaning: Meaning,
+    *,
+    believed: bool,
+) -> ChaoyingError:
+    """The refusal itself, or why it proves nothing (M-09)."""
+    refusal = _gateway_error(outgoing, fields, members)
+    if meaning is Meaning.REFUSED and believed:
+        return refusal
+    if not outgoing.endpoint.moves_money:
+        return MissingSignatureError(f"a refusal without a signature: {refusal.args[0]}")
+    return OutcomeUnknownError(
+        f"refused ({refusal.args[0]}), which does not prove that nothing moved: "
+        "query it under the same number before anything else",
+        refusal=refusal,
+    )
+
+
+def _gateway_error(
+    outgoing: Outgoing[Any], fields: Mapping[str, str], members: Mapping[str, Any]
+) -> GatewayError:
+    state, code, msg = (fields.get(name) or None for name in ("state", "code", "msg"))
+    if state == State.VER:
+        error: type[GatewayError] = VersionTooLowError
+    elif outgoing.endpoint.family is Family.SMS:
+        error = GatewayError
+    else:
+        error = GATEWAY_ERRORS.get(code or "", GatewayError)
+    shown = _without_secrets(msg or "no message", outgoing.fields)
+    hint = " (10002 under FAIL most likely is a wrong signature, C 19)" if code == "10002" else ""
+    return error(
+        f"state {state}, code {code or '-'}: {shown}{hint}",
+        state=state or "",
+        code=code,
+        msg=shown if msg else None,
+        raw=MappingProxyType(dict(members)),
+    ).about(outgoing.endpoint.name, outgoing.order)
+
+
+def _without_secrets(text: str, fields: Mapping[str, str]) -> str:
+    """A gateway's message may repeat a payment code, which must not reach a log (M-27)."""
+    for name in SECRET:
+        value = fields.get(name)
+        if value and len(value) >= SHORTEST_SEARCHED:
+            text = text.replace(value, "***")
+    return text

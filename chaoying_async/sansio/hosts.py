@@ -1,0 +1,141 @@
+"""Where requests go: the addresses of the document, and which of them may be spoken to at all.
+
+A signed request must not leave for an address that nobody chose: plain ``http`` is refused but for
+loopback, and a scanned link must stand on a list of its own (M-05, C 17, C 95).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any, Self
+from urllib.parse import SplitResult, urlsplit
+
+import attrs
+
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.request import Host, Request
+
+_SCANNED = ("qrpay.storepos.cn",)
+_LOCAL_SUFFIX = ".localhost"
+
+
+def _texts(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@attrs.frozen(kw_only=True)
+class Hosts:
+    """The addresses of one generation of the gateway.
+
+    ``pay``, ``api`` and ``qrpay`` are base addresses (``https://host``), ``overrides`` gives single
+    requests a full address of their own, ``scanned`` lists the hosts that a scanned configuration
+    link may name, or a loopback origin (``http://127.0.0.1:8000``) for a sandbox. A non-https
+    address that is not loopback is a :class:`~chaoying_async.exceptions.ParameterError` unless
+    ``dangerous_allow_http=True``.
+    """
+
+    pay: str
+    api: str
+    qrpay: str
+    scanned: tuple[str, ...] = attrs.field(default=_SCANNED, converter=_texts)
+    overrides: Mapping[type[Request[Any]], str] = attrs.field(factory=dict, hash=False)
+    dangerous_allow_http: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        problems: dict[str, str] = {}
+        for name in ("pay", "api", "qrpay"):
+            object.__setattr__(self, name, getattr(self, name).rstrip("/"))
+            if problem := self._problem(getattr(self, name)):
+                problems[name] = problem
+        for request, url in self.overrides.items():
+            if problem := self._problem(url):
+                problems[f"overrides[{request.__name__}]"] = problem
+        for entry in self.scanned:
+            if "/" in entry and not is_loopback(urlsplit(entry).hostname):
+                problems["scanned"] = "must hold host names, or origins of a loopback sandbox"
+        if problems:
+            raise ParameterError(problems)
+
+    @classmethod
+    def document(cls) -> Self:
+        """v2.9.0 as printed (C 90, C 91)."""
+        return cls(
+            pay="https://pay.storepos.cn",
+            api="https://api.storepos.cn",
+            qrpay="https://qrpay.pos.cn",
+        )
+
+    @classmethod
+    def v3_2(cls) -> Self:
+        """The same calls at the addresses of the last public document, v3.2.1."""
+        # Here, since the requests are above the addresses that most of them never name.
+        from chaoying_async.sansio.api.barcode import AuthCodeToOpenId  # noqa: PLC0415
+        from chaoying_async.sansio.api.terminal import PayBoxConfGet  # noqa: PLC0415
+
+        return cls(
+            pay="https://pay.storepos.cn",
+            api="https://api.storepos.cn",
+            qrpay="https://api.storepos.cn",
+            overrides={
+                AuthCodeToOpenId: "https://api.storepos.cn/UnifiedPay/Gateway",
+                PayBoxConfGet: "https://dev.ttdh.cc/Mch/PayBoxConfGet",
+            },
+        )
+
+    @classmethod
+    def single(cls, url: str, *, dangerous_allow_http: bool = False) -> Self:
+        """Everything at one address: a sandbox, or a gateway behind a proxy of yours.
+
+        Scanned links are allowed to a loopback sandbox only.
+        """
+        scanned: tuple[str, ...] = (url.rstrip("/"),) if is_loopback(urlsplit(url).hostname) else ()
+        return cls(
+            pay=url, api=url, qrpay=url, scanned=scanned, dangerous_allow_http=dangerous_allow_http
+        )
+
+    def url_of(self, request: type[Request[Any]]) -> str:
+        """The address that a request goes to; a scanned link brings its own."""
+        endpoint = request.endpoint
+        if request in self.overrides:
+            return self.overrides[request]
+        if endpoint.host is Host.SCANNED:
+            return ""
+        return f"{getattr(self, endpoint.host)}{endpoint.path}"
+
+    def _problem(self, url: str) -> str | None:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:
+            return "is not an address"
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return "must begin with https://"
+        if parts.username is not None or parts.query or parts.fragment:
+            return "must be a plain address without user, query or fragment"
+        if parts.scheme == "http" and not (
+            is_loopback(parts.hostname) or self.dangerous_allow_http
+        ):
+            return "must be https; plain http to another machine needs dangerous_allow_http=True"
+        return None
+
+
+def is_loopback(host: str | None) -> bool:
+    """True for localhost and the loopback addresses, which never leave this machine."""
+    if not host:
+        return False
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(_LOCAL_SUFFIX):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+@lru_cache(maxsize=64)
+def is_trusted(url: str, *, verify: bool = True) -> bool:
+    """Whether an unsigned refusal can be believed: verified https, or loopback (M-09)."""
+    parts: SplitResult = urlsplit(url)
+    return (parts.scheme == "https" and verify) or is_loopback(parts.hostname)

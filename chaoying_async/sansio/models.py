@@ -1,0 +1,63 @@
+"""The one shape of all models: attrs, frozen, slotted, keyword-only, silent about personal data."""
+
+from __future__ import annotations
+
+from typing import Any, Self, TypeVar, dataclass_transform
+
+import attrs
+
+from chaoying_async.sansio.fieldnames import SECRET
+
+C = TypeVar("C", bound=type)
+
+
+class Model:
+    """A frozen value whose repr hides what is personal and leaves out what is empty (M-27)."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(
+            f"{field.name}={'***' if field.name in SECRET else repr(value)}"
+            for field in fields_of(type(self))
+            if field.repr and (value := getattr(self, field.name)) not in (None, (), "")
+        )
+        return f"{type(self).__name__}({shown})"
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        kept: dict[str, Any] = {}
+        for field in fields_of(type(self)):
+            value = getattr(self, field.name)
+            if field.name in SECRET and value not in (None, ""):
+                raise TypeError(
+                    f"{type(self).__name__}.{field.name} is personal and is not pickled (M-27)"
+                )
+            kept[field.name] = value
+        return _rebuild, (type(self), kept)
+
+
+def frozen_list(value: Any) -> Any:
+    """A list as a tuple, so that a request cannot change after it was checked."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def fields_of(cls: type[Any]) -> tuple[attrs.Attribute[Any], ...]:
+    """``attrs.fields`` for classes that type checkers know as dataclass-like, not as attrs'."""
+    found: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)
+    return found
+
+
+def _rebuild(cls: type[Any], kept: dict[str, Any]) -> Any:
+    return cls(**kept)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(attrs.field,))
+def model(cls: C) -> C:
+    """``attrs.frozen`` as every model has it; equality by value, the repr of :class:`Model`."""
+    return attrs.frozen(cls, kw_only=True, repr=False)

@@ -1,0 +1,122 @@
+"""Amounts in fen and times in GMT+8: the two values that are easy to get subtly wrong."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any, Self
+
+#: Every time in the document (北京时间); a fixed offset, never the machine's own zone (C 68).
+GMT8 = timezone(timedelta(hours=8), "GMT+8")
+
+_RECEIVED_AMOUNT = re.compile(r"[0-9]{1,15}").fullmatch
+_YUAN = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,2}))?").fullmatch
+_COMPACT_TIME = re.compile(r"[0-9]{14}").fullmatch
+_SPACED_TIME = re.compile(
+    r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})"
+).fullmatch
+
+
+class Fen(int):
+    """An amount in fen (分, 1/100 CNY). ``Fen(1230)`` is 12.30 yuan; an ``int`` in every other way.
+
+    Takes an int only, so that yuan can never slip in: for those there is :func:`fen`. Adding and
+    subtracting amounts gives an amount; adding a float is refused.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, amount: int) -> Self:
+        """A whole number of fen; see the class."""
+        if not isinstance(amount, int) or isinstance(amount, bool):
+            raise TypeError(
+                f"Fen takes a whole number of fen, not {type(amount).__name__}: "
+                'Fen(1230), or fen("12.30") for yuan'
+            )
+        return super().__new__(cls, amount)
+
+    @property
+    def yuan(self) -> Decimal:
+        """The same amount in yuan, with two decimals."""
+        return Decimal(int(self)).scaleb(-2)
+
+    def __add__(self, other: int) -> Fen:
+        return Fen(int(self) + _whole(other))
+
+    def __radd__(self, other: int) -> Fen:
+        return Fen(_whole(other) + int(self))
+
+    def __sub__(self, other: int) -> Fen:
+        return Fen(int(self) - _whole(other))
+
+    def __rsub__(self, other: int) -> Fen:
+        return Fen(_whole(other) - int(self))
+
+    def __neg__(self) -> Fen:
+        return Fen(-int(self))
+
+    def __repr__(self) -> str:
+        return f"Fen({int(self)})"
+
+    def __str__(self) -> str:
+        return int.__repr__(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Fen, (int(self),)
+
+
+def _whole(other: object) -> int:
+    if not isinstance(other, int) or isinstance(other, bool):
+        raise TypeError(f"an amount in fen and a {type(other).__name__} do not add up")
+    return int(other)
+
+
+def fen(yuan: str | Decimal) -> Fen:
+    """The amount of ``"12.30"`` or ``Decimal("12.3")`` yuan, exactly.
+
+    At most two decimals and no sign, or :class:`ValueError`. An int or a float is a
+    :class:`TypeError`: nobody can tell whether ``fen(12)`` meant fen or yuan (M-12, R-30).
+    """
+    if not isinstance(yuan, (str, Decimal)):
+        raise TypeError(
+            f"fen() takes yuan as text or Decimal, not {type(yuan).__name__}: "
+            'fen("12.30") for 12.30 yuan, Fen(1230) for 1230 fen'
+        )
+    text = yuan if isinstance(yuan, str) else format(yuan, "f")
+    match = _YUAN(text)
+    if match is None:
+        raise ValueError("an amount in yuan has digits and at most two decimals, like 12.30")
+    whole, decimals = match.groups(default="")
+    return Fen(int(whole) * 100 + int(decimals.ljust(2, "0")))
+
+
+def received_fen(text: str) -> Fen:
+    """An amount as the gateway prints it; anything but 1 to 15 ASCII digits is a ValueError."""
+    if _RECEIVED_AMOUNT(text) is None:
+        raise ValueError("not an amount in fen")
+    return int.__new__(Fen, text)
+
+
+def parse_time(text: str) -> datetime | None:
+    """A time of the document, aware in GMT+8; None for a format it does not show (C 99)."""
+    if match := _SPACED_TIME(text):
+        text = "".join(match.groups())
+    if _COMPACT_TIME(text) is None or text[8:10] > "23":
+        return None
+    try:
+        return datetime.fromisoformat(f"{text[:8]}T{text[8:]}").replace(tzinfo=GMT8)
+    except ValueError:
+        return None
+
+
+def format_time(moment: datetime) -> str:
+    """``yyyyMMddHHmmss`` in GMT+8. A naive datetime is a ValueError, whoever's noon it is."""
+    if moment.utcoffset() is None:
+        raise ValueError("needs a time zone, for example datetime.now(UTC)")
+    return moment.astimezone(GMT8).strftime("%Y%m%d%H%M%S")
+
+
+def as_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, for comparing and storing."""
+    return moment.astimezone(UTC)

@@ -1,0 +1,383 @@
+"""GatewaySession: one pooled, signed, verified, typed round trip."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import warnings
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import httpx
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    ChaoyingWarning,
+    MalformedMessageError,
+    OutcomeUnknownError,
+    RequestNotSentError,
+    SessionClosedError,
+    TransportError,
+    WrongEventLoopError,
+)
+from chaoying_async.sansio.audit import Exchange, record
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.exchange import (
+    Defaults,
+    Outgoing,
+    build_request,
+    outcome_unknown,
+    read_reply,
+)
+from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.transport import default_engine
+from chaoying_async.transport.base import Engine
+from chaoying_async.transport.hooks import Hooks
+from chaoying_async.transport.proxies import ProxyGiven
+from chaoying_async.transport.tls import Cert, Verify
+
+T = TypeVar("T")
+
+_log = logging.getLogger("chaoying_async")
+
+#: The document's own figures are: a payer may type a password for longer than any of these, and
+#: then the answer is NEED_QUERY.
+DEFAULT_TIMEOUT = httpx.Timeout(connect=5.0, read=20.0, write=10.0, pool=10.0)
+DEFAULT_DEADLINE = 30.0
+DEFAULT_LIMITS = httpx.Limits(
+    max_connections=100, max_keepalive_connections=100, keepalive_expiry=15.0
+)
+DEFAULT_MAX_REPLY = 1024 * 1024
+
+
+class GatewaySession:
+    """Sends any request of the document, and returns its verified and typed reply.
+
+    ::
+
+        async with GatewaySession(credentials, mch_id="00000001") as gateway:
+            reply = await gateway.send(OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011"))
+
+    Open one per process and event loop, and share it: it pools connections, and any number of
+    tasks may call :meth:`send` at once; beyond ``limits.max_connections`` they queue in order.
+
+    ``mch_id``, ``op_user_id`` and ``device_info`` are used by requests that do not name their own.
+    ``timeout`` has the phases of ``httpx.Timeout`` (seconds); ``deadline`` bounds a whole call,
+    repeats included. ``transport`` replaces the HTTP engine (for tests: ``httpx.MockTransport``,
+    respx's ``router.async_handler``, ``httpx.ASGITransport``); it is never closed here, and
+    neither are ``limits``, ``verify``, ``cert``, ``proxy`` or ``trust_env`` applied to it.
+    ``require_signed`` refuses every final answer without a signature, those too that the document
+    prints so (M-08). ``event_hooks`` has httpx's shape and sees everything unmasked;
+    ``on_exchange`` gets an :class:`Exchange` with everything personal masked, for audits.
+    ``read_retries`` is how often a *read* is repeated after a transport error; what moves money is
+    never repeated (M-02).
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        *,
+        mch_id: str | None = None,
+        op_user_id: str | None = None,
+        device_info: str | None = None,
+        hosts: Hosts | None = None,
+        timeout: httpx.Timeout | float = DEFAULT_TIMEOUT,
+        deadline: float | None = DEFAULT_DEADLINE,
+        limits: httpx.Limits = DEFAULT_LIMITS,
+        max_reply_bytes: int = DEFAULT_MAX_REPLY,
+        verify: Verify = True,
+        cert: Cert = None,
+        proxy: ProxyGiven = None,
+        trust_env: bool = False,
+        require_signed: bool = False,
+        transport: httpx.AsyncBaseTransport | None = None,
+        event_hooks: Hooks | None = None,
+        on_exchange: Callable[[Exchange], None] | None = None,
+        read_retries: int = 2,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.credentials = credentials
+        self.defaults = Defaults(mch_id=mch_id, op_user_id=op_user_id, device_info=device_info)
+        self.hosts = hosts or Hosts.document()
+        self._timeout = httpx.Timeout(timeout)
+        self._deadline = deadline
+        self._max_reply_bytes = max_reply_bytes
+        self._verified = verify is not False
+        self._require_signed = require_signed
+        self._on_exchange = on_exchange
+        self._read_retries = read_retries
+        self._clock: Clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        self._make_engine = partial(
+            _engine,
+            transport,
+            hooks=event_hooks,
+            limits=limits,
+            verify=verify,
+            cert=cert,
+            proxy=proxy,
+            clock=self._clock,
+            trust_env=trust_env,
+        )
+        self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._engine is None else "open"
+        return f"<GatewaySession agent_id={self.credentials.agent_id!r} {state}>"
+
+    async def __aenter__(self) -> Self:
+        if self._engine is not None:
+            raise SessionClosedError("this session is open already; open another one")
+        self._loop = asyncio.get_running_loop()
+        self._engine = self._make_engine()
+        if not self._verified:
+            warnings.warn(
+                "verify=False: anybody on the way can read and change what is sent",
+                ChaoyingWarning,
+                stacklevel=2,
+            )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the pool. Calls still under way end with an error; closing twice does no harm."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.aclose()
+
+    def __del__(self) -> None:
+        # No network work here (R-33): the loop may be gone. Only say what was forgotten.
+        if getattr(self, "_engine", None) is not None:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    async def send(
+        self, request: Request[T], *, timeout: httpx.Timeout | float | None = None
+    ) -> Reply[T]:
+        """Send one request and return its verified reply.
+
+        A :class:`Reply` comes back whenever the gateway carried the call out, whatever the trade's
+        own state is: look at ``reply.result`` or call ``reply.unwrap()``. Everything else raises:
+
+        - :class:`ParameterError`: nothing was sent; fix the call;
+        - :class:`RequestNotSentError`: it never left; safe to repeat;
+        - :class:`OutcomeUnknownError` (money only): it may have been carried out; query first;
+        - :class:`GatewayError`: refused, and this call moved nothing (M-09);
+        - :class:`TransportError`, :class:`ProtocolError` (reads only): no answer, or none to be
+        trusted;
+          asking again is safe.
+
+        ``timeout`` replaces the session's phase time-outs for this call. Requests that move money
+        are sent once; reads are repeated after transport errors, within the session's deadline.
+        """
+        engine = self._open_engine()
+        outgoing = build_request(
+            request,
+            self.credentials,
+            defaults=self.defaults,
+            hosts=self.hosts,
+            verify=self._verified,
+        )
+        phases = self._timeout if timeout is None else httpx.Timeout(timeout)
+        started = self._clock.monotonic()
+        try:
+            reply = await self._within_deadline(engine, outgoing, phases)
+        except ChaoyingError as error:
+            error.about(outgoing.endpoint.name, outgoing.order)
+            self._log_error(outgoing, error, started)
+            raise
+        if _log.isEnabledFor(logging.INFO):
+            self._log_reply(outgoing, reply, started)
+        return reply
+
+    async def _within_deadline(
+        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout
+    ) -> Reply[T]:
+        try:
+            async with self._clock.timeout(self._deadline):
+                try:
+                    return await self._exchange(engine, outgoing, phases)
+                except TransportError as error:
+                    if not outgoing.endpoint.repeatable or self._read_retries < 1:
+                        raise
+                    return await self._repeat(engine, outgoing, phases, error)
+        except TimeoutError as error:
+            why = TransportError(f"no answer within the deadline of {self._deadline} s")
+            raise self._judged(outgoing, why) from error
+
+    async def _repeat(
+        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout, error: TransportError
+    ) -> Reply[T]:
+        """Ask again, with growing pauses; only reads get here (M-02)."""
+        import tenacity  # noqa: PLC0415 - loaded when something went wrong, not at import
+
+        def pause(state: tenacity.RetryCallState) -> float:
+            return float(self._rng.uniform(0.5, 1.0) * min(0.5 * 2**state.attempt_number, 5.0))
+
+        attempts = tenacity.AsyncRetrying(
+            sleep=self._clock.sleep,
+            wait=pause,
+            stop=tenacity.stop_after_attempt(1 + self._read_retries),
+            retry=tenacity.retry_if_exception_type(TransportError),
+            reraise=True,
+        )
+        async for attempt in attempts:
+            with attempt:
+                if attempt.retry_state.attempt_number == 1:
+                    raise error  # the first attempt was made before there was anything to repeat
+                return await self._exchange(engine, outgoing, phases)
+        raise error  # unreachable: the last attempt returns or raises
+
+    async def _exchange(
+        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout
+    ) -> Reply[T]:
+        """One request on the wire, one answer read; nothing is repeated here."""
+        try:
+            status, body = await self._round_trip(engine, outgoing, phases)
+        except ChaoyingError as error:
+            raise self._judged(outgoing, error) from error
+        now = self._clock.now() if self.credentials.previous_keys else None
+        try:
+            return read_reply(
+                outgoing,
+                status,
+                body,
+                self.credentials,
+                now=now,
+                require_signed=self._require_signed,
+            )
+        except ChaoyingError:
+            raise
+        except Exception as error:  # a warning that was made an error, or a defect of ours
+            why = MalformedMessageError(f"the reply could not be read: {type(error).__name__}")
+            raise self._judged(outgoing, why) from error
+
+    @staticmethod
+    def _judged(outgoing: Outgoing[Any], error: ChaoyingError) -> ChaoyingError:
+        """What an engine's error means for this request: money that may have moved is unknown."""
+        if outgoing.endpoint.moves_money and not isinstance(error, RequestNotSentError):
+            return outcome_unknown(outgoing, error)
+        return error
+
+    async def _round_trip(
+        self, engine: Engine, outgoing: Outgoing[Any], phases: httpx.Timeout
+    ) -> tuple[int, bytes]:
+        started = self._clock.monotonic()
+        status, body, problem = None, None, None
+        try:
+            status, body = await engine.round_trip(
+                outgoing.method,
+                outgoing.url,
+                outgoing.headers,
+                outgoing.body,
+                timeout=phases,
+                max_bytes=self._max_reply_bytes,
+            )
+        except Exception as error:
+            problem = error
+            raise
+        else:
+            return status, body
+        finally:
+            if self._on_exchange is not None:
+                elapsed = self._clock.monotonic() - started
+                self._audit(
+                    record(outgoing, elapsed=elapsed, status=status, body=body, error=problem)
+                )
+
+    def _audit(self, exchange: Exchange) -> None:
+        """An audit that fails must not hide what happened to the money: it is logged instead."""
+        if self._on_exchange is None:
+            return
+        try:
+            self._on_exchange(exchange)
+        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            _log.error("on_exchange raised %s for %r", type(error).__name__, exchange)
+
+    def _open_engine(self) -> Engine:
+        if self._engine is None:
+            raise SessionClosedError(
+                "the session is not open: use it inside `async with GatewaySession(...)`"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongEventLoopError(
+                "this session belongs to another event loop: open one per loop and asyncio.run"
+            )
+        return self._engine
+
+    def _log_reply(self, outgoing: Outgoing[Any], reply: Reply[Any], started: float) -> None:
+        self._log(
+            logging.INFO,
+            outgoing,
+            started,
+            reply.meaning.name,
+            state=reply.state,
+            code=reply.code,
+            trade_state=reply.trade_state,
+        )
+
+    def _log_error(self, outgoing: Outgoing[Any], error: ChaoyingError, started: float) -> None:
+        level = logging.WARNING if isinstance(error, OutcomeUnknownError) else logging.INFO
+        state, code = getattr(error, "state", None), getattr(error, "code", None)
+        self._log(level, outgoing, started, type(error).__name__, state=state, code=code)
+
+    def _log(
+        self, level: int, outgoing: Outgoing[Any], started: float, what: str, **status: str | None
+    ) -> None:
+        """One line per call; its fields are on the record too, for structured logs."""
+        if not _log.isEnabledFor(level):
+            return
+        name, order = outgoing.endpoint.name, outgoing.order
+        elapsed = self._clock.monotonic() - started
+        shown = " ".join(f"{key}={value}" for key, value in status.items() if value is not None)
+        fields = {"endpoint": name, "order": order, "outcome": what, "elapsed": elapsed, **status}
+        _log.log(
+            level, "%s %s %s %s %.0f ms", name, order, what, shown, elapsed * 1000, extra=fields
+        )
+
+
+def _engine(
+    transport: httpx.AsyncBaseTransport | None,
+    *,
+    hooks: Hooks | None,
+    limits: httpx.Limits,
+    verify: Verify,
+    cert: Cert,
+    proxy: ProxyGiven,
+    clock: Clock,
+    trust_env: bool,
+) -> Engine:
+    """The engine for these settings; a user's transport is used as it is and never closed."""
+    engine: Engine
+    if transport is None:
+        engine = default_engine(
+            limits=limits,
+            verify=verify,
+            cert=cert,
+            proxy=proxy,
+            trust_env=trust_env,
+            clock=clock,
+        )
+    else:
+        from chaoying_async.transport.httpx_engine import TransportEngine  # noqa: PLC0415
+
+        engine = TransportEngine(transport)
+    if not hooks:
+        return engine
+    from chaoying_async.transport.hooks import HookedEngine  # noqa: PLC0415
+
+    return HookedEngine(engine, hooks)

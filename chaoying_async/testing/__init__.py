@@ -1,0 +1,14 @@
+"""For the tests of programs that take payments (extra ``[testing]``).
+
+- :class:`FakeClock` moves when told: hours of polling in milliseconds.
+- :func:`signed_reply` and :func:`sign_notification` make messages as the gateway signs them.
+- ``pytest_plugin`` has fixtures that pytest finds by itself: ``fake_clock``, ``gateway_router``,
+  ``gateway_transport``, ``no_real_gateway``.
+"""
+
+from __future__ import annotations
+
+from chaoying_async.testing.clock import FakeClock
+from chaoying_async.testing.messages import sign_notification, signed_reply
+
+__all__ = ["FakeClock", "sign_notification", "signed_reply"]

@@ -1,0 +1,278 @@
+"""A clock that stands still until it is told to move: days of waiting in milliseconds of a test."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+import types
+from collections.abc import Awaitable, Callable, Generator
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import Self, TypeVar
+
+T = TypeVar("T")
+
+#: Whole nanoseconds: sums of floats would drift, and timers of the same moment fall apart.
+_PER_SECOND = 1_000_000_000
+
+#: So many turns of the loop without coming to rest mean that something spins.
+MAX_TURNS = 100_000
+#: How often a loop is given a turn that does not show what it has still to do (uvloop).
+_BLIND_TURNS = 200
+
+_START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class FakeClock:
+    """Time by hand, for everything that takes a ``Clock``.
+
+    ::
+
+        clock = FakeClock()
+        task = asyncio.create_task(poller.wait(query))
+        await clock.advance(180)  # walks from timer to timer, in order
+
+    Nothing here reads or waits for real time. ``now()`` begins at ``start`` (aware), and
+    ``monotonic()`` at 0. Timers of the same moment ring in the order in which they were set, and
+    everything that one of them sets in motion comes to rest before the next one rings: chains of
+    tasks and in-process servers too. Sockets and threads are not waited for: they live in real
+    time, so wait for those by an event of your own before moving the clock.
+    """
+
+    def __init__(self, start: datetime = _START) -> None:
+        if start.utcoffset() is None:
+            raise ValueError("start needs a time zone: datetime(2026, 1, 1, tzinfo=UTC)")
+        self._start = start
+        self._ns = 0
+        self._timers: list[_Timer] = []
+        self._count = 0
+        self._tidy_at = 1000
+        self._moving = False
+
+    def __repr__(self) -> str:
+        return f"FakeClock({self.now().isoformat()}, {self.waiting} waiting)"
+
+    def now(self) -> datetime:
+        """The wall clock: ``start`` plus all that was advanced."""
+        return self._start + timedelta(microseconds=self._ns // 1000)
+
+    def monotonic(self) -> float:
+        """Seconds since the clock was made."""
+        return self._ns / _PER_SECOND
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was moved that far; nothing or less is one turn of the loop."""
+        due = self._after(seconds)
+        if due <= self._ns:
+            await _turn()
+            return
+        woken = asyncio.get_running_loop().create_future()
+
+        def ring() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self._set(due, ring)
+        try:
+            await woken
+        finally:
+            timer.stop()
+
+    def timeout(self, seconds: float | None) -> FakeTimeout:
+        """``asyncio.timeout`` on this clock: :class:`TimeoutError` when the block takes longer."""
+        return FakeTimeout(self, None if seconds is None else self._after(seconds))
+
+    async def advance(self, seconds: float) -> None:
+        """Move the clock, stopping at every timer on the way.
+
+        On return everything that could run has run, and the clock stands exactly ``seconds``
+        later. Not to be called by two tasks at once. A program that never comes to rest
+        (``while not done: await asyncio.sleep(0)``) is a :class:`RuntimeError`.
+        """
+        if not 0 <= seconds < math.inf:
+            raise ValueError("a clock moves forward, by a number of seconds")
+        with _Moving(self):
+            target = self._after(seconds)
+            await _settle()
+            while (timer := self._next()) is not None and timer.due <= target:
+                await self._ring(timer)
+            self._ns = target
+
+    async def run(self, awaitable: Awaitable[T], *, within: float = 86_400.0) -> T:
+        """Await something, moving the clock whenever nothing else can go on; its result.
+
+        More than ``within`` seconds of this clock are a :class:`TimeoutError`, and a wait that no
+        timer will ever end is a :class:`RuntimeError`: both cancel what was awaited.
+        """
+        task = asyncio.ensure_future(awaitable)
+        limit = self._after(within)
+        try:
+            with _Moving(self):
+                while True:
+                    await _settle(task)
+                    if task.done():
+                        return await task
+                    timer = self._next()
+                    if timer is None:
+                        raise RuntimeError("it waits for something that this clock does not move")
+                    if timer.due > limit:
+                        raise TimeoutError(f"not done within {within} s of this clock")
+                    await self._ring(timer)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait([task])
+
+    @property
+    def waiting(self) -> int:
+        """How many sleeps and time-outs are pending."""
+        return sum(not timer.stopped for timer in self._timers)
+
+    @property
+    def next_due(self) -> float | None:
+        """Seconds until the next timer rings; None if there is none."""
+        timer = self._next()
+        return None if timer is None else (timer.due - self._ns) / _PER_SECOND
+
+    def _after(self, seconds: float) -> int:
+        if math.isnan(seconds):
+            raise ValueError("NaN is no time")
+        if seconds <= 0:
+            return self._ns
+        if seconds == math.inf:
+            return _NEVER
+        return self._ns + max(1, round(seconds * _PER_SECOND))
+
+    def _at(self, when: float) -> int:
+        """A moment of :meth:`monotonic`, as the timer that belongs to it."""
+        return _NEVER if when == math.inf else max(self._ns, round(when * _PER_SECOND))
+
+    def _set(self, due: int, ring: Callable[[], None]) -> _Timer:
+        self._count += 1
+        if len(self._timers) > self._tidy_at:  # time-outs that were not needed
+            self._timers = [timer for timer in self._timers if not timer.stopped]
+            heapq.heapify(self._timers)
+            self._tidy_at = max(1000, 2 * len(self._timers))
+        timer = _Timer(due, self._count, ring)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def _next(self) -> _Timer | None:
+        while self._timers and self._timers[0].stopped:
+            heapq.heappop(self._timers)
+        timer = self._timers[0] if self._timers else None
+        return None if timer is None or timer.due == _NEVER else timer
+
+    async def _ring(self, timer: _Timer) -> None:
+        self._ns = max(self._ns, timer.due)
+        timer.stop()
+        timer.ring()
+        await _settle()
+
+
+_NEVER = 1 << 100
+
+
+class _Timer:
+    """One pending wait; ordered by its moment, then by when it was set."""
+
+    __slots__ = ("due", "number", "ring", "stopped")
+
+    def __init__(self, due: int, number: int, ring: Callable[[], None]) -> None:
+        self.due, self.number, self.ring = due, number, ring
+        self.stopped = False
+
+    def __lt__(self, other: _Timer) -> bool:
+        return (self.due, self.number) < (other.due, other.number)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class _Moving:
+    """One mover at a time: two would wait for each other to come to rest."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        if self._clock._moving:  # noqa: SLF001 - the other half of this file
+            raise RuntimeError("this clock is being moved already, by another task")
+        self._clock._moving = True  # noqa: SLF001
+
+    def __exit__(self, *exc: object) -> None:
+        self._clock._moving = False  # noqa: SLF001
+
+
+class FakeTimeout:
+    """``asyncio.Timeout`` whose moments are those of a :class:`FakeClock`.
+
+    The real one does the work, cancelling and counting included; this one rings for it.
+    """
+
+    def __init__(self, clock: FakeClock, due: int | None) -> None:
+        self._clock = clock
+        self._due = due
+        self._inner = asyncio.Timeout(None)
+        self._timer: _Timer | None = None
+
+    def when(self) -> float | None:
+        """The moment of ``clock.monotonic()`` at which it ends; None: never."""
+        return None if self._due is None else self._due / _PER_SECOND
+
+    def reschedule(self, when: float | None) -> None:
+        """Choose another moment of ``clock.monotonic()``."""
+        self._inner.reschedule(None)  # complains unless it is entered and still undecided
+        self._due = None if when is None else self._clock._at(when)  # noqa: SLF001 - one file
+        self._arm()
+
+    def expired(self) -> bool:
+        """Whether the block was ended by this time-out."""
+        return self._inner.expired()
+
+    async def __aenter__(self) -> Self:
+        await self._inner.__aenter__()
+        self._arm()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        await self._inner.__aexit__(exc_type, exc, traceback)  # swallows nothing: raises, or not
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        if self._due is None:
+            return
+        if self._due <= self._clock._ns:  # noqa: SLF001
+            self._ring()
+        else:
+            self._timer = self._clock._set(self._due, self._ring)  # noqa: SLF001
+
+    def _ring(self) -> None:
+        self._inner.reschedule(asyncio.get_running_loop().time())
+
+
+@types.coroutine
+def _turn() -> Generator[None, None, None]:
+    """Let everything else that is ready run once; what ``asyncio.sleep(0)`` does."""
+    yield
+
+
+async def _settle(until: asyncio.Future[T] | None = None) -> None:
+    """Return when nothing but the caller is ready to run, or ``until`` is done."""
+    # The loop's own queue, where it has one: the only way to know, and not public.
+    ready = getattr(asyncio.get_running_loop(), "_ready", None)
+    for _ in range(_BLIND_TURNS if ready is None else MAX_TURNS):
+        await _turn()
+        if (until is not None and until.done()) or (ready is not None and not ready):
+            return
+    if ready is not None:
+        raise RuntimeError("the program does not come to rest: something spins without waiting")

@@ -1,0 +1,120 @@
+"""Fixtures for tests of programs that take payments; pytest finds them when this is installed.
+
+``no_real_gateway`` is the one to turn on for everything::
+
+    [tool.pytest.ini_options]
+    usefixtures = ["no_real_gateway"]
+
+A bare ``@respx.mock`` does *not* see what a :class:`GatewaySession` sends: respx patches httpx's
+own engine, and the session has a faster one. Hand the router in instead::
+
+    async def test_till(gateway_router, gateway_transport, credentials):
+        gateway_router.post("https://pay.storepos.cn/UnifiedPay/Gateway").respond(content=...)
+        async with GatewaySession(credentials, transport=gateway_transport) as gateway:
+            ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    import httpx
+    import respx
+
+    from chaoying_async.testing.clock import FakeClock
+    from chaoying_async.transport.base import Engine
+
+# Everything of the library is imported by the fixtures that need it: pytest loads this file in
+# every run, before coverage measures anything.
+
+
+@pytest.fixture
+def fake_clock() -> FakeClock:
+    """A clock that moves only when told: ``await fake_clock.advance(5)``."""
+    from chaoying_async.testing.clock import FakeClock  # noqa: PLC0415
+
+    return FakeClock()
+
+
+@pytest.fixture
+def gateway_router() -> respx.MockRouter:
+    """respx's router, patching nothing; it answers through ``gateway_transport``.
+
+    A request that no route expects is a ``TransportError`` (for money ``OutcomeUnknownError``)
+    from respx's ``AllMockedAssertionError``. Call ``gateway_router.assert_all_called()`` where
+    every route must have been used.
+    """
+    import respx  # noqa: PLC0415
+
+    return respx.MockRouter(assert_all_called=False)
+
+
+@pytest.fixture
+def gateway_transport(gateway_router: respx.MockRouter) -> httpx.AsyncBaseTransport:
+    """What to hand to ``GatewaySession(transport=...)`` so that ``gateway_router`` answers."""
+    import httpx  # noqa: PLC0415
+
+    return httpx.MockTransport(gateway_router.async_handler)
+
+
+@pytest.fixture
+def no_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail the test when a session would leave this machine; loopback (a sandbox) is let through.
+
+    It watches the session's own engine and httpx's ``AsyncHTTPTransport``, however they were
+    handed in. Nothing is sent, and a test that swallowed the failure fails at its end.
+    """
+    from chaoying_async import session  # noqa: PLC0415
+
+    caught: list[str] = []
+    make = session._engine  # noqa: SLF001 - the one place where a session gets its engine
+
+    def guarded(transport: httpx.AsyncBaseTransport | None, *args: Any, **options: Any) -> Engine:
+        engine = make(transport, *args, **options)
+        return _Guard(engine, caught) if _is_real(transport) else engine
+
+    monkeypatch.setattr(session, "_engine", guarded)
+    yield
+    if caught:
+        _fail(caught[0])
+
+
+def _is_real(transport: httpx.AsyncBaseTransport | None) -> bool:
+    import httpx  # noqa: PLC0415
+
+    from chaoying_async.transport import AiohttpTransport  # noqa: PLC0415
+
+    return transport is None or isinstance(transport, (httpx.AsyncHTTPTransport, AiohttpTransport))
+
+
+class _Guard:
+    """An engine that goes no further than this machine."""
+
+    def __init__(self, engine: Engine, caught: list[str]) -> None:
+        self._engine, self._caught = engine, caught
+
+    async def round_trip(
+        self, method: str, url: str, *args: Any, **options: Any
+    ) -> tuple[int, bytes]:
+        from chaoying_async.sansio.hosts import is_loopback  # noqa: PLC0415
+
+        host = urlsplit(url).hostname
+        if not is_loopback(host):
+            self._caught.append(str(host))
+            _fail(str(host))
+        return await self._engine.round_trip(method, url, *args, **options)
+
+    async def aclose(self) -> None:
+        await self._engine.aclose()
+
+
+def _fail(host: str) -> NoReturn:
+    pytest.fail(
+        f"this test would have called a real gateway at {host}: give the session a "
+        "transport= (see gateway_transport) or the address of a sandbox"
+    )

@@ -1,0 +1,92 @@
+"""HTTP engines: one request out, one whole reply in, and errors that say whether it left.
+
+::
+
+    base.py            Engine: the one interface a session knows
+    errors.py          foreign errors to ours (M-01), a table per engine
+    wire.py            URL and request head, byte for byte
+    gate.py            the fair queue in front of every pool
+    aiohttp_engine.py  the default: pool and exchange; aiohttp_wire.py: all that touches aiohttp
+    httpx_engine.py    the user's own transport, and httpx's engine as the fallback
+    body.py tls.py proxies.py
+
+Engines are imported when one is built: asyncio and aiohttp together take longer to import than all
+of httpx, and the pure part of the library needs neither.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+    from chaoying_async.abc import Clock
+    from chaoying_async.transport.aiohttp_engine import AiohttpTransport
+    from chaoying_async.transport.base import Engine, Headers
+    from chaoying_async.transport.httpx_engine import HttpxEngine, TransportEngine
+    from chaoying_async.transport.proxies import ProxyGiven
+    from chaoying_async.transport.tls import Cert, Verify
+
+__all__ = [
+    "AiohttpTransport",
+    "Engine",
+    "Headers",
+    "HttpxEngine",
+    "TransportEngine",
+    "default_engine",
+]
+
+_WHERE = {
+    "AiohttpTransport": "aiohttp_engine",
+    "Engine": "base",
+    "Headers": "base",
+    "HttpxEngine": "httpx_engine",
+    "TransportEngine": "httpx_engine",
+}
+
+_log = logging.getLogger("chaoying_async")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def default_engine(
+    *,
+    limits: httpx.Limits,
+    verify: Verify,
+    cert: Cert,
+    proxy: ProxyGiven,
+    trust_env: bool,
+    clock: Clock,
+) -> Engine:
+    """aiohttp's engine where aiohttp can serve, else httpx's: slower, and as strict."""
+    name = "AiohttpTransport" if _aiohttp_serves(proxy, trust_env=trust_env) else "HttpxEngine"
+    engine: type[AiohttpTransport | HttpxEngine] = __getattr__(name)
+    return engine(
+        limits=limits, verify=verify, cert=cert, proxy=proxy, trust_env=trust_env, clock=clock
+    )
+
+
+def _aiohttp_serves(proxy: ProxyGiven, *, trust_env: bool) -> bool:
+    """Installed, of a build we know, and no SOCKS proxy, which aiohttp cannot use."""
+    from chaoying_async.transport.proxies import environment_proxy, given_proxy  # noqa: PLC0415
+
+    vias = [given_proxy(proxy)]
+    if trust_env:
+        vias += [environment_proxy(scheme, "") for scheme in ("https", "http")]
+    if any(via is not None and via.url.startswith("socks") for via in vias):
+        return False
+    try:
+        from chaoying_async.transport import aiohttp_wire  # noqa: PLC0415 - only when used
+    except ImportError:
+        return False
+    if not aiohttp_wire.usable():
+        _log.warning("this aiohttp is not one we know; using httpx's engine, which is slower")
+        return False
+    return True

@@ -1,0 +1,172 @@
+"""Engines over httpx's transport interface: the user's own transport, and httpx's as a fallback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.transport.base import Headers
+from chaoying_async.transport.body import read_bounded
+from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
+from chaoying_async.transport.gate import Gate
+from chaoying_async.transport.proxies import ProxyGiven, environment_proxy
+from chaoying_async.transport.tls import Cert, Verify, tls_context
+from chaoying_async.transport.wire import Address, parse_url, request_head
+
+if TYPE_CHECKING:
+    from chaoying_async.abc import Clock
+
+
+class TransportEngine:
+    """Sends through any ``httpx.AsyncBaseTransport`` that the user handed in.
+
+    It is not ours, so it is never closed, and its errors prove little: only ``httpx.ConnectError``
+    and ``httpx.PoolTimeout`` count as "not sent" (M-01). Not even our own ``RequestNotSentError``
+    does, since a transport that repeats may raise it for the last of several attempts. Whether it
+    keeps cookies, follows redirects or repeats is its own affair.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+
+    async def round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: httpx.Timeout,
+        max_bytes: int,
+    ) -> tuple[int, bytes]:
+        """See :class:`Engine`."""
+        address = parse_url(url)
+        request = build_request(method, address, headers, body, timeout)
+        try:
+            return await _send(self._transport, request, max_bytes)
+        except MalformedMessageError:
+            raise
+        except Exception as exc:
+            raise translate(exc, FOREIGN_NOT_SENT, began=False) from exc
+
+    async def aclose(self) -> None:
+        """Nothing: who made the transport closes it."""
+
+
+class HttpxEngine:
+    """httpx's own engine, for where aiohttp is not installed or cannot serve (a SOCKS proxy).
+
+    Every exchange has a connection of its own. httpcore would read bytes that came in one segment
+    behind an earlier reply as the answer to the next request, and its public interface has no way
+    to notice, so nothing is kept alive (M-06). That costs a handshake for each call; the pool's
+    limit and fair queue are the same as with aiohttp.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: httpx.Limits,
+        verify: Verify = True,
+        cert: Cert = None,
+        proxy: ProxyGiven = None,
+        trust_env: bool = False,
+        clock: Clock,
+    ) -> None:
+        self._gate = Gate(limits.max_connections, clock)
+        self._context = tls_context(verify, cert, trust_env=trust_env)
+        self._proxy = proxy
+        self._trust_env = trust_env
+        self._transports: dict[ProxyGiven, httpx.AsyncHTTPTransport] = {}
+
+    async def round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: httpx.Timeout,
+        max_bytes: int,
+    ) -> tuple[int, bytes]:
+        """See :class:`Engine`."""
+        address = parse_url(url)
+        fields = [*headers, ("Connection", "close")]
+        request = build_request(method, address, fields, body, timeout)
+        began = request.extensions["trace"] = _Began()
+        await self._gate.enter(timeout.pool)
+        try:
+            return await _send(self._transport(address), request, max_bytes)
+        except MalformedMessageError:
+            raise
+        except Exception as exc:
+            raise translate(exc, HTTPX_NOT_SENT, began=bool(began)) from exc
+        finally:
+            self._gate.leave()
+
+    async def aclose(self) -> None:
+        """Close the connections; calls that still wait for one end with an error."""
+        self._gate.shut()
+        while self._transports:
+            await self._transports.popitem()[1].aclose()
+
+    def _transport(self, address: Address) -> httpx.AsyncHTTPTransport:
+        """A transport for each proxy in use; httpx binds the two together."""
+        proxy = self._proxy
+        if proxy is None and self._trust_env:
+            via = environment_proxy(address.scheme, address.host)
+            proxy = None if via is None else via.url
+        found = self._transports.get(proxy)
+        if found is None:
+            found = self._transports[proxy] = httpx.AsyncHTTPTransport(
+                verify=self._context,
+                trust_env=False,
+                proxy=proxy,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
+            )
+        return found
+
+
+class _Began:
+    """Notes, as httpcore's public ``trace`` hook, that the first byte is about to be written."""
+
+    _seen = False
+
+    def __bool__(self) -> bool:
+        return self._seen
+
+    async def __call__(self, event: str, info: dict[str, Any]) -> None:
+        # A proxy's CONNECT is told to the same hook, but holds no byte of the request.
+        if event.endswith(".send_request_headers.started"):
+            self._seen |= getattr(info.get("request"), "method", b"") != b"CONNECT"
+
+
+def build_request(
+    method: str, address: Address, headers: Headers, body: bytes, timeout: httpx.Timeout
+) -> httpx.Request:
+    """An httpx request with the URL's bytes as given and no encoding asked for."""
+    request_head(method, address.target, address.authority, headers)  # refuses what httpx lets by
+    kept = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
+    request = httpx.Request(
+        method,
+        address.origin + address.target,
+        headers=[*kept, ("Accept-Encoding", "identity")],
+        content=body,
+        extensions={"timeout": timeout.as_dict()},
+    )
+    target = address.target.encode("ascii")
+    if request.url.raw_path != target:
+        request.extensions["target"] = target  # httpx escapes some letters by itself
+    return request
+
+
+async def _send(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
+) -> tuple[int, bytes]:
+    response = await transport.handle_async_request(request)
+    try:
+        return response.status_code, await read_bounded(response, max_bytes)
+    finally:
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            await response.stream.aclose()
