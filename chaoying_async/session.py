@@ -7,11 +7,8 @@ import logging
 import random
 import warnings
 from collections.abc import Callable
-from functools import partial
 from types import TracebackType
-from typing import Any, Self, TypeVar
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
@@ -36,23 +33,21 @@ from chaoying_async.sansio.exchange import (
 )
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.request import Reply, Request
-from chaoying_async.transport import default_engine
-from chaoying_async.transport.base import Engine
-from chaoying_async.transport.hooks import Hooks
-from chaoying_async.transport.proxies import ProxyGiven
-from chaoying_async.transport.tls import Cert, Verify
+
+if TYPE_CHECKING:
+    import httpx
+
+    from chaoying_async.transport.base import Engine
+    from chaoying_async.transport.hooks import Hooks
+    from chaoying_async.transport.proxies import ProxyGiven
+    from chaoying_async.transport.tls import Cert, Verify
 
 T = TypeVar("T")
 
 _log = logging.getLogger("chaoying_async")
 
-#: The document's own figures are: a payer may type a password for longer than any of these, and
-#: then the answer is NEED_QUERY.
-DEFAULT_TIMEOUT = httpx.Timeout(connect=5.0, read=20.0, write=10.0, pool=10.0)
+#: Seconds for a whole call, repeats included.
 DEFAULT_DEADLINE = 30.0
-DEFAULT_LIMITS = httpx.Limits(
-    max_connections=100, max_keepalive_connections=100, keepalive_expiry=15.0
-)
 DEFAULT_MAX_REPLY = 1024 * 1024
 
 
@@ -68,15 +63,15 @@ class GatewaySession:
     tasks may call :meth:`send` at once; beyond ``limits.max_connections`` they queue in order.
 
     ``mch_id``, ``op_user_id`` and ``device_info`` are used by requests that do not name their own.
-    ``timeout`` has the phases of ``httpx.Timeout`` (seconds); ``deadline`` bounds a whole call,
-    repeats included. ``transport`` replaces the HTTP engine (for tests: ``httpx.MockTransport``,
-    respx's ``router.async_handler``, ``httpx.ASGITransport``); it is never closed here, and
-    neither are ``limits``, ``verify``, ``cert``, ``proxy`` or ``trust_env`` applied to it.
-    ``require_signed`` refuses every final answer without a signature, those too that the document
-    prints so (M-08). ``event_hooks`` has httpx's shape and sees everything unmasked;
-    ``on_exchange`` gets an :class:`Exchange` with everything personal masked, for audits.
-    ``read_retries`` is how often a *read* is repeated after a transport error; what moves money is
-    never repeated (M-02).
+    ``timeout`` has the phases of ``httpx.Timeout`` (seconds: connect 5, read 20, write 10, pool
+    10); ``deadline`` bounds a whole call, repeats included. ``transport`` replaces the HTTP engine
+    (for tests: ``httpx.MockTransport``, respx's ``router.async_handler``,
+    ``httpx.ASGITransport``); it is never closed here, and neither are ``limits``, ``verify``,
+    ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every final
+    answer without a signature, those too that the document prints so (M-08). ``event_hooks`` has
+    httpx's shape and sees everything unmasked; ``on_exchange`` gets an :class:`Exchange` with
+    everything personal masked, for audits. ``read_retries`` is how often a *read* is repeated
+    after a transport error; what moves money is never repeated (M-02).
     """
 
     def __init__(
@@ -87,9 +82,9 @@ class GatewaySession:
         op_user_id: str | None = None,
         device_info: str | None = None,
         hosts: Hosts | None = None,
-        timeout: httpx.Timeout | float = DEFAULT_TIMEOUT,
+        timeout: httpx.Timeout | float | None = None,
         deadline: float | None = DEFAULT_DEADLINE,
-        limits: httpx.Limits = DEFAULT_LIMITS,
+        limits: httpx.Limits | None = None,
         max_reply_bytes: int = DEFAULT_MAX_REPLY,
         verify: Verify = True,
         cert: Cert = None,
@@ -106,7 +101,12 @@ class GatewaySession:
         self.credentials = credentials
         self.defaults = Defaults(mch_id=mch_id, op_user_id=op_user_id, device_info=device_info)
         self.hosts = hosts or Hosts.document()
-        self._timeout = httpx.Timeout(timeout)
+        # Here, not at the top: httpx takes longer to import than everything else together, and
+        # who only verifies notifications needs none of it (R-37).
+        from chaoying_async.transport.settings import EngineSettings, phases  # noqa: PLC0415
+
+        self._phases = phases
+        self._timeout = phases(timeout)
         self._deadline = deadline
         self._max_reply_bytes = max_reply_bytes
         self._verified = verify is not False
@@ -115,15 +115,13 @@ class GatewaySession:
         self._read_retries = read_retries
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        self._make_engine = partial(
-            _engine,
-            transport,
-            hooks=event_hooks,
+        self._settings = EngineSettings(
+            transport=transport,
+            event_hooks=event_hooks,
             limits=limits,
             verify=verify,
             cert=cert,
             proxy=proxy,
-            clock=self._clock,
             trust_env=trust_env,
         )
         self._engine: Engine | None = None
@@ -137,7 +135,7 @@ class GatewaySession:
         if self._engine is not None:
             raise SessionClosedError("this session is open already; open another one")
         self._loop = asyncio.get_running_loop()
-        self._engine = self._make_engine()
+        self._engine = self._settings.engine(self._clock)
         if not self._verified:
             warnings.warn(
                 "verify=False: anybody on the way can read and change what is sent",
@@ -192,7 +190,7 @@ class GatewaySession:
             hosts=self.hosts,
             verify=self._verified,
         )
-        phases = self._timeout if timeout is None else httpx.Timeout(timeout)
+        phases = self._timeout if timeout is None else self._phases(timeout)
         started = self._clock.monotonic()
         try:
             reply = await self._within_deadline(engine, outgoing, phases)
@@ -348,36 +346,3 @@ class GatewaySession:
         _log.log(
             level, "%s %s %s %s %.0f ms", name, order, what, shown, elapsed * 1000, extra=fields
         )
-
-
-def _engine(
-    transport: httpx.AsyncBaseTransport | None,
-    *,
-    hooks: Hooks | None,
-    limits: httpx.Limits,
-    verify: Verify,
-    cert: Cert,
-    proxy: ProxyGiven,
-    clock: Clock,
-    trust_env: bool,
-) -> Engine:
-    """The engine for these settings; a user's transport is used as it is and never closed."""
-    engine: Engine
-    if transport is None:
-        engine = default_engine(
-            limits=limits,
-            verify=verify,
-            cert=cert,
-            proxy=proxy,
-            trust_env=trust_env,
-            clock=clock,
-        )
-    else:
-        from chaoying_async.transport.httpx_engine import TransportEngine  # noqa: PLC0415
-
-        engine = TransportEngine(transport)
-    if not hooks:
-        return engine
-    from chaoying_async.transport.hooks import HookedEngine  # noqa: PLC0415
-
-    return HookedEngine(engine, hooks)

@@ -81,9 +81,7 @@ _PREORDER = """
 #: Endpoint to its own parameters.
 ROWS: Mapping[str, tuple[Row, ...]] = {
     "pay": _rows(_ORDER_OPTIONS + "auth_code * text"),
-    "facepay": _rows(
-        _ORDER_OPTIONS + "paytype * paytype\n openid * text\n face_code * text"
-    ),
+    "facepay": _rows(_ORDER_OPTIONS + "paytype * paytype\n openid * text\n face_code * text"),
     "orderquery": _rows("""
         paytype * paytype
         mch_id * text
@@ -185,9 +183,7 @@ def _good(item: Mapping[str, Any]) -> bool:
 KINDS: Mapping[str, Check] = {
     "text": lambda _: None,
     "fen": _matching(r"[1-9][0-9]{0,14}", "must be a whole number of fen, at least 1"),
-    "order": _matching(
-        r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores"
-    ),
+    "order": _matching(r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores"),
     "plain-order": _matching(
         r"[A-Za-z0-9]{5,32}", "must be 5 to 32 letters or digits, without underscores"
     ),
@@ -236,10 +232,9 @@ def _both_or_none(first: str, second: str) -> Rule:
 def _not_above(smaller: str, larger: str) -> Rule:
     def rule(fields: Fields) -> Mapping[str, str]:
         values = [fields.get(name, "") for name in (smaller, larger)]
-        if all(value.isascii() and value.isdecimal() for value in values):
-            if int(values[0]) > int(values[1]):
-                return {smaller: f"must not be above {larger}"}
-        return {}
+        numbers = [int(value) for value in values if value.isascii() and value.isdecimal()]
+        above = len(numbers) == len(values) and numbers[0] > numbers[1]
+        return {smaller: f"must not be above {larger}"} if above else {}
 
     return rule
 
@@ -249,10 +244,13 @@ def _in_order(fields: Fields) -> Mapping[str, str]:
     return {"time_expire": "must be after time_start"} if start and end and end <= start else {}
 
 
+_UNIONPAY_DEVICE = 8
+
+
 def _short_for_unionpay(fields: Fields) -> Mapping[str, str]:
     wallet = fields.get("paytype") or wallet_of(fields.get("auth_code", ""))
-    if wallet == "UNIONPAY" and len(fields.get("op_device_id", "")) > 8:
-        return {"op_device_id": "may have at most 8 characters for UNIONPAY"}
+    if wallet == "UNIONPAY" and len(fields.get("op_device_id", "")) > _UNIONPAY_DEVICE:
+        return {"op_device_id": f"may have at most {_UNIONPAY_DEVICE} characters for UNIONPAY"}
     return {}
 
 

@@ -65,10 +65,18 @@ _ALL = (
         number=402, name="slow-password", says="the customer types a password for 40 s", after=40
     ),
     Scenario(
-        number=403, name="second-query", says="the second query finds it paid", after=None, at_query=2
+        number=403,
+        name="second-query",
+        says="the second query finds it paid",
+        after=None,
+        at_query=2,
     ),
     Scenario(
-        number=404, name="fourth-query", says="the fourth query finds it paid", after=None, at_query=4
+        number=404,
+        name="fourth-query",
+        says="the fourth query finds it paid",
+        after=None,
+        at_query=4,
     ),
     Scenario(number=405, name="never-paid", says="the customer walks away", after=None),
     Scenario(
@@ -93,9 +101,7 @@ _ALL = (
         after=8,
         msg="支付密码错误",
     ),
-    Scenario(
-        number=409, name="coupon", says="paid at once, a quarter by a coupon", coupon_part=4
-    ),
+    Scenario(number=409, name="coupon", says="paid at once, a quarter by a coupon", coupon_part=4),
     Scenario(
         number=410,
         name="coupon-later",
@@ -181,9 +187,7 @@ _ALL = (
     ),
     Scenario(number=430, name="notified-twice", says="notified twice, answered or not", notified=2),
     Scenario(number=431, name="never-notified", says="paid, and never notified", notified=0),
-    Scenario(
-        number=432, name="notified-late", says="notified a minute late", notified_late=60
-    ),
+    Scenario(number=432, name="notified-late", says="notified a minute late", notified_late=60),
 )
 
 
@@ -229,12 +233,17 @@ _ALL_REFUNDS = (
     ),
     RefundScenario(number=505, name="stuck", says="PROCESSING for ever", becomes=None),
     RefundScenario(
-        number=506, name="error-but-made", says="answered 20006, and made all the same",
+        number=506,
+        name="error-but-made",
+        says="answered 20006, and made all the same",
         refused="20006",
     ),
     RefundScenario(
-        number=507, name="refused", says="answered 20008: not enough money in the account",
-        refused="20008", booked=False,
+        number=507,
+        name="refused",
+        says="answered 20008: not enough money in the account",
+        refused="20008",
+        booked=False,
     ),
 )
 

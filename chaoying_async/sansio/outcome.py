@@ -161,9 +161,10 @@ def classify(
 
 
 def _without_result(rule: ResultRule, code: str | None, trade_state: str | None) -> Meaning:
-    if trade_state == "REFUND" or (code == _REFUND_CODE and rule.code is not _ANY):
+    status = None if rule.code is _ANY else code  # a number of minutes says nothing (C 26)
+    if trade_state == "REFUND" or status == _REFUND_CODE:
         return Meaning.REFUNDED
-    if trade_state == "FAIL" and code in _ENDED_UNPAID:
+    if trade_state == "FAIL" and status in _ENDED_UNPAID:
         return Meaning.FAILED
     return Meaning.PENDING
 

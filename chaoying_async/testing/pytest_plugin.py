@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import httpx
     import respx
 
+    from chaoying_async.abc import Clock
     from chaoying_async.testing.clock import FakeClock
     from chaoying_async.transport.base import Engine
 
@@ -69,16 +70,16 @@ def no_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     It watches the session's own engine and httpx's ``AsyncHTTPTransport``, however they were
     handed in. Nothing is sent, and a test that swallowed the failure fails at its end.
     """
-    from chaoying_async import session  # noqa: PLC0415
+    from chaoying_async.transport.settings import EngineSettings  # noqa: PLC0415
 
     caught: list[str] = []
-    make = session._engine  # noqa: SLF001 - the one place where a session gets its engine
+    make = EngineSettings.engine  # the one place where a session gets its engine
 
-    def guarded(transport: httpx.AsyncBaseTransport | None, *args: Any, **options: Any) -> Engine:
-        engine = make(transport, *args, **options)
-        return _Guard(engine, caught) if _is_real(transport) else engine
+    def guarded(settings: EngineSettings, clock: Clock) -> Engine:
+        engine = make(settings, clock)
+        return _Guard(engine, caught) if _is_real(settings.transport) else engine
 
-    monkeypatch.setattr(session, "_engine", guarded)
+    monkeypatch.setattr(EngineSettings, "engine", guarded)
     yield
     if caught:
         _fail(caught[0])

@@ -1,0 +1,25 @@
+"""A gateway on your own machine: the document's, strict about signatures, fields and money.
+
+:class:`Sandbox` runs it inside a test, ``chaoying sandbox`` on a port. ``ledger.py`` and what it
+calls is pure and holds every rule; ``scenarios.py`` lists what an amount or a payment code makes of
+a payment; ``app.py`` and ``notifier.py`` speak HTTP.
+"""
+
+from __future__ import annotations
+
+from chaoying_async.sandbox.ledger import Books, Deed, Ledger
+from chaoying_async.sandbox.local import Sandbox
+from chaoying_async.sandbox.notifier import Delivery
+from chaoying_async.sandbox.records import Order, Refund, RefundState, Status
+
+__all__ = [
+    "Books",
+    "Deed",
+    "Delivery",
+    "Ledger",
+    "Order",
+    "Refund",
+    "RefundState",
+    "Sandbox",
+    "Status",
+]

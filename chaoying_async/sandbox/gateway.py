@@ -1,0 +1,204 @@
+"""The gateway without its wires: the bytes of a request in, the bytes of a reply out.
+
+Whoever carries the bytes (``app.py`` over HTTP, ``inprocess.py`` without a socket) calls
+:meth:`SandboxGateway.answer`, which never waits. All thinking is in the pure modules; this one reads
+the clock and the dice that it was given, keeps the current ledger and counts.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl
+
+import attrs
+
+from chaoying_async.abc import Clock
+from chaoying_async.sandbox import ledger as ledgers
+from chaoying_async.sandbox.admission import refused
+from chaoying_async.sandbox.records import Answer, Event, Key, Ledger, Order, Step, refusal
+from chaoying_async.sandbox.replies import notification_fields
+from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sansio.codec import encode_form
+from chaoying_async.sansio.credentials import Credentials
+
+#: Larger bodies are not read; the document's largest request has some 2 KiB.
+MAX_BODY = 64 * 1024
+_MAX_FIELDS = 200
+_FORM = "application/x-www-form-urlencoded"
+
+_BY_METHOD = ""
+#: HTTP method and path, as the document prints them, to endpoint; the gateway goes by ``method``.
+ROUTES: Mapping[tuple[str, str], str] = {
+    ("POST", "/UnifiedPay/Gateway"): _BY_METHOD,
+    ("POST", "/Open/WECHAT_PreOrder"): "WECHAT_PreOrder",
+    ("POST", "/Open/ALIPAY_PreOrder"): "ALIPAY_PreOrder",
+}
+#: What the gateway's ``method`` may ask for.
+METHODS = frozenset({"pay", "facepay", "orderquery", "refund", "refundquery", "cancel"})
+
+#: Replies that the document prints without a signature (C 4).
+UNSIGNED = frozenset({"WECHAT_PreOrder", "ALIPAY_PreOrder"})
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """How this gateway behaves where nobody can ask the real one."""
+
+    credentials: Credentials
+    #: False: only a success carries a ``sign``, as the later document says.
+    sign_failures: bool = True
+    #: True: a notification's ``total_fee`` is what was paid, not the order amount (C 45).
+    total_is_paid: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Request:
+    """What came over the wire."""
+
+    method: str
+    path: str
+    query: str = ""
+    content_type: str = ""
+    user_agent: str = ""
+    body: bytes = b""
+
+
+@attrs.frozen
+class Response:
+    """What goes over the wire."""
+
+    status: int
+    content_type: str
+    body: bytes
+
+
+class _NotAForm(ValueError):
+    """The body cannot be read; its text says why."""
+
+
+class SandboxGateway:
+    """Answers requests and keeps the books. ``on_event`` hears what follows from each step."""
+
+    def __init__(
+        self,
+        world: World,
+        clock: Clock,
+        rng: random.Random,
+        on_event: Callable[[Event], None],
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.world = world
+        self.clock = clock
+        #: The books as they stand; every step puts a new one here.
+        self.ledger = ledger or ledgers.opened()
+        #: Requests that arrived, by endpoint; what could not be read counts under its path.
+        self.requests: Counter[str] = Counter()
+        self._rng = rng
+        self._on_event = on_event
+
+    def answer(self, request: Request) -> Response:
+        """Carry a request out, and say what the gateway says."""
+        endpoint = ROUTES.get((request.method, request.path))
+        if endpoint is None:
+            self.requests[request.path] += 1
+            return _page(404, "no such endpoint")
+        if len(request.body) > MAX_BODY:
+            return _page(413, f"a request has at most {MAX_BODY} bytes")
+        posted = request.method == "POST"
+        if posted and request.content_type.partition(";")[0].strip().lower() != _FORM:
+            return _page(415, f"requests are {_FORM}")
+        try:
+            fields = _fields(request.body if posted else request.query.encode("ascii", "replace"))
+        except _NotAForm as error:
+            self.requests[request.path] += 1
+            return self._written(endpoint, refusal("20004", str(error)))
+        endpoint = endpoint or fields.get("method", "")
+        self.requests[endpoint] += 1
+        return self._written(endpoint, self._carried_out(endpoint, fields))
+
+    def _carried_out(self, endpoint: str, fields: Mapping[str, str]) -> Answer:
+        if endpoint not in ledgers.HANDLERS:
+            return refusal("20004", "method is not known")
+        if why := refused(endpoint, fields, self.world.credentials, self.ledger):
+            return why
+        return self.take(ledgers.handle(self.ledger, endpoint, fields, self.clock.now()))
+
+    def take(self, step: Step) -> Answer:
+        """Make a step the current state of the books, and tell what follows from it."""
+        self.ledger = step.ledger
+        for event in step.events:
+            self._on_event(event)
+        return step.answer
+
+    def pass_time(self, key: Key) -> None:
+        """Let an order reach what is due now, though nobody asked."""
+        self.take(ledgers.passed(self.ledger, key, self.clock.now()))
+
+    def act(self, key: Key, deed: ledgers.Deed) -> Order:
+        """The customer, or the gateway itself, does something to an order."""
+        self.take(ledgers.act(self.ledger, key, deed, self.clock.now()))
+        return self.ledger.orders[key]
+
+    def _written(self, endpoint: str, answer: Answer) -> Response:
+        message: dict[str, str | int] = {"state": answer.state}
+        status = {"code": answer.code, "trade_state": answer.trade_state, "msg": answer.msg}
+        message |= {name: value for name, value in status.items() if value}
+        message |= answer.fields
+        if answer.succeeded:
+            message["nonce_str"] = self.nonce()
+        if self._signs(endpoint, answer):
+            texts = {name: str(value) for name, value in message.items()}
+            message["sign"] = signature(texts, self.world.credentials)
+        body = json.dumps(message, ensure_ascii=False).encode()
+        return Response(200, "application/json; charset=utf-8", body)
+
+    def _signs(self, endpoint: str, answer: Answer) -> bool:
+        if answer.succeeded:
+            return endpoint not in UNSIGNED
+        return self.world.sign_failures and endpoint not in UNSIGNED
+
+    def nonce(self) -> str:
+        """A ``nonce_str``, from the seeded dice."""
+        return f"{self._rng.getrandbits(128):032x}"
+
+    def notification(self, order: Order) -> bytes:
+        """The signed body of an order's result notification, as of now."""
+        fields = notification_fields(order, self.nonce(), total_is_paid=self.world.total_is_paid)
+        return self.signed_form(fields)
+
+    def signed_form(self, fields: Mapping[str, str]) -> bytes:
+        """A form as the document's samples look: sorted names, escapes in lower case."""
+        signed = {**fields, "sign": signature(fields, self.world.credentials)}
+        return lower_escapes(encode_form(sorted(signed.items()))).encode()
+
+
+def lower_escapes(form: str) -> str:
+    """``%5B`` as ``%5b``: how the vendor's samples are escaped (C 15)."""
+    head, *rest = form.split("%")
+    return head + "".join(f"%{part[:2].lower()}{part[2:]}" for part in rest)
+
+
+def _page(status: int, text: str) -> Response:
+    return Response(status, "text/plain; charset=utf-8", text.encode())
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    """The parameters of a form; not the client's parser, so that both can disagree."""
+    try:
+        text = body.decode("ascii")
+        pairs = parse_qsl(
+            text,
+            keep_blank_values=True,
+            strict_parsing=bool(text),
+            errors="strict",
+            max_num_fields=_MAX_FIELDS,
+        )
+    except ValueError:
+        raise _NotAForm("the body is not a form in UTF-8") from None
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _NotAForm("a parameter comes twice")
+    return fields

@@ -1,0 +1,127 @@
+"""The gateway's books, as a pure function: ``(ledger, request, now) -> (ledger, answer, events)``.
+
+No socket, no clock, no dice: what happens to the money depends on the request, the books and the
+moment that is handed in, and on nothing else. Signatures and fields are checked before
+(``admission.py``); what comes out is signed and written afterwards (``gateway.py``). Each step
+gives a new ledger and leaves the old one alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+
+import attrs
+
+from chaoying_async.sandbox import payments, refunds
+from chaoying_async.sandbox.records import (
+    Answer,
+    Key,
+    Ledger,
+    Merchant,
+    Refund,
+    RefundState,
+    Status,
+    Step,
+)
+
+__all__ = ["Books", "Deed", "Ledger", "Step", "act", "books", "handle", "opened", "passed"]
+
+Handler = Callable[[Ledger, Mapping[str, str], datetime], Step]
+
+#: What each endpoint does to the books.
+HANDLERS: Mapping[str, Handler] = {
+    "pay": payments.pay,
+    "facepay": payments.facepay,
+    "orderquery": payments.orderquery,
+    "cancel": payments.cancel,
+    "refund": refunds.refund,
+    "refundquery": refunds.refundquery,
+    "WECHAT_PreOrder": payments.wechat_preorder,
+    "ALIPAY_PreOrder": payments.alipay_preorder,
+}
+
+#: One that can trade, one that is disabled, one that has no trading configuration.
+MERCHANTS = (
+    Merchant(mch_id="00000001"),
+    Merchant(mch_id="00000002", short_name="沙箱二店"),
+    Merchant(mch_id="00000013", can_trade=False),
+    Merchant(mch_id="00000030", state="30"),
+)
+
+
+def opened(merchants: tuple[Merchant, ...] = MERCHANTS) -> Ledger:
+    """Empty books for these merchants."""
+    return Ledger(merchants={merchant.mch_id: merchant for merchant in merchants})
+
+
+def handle(ledger: Ledger, endpoint: str, fields: Mapping[str, str], now: datetime) -> Step:
+    """One admitted request: the books after it, the answer, and what follows from it."""
+    return HANDLERS[endpoint](ledger, fields, now)
+
+
+def passed(ledger: Ledger, key: Key, now: datetime) -> Step:
+    """Time went by for one order, and nobody asked."""
+    order, events = payments.settled(ledger.orders[key], now)
+    return Step(ledger.with_order(order), Answer(), (*events, *payments.wakes(order, now)))
+
+
+class Deed(Enum):
+    """What people can do to an open order, beside the API."""
+
+    CUSTOMER_PAYS = Status.PAID
+    CUSTOMER_DECLINES = Status.FAILED
+    GATEWAY_CLOSES = Status.CLOSED
+
+
+def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
+    """Somebody does something to an order; what is over already stays as it is."""
+    order, events = payments.settled(ledger.orders[key], now)
+    if order.status is Status.OPEN:
+        order, more = payments.ended(order, deed.value, now)
+        events += more
+    return Step(ledger.with_order(order), Answer(), events)
+
+
+@attrs.frozen(kw_only=True)
+class Books:
+    """The totals of a ledger, in fen of cash, for comparing with somebody else's."""
+
+    orders: int
+    #: By status.
+    standing: Mapping[str, int]
+    #: Everything that customers ever paid.
+    received: int
+    #: Of that, given back by cancels.
+    reversed: int
+    #: Of that, refunded; failed refunds do not count.
+    refunded: int
+    #: What the merchants keep: received - reversed - refunded.
+    kept: int
+
+
+def books(ledger: Ledger, now: datetime) -> Books:
+    """The totals as of now: orders and refunds whose time has come are counted as ended."""
+    orders = []
+    for order in ledger.orders.values():
+        order, _ = payments.settled(order, now)  # noqa: PLW2901 - as it stands by now
+        orders.append(order)
+    received = sum(order.paid for order in orders if order.paid_at is not None)
+    reversed_ = sum(order.paid for order in orders if order.status is Status.REVOKED)
+    refunded = sum(each.cash for each in ledger.refunds.values() if _counts(each, now))
+    standing = {status.value: 0 for status in Status}
+    for order in orders:
+        standing[order.status] += 1
+    return Books(
+        orders=len(orders),
+        standing=standing,
+        received=received,
+        reversed=reversed_,
+        refunded=refunded,
+        kept=received - reversed_ - refunded,
+    )
+
+
+def _counts(refund: Refund, now: datetime) -> bool:
+    return refund.state_at(now) is not RefundState.FAIL

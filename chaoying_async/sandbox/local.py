@@ -1,0 +1,191 @@
+"""The sandbox for tests: a whole gateway in the test's own process."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self
+
+from chaoying_async.abc import Clock
+from chaoying_async.sandbox.app import SandboxApp
+from chaoying_async.sandbox.gateway import World
+from chaoying_async.sandbox.inprocess import SandboxTransport
+from chaoying_async.sandbox.ledger import Books, Deed, books
+from chaoying_async.sandbox.notifier import Delivery
+from chaoying_async.sandbox.records import Kind, Ledger, Order, Status
+from chaoying_async.sandbox.replies import notification_fields
+from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sandbox.server import LOOPBACK, listening
+from chaoying_async.sansio.credentials import Credentials, SortOrder
+
+AGENT_ID = "13000000000000000"
+MCH_ID = "00000001"
+
+
+class Sandbox:
+    """The gateway of the document, in this process: strict, deterministic, and without sockets.
+
+    ::
+
+        async with Sandbox(clock=FakeClock()) as sandbox:
+            async with GatewaySession(
+                sandbox.credentials, mch_id=sandbox.mch_id, transport=sandbox.transport
+            ) as gateway:
+                reply = await gateway.send(Pay(...))
+            await sandbox.advance(15)
+
+    ``clock`` is a ``FakeClock`` unless you give another; the same ``seed`` gives the same key,
+    nonces and faults. ``sign_failures=False`` and ``sort_order`` choose the world, since nobody
+    can ask the real gateway: only successes signed, names sorted without regard to case.
+    ``total_is_paid=True``: notifications name what was paid, not the order amount (C 45).
+    ``notify_transport`` is where notifications go (``httpx.ASGITransport(your_app)``); without
+    one they leave over real HTTP.
+
+    What an order does is chosen by its amount or payment code: see ``scenarios.py``. Leaving the
+    block, or :meth:`aclose`, ends notifications that are still under way.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock | None = None,
+        seed: int = 0,
+        sign_failures: bool = True,
+        sort_order: SortOrder = SortOrder.ASCII,
+        total_is_paid: bool = False,
+        credentials: Credentials | None = None,
+        notify_transport: Any = None,
+    ) -> None:
+        self.clock: Clock = clock or _fake_clock()
+        rng = random.Random(seed)
+        self.credentials = credentials or Credentials(
+            agent_id=AGENT_ID,
+            key=f"{rng.getrandbits(128):032x}",
+            pid="sandbox",
+            sort_order=sort_order,
+        )
+        self.mch_id = MCH_ID
+        world = World(
+            credentials=self.credentials, sign_failures=sign_failures, total_is_paid=total_is_paid
+        )
+        self._runtime = Runtime(world, self.clock, rng, notify_transport)
+        #: An ``httpx.AsyncBaseTransport`` for ``GatewaySession(transport=...)``.
+        self.transport = SandboxTransport(self._runtime)
+        #: The same gateway as an ASGI application.
+        self.app = SandboxApp(self._runtime)
+
+    def __repr__(self) -> str:
+        return f"<Sandbox {len(self.ledger.orders)} orders, {len(self.deliveries)} deliveries>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what is still waiting or being delivered."""
+        await self._runtime.aclose()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books as they stand: ``sandbox.ledger.order("A100011").status``."""
+        return self._runtime.gateway.ledger
+
+    @property
+    def books(self) -> Books:
+        """The totals as of now, to the fen."""
+        return books(self.ledger, self.clock.now())
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """How many requests arrived, by endpoint: what was sent once is here once (R-25)."""
+        return dict(self._runtime.gateway.requests)
+
+    @property
+    def deliveries(self) -> list[Delivery]:
+        """Every attempt to deliver a notification so far, oldest first."""
+        return self._runtime.notifier.deliveries
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: on a clock that is moved by hand, which the default one is."""
+        move = getattr(self.clock, "advance", None)
+        if move is None:
+            raise TypeError(f"{type(self.clock).__name__} goes by itself and cannot be advanced")
+        await move(seconds)
+
+    def customer_pays(self, out_trade_no: str, mch_id: str | None = None) -> Order:
+        """The customer pays an open order now; one that is over stays as it is."""
+        return self.act(out_trade_no, Deed.CUSTOMER_PAYS, mch_id)
+
+    def act(self, out_trade_no: str, deed: Deed, mch_id: str | None = None) -> Order:
+        """Somebody does something to an open order; KeyError if there is no such order."""
+        return self._runtime.gateway.act(self.ledger.order(out_trade_no, mch_id).key, deed)
+
+    def sign_notification(
+        self, out_trade_no: str, *, kind: str = "WECHAT", **fields: str | int | None
+    ) -> bytes:
+        """The signed body of a notification about an order, whatever the order did.
+
+        For an order that the sandbox knows, as it would notify now; else, of a payment just made,
+        ``kind`` choosing the page (WECHAT, ALIPAY). ``fields`` are added or take the place of what
+        is there; None takes one out.
+        """
+        gateway = self._runtime.gateway
+        try:
+            order = self.ledger.order(out_trade_no)
+        except KeyError:
+            order = self._imagined(out_trade_no, kind)
+        made: dict[str, Any] = {
+            **notification_fields(
+                order, gateway.nonce(), total_is_paid=gateway.world.total_is_paid
+            ),
+            **fields,
+        }
+        return gateway.signed_form(
+            {name: str(value) for name, value in made.items() if value is not None}
+        )
+
+    def _imagined(self, out_trade_no: str, kind: str) -> Order:
+        now = self.clock.now()
+        alipay = kind == "ALIPAY"
+        return Order(
+            serial=0,
+            kind=Kind.ALIPAY_PREORDER if alipay else Kind.WECHAT_PREORDER,
+            mch_id=self.mch_id,
+            out_trade_no=out_trade_no,
+            paytype=kind,
+            payable=1,
+            coupon=0,
+            transaction_id="199520439266201804177199552446",
+            out_transaction_id="2018041721001004870537670226",
+            scenario=0,
+            created=now,
+            asked={"trade_type": "NATIVE"},
+            status=Status.PAID,
+            ended=now,
+            paid_at=now,
+        )
+
+    @asynccontextmanager
+    async def serve(self, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
+        """The same sandbox over real HTTP while the block runs; gives its address.
+
+        Needs the extra ``[sandbox]``. Pass the address to ``Hosts.single(url)``, and a real clock
+        to the sandbox.
+        """
+        async with listening(self.app, host=host, port=port) as url:
+            yield url
+
+
+def _fake_clock() -> Clock:
+    from chaoying_async.testing import FakeClock  # noqa: PLC0415 - only who moves time needs it
+
+    return FakeClock()

@@ -1,0 +1,53 @@
+"""An ASGI application on a port of this machine, for as long as a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaoying_async.sandbox.app import App
+
+LOOPBACK = "127.0.0.1"
+
+
+@asynccontextmanager
+async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
+    """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
+
+    A port that is taken is an :class:`OSError` here and now. No signal handler is installed.
+    """
+    import uvicorn  # noqa: PLC0415 - behind the extra [sandbox]
+
+    class Server(uvicorn.Server):
+        """uvicorn inside somebody else's event loop: signals stay theirs."""
+
+        ready = asyncio.Event()
+
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.ready.set()
+
+    with socket.create_server((host, port), backlog=2048) as bound:
+        config = uvicorn.Config(
+            app,
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+        server = Server(config)
+        serving = asyncio.create_task(server.serve([bound]))
+        await server.ready.wait()
+        try:
+            yield f"http://{host}:{bound.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            await serving

@@ -1,0 +1,59 @@
+"""A session's HTTP settings, their defaults, and the engine that they make."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import httpx
+
+from chaoying_async.transport import default_engine
+from chaoying_async.transport.base import Engine
+from chaoying_async.transport.hooks import HookedEngine, Hooks
+from chaoying_async.transport.httpx_engine import TransportEngine
+from chaoying_async.transport.proxies import ProxyGiven
+from chaoying_async.transport.tls import Cert, Verify
+
+if TYPE_CHECKING:
+    from chaoying_async.abc import Clock
+
+#: Seconds. A payer may type a password for longer than any of these: the answer is then NEED_QUERY.
+DEFAULT_TIMEOUT = httpx.Timeout(connect=5.0, read=20.0, write=10.0, pool=10.0)
+#: ``keepalive_expiry`` is short of the 15 s and more that servers keep an idle connection.
+DEFAULT_LIMITS = httpx.Limits(
+    max_connections=100, max_keepalive_connections=100, keepalive_expiry=10.0
+)
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class EngineSettings:
+    """Everything that decides which engine a session gets; a ``transport`` overrides the rest."""
+
+    transport: httpx.AsyncBaseTransport | None
+    event_hooks: Hooks | None
+    limits: httpx.Limits | None
+    verify: Verify
+    cert: Cert
+    proxy: ProxyGiven
+    trust_env: bool
+
+    def engine(self, clock: Clock) -> Engine:
+        """An engine for these settings; a user's transport is used as it is and never closed."""
+        engine: Engine
+        if self.transport is not None:
+            engine = TransportEngine(self.transport)
+        else:
+            engine = default_engine(
+                limits=self.limits or DEFAULT_LIMITS,
+                verify=self.verify,
+                cert=self.cert,
+                proxy=self.proxy,
+                trust_env=self.trust_env,
+                clock=clock,
+            )
+        return HookedEngine(engine, self.event_hooks) if self.event_hooks else engine
+
+
+def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:
+    """The phase time-outs of a session or a call; None means the default."""
+    return DEFAULT_TIMEOUT if timeout is None else httpx.Timeout(timeout)
