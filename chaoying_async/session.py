@@ -20,6 +20,7 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     SessionClosedError,
     TransportError,
+    UsageError,
     WrongEventLoopError,
 )
 from chaoying_async.sansio.audit import Exchange, record
@@ -133,7 +134,7 @@ class GatewaySession:
 
     async def __aenter__(self) -> Self:
         if self._engine is not None:
-            raise SessionClosedError("this session is open already; open another one")
+            raise UsageError("this session is open already; open another one")
         self._loop = asyncio.get_running_loop()
         self._engine = self._settings.engine(self._clock)
         if not self._verified:

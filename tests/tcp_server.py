@@ -109,6 +109,7 @@ class TcpServer:
         ):
             await self._script(link)
         writer.close()
+        self.links.remove(link)  # a soak opens 100,000
         self._tasks.discard(task)
 
 

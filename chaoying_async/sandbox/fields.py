@@ -32,7 +32,7 @@ class Row:
 
 
 def _rows(text: str) -> tuple[Row, ...]:
-    return tuple(Row(*line.split()) for line in text.strip().splitlines())
+    return tuple(Row(*line.split()) for line in text.splitlines() if line.strip())
 
 
 COMMON = _rows("""

@@ -1,7 +1,7 @@
 """The gateway without its wires: the bytes of a request in, the bytes of a reply out.
 
 Whoever carries the bytes (``app.py`` over HTTP, ``inprocess.py`` without a socket) calls
-:meth:`SandboxGateway.answer`, which never waits. All thinking is in the pure modules; this one reads
+:meth:`SandboxGateway.answer`, which never waits. All thinking is in the pure modules; this reads
 the clock and the dice that it was given, keeps the current ledger and counts.
 """
 
@@ -75,7 +75,7 @@ class Response:
     body: bytes
 
 
-class _NotAForm(ValueError):
+class _NotAFormError(ValueError):
     """The body cannot be read; its text says why."""
 
 
@@ -112,7 +112,7 @@ class SandboxGateway:
             return _page(415, f"requests are {_FORM}")
         try:
             fields = _fields(request.body if posted else request.query.encode("ascii", "replace"))
-        except _NotAForm as error:
+        except _NotAFormError as error:
             self.requests[request.path] += 1
             return self._written(endpoint, refusal("20004", str(error)))
         endpoint = endpoint or fields.get("method", "")
@@ -197,8 +197,8 @@ def _fields(body: bytes) -> dict[str, str]:
             max_num_fields=_MAX_FIELDS,
         )
     except ValueError:
-        raise _NotAForm("the body is not a form in UTF-8") from None
+        raise _NotAFormError("the body is not a form in UTF-8") from None
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise _NotAForm("a parameter comes twice")
+        raise _NotAFormError("a parameter comes twice")
     return fields

@@ -9,7 +9,7 @@ from chaoying_async.sandbox.runtime import Runtime
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
-    """Hand it to ``GatewaySession(transport=...)``: no socket is opened, every address is served."""
+    """For ``GatewaySession(transport=...)``: opens no socket, and serves every address."""
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime

@@ -76,7 +76,10 @@ def own_refund(sent: Mapping[str, str], refund_list: str) -> Mapping[str, Any] |
         return None
     wanted = [(name, sent[name]) for name in ("out_refund_no", "refund_id") if sent.get(name)]
     for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and all(entry.get(name) == number for name, number in wanted):
+        if not isinstance(entry, dict):
+            continue
+        equal = [entry[name] == number for name, number in wanted if entry.get(name)]
+        if equal and all(equal):
             return entry
     return None
 

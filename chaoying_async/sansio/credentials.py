@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Never
+from typing import Any, Never, TypeVar
 
 import attrs
 
 from chaoying_async.exceptions import ParameterError
+
+C = TypeVar("C")
 
 
 class SignAlgorithm(StrEnum):
@@ -39,6 +41,10 @@ def _refuse_pickle(self: object) -> Never:
     )
 
 
+def _itself(self: C, _memo: object = None) -> C:
+    return self
+
+
 @attrs.frozen(repr=False)
 class PreviousKey:
     """A key being rotated out: it verifies until ``until`` (aware), and then nothing (M-21)."""
@@ -57,6 +63,7 @@ class PreviousKey:
         return f"PreviousKey(key=***, until={self.until!r})"
 
     __reduce__ = _refuse_pickle
+    __copy__ = __deepcopy__ = _itself
 
 
 @attrs.frozen(repr=False)
@@ -94,6 +101,7 @@ class Credentials:
         return f"Credentials({shown}, {how})"
 
     __reduce__ = _refuse_pickle
+    __copy__ = __deepcopy__ = _itself
 
 
 def _key_problems(name: str, key: Any) -> dict[str, str]:

@@ -25,6 +25,7 @@ import attrs
 
 from chaoying_async.exceptions import (
     GATEWAY_ERRORS,
+    AmbiguousSignatureError,
     ChaoyingError,
     ChaoyingWarning,
     GatewayError,
@@ -34,7 +35,6 @@ from chaoying_async.exceptions import (
     OutcomeUnknownError,
     ParameterError,
     ProtocolError,
-    TransportError,
     VersionTooLowError,
 )
 from chaoying_async.sansio.answers import check_answers
@@ -46,8 +46,9 @@ from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
 from chaoying_async.sansio.hosts import Hosts, is_trusted
 from chaoying_async.sansio.outcome import Family, Meaning, classify, may_be_unsigned
 from chaoying_async.sansio.request import Endpoint, Reply, Request, order_of
+from chaoying_async.sansio.rules import text_problem
 from chaoying_async.sansio.scanned import read_link
-from chaoying_async.sansio.signing import sign_for, verify_for
+from chaoying_async.sansio.signing import ambiguity, sign_for, verify_for
 
 T = TypeVar("T")
 
@@ -106,12 +107,25 @@ def build_request(
         if isinstance(request, QrConfGet):
             return _scanned(request, fields, credentials, hosts, verify=verify)
         fields |= common_fields(request, credentials)
-        canonical, fields["sign"] = sign_for(credentials, fields)
+        canonical, fields["sign"] = _sign(credentials, fields)
         text = f"{_encoded(canonical, fields)}&sign={fields['sign']}"
     except ParameterError as error:
         error.about(request.endpoint.name, order_of(request))
         raise
     return _outgoing(request, hosts.url_of(type(request)), text, fields, verify=verify)
+
+
+def _sign(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, str]:
+    """As ``sign_for``; what cannot be signed is a mistake in the call, named by field (M-04)."""
+    try:
+        return sign_for(credentials, fields)
+    except (AmbiguousSignatureError, MalformedMessageError):
+        problems = {
+            name: problem
+            for name, value in fields.items()
+            if (problem := text_problem(value) or ambiguity(name, value, fields))
+        }
+        raise ParameterError(problems) from None
 
 
 _NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~=&-]*").fullmatch
@@ -140,7 +154,7 @@ def _outgoing(
         url=url,
         headers=(_FORM, *endpoint.headers) if post else endpoint.headers,
         body=text.encode() if post else b"",
-        fields=fields,
+        fields=MappingProxyType(dict(fields)),
         trusted=trusted,
     )
 
@@ -149,15 +163,16 @@ def resolved_fields(request: Request[Any], defaults: Defaults) -> dict[str, str]
     """The request's own parameters with the session's defaults filled in."""
     fields = request.wire_fields()
     names = request.names
+    problems: dict[str, str] = {}
     for name in ("mch_id", "op_user_id", "device_info"):
         default = getattr(defaults, name)
         if default and name in names and name not in fields:
             fields[name] = default
-    problems = {
-        name: "is required: name it in the request or give the session a default"
-        for name in request.needed
-        if name not in fields
-    }
+            if problem := text_problem(default):
+                problems[name] = f"the session's default {problem}"
+    for name in request.needed:
+        if name not in fields:
+            problems[name] = "is required: name it in the request or give the session a default"
     qq_wallet = request.endpoint.family is Family.PAY and fields.get("paytype") == PayType.QQ
     if qq_wallet and "device_info" not in fields:
         problems["device_info"] = "is required for QQ Wallet (C 69)"
@@ -187,10 +202,12 @@ def _scanned(
     """A scanned link keeps its own query's bytes; what it brought is signed along (C 96)."""
     link = read_link(request.url, hosts, request.allow)
     own = fields | common_fields(request, credentials)
+    if twice := own.keys() & link.fields.keys():
+        raise ParameterError(dict.fromkeys(sorted(twice), "stands in the scanned link already"))
     signed = link.fields | own
     if request.code_number_from_path:
         signed = {"code_number": link.code_number} | signed
-    _, sign = sign_for(credentials, signed)
+    _, sign = _sign(credentials, signed)
     appended = encode_form([*sorted(own.items()), ("sign", sign)])
     url = f"{link.base}?{link.query}" if link.query else link.base
     return _outgoing(request, url, appended, signed | {"sign": sign}, verify=verify)
@@ -226,9 +243,8 @@ def read_reply(
 
 def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnknownError:
     """The error for a request that moves money and got no answer that can be used (M-02, M-10)."""
-    said = type(why).__name__ if isinstance(why, TransportError) else str(why)
     return OutcomeUnknownError(
-        f"it may have been carried out ({said}): "
+        f"it may have been carried out ({why.args[0]}): "
         "query it under the same number before anything else"
     ).about(outgoing.endpoint.name, outgoing.order)
 
@@ -350,8 +366,13 @@ def _gateway_error(
     ).about(outgoing.endpoint.name, outgoing.order)
 
 
+LONGEST_MESSAGE = 300
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+")
+
+
 def _without_secrets(text: str, fields: Mapping[str, str]) -> str:
-    """A gateway's message may repeat a payment code, which must not reach a log (M-27)."""
+    """A gateway's message, fit for a log line: no payment code (M-27), bounded, one line."""
+    text = _UNPRINTABLE.sub(" ", text)[:LONGEST_MESSAGE]
     for name in SECRET:
         value = fields.get(name)
         if value and len(value) >= SHORTEST_SEARCHED:

@@ -18,7 +18,7 @@ from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.models import Model, fields_of, model
 from chaoying_async.sansio.outcome import WITHOUT_RESULT, Family, Meaning
-from chaoying_async.sansio.rules import Problems, Rule
+from chaoying_async.sansio.rules import Problems, Rule, text_problem
 from chaoying_async.sansio.signing import ambiguity
 
 T = TypeVar("T")
@@ -99,6 +99,7 @@ class Request(Model, Generic[T]):
             problems.update(check(self))
         if self.extra:
             problems.update(_extra_problems(self.extra))
+            problems.update(self._problems_beside_extra(problems))
         if problems:
             raise ParameterError(problems).about(self.endpoint.name, order_of(self))
         for advise in self.advice:
@@ -115,6 +116,17 @@ class Request(Model, Generic[T]):
                     problems[spec.name] = "is required"
             elif (problem := spec.rule.problem(value)) is not None:
                 problems[spec.name] = problem
+        return problems
+
+    def _problems_beside_extra(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Fields whose text holds the beginning of an extra parameter (M-04)."""
+        problems: dict[str, str] = {}
+        for spec in field_specs(type(self)):
+            value = getattr(self, spec.name)
+            if value is None or spec.name in known:
+                continue
+            if why := ambiguity(spec.name, spec.rule.wire(value), self.extra):
+                problems[spec.name] = why
         return problems
 
     @property
@@ -175,7 +187,7 @@ def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
             problems[str(name)] = "an extra parameter has a name and a value of text"
         elif name in DOCUMENTED or name in ("sign", "key"):
             problems[name] = "is a documented name; extra is for undocumented ones"
-        elif why := ambiguity(name, value, extra):
+        elif why := text_problem(value) or ambiguity(name, value, extra):
             problems[name] = why
     return problems
 

@@ -1,0 +1,320 @@
+"""M-06: a reply answers its request; M-13: what a paid order is, whichever way it was learnt."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+
+from chaoying_async import Fen, OrderQuery, PaidOrder, PaidSource, PayType, RefundQuery
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    ChaoyingWarning,
+    GatewayError,
+    OutcomeUnknownError,
+    ReplyMismatchError,
+)
+from chaoying_async.sansio.exchange import build_request, read_reply
+from chaoying_async.sansio.models import fields_of
+from chaoying_async.sansio.outcome import paid_order
+from chaoying_async.sansio.request import Reply, Request
+from tests.factories import (
+    CREDENTIALS,
+    MCH_ID,
+    MONEY,
+    ORDER,
+    REFUND,
+    REFUND_ID,
+    TRANSACTION,
+    answer_fields,
+    body_of,
+    every_request,
+)
+
+REQUESTS = every_request()
+IDENTIFIERS = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "auth_code")
+
+
+def read(request: Request[Any], fields: dict[str, str], *, signed: bool = True) -> Reply[Any]:
+    """The reply to ``request`` with these fields."""
+    sent = build_request(request, CREDENTIALS)
+    return read_reply(sent, 200, body_of(fields, signed=signed), CREDENTIALS, now=None)
+
+
+def mismatch(
+    request: Request[Any], fields: dict[str, str], *, signed: bool = True
+) -> ReplyMismatchError:
+    """The mismatch that reading ends in; for money it is the cause of "unknown"."""
+    with pytest.raises(ChaoyingError) as caught:
+        read(request, fields, signed=signed)
+    error: BaseException | None = caught.value
+    if request.endpoint.moves_money:
+        assert isinstance(error, OutcomeUnknownError)
+        assert error.refusal is None
+        error = error.__cause__
+    assert isinstance(error, ReplyMismatchError)
+    return error
+
+
+def sent_identifiers() -> list[tuple[str, str]]:
+    """Every identifier of every request."""
+    return [
+        (name, identifier)
+        for name, request in REQUESTS.items()
+        for identifier in IDENTIFIERS
+        if identifier in request.wire_fields()
+    ]
+
+
+STATES: dict[str, dict[str, Any]] = {
+    "success": {},
+    "pending": {"trade_state": "NEED_QUERY", "code": "10001"},
+    "ended": {"trade_state": "FAIL", "code": "10004"},
+    "refunded": {"trade_state": "REFUND", "code": "10002"},
+    "refused": {"state": "FAIL", "code": "20005", "trade_state": None},
+    "unclear": {"state": "FAIL", "code": "20006", "trade_state": None},
+    "too old": {"state": "VER", "code": None, "trade_state": None},
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(("name", "identifier"), sent_identifiers())
+def test_an_identifier_that_both_carry_must_be_equal(
+    name: str, identifier: str, state: str
+) -> None:
+    """M-06: another order's signed answer is refused, whatever it says; for money it is unknown."""
+    request = REQUESTS[name]
+    ours = request.wire_fields()[identifier]
+    for theirs in (
+        ours + "1",
+        ours[:-1],
+        ours.swapcase() if ours.swapcase() != ours else "0" + ours,
+    ):
+        fields = answer_fields(name, **STATES[state], **{identifier: theirs})
+        error = mismatch(request, fields)
+        assert identifier in str(error)
+        assert theirs not in str(error.args[0])
+    unsigned = answer_fields(name, **STATES[state], **{identifier: ours + "1"})
+    mismatch(request, unsigned, signed=False)
+
+
+def test_the_sweep_has_every_identifier() -> None:
+    """Each of the five is sent by some request above, but for the numbers that have tests below."""
+    swept = {identifier for _, identifier in sent_identifiers()}
+    assert swept == set(IDENTIFIERS) - {"transaction_id", "refund_id"}
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, transaction_id=TRANSACTION),
+        OrderQuery(
+            paytype=PayType.WECHAT, mch_id=MCH_ID, transaction_id=TRANSACTION, out_trade_no=ORDER
+        ),
+    ],
+)
+def test_the_gateways_own_number_counts_as_much(request_: OrderQuery) -> None:
+    """M-06: asked by transaction_id, an answer with another one is a mismatch."""
+    assert read(request_, answer_fields("orderquery")).result is not None
+    mismatch(request_, answer_fields("orderquery", transaction_id=TRANSACTION[::-1]))
+
+
+@pytest.mark.parametrize("name", ["pay", "facepay"])
+@pytest.mark.parametrize("base_fee", ["99", "101", "1000", "10", "-100", "100.0", "1e2", "", None])
+def test_a_payment_is_for_the_amount_that_was_asked(name: str, base_fee: str | None) -> None:
+    """M-06: on pay and facepay base_fee is the request's total_fee, or nothing is believed."""
+    mismatch(REQUESTS[name], answer_fields(name, base_fee=base_fee))
+
+
+@pytest.mark.parametrize("name", ["pay", "facepay"])
+def test_a_discount_is_no_mismatch(name: str) -> None:
+    """C 42: what the customer paid may be less than the order; base_fee alone is compared."""
+    reply = read(REQUESTS[name], answer_fields(name, total_fee="80", coupon_fee="20"))
+    assert reply.unwrap().total_fee == 80
+
+
+@pytest.mark.parametrize("name", ["pay", "facepay", "orderquery"])
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_paid_answer_names_its_order(name: str, empty: str | None) -> None:
+    """M-06: "paid" without the number that was asked about could be anybody's."""
+    mismatch(REQUESTS[name], answer_fields(name, out_trade_no=empty))
+
+
+def test_an_undecided_answer_need_not_name_its_order() -> None:
+    """M-06: NEED_QUERY comes with hardly a field; the engines above deal with what is final."""
+    for changes in (STATES["pending"], STATES["ended"], STATES["refunded"]):
+        fields = answer_fields("orderquery", **changes, out_trade_no=None, transaction_id=None)
+        assert read(REQUESTS["orderquery"], fields).result is None
+
+
+ONE_MERCHANT = ("pay", "facepay", "orderquery", "refund", "refundquery", "cancel")
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", ONE_MERCHANT)
+def test_another_merchant_is_a_mismatch(name: str, state: str) -> None:
+    """M-06: a reply that names another mch_id answers somebody else's question."""
+    fields = answer_fields(name, **STATES[state], mch_id="00000002")
+    assert "mch_id" in str(mismatch(REQUESTS[name], fields))
+
+
+@pytest.mark.parametrize("name", ["WECHAT_PreOrder", "ALIPAY_PreOrder"])
+def test_a_pre_orders_other_merchant_is_a_warning(name: str) -> None:
+    """M-06: the document's own pre-order example names another merchant than its request."""
+    with pytest.warns(ChaoyingWarning, match="another mch_id"):
+        reply = read(REQUESTS[name], answer_fields(name, mch_id="00000002"))
+    assert reply.result is not None
+
+
+@pytest.mark.parametrize("name", sorted(set(REQUESTS) - set(ONE_MERCHANT)))
+def test_elsewhere_a_merchants_number_is_an_answer_not_a_check(name: str) -> None:
+    """M-06 lists whose mch_id counts: GetMchId and its kin bring one that nobody asked for."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        assert read(REQUESTS[name], answer_fields(name, mch_id="00000002")).result is not None
+
+
+# ------------------------------------------------------------------------------------ refund_list
+
+
+def entries(*items: Any) -> str:
+    return json.dumps(items)
+
+
+OURS = {"out_refund_no": REFUND, "refund_id": REFUND_ID, "refund_status": "SUCCESS"}
+OTHER = {"out_refund_no": "R-2", "refund_id": "5002", "refund_status": "SUCCESS"}
+
+
+@pytest.mark.parametrize(
+    "refund_list",
+    [
+        None,
+        "",
+        "[]",
+        "{}",
+        "null",
+        "no json",
+        entries(OTHER),
+        entries({"refund_status": "SUCCESS"}),
+        entries("R-100011"),
+        entries([OURS]),
+        entries(OURS | {"out_refund_no": REFUND.lower()}),
+        entries(OURS | {"out_refund_no": [REFUND]}),
+        json.dumps(OURS),
+    ],
+)
+def test_refundquery_needs_the_entry_that_was_asked_about(refund_list: str | None) -> None:
+    """M-06: the number is inside refund_list, and without its entry the answer is a mismatch."""
+    mismatch(REQUESTS["refundquery"], answer_fields("refundquery", refund_list=refund_list))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "entry", "fits"),
+    [
+        ({"out_refund_no": REFUND}, OURS, True),
+        ({"refund_id": REFUND_ID}, OURS, True),
+        ({"refund_id": REFUND_ID}, {"out_refund_no": REFUND}, False),
+        ({"refund_id": REFUND_ID}, OURS | {"refund_id": "5002"}, False),
+        ({"out_refund_no": REFUND, "refund_id": REFUND_ID}, OURS, True),
+        ({"out_refund_no": REFUND, "refund_id": REFUND_ID}, {"out_refund_no": REFUND}, True),
+        ({"out_refund_no": REFUND, "refund_id": REFUND_ID}, {"refund_id": REFUND_ID}, True),
+        ({"out_refund_no": REFUND, "refund_id": REFUND_ID}, OURS | {"refund_id": "5002"}, False),
+        ({"out_refund_no": REFUND, "refund_id": REFUND_ID}, OURS | {"out_refund_no": "R"}, False),
+    ],
+)
+def test_the_entry_is_the_one_with_the_requests_numbers(
+    numbers: dict[str, Any], entry: dict[str, str], fits: bool
+) -> None:
+    """M-06, C 54: each number that both carry must be equal, and one of them must be there."""
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, **numbers)
+    fields = answer_fields("refundquery", refund_list=entries(OTHER, entry))
+    if fits:
+        assert len(read(query, fields).unwrap().refund_list) == 2
+    else:
+        mismatch(query, fields)
+
+
+# --------------------------------------------------------------------------------------- the errors
+
+
+@pytest.mark.parametrize("name", MONEY)
+def test_a_mismatch_beats_a_refusal(name: str) -> None:
+    """M-06 before M-09: a refusal of another order says nothing of ours."""
+    request = REQUESTS[name]
+    fields = answer_fields(name, state="FAIL", code="20005", trade_state=None, out_trade_no="B1")
+    with pytest.raises(OutcomeUnknownError) as caught:
+        read(request, fields)
+    assert not isinstance(caught.value, GatewayError)
+    assert caught.value.refusal is None
+
+
+# --------------------------------------------------------------------------------- M-13: PaidOrder
+
+
+def test_a_paid_order_takes_the_payable_amount_from_base_fee() -> None:
+    """M-13, M-18, C 42: payable is base_fee, paid is total_fee, the merchant is the request's."""
+    fields = answer_fields(
+        "orderquery", total_fee="80", coupon_fee="20", out_transaction_id="T2", mch_id=None
+    )
+    reply = read(REQUESTS["orderquery"], fields)
+    order = paid_order(reply.unwrap(), mch_id="as-asked", raw=reply.raw)
+    assert (order.payable, order.paid, order.coupon_fee) == (Fen(100), Fen(80), Fen(20))
+    assert all(type(amount) is Fen for amount in (order.payable, order.paid, order.coupon_fee))
+    assert (order.mch_id, order.out_trade_no) == ("as-asked", ORDER)
+    assert (order.transaction_id, order.out_transaction_id) == (TRANSACTION, "T2")
+    assert order.paytype is PayType.WECHAT
+    assert order.time_end == datetime(2026, 1, 1, 8, tzinfo=timezone(timedelta(hours=8)))
+    assert order.source is PaidSource.QUERY
+    assert order.raw["base_fee"] == "100"
+
+
+@pytest.mark.parametrize("name", ["pay", "facepay", "orderquery"])
+def test_every_result_that_says_paid_makes_the_same_order(name: str) -> None:
+    """M-13, C 24, C 33: three endpoints say paid; facepay's answer has no paytype."""
+    reply = read(REQUESTS[name], answer_fields(name))
+    order = paid_order(reply.unwrap(), mch_id=MCH_ID, raw=reply.raw, source=PaidSource.CONFIRM)
+    assert order.payable == 100
+    assert order.source is PaidSource.CONFIRM
+    assert (order.paytype is None) == (name != "orderquery")
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        (("1", "2"), ("1", "2"), True),
+        (("1", None), ("1", "9"), True),
+        (("1", "1"), ("8", "1"), True),
+        (("1", "2"), ("2", "3"), True),
+        (("1", "2"), ("3", "4"), False),
+        (("1", None), ("2", None), False),
+        ((None, None), (None, None), False),
+        (("", ""), ("", ""), False),
+    ],
+)
+def test_two_messages_are_the_same_payment_when_their_numbers_meet(
+    ours: tuple[str | None, str | None], theirs: tuple[str | None, str | None], same: bool
+) -> None:
+    """M-13: {transaction_id, out_transaction_id} meet; by query the two are often equal."""
+
+    def order(numbers: tuple[str | None, str | None]) -> PaidOrder:
+        return PaidOrder(
+            mch_id=MCH_ID,
+            out_trade_no=ORDER,
+            transaction_id=numbers[0],
+            out_transaction_id=numbers[1],
+            source=PaidSource.QUERY,
+        )
+
+    assert order(ours).same_payment(order(theirs)) is same
+    assert order(theirs).same_payment(order(ours)) is same
+
+
+def test_a_paid_order_has_the_fields_of_the_rules() -> None:
+    """M-13 names them."""
+    assert [field.name for field in fields_of(PaidOrder)] == [
+        *("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "payable", "paid"),
+        *("coupon_fee", "paytype", "time_end", "source", "raw"),
+    ]
