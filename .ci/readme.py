@@ -1,6 +1,6 @@
-"""Run the Python of README.md and README.zh-CN.md, as a reader would who pastes it into a file.
+"""Run the Python of the READMEs and docs/, as a reader would who pastes it into a file.
 
-    python .ci/readme.py run                       every block of both files, and that the two agree
+    python .ci/readme.py run                       every block, and that both languages agree
     python .ci/readme.py run --first               the first block of README.md only
     python .ci/readme.py run --python PYTHON       with another interpreter (a clean environment's)
 
@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
-FILES = ("README.md", "README.zh-CN.md")
+PAGES = ("README.md", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("docs/*[a-z].md")))
+ENGLISH = tuple(page for page in PAGES if not page.endswith(".zh-CN.md"))
+PAIRS = tuple((page, page.removesuffix(".md") + ".zh-CN.md") for page in ENGLISH)
 SECONDS = 60
 NO_RUN = "<!-- no-run -->"
 
@@ -76,15 +78,17 @@ def bare(block: Block) -> list[str]:
 
 
 def differences() -> list[str]:
-    """Where the two files' blocks differ, in words; empty when they agree."""
-    one, other = (blocks(name) for name in FILES)
-    found = [
-        f"{a.where} and {b.where} differ"
-        for a, b in zip(one, other, strict=False)
-        if (a.language, a.runs, bare(a)) != (b.language, b.runs, bare(b))
-    ]
-    if len(one) != len(other):
-        found.append(f"{FILES[0]} has {len(one)} blocks, {FILES[1]} has {len(other)}")
+    """Where the blocks of two languages differ, in words; empty when they agree."""
+    found = []
+    for pair in PAIRS:
+        one, other = (blocks(name) for name in pair)
+        found += [
+            f"{a.where} and {b.where} differ"
+            for a, b in zip(one, other, strict=False)
+            if (a.language, a.runs, bare(a)) != (b.language, b.runs, bare(b))
+        ]
+        if len(one) != len(other):
+            found.append(f"{pair[0]} has {len(one)} blocks, {pair[1]} has {len(other)}")
     return found
 
 
@@ -130,9 +134,10 @@ def main() -> int:
     options = parser.parse_args()
     python = str(Path(options.python).absolute())  # not resolved: an environment's python is a link
 
-    chosen = [block for name in FILES for block in blocks(name) if block.runs]
+    names = [name for pair in PAIRS for name in pair]
+    chosen = [block for name in names for block in blocks(name) if block.runs]
     if options.first:
-        chosen = [block for block in chosen if block.where.startswith(f"{FILES[0]}:")][:1]
+        chosen = chosen[:1]
     if not chosen:
         print("FAILED  the READMEs hold no Python that could be run")
         return 1

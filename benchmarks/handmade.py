@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
@@ -38,7 +37,7 @@ def order_query() -> dict[str, str]:
     params = {
         "agent_id": AGENT_ID,
         "mch_id": MCH_ID,
-        "nonce_str": secrets.token_hex(16),
+        "method": "orderquery",
         "out_trade_no": OUT_TRADE_NO,
         "paytype": "WECHAT",
         "pid": PID,

@@ -4,8 +4,7 @@ Where to look:
 
 - :class:`GatewaySession` sends any request of the document, signed, and returns a verified, typed
   :class:`Reply`; :class:`Credentials` and :class:`Hosts` say as whom and where to.
-- The requests are named after the gateway's own: :class:`Pay`, :class:`OrderQuery`,
-:class:`Refund` ...
+- The requests are named after the gateway's own: :class:`Pay`, :class:`OrderQuery` ...
 - :func:`parse_notification` verifies what arrives at a ``notify_url``.
 - :class:`Fen` and :func:`fen` are amounts; ``enums`` holds every code table of the document.
 - ``exceptions`` draws the tree of errors, split by what to do next.
@@ -112,7 +111,11 @@ from chaoying_async.sansio.audit import Exchange
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import (
     Code,
+    IsMinipg,
+    LimitPay,
+    MchState,
     PayType,
+    RefundChannel,
     RefundStatus,
     State,
     TradeState,
@@ -175,9 +178,12 @@ __all__ = [
     "HandlerMisuseError",
     "Hosts",
     "InvalidRequestError",
+    "IsMinipg",
+    "LimitPay",
     "MalformedMessageError",
     "MchReg",
     "MchRegResult",
+    "MchState",
     "Meaning",
     "MerchantConfigError",
     "MerchantError",
@@ -207,6 +213,7 @@ __all__ = [
     "QrConfGetResult",
     "QueryRefusedError",
     "Refund",
+    "RefundChannel",
     "RefundItem",
     "RefundQuery",
     "RefundQueryResult",

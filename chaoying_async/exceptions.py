@@ -162,8 +162,9 @@ class AmbiguousSignatureError(SignatureVerificationError):
 class GatewayError(ChaoyingError):
     """The gateway refused the call, and this call moved nothing (M-09).
 
-    For payments and refunds "this call" is meant literally: an earlier call with the same number
-    may have been carried out. ``raw`` holds the fields as received.
+    A refused *query* says nothing about the order it asked for. For payments and refunds "this
+    call" is meant literally: an earlier call with the same number may have been carried out.
+    ``raw`` holds the fields as received.
     """
 
     state: str

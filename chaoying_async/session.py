@@ -38,7 +38,7 @@ from chaoying_async.sansio.request import Reply, Request
 if TYPE_CHECKING:
     import httpx
 
-    from chaoying_async.transport.base import Engine
+    from chaoying_async.transport.base import Answer, Engine
     from chaoying_async.transport.hooks import Hooks
     from chaoying_async.transport.proxies import ProxyGiven
     from chaoying_async.transport.tls import Cert, Verify
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("chaoying_async")
+_log.addHandler(logging.NullHandler())  # silent until the program sets up logging
 
 #: Seconds for a whole call, repeats included.
 DEFAULT_DEADLINE = 30.0
@@ -135,14 +136,14 @@ class GatewaySession:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise UsageError("this session is open already; open another one")
-        self._loop = asyncio.get_running_loop()
-        self._engine = self._settings.engine(self._clock)
-        if not self._verified:
+        if not self._verified:  # first: where warnings are errors, nothing is left open
             warnings.warn(
                 "verify=False: anybody on the way can read and change what is sent",
                 ChaoyingWarning,
                 stacklevel=2,
             )
+        self._loop = asyncio.get_running_loop()
+        self._engine = self._settings.engine(self._clock)
         return self
 
     async def __aexit__(
@@ -199,6 +200,10 @@ class GatewaySession:
             error.about(outgoing.endpoint.name, outgoing.order)
             self._log_error(outgoing, error, started)
             raise
+        except BaseException as error:  # cancelled, or a hook of the user's: nobody else says so
+            level = logging.WARNING if outgoing.endpoint.moves_money else logging.INFO
+            self._log(level, outgoing, started, type(error).__name__)
+            raise
         if _log.isEnabledFor(logging.INFO):
             self._log_reply(outgoing, reply, started)
         return reply
@@ -246,15 +251,18 @@ class GatewaySession:
     ) -> Reply[T]:
         """One request on the wire, one answer read; nothing is repeated here."""
         try:
-            status, body = await self._round_trip(engine, outgoing, phases)
+            answer = await self._round_trip(engine, outgoing, phases)
         except ChaoyingError as error:
-            raise self._judged(outgoing, error) from error
+            judged = self._judged(outgoing, error)
+            if judged is error:
+                raise  # its cause is the engine's own error, and stays
+            raise judged from error
         now = self._clock.now() if self.credentials.previous_keys else None
         try:
             return read_reply(
                 outgoing,
-                status,
-                body,
+                answer.status,
+                answer.body,
                 self.credentials,
                 now=now,
                 require_signed=self._require_signed,
@@ -274,11 +282,12 @@ class GatewaySession:
 
     async def _round_trip(
         self, engine: Engine, outgoing: Outgoing[Any], phases: httpx.Timeout
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         started = self._clock.monotonic()
-        status, body, problem = None, None, None
+        answer: Answer | None = None
+        problem: BaseException | None = None
         try:
-            status, body = await engine.round_trip(
+            answer = await engine.round_trip(
                 outgoing.method,
                 outgoing.url,
                 outgoing.headers,
@@ -286,14 +295,15 @@ class GatewaySession:
                 timeout=phases,
                 max_bytes=self._max_reply_bytes,
             )
-        except Exception as error:
+        except BaseException as error:  # cancelled by the deadline, too
             problem = error
             raise
         else:
-            return status, body
+            return answer
         finally:
             if self._on_exchange is not None:
                 elapsed = self._clock.monotonic() - started
+                status, body = (answer.status, answer.body) if answer else (None, None)
                 self._audit(
                     record(outgoing, elapsed=elapsed, status=status, body=body, error=problem)
                 )
@@ -331,7 +341,8 @@ class GatewaySession:
 
     def _log_error(self, outgoing: Outgoing[Any], error: ChaoyingError, started: float) -> None:
         level = logging.WARNING if isinstance(error, OutcomeUnknownError) else logging.INFO
-        state, code = getattr(error, "state", None), getattr(error, "code", None)
+        said = getattr(error, "refusal", None) or error
+        state, code = getattr(said, "state", None), getattr(said, "code", None)
         self._log(level, outgoing, started, type(error).__name__, state=state, code=code)
 
     def _log(
@@ -342,8 +353,8 @@ class GatewaySession:
             return
         name, order = outgoing.endpoint.name, outgoing.order
         elapsed = self._clock.monotonic() - started
-        shown = " ".join(f"{key}={value}" for key, value in status.items() if value is not None)
+        shown = "".join(f" {key}={value}" for key, value in status.items() if value is not None)
         fields = {"endpoint": name, "order": order, "outcome": what, "elapsed": elapsed, **status}
         _log.log(
-            level, "%s %s %s %s %.0f ms", name, order, what, shown, elapsed * 1000, extra=fields
+            level, "%s %s %s%s %.0f ms", name, order, what, shown, elapsed * 1000, extra=fields
         )

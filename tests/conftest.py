@@ -1,13 +1,126 @@
-"""Fixtures of the whole suite: our own pytest plugin, and the canary of M-27."""
+"""Fixtures of the whole suite: our own pytest plugin, and the canary of M-27.
+
+Every test is watched: what is logged (at DEBUG, by anybody), warned, printed, or said by one of
+our errors, and what a traceback of it would show of our own frames. None of it may hold the key,
+the payment code or the openid of ``tests.factories``.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import traceback
+import warnings
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+import chaoying_async
+from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.testing import pytest_plugin
+from tests.factories import CANARIES, KEY
+
+PACKAGE = str(Path(chaoying_async.__file__).parent)
+#: The one place where the key may be a local (M-27).
+SIGNING = str(Path(PACKAGE, "sansio", "signing.py"))
+#: More errors of one test are not looked at: they are of the same kind.
+ENOUGH = 200
+
+_errors: list[ChaoyingError] = []
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Where the package is installed, its entry point has loaded the plugin already.
     if pytest_plugin not in config.pluginmanager.get_plugins():
         config.pluginmanager.register(pytest_plugin)
+
+
+def _noticed(cls: type[ChaoyingError], *args: Any, **kwargs: Any) -> ChaoyingError:
+    error = Exception.__new__(cls, *args)
+    if len(_errors) < ENOUGH:
+        _errors.append(error)
+    return error
+
+
+ChaoyingError.__new__ = _noticed  # type: ignore[method-assign,assignment]
+
+
+class _Listener(logging.Handler):
+    """Everything that anybody logs, as text and as the record's attributes."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.heard.append(f"{record.name}: {record.getMessage()} {vars(record)!r}")
+
+
+@pytest.fixture(autouse=True)
+def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """M-27: no test makes the library say what it must not."""
+    listener, root = _Listener(), logging.getLogger()
+    warned: list[str] = []
+    warn = warnings.warn
+
+    def listening(message: Any, category: Any = None, stacklevel: int = 1, **more: Any) -> None:
+        warned.append(f"{message!r} {message}")
+        warn(message, category, stacklevel + 1, **more)
+
+    monkeypatch.setattr(warnings, "warn", listening)
+    level = root.level
+    root.addHandler(listener)
+    root.setLevel(logging.DEBUG)
+    _errors.clear()
+    yield
+    root.setLevel(level)
+    root.removeHandler(listener)
+    said = [*_texts(_errors)]
+    _errors.clear()
+    for where, texts in (("logged", listener.heard), ("warned", warned), ("an error said", said)):
+        found = [text for text in texts if any(secret in text for secret in CANARIES)]
+        assert not found, f"a secret was {where}: {_hidden(found[0])}"
+
+
+def _texts(errors: list[ChaoyingError]) -> Iterator[str]:
+    """What these errors and their causes say, and what a crash reporter would show of them."""
+    todo: list[BaseException] = list(errors)
+    seen: set[int] = set()
+    while todo:
+        error = todo.pop()
+        if id(error) in seen:
+            continue
+        seen.add(id(error))
+        with contextlib.suppress(AttributeError):  # half-made errors of foreign libraries
+            yield f"{type(error).__name__} {error!s} {error!r} {getattr(error, 'problems', '')}"
+        yield from _locals(error)
+        todo += [other for other in (error.__cause__, error.__context__) if other is not None]
+
+
+def _locals(error: BaseException) -> Iterator[str]:
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = frame.f_code.co_filename
+        if file.startswith(PACKAGE) and file != SIGNING:
+            for name, value in frame.f_locals.items():
+                if KEY in (text := repr(value)):
+                    yield f"{file}:{line} {name}={text}"
+
+
+def _hidden(text: str) -> str:
+    """For the failure itself, which must not say it either."""
+    for secret in CANARIES:
+        text = text.replace(secret, "<CANARY>")
+    return text[-2000:]
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, None]:
+    """What was captured of stdout, stderr and the log may hold none of it either."""
+    outcome = yield
+    report = outcome.get_result()
+    captured = f"{report.capstdout}{report.capstderr}{report.caplog}"
+    if report.passed and any(secret in captured for secret in CANARIES):
+        report.outcome = "failed"
+        report.longrepr = "M-27: a secret was printed or logged"

@@ -67,9 +67,10 @@ async def call(
     body: bytes = b"out_trade_no=A1",
     timeout: httpx.Timeout = PATIENT,
 ) -> tuple[int, bytes]:
-    return await engine.round_trip(
+    answer = await engine.round_trip(
         method, url, HEADERS, body if method == "POST" else b"", timeout=timeout, max_bytes=100_000
     )
+    return answer.status, answer.body
 
 
 async def failure(engine: Engine, url: str, **options: Any) -> ChaoyingError:

@@ -60,11 +60,9 @@ async def call(
     engine: Engine, url: str, body: bytes = b"", max_bytes: int = 100_000, **options: Any
 ) -> bytes:
     timeout = options.pop("timeout", PATIENT)
-    status, answer = await engine.round_trip(
-        "POST", url, (), body, timeout=timeout, max_bytes=max_bytes
-    )
-    assert status == 200
-    return answer
+    answer = await engine.round_trip("POST", url, (), body, timeout=timeout, max_bytes=max_bytes)
+    assert answer.status == 200
+    return answer.body
 
 
 async def turns(count: int) -> None:

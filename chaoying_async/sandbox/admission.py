@@ -6,6 +6,7 @@ The order is the gateway's: a wrong signature is answered 20002 whatever else is
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from chaoying_async.sandbox.fields import problems
 from chaoying_async.sandbox.records import Answer, Ledger, refusal
@@ -16,7 +17,7 @@ from chaoying_async.sansio.credentials import Credentials
 TOO_OLD = frozenset({"0", "0.0"})
 
 _ENABLED = "20"
-#: Endpoints that need a merchant's trading configuration.
+#: Endpoints that need a merchant who is enabled and has a trading configuration.
 TRADES = frozenset(
     {
         "pay",
@@ -34,7 +35,11 @@ TRADES = frozenset(
 
 
 def refused(
-    endpoint: str, fields: Mapping[str, str], credentials: Credentials, ledger: Ledger
+    endpoint: str,
+    fields: Mapping[str, str],
+    credentials: Credentials,
+    ledger: Ledger,
+    now: datetime,
 ) -> Answer | None:
     """Why this request does not come in; None when it does."""
     if not is_signed(fields, credentials):
@@ -45,17 +50,19 @@ def refused(
         return Answer(state="VER", code="", msg="版本过低")
     if wrong := problems(endpoint, fields):
         return refusal("20004", "; ".join(f"{name} {words}" for name, words in wrong.items()))
-    return _without_merchant(endpoint, fields, ledger)
+    return _without_merchant(endpoint, fields, ledger, now)
 
 
-def _without_merchant(endpoint: str, fields: Mapping[str, str], ledger: Ledger) -> Answer | None:
+def _without_merchant(
+    endpoint: str, fields: Mapping[str, str], ledger: Ledger, now: datetime
+) -> Answer | None:
     if "mch_id" not in fields:
         return None
     merchant = ledger.merchants.get(fields["mch_id"])
     if merchant is None:
         return refusal("20005", "mch_id is not known")
-    if merchant.state != _ENABLED:
+    if endpoint not in TRADES:
+        return None
+    if merchant.state_at(now) != _ENABLED:
         return refusal("20005", "the merchant is not enabled")
-    if endpoint in TRADES and not merchant.can_trade:
-        return refusal("20013")
-    return None
+    return None if merchant.can_trade else refusal("20013")

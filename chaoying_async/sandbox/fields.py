@@ -78,6 +78,11 @@ _PREORDER = """
     product_id ? text
 """
 
+_TERMINAL = """
+    device_info * text
+    op_device_id * text
+"""
+
 #: Endpoint to its own parameters.
 ROWS: Mapping[str, tuple[Row, ...]] = {
     "pay": _rows(_ORDER_OPTIONS + "auth_code * text"),
@@ -132,6 +137,43 @@ ROWS: Mapping[str, tuple[Row, ...]] = {
         buyer_id ? text
         """
     ),
+    "getfaceauth": _rows("""
+        paytype * paytype
+        sub_appid - text
+        mch_id * text
+        store_id * text
+        store_name * text
+        device_id * text
+        rawdata * text
+    """),
+    "authcodetoopenid": _rows("""
+        mch_id * text
+        sub_appid - text
+        auth_code * text
+    """),
+    "WXA_Code2Session": _rows("""
+        appid * text
+        js_code * text
+    """),
+    "Mch_Reg": (),  # support hands out its parameters; the document has none
+    "GetMchSMSValid": _rows("mobile * text"),
+    "GetMchId": _rows("""
+        mobile ? text
+        valid ? text
+        username ? text
+        password ? text
+    """),
+    "GetPartnerId": _rows("mch_id * text"),
+    "GetMchInfo": _rows("mch_id * text"),
+    "wx_addsubdevconfig": _rows("""
+        mch_id * text
+        appid - text
+        jsapi_path - urls
+        subscribe_appid ? text
+        receipt_appid ? text
+    """),
+    "PayBoxConfGet": _rows(_TERMINAL),
+    "QrConfGet": _rows(_TERMINAL),
 }
 
 #: Code tables that a parameter must keep to.
@@ -171,6 +213,14 @@ def _goods(value: str) -> str | None:
     return f"items {wrong} lack goods_id, quantity or price, or hold wrong ones" if wrong else None
 
 
+def _urls(value: str) -> str | None:
+    wrong = any(_ADDRESS(each) is None for each in value.split(";"))
+    return "must be absolute addresses, separated by semicolons" if wrong else None
+
+
+_ADDRESS = re.compile(r"https?://[^\s/\\;]+(/[^\s\\;]*)?").fullmatch
+
+
 def _good(item: Mapping[str, Any]) -> bool:
     goods_id = item.get("goods_id")
     return (
@@ -197,6 +247,7 @@ KINDS: Mapping[str, Check] = {
     ),
     "ip": _ip,
     "goods": _goods,
+    "urls": _urls,
     **{name: _one_of(values) for name, values in CODES.items()},
 }
 
@@ -261,6 +312,25 @@ def _device_for_qq(fields: Fields) -> Mapping[str, str]:
     return {}
 
 
+def _login_pair(fields: Fields) -> Mapping[str, str]:
+    pairs = (("mobile", "valid"), ("username", "password"))
+    if any(all(fields.get(name) for name in pair) for pair in pairs):
+        return {}
+    return {"mobile": "with valid, or username with password, is required"}
+
+
+def _one_recommendation(fields: Fields) -> Mapping[str, str]:
+    both = fields.get("subscribe_appid") and fields.get("receipt_appid")
+    return {"receipt_appid": "cannot be sent with subscribe_appid"} if both else {}
+
+
+def _terminal_pid(fields: Fields) -> Mapping[str, str]:
+    return {} if fields.get("pid") == TERMINAL else {"pid": f"must be {TERMINAL} on terminals"}
+
+
+#: What a terminal calls itself, as ``pid`` and as User-Agent.
+TERMINAL = "CySoftPayBox"
+
 _IN_WALLET = ("JSPAY", "APP", "APP_BANK")
 _ORDER_NUMBER = _at_least_one("out_trade_no", "transaction_id")
 
@@ -280,6 +350,10 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         _both_or_none("time_start", "time_expire"),
         _in_order,
     ),
+    "GetMchId": (_login_pair,),
+    "wx_addsubdevconfig": (_one_recommendation,),
+    "PayBoxConfGet": (_terminal_pid,),
+    "QrConfGet": (_terminal_pid,),
 }
 
 #: The wallets' published prefixes, since pay names no paytype (C 32).

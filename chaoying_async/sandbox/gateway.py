@@ -11,16 +11,17 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_plus
 
 import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox import ledger as ledgers
 from chaoying_async.sandbox.admission import refused
+from chaoying_async.sandbox.fields import TERMINAL
 from chaoying_async.sandbox.records import Answer, Event, Key, Ledger, Order, Step, refusal
 from chaoying_async.sandbox.replies import notification_fields
-from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sandbox.signatures import is_signed, signature
 from chaoying_async.sansio.codec import encode_form
 from chaoying_async.sansio.credentials import Credentials
 
@@ -30,17 +31,36 @@ _MAX_FIELDS = 200
 _FORM = "application/x-www-form-urlencoded"
 
 _BY_METHOD = ""
+_NONE = "?"
 #: HTTP method and path, as the document prints them, to endpoint; the gateway goes by ``method``.
 ROUTES: Mapping[tuple[str, str], str] = {
     ("POST", "/UnifiedPay/Gateway"): _BY_METHOD,
     ("POST", "/Open/WECHAT_PreOrder"): "WECHAT_PreOrder",
     ("POST", "/Open/ALIPAY_PreOrder"): "ALIPAY_PreOrder",
+    ("POST", "/UnifiedPay/Mch_Reg"): "Mch_Reg",
+    ("POST", "/Mch/GetMchSMSValid"): "GetMchSMSValid",
+    ("POST", "/Mch/GetMchId"): "GetMchId",
+    ("POST", "/Open/GetPartnerId"): "GetPartnerId",
+    ("POST", "/Open/GetMchInfo"): "GetMchInfo",
+    ("POST", "/Open/WXA_Code2Session"): "WXA_Code2Session",
+    ("POST", "/open/wx_addsubdevconfig"): "wx_addsubdevconfig",
+    ("GET", "/Mch/PayBoxConfGet"): "PayBoxConfGet",
 }
+#: Links in merchants' QR codes lead below this path; what follows is the code's number.
+SCANNED = "/qrpay/"
 #: What the gateway's ``method`` may ask for.
-METHODS = frozenset({"pay", "facepay", "orderquery", "refund", "refundquery", "cancel"})
+METHODS = frozenset(
+    {
+        *("pay", "facepay", "orderquery", "refund", "refundquery", "cancel"),
+        *("getfaceauth", "authcodetoopenid"),
+    }
+)
 
 #: Replies that the document prints without a signature (C 4).
-UNSIGNED = frozenset({"WECHAT_PreOrder", "ALIPAY_PreOrder"})
+UNSIGNED = frozenset({"WECHAT_PreOrder", "ALIPAY_PreOrder", "WXA_Code2Session"})
+#: Replies that carry a ``nonce_str``.
+NONCED = METHODS | {"WECHAT_PreOrder", "ALIPAY_PreOrder", "Mch_Reg"}
+TERMINALS = frozenset({"PayBoxConfGet", "QrConfGet"})
 
 
 @attrs.frozen(kw_only=True)
@@ -94,16 +114,16 @@ class SandboxGateway:
         self.clock = clock
         #: The books as they stand; every step puts a new one here.
         self.ledger = ledger or ledgers.opened()
-        #: Requests that arrived, by endpoint; what could not be read counts under its path.
+        #: Requests that arrived, by endpoint; those for none, or unreadable, count under "?".
         self.requests: Counter[str] = Counter()
         self._rng = rng
         self._on_event = on_event
 
     def answer(self, request: Request) -> Response:
         """Carry a request out, and say what the gateway says."""
-        endpoint = ROUTES.get((request.method, request.path))
+        endpoint = route(request)
         if endpoint is None:
-            self.requests[request.path] += 1
+            self.requests[_NONE] += 1
             return _page(404, "no such endpoint")
         if len(request.body) > MAX_BODY:
             return _page(413, f"a request has at most {MAX_BODY} bytes")
@@ -113,18 +133,36 @@ class SandboxGateway:
         try:
             fields = _fields(request.body if posted else request.query.encode("ascii", "replace"))
         except _NotAFormError as error:
-            self.requests[request.path] += 1
+            self.requests[_NONE] += 1
             return self._written(endpoint, refusal("20004", str(error)))
         endpoint = endpoint or fields.get("method", "")
-        self.requests[endpoint] += 1
+        self.requests[endpoint if endpoint in ledgers.HANDLERS else _NONE] += 1
+        if endpoint == "QrConfGet":
+            fields = self._scanned(request, fields)
+        if endpoint in TERMINALS and request.user_agent != TERMINAL:
+            return self._written(endpoint, refusal("20004", f"User-Agent must be {TERMINAL}"))
         return self._written(endpoint, self._carried_out(endpoint, fields))
 
     def _carried_out(self, endpoint: str, fields: Mapping[str, str]) -> Answer:
         if endpoint not in ledgers.HANDLERS:
             return refusal("20004", "method is not known")
-        if why := refused(endpoint, fields, self.world.credentials, self.ledger):
+        now = self.clock.now()
+        if why := refused(endpoint, fields, self.world.credentials, self.ledger, now):
             return why
-        return self.take(ledgers.handle(self.ledger, endpoint, fields, self.clock.now()))
+        return self.take(ledgers.handle(self.ledger, endpoint, fields, now))
+
+    def _scanned(self, request: Request, fields: dict[str, str]) -> dict[str, str]:
+        """A scanned link's parameters, with the code's number signed along or not (C 97)."""
+        if "code_number" in fields:
+            return fields
+        number = request.path.rstrip("/").rpartition("/")[2]
+        later = {"code_number": number, **fields}
+        if is_signed(later, self.world.credentials):
+            return later
+        # The rule of v2.9.0 signs the link's query alone: the number then enters after the check.
+        if is_signed(fields, self.world.credentials):
+            return {**later, "sign": signature(later, self.world.credentials)}
+        return fields
 
     def take(self, step: Step) -> Answer:
         """Make a step the current state of the books, and tell what follows from it."""
@@ -147,7 +185,7 @@ class SandboxGateway:
         status = {"code": answer.code, "trade_state": answer.trade_state, "msg": answer.msg}
         message |= {name: value for name, value in status.items() if value}
         message |= answer.fields
-        if answer.succeeded:
+        if answer.succeeded and endpoint in NONCED:
             message["nonce_str"] = self.nonce()
         if self._signs(endpoint, answer):
             texts = {name: str(value) for name, value in message.items()}
@@ -175,6 +213,13 @@ class SandboxGateway:
         return lower_escapes(encode_form(sorted(signed.items()))).encode()
 
 
+def route(request: Request) -> str | None:
+    """The endpoint at an address; empty where ``method`` decides, None where there is none."""
+    if request.method == "GET" and request.path.startswith(SCANNED):
+        return "QrConfGet"
+    return ROUTES.get((request.method, request.path))
+
+
 def lower_escapes(form: str) -> str:
     """``%5B`` as ``%5b``: how the vendor's samples are escaped (C 15)."""
     head, *rest = form.split("%")
@@ -187,18 +232,25 @@ def _page(status: int, text: str) -> Response:
 
 def _fields(body: bytes) -> dict[str, str]:
     """The parameters of a form; not the client's parser, so that both can disagree."""
-    try:
-        text = body.decode("ascii")
-        pairs = parse_qsl(
-            text,
-            keep_blank_values=True,
-            strict_parsing=bool(text),
-            errors="strict",
-            max_num_fields=_MAX_FIELDS,
-        )
-    except ValueError:
-        raise _NotAFormError("the body is not a form in UTF-8") from None
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
+    if not body:
+        return {}
+    pieces = body.split(b"&", _MAX_FIELDS)
+    if len(pieces) > _MAX_FIELDS:
+        raise _NotAFormError(f"a form has at most {_MAX_FIELDS} parameters")
+    fields: dict[str, str] = {}
+    for piece in pieces:
+        name, equals, value = piece.partition(b"=")
+        if not equals:
+            raise _NotAFormError("the body is not a form")
+        fields[_decoded(name)] = _decoded(value)
+    if len(fields) != len(pieces):
         raise _NotAFormError("a parameter comes twice")
     return fields
+
+
+def _decoded(escaped: bytes) -> str:
+    try:
+        text = escaped.decode("ascii")
+        return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    except ValueError:
+        raise _NotAFormError("the body is not a form in UTF-8") from None

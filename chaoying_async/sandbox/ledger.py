@@ -14,7 +14,7 @@ from enum import Enum
 
 import attrs
 
-from chaoying_async.sandbox import payments, refunds
+from chaoying_async.sandbox import merchants, payments, refunds, services
 from chaoying_async.sandbox.records import (
     Answer,
     Key,
@@ -25,6 +25,7 @@ from chaoying_async.sandbox.records import (
     Status,
     Step,
 )
+from chaoying_async.sandbox.tables import Table
 
 __all__ = ["Books", "Deed", "Ledger", "Step", "act", "books", "handle", "opened", "passed"]
 
@@ -40,20 +41,34 @@ HANDLERS: Mapping[str, Handler] = {
     "refundquery": refunds.refundquery,
     "WECHAT_PreOrder": payments.wechat_preorder,
     "ALIPAY_PreOrder": payments.alipay_preorder,
+    "getfaceauth": services.getfaceauth,
+    "authcodetoopenid": services.authcodetoopenid,
+    "WXA_Code2Session": services.wxa_code2session,
+    "Mch_Reg": merchants.mch_reg,
+    "GetMchSMSValid": merchants.get_mch_sms_valid,
+    "GetMchId": merchants.get_mch_id,
+    "GetPartnerId": merchants.get_partner_id,
+    "GetMchInfo": merchants.get_mch_info,
+    "wx_addsubdevconfig": merchants.wx_addsubdevconfig,
+    "PayBoxConfGet": services.payboxconfget,
+    "QrConfGet": services.qrconfget,
 }
 
 #: One that can trade, one that is disabled, one that has no trading configuration.
 MERCHANTS = (
-    Merchant(mch_id="00000001"),
-    Merchant(mch_id="00000002", short_name="沙箱二店"),
+    Merchant(mch_id="00000001", mobile="13800000000"),
+    Merchant(mch_id="00000002", short_name="沙箱二店", mobile="13900000000"),
     Merchant(mch_id="00000013", can_trade=False),
     Merchant(mch_id="00000030", state="30"),
 )
 
 
-def opened(merchants: tuple[Merchant, ...] = MERCHANTS) -> Ledger:
+def opened(known: tuple[Merchant, ...] = MERCHANTS) -> Ledger:
     """Empty books for these merchants."""
-    return Ledger(merchants={merchant.mch_id: merchant for merchant in merchants})
+    table: Table[str, Merchant] = Table()
+    for merchant in known:
+        table = table.put(merchant.mch_id, merchant)
+    return Ledger(merchants=table)
 
 
 def handle(ledger: Ledger, endpoint: str, fields: Mapping[str, str], now: datetime) -> Step:

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
 
+import attrs
+
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.app import SandboxApp
 from chaoying_async.sandbox.gateway import World
@@ -134,13 +136,16 @@ class Sandbox:
     ) -> bytes:
         """The signed body of a notification about an order, whatever the order did.
 
-        For an order that the sandbox knows, as it would notify now; else, of a payment just made,
-        ``kind`` choosing the page (WECHAT, ALIPAY). ``fields`` are added or take the place of what
-        is there; None takes one out.
+        For an order that the sandbox knows, as it would notify now (an open one as if it were
+        paid); else of a payment just made, ``kind`` choosing the page (WECHAT, ALIPAY). ``fields``
+        are added or take the place of what is there; None takes one out.
         """
         gateway = self._runtime.gateway
         try:
             order = self.ledger.order(out_trade_no)
+            if order.status is Status.OPEN:  # as if the customer paid now
+                now = self.clock.now()
+                order = attrs.evolve(order, status=Status.PAID, ended=now, paid_at=now)
         except KeyError:
             order = self._imagined(out_trade_no, kind)
         made: dict[str, Any] = {

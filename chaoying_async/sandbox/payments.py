@@ -56,6 +56,8 @@ def _charge(
 ) -> Step:
     if (fields["mch_id"], fields["out_trade_no"]) in ledger.orders:
         return Step(ledger, refusal("20004", "out_trade_no was used before"))
+    if ledger.bound.get(fields.get("auth_code", ""), fields["mch_id"]) != fields["mch_id"]:
+        return Step(ledger, refusal("20004", "auth_code belongs to another merchant (C 41)"))
     scenario = scenario_for(fields)
     if scenario.refused and not scenario.booked:
         return Step(ledger, refusal(scenario.refused))
@@ -134,7 +136,8 @@ def _new(
 def _opened(ledger: Ledger, order: Order) -> Ledger:
     numbers = ledger.numbers.put(order.transaction_id, order.key)
     return attrs.evolve(
-        ledger.with_order(order),
+        ledger,
+        orders=ledger.orders.put(order.key, order),
         numbers=numbers.put(order.out_transaction_id, order.key),
         serial=order.serial,
     )

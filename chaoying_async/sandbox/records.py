@@ -136,10 +136,40 @@ class Merchant:
     full_name: str = "沙箱测试商户有限公司"
     short_name: str = "沙箱商户"
     trade_code: str = "SandBox01"
+    #: Its login: this number with an SMS code, or as user name with the password.
+    mobile: str = ""
     #: ``mch_state``: 0 awaiting review, 20 enabled, 30 disabled.
     state: str = "20"
+    #: When a merchant that awaits review is enabled.
+    enabled_at: datetime | None = None
     #: False: every trade is answered 20013.
     can_trade: bool = True
+    #: What wx_addsubdevconfig added: payment directories, paying accounts, recommendations.
+    paths: tuple[str, ...] = ()
+    appids: tuple[str, ...] = ()
+    recommended: tuple[str, ...] = ()
+
+    def state_at(self, now: datetime) -> str:
+        """Its mch_state at a moment."""
+        return "20" if self.enabled_at is not None and self.enabled_at <= now else self.state
+
+
+@attrs.frozen(kw_only=True)
+class SmsCode:
+    """A code that was sent to a mobile number, and until when it is good."""
+
+    valid: str
+    until: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Terminal:
+    """A payment terminal that asks for its configuration."""
+
+    op_device_id: str
+    polls: int = 0
+    #: Its merchant; empty while nobody has configured it.
+    mch_id: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -151,11 +181,13 @@ class Answer:
     trade_state: str = ""
     msg: str = "SUCCESS"
     fields: Mapping[str, str | int] = attrs.field(factory=dict)
+    #: False: carried out, but without what was asked for (a terminal without a merchant).
+    complete: bool = True
 
     @property
     def succeeded(self) -> bool:
         """The business result is right: what the later document signs even when it signs little."""
-        return self.state == "SUCCESS" and self.trade_state in ("SUCCESS", "")
+        return self.complete and self.state == "SUCCESS" and self.trade_state in ("SUCCESS", "")
 
 
 @attrs.frozen
@@ -193,7 +225,14 @@ class Ledger:
     refunds: Table[Key, Refund] = attrs.field(factory=Table)
     #: transaction_id and out_transaction_id to order, refund_id to refund.
     numbers: Table[str, Key] = attrs.field(factory=Table)
-    merchants: Mapping[str, Merchant] = attrs.field(factory=dict)
+    merchants: Table[str, Merchant] = attrs.field(factory=Table)
+    #: Payment codes that were looked up, and the one merchant who may charge them (C 41).
+    bound: Table[str, str] = attrs.field(factory=Table)
+    #: By mobile number.
+    sms: Table[str, SmsCode] = attrs.field(factory=Table)
+    #: ``js_code`` values that were used; each is good once.
+    js_codes: Table[str, str] = attrs.field(factory=Table)
+    terminals: Table[str, Terminal] = attrs.field(factory=Table)
     serial: int = 0
 
     def order(self, out_trade_no: str, mch_id: str | None = None) -> Order:

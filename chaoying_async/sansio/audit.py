@@ -27,7 +27,7 @@ class Exchange:
     status: int | None
     reply: bytes | None
     elapsed: float
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def __repr__(self) -> str:
         return f"Exchange({self.endpoint.name}, order={self.order!r}, status={self.status})"
@@ -39,7 +39,7 @@ def record(
     elapsed: float,
     status: int | None = None,
     body: bytes | None = None,
-    error: Exception | None = None,
+    error: BaseException | None = None,
 ) -> Exchange:
     """The record of ``outgoing`` and what came of it."""
     return Exchange(

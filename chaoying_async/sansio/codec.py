@@ -11,7 +11,8 @@ import json
 import re
 from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Never, TypeVar
+from contextlib import suppress
+from typing import Any, Never, TypeVar, cast
 from urllib.parse import quote_plus, unquote_to_bytes
 
 from chaoying_async.exceptions import MalformedMessageError
@@ -84,17 +85,15 @@ _UNUSUAL_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[\r\n]").search
 
 
 def _encoded(text: str) -> bytes:
-    try:
+    with suppress(UnicodeEncodeError):
         return text.encode()
-    except UnicodeEncodeError:
-        raise MalformedMessageError("the message is not UTF-8") from None
+    raise MalformedMessageError("the message is not UTF-8")
 
 
 def _utf8(data: bytes) -> str:
-    try:
+    with suppress(UnicodeDecodeError):  # which holds the bytes, and must not travel along (M-27)
         return data.decode()
-    except UnicodeDecodeError:
-        raise MalformedMessageError("the message is not UTF-8") from None
+    raise MalformedMessageError("the message is not UTF-8")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -116,6 +115,9 @@ _DECODER = json.JSONDecoder(
 )
 
 
+_UNREAD: Any = object()
+
+
 class _Number(str):
     """A JSON number as its source text, told apart from a string."""
 
@@ -129,10 +131,11 @@ _TELLING_DECODER = json.JSONDecoder(
 
 def parse_json(text: str) -> Any:
     """Strict JSON with bounded nesting and sizes; numbers come as their source text."""
-    try:
+    value = _UNREAD
+    with suppress(ValueError, RecursionError):  # the first holds the text (M-27)
         value = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        raise MalformedMessageError("the message is not valid JSON") from None
+    if value is _UNREAD:
+        raise MalformedMessageError("the message is not valid JSON")
     if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value):
         raise MalformedMessageError(f"the message is nested more than {MAX_DEPTH} deep")
     return value
@@ -183,14 +186,6 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def inner_list(text: str | None, model: type[T]) -> tuple[T, ...] | None:
-    """A JSON list inside a text field, as models; None when absent or unreadable (C 100)."""
-    if not text:
-        return None
-    found: tuple[T, ...] | None = _reader("list_function", model)(text)
-    return found
-
-
 def structure(fields: Mapping[str, str], model: type[T]) -> T:
     """A model from texts, by the one converter.
 
@@ -198,18 +193,22 @@ def structure(fields: Mapping[str, str], model: type[T]) -> T:
     stays in ``raw`` (C 99, C 100); a required one that is missing or unreadable is a
     :class:`~chaoying_async.exceptions.MalformedMessageError` that names it.
     """
-    result: T = _reader("structure_function", model)(fields)
-    return result
+    return cast("T", _reader("structure_function", model)(fields))
+
+
+def read_text(text: str | None, hint: Any) -> Any:
+    """One field of the type ``hint``, by the same converter: a scalar, a code, or a JSON list."""
+    return _reader("field_function", hint)(text or "")
 
 
 _READERS: dict[tuple[str, Any], Callable[[Any], Any]] = {}
 
 
-def _reader(kind: str, model: type[Any]) -> Callable[[Any], Any]:
-    """cattrs writes the code for a model when the first one is read, and is imported then."""
-    reader = _READERS.get((kind, model))
+def _reader(kind: str, hint: Any) -> Callable[[Any], Any]:
+    """cattrs is imported, and its hooks are put together, when the first of a kind is read."""
+    reader = _READERS.get((kind, hint))
     if reader is None:
         from chaoying_async.sansio import converter  # noqa: PLC0415
 
-        reader = _READERS[kind, model] = getattr(converter, kind)(model)
+        reader = _READERS[kind, hint] = getattr(converter, kind)(hint)
     return reader

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Never, TypeVar
@@ -66,6 +66,10 @@ class PreviousKey:
     __copy__ = __deepcopy__ = _itself
 
 
+def _previous(keys: Iterable[PreviousKey]) -> tuple[PreviousKey, ...]:
+    return tuple(keys)  # not `tuple` itself: type checkers could not tell of what
+
+
 @attrs.frozen(repr=False)
 class Credentials:
     """The agent number, key and product name that every message is signed with.
@@ -82,7 +86,7 @@ class Credentials:
     version: str = "1.0"
     algorithm: SignAlgorithm = attrs.field(default=SignAlgorithm.MD5, converter=SignAlgorithm)
     sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=SortOrder)
-    previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=tuple)
+    previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=_previous)
 
     def __attrs_post_init__(self) -> None:
         problems = _key_problems("key", self.key)

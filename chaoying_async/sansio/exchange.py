@@ -355,7 +355,7 @@ def _gateway_error(
         error = GatewayError
     else:
         error = GATEWAY_ERRORS.get(code or "", GatewayError)
-    shown = _without_secrets(msg or "no message", outgoing.fields)
+    shown = _without_secrets(msg or "no message", outgoing.fields, fields)
     hint = " (10002 under FAIL most likely is a wrong signature, C 19)" if code == "10002" else ""
     return error(
         f"state {state}, code {code or '-'}: {shown}{hint}",
@@ -370,11 +370,11 @@ LONGEST_MESSAGE = 300
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+")
 
 
-def _without_secrets(text: str, fields: Mapping[str, str]) -> str:
-    """A gateway's message, fit for a log line: no payment code (M-27), bounded, one line."""
-    text = _UNPRINTABLE.sub(" ", text)[:LONGEST_MESSAGE]
-    for name in SECRET:
-        value = fields.get(name)
-        if value and len(value) >= SHORTEST_SEARCHED:
-            text = text.replace(value, "***")
-    return text
+def _without_secrets(text: str, *messages: Mapping[str, str]) -> str:
+    """A gateway's message, fit for a log line: nothing personal (M-27), bounded, one line."""
+    for fields in messages:
+        for name in SECRET:
+            value = fields.get(name)
+            if value and len(value) >= SHORTEST_SEARCHED:
+                text = text.replace(value, "***")
+    return _UNPRINTABLE.sub(" ", text)[:LONGEST_MESSAGE]

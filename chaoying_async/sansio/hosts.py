@@ -40,7 +40,8 @@ class Hosts:
     api: str
     qrpay: str
     scanned: tuple[str, ...] = attrs.field(default=_SCANNED, converter=_texts)
-    overrides: Mapping[type[Request[Any]], str] = attrs.field(factory=dict, hash=False)
+    #: By request class. ``type[Any]``: a dict of one class is no mapping of its base to checkers.
+    overrides: Mapping[type[Any], str] = attrs.field(factory=dict, hash=False)
     dangerous_allow_http: bool = False
 
     def __attrs_post_init__(self) -> None:

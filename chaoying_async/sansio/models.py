@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, Self, TypeVar, dataclass_transform
 
 import attrs
@@ -17,12 +18,12 @@ class Model:
     __slots__ = ()
 
     def __repr__(self) -> str:
-        shown = ", ".join(
-            f"{field.name}={'***' if field.name in SECRET else repr(value)}"
+        fields = ", ".join(
+            f"{field.name}={'***' if field.name in SECRET else shown(value)}"
             for field in fields_of(type(self))
             if field.repr and (value := getattr(self, field.name)) not in (None, (), "")
         )
-        return f"{type(self).__name__}({shown})"
+        return f"{type(self).__name__}({fields})"
 
     def __copy__(self) -> Self:
         return self
@@ -33,6 +34,8 @@ class Model:
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         kept: dict[str, Any] = {}
         for field in fields_of(type(self)):
+            if field.name == "raw":  # every field as received, personal ones too
+                continue
             value = getattr(self, field.name)
             if field.name in SECRET and value not in (None, ""):
                 raise TypeError(
@@ -45,6 +48,11 @@ class Model:
 def frozen_list(value: Any) -> Any:
     """A list as a tuple, so that a request cannot change after it was checked."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def shown(value: object) -> str:
+    """``repr``, but ``PayType.WECHAT`` for a member of a code table."""
+    return f"{type(value).__name__}.{value.name}" if isinstance(value, Enum) else repr(value)
 
 
 def fields_of(cls: type[Any]) -> tuple[attrs.Attribute[Any], ...]:

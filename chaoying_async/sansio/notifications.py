@@ -9,18 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Generic, Never, Self, TypeVar, overload
 
 import attrs
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.api.details import FundBill, Promotion
-from chaoying_async.sansio.codec import inner_list, parse_form, structure
+from chaoying_async.sansio.codec import parse_form, read_text
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
-from chaoying_async.sansio.models import Model, model
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.models import Model, model, shown
 from chaoying_async.sansio.outcome import NotificationOutcome, notification_outcome
 from chaoying_async.sansio.signing import verify_for
 from chaoying_async.sansio.values import Fen
@@ -43,33 +44,75 @@ class Wallet(StrEnum):
     ALIPAY = "ALIPAY"
 
 
+T = TypeVar("T")
+E = TypeVar("E", bound=Enum)
+M = TypeVar("M", bound=Model)
+
+
+class _Field(Generic[T]):
+    """A typed field of a notification, read from the verified text when it is asked for.
+
+    The signature is what costs time, and a handler looks at a handful of the twenty fields.
+    """
+
+    def __init__(self, hint: Any) -> None:
+        self.hint = hint
+        self.name = ""
+
+    def __set_name__(self, owner: type[Any], name: str) -> None:
+        self.name = name
+
+    @overload
+    def __get__(self, notification: None, owner: type[Any]) -> Self: ...
+    @overload
+    def __get__(self, notification: Notification, owner: type[Any]) -> T: ...
+    def __get__(self, notification: Notification | None, owner: type[Any]) -> T | Self:
+        if notification is None:
+            return self
+        value: T = read_text(notification.raw.get(self.name), self.hint)
+        return value
+
+
+def _field(kind: type[T]) -> _Field[T | None]:
+    return _Field(kind | None)
+
+
+def _code(table: type[E]) -> _Field[E | str | None]:
+    return _Field(table | str | None)
+
+
+def _list(item: type[M]) -> _Field[tuple[M, ...] | None]:
+    return _Field(tuple[item, ...] | None)  # type: ignore[valid-type]
+
+
 @model
 class Notification(Model):
     """A verified payment notification. Amounts are in fen, times aware in GMT+8.
 
-    ``total_fee`` is "the total amount": the document does not say whether before or after coupons,
-    so it is compared with care (M-13, C 45). ``raw`` has every field as received. Read
-    :attr:`outcome` rather than single fields: a contradiction is neither paid nor failed.
+    ``mch_id`` and ``out_trade_no`` are always there; every other field is None where it is absent
+    or cannot be read, and ``raw`` has all of them as received. ``total_fee`` is "the total
+    amount": the document does not say whether before or after coupons, so it is compared with care
+    (M-13, C 45). Read :attr:`outcome` rather than single fields: a contradiction is neither paid
+    nor failed.
     """
 
-    mch_id: str
-    out_trade_no: str
-    state: State | str | None = None
-    result_code: str | None = None
-    pay_result: str | None = None
-    transaction_id: str | None = None
-    out_transaction_id: str | None = None
-    total_fee: Fen | None = None
-    coupon_fee: Fen | None = None
-    fee_type: FeeType | str | None = None
-    time_end: datetime | None = None
-    trade_type: TradeTypeResult | str | None = None
-    bank_type: BankType | str | None = None
-    device_info: str | None = None
-    nonce_str: str | None = None
-    raw: Mapping[str, str] = attrs.field(
-        factory=dict, repr=False, hash=False, metadata={"wire": ""}
-    )
+    raw: Mapping[str, str] = attrs.field(hash=False)
+
+    mch_id = _Field[str](str)
+    out_trade_no = _Field[str](str)
+    state = _code(State)
+    result_code = _field(str)
+    pay_result = _field(str)
+    transaction_id = _field(str)
+    out_transaction_id = _field(str)
+    total_fee = _field(Fen)
+    coupon_fee = _field(Fen)
+    fee_type = _code(FeeType)
+    time_end = _field(datetime)
+    trade_type = _code(TradeTypeResult)
+    bank_type = _code(BankType)
+    device_info = _field(str)
+    nonce_str = _field(str)
 
     @property
     def wallet(self) -> Wallet:
@@ -87,20 +130,37 @@ class Notification(Model):
             total_fee=self.total_fee,
         )
 
+    @classmethod
+    def field_names(cls) -> tuple[str, ...]:
+        """The documented fields of this kind of notification, all of them attributes."""
+        classes = reversed(cls.__mro__)
+        return tuple(
+            name
+            for part in classes
+            for name, value in vars(part).items()
+            if isinstance(value, _Field)
+        )
+
+    def __reduce_ex__(self, protocol: Any) -> Never:
+        raise TypeError("a notification holds buyer ids and is not pickled (M-27): keep its body")
+
+    def __repr__(self) -> str:
+        known = [name for name in self.field_names() if self.raw.get(name)]
+        parts = (
+            f"{name}={'***' if name in SECRET else shown(getattr(self, name))}" for name in known
+        )
+        return f"{type(self).__name__}({', '.join(parts)})"
+
 
 @model
 class WechatNotification(Notification):
     """``WECHAT_Notify`` 微信预下单结果通知."""
 
-    sub_appid: str | None = None
-    sub_openid: str | None = None
-    wx_mch_id: str | None = None
-    wx_sub_mch_id: str | None = None
-
-    @property
-    def promotion_detail(self) -> tuple[Promotion, ...] | None:
-        """The promotions, read when asked for; None when absent or unreadable."""
-        return inner_list(self.raw.get("promotion_detail"), Promotion)
+    sub_appid = _field(str)
+    sub_openid = _field(str)
+    promotion_detail = _list(Promotion)
+    wx_mch_id = _field(str)
+    wx_sub_mch_id = _field(str)
 
     @property
     def wallet(self) -> Wallet:
@@ -110,18 +170,17 @@ class WechatNotification(Notification):
 
 @model
 class AlipayNotification(Notification):
-    """``ALIPAY_Notify`` 支付宝预下单结果通知. ``invoice_amount`` is text of unknown unit (C 46)."""
+    """``ALIPAY_Notify`` 支付宝预下单结果通知.
 
-    invoice_amount: str | None = None
-    buyer_user_id: str | None = None
-    buyer_logon_id: str | None = None
-    #: In the document's example, in no table (C 57).
-    gmt_create: str | None = None
+    ``invoice_amount`` is text of unknown unit, ``fund_bill_list`` is in *yuan* (C 46);
+    ``gmt_create`` stands in the document's example and in no table (C 57).
+    """
 
-    @property
-    def fund_bill_list(self) -> tuple[FundBill, ...] | None:
-        """The funding sources, in *yuan*, read when asked for; None when absent or unreadable."""
-        return inner_list(self.raw.get("fund_bill_list"), FundBill)
+    invoice_amount = _field(str)
+    buyer_user_id = _field(str)
+    buyer_logon_id = _field(str)
+    fund_bill_list = _list(FundBill)
+    gmt_create = _field(datetime)
 
     @property
     def wallet(self) -> Wallet:
@@ -159,14 +218,13 @@ def parse_notification(
             raise MalformedMessageError(f"the notification has more than {MAX_BODY} bytes")
         fields = parse_form(body)
         verify_for(credentials, fields, now)
-        notification: WechatNotification | AlipayNotification = structure(
-            fields, _MODELS[kind or _wallet_of(fields)]
-        )
+        missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
+        if missing:
+            raise MalformedMessageError(f"verified, but {' and '.join(missing)} are missing")
     except ChaoyingError as error:
         error.about("notification")
         raise
-    object.__setattr__(notification, "raw", MappingProxyType(fields))
-    return notification
+    return _MODELS[kind or _wallet_of(fields)](raw=MappingProxyType(fields))
 
 
 def peek_mch_id(body: bytes | str) -> str:

@@ -71,6 +71,11 @@ class FieldSpec:
     required: bool
 
 
+def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
+    # `converter=dict` would make pyright refuse {"name": "text"}: it reads dict's last overload.
+    return dict(extra)
+
+
 @model
 class Request(Model, Generic[T]):
     """Base of all requests: checked when made, frozen, safe to share and to send again.
@@ -91,7 +96,7 @@ class Request(Model, Generic[T]):
     #: Fields that steer the call and are no parameters of it.
     not_sent: ClassVar[frozenset[str]] = frozenset({"extra"})
 
-    extra: Mapping[str, str] = attrs.field(factory=dict, converter=dict, hash=False)
+    extra: Mapping[str, str] = attrs.field(factory=dict, converter=_own_copy, hash=False)
 
     def __attrs_post_init__(self) -> None:
         problems = self._field_problems()

@@ -23,6 +23,9 @@ from chaoying_async.sansio.models import Model, fields_of, model
 from chaoying_async.sansio.signing import ambiguity
 from chaoying_async.sansio.values import format_time
 
+#: 9999 may be 10000 in GMT+8.
+_YEARS = range(1000, 9999)
+
 #: A rule over a whole request: field name to what is wrong with it.
 Problems = Callable[[Any], Mapping[str, str]]
 
@@ -121,7 +124,7 @@ class TimeRule:
             return f"must be a datetime, not {type(value).__name__}"
         if value.utcoffset() is None:
             return "must have a time zone, for example datetime.now(UTC)"
-        return None
+        return None if value.year in _YEARS else "must be in a year of four digits"
 
     def wire(self, value: datetime) -> str:
         """See :class:`Rule`."""

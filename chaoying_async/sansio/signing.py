@@ -127,7 +127,12 @@ def verify_for(credentials: Credentials, fields: Mapping[str, str], now: datetim
     keys = [credentials.key]
     if now is not None:
         keys += [old.key for old in credentials.previous_keys if now < old.until]
-    _verify_texts(fields, keys, credentials.algorithm)
+    _verify_texts(fields, keys, credentials.algorithm, _hint(credentials, now))
+
+
+def _hint(credentials: Credentials, now: datetime | None) -> str:
+    untried = credentials.previous_keys and now is None
+    return " (previous keys count only with now=..., M-21)" if untried else ""
 
 
 def texts(params: Mapping[str, object]) -> dict[str, str]:
@@ -195,15 +200,15 @@ def _sign_texts(
 
 def _digest(canonical: str, key: str, algorithm: SignAlgorithm) -> str:
     try:
-        text = canonical.encode()
+        return _DIGESTS[algorithm](canonical.encode(), key.encode()).upper()
     except UnicodeEncodeError:
-        raise MalformedMessageError(
-            "a value holds half a surrogate pair, which UTF-8 lacks"
-        ) from None
-    return _DIGESTS[algorithm](text, key.encode()).upper()
+        pass  # it quotes the whole text, so it must not stay attached (M-27)
+    raise MalformedMessageError("a value holds half a surrogate pair, which UTF-8 lacks")
 
 
-def _verify_texts(fields: Mapping[str, str], keys: Iterable[str], algorithm: SignAlgorithm) -> None:
+def _verify_texts(
+    fields: Mapping[str, str], keys: Iterable[str], algorithm: SignAlgorithm, hint: str = ""
+) -> None:
     received = fields.get("sign")
     if not received:
         raise MissingSignatureError("the message carries no signature")
@@ -219,7 +224,9 @@ def _verify_texts(fields: Mapping[str, str], keys: Iterable[str], algorithm: Sig
                 return
         if not any(map(_UPPER_CASE, fields)):  # both orders read the same (C 1)
             break
-    raise SignatureVerificationError("the signature is wrong: another key, or another message")
+    raise SignatureVerificationError(
+        f"the signature is wrong: another key, or another message{hint}"
+    )
 
 
 def _refuse_ambiguity(fields: Mapping[str, str], canonical: str, parts: int) -> None:

@@ -87,8 +87,8 @@ def fen(yuan: str | Decimal) -> Fen:
     match = _YUAN(text)
     if match is None:
         raise ValueError("an amount in yuan has digits and at most two decimals, like 12.30")
-    whole, decimals = match.groups(default="")
-    return Fen(int(whole) * 100 + int(decimals.ljust(2, "0")))
+    whole, decimals = match.groups("")
+    return int.__new__(Fen, f"{whole}{decimals:0<2}")
 
 
 def received_fen(text: str) -> Fen:
@@ -100,9 +100,12 @@ def received_fen(text: str) -> Fen:
 
 def parse_time(text: str) -> datetime | None:
     """A time of the document, aware in GMT+8; None for a format it does not show (C 99)."""
-    if match := _SPACED_TIME(text):
+    if _COMPACT_TIME(text) is None:
+        match = _SPACED_TIME(text)
+        if match is None:
+            return None
         text = "".join(match.groups())
-    if _COMPACT_TIME(text) is None or text[8:10] > "23":
+    if text[8:10] == "24":  # midnight to newer Pythons, an error to older ones
         return None
     try:
         return datetime.fromisoformat(f"{text[:8]}T{text[8:]}").replace(tzinfo=GMT8)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from chaoying_async.abc import Clock
     from chaoying_async.testing.clock import FakeClock
-    from chaoying_async.transport.base import Engine
+    from chaoying_async.transport.base import Answer, Engine
 
 # Everything of the library is imported by the fixtures that need it: pytest loads this file in
 # every run, before coverage measures anything.
@@ -99,9 +99,7 @@ class _Guard:
     def __init__(self, engine: Engine, caught: list[str]) -> None:
         self._engine, self._caught = engine, caught
 
-    async def round_trip(
-        self, method: str, url: str, *args: Any, **options: Any
-    ) -> tuple[int, bytes]:
+    async def round_trip(self, method: str, url: str, *args: Any, **options: Any) -> Answer:
         from chaoying_async.sansio.hosts import is_loopback  # noqa: PLC0415
 
         host = urlsplit(url).hostname

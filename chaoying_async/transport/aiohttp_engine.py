@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.transport.base import Headers
+from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.errors import not_sent, too_large, translate
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy, given_proxy
@@ -93,10 +93,10 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         """See :class:`Engine`."""
         message, data = await self._exchange(method, url, headers, body, timeout, max_bytes)
-        return message.code, data
+        return Answer(message.code, tuple(message.headers.items()), data)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """The same for an httpx request; the response is read already, its body decoded."""
@@ -110,9 +110,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             httpx.Timeout(**request.extensions.get("timeout", {"timeout": None})),
             self._max_bytes,
         )
-        gone = {"content-encoding", "content-length", "transfer-encoding"}
-        kept = [(k, v) for k, v in message.headers.items() if k.lower() not in gone]
-        return httpx.Response(message.code, headers=kept, content=data, request=request)
+        return Answer(message.code, tuple(message.headers.items()), data).response(request)
 
     async def aclose(self) -> None:
         """Close every connection; calls still under way or waiting end with an error."""

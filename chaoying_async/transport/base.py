@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import httpx
 
 #: Header fields as they are written, in order, the way httpx lists them.
 Headers = Sequence[tuple[str, str]]
+
+
+class Answer(NamedTuple):
+    """One whole reply: its body is decoded where the server compressed it unasked."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def response(self, request: httpx.Request) -> httpx.Response:
+        """The reply as httpx would show it; what described its transfer no longer applies."""
+        gone = ("content-encoding", "content-length", "transfer-encoding")
+        headers = [(name, value) for name, value in self.headers if name.lower() not in gone]
+        return httpx.Response(self.status, headers=headers, content=self.body, request=request)
 
 
 class Engine(Protocol):
@@ -32,8 +46,8 @@ class Engine(Protocol):
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[int, bytes]:
-        """Return status and whole body, decoded if the server compressed it unasked."""
+    ) -> Answer:
+        """Send, and return the whole reply."""
         ...
 
     async def aclose(self) -> None:

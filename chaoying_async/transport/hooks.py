@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, ParameterError, TransportError
-from chaoying_async.transport.base import Engine, Headers
+from chaoying_async.transport.base import Answer, Engine, Headers
 
 Hooks = Mapping[str, Sequence[Callable[[Any], Awaitable[None]]]]
 
@@ -40,7 +40,7 @@ class HookedEngine:
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         """See :class:`Engine`."""
         request = httpx.Request(method, url, headers=list(headers), content=body)
         for hook in self._on_request:
@@ -50,10 +50,10 @@ class HookedEngine:
             for name, value in request.headers.multi_items()
             if name.lower() not in ("host", "content-length")
         )
-        status, reply = await self._engine.round_trip(
+        answer = await self._engine.round_trip(
             method, url, changed, body, timeout=timeout, max_bytes=max_bytes
         )
-        response = httpx.Response(status, content=reply, request=request)
+        response = answer.response(request)
         try:
             for hook in self._on_response:
                 await hook(response)
@@ -61,7 +61,7 @@ class HookedEngine:
             raise
         except Exception as exc:
             raise TransportError(f"a response hook raised {type(exc).__name__}") from exc
-        return status, reply
+        return answer
 
     async def aclose(self) -> None:
         """Close the engine underneath."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.transport.base import Headers
+from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import read_bounded
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from chaoying_async.transport.gate import Gate
@@ -40,7 +40,7 @@ class TransportEngine:
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         """See :class:`Engine`."""
         address = parse_url(url)
         request = build_request(method, address, headers, body, timeout)
@@ -89,7 +89,7 @@ class HttpxEngine:
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[int, bytes]:
+    ) -> Answer:
         """See :class:`Engine`."""
         address = parse_url(url)
         fields = [*headers, ("Connection", "close")]
@@ -163,10 +163,11 @@ def build_request(
 
 async def _send(
     transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
-) -> tuple[int, bytes]:
+) -> Answer:
     response = await transport.handle_async_request(request)
     try:
-        return response.status_code, await read_bounded(response, max_bytes)
+        body = await read_bounded(response, max_bytes)
+        return Answer(response.status_code, tuple(response.headers.multi_items()), body)
     finally:
         if isinstance(response.stream, httpx.AsyncByteStream):
             await response.stream.aclose()

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The same examples in every run and no clock in the verdict; --hypothesis-profile=default looks further.
+# The same examples in every run and no clock in the verdict;
+# --hypothesis-profile=default looks further.
 settings.register_profile(
     "repeatable",
     derandomize=True,

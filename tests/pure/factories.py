@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
-from chaoying_async.sansio.api import REQUESTS, OrderQuery
+from chaoying_async import OrderQuery
+from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.exchange import Outgoing, build_request, read_reply
@@ -25,7 +26,9 @@ QUERY = OrderQuery(paytype=PayType.WECHAT, mch_id="00000001", out_trade_no="1497
 
 def naive_canonical(fields: Mapping[str, str]) -> str:
     """The document's rule and nothing else, written out a second time."""
-    return "&".join(f"{name}={fields[name]}" for name in sorted(fields) if fields[name] and name != "sign")
+    return "&".join(
+        f"{name}={fields[name]}" for name in sorted(fields) if fields[name] and name != "sign"
+    )
 
 
 def naive_sign(fields: Mapping[str, str], key: str = KEY) -> str:
@@ -40,7 +43,9 @@ def signed(fields: Mapping[str, str], key: str = KEY) -> dict[str, str]:
 
 def form(fields: Mapping[str, str]) -> bytes:
     """Encoded as a form, names too."""
-    return "&".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in fields.items()).encode()
+    return "&".join(
+        f"{quote_plus(name)}={quote_plus(value)}" for name, value in fields.items()
+    ).encode()
 
 
 def notification(**changes: str) -> dict[str, str]:

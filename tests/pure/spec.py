@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import attrs
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS, details
 from chaoying_async.sansio.enums import IsMinipg, LimitPay, PayType, TradeType
-from chaoying_async.sansio.models import Model
+from chaoying_async.sansio.models import Model, fields_of
 from chaoying_async.sansio.notifications import AlipayNotification, Notification, WechatNotification
 from chaoying_async.sansio.request import Request, field_specs
 from chaoying_async.sansio.rules import GoodsDetail
@@ -33,7 +34,8 @@ DOCUMENT = load("v2.9.0.toml")
 ENDPOINTS: Mapping[str, Row] = DOCUMENT["endpoints"]
 CODE_TABLES: Mapping[str, Row] = load("enums.toml")["enums"]
 INDEX: Mapping[str, Row] = {
-    row["file"]: row for row in tomllib.loads((EXAMPLES / "INDEX.toml").read_text("utf-8"))["example"]
+    row["file"]: row
+    for row in tomllib.loads((EXAMPLES / "INDEX.toml").read_text("utf-8"))["example"]
 }
 
 #: The document's key of an endpoint to our request class.
@@ -45,7 +47,7 @@ NOTIFICATIONS: Mapping[str, type[Notification]] = {
 
 #: The document's name of a code table to our class. ``pay_channel_observed`` was folded into the
 #: table it belongs to, and ``user_agent`` is a header, not a code.
-TABLES: Mapping[str, type[enums.StrEnum]] = {
+TABLES: Mapping[str, type[StrEnum]] = {
     "state": enums.State,
     "code": enums.Code,
     "scene": enums.Scene,
@@ -106,6 +108,8 @@ def top_level_rows() -> Iterator[Row]:
 
 def wire_names(model: type[Any]) -> dict[str, attrs.Attribute[Any]]:
     """A model's fields by the name that they have on the wire."""
+    if issubclass(model, Notification):  # its fields are read when they are asked for
+        return {name: getattr(model, name) for name in model.field_names()}
     return {
         name: field
         for field in attrs.fields(model)
@@ -151,3 +155,9 @@ def full_values(cls: type[Request[Any]]) -> dict[str, Any]:
 def full_request(cls: type[Request[Any]], **changes: Any) -> Request[Any]:
     """A request with every field filled in, and some of them changed."""
     return cls(**(full_values(cls) | changes))
+
+
+def changed(request: Request[Any], **changes: Any) -> Request[Any]:
+    """A request like another one, but for some fields."""
+    kept = {field.name: getattr(request, field.name) for field in fields_of(type(request))}
+    return type(request)(**(kept | changes))

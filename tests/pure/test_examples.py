@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from chaoying_async import Pay, QrConfGet, Refund, WechatPreOrder
 from chaoying_async.exceptions import (
     ChaoyingError,
     ChaoyingWarning,
@@ -21,7 +22,6 @@ from chaoying_async.exceptions import (
     ParameterError,
     SignatureVerificationError,
 )
-from chaoying_async.sansio.api import Pay, QrConfGet, Refund, WechatPreOrder
 from chaoying_async.sansio.codec import parse_form, parse_json
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import build_request
@@ -38,7 +38,7 @@ Outcome = tuple[type[ChaoyingError], str]
 
 
 def _typed(cls: type[Request[Any]], fields: Mapping[str, str]) -> dict[str, Any]:
-    """A printed request's texts as the arguments of our class; what is required and absent, None."""
+    """A printed request's texts as arguments of our class; what is required and absent: None."""
     values: dict[str, Any] = {}
     for spec in field_specs(cls):
         text = fields.get(spec.name)
@@ -214,7 +214,8 @@ def test_a_printed_request_that_breaks_a_table_is_refused(name: str) -> None:
 def test_the_refund_example_also_lacks_its_operator() -> None:
     """op_user_id is required on refund, by the request or the session (C 59, C 71)."""
     fields = parse_form(example("refund.request.txt"))
-    request = Refund(**_typed(Refund, fields) | {"total_fee": 4, "refund_fee": 2})
+    values: dict[str, Any] = _typed(Refund, fields) | {"total_fee": 4, "refund_fee": 2}
+    request = Refund(**values)
     with pytest.raises(ParameterError) as caught:
         build_request(request, CREDENTIALS)
     assert set(caught.value.problems) == {"op_user_id"}
@@ -222,7 +223,7 @@ def test_the_refund_example_also_lacks_its_operator() -> None:
 
 @pytest.mark.parametrize("name", REFUSED_TEXTS)
 def test_an_unreadable_example_is_refused_for_its_reason(name: str) -> None:
-    """Broken in print: an error of ours, never a guess; money is then unknown, not failed (C 77)."""
+    """Broken in print: an error of ours, never a guess; money is unknown, not failed (C 77)."""
     reason, error, act = REFUSED_TEXTS[name]
     with pytest.raises(error) as caught:
         act(example(name))

@@ -73,9 +73,7 @@ def test_signatures_are_those_made_outside_our_code(
 
 @vectors
 @algorithms
-def test_an_outsider_computes_the_same(
-    vector: Mapping[str, Any], algorithm: SignAlgorithm
-) -> None:
+def test_an_outsider_computes_the_same(vector: Mapping[str, Any], algorithm: SignAlgorithm) -> None:
     """Plain hashlib over the text and the key at its end agrees (habit 12)."""
     text = f"{vector['canonical']}&key={SECRET}".encode()
     ours = sign(dict(vector["params"]), SECRET, algorithm, _order(vector))
@@ -161,7 +159,7 @@ def test_empty_values_take_no_part(value: object) -> None:
 def test_what_has_no_one_text_is_a_type_error(value: object) -> None:
     """float, bytes, list and dict have no signed form: the error names the field (M-03)."""
     for act in (
-        lambda params: canonical_string(params),
+        canonical_string,
         lambda params: sign(params, KEY),
         lambda params: verify(params | {"sign": "0" * 32}, KEY),
     ):
@@ -333,6 +331,7 @@ def test_digests_are_compared_in_constant_time_and_in_one_place() -> None:
     places = [
         path.name
         for path in sansio.rglob("*.py")
+        if path.parent.name != "doctor"  # says which mistake explains a signature, trusts none
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Attribute) and node.attr == "compare_digest"
     ]
@@ -340,6 +339,7 @@ def test_digests_are_compared_in_constant_time_and_in_one_place() -> None:
         node.lineno
         for node in ast.walk(ast.parse(inspect.getsource(signing)))
         if isinstance(node, ast.Compare)
+        and not isinstance(node.ops[0], (ast.Is, ast.IsNot))
         and _words(node) & {"received", "_digest", "_DIGESTS", "hexdigest"}
     ]
     assert places == ["signing.py"]
@@ -369,9 +369,9 @@ def test_the_key_never_shows() -> None:
     for holder in (ROTATED, ROTATED.previous_keys[0]):
         assert "old" not in repr(holder)
         assert "'new'" not in repr(holder)
-        for act in (pickle.dumps, copy.copy, copy.deepcopy):
-            with pytest.raises(TypeError, match="M-27"):
-                act(holder)
+        assert copy.copy(holder) is copy.deepcopy(holder) is holder
+        with pytest.raises(TypeError, match="M-27"):
+            pickle.dumps(holder)
     with pytest.raises(SignatureVerificationError) as caught:
         verify({"a": "1", "sign": "0" * 32}, KEY)
     assert KEY not in f"{caught.value!r} {caught.value}"

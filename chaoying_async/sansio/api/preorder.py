@@ -37,7 +37,7 @@ class _PayInfo(Model):
         """
         try:
             return None if self.pay_info is None else json.loads(self.pay_info)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 

@@ -1,0 +1,142 @@
+"""A shop's rush hour: payments, refunds and pre-orders, all at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import attrs
+
+from chaoying_async.abc import Clock, Gateway
+from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
+from chaoying_async.sandbox.demo.receiver import Receiver
+from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
+from chaoying_async.sandbox.demo.till import End, Sale, take_payment
+from chaoying_async.sansio.api.barcode import OrderQuery, Pay
+from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
+from chaoying_async.sansio.enums import PayType, TradeType
+from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.values import Fen
+
+#: What customers do, by the sandbox's scenario numbers (the last three digits of the amount).
+CUSTOMERS = (0, 403, 0, 401, 406, 0, 404, 409, 405, 0, 413, 410, 0, 408, 0, 407, 403, 0, 405, 415)
+#: The same for pre-orders: paid, paid with a coupon, notified twice.
+SCANNERS = (0, 409, 0, 430)
+#: How long the shop waits for a notification, in seconds.
+NOTIFIED_WITHIN = 30.0
+
+#: Prefixes of payment codes, and whose they are.
+_CODES = (("13", PayType.WECHAT), ("28", PayType.ALIPAY))
+
+#: Told whenever one more is done, and of what.
+Progress = Callable[[str], None]
+
+
+@attrs.frozen(kw_only=True)
+class PreOrdered:
+    """What became of one pre-order."""
+
+    out_trade_no: str
+    paid: Fen
+
+
+@attrs.define
+class Day:
+    """Everything that the shop knows at the end, to be held against the gateway's books."""
+
+    sales: list[Sale] = attrs.field(factory=list)
+    returned: list[Returned] = attrs.field(factory=list)
+    preorders: list[PreOrdered] = attrs.field(factory=list)
+
+    @property
+    def received(self) -> Fen:
+        """Cash of all paid sales and pre-orders."""
+        sales = sum(sale.paid for sale in self.sales if sale.end is End.PAID)
+        return Fen(sales + sum(order.paid for order in self.preorders))
+
+    @property
+    def refunded(self) -> Fen:
+        """Cash that customers got back."""
+        return Fen(sum(each.cash for each in self.returned))
+
+
+@attrs.frozen(kw_only=True)
+class Shop:
+    """A till that serves many customers at the same time."""
+
+    gateway: Gateway
+    clock: Clock
+    rng: random.Random
+    receiver: Receiver
+    expected: dict[str, Fen]
+    notify_url: str
+    progress: Progress
+
+    async def open(self, payments: int, preorders: int) -> Day:
+        """Serve them all; every customer is a task of their own."""
+        day = Day()
+        async with asyncio.TaskGroup() as tasks:
+            for number, pay in enumerate(self._customers(payments)):
+                tasks.create_task(self._serve(day, pay, number))
+            for number in range(preorders):
+                tasks.create_task(self._preorder(day, number))
+        return day
+
+    def _customers(self, count: int) -> Iterator[Pay]:
+        for number in range(count):
+            prefix, _ = _CODES[number % len(_CODES)]
+            yield Pay(
+                out_trade_no=f"D{number:05d}01",
+                body="演示商品",
+                total_fee=Fen(1000 * self.rng.randint(1, 99) + CUSTOMERS[number % len(CUSTOMERS)]),
+                auth_code=f"{prefix}{self.rng.randint(0, 10**12 - 1):012d}1111",
+            )
+
+    async def _serve(self, day: Day, pay: Pay, number: int) -> None:
+        sale = await take_payment(self.gateway, pay, self.clock)
+        day.sales.append(sale)
+        self.progress("payments")
+        if sale.end is End.PAID and number % 3 == 0:
+            _, wallet = _CODES[number % len(_CODES)]
+            half = Fen(sale.payable // 2)
+            parts = [half, Fen(sale.payable - half)] if number % 2 else [half]
+            day.returned += await refund_parts(self.gateway, sale, wallet, parts, self.clock)
+            self.progress("refunds")
+
+    async def _preorder(self, day: Day, number: int) -> None:
+        """An order that the customer pays later: wait for the notification, then ask as well."""
+        total = Fen(1000 * self.rng.randint(1, 99) + SCANNERS[number % len(SCANNERS)])
+        out_trade_no = f"Q{number:05d}"
+        self.expected[out_trade_no] = total
+        wallet = await self._announce(number, out_trade_no, total)
+        with suppress(TimeoutError):  # delivery is not promised
+            async with self.clock.timeout(NOTIFIED_WITHIN):
+                await self.receiver.all_paid({out_trade_no})
+        try:
+            query = OrderQuery(paytype=wallet, out_trade_no=out_trade_no)
+            result = (await self.gateway.send(query)).unwrap()
+        except ChaoyingError:
+            return
+        day.preorders.append(PreOrdered(out_trade_no=out_trade_no, paid=result.total_fee))
+        self.progress("pre-orders")
+
+    async def _announce(self, number: int, out_trade_no: str, total: Fen) -> PayType:
+        kinds: tuple[tuple[type[WechatPreOrder | AlipayPreOrder], PayType], ...] = (
+            (WechatPreOrder, PayType.WECHAT),
+            (AlipayPreOrder, PayType.ALIPAY),
+        )
+        kind, wallet = kinds[number % len(kinds)]
+        order: Request[Any] = kind(
+            out_trade_no=out_trade_no,
+            body="演示商品",
+            total_fee=total,
+            trade_type=TradeType.NATIVE,
+            product_id="1",
+            notify_url=self.notify_url,
+        )
+        with suppress(OutcomeUnknownError):  # then the notification or the query tells
+            await self.gateway.send(order)
+        return wallet

@@ -1,0 +1,67 @@
+"""A sandbox in a process of its own, spoken to over real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import httpx
+
+from chaoying_async.sansio.credentials import Credentials
+
+
+@attrs.frozen(kw_only=True)
+class RemoteSandbox:
+    """Where it listens, and who may speak to it."""
+
+    url: str
+    credentials: Credentials
+    mch_id: str
+
+    async def books(self) -> dict[str, Any]:
+        """Its own books as they stand now: totals, orders, refunds, counts."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            reply = await client.get(f"{self.url}/_sandbox/books", timeout=30)
+            reply.raise_for_status()
+            found: dict[str, Any] = reply.json()
+            return found
+
+
+@asynccontextmanager
+async def separate_sandbox(*, speed: float = 1.0) -> AsyncIterator[RemoteSandbox]:
+    """Start one, wait until it is ready, and end it with the block."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "chaoying_async", "sandbox", "--json", "--speed", str(speed)),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield _remote(await _first_line(process))
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+async def _first_line(process: asyncio.subprocess.Process) -> bytes:
+    if process.stdout is None:
+        raise RuntimeError("the sandbox was started without a pipe")
+    line = await process.stdout.readline()
+    if not line:
+        raise RuntimeError(f"the sandbox ended at once, with status {await process.wait()}")
+    return line
+
+
+def _remote(line: bytes) -> RemoteSandbox:
+    told = json.loads(line)
+    return RemoteSandbox(
+        url=told["url"],
+        credentials=Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"]),
+        mch_id=told["mch_id"],
+    )

@@ -1,0 +1,154 @@
+"""Reading a message as leniently as can be, noting what is wrong with it on the way.
+
+Where the codec can read a body, this reads the same fields from it (a property test holds the two
+together); a form in GBK or with a name that comes twice is read here as well, since that is what
+has to be explained.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import attrs
+
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sansio.codec import MAX_FIELDS, parse_reply
+from chaoying_async.sansio.signing import texts
+
+Pairs = tuple[tuple[str, str], ...]
+
+#: Longer messages are refused: every mistake costs a pass over the text.
+MAX_BYTES = 65_536
+
+_URL_BEFORE_QUERY = re.compile(r"[^=&?]*\?")
+_NOT_A_FORM = ("<", "[", "--")
+
+
+@attrs.frozen(kw_only=True)
+class Message:
+    """A message in the order of its fields, decoded once, ``sign`` among them."""
+
+    pairs: Pairs
+    #: The form or query as it stood on the wire; empty for JSON and for decoded fields.
+    wire: str = ""
+    #: Members of a JSON reply that came as bare numbers.
+    numbers: frozenset[str] = frozenset()
+    #: What is certainly wrong with it, by name of the mistake.
+    problems: tuple[str, ...] = ()
+
+
+def read_message(message: bytes | str | Mapping[str, str]) -> Message:
+    """The fields of a form, a query (with or without its URL), a JSON reply, or a mapping.
+
+    What cannot be read at all is a :class:`~chaoying_async.exceptions.MalformedMessageError`, and
+    so are more than 64 KiB, 200 fields, or half a surrogate pair.
+    """
+    if isinstance(message, Mapping):
+        found = Message(pairs=tuple(texts(message).items()))
+        _check_size("".join(map("".join, found.pairs)))
+    else:
+        found = _read_body(message if isinstance(message, bytes) else _encoded(message))
+    if len(found.pairs) > MAX_FIELDS:
+        raise MalformedMessageError(f"the message has more than {MAX_FIELDS} fields")
+    if len({name for name, _ in found.pairs}) < len(found.pairs):
+        found = attrs.evolve(found, problems=(*found.problems, "duplicate-names"))
+    return found
+
+
+def _check_size(text: str) -> None:
+    if len(_encoded(text)) > MAX_BYTES:
+        raise MalformedMessageError(f"the message is longer than {MAX_BYTES} bytes")
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise MalformedMessageError("the message is not UTF-8") from None
+
+
+def _read_body(body: bytes) -> Message:
+    if len(body) > MAX_BYTES:
+        raise MalformedMessageError(f"the message is longer than {MAX_BYTES} bytes")
+    if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return _read_json(body)
+    charset = _charset(unquote_to_bytes(body), body)
+    text = body.decode(charset, "replace")
+    if match := _URL_BEFORE_QUERY.match(text):
+        text = text[match.end() :].partition("#")[0]
+    if text.startswith(_NOT_A_FORM) or "=" not in text:
+        raise MalformedMessageError("the message is no form, no query and no JSON object")
+    pieces = [piece.partition("=") for piece in text.split("&", MAX_FIELDS + 1) if piece]
+    pairs = tuple(
+        (_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pieces
+    )
+    problems = () if charset == "utf-8" else ("body-not-utf8",)
+    return Message(pairs=pairs, wire=text, problems=problems)
+
+
+def _charset(*texts_of_body: bytes) -> str:
+    """UTF-8 if it can be, as the document wants; else what Chinese systems use; else anything."""
+    for charset in ("utf-8", "gb18030"):
+        try:
+            for text in texts_of_body:
+                text.decode(charset)
+        except UnicodeDecodeError:
+            continue
+        return charset
+    return "latin-1"
+
+
+def _unquoted(text: str, charset: str) -> str:
+    data = text.replace("+", " ").encode(charset, "replace")
+    return unquote_to_bytes(data).decode(charset, "replace")
+
+
+class _Number(str):
+    """A JSON number as its source text."""
+
+    __slots__ = ()
+
+
+class _Members(list[tuple[str, Any]]):
+    """A JSON object with every member it has, names that come twice among them."""
+
+    __slots__ = ()
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_Members, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+)
+
+
+def _read_json(body: bytes) -> Message:
+    try:
+        text = body.decode().removeprefix("\ufeff").strip()
+        members = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        raise MalformedMessageError("the message is not valid JSON in UTF-8") from None
+    numbers = frozenset(name for name, value in members if isinstance(value, _Number))
+    if len({name for name, _ in members}) == len(members):
+        return Message(pairs=tuple(parse_reply(text.encode())[1].items()), numbers=numbers)
+    return Message(pairs=tuple((name, _text(value)) for name, value in members), numbers=numbers)
+
+
+def _text(value: Any) -> str:
+    """A member's text where a name comes twice, which the codec refuses to read."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return str.__str__(value)
+    try:
+        return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError):
+        raise MalformedMessageError("the message is nested too deep") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, _Members):
+        return {name: _plain(inner) for name, inner in value}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
