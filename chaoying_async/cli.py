@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from chaoying_async.sandbox import Sandbox
+    from chaoying_async.sandbox import Plan, Sandbox
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -71,6 +71,16 @@ def _add_sandbox(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="sort names without regard to case before signing, as the later document says",
     )
+    add("--total-is-paid", action="store_true", help="notify what was paid, not the order amount")
+    add("--data", metavar="FILE", help="keep the books in a SQLite file, over restarts")
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        metavar="[ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]",
+        help="break something on purpose, as in pay/reset-after:0.1; may be repeated",
+    )
+    add("--scenarios", action="store_true", help="list scenarios, faults, and what sets them off")
     sandbox.set_defaults(command=_run_sandbox)
 
 
@@ -109,10 +119,22 @@ def _run_demo(options: argparse.Namespace) -> int:
 
 
 def _run_sandbox(options: argparse.Namespace) -> int:
-    return asyncio.run(_serve(options))
+    from chaoying_async.sandbox import Plan
+
+    if options.scenarios:
+        from chaoying_async.sandbox.listing import lines
+
+        print("\n".join(lines()))
+        return 0
+    try:
+        plans = [Plan.parse(text) for text in options.fault]
+    except ValueError as error:
+        print(f"chaoying: --fault: {error}", file=sys.stderr)
+        return 2
+    return asyncio.run(_serve(options, plans))
 
 
-async def _serve(options: argparse.Namespace) -> int:
+async def _serve(options: argparse.Namespace, plans: list[Plan]) -> int:
     from chaoying_async.sandbox import Sandbox
     from chaoying_async.sandbox.speed import FastClock
     from chaoying_async.sansio.credentials import SortOrder
@@ -123,7 +145,10 @@ async def _serve(options: argparse.Namespace) -> int:
         seed=seed,
         sign_failures=not options.unsigned_failures,
         sort_order=SortOrder.IGNORE_CASE if options.ignore_case else SortOrder.ASCII,
+        total_is_paid=options.total_is_paid,
+        data=options.data,
     )
+    sandbox.faults.plans.extend(plans)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers

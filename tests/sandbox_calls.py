@@ -145,7 +145,7 @@ class Till:
             World(credentials=credentials, sign_failures=sign_failures),
             self,
             random.Random(1),
-            self.events.append,
+            on_event=self.events.append,
         )
 
     def now(self) -> datetime:

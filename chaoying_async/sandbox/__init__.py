@@ -7,6 +7,7 @@ a payment; ``app.py`` and ``notifier.py`` speak HTTP.
 
 from __future__ import annotations
 
+from chaoying_async.sandbox.faults import Fault, Plan
 from chaoying_async.sandbox.ledger import Books, Deed, Ledger
 from chaoying_async.sandbox.local import Sandbox
 from chaoying_async.sandbox.notifier import Delivery
@@ -16,8 +17,10 @@ __all__ = [
     "Books",
     "Deed",
     "Delivery",
+    "Fault",
     "Ledger",
     "Order",
+    "Plan",
     "Refund",
     "RefundState",
     "Sandbox",

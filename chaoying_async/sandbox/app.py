@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from chaoying_async.sandbox import ledger as ledgers
-from chaoying_async.sandbox.gateway import MAX_BODY, Request, Response
+from chaoying_async.sandbox.gateway import MAX_BODY, Cut, Request, Response
 from chaoying_async.sandbox.records import Order, Refund
 from chaoying_async.sandbox.runtime import Runtime
 
@@ -44,7 +44,12 @@ class SandboxApp:
             reply = self._control(scope, headers, body)
         else:
             reply = await self.runtime.exchange(_request(scope, headers, body))
+        if reply.cut in (Cut.REFUSED, Cut.RESET):
+            await _hang_up(receive, send)
+            return
         await _respond(send, reply)
+        if reply.cut is Cut.HALF:
+            await _hang_up(receive, send)
 
     def _control(self, scope: Scope, headers: dict[bytes, str], body: bytes) -> Response:
         what = (scope["method"], scope["path"].removeprefix(CONTROL))
@@ -152,4 +157,20 @@ async def _respond(send: Send, reply: Response) -> None:
         (b"content-length", str(len(reply.body)).encode("ascii")),
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": reply.body})
+    half = reply.cut is Cut.HALF
+    body = reply.body[: len(reply.body) // 2] if half else reply.body
+    await send({"type": "http.response.body", "body": body, "more_body": half})
+
+
+async def _hang_up(receive: Receive, send: Send) -> None:
+    """Close the connection under the reply, and wait until the server has noticed.
+
+    ASGI has no word for this. uvicorn's ``send`` is a method of the object that holds the socket's
+    transport; under another server nothing is closed, and it reports an incomplete reply instead.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        return
+    transport.close()  # what was written still goes out, as half a reply should
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -11,6 +11,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from enum import Enum
 from urllib.parse import unquote_plus
 
 import attrs
@@ -85,14 +87,28 @@ class Request:
     user_agent: str = ""
     body: bytes = b""
 
+    @property
+    def parameters(self) -> bytes:
+        """Where this method carries its parameters: the body, or the query."""
+        return self.body if self.method == "POST" else self.query.encode("ascii", "replace")
+
+
+class Cut(Enum):
+    """How a connection ends before the reply is complete."""
+
+    REFUSED = "it is refused"
+    RESET = "it is cut without a byte of the reply"
+    HALF = "it is cut in the middle of the reply"
+
 
 @attrs.frozen
 class Response:
-    """What goes over the wire."""
+    """What goes over the wire, unless the connection is ``cut``."""
 
     status: int
     content_type: str
     body: bytes
+    cut: Cut | None = None
 
 
 class _NotAFormError(ValueError):
@@ -100,15 +116,21 @@ class _NotAFormError(ValueError):
 
 
 class SandboxGateway:
-    """Answers requests and keeps the books. ``on_event`` hears what follows from each step."""
+    """Answers requests and keeps the books.
+
+    ``on_event`` hears what follows from each step; ``keep`` is given the books before and after it,
+    for writing them down before anybody learns of it.
+    """
 
     def __init__(
         self,
         world: World,
         clock: Clock,
         rng: random.Random,
+        *,
         on_event: Callable[[Event], None],
         ledger: Ledger | None = None,
+        keep: Callable[[Ledger, Ledger], None] | None = None,
     ) -> None:
         self.world = world
         self.clock = clock
@@ -118,20 +140,20 @@ class SandboxGateway:
         self.requests: Counter[str] = Counter()
         self._rng = rng
         self._on_event = on_event
+        self._keep = keep
 
-    def answer(self, request: Request) -> Response:
-        """Carry a request out, and say what the gateway says."""
+    def answer(self, request: Request, *, skew: float = 0.0) -> Response:
+        """Carry a request out, and say what the gateway says; ``skew`` seconds off by its clock."""
         endpoint = route(request)
         if endpoint is None:
             self.requests[_NONE] += 1
             return _page(404, "no such endpoint")
         if len(request.body) > MAX_BODY:
             return _page(413, f"a request has at most {MAX_BODY} bytes")
-        posted = request.method == "POST"
-        if posted and request.content_type.partition(";")[0].strip().lower() != _FORM:
+        if request.method == "POST" and not _is_form(request.content_type):
             return _page(415, f"requests are {_FORM}")
         try:
-            fields = _fields(request.body if posted else request.query.encode("ascii", "replace"))
+            fields = _fields(request.parameters)
         except _NotAFormError as error:
             self.requests[_NONE] += 1
             return self._written(endpoint, refusal("20004", str(error)))
@@ -141,12 +163,17 @@ class SandboxGateway:
             fields = self._scanned(request, fields)
         if endpoint in TERMINALS and request.user_agent != TERMINAL:
             return self._written(endpoint, refusal("20004", f"User-Agent must be {TERMINAL}"))
-        return self._written(endpoint, self._carried_out(endpoint, fields))
+        return self._written(endpoint, self._carried_out(endpoint, fields, skew))
 
-    def _carried_out(self, endpoint: str, fields: Mapping[str, str]) -> Answer:
+    def count(self, request: Request) -> None:
+        """Note that a request arrived which will not be answered."""
+        endpoint = endpoint_of(request)
+        self.requests[endpoint if endpoint in ledgers.HANDLERS else _NONE] += 1
+
+    def _carried_out(self, endpoint: str, fields: Mapping[str, str], skew: float) -> Answer:
         if endpoint not in ledgers.HANDLERS:
             return refusal("20004", "method is not known")
-        now = self.clock.now()
+        now = self.clock.now() + timedelta(seconds=skew)
         if why := refused(endpoint, fields, self.world.credentials, self.ledger, now):
             return why
         return self.take(ledgers.handle(self.ledger, endpoint, fields, now))
@@ -166,6 +193,8 @@ class SandboxGateway:
 
     def take(self, step: Step) -> Answer:
         """Make a step the current state of the books, and tell what follows from it."""
+        if self._keep is not None:
+            self._keep(self.ledger, step.ledger)
         self.ledger = step.ledger
         for event in step.events:
             self._on_event(event)
@@ -174,6 +203,10 @@ class SandboxGateway:
     def pass_time(self, key: Key) -> None:
         """Let an order reach what is due now, though nobody asked."""
         self.take(ledgers.passed(self.ledger, key, self.clock.now()))
+
+    def told(self, key: Key) -> None:
+        """The order's notification is done with."""
+        self.take(Step(ledgers.told(self.ledger, key), Answer()))
 
     def act(self, key: Key, deed: ledgers.Deed) -> Order:
         """The customer, or the gateway itself, does something to an order."""
@@ -207,6 +240,17 @@ class SandboxGateway:
         fields = notification_fields(order, self.nonce(), total_is_paid=self.world.total_is_paid)
         return self.signed_form(fields)
 
+    def forgery(self, order: Order) -> bytes:
+        """A notification about an order that somebody else wrote: paid, and signed at a guess."""
+        fields = notification_fields(order, self.nonce(), total_is_paid=False)
+        forged = {
+            **fields,
+            "pay_result": "0",
+            "result_code": "SUCCESS",
+            "sign": self.nonce().upper(),
+        }
+        return lower_escapes(encode_form(sorted(forged.items()))).encode()
+
     def signed_form(self, fields: Mapping[str, str]) -> bytes:
         """A form as the document's samples look: sorted names, escapes in lower case."""
         signed = {**fields, "sign": signature(fields, self.world.credentials)}
@@ -218,6 +262,18 @@ def route(request: Request) -> str | None:
     if request.method == "GET" and request.path.startswith(SCANNED):
         return "QrConfGet"
     return ROUTES.get((request.method, request.path))
+
+
+def endpoint_of(request: Request) -> str:
+    """The endpoint that a request is for; empty if nobody can tell."""
+    try:
+        return route(request) or _fields(request.parameters).get("method", "")
+    except _NotAFormError:
+        return ""
+
+
+def _is_form(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == _FORM
 
 
 def lower_escapes(form: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+
 import httpx
 
-from chaoying_async.sandbox.gateway import Request
+from chaoying_async.sandbox.gateway import Cut, Request
 from chaoying_async.sandbox.runtime import Runtime
 
 
@@ -26,9 +28,24 @@ class SandboxTransport(httpx.AsyncBaseTransport):
                 body=await request.aread(),
             )
         )
+        if reply.cut in (Cut.REFUSED, Cut.RESET):
+            error = httpx.ConnectError if reply.cut is Cut.REFUSED else httpx.ReadError
+            raise error("a fault of the sandbox", request=request)
+        whole = httpx.ByteStream(reply.body)
         # A stream and no length: httpx takes ten times as long to prepare a body given as content.
         return httpx.Response(
             reply.status,
             headers=[(b"content-type", reply.content_type.encode("ascii"))],
-            stream=httpx.ByteStream(reply.body),
+            stream=whole if reply.cut is None else _Half(reply.body),
         )
+
+
+class _Half(httpx.AsyncByteStream):
+    """A body that breaks off in the middle."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body[: len(self._body) // 2]
+        raise httpx.ReadError("a fault of the sandbox")

@@ -17,17 +17,32 @@ import attrs
 from chaoying_async.sandbox import merchants, payments, refunds, services
 from chaoying_async.sandbox.records import (
     Answer,
+    Event,
     Key,
     Ledger,
     Merchant,
+    Notify,
     Refund,
     RefundState,
     Status,
     Step,
+    Wake,
 )
 from chaoying_async.sandbox.tables import Table
 
-__all__ = ["Books", "Deed", "Ledger", "Step", "act", "books", "handle", "opened", "passed"]
+__all__ = [
+    "Books",
+    "Deed",
+    "Ledger",
+    "Step",
+    "act",
+    "books",
+    "handle",
+    "opened",
+    "passed",
+    "told",
+    "unfinished",
+]
 
 Handler = Callable[[Ledger, Mapping[str, str], datetime], Step]
 
@@ -80,6 +95,21 @@ def passed(ledger: Ledger, key: Key, now: datetime) -> Step:
     """Time went by for one order, and nobody asked."""
     order, events = payments.settled(ledger.orders[key], now)
     return Step(ledger.with_order(order), Answer(), (*events, *payments.wakes(order, now)))
+
+
+def told(ledger: Ledger, key: Key) -> Ledger:
+    """Nobody needs to be notified of that order's end any more."""
+    return ledger.with_order(attrs.evolve(ledger.orders[key], told=True))
+
+
+def unfinished(ledger: Ledger, now: datetime) -> tuple[Event, ...]:
+    """What was still to come when the books were closed: for taking up after a restart."""
+    events: list[Event] = []
+    for order in ledger.orders.values():
+        if order.asked.get("notify_url") and not order.told:
+            over = order.status in (Status.PAID, Status.FAILED)
+            events.append(Notify(order.key) if over else Wake(now, order.key))
+    return tuple(events)
 
 
 class Deed(Enum):

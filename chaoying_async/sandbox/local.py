@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from os import PathLike, fspath
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.app import SandboxApp
+from chaoying_async.sandbox.faults import Faults
 from chaoying_async.sandbox.gateway import World
 from chaoying_async.sandbox.inprocess import SandboxTransport
 from chaoying_async.sandbox.ledger import Books, Deed, books
@@ -20,6 +22,7 @@ from chaoying_async.sandbox.records import Kind, Ledger, Order, Status
 from chaoying_async.sandbox.replies import notification_fields
 from chaoying_async.sandbox.runtime import Runtime
 from chaoying_async.sandbox.server import LOOPBACK, listening
+from chaoying_async.sandbox.store import Store
 from chaoying_async.sansio.credentials import Credentials, SortOrder
 
 AGENT_ID = "13000000000000000"
@@ -45,6 +48,9 @@ class Sandbox:
     ``notify_transport`` is where notifications go (``httpx.ASGITransport(your_app)``); without
     one they leave over real HTTP.
 
+    ``data`` is a SQLite file that the books are kept in, with the seed and so the key: another
+    sandbox on the same file goes on where this one ended, notifications included.
+
     What an order does is chosen by its amount or payment code: see ``scenarios.py``. Leaving the
     block, or :meth:`aclose`, ends notifications that are still under way.
     """
@@ -59,9 +65,11 @@ class Sandbox:
         total_is_paid: bool = False,
         credentials: Credentials | None = None,
         notify_transport: Any = None,
+        data: str | PathLike[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or _fake_clock()
-        rng = random.Random(seed)
+        store = Store(fspath(data)) if data is not None else None
+        rng = random.Random(_kept_seed(store, seed))
         self.credentials = credentials or Credentials(
             agent_id=AGENT_ID,
             key=f"{rng.getrandbits(128):032x}",
@@ -72,7 +80,9 @@ class Sandbox:
         world = World(
             credentials=self.credentials, sign_failures=sign_failures, total_is_paid=total_is_paid
         )
-        self._runtime = Runtime(world, self.clock, rng, notify_transport)
+        self._runtime = Runtime(
+            world, self.clock, rng, notify_transport=notify_transport, store=store
+        )
         #: An ``httpx.AsyncBaseTransport`` for ``GatewaySession(transport=...)``.
         self.transport = SandboxTransport(self._runtime)
         #: The same gateway as an ASGI application.
@@ -82,6 +92,7 @@ class Sandbox:
         return f"<Sandbox {len(self.ledger.orders)} orders, {len(self.deliveries)} deliveries>"
 
     async def __aenter__(self) -> Self:
+        self._runtime.resume()
         return self
 
     async def __aexit__(
@@ -100,6 +111,11 @@ class Sandbox:
     def ledger(self) -> Ledger:
         """The books as they stand: ``sandbox.ledger.order("A100011").status``."""
         return self._runtime.gateway.ledger
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong on purpose: ``sandbox.faults.add(Fault.SLOW, probability=0.1)``."""
+        return self._runtime.faults
 
     @property
     def books(self) -> Books:
@@ -188,6 +204,16 @@ class Sandbox:
         """
         async with listening(self.app, host=host, port=port) as url:
             yield url
+
+
+def _kept_seed(store: Store | None, seed: int) -> int:
+    """The seed that the file was begun with; a new file keeps this one."""
+    if store is None:
+        return seed
+    if (kept := store.setting("seed")) is not None:
+        return int(kept)
+    store.set("seed", str(seed))
+    return seed
 
 
 def _fake_clock() -> Clock:

@@ -43,6 +43,8 @@ class Delivery:
     answer: bytes = b""
     #: What went wrong on the way; empty if nothing.
     problem: str = ""
+    #: Somebody else's: not of this gateway, whatever the answer.
+    forged: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -101,16 +103,17 @@ class Notifier:
             )
         return self._transport
 
-    async def deliver(self, order: Order) -> None:
+    async def deliver(self, order: Order, *, times: int = 1, late: float = 0.0) -> None:
         """Notify of an order's end, as often as it takes; returns when it was accepted or given up.
 
-        The scenario may want it late, once more than needed, or not at all.
+        ``times`` answers are waited for, the first after ``late`` seconds; the scenario may want it
+        otherwise, or not at all.
         """
         scenario = SCENARIOS[order.scenario]
-        wanted = scenario.notified
-        if not wanted:
+        if not (scenario.notified and times):
             return
-        await self._clock.sleep(scenario.notified_late)
+        wanted = max(scenario.notified, times)
+        await self._clock.sleep(scenario.notified_late + late)
         began = self._clock.monotonic()
         for attempt, wait in enumerate(SCHEDULE, start=1):
             await self._clock.sleep(began + wait - self._clock.monotonic())
@@ -120,9 +123,9 @@ class Notifier:
             if not wanted:
                 return
 
-    async def attempt(self, order: Order, number: int = 1) -> Delivery:
+    async def attempt(self, order: Order, number: int = 1, forged: bytes | None = None) -> Delivery:
         """One delivery, now; what came of it is noted and returned, and nothing is raised."""
-        url, body = order.asked["notify_url"], self._write(order)
+        url, body = order.asked["notify_url"], forged or self._write(order)
         at = self._clock.now()
         status, answer, problem = None, b"", ""
         try:
@@ -141,6 +144,7 @@ class Notifier:
             status=status,
             answer=answer,
             problem=problem,
+            forged=forged is not None,
         )
         self.deliveries.append(delivery)
         return delivery

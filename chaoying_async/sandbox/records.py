@@ -74,6 +74,8 @@ class Order:
     paid_at: datetime | None = None
     #: Numbers of its refunds, oldest first.
     refunds: tuple[str, ...] = ()
+    #: Its notification was accepted, or given up.
+    told: bool = False
 
     @property
     def key(self) -> Key:

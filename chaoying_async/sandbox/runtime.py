@@ -8,7 +8,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.sandbox.gateway import Request, Response, SandboxGateway, World
+from chaoying_async.sandbox.faults import Fault, Faults
+from chaoying_async.sandbox.gateway import (
+    Request,
+    Response,
+    SandboxGateway,
+    World,
+    endpoint_of,
+)
+from chaoying_async.sandbox.ledger import unfinished
 from chaoying_async.sandbox.notifier import Notifier
 from chaoying_async.sandbox.records import Event, Key, Noted, Notify, Wake
 
@@ -21,18 +29,41 @@ class Runtime:
     """
 
     def __init__(
-        self, world: World, clock: Clock, rng: random.Random, transport: Any = None
+        self,
+        world: World,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        notify_transport: Any = None,
+        store: Store | None = None,
     ) -> None:
         self.clock = clock
-        self.gateway = SandboxGateway(world, clock, rng, self._happened)
-        self.notifier = Notifier(clock, self.gateway.notification, transport)
+        self._store = store
+        known = store.load() if store else None
+        keep = store.save if store else None
+        self.gateway = SandboxGateway(
+            world, clock, rng, on_event=self._happened, ledger=known, keep=keep
+        )
+        if store and known is None:
+            store.save(Ledger(), self.gateway.ledger)
+            store.set("serial", "0")
+        #: What goes wrong on purpose.
+        self.faults = Faults(random.Random(rng.getrandbits(64)), clock)
+        self.notifier = Notifier(clock, self.gateway.notification, notify_transport)
         #: What happened to orders, oldest first; for people who look on.
         self.happened: list[Noted] = []
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(self, request: Request) -> Response:
         """What a client gets for a request."""
+        if self.faults.plans and (plan := self.faults.draw(endpoint_of(request))):
+            return await self.faults.befall(plan, request, self.gateway)
         return self.gateway.answer(request)
+
+    def resume(self) -> None:
+        """Take up what the books of an earlier run still hold."""
+        for event in unfinished(self.gateway.ledger, self.clock.now()):
+            self._happened(event)
 
     def _happened(self, event: Event) -> None:
         match event:
@@ -48,7 +79,14 @@ class Runtime:
         self.gateway.pass_time(event.key)
 
     async def _deliver(self, key: Key) -> None:
-        await self.notifier.deliver(self.gateway.ledger.orders[key])
+        order = self.gateway.ledger.orders[key]
+        plan = self.faults.draw(notification=True)
+        fault = plan.fault if plan else None
+        if fault is Fault.NOTIFY_FORGED:
+            await self.notifier.attempt(order, 0, self.gateway.forgery(order))
+        times = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE: 2}.get(fault, 1) if fault else 1
+        await self.notifier.deliver(order, times=times, late=self.faults.wait(plan))
+        self.gateway.told(key)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -62,3 +100,5 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.notifier.aclose()
+        if self._store is not None:
+            self._store.close()

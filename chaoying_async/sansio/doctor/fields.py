@@ -197,6 +197,11 @@ def _misread(charset: str) -> Callable[[str], str]:
     return lambda text: text.encode(errors="replace").decode(charset, "replace")
 
 
+def _source_of_json(message: Message) -> Iterator[Pairs]:
+    if not message.wire:
+        yield from values(*innerjson.ESCAPES_KEPT)(message)
+
+
 def _add_slashes(text: str) -> str:
     return re.sub(r"([\\'\"])", r"\\\1", text)
 
@@ -211,7 +216,7 @@ def _form(name: str) -> Callable[[str], str]:
 
 def _html_escaped(quotes: str) -> Callable[[str], str]:
     return lambda text: html.escape(text, quote=False).translate(
-        str.maketrans({mark: html.escape(mark) for mark in quotes})
+        {ord(mark): html.escape(mark) for mark in quotes}
     )
 
 
@@ -240,6 +245,7 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
     Mistake("double-encoded", _SIGNER, values(unquote_plus, unquote), common=True, when_told=False),
     Mistake("double-decoded", _SIGNER, values(unquote_plus, unquote), common=True, when_told=True),
     Mistake("read-twice", _READER, values(lambda text: text.replace("%", "%25"))),
+    Mistake("blank-dropped", _SIGNER, without(lambda _, value: not value.strip()), common=True),
     Mistake("values-trimmed", _SIGNER, values(str.strip, str.rstrip, str.lstrip), common=True),
     Mistake(
         "zero-dropped",
@@ -248,7 +254,6 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
         without(lambda _, value: value in {"0", "false"}),
         common=True,
     ),
-    Mistake("blank-dropped", _SIGNER, without(lambda _, value: not value.strip()), common=True),
     Mistake("null-as-text", _SIGNER, _nothing_as_word, common=True),
     Mistake(
         "null-sent", _SIGNER, without(lambda _, value: value.lower() in _NO_VALUE), common=True
@@ -283,7 +288,7 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
     Mistake("json-slashes", _SIGNER, values(innerjson.slashes), common=True),
     Mistake("json-rewritten", _SIGNER, values(*innerjson.REWRITINGS)),
     Mistake("json-as-literal", _SIGNER, values(*innerjson.LITERALS)),
-    Mistake("json-escapes-kept", _SIGNER, values(*innerjson.ESCAPES_KEPT)),
+    Mistake("json-escapes-kept", _SIGNER, _source_of_json),
     Mistake(
         "html-escaped",
         _SIGNER,
@@ -302,11 +307,11 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
         ),
         common=True,
     ),
-    Mistake("width-folded", _SIGNER, values(_form("NFKC"), _form("NFKD"))),
     Mistake("unicode-composed", _EITHER, values(_form("NFC"), _form("NFD"))),
+    Mistake("nbsp-as-space", _EITHER, values(lambda text: text.replace("\u00a0", " "))),
+    Mistake("width-folded", _SIGNER, values(_form("NFKC"), _form("NFKD"))),
     Mistake("emoji-dropped", _SIGNER, values(*map(_without_astral, ("", "?", "??", "\ufffd")))),
     Mistake("invisible-dropped", _SIGNER, values(lambda text: _INVISIBLE.sub("", text))),
-    Mistake("nbsp-as-space", _EITHER, values(lambda text: text.replace("\u00a0", " "))),
     Mistake("backslashes", _SIGNER, values(_add_slashes, lambda text: text.replace("\\", ""))),
     Mistake("mojibake", _SIGNER, values(*map(_misread, ("latin-1", "cp1252", "gbk")))),
 )

@@ -116,6 +116,10 @@ def _whole(change: Callable[[bytes], bytes]) -> JoinWay:
     return lambda text, key: change(rule_join(text, key))
 
 
+def _recoded(charset: str) -> Callable[[bytes], bytes]:
+    return lambda whole: whole.decode(errors="replace").encode(charset)
+
+
 def _encoding(charset: str, errors: str = "strict") -> EncodeWay:
     return lambda text: text.encode(charset, errors)
 
@@ -218,6 +222,7 @@ JOINS: tuple[Mistake[JoinWay], ...] = (
     Mistake("key-sorted-in", _SIGNER, _sorted_in),
     Mistake("key-missing", _SIGNER, lambda text, _: text, lambda text, _: text + b"&key="),
     Mistake("key-not-last", _SIGNER, _joined(b"", b"&key=", b"&"), _joined(b"", b"&key=", b"\n")),
+    Mistake("utf-16", _SIGNER, *map(_whole, map(_recoded, ("utf-16-le", "utf-16-be", "utf-16")))),
     Mistake("whole-recased", _SIGNER, _whole(bytes.upper), _whole(bytes.lower)),
     Mistake("whole-url-encoded", _SIGNER, _whole(lambda whole: quote_plus(whole).encode())),
 )
@@ -226,7 +231,6 @@ ENCODINGS: tuple[Mistake[EncodeWay], ...] = (
     Mistake("gbk", _SIGNER, _encoding("gb18030"), _encoding("gbk", "replace"), common=True),
     Mistake("latin-1", _SIGNER, _encoding("latin-1", "replace"), _encoding("cp1252", "replace")),
     Mistake("ascii-only", _SIGNER, _encoding("ascii", "ignore")),
-    Mistake("utf-16", _SIGNER, _encoding("utf-16-le"), _encoding("utf-16-be"), _encoding("utf-16")),
     Mistake("emoji-cesu8", _SIGNER, _cesu8),
 )
 

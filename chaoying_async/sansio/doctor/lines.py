@@ -43,7 +43,7 @@ def rule_order(order: SortOrder) -> OrderWay:
 
 def _by(*key: Callable[[str], object]) -> OrderWay:
     def way(pairs: Pairs) -> list[tuple[str, str]]:
-        return sorted(pairs, key=lambda pair: [function(pair[0]) for function in key])  # type: ignore[return-value,arg-type]
+        return sorted(pairs, key=lambda pair: [function(pair[0]) for function in key])
 
     return way
 
@@ -57,8 +57,7 @@ def _underscore_ignored(name: str) -> str:
 
 
 def _sign_placeholder(pairs: Pairs) -> Pairs:
-    rest = (pair for pair in rule_select(pairs) if pair[0] != "sign")
-    return (*rest, ("sign", ""))
+    return (*rule_select(pairs), ("sign", ""))
 
 
 def _changed(*changes: Callable[[str], str]) -> tuple[TextWay, ...]:
@@ -93,9 +92,7 @@ def _wire(message: Message, _pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _json(separators: tuple[str, str], *, ascii_only: bool) -> TextWay:
-    return lambda _, pairs: json.dumps(
-        dict(pairs), separators=separators, ensure_ascii=ascii_only
-    )
+    return lambda _, pairs: json.dumps(dict(pairs), separators=separators, ensure_ascii=ascii_only)
 
 
 _SIGNER = Side.SIGNER
@@ -118,13 +115,13 @@ SELECTS: tuple[Mistake[SelectWay], ...] = (
 )
 
 ORDERS: tuple[Mistake[OrderWay], ...] = (
-    Mistake("order-case-ignored", _SIGNER, rule_order(SortOrder.IGNORE_CASE), accepted=True),
-    Mistake("order-ascii", _SIGNER, rule_order(SortOrder.ASCII), accepted=True),
+    Mistake(
+        "order-case-ignored", _SIGNER, rule_order(SortOrder.IGNORE_CASE), common=True, accepted=True
+    ),
+    Mistake("order-ascii", _SIGNER, rule_order(SortOrder.ASCII), common=True, accepted=True),
     Mistake("sorted-upper-folded", _SIGNER, _by(str.upper), common=True),
     Mistake("unsorted", _SIGNER, lambda pairs: pairs, common=True),
-    Mistake(
-        "sorted-pairs", _SIGNER, lambda pairs: sorted(pairs, key="=".join), common=True
-    ),
+    Mistake("sorted-pairs", _SIGNER, lambda pairs: sorted(pairs, key="=".join), common=True),
     Mistake("sorted-locale", _SIGNER, _by(_underscore_first), _by(_underscore_ignored, str)),
     Mistake(
         "sorted-descending", _SIGNER, lambda pairs: sorted(pairs, key=lambda p: p[0], reverse=True)
@@ -163,7 +160,11 @@ TEXTS: tuple[Mistake[TextWay], ...] = (
     Mistake(
         "other-separators",
         _SIGNER,
-        *(_pieces(form, between) for form in ("{}={}", "{}{}", "{}:{}") for between in ("", ",", "|")),
+        *(
+            _pieces(form, between)
+            for form in ("{}={}", "{}{}", "{}:{}")
+            for between in ("", ",", "|")
+        ),
         _pieces("{}{}", "&"),
         _pieces("{}={}", "\n"),
         _pieces("{} = {}", "&"),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -65,10 +66,9 @@ def _check_size(text: str) -> None:
 
 
 def _encoded(text: str) -> bytes:
-    try:
+    with suppress(UnicodeEncodeError):  # which holds the text, and must not travel along (M-27)
         return text.encode()
-    except UnicodeEncodeError:
-        raise MalformedMessageError("the message is not UTF-8") from None
+    raise MalformedMessageError("the message is not UTF-8")
 
 
 def _read_body(body: bytes) -> Message:
@@ -125,11 +125,12 @@ _DECODER = json.JSONDecoder(
 
 
 def _read_json(body: bytes) -> Message:
-    try:
+    text, members = "", None
+    with suppress(ValueError, RecursionError):  # the first holds the text (M-27)
         text = body.decode().removeprefix("\ufeff").strip()
         members = _DECODER.decode(text)
-    except (ValueError, RecursionError):
-        raise MalformedMessageError("the message is not valid JSON in UTF-8") from None
+    if members is None:
+        raise MalformedMessageError("the message is not valid JSON in UTF-8")
     numbers = frozenset(name for name, value in members if isinstance(value, _Number))
     if len({name for name, _ in members}) == len(members):
         return Message(pairs=tuple(parse_reply(text.encode())[1].items()), numbers=numbers)
@@ -142,10 +143,9 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return str.__str__(value)
-    try:
+    with suppress(ValueError, RecursionError):
         return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
-    except (ValueError, RecursionError):
-        raise MalformedMessageError("the message is nested too deep") from None
+    raise MalformedMessageError("the message is nested too deep")
 
 
 def _plain(value: Any) -> Any:

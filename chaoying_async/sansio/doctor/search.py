@@ -1,8 +1,8 @@
 """The search: one mistake, then two of the common ones, until the sign comes out.
 
-How a sign is made is a :class:`Line` (fields to the string to sign) and a :class:`Seal` (that string
-to the sign). A mistake varies one part of one of them, so two mistakes are two variations, and there
-is nothing to write for each pair.
+How a sign is made is a :class:`Line` (fields to the string to sign) and a :class:`Seal` (that
+string to the sign). A mistake varies one part of one of them, so two mistakes are two variations,
+and there is nothing to write for each pair.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Case:
     def rule(self) -> Tried:
         """The line as the document has it."""
         line = Line(self.message.pairs, rule_order(self.order))
-        return Tried((), line, _render(self.message, line))
+        return Tried((), line, render(self.message, line))
 
 
 def explain_sign(case: Case) -> Match | None:
@@ -191,7 +191,7 @@ def _line_pairs(case: Case, common: list[Tried], seen: set[str]) -> Iterator[Tri
             if earlier.part == later.steps[0].part != "pairs":
                 continue
             for line in earlier.vary(later.plan):
-                text = _render(case.message, line)
+                text = render(case.message, line)
                 if text not in seen:
                     seen.add(text)
                     yield Tried((earlier, *later.steps), line, text)
@@ -201,7 +201,7 @@ def _lines(case: Case, rule: Tried) -> Iterator[Tried]:
     for step in _line_steps(case):
         seen = {rule.text}
         for line in step.vary(rule.plan):
-            text = _render(case.message, line)
+            text = render(case.message, line)
             if text not in seen:
                 seen.add(text)
                 yield Tried((step,), line, text)
@@ -263,7 +263,8 @@ def _key_varied(mistake: Mistake[KeyWay]) -> Callable[[Seal], Iterator[Seal]]:
     return vary
 
 
-def _render(message: Message, line: Line) -> str:
+def render(message: Message, line: Line) -> str:
+    """The string to sign, without the key."""
     return line.text(message, line.order(line.select(line.pairs)))
 
 

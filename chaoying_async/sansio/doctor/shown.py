@@ -14,8 +14,16 @@ MASK = "***"
 _HIDDEN = SECRET | {"sign", "key"}
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}").fullmatch
 _LOOKS_HIDDEN = re.compile("|".join(sorted(_HIDDEN)), re.IGNORECASE).search
-#: A hidden name in front of whatever looks like its value, also inside another value.
-_ASSIGNED = re.compile(rf"(?i)((?:{'|'.join(sorted(_HIDDEN))})(?:=|:|%3d|%253d)\"?)[^&\s\"%]+")
+#: A hidden name in front of what looks like its value, wherever: in a value, quoted, quoted twice.
+_ASSIGNED = re.compile(
+    rf"((?:{'|'.join(sorted(_HIDDEN))})(?:=|%3d|%253d))(?:(?!&|%26|%2526).)*",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def masked_pairs(pairs: Pairs) -> Pairs:
+    """The fields with personal values as ``***``; empty ones stay empty."""
+    return tuple((name, MASK if value and is_hidden(name) else value) for name, value in pairs)
 
 
 def shown_text(text: str, pairs: Pairs, keys: Iterable[str]) -> str:
@@ -23,11 +31,12 @@ def shown_text(text: str, pairs: Pairs, keys: Iterable[str]) -> str:
 
     ``pairs`` are the fields as received: their personal values are looked for in every encoding.
     """
-    secrets = {name: value for name, value in pairs if _is_hidden(name)}
-    for secret in _forms(secrets.values(), SHORTEST_SEARCHED):
+    personal = (value for name, value in pairs if is_hidden(name))
+    for secret in _forms(personal, SHORTEST_SEARCHED):
         text = text.replace(secret, MASK)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = masked_body(text.encode(errors="replace"), {}).decode(errors="replace")
+    text = text.replace(quote_plus(MASK), MASK)
     for key in _forms(keys, 1):
         text = text.replace(key, MASK)
     return text
@@ -41,8 +50,9 @@ def shown_names(names: Iterable[str], keys: Iterable[str]) -> tuple[str, ...]:
     )
 
 
-def _is_hidden(name: str) -> bool:
-    return name in _HIDDEN or not _PLAIN_NAME(name) and _LOOKS_HIDDEN(name) is not None
+def is_hidden(name: str) -> bool:
+    """Whether a field's value is not for show; an odd name hides what a plain one in it would."""
+    return name in _HIDDEN or (not _PLAIN_NAME(name) and _LOOKS_HIDDEN(name) is not None)
 
 
 def _forms(values: Iterable[str], shortest: int) -> list[str]:
