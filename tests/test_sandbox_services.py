@@ -32,7 +32,6 @@ from tests.sandbox_calls import (
     DONE,
     FAILED,
     PAID,
-    VALID,
     Till,
     http_request,
     parsed,
@@ -120,7 +119,7 @@ class TestMerchants:
         assert partners[2]["partner_id"] == ""
 
     def test_configuration_is_only_added_and_bounded(self, till: Till) -> None:
-        """Two directories, two accounts, two recommendations; the third is 20004 and changes nothing."""
+        """Two directories, accounts, recommendations; the third is 20004 and changes nothing."""
         add = "wx_addsubdevconfig"
         assert said(till.call(add, jsapi_path="http://a.com/;http://b.com/")) == OK
         assert said(till.call(add, jsapi_path="http://a.com/")) == OK
@@ -185,7 +184,9 @@ class TestTerminals:
 LINK = "https://qrpay.storepos.cn/qrpay/00000001?op_shop_id=id_shop&op_user_id=id_user"
 #: One of each remaining call, as the library's users type it.
 REQUESTS: list[Request[Any]] = [
-    GetFaceAuth(**{**VALID["getfaceauth"], "paytype": PayType.WECHAT}),
+    GetFaceAuth(
+        paytype=PayType.WECHAT, store_id="s1", store_name="门店", device_id="d1", rawdata="r1"
+    ),
     AuthCodeToOpenId(auth_code=CODE),
     WxaCode2Session(appid="wx1", js_code="once"),
     MchReg(extra={"DealType": "1", "aName": "b"}),

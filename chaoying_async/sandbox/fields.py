@@ -372,16 +372,23 @@ def wallet_of(auth_code: str) -> str:
     return next(fitting, "WECHAT")
 
 
+def _compiled(rows: tuple[Row, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, Check], ...]]:
+    required = tuple(row.name for row in rows if row.mark == "*")
+    return required, tuple((row.name, KINDS[row.kind]) for row in rows if row.kind != "text")
+
+
+#: What is required, and what must have a form: read often, so taken from the tables once.
+_CHECKS = {endpoint: _compiled((*COMMON, *rows)) for endpoint, rows in ROWS.items()}
+
+
 def problems(endpoint: str, fields: Fields) -> dict[str, str]:
     """Every parameter that breaks a rule, with the rule; the values are not repeated."""
-    found: dict[str, str] = {}
-    for row in (*COMMON, *ROWS[endpoint]):
-        value = fields.get(row.name)
-        if not value:
-            if row.mark == "*":
-                found[row.name] = "is required"
-        elif problem := KINDS[row.kind](value):
-            found[row.name] = problem
+    required, checks = _CHECKS[endpoint]
+    found = {name: "is required" for name in required if not fields.get(name)}
+    for name, check in checks:
+        value = fields.get(name)
+        if value and (problem := check(value)):
+            found[name] = problem
     for rule in RULES.get(endpoint, ()):
         for name, words in rule(fields).items():
             found.setdefault(name, words)

@@ -111,6 +111,9 @@ class Response:
     cut: Cut | None = None
 
 
+_as_json = json.JSONEncoder(ensure_ascii=False).encode
+
+
 class _NotAFormError(ValueError):
     """The body cannot be read; its text says why."""
 
@@ -223,7 +226,7 @@ class SandboxGateway:
         if self._signs(endpoint, answer):
             texts = {name: str(value) for name, value in message.items()}
             message["sign"] = signature(texts, self.world.credentials)
-        body = json.dumps(message, ensure_ascii=False).encode()
+        body = _as_json(message).encode()
         return Response(200, "application/json; charset=utf-8", body)
 
     def _signs(self, endpoint: str, answer: Answer) -> bool:

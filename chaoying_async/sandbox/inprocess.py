@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import unquote
 
 import httpx
 
@@ -18,11 +19,12 @@ class SandboxTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See httpx; the reply is complete when this returns."""
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
         reply = await self._runtime.exchange(
             Request(
                 method=request.method,
-                path=request.url.path,
-                query=request.url.query.decode("ascii"),
+                path=unquote(path),
+                query=query,
                 content_type=request.headers.get("content-type", ""),
                 user_agent=request.headers.get("user-agent", ""),
                 body=await request.aread(),

@@ -152,12 +152,15 @@ class Notifier:
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
         request = httpx.Request("POST", url, content=body, headers=dict(_HEADERS))
         response = await self._open().handle_async_request(request)
+        stream = response.stream  # itself: a mock's response counts as read already
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise TypeError("notifications need an asynchronous transport")
         try:
             answer = b""
-            async for chunk in response.aiter_raw():
+            async for chunk in stream:
                 answer += chunk
                 if len(answer) > _LONGEST_ANSWER:
                     break
             return response.status_code, answer
         finally:
-            await response.aclose()
+            await stream.aclose()

@@ -18,7 +18,8 @@ from chaoying_async.sandbox.gateway import (
 )
 from chaoying_async.sandbox.ledger import unfinished
 from chaoying_async.sandbox.notifier import Notifier
-from chaoying_async.sandbox.records import Event, Key, Noted, Notify, Wake
+from chaoying_async.sandbox.records import Event, Key, Ledger, Noted, Notify, Wake
+from chaoying_async.sandbox.store import Store
 
 
 class Runtime:

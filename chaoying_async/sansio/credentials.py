@@ -20,7 +20,7 @@ class SignAlgorithm(StrEnum):
     MD5 = "MD5"
     SHA1 = "SHA1"
     SHA256 = "SHA256"
-    HMAC_SHA256 = "HMAC-SHA256"
+    HMAC_SHA256 = "HMAC_SHA256"
 
 
 class SortOrder(StrEnum):
@@ -84,8 +84,8 @@ class Credentials:
     key: str
     pid: str
     version: str = "1.0"
-    algorithm: SignAlgorithm = attrs.field(default=SignAlgorithm.MD5, converter=SignAlgorithm)
-    sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=SortOrder)
+    algorithm: SignAlgorithm = SignAlgorithm.MD5
+    sort_order: SortOrder = SortOrder.ASCII
     previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=_previous)
 
     def __attrs_post_init__(self) -> None:
@@ -94,6 +94,9 @@ class Credentials:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 problems[name] = "must be text that is not empty"
+        for name, table in (("algorithm", SignAlgorithm), ("sort_order", SortOrder)):
+            if not isinstance(getattr(self, name), table):
+                problems[name] = f"must be a {table.__name__}: {', '.join(table.__members__)}"
         if not all(isinstance(previous, PreviousKey) for previous in self.previous_keys):
             problems["previous_keys"] = "must hold PreviousKey(key, until)"
         if problems:
@@ -140,5 +143,7 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
         problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
     if problems:
         raise ParameterError(problems)
-    given = {field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)}
-    return Credentials(**given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)
+    }
+    return Credentials(**given | {"algorithm": SignAlgorithm(algorithm)})

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote_plus
 
 from chaoying_async.sansio.codec import encode_form
-from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
+from chaoying_async.sansio.fieldnames import DOCUMENTED, SECRET, SHORTEST_SEARCHED
 
 MASK = "***"
 #: A sign is no secret by itself, but lets the key be guessed offline (C 17, C 79).
@@ -22,9 +22,11 @@ _MEMBER = re.compile(
 
 
 def masked_form(fields: Mapping[str, str]) -> bytes:
-    """The fields as the form that was sent, sorted, personal values as ``***``."""
-    pairs = sorted(fields.items())
-    shown = ((name, MASK if name in _HIDDEN else value) for name, value in pairs)
+    """The fields as the form that was sent, sorted; personal and undocumented values as ``***``."""
+    shown = (
+        (name, MASK if name in _HIDDEN or name not in DOCUMENTED else value)
+        for name, value in sorted(fields.items())
+    )
     return encode_form(shown).replace(quote_plus(MASK), MASK).encode()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, Self, TypeVar, dataclass_transform
 
 import attrs
@@ -19,9 +20,9 @@ class Model:
 
     def __repr__(self) -> str:
         fields = ", ".join(
-            f"{field.name}={'***' if field.name in SECRET else shown(value)}"
+            f"{field.name}={_masked(field.name, value)}"
             for field in fields_of(type(self))
-            if field.repr and (value := getattr(self, field.name)) not in (None, (), "")
+            if field.repr and (value := getattr(self, field.name)) not in (None, (), "", {})
         )
         return f"{type(self).__name__}({fields})"
 
@@ -41,13 +42,20 @@ class Model:
                 raise TypeError(
                     f"{type(self).__name__}.{field.name} is personal and is not pickled (M-27)"
                 )
-            kept[field.name] = value
+            kept[field.name] = dict(value) if isinstance(value, MappingProxyType) else value
         return _rebuild, (type(self), kept)
 
 
 def frozen_list(value: Any) -> Any:
     """A list as a tuple, so that a request cannot change after it was checked."""
     return tuple(value) if isinstance(value, list) else value
+
+
+def _masked(name: str, value: object) -> str:
+    """What a repr may show; of undocumented parameters only the names, since nobody knows them."""
+    if isinstance(value, MappingProxyType):
+        return "{" + ", ".join(f"{key!r}: ***" for key in value) + "}"
+    return "***" if name in SECRET else shown(value)
 
 
 def shown(value: object) -> str:

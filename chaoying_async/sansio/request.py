@@ -6,9 +6,11 @@ are in ``rules.py``, what an answer means is in ``outcome.py``.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
@@ -73,7 +75,7 @@ class FieldSpec:
 
 def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
     # `converter=dict` would make pyright refuse {"name": "text"}: it reads dict's last overload.
-    return dict(extra)
+    return MappingProxyType(dict(extra))
 
 
 @model
@@ -201,10 +203,17 @@ def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
 _ORDER_NAMES = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "op_device_id")
 
 
+_PLAIN_NUMBER = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
+
+
 def order_of(request: Request[Any]) -> str:
-    """The number that a person would look this request up by; empty if it has none."""
+    """The number that a person would look this request up by; empty if it has none.
+
+    It stands in log lines and error texts, so only a plain number counts.
+    """
     numbers = (getattr(request, name, None) for name in _ORDER_NAMES)
-    return next((number for number in numbers if isinstance(number, str) and number), "")
+    plain = (number for number in numbers if isinstance(number, str) and _PLAIN_NUMBER(number))
+    return next(plain, "")
 
 
 @attrs.frozen(repr=False)

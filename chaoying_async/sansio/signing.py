@@ -126,6 +126,8 @@ def verify_for(credentials: Credentials, fields: Mapping[str, str], now: datetim
     """Verify a map of texts; a previous key counts until its end, and not without a ``now``."""
     keys = [credentials.key]
     if now is not None:
+        if now.utcoffset() is None:
+            raise ParameterError({"now": "must have a time zone, for example datetime.now(UTC)"})
         keys += [old.key for old in credentials.previous_keys if now < old.until]
     _verify_texts(fields, keys, credentials.algorithm, _hint(credentials, now))
 

@@ -22,7 +22,8 @@ class Fen(int):
     """An amount in fen (分, 1/100 CNY). ``Fen(1230)`` is 12.30 yuan; an ``int`` in every other way.
 
     Takes an int only, so that yuan can never slip in: for those there is :func:`fen`. Adding and
-    subtracting amounts gives an amount; adding a float is refused.
+    subtracting amounts gives an amount; ``Fen + float`` is refused (``float + Fen`` asks the
+    float).
     """
 
     __slots__ = ()

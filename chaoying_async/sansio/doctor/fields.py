@@ -38,7 +38,7 @@ def values(*changes: Callable[[str], str]) -> FieldsWay:
 
     def way(message: Message) -> Iterator[Pairs]:
         for change in changes:
-            yield tuple((name, change(value)) for name, value in message.pairs)
+            yield message.changed(change)
 
     return way
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -21,6 +21,7 @@ from chaoying_async.sansio.codec import MAX_FIELDS, parse_reply
 from chaoying_async.sansio.signing import texts
 
 Pairs = tuple[tuple[str, str], ...]
+Change = Callable[[str], str]
 
 #: Longer messages are refused: every mistake costs a pass over the text.
 MAX_BYTES = 65_536
@@ -40,6 +41,18 @@ class Message:
     numbers: frozenset[str] = frozenset()
     #: What is certainly wrong with it, by name of the mistake.
     problems: tuple[str, ...] = ()
+    #: Values that were changed already: two mistakes at once meet the same ones again and again.
+    memo: dict[tuple[Change, str], str] = attrs.field(factory=dict, eq=False, repr=False)
+
+    def changed(self, change: Change) -> Pairs:
+        """The fields with every value changed."""
+        return tuple([(name, self._changed(change, value)) for name, value in self.pairs])
+
+    def _changed(self, change: Change, value: str) -> str:
+        found = self.memo.get((change, value))
+        if found is None:
+            found = self.memo[change, value] = change(value)
+        return found
 
 
 def read_message(message: bytes | str | Mapping[str, str]) -> Message:

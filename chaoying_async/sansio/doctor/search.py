@@ -47,7 +47,7 @@ from chaoying_async.sansio.doctor.mistake import Mistake
 P = TypeVar("P", "Line", "Seal")
 
 #: Characters that the search for two mistakes may hash: 5 to 30 ms for a usual message.
-BUDGET = 4_000_000
+BUDGET = 2_000_000
 
 
 @attrs.frozen

@@ -1,0 +1,104 @@
+"""Small promises around requests and credentials that a careless caller would trip over."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chaoying_async import (
+    Credentials,
+    MchReg,
+    OrderQuery,
+    ParameterError,
+    PayType,
+    PreviousKey,
+    SignAlgorithm,
+    SignatureVerificationError,
+    parse_notification,
+)
+from chaoying_async.sansio.credentials import credentials_from
+from chaoying_async.sansio.exchange import build_request
+from chaoying_async.sansio.masking import masked_form
+from chaoying_async.sansio.request import order_of
+from tests.pure.factories import CREDENTIALS, form, notification, signed
+
+ROTATED = Credentials(
+    CREDENTIALS.agent_id,
+    "another-key",
+    CREDENTIALS.pid,
+    previous_keys=(PreviousKey(CREDENTIALS.key, datetime(2026, 6, 1, tzinfo=UTC)),),
+)
+
+
+def test_extra_cannot_change_after_it_was_checked() -> None:
+    """Neither through the request nor through the caller's own dict (M-03)."""
+    given = {"shop_note": "a"}
+    request = MchReg(extra=given)
+    given["total_fee"] = "1"
+    with pytest.raises(TypeError):
+        request.extra["total_fee"] = "1"  # type: ignore[index]
+    assert dict(build_request(request, CREDENTIALS).fields).keys() >= {"shop_note"}
+    assert "total_fee" not in build_request(request, CREDENTIALS).fields
+    assert pickle.loads(pickle.dumps(request)) == request  # noqa: S301 - our own bytes
+
+
+def test_undocumented_values_are_shown_nowhere() -> None:
+    """Nobody knows what support asks for: an identity card number, perhaps (M-27)."""
+    request = MchReg(extra={"id_card": "440101199001011234"})
+    outgoing = build_request(request, CREDENTIALS)
+    assert repr(request) == "MchReg(extra={'id_card': ***})"
+    assert b"440101199001011234" not in masked_form(outgoing.fields)
+    assert b"id_card=***" in masked_form(outgoing.fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("algorithm", "MD5"), ("sort_order", "ASCII"), ("algorithm", None)]
+)
+def test_credentials_name_the_setting_that_is_wrong(field: str, value: Any) -> None:
+    """A plain text is no algorithm and no order; the error says which there are."""
+    with pytest.raises(ParameterError, match=field):
+        Credentials("1", "k", "p", **{field: value})
+
+
+def test_the_environment_names_an_algorithm() -> None:
+    """By the name of its member; another one is refused by the variable's name."""
+    environ = {"CHAOYING_AGENT_ID": "1", "CHAOYING_KEY": "k", "CHAOYING_PID": "p"}
+    chosen = credentials_from(environ | {"CHAOYING_ALGORITHM": "HMAC_SHA256"})
+    assert chosen.algorithm is SignAlgorithm.HMAC_SHA256
+    assert credentials_from(environ).algorithm is SignAlgorithm.MD5
+    with pytest.raises(ParameterError) as caught:
+        credentials_from({"CHAOYING_ALGORITHM": "MD6"})
+    assert set(caught.value.problems) == {
+        "CHAOYING_AGENT_ID",
+        "CHAOYING_KEY",
+        "CHAOYING_PID",
+        "CHAOYING_ALGORITHM",
+    }
+
+
+def test_a_now_without_a_zone_is_the_callers_mistake() -> None:
+    """Not a TypeError on the day that the first key is rotated (M-21, M-26)."""
+    body = form(signed(notification()))
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - the mistake in question
+    for credentials in (CREDENTIALS, ROTATED):
+        with pytest.raises(ParameterError, match="now"):
+            parse_notification(body, credentials, now=naive)
+
+
+def test_a_forgotten_now_is_hinted_at() -> None:
+    """Without a now no previous key counts, and the error says so (M-21)."""
+    body = form(signed(notification()))
+    with pytest.raises(SignatureVerificationError, match="now="):
+        parse_notification(body, ROTATED)
+    before = datetime(2026, 6, 1, tzinfo=UTC) - timedelta(seconds=1)
+    assert parse_notification(body, ROTATED, now=before).out_trade_no
+
+
+def test_only_a_plain_number_stands_in_logs_and_errors() -> None:
+    """A line end in an order number must not write a log line of its own."""
+    query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1\npay A2 RESULT")
+    assert order_of(query) == ""
+    assert order_of(OrderQuery(paytype=PayType.WECHAT, transaction_id="42-1")) == "42-1"
