@@ -70,6 +70,14 @@ def _previous(keys: Iterable[PreviousKey]) -> tuple[PreviousKey, ...]:
     return tuple(keys)  # not `tuple` itself: type checkers could not tell of what
 
 
+def _algorithm(given: SignAlgorithm | str) -> SignAlgorithm:
+    return SignAlgorithm.__members__.get(given, given)  # type: ignore[arg-type]  # checked next
+
+
+def _sort_order(given: SortOrder | str) -> SortOrder:
+    return SortOrder.__members__.get(given, given)  # type: ignore[arg-type]  # checked next
+
+
 @attrs.frozen(repr=False)
 class Credentials:
     """The agent number, key and product name that every message is signed with.
@@ -84,8 +92,8 @@ class Credentials:
     key: str
     pid: str
     version: str = "1.0"
-    algorithm: SignAlgorithm = SignAlgorithm.MD5
-    sort_order: SortOrder = SortOrder.ASCII
+    algorithm: SignAlgorithm = attrs.field(default=SignAlgorithm.MD5, converter=_algorithm)
+    sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=_sort_order)
     previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=_previous)
 
     def __attrs_post_init__(self) -> None:
@@ -104,7 +112,7 @@ class Credentials:
 
     def __repr__(self) -> str:
         shown = f"agent_id={self.agent_id!r}, key=***, pid={self.pid!r}, version={self.version!r}"
-        how = f"algorithm={self.algorithm.name}, sort_order={self.sort_order.name}"
+        how = f"algorithm={self.algorithm}, sort_order={self.sort_order}"
         return f"Credentials({shown}, {how})"
 
     __reduce__ = _refuse_pickle

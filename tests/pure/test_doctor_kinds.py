@@ -377,7 +377,7 @@ def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     assert not verdict.right
 
 
-@pytest.mark.parametrize("row", [*VALUES, *LINES, *KEYS, *DIGESTS], ids=name)
+@pytest.mark.parametrize("row", [*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], ids=name)
 def test_one_mistake_is_explained_by_one_finding(row: Row) -> None:
     """Nothing else is brought up beside the mistake that was made, and it comes first."""
     (finding,) = verdict_of(row).findings

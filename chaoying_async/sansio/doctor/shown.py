@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote_plus
 
 from chaoying_async.sansio.doctor.message import Pairs
 from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
@@ -20,6 +21,11 @@ _ASSIGNED = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
+_MEMBER = re.compile(
+    rf"""(?:{"|".join(sorted(_HIDDEN))})\\*["']\s*:\s*\\*["']([^"'\\]+)""", re.IGNORECASE
+)
+_MARKED = re.compile(r"[{\[%&]").search
+
 
 def masked_pairs(pairs: Pairs) -> Pairs:
     """The fields with personal values as ``***``; empty ones stay empty."""
@@ -31,8 +37,9 @@ def shown_text(text: str, pairs: Pairs, keys: Iterable[str]) -> str:
 
     ``pairs`` are the fields as received: their personal values are looked for in every encoding.
     """
-    personal = (value for name, value in pairs if is_hidden(name))
-    for secret in _forms(personal, SHORTEST_SEARCHED):
+    personal = [value for name, value in pairs if is_hidden(name)]
+    inner = [found for _, value in pairs for found in _inside(value)]
+    for secret in _forms([*personal, *inner], SHORTEST_SEARCHED):
         text = text.replace(secret, MASK)
     text = _ASSIGNED.sub(rf"\1{MASK}", text)
     text = masked_body(text.encode(errors="replace"), {}).decode(errors="replace")
@@ -50,9 +57,16 @@ def shown_names(names: Iterable[str], keys: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def _inside(value: str) -> list[str]:
+    """Personal members of JSON in a value, also where it was quoted or escaped before."""
+    once = unquote_plus(value)
+    forms = {value, once, unquote_plus(once), html.unescape(value)} if _MARKED(value) else ()
+    return [found for form in forms for found in _MEMBER.findall(form)]
+
+
 def is_hidden(name: str) -> bool:
     """Whether a field's value is not for show; an odd name hides what a plain one in it would."""
-    return name in _HIDDEN or (not _PLAIN_NAME(name) and _LOOKS_HIDDEN(name) is not None)
+    return name.lower() in _HIDDEN or (not _PLAIN_NAME(name) and _LOOKS_HIDDEN(name) is not None)
 
 
 def _forms(values: Iterable[str], shortest: int) -> list[str]:

@@ -100,6 +100,8 @@ def diagnose(
     )
     match = explain_sign(case) if received else None
     names = [*seen, *found.problems, *_beside(found, received, match, known.algorithm)]
+    if match is not None and any(step.mistake.name in _TELLS_WHICH for step in match.steps):
+        names.remove("duplicate-names")
     findings = [finding(name, SEEN[name]) for name in names]
     if match is not None:
         findings = [*_explained(case, match, known.secrets), *findings]
@@ -138,6 +140,7 @@ def finding(
     )
 
 
+_TELLS_WHICH = frozenset({"duplicate-last", "duplicate-first", "duplicate-joined"})
 _WARNINGS = frozenset({"sign-lowercase", "ambiguous"})
 
 
@@ -247,7 +250,8 @@ def _beside(
     if _HEX(received) is not None and received != received.upper():
         yield "sign-lowercase"
     fields = dict(message.pairs)
-    if any(ambiguity(name, value, fields) for name, value in fields.items()):
+    right = all(step.mistake.accepted for step in match.steps)
+    if right and any(ambiguity(name, value, fields) for name, value in fields.items()):
         yield "ambiguous"
 
 
