@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("throughput", "notification", "import_time")
+BENCHMARKS = ("throughput", "notification", "import_time", "sandbox")
 
 
 def main() -> int:

@@ -69,11 +69,11 @@ class GatewaySession:
     10); ``deadline`` bounds a whole call, repeats included. ``transport`` replaces the HTTP engine
     (for tests: ``httpx.MockTransport``, respx's ``router.async_handler``,
     ``httpx.ASGITransport``); it is never closed here, and neither are ``limits``, ``verify``,
-    ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every final
-    answer without a signature, those too that the document prints so (M-08). ``event_hooks`` has
-    httpx's shape and sees everything unmasked; ``on_exchange`` gets an :class:`Exchange` with
-    everything personal masked, for audits. ``read_retries`` is how often a *read* is repeated
-    after a transport error; what moves money is never repeated (M-02).
+    ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every
+    answer without a signature, also pending ones and those that the document prints so (M-08).
+    ``event_hooks`` has httpx's shape and sees everything unmasked; ``on_exchange`` gets an
+    :class:`Exchange` with everything personal masked, for audits. ``read_retries`` is how often a
+    *read* is repeated after a transport error; what moves money is never repeated (M-02).
     """
 
     def __init__(

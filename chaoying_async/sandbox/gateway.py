@@ -227,7 +227,8 @@ class SandboxGateway:
             texts = {name: str(value) for name, value in message.items()}
             message["sign"] = signature(texts, self.world.credentials)
         body = _as_json(message).encode()
-        return Response(200, "application/json; charset=utf-8", body)
+        cut = Cut.RESET if answer.lost else None
+        return Response(200, "application/json; charset=utf-8", body, cut)
 
     def _signs(self, endpoint: str, answer: Answer) -> bool:
         if answer.succeeded:

@@ -24,6 +24,8 @@ SCHEDULE = (0, 15, 15, 15, 30, 180, 180, 1800, 1800, 1800, 1800, 3600)
 #: Seconds that a merchant has to answer.
 PATIENCE = 3.0
 SUCCESS = b"success"
+#: How many attempts are remembered, so that a sandbox can run for weeks.
+KEPT = 20_000
 _HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
 _LONGEST_ANSWER = 1024
 
@@ -74,7 +76,7 @@ class Notifier:
         self._write = write
         self._own = transport is None
         self._transport = transport
-        #: Every attempt so far, oldest first.
+        #: Every attempt so far, oldest first; the oldest are forgotten beyond ``KEPT``.
         self.deliveries: list[Delivery] = []
 
     async def __aenter__(self) -> Self:
@@ -147,6 +149,8 @@ class Notifier:
             forged=forged is not None,
         )
         self.deliveries.append(delivery)
+        if len(self.deliveries) > KEPT:
+            del self.deliveries[: KEPT // 2]
         return delivery
 
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:

@@ -10,6 +10,7 @@ import attrs
 from chaoying_async.sandbox import replies
 from chaoying_async.sandbox.fields import wallet_of
 from chaoying_async.sandbox.records import (
+    Answer,
     Event,
     Kind,
     Ledger,
@@ -65,9 +66,7 @@ def _charge(
     order, events = settled(order, now)
     ledger = _opened(ledger, order)
     events = (Noted(now, order.key, f"{kind} {order.payable} fen"), *events, *wakes(order, now))
-    if scenario.refused:
-        return Step(ledger, refusal(scenario.refused), events)
-    return Step(ledger, replies.standing(order, _PAID_FIELDS[kind](order)), events)
+    return Step(ledger, _said(scenario, replies.standing(order, _PAID_FIELDS[kind](order))), events)
 
 
 def wechat_preorder(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Step:
@@ -98,9 +97,14 @@ def _preorder(
         order = attrs.evolve(order, ends_at=now + timedelta(seconds=PREORDER_DELAY))
     ledger = _opened(ledger, order)
     events = (Noted(now, order.key, f"{kind} {order.payable} fen"), *wakes(order, now))
+    return Step(ledger, _said(scenario, replies.success(replies.preorder_fields(order))), events)
+
+
+def _said(scenario: Scenario, answer: Answer) -> Answer:
+    """What the gateway says of an order that it has made: the truth, an error, or nothing."""
     if scenario.refused:
-        return Step(ledger, refusal(scenario.refused), events)
-    return Step(ledger, replies.success(replies.preorder_fields(order)), events)
+        return refusal(scenario.refused)
+    return attrs.evolve(answer, lost=True) if scenario.lost else answer
 
 
 def _new(

@@ -185,6 +185,8 @@ class Answer:
     fields: Mapping[str, str | int] = attrs.field(factory=dict)
     #: False: carried out, but without what was asked for (a terminal without a merchant).
     complete: bool = True
+    #: It never gets there: the connection is cut first.
+    lost: bool = False
 
     @property
     def succeeded(self) -> bool:

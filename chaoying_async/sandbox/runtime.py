@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Coroutine
 from typing import Any
 
@@ -17,7 +18,7 @@ from chaoying_async.sandbox.gateway import (
     endpoint_of,
 )
 from chaoying_async.sandbox.ledger import unfinished
-from chaoying_async.sandbox.notifier import Notifier
+from chaoying_async.sandbox.notifier import KEPT, Notifier
 from chaoying_async.sandbox.records import Event, Key, Ledger, Noted, Notify, Wake
 from chaoying_async.sandbox.store import Store
 
@@ -51,8 +52,8 @@ class Runtime:
         #: What goes wrong on purpose.
         self.faults = Faults(random.Random(rng.getrandbits(64)), clock)
         self.notifier = Notifier(clock, self.gateway.notification, notify_transport)
-        #: What happened to orders, oldest first; for people who look on.
-        self.happened: list[Noted] = []
+        #: What happened to orders lately, oldest first; for people who look on.
+        self.happened: deque[Noted] = deque(maxlen=KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(self, request: Request) -> Response:

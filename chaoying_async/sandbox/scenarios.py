@@ -41,6 +41,8 @@ class Scenario:
     refused: str = ""
     #: ... although the order was made, if this holds.
     booked: bool = True
+    #: The order is made, and the connection cut before the reply.
+    lost: bool = False
     #: Seconds after a cancel at which the customer's payment comes through all the same.
     after_cancel: float | None = None
     #: Added to the amount that replies and notifications name, in fen.
@@ -185,6 +187,7 @@ _ALL = (
         cancel_refused="30001",
         cancel_carried_out=True,
     ),
+    Scenario(number=422, name="reply-lost", says="paid, and the reply is lost", lost=True),
     Scenario(number=430, name="notified-twice", says="notified twice, answered or not", notified=2),
     Scenario(number=431, name="never-notified", says="paid, and never notified", notified=0),
     Scenario(number=432, name="notified-late", says="notified a minute late", notified_late=60),

@@ -11,7 +11,6 @@ import json
 import re
 from binascii import a2b_qp
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from typing import Any, Never, TypeVar, cast
 from urllib.parse import quote_plus, unquote_to_bytes
 
@@ -85,14 +84,18 @@ _UNUSUAL_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})|[\r\n]").search
 
 
 def _encoded(text: str) -> bytes:
-    with suppress(UnicodeEncodeError):
+    try:
         return text.encode()
+    except UnicodeEncodeError:  # as below
+        pass
     raise MalformedMessageError("the message is not UTF-8")
 
 
 def _utf8(data: bytes) -> str:
-    with suppress(UnicodeDecodeError):  # which holds the bytes, and must not travel along (M-27)
+    try:
         return data.decode()
+    except UnicodeDecodeError:  # it holds the bytes, so it must not be our error's context (M-27)
+        pass
     raise MalformedMessageError("the message is not UTF-8")
 
 
@@ -132,8 +135,10 @@ _TELLING_DECODER = json.JSONDecoder(
 def parse_json(text: str) -> Any:
     """Strict JSON with bounded nesting and sizes; numbers come as their source text."""
     value = _UNREAD
-    with suppress(ValueError, RecursionError):  # the first holds the text (M-27)
+    try:  # noqa: SIM105 - suppress() costs as much as parsing a small list
         value = _DECODER.decode(text)
+    except (ValueError, RecursionError):  # the first holds the text (M-27)
+        pass
     if value is _UNREAD:
         raise MalformedMessageError("the message is not valid JSON")
     if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value):

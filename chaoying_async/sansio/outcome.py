@@ -183,8 +183,6 @@ def _refusal(family: Family, state: str, code: str | None) -> Meaning:
 
 #: Answers that end an order; where they need no signature they need M-09's connection (M-08).
 FINAL = frozenset({Meaning.FAILED, Meaning.REFUSED, Meaning.UNCLEAR_REFUSAL})
-#: Answers that are believed only with a signature, but for the endpoints that print none (M-08).
-SIGNED_ONLY = frozenset({Meaning.RESULT, Meaning.REFUNDED})
 
 
 def may_be_unsigned(
@@ -193,14 +191,12 @@ def may_be_unsigned(
     """Whether an answer without a signature counts (M-08).
 
     ``must_sign`` is the endpoint's, ``trusted`` says that the connection was https with ``verify``
-    on, or to a loopback host.
+    on, or to a loopback host. ``require_signed`` takes none at all.
     """
-    if require_signed and meaning in SIGNED_ONLY | FINAL:
+    if require_signed or meaning is Meaning.REFUNDED:
         return False
     if meaning is Meaning.RESULT:
         return not must_sign
-    if meaning is Meaning.REFUNDED:
-        return False
     return trusted or meaning not in FINAL
 
 

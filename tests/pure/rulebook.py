@@ -131,6 +131,8 @@ def verdict(  # noqa: PLR0911 - one line for each row of the rules
     if has_result(name, code, trade_state):
         fine = signed or (name in PRINTED_UNSIGNED and not require_signed)
         return ("result",) if fine else unusable("MissingSignatureError")
+    if require_signed and not signed:  # "refuses all of these"
+        return unusable("MissingSignatureError")
     error = unwrap_raises(name, code, trade_state)
     if error == "TradeRefundedError" and not signed:
         return unusable("MissingSignatureError")

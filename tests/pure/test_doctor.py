@@ -19,10 +19,10 @@ from chaoying_async.exceptions import (
     ParameterError,
     SignatureVerificationError,
 )
-from chaoying_async.sansio import doctor, signing
+from chaoying_async.sansio import signing
 from chaoying_async.sansio.codec import encode_form, parse_form, parse_reply
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
-from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explain
+from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explain, search
 from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
 from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.explain import Language
@@ -293,13 +293,13 @@ def test_a_lone_surrogate_from_json_is_no_crash() -> None:
 def test_the_work_is_bounded_whatever_the_size(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of hashes falls with the length of the message, so that time does not explode."""
     hashed: list[int] = []
-    real = doctor.search._fits
+    real = search._fits
 
     def counted(case: Any, text: str, seal: Any) -> bool:
         hashed.append(len(text))
         return real(case, text, seal)
 
-    monkeypatch.setattr(doctor.search, "_fits", counted)
+    monkeypatch.setattr(search, "_fits", counted)
     diagnose({**FIELDS, "attach": "a +" * (size // 3), "sign": "A" * 32}, OWNER)
 
     assert len(hashed) < 4_000

@@ -191,6 +191,7 @@ FIELD_SETS = [
     signed("sign-type-dropped", {"mch_id": "9", "sign_type": "MD5", "uid": "7"}, "mch_id=9&uid=7"),
     signed("sign-type-added", {"mch_id": "9", "pid": "A"}, "mch_id=9&pid=A&sign_type=MD5"),
     signed("unknown-dropped", {"mch_id": "9", "new": "1", "newer": "2"}, "mch_id=9"),
+    signed("unknown-dropped", {"gmt_create": "1", "key1": "2", "pid": "A"}, "pid=A"),
     signed("names-recased", {"FullName": "A", "mch_id": "9"}, "fullname=A&mch_id=9"),
     signed(
         "field-not-sent", {"agent_id": "1000", "mch_id": "9", "pid": "CySoft"},

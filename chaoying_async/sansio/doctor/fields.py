@@ -18,7 +18,7 @@ from chaoying_async.sansio.doctor import innerjson
 from chaoying_async.sansio.doctor.message import Message, Pairs
 from chaoying_async.sansio.doctor.mistake import Mistake
 from chaoying_async.sansio.doctor.model import Side
-from chaoying_async.sansio.fieldnames import TOP_LEVEL
+from chaoying_async.sansio.fieldnames import DOCUMENTED, TOP_LEVEL
 
 FieldsWay = Callable[[Message], Iterator[Pairs]]
 
@@ -269,7 +269,11 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
     Mistake("sign-type-dropped", _SIGNER, without(lambda name, _: name.lower() in _SIGN_TYPE)),
     Mistake("sign-type-added", _SIGNER, _sign_type_added),
     Mistake(
-        "unknown-dropped", _SIGNER, without(lambda name, _: name not in TOP_LEVEL), common=True
+        "unknown-dropped",
+        _SIGNER,
+        without(lambda name, _: name not in DOCUMENTED),
+        without(lambda name, _: name not in TOP_LEVEL),
+        common=True,
     ),
     Mistake("field-left-out", _SIGNER, _one_left_out),
     Mistake("names-recased", _SIGNER, renamed(str.lower, str.upper)),
