@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -215,8 +215,8 @@ def refused(code: str) -> tuple[str | None, ...]:
 
 
 @asynccontextmanager
-async def session_with(sandbox: Sandbox, **options: Any) -> AsyncIterator[GatewaySession]:
-    given = {"transport": sandbox.transport, "clock": sandbox.clock, **options}
+async def session_with(sandbox: Sandbox, **options: Any) -> AsyncGenerator[GatewaySession]:
+    given: dict[str, Any] = {"transport": sandbox.transport, "clock": sandbox.clock, **options}
     async with GatewaySession(
         given.pop("credentials", sandbox.credentials),
         mch_id=sandbox.mch_id,

@@ -357,7 +357,7 @@ class TestPreOrders:
 
     def test_the_customer_may_be_somebody_with_a_button(self, till: Till) -> None:
         """An open order is paid, declined or closed by hand; what is over stays."""
-        for number, deed in enumerate(Deed):
+        for number, deed in enumerate(each for each in Deed if each.value is not None):
             till.call("WECHAT_PreOrder", total_fee="405", out_trade_no=f"A10000{number}")
             key = ("00000001", f"A10000{number}")
             assert till.gateway.act(key, deed).status is deed.value

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,9 @@ async def test_what_was_answered_survives_a_killed_process(tmp_path: Path) -> No
 
 
 @contextlib.asynccontextmanager
-async def _running(data: Path) -> Any:
+async def _running(
+    data: Path,
+) -> AsyncGenerator[tuple[asyncio.subprocess.Process, GatewaySession]]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "chaoying_async", "sandbox", "--json", "--data", str(data)),

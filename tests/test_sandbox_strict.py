@@ -270,7 +270,7 @@ class TestAdmission:
 
 class TestTheWire:
     def _post(self, till: Till, **changes: Any) -> Any:
-        request = {
+        request: dict[str, Any] = {
             "method": "POST",
             "path": "/UnifiedPay/Gateway",
             "content_type": "application/x-www-form-urlencoded",

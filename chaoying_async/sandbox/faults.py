@@ -132,6 +132,10 @@ class Faults:
         lasts = SECONDS.get(fault, 0.0) if seconds is None else seconds
         self.plans.append(Plan(fault, probability, frozenset(endpoints), lasts))
 
+    def reseed(self, seed: int) -> None:
+        """From now on the dice fall as this seed has it."""
+        self._rng.seed(seed)
+
     def clear(self) -> None:
         """From now on nothing goes wrong."""
         self.plans.clear()

@@ -23,6 +23,7 @@ from chaoying_async.sandbox.admission import refused
 from chaoying_async.sandbox.fields import TERMINAL
 from chaoying_async.sandbox.records import Answer, Event, Key, Ledger, Order, Step, refusal
 from chaoying_async.sandbox.replies import notification_fields
+from chaoying_async.sandbox.scenarios import CHOSEN
 from chaoying_async.sandbox.signatures import is_signed, signature
 from chaoying_async.sansio.codec import encode_form
 from chaoying_async.sansio.credentials import Credentials
@@ -141,6 +142,9 @@ class SandboxGateway:
         self.ledger = ledger or ledgers.opened()
         #: Requests that arrived, by endpoint; those for none, or unreadable, count under "?".
         self.requests: Counter[str] = Counter()
+        #: The scenario that every payment follows, or every refund, whatever its amount says.
+        self.chosen: int | None = None
+        self.chosen_for_refunds: int | None = None
         self._rng = rng
         self._on_event = on_event
         self._keep = keep
@@ -179,7 +183,15 @@ class SandboxGateway:
         now = self.clock.now() + timedelta(seconds=skew)
         if why := refused(endpoint, fields, self.world.credentials, self.ledger, now):
             return why
+        fields = self._with_chosen(endpoint, fields)
         return self.take(ledgers.handle(self.ledger, endpoint, fields, now))
+
+    def _with_chosen(self, endpoint: str, fields: Mapping[str, str]) -> Mapping[str, str]:
+        chosen = self.chosen_for_refunds if endpoint == "refund" else self.chosen
+        if chosen is None and CHOSEN not in fields:
+            return fields
+        rest = {name: value for name, value in fields.items() if name != CHOSEN}
+        return rest if chosen is None else {**rest, CHOSEN: str(chosen)}
 
     def _scanned(self, request: Request, fields: dict[str, str]) -> dict[str, str]:
         """A scanned link's parameters, with the code's number signed along or not (C 97)."""

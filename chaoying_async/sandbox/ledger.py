@@ -21,6 +21,7 @@ from chaoying_async.sandbox.records import (
     Key,
     Ledger,
     Merchant,
+    Noted,
     Notify,
     Refund,
     RefundState,
@@ -118,12 +119,17 @@ class Deed(Enum):
     CUSTOMER_PAYS = Status.PAID
     CUSTOMER_DECLINES = Status.FAILED
     GATEWAY_CLOSES = Status.CLOSED
+    #: The order stays open, and nothing happens by itself any more until it expires.
+    CUSTOMER_LEAVES = None
 
 
 def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
     """Somebody does something to an order; what is over already stays as it is."""
     order, events = payments.settled(ledger.orders[key], now)
-    if order.status is Status.OPEN:
+    if order.status is Status.OPEN and deed.value is None:
+        order = attrs.evolve(order, ends_at=None, at_query=None)
+        events += (Noted(now, order.key, "the customer walked away"),)
+    elif order.status is Status.OPEN:
         order, more = payments.ended(order, deed.value, now)
         events += more
     return Step(ledger.with_order(order), Answer(), events)

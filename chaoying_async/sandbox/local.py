@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from os import PathLike, fspath
 from types import TracebackType
@@ -196,7 +196,7 @@ class Sandbox:
         )
 
     @asynccontextmanager
-    async def serve(self, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
+    async def serve(self, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
         """The same sandbox over real HTTP while the block runs; gives its address.
 
         Needs the extra ``[sandbox]``. Pass the address to ``Hosts.single(url)``, and a real clock

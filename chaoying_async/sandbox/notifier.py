@@ -23,7 +23,8 @@ from chaoying_async.sandbox.scenarios import SCENARIOS
 SCHEDULE = (0, 15, 15, 15, 30, 180, 180, 1800, 1800, 1800, 1800, 3600)
 #: Seconds that a merchant has to answer.
 PATIENCE = 3.0
-SUCCESS = b"success"
+#: The one answer that ends the schedule.
+OK, SUCCESS = 200, b"success"
 #: How many attempts are remembered, so that a sandbox can run for weeks.
 KEPT = 20_000
 _HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -45,13 +46,15 @@ class Delivery:
     answer: bytes = b""
     #: What went wrong on the way; empty if nothing.
     problem: str = ""
+    #: Seconds from the first byte to the answer, or to the end of patience; on the sandbox's clock.
+    took: float = 0.0
     #: Somebody else's: not of this gateway, whatever the answer.
     forged: bool = False
 
     @property
     def accepted(self) -> bool:
         """Answered as the document asks: the schedule ends here."""
-        return self.status == httpx.codes.OK and self.answer == SUCCESS
+        return self.status == OK and self.answer == SUCCESS
 
     @property
     def out_trade_no(self) -> str:
@@ -62,8 +65,8 @@ class Delivery:
 class Notifier:
     """Delivers notifications through an httpx transport, on a clock of your choice.
 
-    Use with ``async with``. ``write`` makes the body of a notification, anew for every attempt.
-    A ``transport`` that is handed in is not closed here.
+    Use with ``async with``. ``write`` makes the body of a notification, anew for every attempt;
+    ``on_attempt`` is called after each. A ``transport`` that is handed in is not closed here.
     """
 
     def __init__(
@@ -71,9 +74,12 @@ class Notifier:
         clock: Clock,
         write: Callable[[Order], bytes],
         transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        on_attempt: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
         self._write = write
+        self._on_attempt = on_attempt
         self._own = transport is None
         self._transport = transport
         #: Every attempt so far, oldest first; the oldest are forgotten beyond ``KEPT``.
@@ -125,10 +131,12 @@ class Notifier:
             if not wanted:
                 return
 
-    async def attempt(self, order: Order, number: int = 1, forged: bytes | None = None) -> Delivery:
+    async def attempt(
+        self, order: Order, number: int = 1, body: bytes | None = None, *, forged: bool = False
+    ) -> Delivery:
         """One delivery, now; what came of it is noted and returned, and nothing is raised."""
-        url, body = order.asked["notify_url"], forged or self._write(order)
-        at = self._clock.now()
+        url, body = order.asked["notify_url"], self._write(order) if body is None else body
+        at, began = self._clock.now(), self._clock.monotonic()
         status, answer, problem = None, b"", ""
         try:
             async with self._clock.timeout(PATIENCE):
@@ -146,11 +154,14 @@ class Notifier:
             status=status,
             answer=answer,
             problem=problem,
-            forged=forged is not None,
+            took=self._clock.monotonic() - began,
+            forged=forged,
         )
         self.deliveries.append(delivery)
         if len(self.deliveries) > KEPT:
             del self.deliveries[: KEPT // 2]
+        if self._on_attempt is not None:
+            self._on_attempt()
         return delivery
 
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:

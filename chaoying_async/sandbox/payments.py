@@ -23,7 +23,13 @@ from chaoying_async.sandbox.records import (
     Wake,
     refusal,
 )
-from chaoying_async.sandbox.scenarios import PREORDER_DELAY, SCENARIOS, Scenario, scenario_for
+from chaoying_async.sandbox.scenarios import (
+    CHOSEN,
+    PREORDER_DELAY,
+    SCENARIOS,
+    Scenario,
+    scenario_for,
+)
 from chaoying_async.sansio.values import parse_time
 
 #: Orders older than this cannot be cancelled (C 35).
@@ -33,7 +39,7 @@ PREORDER_VALIDITY = timedelta(hours=2)
 #: How long a customer can hesitate at a till before the gateway closes the order.
 TILL_VALIDITY = timedelta(minutes=10)
 
-_SECRETS = frozenset({"auth_code", "face_code", "sign"})
+_NOT_KEPT = frozenset({"auth_code", "face_code", "sign", CHOSEN})
 
 
 def pay(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Step:
@@ -129,7 +135,7 @@ def _new(
         out_transaction_id=f"4200000330{day}{serial:010d}",
         scenario=scenario.number,
         created=now,
-        asked={name: value for name, value in fields.items() if name not in _SECRETS},
+        asked={name: value for name, value in fields.items() if name not in _NOT_KEPT},
         ends_at=None if scenario.after is None else now + timedelta(seconds=scenario.after),
         ends_as=scenario.ends,
         at_query=scenario.at_query,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ class RemoteSandbox:
 
 
 @asynccontextmanager
-async def separate_sandbox(*, speed: float = 1.0) -> AsyncIterator[RemoteSandbox]:
+async def separate_sandbox(*, speed: float = 1.0) -> AsyncGenerator[RemoteSandbox]:
     """Start one, wait until it is ready, and end it with the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

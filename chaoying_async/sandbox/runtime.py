@@ -6,7 +6,8 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Coroutine
-from typing import Any
+from datetime import datetime
+from typing import Any, Protocol
 
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.faults import Fault, Faults
@@ -21,6 +22,18 @@ from chaoying_async.sandbox.ledger import unfinished
 from chaoying_async.sandbox.notifier import KEPT, Notifier
 from chaoying_async.sandbox.records import Event, Key, Ledger, Noted, Notify, Wake
 from chaoying_async.sandbox.store import Store
+
+
+class Watcher(Protocol):
+    """Somebody who looks on: the console."""
+
+    def exchanged(
+        self, at: datetime, request: Request, response: Response, fault: Fault | None
+    ) -> None:
+        """A request was answered, as ``fault`` would have it if one struck."""
+
+    def changed(self) -> None:
+        """Something else happened: to an order, or to a notification."""
 
 
 class Runtime:
@@ -51,30 +64,47 @@ class Runtime:
             store.set("serial", "0")
         #: What goes wrong on purpose.
         self.faults = Faults(random.Random(rng.getrandbits(64)), clock)
-        self.notifier = Notifier(clock, self.gateway.notification, notify_transport)
+        self.notifier = Notifier(
+            clock, self.gateway.notification, notify_transport, on_attempt=self._changed
+        )
+        #: Who is told of everything, if anybody.
+        self.watcher: Watcher | None = None
         #: What happened to orders lately, oldest first; for people who look on.
         self.happened: deque[Noted] = deque(maxlen=KEPT)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(self, request: Request) -> Response:
         """What a client gets for a request."""
-        if self.faults.plans and (plan := self.faults.draw(endpoint_of(request))):
-            return await self.faults.befall(plan, request, self.gateway)
-        return self.gateway.answer(request)
+        plan = self.faults.draw(endpoint_of(request)) if self.faults.plans else None
+        if plan is None and self.watcher is None:
+            return self.gateway.answer(request)
+        at = self.clock.now()
+        if plan is None:
+            response = self.gateway.answer(request)
+        else:
+            response = await self.faults.befall(plan, request, self.gateway)
+        if self.watcher is not None:
+            self.watcher.exchanged(at, request, response, plan.fault if plan else None)
+        return response
 
     def resume(self) -> None:
         """Take up what the books of an earlier run still hold."""
         for event in unfinished(self.gateway.ledger, self.clock.now()):
             self._happened(event)
 
+    def _changed(self) -> None:
+        if self.watcher is not None:
+            self.watcher.changed()
+
     def _happened(self, event: Event) -> None:
+        self._changed()
         match event:
             case Noted():
                 self.happened.append(event)
             case Wake():
-                self._spawn(self._wake(event))
+                self.spawn(self._wake(event))
             case Notify():
-                self._spawn(self._deliver(event.key))
+                self.spawn(self._deliver(event.key))
 
     async def _wake(self, event: Wake) -> None:
         await self.clock.sleep((event.at - self.clock.now()).total_seconds())
@@ -85,12 +115,14 @@ class Runtime:
         plan = self.faults.draw(notification=True)
         fault = plan.fault if plan else None
         if fault is Fault.NOTIFY_FORGED:
-            await self.notifier.attempt(order, 0, self.gateway.forgery(order))
+            await self.notifier.attempt(order, 0, self.gateway.forgery(order), forged=True)
         times = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE: 2}.get(fault, 1) if fault else 1
         await self.notifier.deliver(order, times=times, late=self.faults.wait(plan))
         self.gateway.told(key)
+        self._changed()
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run it beside everything else, until it ends or :meth:`aclose` ends it."""
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)  # the loop itself keeps no hold of a task
         task.add_done_callback(self._tasks.discard)

@@ -258,8 +258,15 @@ REFUND_SCENARIOS: Mapping[int, RefundScenario] = {
 }
 
 
+#: Where the gateway puts the number of a scenario that somebody chose for every payment, or for
+#: every refund. No request can hold it: the gateway takes it out of what arrives.
+CHOSEN = "(scenario)"
+
+
 def scenario_for(fields: Mapping[str, str]) -> Scenario:
     """The course of a payment, by its code or buyer where that names one, else by its amount."""
+    if CHOSEN in fields:
+        return SCENARIOS[int(fields[CHOSEN])]
     for name in ("auth_code", "face_code", "buyer_id", "buyer_logon_id"):
         head, triggered, number = fields.get(name, "").rpartition("0000")
         del head
@@ -270,4 +277,6 @@ def scenario_for(fields: Mapping[str, str]) -> Scenario:
 
 def refund_scenario_for(fields: Mapping[str, str]) -> RefundScenario:
     """The course of a refund, by its amount."""
+    if CHOSEN in fields:
+        return REFUND_SCENARIOS[int(fields[CHOSEN])]
     return REFUND_SCENARIOS.get(int(fields["refund_fee"]) % 1000, _REFUNDED)

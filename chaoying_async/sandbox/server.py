@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ LOOPBACK = "127.0.0.1"
 
 
 @asynccontextmanager
-async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncIterator[str]:
+async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
     """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
 
     A port that is taken is an :class:`OSError` here and now. No signal handler is installed.
@@ -28,7 +28,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncIt
         ready = asyncio.Event()
 
         @contextmanager
-        def capture_signals(self) -> Iterator[None]:
+        def capture_signals(self) -> Generator[None]:
             yield
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

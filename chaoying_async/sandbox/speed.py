@@ -22,6 +22,11 @@ class FastClock(SystemClock):
         self._began = super().now()
         self._zero = super().monotonic()
 
+    @property
+    def speed(self) -> float:
+        """How many of its seconds pass in a real one."""
+        return self._speed
+
     def now(self) -> datetime:
         """The wall clock, which started right and has run fast since."""
         real = super().now()

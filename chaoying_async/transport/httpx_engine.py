@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -142,15 +143,22 @@ class _Began:
             self._seen |= getattr(info.get("request"), "method", b"") != b"CONNECT"
 
 
+@lru_cache(maxsize=64)
+def _plain_url(url: str) -> httpx.URL:
+    """The few addresses that requests are posted to; httpx takes long to read one."""
+    return httpx.URL(url)
+
+
 def build_request(
     method: str, address: Address, headers: Headers, body: bytes, timeout: httpx.Timeout
 ) -> httpx.Request:
     """An httpx request with the URL's bytes as given and no encoding asked for."""
     request_head(method, address.target, address.authority, headers)  # refuses what httpx lets by
     kept = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
+    url = address.origin + address.target
     request = httpx.Request(
         method,
-        address.origin + address.target,
+        httpx.URL(url) if "?" in url else _plain_url(url),  # a query has a signature: not kept
         headers=[*kept, ("Accept-Encoding", "identity")],
         content=body,
         extensions={"timeout": timeout.as_dict()},

@@ -26,6 +26,7 @@ from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explai
 from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
 from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.explain import Language
+from chaoying_async.sansio.doctor.keys import JOINS
 from chaoying_async.sansio.doctor.message import MAX_BYTES, read_message
 
 KEY = "4aC9e1d27bF0835a6E4c1b9d0f7A2e63"
@@ -262,8 +263,9 @@ def test_both_languages_have_words_for_every_kind() -> None:
         b"", "", "no form", b"<xml/>", "[1]", b"{", b'{"a":', "\ud800=1", {"a": "\ud800"},
         b"a=" + b"x" * MAX_BYTES, {"a": "x" * MAX_BYTES}, "&".join(f"a{n}=1" for n in range(201)),
         b'{"a":"1","a":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+        b'{"a":"1","a":' + b"[" * 700 + b"]" * 700 + b"}",
     ],
-    ids=range(13),
+    ids=range(14),
 )  # fmt: skip
 def test_what_no_reading_can_save_is_malformed(message: Any) -> None:
     """XML, half a JSON text, half a surrogate pair, too long, too many: our error, at once."""
@@ -287,6 +289,46 @@ def test_a_lone_surrogate_from_json_is_no_crash() -> None:
 
     assert verdict.findings[0].mistake == "emoji-dropped"
     assert "tea" in explain(verdict)
+
+
+def test_a_reply_with_a_name_twice_is_read_member_by_member() -> None:
+    """The codec refuses it; the doctor still has to say which of the two was signed."""
+    body = '{"a":{"b":[1,null,{"c":true}]},"n":1.50,"e":null,"t":true,"a":"2","sign":"x"}'
+
+    assert read_message(body).pairs == (
+        ("a", '{"b":["1",null,{"c":true}]}'),
+        ("n", "1.50"),
+        ("e", ""),
+        ("t", "true"),
+        ("a", "2"),
+        ("sign", "x"),
+    )
+
+
+@given(st.from_regex(r"[+-]?[0-9]{1,40}(\.[0-9]{1,40})?", fullmatch=True), st.text('{["}]:1'))
+def test_numbers_of_any_length_and_half_json_are_no_trouble(number: str, text: str) -> None:
+    """Longer than any decimal context, and whatever begins like JSON without being it."""
+    fields = {"total_fee": number, "goods_detail": "{" + text, "sign": "A" * 32}
+
+    assert diagnose(fields, OWNER).unexplained
+
+
+def test_the_parts_that_hold_a_key_show_none() -> None:
+    """What a debugger or a log of locals would print of the search has the key masked (M-27)."""
+    seal = search.Seal(KEY.encode(), lambda joined, _text, _key: joined)
+    case = search.Case(
+        message=read_message(FIELDS),
+        key=KEY.encode(),
+        algorithm=SignAlgorithm.MD5,
+        order=SortOrder.ASCII,
+        received="",
+        told=False,
+        fields=(),
+        keys=(),
+    )
+
+    assert (repr(seal), repr(case)) == ("Seal(key=***)", "Case(key=***)")
+    assert repr(JOINS[0]) == "Mistake('key-bare')"
 
 
 @pytest.mark.parametrize("size", [100, 2_000, 60_000])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -67,7 +67,7 @@ _LAST_DUPLICATES = 40.0
 
 
 @contextmanager
-def _progress(console: Console, payments: int, preorders: int) -> Iterator[shop.Progress]:
+def _progress(console: Console, payments: int, preorders: int) -> Generator[shop.Progress]:
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),

@@ -75,7 +75,8 @@ async def _query(gateway: Gateway, query: RefundQuery) -> Returned | None:
     entry = next((each for each in refunds if each.out_refund_no == number), None)
     if number is None or entry is None or entry.refund_fee is None:
         return None
-    if entry.refund_status not in _FINAL:
+    status = entry.refund_status
+    if status is None or status not in _FINAL:
         return None
-    cash = _NOTHING if entry.refund_status == RefundStatus.FAIL else entry.refund_fee
-    return Returned(out_refund_no=number, status=entry.refund_status, cash=cash)
+    cash = _NOTHING if status == RefundStatus.FAIL else entry.refund_fee
+    return Returned(out_refund_no=number, status=status, cash=cash)

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -124,12 +124,9 @@ class Shop:
         self.progress("pre-orders")
 
     async def _announce(self, number: int, out_trade_no: str, total: Fen) -> PayType:
-        kinds: tuple[tuple[type[WechatPreOrder | AlipayPreOrder], PayType], ...] = (
-            (WechatPreOrder, PayType.WECHAT),
-            (AlipayPreOrder, PayType.ALIPAY),
-        )
+        kinds = ((WechatPreOrder, PayType.WECHAT), (AlipayPreOrder, PayType.ALIPAY))
         kind, wallet = kinds[number % len(kinds)]
-        order: Request[Any] = kind(
+        order = kind(
             out_trade_no=out_trade_no,
             body="演示商品",
             total_fee=total,
@@ -138,5 +135,5 @@ class Shop:
             notify_url=self.notify_url,
         )
         with suppress(OutcomeUnknownError):  # then the notification or the query tells
-            await self.gateway.send(order)
+            await self.gateway.send(cast("Request[Any]", order))
         return wallet

@@ -10,7 +10,7 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from itertools import combinations
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -141,10 +141,7 @@ def _number(change: Callable[[Decimal], str]) -> FieldsWay:
     """Bare JSON numbers changed, then amounts, then whatever looks like a number."""
 
     def changed(text: str) -> str:
-        try:
-            return change(Decimal(text)) if _NUMBER(text) else text
-        except InvalidOperation:
-            return text
+        return change(Decimal(text)) if _NUMBER(text) else text
 
     def way(message: Message) -> Iterator[Pairs]:
         amounts = {name for name, _ in message.pairs if name.endswith("fee")}
