@@ -14,3 +14,8 @@ def credentials_from_env() -> Credentials:
     :class:`~chaoying_async.exceptions.ParameterError`.
     """
     return credentials_from(os.environ)
+
+
+def settings_from_env() -> dict[str, str]:
+    """The ``CHAOYING_...`` variables that are set, for the command line; the key is among them."""
+    return {name: value for name, value in os.environ.items() if name.startswith("CHAOYING_")}

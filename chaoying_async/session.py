@@ -266,6 +266,7 @@ class GatewaySession:
                 self.credentials,
                 now=now,
                 require_signed=self._require_signed,
+                max_bytes=self._max_reply_bytes,
             )
         except ChaoyingError:
             raise

@@ -21,6 +21,8 @@ T = TypeVar("T")
 #: The document's largest message has about 30 fields.
 MAX_FIELDS = 200
 MAX_DEPTH = 16
+#: Bytes of a reply; the document's have under 2 KiB.
+MAX_REPLY = 1024 * 1024
 
 _SAFE = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 #: How a body that is no form begins: XML, JSON, multipart (M-14).
@@ -159,12 +161,14 @@ def _too_deep(value: Any) -> bool:
     return any(isinstance(inner, (dict, list)) for inner in level)
 
 
-def parse_reply(body: bytes) -> tuple[dict[str, Any], dict[str, str]]:
+def parse_reply(body: bytes, max_bytes: int = MAX_REPLY) -> tuple[dict[str, Any], dict[str, str]]:
     """A reply's members as received, and as the texts that were signed.
 
     A JSON object in UTF-8, whatever its Content-Type says (C 107). As text, null is empty and a
     nested list or object is compact JSON in received order (C 8, C 9).
     """
+    if len(body) > max_bytes:
+        raise MalformedMessageError(f"the reply has more than {max_bytes} bytes")
     text = _utf8(body).removeprefix("\ufeff")
     members = parse_json(text)
     if not isinstance(members, dict):

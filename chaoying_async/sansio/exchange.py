@@ -39,7 +39,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.answers import check_answers
 from chaoying_async.sansio.api.terminal import QrConfGet
-from chaoying_async.sansio.codec import encode_form, parse_reply, structure
+from chaoying_async.sansio.codec import MAX_REPLY, encode_form, parse_reply, structure
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
@@ -221,17 +221,26 @@ def read_reply(
     *,
     now: datetime | None,
     require_signed: bool = False,
+    max_bytes: int = MAX_REPLY,
 ) -> Reply[T]:
     """What came back, verified and typed; or the error that says what to do next.
 
     Returns a :class:`Reply` whenever the gateway carried the call out (state SUCCESS). Refusals
     raise, and where money was asked to move, everything that does not prove that it did not is an
     :class:`~chaoying_async.exceptions.OutcomeUnknownError` (M-09, M-10). ``now`` (aware) decides
-    which previous keys still count; without it none does (M-21).
+    which previous keys still count; without it none does (M-21). More than ``max_bytes`` is
+    refused.
     """
     try:
-        return _read(outgoing, status, body, credentials, now, require_signed=require_signed)
-    except (ProtocolError, GatewayUnavailableError) as error:
+        if status != HTTPStatus.OK:
+            raise GatewayUnavailableError(
+                f"the gateway answered with HTTP status {status}", status=status
+            )
+        members, fields = parse_reply(body, max_bytes)
+        if fields.get("sign"):
+            verify_for(credentials, fields, now)
+        return _typed(outgoing, members, fields, require_signed=require_signed)
+    except (ProtocolError, GatewayUnavailableError, ParameterError) as error:
         error.about(outgoing.endpoint.name, outgoing.order)
         if not outgoing.endpoint.moves_money:
             raise
@@ -249,24 +258,16 @@ def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnkno
     ).about(outgoing.endpoint.name, outgoing.order)
 
 
-def _read(
+def _typed(
     outgoing: Outgoing[T],
-    status: int,
-    body: bytes,
-    credentials: Credentials,
-    now: datetime | None,
+    members: Mapping[str, Any],
+    fields: Mapping[str, str],
     *,
     require_signed: bool,
 ) -> Reply[T]:
-    if status != HTTPStatus.OK:
-        raise GatewayUnavailableError(
-            f"the gateway answered with HTTP status {status}", status=status
-        )
-    members, fields = parse_reply(body)
+    """The reply in fields whose signature, if there is one, was verified."""
     endpoint = outgoing.endpoint
     signed = bool(fields.get("sign"))
-    if signed:
-        verify_for(credentials, fields, now)
     state = fields.get("state") or None
     code = fields.get("code") or None
     trade_state = fields.get("trade_state") or None

@@ -10,9 +10,12 @@ import pytest
 
 from chaoying_async import (
     Credentials,
+    MalformedMessageError,
     MchReg,
     OrderQuery,
+    OutcomeUnknownError,
     ParameterError,
+    Pay,
     PayType,
     PreviousKey,
     SignAlgorithm,
@@ -20,11 +23,18 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sansio.credentials import credentials_from
-from chaoying_async.sansio.exchange import build_request
+from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.masking import masked_form
 from chaoying_async.sansio.request import order_of
-from tests.pure.factories import CREDENTIALS, form, notification, signed
+from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 
+PAYMENT: dict[str, Any] = {
+    "mch_id": "00000001",
+    "out_trade_no": "A100011",
+    "body": "x",
+    "total_fee": 1,
+    "auth_code": "130000000000000000",
+}
 ROTATED = Credentials(
     CREDENTIALS.agent_id,
     "another-key",
@@ -103,3 +113,19 @@ def test_only_a_plain_number_stands_in_logs_and_errors() -> None:
     query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1\npay A2 RESULT")
     assert order_of(query) == ""
     assert order_of(OrderQuery(paytype=PayType.WECHAT, transaction_id="42-1")) == "42-1"
+
+
+def test_a_reply_over_the_limit_is_refused_before_it_is_parsed() -> None:
+    """For synchronous programs too, which have no session to cut it off (M-10)."""
+    outgoing = build_request(FULL_REQUESTS[0], CREDENTIALS)
+    with pytest.raises(MalformedMessageError, match="more than 10 bytes"):
+        read_reply(outgoing, 200, b'{"state": "SUCCESS"}', CREDENTIALS, now=None, max_bytes=10)
+
+
+def test_a_wrong_now_never_says_that_nothing_was_sent() -> None:
+    """Money may have moved by then, whatever is wrong with the caller's clock (M-10)."""
+    outgoing = build_request(Pay(**PAYMENT), CREDENTIALS)
+    naive = datetime(2026, 1, 1)  # noqa: DTZ001 - the mistake in question
+    body = b'{"state": "SUCCESS", "sign": "00000000000000000000000000000000"}'
+    with pytest.raises(OutcomeUnknownError):
+        read_reply(outgoing, 200, body, CREDENTIALS, now=naive)

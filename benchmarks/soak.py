@@ -1,0 +1,96 @@
+"""The long runs at full size, one after the other, into one JSON file that can be continued.
+
+    python -m benchmarks.soak --json benchmarks/results/soak.json
+
+CI runs the same tests in a small size. A part that already ended well in that file, at the same
+commit, is not run again; so a run that was broken off is continued by the same command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+#: What is proven -> the tests that prove it, by node or file.
+PARTS = {
+    "10,000,000 amounts are exact (R-30)": [
+        "tests/pure/test_values.py::test_every_single_amount_up_to_99999_99_is_exact"
+    ],
+    "100,000 random cancellations, session (R-32)": [
+        "tests/test_session_many.py::test_cancelling_at_random_leaves_the_pool_whole"
+    ],
+    "payments cut at every byte are charged once (R-24)": [
+        "tests/test_session_many.py::test_payments_cut_at_every_byte_are_charged_once"
+    ],
+    "200 merchants interleaved (R-39)": [
+        "tests/test_session_many.py::test_many_merchants_on_one_loop_never_mix"
+    ],
+    "10,000 sessions opened and closed (R-33)": [
+        "tests/test_session_lifecycle.py::test_opening_and_closing_sessions_leaks_no_descriptor"
+    ],
+    "1,000 engines opened and closed (R-33)": [
+        "tests/test_transport_pool.py::test_r33_opening_and_closing_leaks_no_descriptor"
+    ],
+    "100,000 random cancellations, aiohttp's engine (R-32)": [
+        "tests/test_transport_pool.py",
+        "-k",
+        "random_cancellation and aiohttp",
+    ],
+    "100,000 random cancellations, httpx's engine (R-32)": [
+        "tests/test_transport_pool.py",
+        "-k",
+        "random_cancellation and httpx",
+    ],
+}
+
+
+def _commit() -> str:
+    found = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return found.stdout.strip() or "unknown"
+
+
+def _run(arguments: list[str]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    began = time.monotonic()
+    done = subprocess.run(
+        command, env={**os.environ, "FULL": "1"}, capture_output=True, text=True, check=False
+    )
+    lines = done.stdout.strip().splitlines() or [""]
+    return {
+        "command": "FULL=1 " + shlex.join(["python", *command[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": round(time.monotonic() - began, 1),
+        "passed": done.returncode == 0,
+        "said": lines[-1],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak")
+    parser.add_argument("--json", type=Path, required=True, metavar="PATH")
+    path: Path = parser.parse_args().json
+    known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    commit = _commit()
+    results = known["parts"] if known.get("commit") == commit else {}
+    for part, arguments in PARTS.items():
+        if not results.get(part, {}).get("passed"):
+            results[part] = _run(arguments)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            report = {"commit": commit, "python": sys.version.split()[0], "parts": results}
+            path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        print(f"{part:<56} {results[part]['said']}", flush=True)
+    return int(not all(result["passed"] for result in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""The list of commands, and how each of them ends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from chaoying_async.cli import output
+from chaoying_async.cli.exits import Exit
+from chaoying_async.exceptions import ChaoyingError, ChaoyingWarning
+
+#: Command to the file that holds it; a command is loaded when it is used.
+_FILES = {
+    "sandbox": "sandbox",
+    "demo": "demo",
+    "trigger": "trigger",
+    "resend": "trigger",
+    "listen": "listen",
+    "check": "check",
+    "query": "queries",
+    "refund-query": "queries",
+    "send": "send",
+    "sign": "signatures",
+    "verify": "signatures",
+    "doctor": "doctor",
+}
+#: What only ``[sandbox]`` brings.
+_SERVERS = frozenset({"uvicorn", "starlette", "nicegui"})
+_EXTRA = "this command needs the extra [sandbox]: pip install 'chaoying-async[sandbox]'"
+
+
+class Commands(click.Group):
+    """Commands by name, in the order of the list above."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, as the help shows them."""
+        return list(_FILES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command."""
+        if cmd_name not in _FILES:
+            return None
+        module = import_module(f"chaoying_async.cli.{_FILES[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run it; every error of ours ends in a sentence and an exit code, never in a traceback."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("always", ChaoyingWarning)
+                warnings.showwarning = output.warned
+                return super().invoke(ctx)
+        except ChaoyingError as error:
+            ctx.exit(output.failed(error))
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] not in _SERVERS:
+                raise
+            ctx.exit(output.refused("MissingExtra", _EXTRA, Exit.USAGE))
+        except OSError as error:
+            ctx.exit(output.refused(type(error).__name__, str(error), Exit.USAGE))
+        except click.Abort:
+            ctx.exit(output.refused("Aborted", "not confirmed: nothing was done", Exit.USAGE))
+        except KeyboardInterrupt:
+            ctx.exit(Exit.INTERRUPTED)
+
+
+@click.command(cls=Commands, name="chaoying", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="chaoying-async", prog_name="chaoying")
+def chaoying() -> None:
+    """The 超赢 payment gateway from a terminal: a sandbox of it, and calls to the real one.
+
+    As whom: CHAOYING_AGENT_ID, CHAOYING_KEY, CHAOYING_PID, and optionally CHAOYING_VERSION,
+    CHAOYING_ALGORITHM, CHAOYING_MCH_ID, CHAOYING_OP_USER_ID, CHAOYING_URL, from the environment. A
+    key that is not there is asked for, and not shown; it is never an option.
+
+    \b
+    Exit codes: 0 well, 1 refused or failed, 2 wrong command, 3 outcome unknown (query first!),
+    4 no answer, 5 an answer not to be trusted, 6 not decided yet, 130 interrupted.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; its exit code."""
+    try:
+        chaoying.main(None if arguments is None else list(arguments), prog_name="chaoying")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(Exit.REFUSED)
+    return int(Exit.OK)

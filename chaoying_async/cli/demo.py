@@ -1,0 +1,22 @@
+"""``chaoying demo``: payments against a sandbox in its own process, and the sums that must agree."""
+
+from __future__ import annotations
+
+import asyncio
+
+import click
+
+
+@click.command(name="demo")
+@click.option(
+    "--payments", type=click.IntRange(1), default=200, show_default=True, help="How many."
+)
+@click.pass_context
+def demo(ctx: click.Context, payments: int) -> None:
+    """Take payments against a sandbox in its own process, and compare the books.
+
+    Exit code 0 when everything adds up, to the fen, and 1 when it does not.
+    """
+    from chaoying_async.sandbox.demo.command import run
+
+    ctx.exit(asyncio.run(run(payments)))

@@ -1,0 +1,73 @@
+"""Exit codes, and which of our errors ends in which: a script decides by these.
+
+=====  ===========================================================================================
+0      it went well: the call did what was asked, the signature is right, the books agree
+1      refused or failed: by the gateway, by a signature that is wrong, by an order that is over
+2      the command itself is wrong or something is missing; nothing was sent
+3      outcome unknown: money may have moved; query the same number before anything else
+4      no usable answer: the address cannot be reached, or something before the gateway answered
+5      bytes came that cannot be read or trusted
+6      not decided yet: ask again
+130    interrupted
+=====  ===========================================================================================
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    GatewayError,
+    NotConfiguredYetError,
+    OutcomeUnknownError,
+    ParameterError,
+    ProtocolError,
+    RequestNotSentError,
+    TradeFailedError,
+    TradePendingError,
+    TradeRefundedError,
+    TransportError,
+    UsageError,
+)
+
+
+class Exit(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    REFUSED = 1
+    USAGE = 2
+    UNKNOWN = 3
+    UNREACHED = 4
+    UNTRUSTED = 5
+    PENDING = 6
+    INTERRUPTED = 130
+
+
+#: The first row that fits wins: error, exit code, what to do next.
+_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
+    (ParameterError, Exit.USAGE, "nothing was sent: put the fields right"),
+    (UsageError, Exit.USAGE, "nothing was sent"),
+    (
+        OutcomeUnknownError,
+        Exit.UNKNOWN,
+        "it may have been carried out: query the same number before anything else",
+    ),
+    (RequestNotSentError, Exit.UNREACHED, "nothing was sent: the same call may be repeated"),
+    (TransportError, Exit.UNREACHED, "no usable answer came: asking again is safe"),
+    (ProtocolError, Exit.UNTRUSTED, "believe nothing in it: `chaoying doctor` may know why"),
+    (TradePendingError, Exit.PENDING, "not decided yet: query again in 5 seconds"),
+    (NotConfiguredYetError, Exit.PENDING, "the terminal has no merchant yet: ask again"),
+    (TradeFailedError, Exit.REFUSED, "over, and not paid: a new attempt takes a new number"),
+    (TradeRefundedError, Exit.REFUSED, "it was paid once and is in refund: deliver nothing"),
+    (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
+)
+
+
+def ending(error: ChaoyingError) -> tuple[Exit, str]:
+    """The exit code for one of our errors, and what to do next."""
+    for kind, code, then in _ROWS:
+        if isinstance(error, kind):
+            return code, then
+    return Exit.REFUSED, ""

@@ -1,0 +1,122 @@
+"""What a command says: a table where a person reads, one JSON line where a program does.
+
+Results go to stdout, errors and remarks to stderr. With ``--json`` every end, an error too, is one
+JSON object on stdout with ``ok``; ``error``, ``message``, ``exit`` and ``next`` say why not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chaoying_async.cli.exits import Exit, ending
+from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_JSON = "chaoying_async.cli.json"
+#: Columns of output that goes into a file or a pipe: wide enough to break no line.
+_WIDE = 10_000
+
+
+def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+    if value:
+        ctx.find_root().meta[_JSON] = True
+
+
+def json_option(command: F) -> F:
+    """``--json``, the same everywhere."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_remember,
+        help="One JSON line on stdout, for programs.",
+    )(command)
+
+
+def as_json() -> bool:
+    """Whether a program reads."""
+    ctx = click.get_current_context(silent=True)
+    return ctx is not None and bool(ctx.find_root().meta.get(_JSON))
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where a person reads: with colours on a terminal, plain and never broken elsewhere."""
+    from rich.console import Console
+
+    file = sys.stderr if stderr else sys.stdout
+    wide = None if file.isatty() else _WIDE
+    return Console(file=file, width=wide, markup=False, highlight=False, emoji=False)
+
+
+def tell(record: Mapping[str, Any]) -> None:
+    """One JSON line."""
+    click.echo(json.dumps(record, ensure_ascii=False, default=str))
+
+
+def table(title: str, *columns: str) -> Table:
+    """An empty table, framed on a terminal only."""
+    from rich import box
+    from rich.table import Table
+
+    framed = sys.stdout.isatty()
+    frame = box.ROUNDED if framed else None
+    return Table(*columns, title=title if framed else None, box=frame, show_header=bool(columns))
+
+
+def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
+    """Names and values below each other; rows without a value are left out."""
+    shown = table(title)
+    for name, value in pairs:
+        if value not in (None, ""):
+            shown.add_row(name, printable(value))
+    console().print(shown)
+
+
+def printable(value: object) -> str:
+    """A value that came from outside, without what could move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == " " else "�" for c in str(value))
+
+
+def remark(text: str, style: str = "") -> None:
+    """Something to know, on stderr; nothing where a program reads."""
+    if not as_json():
+        console(stderr=True).print(printable(text), style=style or None)
+
+
+def warned(message: Any, *_where: Any) -> None:
+    """A warning of the library, as a remark."""
+    remark(f"warning: {message}", "yellow")
+
+
+def failed(error: ChaoyingError) -> Exit:
+    """Say what went wrong and what to do next; the exit code."""
+    code, then = ending(error)
+    refusal = error.refusal if isinstance(error, OutcomeUnknownError) else error
+    more: dict[str, Any] = {}
+    if isinstance(refusal, GatewayError):
+        more = {"state": refusal.state, "code": refusal.code, "msg": refusal.msg}
+    return refused(type(error).__name__, str(error), code, then, **more)
+
+
+def refused(kind: str, message: str, code: Exit, then: str = "", **more: Any) -> Exit:
+    """Say why a command did not do what was asked; the exit code."""
+    if as_json():
+        record = {"ok": False, "error": kind, "message": message, "exit": int(code), "next": then}
+        tell(record | more)
+        return code
+    said = console(stderr=True)
+    said.print(f"chaoying: {printable(message)}", style="bold red")
+    if then:
+        said.print(f"  {then}")
+    return code

@@ -1,0 +1,63 @@
+"""Messages that a command is given: a file, stdin, or fields as ``name=value``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import click
+
+from chaoying_async.sansio.codec import parse_form, parse_reply
+
+#: Longer files are no messages.
+_LONGEST = 1024 * 1024
+
+
+def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
+    """A body as it came, or the fields that were typed.
+
+    ``name=value ...`` are fields; one word without ``=`` is a file, ``-`` or nothing is stdin.
+    """
+    if len(given) == 1 and "=" not in given[0] and given[0] != "-":
+        return _ending_cut(_file(Path(given[0])))
+    if given and given != ("-",):
+        return pairs(given)
+    if sys.stdin.isatty():
+        raise click.UsageError("give a message: a file, name=value fields, or on stdin")
+    return _ending_cut(click.get_binary_stream("stdin").read(_LONGEST))
+
+
+def fields(given: tuple[str, ...]) -> Mapping[str, str]:
+    """The decoded fields of a message: a form, a JSON reply, or what was typed."""
+    found = message(given)
+    if isinstance(found, dict):
+        return found
+    if found.lstrip().startswith(b"{"):
+        return parse_reply(found)[1]
+    return parse_form(found)
+
+
+def pairs(given: Iterable[str]) -> dict[str, str]:
+    """``name=value`` words as fields; a key among them is refused, and so is a name twice."""
+    found: dict[str, str] = {}
+    for word in given:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise click.UsageError("fields are given as name=value")
+        if name == "key":
+            raise click.UsageError("the key is no field: set CHAOYING_KEY, or be asked for it")
+        if name in found:
+            raise click.UsageError(f"{name} comes twice")
+        found[name] = value
+    return found
+
+
+def _file(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(_LONGEST)
+
+
+def _ending_cut(body: bytes) -> bytes:
+    """Without the line end that editors and ``echo`` put behind a message."""
+    return body.removesuffix(b"\n").removesuffix(b"\r")

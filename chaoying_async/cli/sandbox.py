@@ -1,0 +1,148 @@
+"""``chaoying sandbox``: the gateway on a port of this machine, until interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import secrets  # noqa: TID251 - the token that keeps strangers out is the one thing not to be seeded
+import signal
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chaoying_async.cli import output
+from chaoying_async.environment import settings_from_env
+from chaoying_async.sansio.credentials import SortOrder
+from chaoying_async.sansio.hosts import is_loopback
+
+if TYPE_CHECKING:
+    from chaoying_async.sandbox import Plan, Sandbox
+
+TOKEN = "CHAOYING_SANDBOX_TOKEN"  # noqa: S105 - the variable's name
+
+
+def _plans(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> list[Plan]:
+    from chaoying_async.sandbox import Plan
+
+    try:
+        return [Plan.parse(text) for text in texts]
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+    if value:
+        from chaoying_async.sandbox.listing import lines
+
+        click.echo("\n".join(lines()))
+        ctx.exit()
+
+
+@click.command(name="sandbox")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any free one.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Another address lets other machines in; what is not the gateway's own then needs a token.",
+)
+@output.json_option
+@click.option(
+    "--speed",
+    type=click.FloatRange(0, 1e9, min_open=True),
+    default=1.0,
+    help="Run time so many times as fast.",
+)
+@click.option("--seed", type=int, help="The same seed gives the same key and nonces.")
+@click.option(
+    "--unsigned-failures", is_flag=True, help="Sign successes only, as the later document says."
+)
+@click.option(
+    "--ignore-case", is_flag=True, help="Sort names without regard to case before signing."
+)
+@click.option("--total-is-paid", is_flag=True, help="Notify what was paid, not the order amount.")
+@click.option("--data", metavar="FILE", help="Keep the books in a SQLite file, over restarts.")
+@click.option(
+    "--fault",
+    "plans",
+    multiple=True,
+    callback=_plans,
+    metavar="[ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]",
+    help="Break something on purpose, as in pay/reset-after:0.1; may be repeated.",
+)
+@click.option(
+    "--scenarios",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_scenarios,
+    help="List scenarios, faults, and what sets them off.",
+)
+def sandbox(port: int, host: str, speed: float, plans: list[Plan], **world: Any) -> None:
+    """Serve the gateway on a port of this machine, until interrupted.
+
+    Prints its address, key and merchant, and what to put into the environment of other commands.
+    The last three digits of an amount choose what happens to a payment: see --scenarios. With
+    --host, the token is CHAOYING_SANDBOX_TOKEN, or one that is made and printed.
+    """
+    asyncio.run(_serve(port, host, speed, plans, world))
+
+
+async def _serve(
+    port: int, host: str, speed: float, plans: list[Plan], world: Mapping[str, Any]
+) -> None:
+    from chaoying_async.sandbox import Sandbox
+    from chaoying_async.sandbox.speed import FastClock
+
+    seed = random.Random().getrandbits(128) if world["seed"] is None else world["seed"]
+    sandbox = Sandbox(
+        clock=FastClock(speed),
+        seed=seed,
+        sign_failures=not world["unsigned_failures"],
+        sort_order=SortOrder.IGNORE_CASE if world["ignore_case"] else SortOrder.ASCII,
+        total_is_paid=world["total_is_paid"],
+        data=world["data"],
+    )
+    sandbox.faults.plans.extend(plans)
+    token = None if is_loopback(host) else _token()
+    sandbox.app.control.token = token
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with sandbox, sandbox.serve(host=host, port=port) as url:
+        _announce(sandbox, url, token)
+        await stop.wait()
+
+
+def _token() -> str:
+    return settings_from_env().get(TOKEN) or secrets.token_urlsafe(24)
+
+
+def _announce(sandbox: Sandbox, url: str, token: str | None) -> None:
+    """Say where it is and who may speak to it; the key is the sandbox's own and worth nothing."""
+    credentials = sandbox.credentials
+    told = {
+        "url": url,
+        "agent_id": credentials.agent_id,
+        "key": credentials.key,
+        "pid": credentials.pid,
+        "mch_id": sandbox.mch_id,
+    }
+    if token is not None:
+        told["token"] = token
+    if output.as_json():
+        output.tell(told | {"pid_of_process": os.getpid()})
+        return
+    reach = "other machines can reach it" if token else "for this machine only"
+    click.echo(f"The gateway listens at {url}, {reach}. Ctrl-C ends it.\n")
+    for name, value in told.items():
+        click.echo(f"  {name:9} {value}")
+    click.echo(f"\n  books     {url}/_sandbox/books\n\nFor other commands, in another terminal:\n")
+    for name in ("url", "agent_id", "key", "pid", "mch_id"):
+        click.echo(f"export CHAOYING_{name.upper()}={told[name]}")
+    if token is not None:
+        click.echo(f"export {TOKEN}={token}")

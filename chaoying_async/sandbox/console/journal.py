@@ -1,0 +1,128 @@
+"""The latest requests and replies, as they went over the wire.
+
+Kept raw, and masked when they are shown (``shown.py``): looking on costs the gateway next to
+nothing. Values only.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+
+import attrs
+
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.gateway import Request, Response, endpoint_of
+from chaoying_async.sandbox.records import Key
+from chaoying_async.sandbox.signatures import is_signed
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.doctor.message import read_message
+
+#: How many exchanges are remembered.
+KEPT = 500
+
+
+class Signature(StrEnum):
+    """What is the matter with the sign of a message, in a word."""
+
+    RIGHT = "right"
+    WRONG = "wrong"
+    MISSING = "missing"
+    #: There is no message that could have one.
+    UNREADABLE = "unreadable"
+
+
+@attrs.define(kw_only=True, slots=False, repr=False, eq=False)
+class Entry:
+    """One exchange. Its repr shows nothing of what was said (M-27)."""
+
+    number: int
+    at: datetime
+    request: Request
+    response: Response
+    fault: Fault | None
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.number}>"
+
+    @cached_property
+    def endpoint(self) -> str:
+        """The endpoint that it was meant for; empty if nobody can tell."""
+        return endpoint_of(self.request)
+
+    @cached_property
+    def fields(self) -> Mapping[str, str]:
+        """The request's fields, read as leniently as can be."""
+        return _fields(self.request.parameters)
+
+    @cached_property
+    def answer(self) -> Mapping[str, str]:
+        """The reply's members as texts; none if it is not one of the gateway's."""
+        return _fields(self.response.body)
+
+    @property
+    def key(self) -> Key:
+        """The order that it is about, as far as it says."""
+        return self.fields.get("mch_id", ""), self.fields.get("out_trade_no", "")
+
+    def signed(self, credentials: Credentials) -> Signature:
+        """What is the matter with the request's sign."""
+        found = _signature(self.fields, credentials)
+        if found is Signature.WRONG and self.endpoint == "QrConfGet":
+            number = self.request.path.rstrip("/").rpartition("/")[2]
+            return _signature({"code_number": number, **self.fields}, credentials)
+        return found
+
+    def answer_signed(self, credentials: Credentials) -> Signature:
+        """What is the matter with the reply's."""
+        return _signature(self.answer, credentials)
+
+
+class Journal:
+    """The last ``kept`` exchanges."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._entries: deque[Entry] = deque(maxlen=kept)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        """Oldest first."""
+        return iter(self._entries)
+
+    def newest_first(self) -> Iterator[Entry]:
+        """The last one first."""
+        return reversed(self._entries)
+
+    def add(self, at: datetime, request: Request, response: Response, fault: Fault | None) -> Entry:
+        """Note an exchange; the oldest is forgotten when there is no room."""
+        self._count += 1
+        entry = Entry(number=self._count, at=at, request=request, response=response, fault=fault)
+        self._entries.append(entry)
+        return entry
+
+    def find(self, number: int) -> Entry | None:
+        """The exchange of that number; None if it is forgotten, or never was."""
+        at = number - (self._count - len(self._entries)) - 1
+        return self._entries[at] if 0 <= at < len(self._entries) else None
+
+
+def _fields(body: bytes) -> Mapping[str, str]:
+    try:
+        return dict(read_message(body).pairs)
+    except MalformedMessageError:
+        return {}
+
+
+def _signature(fields: Mapping[str, str], credentials: Credentials) -> Signature:
+    if not fields:
+        return Signature.UNREADABLE
+    if not fields.get("sign"):
+        return Signature.MISSING
+    return Signature.RIGHT if is_signed(fields, credentials) else Signature.WRONG

@@ -1,0 +1,102 @@
+"""What the pages show of bytes, orders and moments: masked (M-27), and fit for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from urllib.parse import urlencode, urlsplit
+
+import segno
+
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox.payments import settled
+from chaoying_async.sandbox.records import Key, Order, Status
+from chaoying_async.sandbox.replies import preorder_fields
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.doctor.message import Pairs, read_message
+from chaoying_async.sansio.doctor.shown import MASK, is_hidden, shown_text
+from chaoying_async.sansio.values import GMT8
+
+#: Longer texts are cut on the page.
+LONGEST = 16_384
+
+
+def wire(body: bytes, credentials: Credentials) -> str:
+    """The bytes of a message as text, in which no key, sign or personal value can be read."""
+    return text_of(body.decode("utf-8", "backslashreplace"), _pairs(body), credentials)
+
+
+def text_of(text: str, pairs: Pairs, credentials: Credentials) -> str:
+    """A text that may quote a message with these fields."""
+    keys = (credentials.key, *(previous.key for previous in credentials.previous_keys))
+    shown = shown_text(text[:LONGEST], pairs, keys)
+    return f"{shown} …" if len(text) > LONGEST else shown
+
+
+def answer_of(answer: bytes, body: bytes, credentials: Credentials) -> str:
+    """What a merchant answered to a notification, which it may have quoted."""
+    return text_of(answer.decode("utf-8", "backslashreplace"), _pairs(body), credentials)
+
+
+def fields_of(fields: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Decoded fields for a table, sorted; what is personal as ``***``."""
+    return [(name, MASK if is_hidden(name) else value) for name, value in sorted(fields.items())]
+
+
+def address(url: str) -> str:
+    """An address without user, password and query."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return MASK
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def yuan(fen: int) -> str:
+    """An amount for people: ¥4.03."""
+    return f"¥{fen // 100}.{fen % 100:02d}"
+
+
+def moment(at: datetime | None) -> str:
+    """A moment in GMT+8, as the gateway's own times are."""
+    return at.astimezone(GMT8).strftime("%m-%d %H:%M:%S") if at else ""
+
+
+def exact(at: datetime) -> str:
+    """A moment for machines, and for a tooltip."""
+    return at.astimezone(GMT8).isoformat(timespec="milliseconds")
+
+
+def order_link(key: Key, **more: str) -> str:
+    """The address of an order's page."""
+    query = urlencode({"mch_id": key[0], "out_trade_no": key[1], **more})
+    return f"/console/order?{query}"
+
+
+def as_of(order: Order, now: datetime) -> Order:
+    """The order as it stands now, though nobody may have asked since."""
+    return settled(order, now)[0]
+
+
+def code_url(order: Order) -> str:
+    """What the customer's QR code holds; empty if there is none to scan."""
+    if order.asked.get("trade_type") != "NATIVE":
+        return ""
+    return str(preorder_fields(order).get("code_url", ""))
+
+
+def qr(text: str) -> str:
+    """A QR code as SVG markup, black on white in dark pages too."""
+    return segno.make(text, error="m").svg_inline(scale=5, border=3, light="#fff", dark="#000")
+
+
+def is_waiting(order: Order) -> bool:
+    """Whether something will still happen to it by itself."""
+    return order.status is Status.OPEN or order.ends_at is not None
+
+
+def _pairs(body: bytes) -> Pairs:
+    try:
+        return read_message(body).pairs
+    except MalformedMessageError:
+        return ()
