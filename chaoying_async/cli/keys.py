@@ -102,6 +102,15 @@ def sort_order(given: Given) -> SortOrder:
     return _ORDERS[given.order]
 
 
+def defaults() -> dict[str, str | None]:
+    """What a request that names no merchant or operator is sent with."""
+    known = settings_from_env()
+    return {
+        "mch_id": known.get("CHAOYING_MCH_ID"),
+        "op_user_id": known.get("CHAOYING_OP_USER_ID"),
+    }
+
+
 def key() -> str:
     """The key, from the environment or from somebody who types it."""
     return settings_from_env().get(_KEY) or _asked()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import secrets  # noqa: TID251 - the token that keeps strangers out is the one thing not to be seeded
 import signal
@@ -135,7 +134,7 @@ def _announce(sandbox: Sandbox, url: str, token: str | None) -> None:
     if token is not None:
         told["token"] = token
     if output.as_json():
-        output.tell(told | {"pid_of_process": os.getpid()})
+        output.tell(told)
         return
     reach = "other machines can reach it" if token else "for this machine only"
     click.echo(f"The gateway listens at {url}, {reach}. Ctrl-C ends it.\n")

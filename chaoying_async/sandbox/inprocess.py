@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
+from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox.gateway import Cut, Request
 from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.transport.base import Answer, Headers, NativeTransport
+from chaoying_async.transport.errors import too_large
 
 
-class SandboxTransport(httpx.AsyncBaseTransport):
-    """For ``GatewaySession(transport=...)``: opens no socket, and serves every address."""
+class SandboxTransport(NativeTransport):
+    """For ``GatewaySession(transport=...)``: opens no socket, and serves every address.
+
+    A session uses :meth:`round_trip`; :meth:`handle_async_request` is for every other httpx client.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._runtime = runtime
+
+    async def round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: httpx.Timeout,  # noqa: ARG002 - nothing here takes time but the clock's own
+        max_bytes: int,
+    ) -> Answer:
+        """See :class:`~chaoying_async.transport.base.Engine`."""
+        parts = urlsplit(url)
+        given = {name.lower(): value for name, value in headers}
+        reply = await self._runtime.exchange(
+            Request(
+                method=method,
+                path=parts.path,
+                query=parts.query,
+                content_type=given.get("content-type", ""),
+                user_agent=given.get("user-agent", ""),
+                body=body,
+            )
+        )
+        if reply.cut is Cut.REFUSED:
+            raise RequestNotSentError("nothing was sent: a fault of the sandbox")
+        if reply.cut is not None:
+            raise TransportError("no usable answer came: a fault of the sandbox")
+        if len(reply.body) > max_bytes:
+            raise too_large(max_bytes)
+        return Answer(reply.status, (("content-type", reply.content_type),), reply.body)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See httpx; the reply is complete when this returns."""

@@ -232,10 +232,7 @@ def read_reply(
     refused.
     """
     try:
-        if status != HTTPStatus.OK:
-            raise GatewayUnavailableError(
-                f"the gateway answered with HTTP status {status}", status=status
-            )
+        _check_status(status)
         members, fields = parse_reply(body, max_bytes)
         if fields.get("sign"):
             verify_for(credentials, fields, now)
@@ -248,6 +245,13 @@ def read_reply(
     except ChaoyingError as error:
         error.about(outgoing.endpoint.name, outgoing.order)
         raise
+
+
+def _check_status(status: int) -> None:
+    if status != HTTPStatus.OK:
+        raise GatewayUnavailableError(
+            f"the gateway answered with HTTP status {status}", status=status
+        )
 
 
 def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnknownError:

@@ -23,7 +23,7 @@ from chaoying_async.sansio.outcome import WITHOUT_RESULT, Family, Meaning
 from chaoying_async.sansio.rules import Problems, Rule, text_problem
 from chaoying_async.sansio.signing import ambiguity
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 R = TypeVar("R", bound="Request[Any]")
 
 
@@ -79,7 +79,7 @@ def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
 
 
 @model
-class Request(Model, Generic[T]):
+class Request(Model, Generic[T_co]):
     """Base of all requests: checked when made, frozen, safe to share and to send again.
 
     A request that breaks a rule of the document raises a
@@ -217,7 +217,7 @@ def order_of(request: Request[Any]) -> str:
 
 
 @attrs.frozen(repr=False)
-class Reply(Generic[T]):
+class Reply(Generic[T_co]):
     """One verified answer of the gateway.
 
     ``result`` is there exactly when the call did what was asked (M-07), which for a pre-order means
@@ -232,7 +232,7 @@ class Reply(Generic[T]):
     code: Code | str | None
     msg: str | None
     trade_state: TradeState | str | None
-    result: T | None
+    result: T_co | None
     signed: bool
     raw: Mapping[str, Any] = attrs.field(hash=False)
 
@@ -243,7 +243,7 @@ class Reply(Generic[T]):
             f"signed={self.signed}, result={self.result!r})"
         )
 
-    def unwrap(self) -> T:
+    def unwrap(self) -> T_co:
         """The result, or the error that says why there is none.
 
         :class:`TradeRefundedError`, :class:`TradeFailedError`, :class:`NotConfiguredYetError`, and

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.transport.base import Answer, Headers
+from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import not_sent, too_large, translate
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy, given_proxy
@@ -45,7 +45,7 @@ class _Route:
         self.origin, self.head = origin, head
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
+class AiohttpTransport(NativeTransport):
     """A pooled HTTP/1.1 transport over aiohttp; the session's default when aiohttp is installed.
 
     ``round_trip`` is the way in for a session. ``handle_async_request`` makes it an httpx

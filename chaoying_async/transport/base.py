@@ -25,6 +25,37 @@ class Answer(NamedTuple):
         return httpx.Response(self.status, headers=headers, content=self.body, request=request)
 
 
+class NativeTransport(httpx.AsyncBaseTransport):
+    """An httpx transport that is an engine too: a session need not go through httpx's types.
+
+    Handed in by the user, it is used directly and never closed. It must keep the promises of
+    :class:`Engine`: a transport that cannot is an ordinary ``httpx.AsyncBaseTransport``.
+    """
+
+    async def round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: httpx.Timeout,
+        max_bytes: int,
+    ) -> Answer:
+        """See :class:`Engine`."""
+        raise NotImplementedError
+
+
+class Borrowed:
+    """Somebody else's engine: used, and left open."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.round_trip = engine.round_trip
+
+    async def aclose(self) -> None:
+        """Nothing: who made the engine closes it."""
+
+
 class Engine(Protocol):
     """Sends one request exactly once and reads one whole reply.
 

@@ -8,7 +8,7 @@ import attrs
 import httpx
 
 from chaoying_async.transport import default_engine
-from chaoying_async.transport.base import Engine
+from chaoying_async.transport.base import Borrowed, Engine, NativeTransport
 from chaoying_async.transport.hooks import HookedEngine, Hooks
 from chaoying_async.transport.httpx_engine import TransportEngine
 from chaoying_async.transport.proxies import ProxyGiven
@@ -40,7 +40,9 @@ class EngineSettings:
     def engine(self, clock: Clock) -> Engine:
         """An engine for these settings; a user's transport is used as it is and never closed."""
         engine: Engine
-        if self.transport is not None:
+        if isinstance(self.transport, NativeTransport):
+            engine = Borrowed(self.transport)
+        elif self.transport is not None:
             engine = TransportEngine(self.transport)
         else:
             engine = default_engine(

@@ -1,0 +1,166 @@
+"""Fields of requests as options and as ``name=value``: made from the request classes themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.enums import Undocumented
+from chaoying_async.sansio.request import FieldSpec, Request, field_specs
+from chaoying_async.sansio.rules import AmountRule, CodeRule, GoodsDetail, GoodsRule, TimeRule
+from chaoying_async.sansio.values import fen, parse_time
+
+#: The document's own words.
+TERMS: Mapping[str, str] = {
+    "appid": "小程序或公众号appid",
+    "attach": "附加数据",
+    "auth_code": "付款码",
+    "body": "商品描述",
+    "buyer_id": "买家Id",
+    "buyer_logon_id": "买家账号",
+    "device_id": "设备号",
+    "device_info": "终端号",
+    "face_code": "人脸凭证",
+    "goods_detail": "商品详情",
+    "goods_tag": "订单优惠标记",
+    "js_code": "小程序登录code",
+    "limit_pay": "指定支付方式",
+    "mch_create_ip": "终端IP",
+    "mch_id": "商户号",
+    "mobile": "手机号",
+    "nonce_str": "随机字符串",
+    "notify_url": "通知地址",
+    "op_device_id": "设备编号",
+    "op_shop_id": "门店编号",
+    "op_user_id": "操作员",
+    "openid": "用户标识",
+    "out_refund_no": "商户退款单号",
+    "out_trade_no": "商户订单号",
+    "password": "密码",
+    "paytype": "支付方式",
+    "product_id": "商品Id",
+    "rawdata": "初始化数据",
+    "refund_fee": "退款金额",
+    "refund_id": "平台退款单号",
+    "store_id": "门店编号",
+    "store_name": "门店名称",
+    "sub_appid": "子商户appid",
+    "time_expire": "订单失效时间",
+    "time_start": "订单生成时间",
+    "total_fee": "总金额",
+    "trade_type": "交易类型",
+    "transaction_id": "平台订单号",
+    "username": "用户名",
+    "valid": "短信验证码",
+}
+#: Never on a command line, which the shell remembers: only asked for.
+ASKED_FOR = frozenset({"password"})
+#: What a value says that shall be asked for in a prompt that does not show it.
+ASK = "-"
+PREFIX = "field_"
+
+
+def options_of(kind: type[Request[Any]], taken: frozenset[str]) -> list[click.Parameter]:
+    """One option for every field, but for names that mean something else (``name=value`` sets it)."""
+    return [
+        _option(kind, spec) for spec in field_specs(kind) if _dashed(spec.name) not in taken
+    ]
+
+
+def _dashed(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
+    needed = " (required)" if spec.required or spec.name in kind.needed else ""
+    named = dict.fromkeys([_dashed(spec.name), f"--{spec.name}"])
+    return click.Option(
+        [f"{PREFIX}{spec.name}", *named],
+        help=f"{TERMS.get(spec.name, '')}{needed} {_form(spec)}".strip(),
+        metavar=_metavar(spec),
+    )
+
+
+def _metavar(spec: FieldSpec) -> str:
+    if spec.name in ASKED_FOR:
+        return ASK
+    kinds = {AmountRule: "FEN", TimeRule: "TIME", GoodsRule: "JSON"}
+    return kinds.get(type(spec.rule), "TEXT")
+
+
+def _form(spec: FieldSpec) -> str:
+    if isinstance(spec.rule, CodeRule):
+        return ", ".join(spec.rule.table)
+    return "asked for, with -" if spec.name in ASKED_FOR else ""
+
+
+def made(
+    kind: type[Request[Any]],
+    texts: Mapping[str, str],
+    extra: Mapping[str, str],
+    **more: Any,
+) -> Request[Any]:
+    """The request; every field that is wrong is named in one :class:`ParameterError`."""
+    specs = {spec.name: spec for spec in field_specs(kind)}
+    problems = {
+        name: f"is no field of {kind.endpoint.name}; an undocumented one is --extra {name}=..."
+        for name in texts
+        if name not in specs
+    }
+    values: dict[str, Any] = {}
+    for name, text in texts.items():
+        if name in problems:
+            continue
+        try:
+            values[name] = _value(specs[name], text)
+        except ValueError as error:
+            problems[name] = str(error)
+    missing = [name for name, spec in specs.items() if spec.required and name not in texts]
+    problems |= dict.fromkeys(missing, "is required")
+    if problems:
+        raise ParameterError(problems).about(kind.endpoint.name)
+    return kind(**values, **more, extra=extra)
+
+
+def _value(spec: FieldSpec, text: str) -> Any:
+    if isinstance(spec.rule, AmountRule):
+        return _amount(text)
+    if isinstance(spec.rule, TimeRule):
+        return _time(text)
+    if isinstance(spec.rule, GoodsRule):
+        return _goods(text)
+    if isinstance(spec.rule, CodeRule):
+        if text.startswith("="):
+            return Undocumented(text[1:])
+        return spec.rule.table(text) if text in set(spec.rule.table) else text
+    return text
+
+
+def _amount(text: str) -> int:
+    """Digits are fen; with a decimal point it is yuan."""
+    if "." in text:
+        try:
+            return fen(text)
+        except ValueError:
+            raise ValueError("must be fen (1230) or yuan with two decimals (12.30)") from None
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("must be fen (1230) or yuan with two decimals (12.30)")
+    return int(text)
+
+
+def _time(text: str) -> Any:
+    time = parse_time(text)
+    if time is None:
+        raise ValueError("must be yyyyMMddHHmmss, in GMT+8")
+    return time
+
+
+def _goods(text: str) -> list[GoodsDetail]:
+    try:
+        return [GoodsDetail(**item) for item in json.loads(text)]
+    except (ValueError, TypeError):
+        raise ValueError("must be a JSON list of goods_detail items") from None

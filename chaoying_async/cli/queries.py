@@ -1,0 +1,97 @@
+"""``chaoying query`` and ``chaoying refund-query``: how did it end?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from chaoying_async.cli import keys, output, replies
+from chaoying_async.cli.target import given_from, session, target, target_options
+from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
+from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.request import Reply, Request
+
+Ask = Callable[[PayType], Request[Any]]
+
+_PAYTYPE = click.option(
+    "--paytype",
+    type=click.Choice(tuple(PayType)),
+    help="支付方式; left out, each wallet is asked in turn until one knows the number.",
+)
+_MERCHANT = click.option("--mch-id", envvar="CHAOYING_MCH_ID", help="商户号.")
+
+
+@click.command(name="query")
+@click.argument("out_trade_no", required=False)
+@click.option("--transaction-id", help="平台订单号, instead of your own number.")
+@_PAYTYPE
+@_MERCHANT
+@target_options
+@output.json_option
+@click.pass_context
+def query(ctx: click.Context, out_trade_no: str | None, **options: Any) -> None:
+    """Ask how an order ended (订单查询, orderquery).
+
+    OUT_TRADE_NO is your own number (商户订单号). Exit code 0: paid; 6: not decided yet; 1: over and
+    not paid, in refund, or not found.
+    """
+    transaction_id = options.pop("transaction_id")
+    if bool(out_trade_no) == bool(transaction_id):
+        raise click.UsageError("give an OUT_TRADE_NO, or --transaction-id")
+    _run(
+        ctx,
+        options,
+        lambda wallet: OrderQuery(
+            paytype=wallet, out_trade_no=out_trade_no, transaction_id=transaction_id
+        ),
+    )
+
+
+@click.command(name="refund-query")
+@click.argument("out_refund_no", required=False)
+@click.option("--refund-id", help="平台退款单号, instead of your own number.")
+@_PAYTYPE
+@_MERCHANT
+@target_options
+@output.json_option
+@click.pass_context
+def refund_query(ctx: click.Context, out_refund_no: str | None, **options: Any) -> None:
+    """Ask how a refund ended (退款查询, refundquery).
+
+    OUT_REFUND_NO is the refund's own number (商户退款单号), never the order's. Look at refund_status
+    in refund_list.
+    """
+    refund_id = options.pop("refund_id")
+    if bool(out_refund_no) == bool(refund_id):
+        raise click.UsageError("give an OUT_REFUND_NO, or --refund-id")
+    _run(
+        ctx,
+        options,
+        lambda wallet: RefundQuery(
+            paytype=wallet, out_refund_no=out_refund_no, refund_id=refund_id
+        ),
+    )
+
+
+def _run(ctx: click.Context, options: dict[str, Any], ask: Ask) -> None:
+    who = keys.credentials(given_from(options))
+    where = target(options["url"], options["hosts"])
+    wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
+
+    async def asked() -> tuple[Request[Any], Reply[Any]]:
+        async with session(where, who, mch_id=options["mch_id"]) as gateway:
+            for wallet in wallets[:-1]:
+                request = ask(wallet)
+                try:
+                    return request, await gateway.send(request)
+                except (OrderNotFoundError, QueryRefusedError):
+                    continue
+            request = ask(wallets[-1])
+            return request, await gateway.send(request)
+
+    request, reply = asyncio.run(asked())
+    ctx.exit(replies.show(request, reply))

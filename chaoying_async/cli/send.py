@@ -1,0 +1,185 @@
+"""``chaoying send``: any request of the document, its fields as options or ``name=value``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+
+from chaoying_async.cli import fields, keys, output, reading, replies
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.target import Target, given_from, session, target, target_options
+from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
+from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.terminal import QrConfGet
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.request import Request, order_of
+
+#: Names in any case to requests: the document's own, and the class's.
+_KINDS: dict[str, type[Request[Any]]] = {
+    name.lower(): kind for kind in REQUESTS for name in (kind.endpoint.name, kind.__name__)
+}
+
+
+class Endpoints(click.Group):
+    """One command for every request, made when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The document's names, in its order."""
+        return [kind.endpoint.name for kind in REQUESTS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """By the document's name or the class's, in any case."""
+        kind = _KINDS.get(cmd_name.lower())
+        return None if kind is None else _command(kind)
+
+
+@click.command(cls=Endpoints, name="send", subcommand_metavar="ENDPOINT [OPTIONS] [NAME=VALUE]...")
+def send() -> None:
+    """Send any request of the document.
+
+    \b
+      chaoying send orderquery --paytype WECHAT --out-trade-no A100011
+      chaoying send WechatPreOrder trade_type=NATIVE total_fee=12.30 ...
+
+    Amounts are fen; with a decimal point, yuan. "-" as a value is asked for, and not shown. A value
+    that the document's table lacks is given with two equals signs: paytype==ECNY. What moves money
+    is confirmed first, and goes to production with --production only.
+    """
+
+
+def _command(kind: type[Request[Any]]) -> click.Command:
+    @click.pass_context
+    def run(ctx: click.Context, **given: Any) -> None:
+        ctx.exit(_run(kind, given))
+
+    decorated: Any = output.json_option(target_options(_own_options(kind)(run)))
+    common: list[click.Parameter] = list(reversed(decorated.__click_params__))
+    taken = frozenset(name for each in common for name in each.opts)
+    title = kind.endpoint.title
+    return click.Command(
+        name=kind.endpoint.name,
+        callback=decorated,
+        params=[
+            click.Argument(["pairs"], nargs=-1, metavar="[NAME=VALUE]..."),
+            *fields.options_of(kind, taken),
+            *common,
+        ],
+        help=f"{title}. {_moves(kind)}\n\n{kind.__doc__ and _first(kind.__doc__)}",
+        short_help=f"{title}{' (moves money)' if kind.endpoint.moves_money else ''}",
+    )
+
+
+def _first(docstring: str) -> str:
+    return docstring.split("\n\n")[0].replace("``", "")
+
+
+def _moves(kind: type[Request[Any]]) -> str:
+    return "Moves money: sent once." if kind.endpoint.moves_money else ""
+
+
+def _own_options(kind: type[Request[Any]]) -> Any:
+    """The options that only ``send`` has."""
+    made = [
+        click.option(
+            "--extra", multiple=True, metavar="NAME=VALUE", help="An undocumented parameter."
+        ),
+        click.option("--qr/--no-qr", default=None, help="Draw code_url; default: on a terminal."),
+    ]
+    if kind.endpoint.moves_money:
+        made += [
+            click.option("--yes", is_flag=True, help="Do not ask before money moves."),
+            click.option("--production", is_flag=True, help="Let real money move."),
+        ]
+    if kind is QrConfGet:
+        made.append(click.option("--link", required=True, help="The scanned link (二维码)."))
+
+    def decorate(command: Any) -> Any:
+        for option in reversed(made):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
+    named = _texts(given)
+    extra = reading.pairs(given.pop("extra"))
+    more = {"url": given.pop("link")} if "link" in given else {}
+    request = fields.made(kind, named, extra, **more)
+    where = target(given["url"], given["hosts"])
+    if kind.endpoint.moves_money:
+        _confirm(request, where, yes=given["yes"], production=given["production"])
+    who = keys.credentials(given_from(given))
+    return _sent(request, where, who, given["qr"])
+
+
+def _texts(given: dict[str, Any]) -> dict[str, str]:
+    """Fields from options and from ``name=value``; those that are asked for, asked for."""
+    named = {
+        name.removeprefix(fields.PREFIX): given.pop(name)
+        for name in list(given)
+        if name.startswith(fields.PREFIX)
+    }
+    named = {name: text for name, text in named.items() if text is not None}
+    typed = reading.pairs(given.pop("pairs"))
+    if twice := sorted(named.keys() & typed.keys()):
+        raise click.UsageError(f"{', '.join(twice)} given twice")
+    return {name: _text(name, text) for name, text in (named | typed).items()}
+
+
+def _text(name: str, text: str) -> str:
+    if text != fields.ASK:
+        if name in fields.ASKED_FOR:
+            raise click.UsageError(f"{name} is asked for, and never typed here: {name}=-")
+        return text
+    if not keys.can_ask():
+        raise click.UsageError(f"{name}: there is no terminal to ask on")
+    answer: str = click.prompt(f"{name} {fields.TERMS.get(name, '')}", hide_input=True, err=True)
+    return answer
+
+
+def _confirm(request: Request[Any], where: Target, *, yes: bool, production: bool) -> None:
+    """Nobody moves real money by mistake, and nobody any money without having seen what it is."""
+    if where.real and not production:
+        raise click.UsageError(
+            f"{request.endpoint.name} moves real money at {where.name}: "
+            "add --production if that is meant, or --url of a sandbox"
+        )
+    if yes:
+        return
+    shown = ", ".join(
+        f"{name} {replies.readable(name, text)}"
+        for name, text in request.wire_fields().items()
+        if name not in SECRET and name in _TOLD
+    )
+    click.confirm(
+        f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {shown}. Send it?",
+        abort=True,
+        err=True,
+    )
+
+
+_TOLD = ("mch_id", "out_trade_no", "transaction_id", "out_refund_no", "total_fee", "refund_fee")
+
+
+def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Exit:  # noqa: FBT001 - three states
+    async def exchange() -> Any:
+        defaults = keys.defaults()
+        async with session(where, who, **defaults) as gateway:
+            return await gateway.send(request)
+
+    try:
+        reply = asyncio.run(exchange())
+    except OutcomeUnknownError as error:
+        return _unknown(request, error)
+    return replies.show(request, reply, qr=qr)
+
+
+def _unknown(request: Request[Any], error: ChaoyingError) -> Exit:
+    code = output.failed(error)
+    refund = getattr(request, "out_refund_no", None)
+    command = f"refund-query {refund}" if refund else f"query {order_of(request)}"
+    output.remark(f"  chaoying {command}")
+    return code

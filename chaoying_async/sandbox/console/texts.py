@@ -1,0 +1,69 @@
+"""Every word on the pages, in the visitor's language."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from chaoying_async.sandbox.console.chinese import CHINESE
+from chaoying_async.sandbox.console.english import ENGLISH
+
+Language = Literal["en", "zh"]
+
+TEXTS: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+#: What the ``lang`` attribute says of each.
+TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
+
+_PREFERENCE = re.compile(r"\s*([A-Za-z*]+)[\w-]*\s*(?:;\s*q\s*=\s*([0-9.]+))?\s*").fullmatch
+#: What the ledger notes of an order, as far as it holds numbers.
+_NOTED = (
+    ("noted.made", re.compile(r"(?P<call>\w+) (?P<fen>\d+) fen").fullmatch),
+    ("noted.refund", re.compile(r"refund of (?P<fen>\d+) fen").fullmatch),
+)
+
+
+class Words:
+    """The texts of one language, called by name: ``t("orders.title")``."""
+
+    def __init__(self, language: Language) -> None:
+        self.language: Language = language
+        self.tag = TAGS[language]
+        self._texts = TEXTS[language]
+
+    def __call__(self, name: str, **values: object) -> str:
+        """A text with its values filled in; KeyError for one that does not exist."""
+        text = self._texts[name]
+        return text.format(**values) if values else text
+
+    def noted(self, what: str) -> str:
+        """What the ledger noted of an order, in this language; as it is if nobody translated it."""
+        if f"noted.{what}" in self._texts:
+            return self(f"noted.{what}")
+        for name, match in _NOTED:
+            if found := match(what):
+                values = found.groupdict()
+                fen = int(values.pop("fen"))
+                return self(name, amount=f"¥{fen // 100}.{fen % 100:02d}", **values)
+        return what
+
+
+def preferred(accept_language: str) -> Language:
+    """The first of our languages that a browser asks for; English for anything else."""
+    wanted: list[tuple[float, Language]] = []
+    for piece in accept_language.split(","):
+        match = _PREFERENCE(piece)
+        if match is None:
+            continue
+        weight = _weight(match[2])
+        for language in TEXTS:
+            if match[1].lower() == language and weight > 0:
+                wanted.append((weight, language))
+    return max(wanted, key=lambda pair: pair[0])[1] if wanted else "en"
+
+
+def _weight(text: str | None) -> float:
+    try:
+        return 1.0 if text is None else float(text)
+    except ValueError:
+        return 0.0
