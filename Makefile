@@ -65,7 +65,7 @@ mypy: .venv/.dev
 	$(BIN)/mypy --strict $(TYPED)
 
 pyright: .venv/.dev
-	$(BIN)/pyright --warnings $(TYPED)
+	$(BIN)/pyright --warnings
 
 fmt: .venv/.dev
 	$(BIN)/ruff check --fix-only $(CHECKED)

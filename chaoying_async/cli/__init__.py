@@ -21,8 +21,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _BEHIND_EXTRA:
             raise
-        print(
-            "the command line needs an extra: pip install 'chaoying-async[cli]'", file=sys.stderr
-        )
+        print("the command line needs an extra: pip install 'chaoying-async[cli]'", file=sys.stderr)
         return 2
     return run(arguments)

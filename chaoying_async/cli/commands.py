@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import click
 
@@ -53,7 +53,7 @@ class Commands(click.Group):
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", ChaoyingWarning)
-                warnings.showwarning = output.warned
+                warnings.showwarning = cast("Any", output.warned)
                 return super().invoke(ctx)
         except ChaoyingError as error:
             ctx.exit(output.failed(error))
@@ -69,19 +69,38 @@ class Commands(click.Group):
             ctx.exit(Exit.INTERRUPTED)
 
 
-@click.command(cls=Commands, name="chaoying", context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = """\
+The 超赢 payment gateway from a terminal: a sandbox of it, and calls to the real one.
+
+As whom: CHAOYING_AGENT_ID, CHAOYING_KEY, CHAOYING_PID, and optionally CHAOYING_VERSION,
+CHAOYING_ALGORITHM, CHAOYING_MCH_ID, CHAOYING_OP_USER_ID, CHAOYING_URL, from the environment. A key
+that is not there is asked for, and not shown; it is never an option.
+
+\b
+Exit codes:
+  0    it went well
+  1    refused, or failed
+  2    the command is wrong, or something is missing; nothing was sent
+  3    outcome unknown: money may have moved; query before anything else
+  4    no usable answer
+  5    an answer that cannot be read or trusted
+  6    not decided yet: ask again
+  130  interrupted
+"""
+
+
+@click.command(
+    cls=Commands,
+    name="chaoying",
+    help=_HELP,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+    },
+)
 @click.version_option(package_name="chaoying-async", prog_name="chaoying")
 def chaoying() -> None:
-    """The 超赢 payment gateway from a terminal: a sandbox of it, and calls to the real one.
-
-    As whom: CHAOYING_AGENT_ID, CHAOYING_KEY, CHAOYING_PID, and optionally CHAOYING_VERSION,
-    CHAOYING_ALGORITHM, CHAOYING_MCH_ID, CHAOYING_OP_USER_ID, CHAOYING_URL, from the environment. A
-    key that is not there is asked for, and not shown; it is never an option.
-
-    \b
-    Exit codes: 0 well, 1 refused or failed, 2 wrong command, 3 outcome unknown (query first!),
-    4 no answer, 5 an answer not to be trusted, 6 not decided yet, 130 interrupted.
-    """
+    """The 超赢 payment gateway from a terminal."""
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

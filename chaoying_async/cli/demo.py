@@ -1,4 +1,4 @@
-"""``chaoying demo``: payments against a sandbox in its own process, and the sums that must agree."""
+"""``chaoying demo``: payments against a sandbox of its own, and sums that must agree."""
 
 from __future__ import annotations
 

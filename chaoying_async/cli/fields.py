@@ -65,10 +65,8 @@ PREFIX = "field_"
 
 
 def options_of(kind: type[Request[Any]], taken: frozenset[str]) -> list[click.Parameter]:
-    """One option for every field, but for names that mean something else (``name=value`` sets it)."""
-    return [
-        _option(kind, spec) for spec in field_specs(kind) if _dashed(spec.name) not in taken
-    ]
+    """One option a field, but where the name means something else: ``name=value`` sets those."""
+    return [_option(kind, spec) for spec in field_specs(kind) if _dashed(spec.name) not in taken]
 
 
 def _dashed(name: str) -> str:
@@ -77,9 +75,8 @@ def _dashed(name: str) -> str:
 
 def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
     needed = " (required)" if spec.required or spec.name in kind.needed else ""
-    named = dict.fromkeys([_dashed(spec.name), f"--{spec.name}"])
     return click.Option(
-        [f"{PREFIX}{spec.name}", *named],
+        [f"{PREFIX}{spec.name}", _dashed(spec.name)],
         help=f"{TERMS.get(spec.name, '')}{needed} {_form(spec)}".strip(),
         metavar=_metavar(spec),
     )

@@ -1,4 +1,4 @@
-"""As whom a command speaks: from the environment, and the key from there or from a prompt (M-27)."""
+"""As whom a command speaks: the key is from the environment or from a prompt (M-27)."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def credentials(given: Given) -> Credentials:
 
 
 def signer(given: Given) -> Credentials | None:
-    """As :func:`credentials`; None where the environment names no agent, and only a key is known."""
+    """As :func:`credentials`; None where no agent is named, and only a key is known."""
     known = settings_from_env()
     agent, pid = given.agent_id or known.get("CHAOYING_AGENT_ID"), known.get("CHAOYING_PID")
     return credentials(given) if agent and (given.pid or pid) else None
@@ -102,13 +102,10 @@ def sort_order(given: Given) -> SortOrder:
     return _ORDERS[given.order]
 
 
-def defaults() -> dict[str, str | None]:
-    """What a request that names no merchant or operator is sent with."""
+def defaults() -> tuple[str | None, str | None]:
+    """The merchant and the operator of a request that names none."""
     known = settings_from_env()
-    return {
-        "mch_id": known.get("CHAOYING_MCH_ID"),
-        "op_user_id": known.get("CHAOYING_OP_USER_ID"),
-    }
+    return known.get("CHAOYING_MCH_ID"), known.get("CHAOYING_OP_USER_ID")
 
 
 def key() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -27,7 +27,7 @@ _JSON = "chaoying_async.cli.json"
 _WIDE = 10_000
 
 
-def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         ctx.find_root().meta[_JSON] = True
 
@@ -50,13 +50,13 @@ def as_json() -> bool:
     return ctx is not None and bool(ctx.find_root().meta.get(_JSON))
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False, markup: bool = False) -> Console:
     """Where a person reads: with colours on a terminal, plain and never broken elsewhere."""
     from rich.console import Console
 
     file = sys.stderr if stderr else sys.stdout
     wide = None if file.isatty() else _WIDE
-    return Console(file=file, width=wide, markup=False, highlight=False, emoji=False)
+    return Console(file=file, width=wide, markup=markup, highlight=False, emoji=False)
 
 
 def tell(record: Mapping[str, Any]) -> None:
@@ -94,7 +94,12 @@ def remark(text: str, style: str = "") -> None:
         console(stderr=True).print(printable(text), style=style or None)
 
 
-def warned(message: Any, *_where: Any) -> None:
+def end(code: Exit) -> NoReturn:
+    """End the command with this exit code."""
+    click.get_current_context().exit(int(code))
+
+
+def warned(message: Warning | str, *_where: Any, **_more: Any) -> None:
     """A warning of the library, as a remark."""
     remark(f"warning: {message}", "yellow")
 

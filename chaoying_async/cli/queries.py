@@ -1,4 +1,4 @@
-"""``chaoying query`` and ``chaoying refund-query``: how did it end?"""
+"""``chaoying query`` and ``chaoying refund-query`` ask how it ended."""
 
 from __future__ import annotations
 
@@ -32,8 +32,7 @@ _MERCHANT = click.option("--mch-id", envvar="CHAOYING_MCH_ID", help="商户号."
 @_MERCHANT
 @target_options
 @output.json_option
-@click.pass_context
-def query(ctx: click.Context, out_trade_no: str | None, **options: Any) -> None:
+def query(out_trade_no: str | None, **options: Any) -> None:
     """Ask how an order ended (订单查询, orderquery).
 
     OUT_TRADE_NO is your own number (商户订单号). Exit code 0: paid; 6: not decided yet; 1: over and
@@ -43,7 +42,6 @@ def query(ctx: click.Context, out_trade_no: str | None, **options: Any) -> None:
     if bool(out_trade_no) == bool(transaction_id):
         raise click.UsageError("give an OUT_TRADE_NO, or --transaction-id")
     _run(
-        ctx,
         options,
         lambda wallet: OrderQuery(
             paytype=wallet, out_trade_no=out_trade_no, transaction_id=transaction_id
@@ -58,18 +56,16 @@ def query(ctx: click.Context, out_trade_no: str | None, **options: Any) -> None:
 @_MERCHANT
 @target_options
 @output.json_option
-@click.pass_context
-def refund_query(ctx: click.Context, out_refund_no: str | None, **options: Any) -> None:
+def refund_query(out_refund_no: str | None, **options: Any) -> None:
     """Ask how a refund ended (退款查询, refundquery).
 
-    OUT_REFUND_NO is the refund's own number (商户退款单号), never the order's. Look at refund_status
+    OUT_REFUND_NO is the refund's own number (商户退款单号), never the order's. See refund_status
     in refund_list.
     """
     refund_id = options.pop("refund_id")
     if bool(out_refund_no) == bool(refund_id):
         raise click.UsageError("give an OUT_REFUND_NO, or --refund-id")
     _run(
-        ctx,
         options,
         lambda wallet: RefundQuery(
             paytype=wallet, out_refund_no=out_refund_no, refund_id=refund_id
@@ -77,7 +73,7 @@ def refund_query(ctx: click.Context, out_refund_no: str | None, **options: Any) 
     )
 
 
-def _run(ctx: click.Context, options: dict[str, Any], ask: Ask) -> None:
+def _run(options: dict[str, Any], ask: Ask) -> None:
     who = keys.credentials(given_from(options))
     where = target(options["url"], options["hosts"])
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
@@ -94,4 +90,4 @@ def _run(ctx: click.Context, options: dict[str, Any], ask: Ask) -> None:
             return request, await gateway.send(request)
 
     request, reply = asyncio.run(asked())
-    ctx.exit(replies.show(request, reply))
+    output.end(replies.show(request, reply))

@@ -25,7 +25,7 @@ def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
         return pairs(given)
     if sys.stdin.isatty():
         raise click.UsageError("give a message: a file, name=value fields, or on stdin")
-    return _ending_cut(click.get_binary_stream("stdin").read(_LONGEST))
+    return _ending_cut(sys.stdin.buffer.read(_LONGEST))
 
 
 def fields(given: tuple[str, ...]) -> Mapping[str, str]:

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import click
-
 from chaoying_async.cli import output
 from chaoying_async.cli.exits import Exit, ending
 from chaoying_async.exceptions import ChaoyingError
@@ -45,7 +43,7 @@ def draw(text: str) -> None:
     """A QR code of half-height blocks, for a customer to scan from the terminal."""
     import segno
 
-    segno.make(text, error="m").terminal(out=click.get_text_stream("stdout"), compact=True)
+    segno.make(text, error="m").terminal(out=sys.stdout, compact=True)
 
 
 def masked(fields: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
@@ -73,9 +71,7 @@ def _ending(reply: Reply[Any]) -> tuple[Exit, str]:
     return Exit.OK, ""
 
 
-def _record(
-    reply: Reply[Any], fields: Mapping[str, Any], code: Exit, then: str
-) -> dict[str, Any]:
+def _record(reply: Reply[Any], fields: Mapping[str, Any], code: Exit, then: str) -> dict[str, Any]:
     return {
         "ok": code is Exit.OK,
         "endpoint": reply.endpoint.name,

@@ -32,7 +32,7 @@ def _plans(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, .
         raise click.BadParameter(str(error)) from error
 
 
-def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's shape
+def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
         from chaoying_async.sandbox.listing import lines
 
@@ -46,7 +46,7 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Another address lets other machines in; what is not the gateway's own then needs a token.",
+    help="Another address lets other machines in; all but the gateway then needs a token.",
 )
 @output.json_option
 @click.option(

@@ -31,28 +31,33 @@ class Endpoints(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """By the document's name or the class's, in any case."""
-        kind = _KINDS.get(cmd_name.lower())
+        kind = _KINDS.get(cmd_name.lower().replace("-", "_"))
         return None if kind is None else _command(kind)
 
 
-@click.command(cls=Endpoints, name="send", subcommand_metavar="ENDPOINT [OPTIONS] [NAME=VALUE]...")
+_HELP = """\
+Send any request of the document.
+
+\b
+  chaoying send orderquery --paytype WECHAT --out-trade-no A100011
+  chaoying send WechatPreOrder trade_type=NATIVE total_fee=12.30 ...
+
+Amounts are fen; with a decimal point, yuan. "-" as a value is asked for, and not shown. A value
+that the document's table lacks is given with two equals signs: paytype==ECNY. What moves money is
+confirmed first, and goes to production with --production only.
+"""
+
+
+@click.command(
+    cls=Endpoints, name="send", help=_HELP, subcommand_metavar="ENDPOINT [OPTIONS] [NAME=VALUE]..."
+)
 def send() -> None:
-    """Send any request of the document.
-
-    \b
-      chaoying send orderquery --paytype WECHAT --out-trade-no A100011
-      chaoying send WechatPreOrder trade_type=NATIVE total_fee=12.30 ...
-
-    Amounts are fen; with a decimal point, yuan. "-" as a value is asked for, and not shown. A value
-    that the document's table lacks is given with two equals signs: paytype==ECNY. What moves money
-    is confirmed first, and goes to production with --production only.
-    """
+    """Send any request of the document."""
 
 
 def _command(kind: type[Request[Any]]) -> click.Command:
-    @click.pass_context
-    def run(ctx: click.Context, **given: Any) -> None:
-        ctx.exit(_run(kind, given))
+    def run(**given: Any) -> None:
+        output.end(_run(kind, given))
 
     decorated: Any = output.json_option(target_options(_own_options(kind)(run)))
     common: list[click.Parameter] = list(reversed(decorated.__click_params__))
@@ -66,13 +71,14 @@ def _command(kind: type[Request[Any]]) -> click.Command:
             *fields.options_of(kind, taken),
             *common,
         ],
-        help=f"{title}. {_moves(kind)}\n\n{kind.__doc__ and _first(kind.__doc__)}",
+        help=f"{title}: {_first(kind)} {_moves(kind)}".rstrip(),
         short_help=f"{title}{' (moves money)' if kind.endpoint.moves_money else ''}",
     )
 
 
-def _first(docstring: str) -> str:
-    return docstring.split("\n\n")[0].replace("``", "")
+def _first(kind: type[Request[Any]]) -> str:
+    """What its docstring says first, behind the names."""
+    return (kind.__doc__ or "").partition("\n\n")[0].partition(": ")[2]
 
 
 def _moves(kind: type[Request[Any]]) -> str:
@@ -164,10 +170,10 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
 _TOLD = ("mch_id", "out_trade_no", "transaction_id", "out_refund_no", "total_fee", "refund_fee")
 
 
-def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Exit:  # noqa: FBT001 - three states
+def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Exit:
     async def exchange() -> Any:
-        defaults = keys.defaults()
-        async with session(where, who, **defaults) as gateway:
+        merchant, operator = keys.defaults()
+        async with session(where, who, mch_id=merchant, op_user_id=operator) as gateway:
             return await gateway.send(request)
 
     try:

@@ -154,4 +154,5 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
     given: dict[str, Any] = {
         field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)
     }
-    return Credentials(**given | {"algorithm": SignAlgorithm(algorithm)})
+    given["algorithm"] = SignAlgorithm(algorithm)
+    return Credentials(**given)

@@ -152,7 +152,7 @@ def classify(
     if state != "SUCCESS":
         return Meaning.UNREADABLE
     rule = RESULT_RULES[family]
-    holds = trade_state in rule.trade_state and (rule.code is _ANY or code in rule.code)
+    holds = trade_state in rule.trade_state and (rule.code is None or code in rule.code)
     if family is Family.TERMINAL and not (holds and configured):
         return Meaning.NOT_CONFIGURED
     if holds:

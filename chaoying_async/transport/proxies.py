@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import urllib.parse
 import urllib.request  # noqa: TID251 - reads the environment's proxies, opens nothing
 from typing import NamedTuple, TypeAlias
 

@@ -1,0 +1,168 @@
+"""What ``chaoying check`` learns from one harmless call, whichever way it ends."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+import attrs
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    GatewayError,
+    GatewayUnavailableError,
+    MalformedMessageError,
+    MissingSignatureError,
+    ProtocolError,
+    RequestNotSentError,
+    SignatureRefusedError,
+    SignatureVerificationError,
+    VersionTooLowError,
+)
+from chaoying_async.sansio.codec import parse_reply
+from chaoying_async.sansio.credentials import Credentials, SortOrder
+from chaoying_async.sansio.doctor import diagnose
+from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.signing import sign_for
+from chaoying_async.session import GatewaySession
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """One call: what came back, or why nothing did."""
+
+    host: str
+    reply: Reply[Any] | None = None
+    error: ChaoyingError | None = None
+    #: The state and code of a reply whose signature is wrong: a hint, and no more.
+    hint: str = ""
+    #: What the signature doctor makes of it.
+    mistakes: tuple[str, ...] = ()
+
+    @property
+    def spoke(self) -> bool:
+        """Something at that address answered like the gateway."""
+        if self.reply is not None or isinstance(self.error, GatewayError):
+            return True
+        return isinstance(self.error, ProtocolError) and not isinstance(
+            self.error, MalformedMessageError
+        )
+
+    @property
+    def untrusted(self) -> bool:
+        """An answer came that must not be believed."""
+        return isinstance(self.error, ProtocolError)
+
+    @property
+    def verified(self) -> bool | None:
+        """Whether a signature was there and right; None: there was none."""
+        if isinstance(self.error, MissingSignatureError):
+            return None
+        if isinstance(self.error, SignatureVerificationError):
+            return False
+        return True if self._signed() else None
+
+    def _signed(self) -> bool:
+        if self.reply is not None:
+            return self.reply.signed
+        return isinstance(self.error, GatewayError) and bool(self.error.raw.get("sign"))
+
+    @property
+    def code(self) -> str | None:
+        """The gateway's code, or ``VER``."""
+        if isinstance(self.error, VersionTooLowError):
+            return "VER"
+        if isinstance(self.error, GatewayError):
+            return self.error.code
+        return self.reply.code if self.reply is not None else None
+
+    @property
+    def signature_refused(self) -> bool:
+        """The gateway does not accept our signature, as far as anybody can tell."""
+        return isinstance(self.error, SignatureRefusedError) or (
+            self.verified is False and self.hint.endswith("20002")
+        )
+
+    @property
+    def answer(self) -> str:
+        """In a few words."""
+        if self.hint:
+            return f"{self.hint} (its signature does not verify)"
+        if isinstance(self.error, GatewayError):
+            return f"{self.error.state} {self.error.code or ''} {self.error.msg or ''}".strip()
+        if self.reply is not None:
+            return f"{self.reply.state} {self.reply.code or ''}".strip()
+        return type(self.error).__name__
+
+    @property
+    def trouble(self) -> str:
+        """What an error means, in plain words."""
+        if isinstance(self.error, RequestNotSentError):
+            return "cannot be reached: name, firewall, proxy or certificate"
+        if isinstance(self.error, GatewayUnavailableError):
+            return f"HTTP {self.error.status}: something before the gateway answered"
+        if isinstance(self.error, SignatureVerificationError) and self.mistakes:
+            return f"its reply is not signed as we think: {', '.join(self.mistakes)}"
+        if isinstance(self.error, SignatureVerificationError):
+            return "its reply is signed with another key than ours: is this our gateway?"
+        return str(self.error) if self.error else ""
+
+
+class Asker:
+    """Asks, and looks closely at the bytes of a reply that must not be believed."""
+
+    def __init__(self, who: Credentials) -> None:
+        self._who = who
+        self._body = b""
+
+    async def note(self, response: Any) -> None:
+        """A response hook for the session."""
+        self._body = await response.aread()
+
+    async def ask(self, gateway: GatewaySession, request: Request[Any]) -> Asked:
+        """Make one call and note how it ended."""
+        self._body = b""
+        host = urlsplit(gateway.hosts.url_of(type(request))).netloc
+        try:
+            return Asked(host=host, reply=await gateway.send(request))
+        except SignatureVerificationError as error:
+            return Asked(host=host, error=error, hint=self._hint(), mistakes=self._mistakes())
+        except ChaoyingError as error:
+            return Asked(host=host, error=error)
+
+    def _hint(self) -> str:
+        try:
+            fields = parse_reply(self._body)[1]
+        except MalformedMessageError:
+            return ""
+        words = " ".join(filter(None, (fields.get("state"), fields.get("code"))))
+        return words if words.replace(" ", "").isalnum() else ""
+
+    def _mistakes(self) -> tuple[str, ...]:
+        try:
+            verdict = diagnose(self._body, self._who)
+        except MalformedMessageError:
+            return ()
+        if verdict.unexplained:
+            return ()
+        return tuple(finding.what_happened for finding in verdict.findings)
+
+
+def name_order(asked: Asked, who: Credentials) -> SortOrder | None:
+    """The order that a signed reply with capital letters was signed in; None: nobody can tell."""
+    if asked.reply is None or not asked.reply.signed:
+        return None
+    raw = {name: str(text) for name, text in asked.reply.raw.items() if text is not None}
+    fits = [
+        order
+        for order in SortOrder
+        if sign_for(attrs.evolve(who, sort_order=order), raw)[1] == raw["sign"].upper()
+    ]
+    return fits[0] if len(fits) == 1 else None
+
+
+def failures_signed(asked: Asked) -> bool | None:
+    """Whether a refusal carried a signature; None where none came."""
+    if isinstance(asked.error, GatewayError):
+        return bool(asked.error.raw.get("sign"))
+    return None

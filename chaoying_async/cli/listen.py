@@ -1,0 +1,150 @@
+"""``chaoying listen``: receive notifications here, verify and show them, pass them on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+
+from chaoying_async.cli import keys, output, replies
+from chaoying_async.cli.forward import Attempt, Forwarder
+from chaoying_async.cli.receiver import Heard, Receiver
+from chaoying_async.cli.target import given_from
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.rules import absolute_url
+
+_SHOWN = ("mch_id", "total_fee", "coupon_fee", "transaction_id", "time_end", "trade_type")
+
+
+def _address(_ctx: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
+    if url is not None and not absolute_url(url):
+        raise click.BadParameter("must be an absolute http or https address")
+    return url
+
+
+@click.command(name="listen")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Default: any free one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--forward", metavar="URL", callback=_address, help="Pass verified ones on to here.")
+@click.option(
+    "--log",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Keep verified ones, whole, in a file; what was not passed on yet is taken up.",
+)
+@click.option("--count", type=click.IntRange(1), help="End after so many deliveries.")
+@keys.who_options
+@output.json_option
+def listen(port: int, host: str, count: int | None, **options: Any) -> None:
+    """Receive result notifications (支付结果通知) here: verify, show, pass on.
+
+    Any path works; put the printed address into notify_url. What does not verify is answered
+    `fail`, and the signature doctor's findings are shown. What does is answered `success` when it
+    is safe: kept in --log, or taken by the program behind --forward, which is tried three times
+    within the gateway's three seconds (for hours with --log). Without both it is only shown.
+    """
+    who = keys.credentials(given_from(options))
+    asyncio.run(_listen(who, (host, port), count, options["forward"], options["log"]))
+
+
+async def _listen(
+    who: Credentials, at: tuple[str, int], count: int | None, url: str | None, log: Path | None
+) -> None:
+    from chaoying_async.cli.eventlog import EventLog
+    from chaoying_async.sandbox.server import listening
+
+    clock, stop = SystemClock(), asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    async with AsyncExitStack() as stack:
+        kept = stack.enter_context(EventLog(log)) if log else None
+        forward = Forwarder(url, clock) if url else None
+        if forward is not None:
+            stack.push_async_callback(forward.aclose)
+        receiver = Receiver(
+            who, clock, forward=forward, log=kept, tell=_counted(count, stop), tell_attempt=_passed
+        )
+        stack.push_async_callback(receiver.aclose)
+        address = await stack.enter_async_context(listening(receiver, host=at[0], port=at[1]))
+        _announce(address, url)
+        receiver.resume()
+        await stop.wait()
+
+
+def _counted(count: int | None, stop: asyncio.Event) -> Callable[[Heard], None]:
+    left = count
+
+    def tell(heard: Heard) -> None:
+        nonlocal left
+        _tell(heard)
+        if left is not None:
+            left -= 1
+            if left <= 0:
+                stop.set()
+
+    return tell
+
+
+def _announce(address: str, forward: str | None) -> None:
+    if output.as_json():
+        output.tell({"event": "listening", "url": address, "forward": forward})
+        return
+    click.echo(f"notify_url: {address}/notify   Ctrl-C ends it.")
+    if forward:
+        click.echo(f"verified notifications go on to {forward}")
+
+
+def _tell(heard: Heard) -> None:
+    if output.as_json():
+        output.tell(_record(heard))
+        return
+    said = output.console()
+    answered = f"answered {heard.status} {heard.answer.decode()}"
+    notification = heard.notification
+    if notification is None:
+        said.print(f"REFUSED  {output.printable(heard.why)}; {answered}", style="bold red")
+        for mistake in heard.mistakes:
+            said.print(f"         {mistake}")
+        return
+    outcome = notification.outcome.name
+    style = {"PAID": "bold green", "NOT_PAID": "yellow"}.get(outcome, "bold red")
+    number = output.printable(notification.out_trade_no)
+    said.print(f"{outcome}  {number}  {notification.wallet}; {answered}", style=style)
+    raw = notification.raw
+    output.show_pairs("", ((name, replies.readable(name, raw.get(name))) for name in _SHOWN))
+
+
+def _record(heard: Heard) -> dict[str, Any]:
+    answered = {"status": heard.status, "answer": heard.answer.decode()}
+    notification = heard.notification
+    if notification is None:
+        mistakes = list(heard.mistakes)
+        told = {"event": "refused", "ok": False, "why": heard.why, "mistakes": mistakes}
+        return told | answered
+    return {
+        "event": "received",
+        "ok": True,
+        "out_trade_no": notification.out_trade_no,
+        "outcome": notification.outcome.name,
+        "wallet": notification.wallet,
+        "fields": replies.masked(notification.raw, {}),
+        **answered,
+    }
+
+
+def _passed(number: str, attempt: Attempt) -> None:
+    if output.as_json():
+        told: dict[str, Any] = {"event": "forwarded", "ok": attempt.accepted}
+        more = {"out_trade_no": number, "status": attempt.status, "problem": attempt.problem}
+        output.tell(told | more)
+        return
+    how = "accepted" if attempt.accepted else f"not accepted {attempt.status or attempt.problem}"
+    output.console().print(f"         {output.printable(number)} passed on: {how}")

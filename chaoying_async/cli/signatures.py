@@ -1,0 +1,79 @@
+"""``chaoying sign`` and ``chaoying verify``: the signature of any message, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from chaoying_async.cli import keys, output, reading
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.target import given_from
+from chaoying_async.exceptions import SignatureVerificationError
+from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.masking import MASK
+from chaoying_async.sansio.signing import canonical_string
+from chaoying_async.sansio.signing import sign as sign_fields
+from chaoying_async.sansio.signing import verify as verify_fields
+
+_MESSAGE = click.argument("message", nargs=-1, metavar="[FILE | - | NAME=VALUE...]")
+
+
+@click.command(name="sign")
+@_MESSAGE
+@keys.how_options
+@output.json_option
+def sign(message: tuple[str, ...], **options: Any) -> None:
+    """Sign a message (签名): a form, a JSON object, or fields as NAME=VALUE.
+
+    Shows the text that is signed, without the key and with personal values as ***, and the sign.
+    A sign that the message has already takes no part.
+    """
+    given = given_from(options)
+    algorithm, order = _algorithm(given.algorithm), keys.sort_order(given)
+    fields = {name: text for name, text in reading.fields(message).items() if name != "sign"}
+    made = sign_fields(fields, keys.key(), algorithm, order)
+    told = {"sign": made, "algorithm": algorithm.value, "order": order.value}
+    told["canonical"] = _shown(fields, order)
+    if output.as_json():
+        output.tell({"ok": True, **told})
+    else:
+        output.show_pairs("sign 签名", told.items())
+
+
+@click.command(name="verify")
+@_MESSAGE
+@keys.how_options
+@output.json_option
+def verify(message: tuple[str, ...], **options: Any) -> None:
+    """Verify the sign of a message (验签): a form, a JSON reply, or fields as NAME=VALUE.
+
+    Exit code 0: right, in one of the two orders of names; 1: wrong, missing or ambiguous.
+    `chaoying doctor` looks for the mistake that explains a wrong one.
+    """
+    given = given_from(options)
+    algorithm = _algorithm(given.algorithm)
+    fields = reading.fields(message)
+    try:
+        verify_fields(fields, keys.key(), algorithm)
+    except SignatureVerificationError as error:
+        then = "`chaoying doctor` looks for the mistake"
+        output.end(output.refused(type(error).__name__, str(error), Exit.REFUSED, then))
+    told = {"ok": True, "algorithm": algorithm.value, "fields": sorted(fields)}
+    if output.as_json():
+        output.tell(told)
+    else:
+        output.console().print(f"right ({algorithm})", style="bold green")
+
+
+def _algorithm(given: str | None) -> SignAlgorithm:
+    return SignAlgorithm(given or SignAlgorithm.MD5)
+
+
+def _shown(fields: Mapping[str, str], order: SortOrder) -> str:
+    """The text that is signed, with what is personal as ``***``."""
+    return canonical_string(
+        {name: MASK if text and name in SECRET else text for name, text in fields.items()}, order
+    )

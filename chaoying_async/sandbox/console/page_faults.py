@@ -1,0 +1,91 @@
+"""What goes wrong on purpose, and which scenarios there are."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.responses import Response
+
+from chaoying_async.sandbox.console.visit import RefusedError, Visit
+from chaoying_async.sandbox.faults import SECONDS, Fault, Plan
+from chaoying_async.sandbox.ledger import HANDLERS
+from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
+
+_PAGE = "/console/faults"
+
+
+async def show(visit: Visit) -> Response:
+    """The page."""
+    runtime = visit.desk.runtime
+    return visit.page(
+        "faults.html",
+        plans=list(enumerate(runtime.faults.plans)),
+        faults=list(Fault),
+        seconds=SECONDS,
+        endpoints=sorted(HANDLERS),
+        scenarios=SCENARIOS.values(),
+        refunds=REFUND_SCENARIOS.values(),
+        chosen=runtime.gateway.chosen,
+        chosen_for_refunds=runtime.gateway.chosen_for_refunds,
+    )
+
+
+async def add(visit: Visit) -> Response:
+    """Switch a fault on."""
+    form, faults = visit.form, visit.desk.runtime.faults
+    fault, endpoint = form.get("fault", ""), form.get("endpoint", "")
+    if fault not in set(Fault) or (endpoint and endpoint not in HANDLERS):
+        raise RefusedError(400)
+    chance = _number(form.get("probability", ""))
+    seconds = _number(form.get("seconds", "") or str(SECONDS.get(Fault(fault), 0)))
+    if chance is None or seconds is None or chance > 1:
+        return visit.to(_PAGE, "fault")
+    endpoints = frozenset(filter(None, [endpoint]))
+    faults.plans.append(Plan(Fault(fault), chance, endpoints, seconds))
+    return visit.to(_PAGE, "done")
+
+
+async def remove(visit: Visit) -> Response:
+    """Switch one off, or all; one that changed places meanwhile is left alone."""
+    plans, which = visit.desk.runtime.faults.plans, visit.form.get("plan", "")
+    if which == "all":
+        plans.clear()
+    elif which.isdecimal() and int(which) < len(plans):
+        if str(plans[int(which)].fault) == visit.form.get("fault"):
+            del plans[int(which)]
+    else:
+        raise RefusedError(404)
+    return visit.to(_PAGE, "done")
+
+
+async def reseed(visit: Visit) -> Response:
+    """Begin the dice anew."""
+    seed = _number(visit.form.get("seed", ""))
+    if seed is None or seed != int(seed):
+        return visit.to(_PAGE, "fault")
+    visit.desk.runtime.faults.reseed(int(seed))
+    return visit.to(_PAGE, "done")
+
+
+async def choose(visit: Visit) -> Response:
+    """Every payment, or every refund, follows one scenario from now on."""
+    gateway, form = visit.desk.runtime.gateway, visit.form
+    refunds = form.get("of") == "refund"
+    number, known = form.get("scenario", ""), REFUND_SCENARIOS if refunds else SCENARIOS
+    if number and (not number.isdecimal() or int(number) not in known):
+        raise RefusedError(400)
+    chosen = int(number) if number else None
+    if refunds:
+        gateway.chosen_for_refunds = chosen
+    else:
+        gateway.chosen = chosen
+    return visit.to(f"{_PAGE}#scenarios", "done")
+
+
+def _number(text: str) -> float | None:
+    """A number that is not below 0; None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < math.inf else None

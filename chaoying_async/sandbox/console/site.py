@@ -1,0 +1,238 @@
+"""The console as an ASGI application: its addresses, and what goes around every page."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from chaoying_async.sandbox import gateway
+from chaoying_async.sandbox.console import (
+    page_doctor,
+    page_faults,
+    page_login,
+    page_messages,
+    page_notifications,
+    page_order,
+    page_orders,
+    shown,
+)
+from chaoying_async.sandbox.console.journal import KEPT, Journal
+from chaoying_async.sandbox.console.live import Bell
+from chaoying_async.sandbox.console.page_login import LANGUAGE
+from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.console.texts import TEXTS, Words, preferred
+from chaoying_async.sandbox.console.visit import Desk, Handler, RefusedError, Visit
+from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.runtime import Runtime
+
+_HERE = Path(__file__).parent
+#: A form with a message of the greatest size, every byte of it escaped, and something over.
+LARGEST_FORM = 256 * 1024
+
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "cache-control": "no-store",
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    # Not no-referrer: browsers then post with "Origin: null", and nobody can tell where from.
+    "referrer-policy": "same-origin",
+}
+_STATIC = {
+    "console.css": "text/css",
+    "console.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+_OPEN = frozenset({"/console/login", *(f"/console/static/{name}" for name in _STATIC)})
+
+_PAGES: dict[str, Handler] = {
+    "/console/": page_orders.show,
+    "/console/order": page_order.show,
+    "/console/messages": page_messages.show_all,
+    "/console/message": page_messages.show,
+    "/console/notifications": page_notifications.show,
+    "/console/faults": page_faults.show,
+    "/console/doctor": page_doctor.show,
+    "/console/login": page_login.show,
+}
+_POSTS: dict[str, Handler] = {
+    "/console/orders/new": page_orders.make,
+    "/console/order/act": page_order.act,
+    "/console/order/call": page_order.call,
+    "/console/notify": page_notifications.send,
+    "/console/faults/add": page_faults.add,
+    "/console/faults/remove": page_faults.remove,
+    "/console/faults/seed": page_faults.reseed,
+    "/console/scenario": page_faults.choose,
+    "/console/doctor": page_doctor.examine,
+    "/console/login": page_login.login,
+    "/console/logout": page_login.logout,
+    "/console/language": page_login.speak,
+}
+
+
+class Console:
+    """The console of one running gateway; mount it at ``/console``.
+
+    From here on it keeps the latest messages. :meth:`close` ends the streams to browsers, which a
+    server would wait for, and stops looking on.
+    """
+
+    def __init__(self, runtime: Runtime, guard: Guard, *, kept: int = KEPT) -> None:
+        self.journal = Journal(kept)
+        self._bell = Bell(runtime.clock)
+        self._desk = Desk(
+            runtime=runtime,
+            guard=guard,
+            journal=self.journal,
+            bell=self._bell,
+            templates=_environment(),
+        )
+        self._app = Starlette(routes=list(self._routes()))
+        runtime.watcher = self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, if it may come in."""
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        stranger = self._turned_away(scope)
+        await (stranger or self._app)(scope, receive, guarded)
+
+    def exchanged(
+        self, at: datetime, request: gateway.Request, response: gateway.Response, fault: Fault | None
+    ) -> None:
+        """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
+        self.journal.add(at, request, response, fault)
+        self._bell.ring()
+
+    def changed(self) -> None:
+        """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
+        self._bell.ring()
+
+    def close(self) -> None:
+        """End what browsers listen to."""
+        self._bell.close()
+        if self._desk.runtime.watcher is self:
+            self._desk.runtime.watcher = None
+
+    def _turned_away(self, scope: Scope) -> Response | None:
+        guard = self._desk.guard
+        if guard.admits(Headers(scope=scope)):
+            return None
+        if not guard.asks:
+            words = "The console of a sandbox on loopback answers to 127.0.0.1 and localhost only."
+            return PlainTextResponse(words, status_code=403)
+        if scope["path"] in _OPEN:
+            return None
+        if scope["method"] in ("GET", "HEAD"):
+            return RedirectResponse("/console/login", status_code=303)
+        return PlainTextResponse("The token is needed.", status_code=401)
+
+    def _routes(self) -> list[Route]:
+        pages = [Route(path, self._shown(page), methods=["GET"]) for path, page in _PAGES.items()]
+        posts = [Route(path, self._posted(post), methods=["POST"]) for path, post in _POSTS.items()]
+        rest = [
+            Route("/console", _home, methods=["GET"]),
+            Route("/console/events", self._events, methods=["GET"]),
+            Route("/console/static/{name}", _static, methods=["GET"]),
+        ]
+        return pages + posts + rest
+
+    def _shown(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            visit = Visit(desk=self._desk, request=request, words=_words(request))
+            return await _answered(handler, visit)
+
+        return endpoint
+
+    def _posted(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            visit = Visit(desk=self._desk, request=request, words=_words(request))
+            body = await _body(request)
+            if body is None:
+                return _error(visit, 413)
+            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            if not self._desk.guard.is_ours(request.headers, form.get("form_token", "")):
+                return _error(visit, 403)
+            visit = Visit(desk=self._desk, request=request, words=visit.words, form=form)
+            response = await _answered(handler, visit)
+            self._bell.ring()
+            return response
+
+        return endpoint
+
+    async def _events(self, _request: Request) -> Response:
+        return StreamingResponse(self._bell.stream(), media_type="text/event-stream")
+
+
+async def _answered(handler: Handler, visit: Visit) -> Response:
+    try:
+        return await handler(visit)
+    except RefusedError as error:
+        return _error(visit, error.status)
+
+
+def _error(visit: Visit, status: int) -> Response:
+    return visit.page("error.html", status=status, code=status)
+
+
+async def _body(request: Request) -> bytes | None:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > LARGEST_FORM:
+            return None
+    return body
+
+
+def _words(request: Request) -> Words:
+    chosen = request.cookies.get(LANGUAGE, "")
+    for language in TEXTS:
+        if chosen == language:
+            return Words(language)
+    return Words(preferred(request.headers.get("accept-language", "")))
+
+
+async def _home(_request: Request) -> Response:
+    return RedirectResponse("/console/", status_code=303)
+
+
+async def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        return PlainTextResponse("no such file", status_code=404)
+    return Response((_HERE / "static" / name).read_bytes(), media_type=_STATIC[name])
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters["yuan"] = shown.yuan
+    made.filters["moment"] = shown.moment
+    made.filters["exact"] = shown.exact
+    made.filters["address"] = shown.address
+    made.globals["order_link"] = shown.order_link
+    return made

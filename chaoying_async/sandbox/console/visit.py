@@ -1,0 +1,149 @@
+"""One visit to one page: what the page's function is given, and what it can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import attrs
+from jinja2 import Environment
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from chaoying_async.sandbox import gateway
+from chaoying_async.sandbox.console import shown
+from chaoying_async.sandbox.console.journal import Entry, Journal
+from chaoying_async.sandbox.console.live import Bell
+from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.console.texts import Words
+from chaoying_async.sandbox.notifier import Delivery
+from chaoying_async.sandbox.records import Key, Order
+from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sansio.credentials import Credentials
+
+#: Address to the name of its title, in the order of the navigation.
+NAVIGATION: Mapping[str, str] = {
+    "/console/": "orders.title",
+    "/console/messages": "messages.title",
+    "/console/notifications": "notifications.title",
+    "/console/faults": "faults.title",
+    "/console/doctor": "doctor.title",
+}
+
+
+class RefusedError(Exception):
+    """A page that is not to be had; becomes an HTTP status and a page that says so."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+@attrs.frozen(kw_only=True)
+class Desk:
+    """What all pages work with."""
+
+    runtime: Runtime
+    guard: Guard
+    journal: Journal
+    bell: Bell
+    templates: Environment
+
+
+@attrs.frozen(kw_only=True, repr=False)
+class Visit:
+    """A request from a browser, with its language; ``form`` is a post's, already checked."""
+
+    desk: Desk
+    request: Request
+    words: Words
+    form: Mapping[str, str] = attrs.field(factory=dict)
+
+    @property
+    def credentials(self) -> Credentials:
+        """The sandbox's own."""
+        return self.desk.runtime.gateway.world.credentials
+
+    def asked(self, name: str) -> str:
+        """A value of the address, trimmed; empty if it is not there."""
+        return self.request.query_params.get(name, "").strip()
+
+    def order(self, source: Mapping[str, str]) -> Order:
+        """The order that an address or a form names, as it stands now."""
+        key = (source.get("mch_id", ""), source.get("out_trade_no", ""))
+        order = self.desk.runtime.gateway.ledger.orders.get(key)
+        if order is None:
+            raise RefusedError(404)
+        return shown.as_of(order, self.desk.runtime.clock.now())
+
+    def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A page, drawn from its template."""
+        runtime, words = self.desk.runtime, self.words
+        now = runtime.clock.now()
+        html = self.desk.templates.get_template(template).render(
+            t=words,
+            path=self.request.url.path,
+            back=str(self.request.url.replace(scheme="", netloc="")),
+            navigation=NAVIGATION,
+            guard=self.desk.guard,
+            now=now,
+            speed=getattr(runtime.clock, "speed", 1),
+            said=self._said(),
+            **context,
+        )
+        return HTMLResponse(html, status_code=status)
+
+    def to(self, address: str, said: str = "", **more: str) -> Response:
+        """Go to another page, which then says what came of it; ``said`` is a text's name."""
+        address, hash_sign, anchor = address.partition("#")
+        query = urlencode({"said": said, **more} if said else more)
+        sign = ("&" if "?" in address else "?") if query else ""
+        return RedirectResponse(f"{address}{sign}{query}{hash_sign}{anchor}", status_code=303)
+
+    def answer_of(self, entry: Entry) -> str:
+        """What the gateway answered, in a line."""
+        response = entry.response
+        if response.cut in (gateway.Cut.REFUSED, gateway.Cut.RESET):
+            return self.words("answer.cut")
+        members = entry.answer
+        if not members:
+            return f"HTTP {response.status}"
+        status = members.get("trade_state") or members.get("state", "")
+        msg = members.get("msg", "")
+        pieces = (status, members.get("code", ""), "" if msg == "SUCCESS" else msg)
+        return shown.text_of(" ".join(filter(None, pieces)), (), self.credentials)
+
+    def outcome_of(self, delivery: Delivery) -> str:
+        """What came of an attempt to notify, in a line."""
+        if delivery.accepted:
+            return self.words("answer.accepted", status=delivery.status)
+        if delivery.status is None:
+            return self.words("answer.problem", problem=delivery.problem)
+        return self.words("answer.refused", status=delivery.status)
+
+    def _said(self) -> str:
+        """What came of the button that led here."""
+        name = self.asked("said")
+        if name == "answered":
+            number = self.asked("message")
+            entry = self.desk.journal.find(int(number)) if number.isdecimal() else None
+            if entry is None:
+                return ""
+            answer = self.answer_of(entry)
+            return self.words("said.answered", endpoint=entry.endpoint, answer=answer)
+        if name == "delivered":
+            deliveries = reversed(self.desk.runtime.notifier.deliveries)
+            last = next((each for each in deliveries if not each.attempt), None)
+            return self.words("said.delivered", answer=self.outcome_of(last)) if last else ""
+        return self.words(f"said.{name}") if name in _SAID else ""
+
+
+_SAID = frozenset({"done", "amount", "url", "fault", "order"})
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+
+def order_page(key: Key, anchor: str = "") -> str:
+    """The address of an order, for :meth:`Visit.to`."""
+    return f"{shown.order_link(key)}{anchor}"
