@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
-import json
-import signal
-import socket
-import sys
 from typing import Any
 
 import pytest
@@ -16,14 +11,11 @@ from rich.console import Console
 from chaoying_async import (
     Credentials,
     Fen,
-    GatewaySession,
-    Hosts,
     OutcomeUnknownError,
     Pay,
     PayType,
     RequestNotSentError,
 )
-from chaoying_async.cli import main
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.demo import command
 from chaoying_async.sandbox.demo.receiver import Receiver
@@ -154,67 +146,3 @@ def test_one_fen_of_difference_is_seen() -> None:
         if not line.agrees
     ]
     assert wrong == ["received", "kept"]
-
-
-class TestCommandLine:
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            [],
-            ["nothing"],
-            ["sandbox", "--port", "65536"],
-            ["sandbox", "--port", "x"],
-            ["sandbox", "--speed", "0"],
-            ["demo", "--payments", "0"],
-        ],
-        ids=str,
-    )
-    def test_a_wrong_command_is_status_2(
-        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """And the usage is shown on stderr."""
-        with pytest.raises(SystemExit) as caught:
-            main(arguments)
-        assert caught.value.code == 2
-        assert "usage: chaoying" in capsys.readouterr().err
-
-    def test_a_missing_extra_is_told(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """Without uvicorn there is one line that says what to install."""
-        monkeypatch.setitem(sys.modules, "uvicorn", None)
-        assert main(["sandbox"]) == 2
-        assert "chaoying-async[sandbox]" in capsys.readouterr().err
-
-    def test_a_taken_port_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """In one line, without a traceback."""
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
-        assert "in use" in capsys.readouterr().err
-
-    @pytest.mark.parametrize("as_json", [True, False])
-    async def test_the_sandbox_serves_until_it_is_told_to_stop(self, *, as_json: bool) -> None:
-        """It says where it is and with which key; SIGTERM ends it with status 0."""
-        options = ["--seed", "1", *(["--json"] if as_json else [])]
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "chaoying_async", "sandbox", *options),
-            stdout=asyncio.subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        told: dict[str, str] = {}
-        while "mch_id" not in told:
-            line = (await process.stdout.readline()).decode()
-            assert line, "it ended before it was ready"
-            if as_json:
-                told = json.loads(line)
-            elif len(words := line.split()) == 2:
-                told[words[0]] = words[1]
-        assert list(told) == ["url", "agent_id", "key", "pid", "mch_id"]
-        made = Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
-        async with GatewaySession(
-            made, mch_id=told["mch_id"], hosts=Hosts.single(told["url"])
-        ) as session:
-            assert (await session.send(pay(1000))).unwrap().base_fee == 1000
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0

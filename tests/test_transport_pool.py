@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import gzip
+import importlib.metadata
 import os
 import random
 import ssl
+import warnings
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -97,6 +100,21 @@ def echoing(rng: random.Random) -> Any:
     return echo
 
 
+@contextlib.contextmanager
+def old_anyio_may_drop_sockets(kind: str) -> Generator[None]:
+    """Before 4.16, anyio leaves the socket of a cancelled connect to the garbage collector.
+
+    Only the fallback engine goes through anyio. What it left is collected here, so that the warning
+    is not laid at another test's door.
+    """
+    version = tuple(map(int, importlib.metadata.version("anyio").split(".")[:2]))
+    with warnings.catch_warnings():
+        if kind == "httpx" and version < (4, 16):
+            warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
+
+
 @pytest.mark.timeout(1800 if FULL else 60)
 async def test_r32_random_cancellation_leaves_the_pool_usable_and_no_reply_goes_astray(
     kind: str,
@@ -126,7 +144,8 @@ async def test_r32_random_cancellation_leaves_the_pool_usable_and_no_reply_goes_
             for number in numbers:
                 await one(engine, server.url(), number)
 
-        await asyncio.gather(*(worker() for _ in range(20)))
+        with old_anyio_may_drop_sockets(kind):
+            await asyncio.gather(*(worker() for _ in range(20)))
         assert ended["answered"] + ended["cancelled"] == calls
         assert min(ended.values()) > calls / 20
         for number in range(5):

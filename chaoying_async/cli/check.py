@@ -77,7 +77,7 @@ async def _report(where: Target, who: Credentials, mch_id: str) -> Report:
     sorting = name_order(merchant, who)
     signed = failures_signed(order)
     findings = (
-        *(_host(asked) for asked in (merchant, order)),
+        *(_host(asked) for asked in {each.host: each for each in (merchant, order)}.values()),
         _key(order, who, algorithm),
         _merchant(merchant),
         _trades(order),
@@ -125,7 +125,7 @@ def _code(findings: Iterable[Finding], asked: Iterable[Asked]) -> Exit:
     asked = tuple(asked)
     if not any(each.spoke for each in asked):
         return Exit.UNREACHED
-    if any(each.untrusted for each in asked):
+    if any(each.untrusted and not each.signature_refused for each in asked):
         return Exit.UNTRUSTED
     return Exit.REFUSED if any(finding.fine is False for finding in findings) else Exit.OK
 

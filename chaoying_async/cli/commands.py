@@ -28,9 +28,11 @@ _FILES = {
     "verify": "signatures",
     "doctor": "doctor",
 }
-#: What only ``[sandbox]`` brings.
-_SERVERS = frozenset({"uvicorn", "starlette", "nicegui"})
-_EXTRA = "this command needs the extra [sandbox]: pip install 'chaoying-async[sandbox]'"
+#: Module to the extra that brings it.
+_EXTRAS = {
+    **dict.fromkeys(("rich", "segno"), "cli"),
+    **dict.fromkeys(("uvicorn", "starlette", "nicegui", "jinja2"), "sandbox"),
+}
 
 
 class Commands(click.Group):
@@ -58,9 +60,11 @@ class Commands(click.Group):
         except ChaoyingError as error:
             ctx.exit(output.failed(error))
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] not in _SERVERS:
+            extra = _EXTRAS.get((error.name or "").partition(".")[0])
+            if extra is None:
                 raise
-            ctx.exit(output.refused("MissingExtra", _EXTRA, Exit.USAGE))
+            words = f"this needs the extra [{extra}]: pip install 'chaoying-async[{extra}]'"
+            ctx.exit(output.refused("MissingExtra", words, Exit.USAGE))
         except OSError as error:
             ctx.exit(output.refused(type(error).__name__, str(error), Exit.USAGE))
         except click.Abort:

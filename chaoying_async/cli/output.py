@@ -1,7 +1,8 @@
 """What a command says: a table where a person reads, one JSON line where a program does.
 
 Results go to stdout, errors and remarks to stderr. With ``--json`` every end, an error too, is one
-JSON object on stdout with ``ok``; ``error``, ``message``, ``exit`` and ``next`` say why not.
+JSON object on stdout with ``ok``; ``error``, ``message``, ``exit`` and ``next`` say why not. Only a
+command that is itself wrong (exit code 2) is told in words, on stderr.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from chaoying_async.cli.exits import Exit, ending
+from chaoying_async.cli import exits
+from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -50,13 +52,12 @@ def as_json() -> bool:
     return ctx is not None and bool(ctx.find_root().meta.get(_JSON))
 
 
-def console(*, stderr: bool = False, markup: bool = False) -> Console:
+def console(*, markup: bool = False) -> Console:
     """Where a person reads: with colours on a terminal, plain and never broken elsewhere."""
     from rich.console import Console
 
-    file = sys.stderr if stderr else sys.stdout
-    wide = None if file.isatty() else _WIDE
-    return Console(file=file, width=wide, markup=markup, highlight=False, emoji=False)
+    wide = None if sys.stdout.isatty() else _WIDE
+    return Console(file=sys.stdout, width=wide, markup=markup, highlight=False, emoji=False)
 
 
 def tell(record: Mapping[str, Any]) -> None:
@@ -88,10 +89,10 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() or c == " " else "�" for c in str(value))
 
 
-def remark(text: str, style: str = "") -> None:
+def remark(text: str, colour: str | None = None) -> None:
     """Something to know, on stderr; nothing where a program reads."""
     if not as_json():
-        console(stderr=True).print(printable(text), style=style or None)
+        click.secho(printable(text), fg=colour, err=True)
 
 
 def end(code: Exit) -> NoReturn:
@@ -106,7 +107,7 @@ def warned(message: Warning | str, *_where: Any, **_more: Any) -> None:
 
 def failed(error: ChaoyingError) -> Exit:
     """Say what went wrong and what to do next; the exit code."""
-    code, then = ending(error)
+    code, then = exits.ending(error)
     refusal = error.refusal if isinstance(error, OutcomeUnknownError) else error
     more: dict[str, Any] = {}
     if isinstance(refusal, GatewayError):
@@ -114,14 +115,13 @@ def failed(error: ChaoyingError) -> Exit:
     return refused(type(error).__name__, str(error), code, then, **more)
 
 
-def refused(kind: str, message: str, code: Exit, then: str = "", **more: Any) -> Exit:
+def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) -> Exit:
     """Say why a command did not do what was asked; the exit code."""
     if as_json():
-        record = {"ok": False, "error": kind, "message": message, "exit": int(code), "next": then}
+        record = {"ok": False, "error": kind, "message": message, "exit": int(ending), "next": then}
         tell(record | more)
-        return code
-    said = console(stderr=True)
-    said.print(f"chaoying: {printable(message)}", style="bold red")
+        return ending
+    click.secho(f"chaoying: {printable(message)}", fg="red", bold=True, err=True)
     if then:
-        said.print(f"  {then}")
-    return code
+        click.echo(f"  {then}", err=True)
+    return ending

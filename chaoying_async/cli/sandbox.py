@@ -107,12 +107,11 @@ async def _serve(
     )
     sandbox.faults.plans.extend(plans)
     token = None if is_loopback(host) else _token()
-    sandbox.app.control.token = token
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with sandbox, sandbox.serve(host=host, port=port) as url:
+    async with sandbox, sandbox.serve(host=host, port=port, token=token) as url:
         _announce(sandbox, url, token)
         await stop.wait()
 

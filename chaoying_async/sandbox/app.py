@@ -1,7 +1,7 @@
 """The sandbox over HTTP, as a plain ASGI application.
 
 The gateway's own paths are the document's. ``/_sandbox/...`` is for those who run it: see
-``control.py``.
+``control.py``. ``/console/...`` are pages for a browser, if there is a console.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from chaoying_async.sandbox.control import PREFIX, Control
+from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.control import PREFIX, Control, as_json
 from chaoying_async.sandbox.gateway import MAX_BODY, Cut, Request, Response
 from chaoying_async.sandbox.runtime import Runtime
 
@@ -17,6 +18,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CONSOLE = "/console"
 
 
 class SandboxApp:
@@ -26,17 +29,26 @@ class SandboxApp:
         self.runtime = runtime
         #: What answers below ``/_sandbox/``; give it a ``token`` before others may reach it.
         self.control = Control(runtime)
+        #: Who may reach it; None: everybody who reaches this application.
+        self.guard: Guard | None = None
+        #: What answers below ``/console/``, if anything does.
+        self.console: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return  # no lifespan and no WebSocket here: servers take that for "not supported"
+        if self.console is not None and f"{scope['path']}/".startswith(f"{CONSOLE}/"):
+            await self.console(scope, receive, send)
+            return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         body = await _body(receive)
         if body is None:
             reply = Response(413, "text/plain", b"too large")
         elif scope["path"].startswith(PREFIX):
-            reply = await self.control.answer(scope["method"], scope["path"], headers, body)
+            reply = self._turned_away(headers) or await self.control.answer(
+                scope["method"], scope["path"], headers, body
+            )
         else:
             reply = await self.runtime.exchange(_request(scope, headers, body))
         if reply.cut in (Cut.REFUSED, Cut.RESET):
@@ -45,6 +57,14 @@ class SandboxApp:
         await _respond(send, reply)
         if reply.cut is Cut.HALF:
             await _hang_up(receive, send)
+
+    def _turned_away(self, headers: dict[bytes, str]) -> Response | None:
+        named = {name.decode("latin-1"): value for name, value in headers.items()}
+        if self.guard is None or self.guard.admits(named):
+            return None
+        if self.guard.asks:
+            return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
+        return as_json(403, {"problem": "a sandbox on loopback answers to loopback names only"})
 
 
 def _request(scope: Scope, headers: dict[bytes, str], body: bytes) -> Request:

@@ -7,12 +7,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from os import PathLike, fspath
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.app import SandboxApp
+from chaoying_async.sandbox.console.security import Guard
 from chaoying_async.sandbox.faults import Faults
 from chaoying_async.sandbox.gateway import World
 from chaoying_async.sandbox.inprocess import SandboxTransport
@@ -24,6 +25,9 @@ from chaoying_async.sandbox.runtime import Runtime
 from chaoying_async.sandbox.server import LOOPBACK, listening
 from chaoying_async.sandbox.store import Store
 from chaoying_async.sansio.credentials import Credentials, SortOrder
+
+if TYPE_CHECKING:
+    from chaoying_async.sandbox.console.site import Console
 
 AGENT_ID = "13000000000000000"
 MCH_ID = "00000001"
@@ -196,14 +200,39 @@ class Sandbox:
         )
 
     @asynccontextmanager
-    async def serve(self, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
+    async def serve(
+        self,
+        *,
+        host: str = LOOPBACK,
+        port: int = 0,
+        console: bool = False,
+        token: str | None = None,
+    ) -> AsyncGenerator[str]:
         """The same sandbox over real HTTP while the block runs; gives its address.
 
         Needs the extra ``[sandbox]``. Pass the address to ``Hosts.single(url)``, and a real clock
-        to the sandbox.
+        to the sandbox. ``console`` adds pages for a browser below ``/console/``.
+
+        A ``host`` that other machines reach needs a ``token`` of at least 16 characters, which the
+        console and the control endpoints then ask for; without one it is a :class:`ValueError`.
         """
+        token = token or self.app.control.token
+        self.app.guard, self.app.control.token = Guard(host, token), token
+        pages = _console(self._runtime, self.app.guard) if console else None
         async with listening(self.app, host=host, port=port) as url:
-            yield url
+            self.app.console = pages
+            try:
+                yield url
+            finally:
+                if pages is not None:
+                    pages.close()  # or the server would wait for who is looking on
+                    self.app.console = None
+
+
+def _console(runtime: Runtime, guard: Guard) -> Console:
+    from chaoying_async.sandbox.console.site import Console  # noqa: PLC0415 - behind the extra
+
+    return Console(runtime, guard)
 
 
 def _kept_seed(store: Store | None, seed: int) -> int:

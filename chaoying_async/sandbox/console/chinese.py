@@ -90,6 +90,8 @@ CHINESE: Mapping[str, str] = {
     "order.gateway": "网关",
     "order.notify": "再次通知",
     "order.forge": "发送伪造的通知",
+    "order.event": "别的通知",
+    "order.send": "发送",
     "order.expire": "让订单过期",
     "order.fail": "让支付失败",
     "order.over": "订单已结束，顾客不能再操作。",
@@ -161,8 +163,8 @@ CHINESE: Mapping[str, str] = {
     "message.newer": "下一条",
     # notifications
     "notifications.title": "通知",
-    "notifications.says": "每一次通知商户的尝试，最新的在前。3 秒内返回 200 且内容恰好是 success 才会"
-    "停止重发。",
+    "notifications.says": "每一次通知商户的尝试，最新的在前。"
+    "3 秒内返回 200 且内容恰好是 success 才会停止重发。",
     "notifications.empty": "还没有发过通知。带 notify_url 的预下单在支付成功或失败后会发通知。",
     "notifications.attempt": "次数",
     "notifications.by-hand": "手动",
@@ -178,6 +180,23 @@ CHINESE: Mapping[str, str] = {
     "notifications.to": "地址",
     "notifications.body": "内容和应答",
     "notifications.actions": "操作",
+    # notifications made to order
+    "event.paid": "真实通知：已支付",
+    "event.not-paid": "支付失败",
+    "event.duplicate": "真实通知，同时来两次",
+    "event.late": "真实通知，60 秒后才到",
+    "event.forged": "声称已支付，签名是猜的",
+    "event.unsigned": "声称已支付，没有签名",
+    "event.tampered": "签名之后改了金额",
+    "event.mismatch": "签名正确，金额比订单多 1 分",
+    "event.other-order": "签名正确，是一笔不认识的订单",
+    "event.other-merchant": "签名正确，是另一个商户",
+    "event.contradiction": "签名正确，pay_result 说已支付，result_code 说没有",
+    "event.stale": "签名正确，60 天前支付，如同重放",
+    "event.future": "签名正确，一小时后才支付",
+    "event.undated": "签名正确，没有 time_end",
+    "event.ambiguous": "签名正确，attach 里藏着另一个金额，可被截断（M-04）",
+    "event.unreadable": "签名正确，却是 JSON 而不是表单",
     # faults
     "faults.title": "故障与场景",
     "faults.active": "当前的故障",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from chaoying_async.sandbox.events import EVENTS
 from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
 
 ENGLISH: Mapping[str, str] = {
@@ -94,6 +95,8 @@ ENGLISH: Mapping[str, str] = {
     "order.gateway": "The gateway",
     "order.notify": "Notify again",
     "order.forge": "Send a forged notification",
+    "order.event": "Another notification",
+    "order.send": "Send it",
     "order.expire": "Let it expire",
     "order.fail": "Fail the payment",
     "order.over": "This order is over: the customer cannot do anything more.",
@@ -269,6 +272,7 @@ ENGLISH: Mapping[str, str] = {
     "doctor.key-print": "Key used: {length} characters, SHA-256 begins with {fingerprint}. Compare "
     "both with the other side.",
     "doctor.rule": "{algorithm}, names in {order} order",
+    **{f"event.{name}": event.says for name, event in EVENTS.items()},
     **{f"scenario.{number}": scenario.says for number, scenario in SCENARIOS.items()},
     **{f"refund.{number}": scenario.says for number, scenario in REFUND_SCENARIOS.items()},
 }

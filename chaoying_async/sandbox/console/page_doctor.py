@@ -80,7 +80,7 @@ def _page(
 
 
 def _findings(visit: Visit, verdict: Verdict) -> list[Mapping[str, Any]]:
-    found = []
+    found: list[Mapping[str, Any]] = []
     for each in verdict.findings:
         happened, to_do = describe(each.mistake, visit.words.language)
         found.append({"finding": each, "happened": happened, "to_do": to_do})

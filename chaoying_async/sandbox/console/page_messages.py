@@ -77,7 +77,7 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "message.html",
         entry=entry,
-        path=shown.text_of(request.path, (), credentials),
+        target=shown.text_of(request.path, (), credentials),
         request=shown.wire(request.parameters, credentials),
         fields=shown.fields_of(entry.fields),
         signature=entry.signed(credentials),

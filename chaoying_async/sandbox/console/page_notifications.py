@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
 from itertools import islice
@@ -11,6 +12,7 @@ from starlette.responses import Response
 
 from chaoying_async.sandbox.console import shown
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.notifier import SCHEDULE, Delivery
 from chaoying_async.sandbox.records import Key, Order, Status
 
@@ -44,7 +46,7 @@ async def show(visit: Visit) -> Response:
     total = len(deliveries)
     pairs = islice(zip(range(total - 1, -1, -1), reversed(deliveries), strict=False), LISTED)
     rows = [_row(visit, number, each, newest=newest.get(each.key)) for number, each in pairs]
-    return visit.page("notifications.html", rows=rows, waiting=_any_open(visit, rows))
+    return visit.page("notifications.html", rows=rows, waiting=_any_open(rows))
 
 
 def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> Row:
@@ -77,7 +79,7 @@ def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
     return shown.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
 
 
-def _any_open(visit: Visit, rows: Iterable[Row]) -> bool:
+def _any_open(rows: Iterable[Row]) -> bool:
     return any(row.order is not None and not row.order.told for row in rows)
 
 
@@ -86,13 +88,29 @@ async def send(visit: Visit) -> Response:
     order, runtime = visit.order(visit.form), visit.desk.runtime
     if not order.asked.get("notify_url"):
         raise RefusedError(400)
-    match visit.form.get("kind"):
-        case "again" if order.status in (Status.PAID, Status.FAILED, Status.REVOKED):
-            await runtime.notifier.attempt(order, 0)
-        case "forged":
-            await runtime.notifier.attempt(order, 0, runtime.gateway.forgery(order))
-        case _:
+    kind, attempt = visit.form.get("kind", ""), runtime.notifier.attempt
+    if kind == "again":
+        if order.status is Status.OPEN:
             raise RefusedError(400)
+        await attempt(order, 0)
+    elif event := EVENTS.get(kind):
+        body = body_of(event, runtime.gateway, order)
+        if event.late:
+            runtime.spawn(_later(visit, order, event, body))
+            return visit.to(_back(visit, order), "done")
+        sent = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
+        await asyncio.gather(*sent)
+    else:
+        raise RefusedError(400)
+    return visit.to(_back(visit, order), "delivered")
+
+
+async def _later(visit: Visit, order: Order, event: Event, body: bytes) -> None:
+    runtime = visit.desk.runtime
+    await runtime.clock.sleep(event.late)
+    await runtime.notifier.attempt(order, 0, body, forged=event.forged)
+
+
+def _back(visit: Visit, order: Order) -> str:
     from_order = visit.form.get("from") == "order"
-    where = order_page(order.key, "#actions") if from_order else "/console/notifications"
-    return visit.to(where, "delivered")
+    return order_page(order.key, "#actions") if from_order else "/console/notifications"

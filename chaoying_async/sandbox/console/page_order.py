@@ -11,6 +11,7 @@ from starlette.responses import Response
 from chaoying_async.sandbox.console import cashier, shown
 from chaoying_async.sandbox.console.page_orders import fen_of
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.events import EVENTS
 from chaoying_async.sandbox.ledger import Deed
 from chaoying_async.sandbox.records import Order, Status
 from chaoying_async.sandbox.scenarios import SCENARIOS
@@ -40,11 +41,13 @@ async def show(visit: Visit) -> Response:
         "order.html",
         order=order,
         scenario=SCENARIOS[order.scenario],
-        waiting=shown.is_waiting(order) or any(each.state_at(now) != each.state for each in refunds)
+        waiting=shown.is_waiting(order)
+        or any(each.state_at(now) != each.state for each in refunds)
         or any(each.becomes for each in refunds),
         by_itself=_by_itself(visit, order),
         is_open=order.status is Status.OPEN,
         is_over=order.status in (Status.PAID, Status.FAILED),
+        events=list(EVENTS),
         notifies=bool(order.asked.get("notify_url")),
         refunds=[(each, each.state_at(now)) for each in refunds],
         left=order.payable - sum(each.base for each in refunds if each.state_at(now) != "FAIL"),
@@ -93,9 +96,7 @@ def _by_itself(visit: Visit, order: Order) -> str:
     if order.ends_at is not None:
         return words("order.next.at", state=state, at=shown.moment(order.ends_at))
     if order.status is Status.OPEN and order.at_query is not None:
-        return words(
-            "order.next.query", state=state, number=order.at_query, so_far=order.queries
-        )
+        return words("order.next.query", state=state, number=order.at_query, so_far=order.queries)
     return words("order.next.never") if order.status is Status.OPEN else ""
 
 

@@ -116,7 +116,11 @@ class Console:
         await (stranger or self._app)(scope, receive, guarded)
 
     def exchanged(
-        self, at: datetime, request: gateway.Request, response: gateway.Response, fault: Fault | None
+        self,
+        at: datetime,
+        request: gateway.Request,
+        response: gateway.Response,
+        fault: Fault | None,
     ) -> None:
         """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
         self.journal.add(at, request, response, fault)

@@ -56,9 +56,9 @@ def preferred(accept_language: str) -> Language:
         if match is None:
             continue
         weight = _weight(match[2])
-        for language in TEXTS:
-            if match[1].lower() == language and weight > 0:
-                wanted.append((weight, language))
+        if weight > 0:
+            tag = match[1].lower()
+            wanted += [(weight, language) for language in TEXTS if language == tag]
     return max(wanted, key=lambda pair: pair[0])[1] if wanted else "en"
 
 

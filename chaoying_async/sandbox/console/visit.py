@@ -31,6 +31,9 @@ NAVIGATION: Mapping[str, str] = {
     "/console/doctor": "doctor.title",
 }
 
+#: Pages that the navigation does not name, and where they belong.
+_SECTIONS = {"/console/order": "/console/", "/console/message": "/console/messages"}
+
 
 class RefusedError(Exception):
     """A page that is not to be had; becomes an HTTP status and a page that says so."""
@@ -83,7 +86,7 @@ class Visit:
         now = runtime.clock.now()
         html = self.desk.templates.get_template(template).render(
             t=words,
-            path=self.request.url.path,
+            section=_SECTIONS.get(self.request.url.path, self.request.url.path),
             back=str(self.request.url.replace(scheme="", netloc="")),
             navigation=NAVIGATION,
             guard=self.desk.guard,

@@ -1,0 +1,178 @@
+"""The command line, called as a user calls it: against a sandbox in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+from click.testing import CliRunner, Result
+
+from chaoying_async.cli.commands import chaoying
+
+ROOT = Path(__file__).parent.parent
+PROGRAM = (sys.executable, "-m", "chaoying_async")
+#: What the tests of a user's shell must not leak into ours.
+NOTHING: dict[str, str | None] = {
+    f"CHAOYING_{name}": None
+    for name in (
+        *("AGENT_ID", "KEY", "PID", "VERSION", "ALGORITHM", "MCH_ID", "OP_USER_ID", "URL"),
+        "SANDBOX_TOKEN",
+    )
+}
+
+
+@attrs.frozen(kw_only=True)
+class Running:
+    """A sandbox that runs, and what a shell that uses it has in its environment."""
+
+    url: str
+    told: dict[str, str]
+
+    @property
+    def env(self) -> dict[str, str | None]:
+        names = ("url", "agent_id", "key", "pid", "mch_id")
+        mine = {f"CHAOYING_{name.upper()}": self.told[name] for name in names}
+        if "token" in self.told:
+            mine["CHAOYING_SANDBOX_TOKEN"] = self.told["token"]
+        return {**NOTHING, **mine, "CHAOYING_OP_USER_ID": "cashier"}
+
+    def call(self, *arguments: str, **more: Any) -> Result:
+        """Run a command in this process."""
+        env = {**self.env, **more.pop("env", {})}
+        return call(*arguments, env=env, **more)
+
+    def ask(self, *arguments: str, **more: Any) -> dict[str, Any]:
+        """Run a command with ``--json``; what it says, which is one line."""
+        return said(self.call(*arguments, "--json", **more))
+
+
+def call(*arguments: str, **more: Any) -> Result:
+    """Run a command in this process; no exception may get out of it."""
+    env = {**NOTHING, **(more.pop("env", None) or {})}
+    result = CliRunner().invoke(chaoying, list(arguments), env=env, prog_name="chaoying", **more)
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def said(result: Result) -> dict[str, Any]:
+    """The one JSON line on stdout."""
+    (line,) = result.stdout.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def environment(env: dict[str, str | None]) -> dict[str, str]:
+    """A whole environment for a process."""
+    whole = {name: value for name, value in os.environ.items() if name not in env}
+    whole |= {name: value for name, value in env.items() if value is not None}
+    return whole | {"PYTHONUTF8": "1", "TERM": "xterm-256color", "COLUMNS": "100"}
+
+
+@contextmanager
+def process(*arguments: str, env: dict[str, str | None]) -> Iterator[subprocess.Popen[str]]:
+    """A command in a process of its own; ended with the block, if it has not ended before."""
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        cwd=ROOT,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.terminate()
+            running.wait()
+
+
+def line_of(running: subprocess.Popen[str]) -> dict[str, Any]:
+    """The next JSON line that a process says."""
+    assert running.stdout is not None
+    line = running.stdout.readline()
+    assert line, "it ended before it said anything"
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+@contextmanager
+def sandbox(*options: str, env: dict[str, str | None] | None = None) -> Iterator[Running]:
+    """A sandbox in a process of its own."""
+    with process("sandbox", "--json", *options, env={**NOTHING, **(env or {})}) as running:
+        told = line_of(running)
+        yield Running(url=told["url"], told=told)
+
+
+def on_a_terminal(arguments: Sequence[str], env: dict[str, str | None], typed: str = "") -> str:
+    """What a person at a terminal sees who types this once something is asked."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*PROGRAM, *arguments],
+        cwd=ROOT,
+        env=environment(env),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    ) as running:
+        os.close(theirs)
+        seen = b""
+        with suppress(OSError):  # EIO: the other end is closed
+            while chunk := os.read(ours, 4096):
+                seen += chunk
+                if typed and seen.rstrip().endswith(b":"):
+                    os.write(ours, f"{typed}\n".encode())
+                    typed = ""
+        os.close(ours)
+        running.wait()
+    return f"{seen.decode()}\nexit code {running.returncode}"
+
+
+class Shop:
+    """A user's own program: answers what it is told to, and remembers what it was sent."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.got: list[bytes] = []
+        self._answers = list(answers)
+
+    @contextmanager
+    def serving(self) -> Iterator[str]:
+        shop = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                shop.got.append(self.rfile.read(int(self.headers["content-length"])))
+                answer = shop._answers.pop(0) if shop._answers else b"success"
+                self.send_response(200)
+                self.send_header("content-length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+            thread.start()
+            try:
+                yield f"http://127.0.0.1:{server.server_port}/paid"
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+def commands() -> list[str]:
+    """Every command there is."""
+    return chaoying.list_commands(click.Context(chaoying))

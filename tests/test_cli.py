@@ -1,0 +1,278 @@
+"""The command line around its commands: help, exit codes, keys, and what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from chaoying_async import Credentials, GatewaySession, Hosts, Pay
+from chaoying_async import exceptions as errors
+from chaoying_async.cli import keys, main, output
+from chaoying_async.cli.commands import chaoying
+from chaoying_async.cli.exits import Exit, ending
+from tests.cli_calls import (
+    NOTHING,
+    PROGRAM,
+    ROOT,
+    Running,
+    call,
+    commands,
+    environment,
+    on_a_terminal,
+    sandbox,
+)
+
+KEY = "a-key-that-shows-nowhere"
+WHO: dict[str, str | None] = {"CHAOYING_AGENT_ID": "1", "CHAOYING_PID": "p"}
+NOBODY = "http://127.0.0.1:9"
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            [],
+            ["nothing"],
+            ["sandbox", "--port", "65536"],
+            ["sandbox", "--port", "x"],
+            ["sandbox", "--speed", "0"],
+            ["sandbox", "--fault", "meteor"],
+            ["demo", "--payments", "0"],
+            ["send", "robbery"],
+            ["query"],
+            ["query", "A1", "--transaction-id", "2"],
+            ["refund-query"],
+            ["check"],
+            ["trigger"],
+            ["trigger", "pays", "A1"],
+            ["resend", "--url", NOBODY],
+            ["trigger", "fault", "--url", NOBODY],
+            ["listen", "--forward", "nowhere"],
+            ["sign", "a", "b"],
+            ["sign", "a=1", "a=2"],
+        ],
+        ids=str,
+    )
+    def test_a_wrong_command_is_status_2(
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """And the usage is shown on stderr, nothing on stdout."""
+        assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert "Usage: chaoying" in captured.err
+        assert captured.out == ""
+
+    @pytest.mark.parametrize("command", [[], *([each] for each in commands())], ids=str)
+    def test_every_command_has_its_help(self, command: list[str]) -> None:
+        """-h and --help, in any terminal."""
+        for option in ("-h", "--help"):
+            result = call(*command, option)
+            assert result.exit_code == 0
+            assert result.stdout.startswith("Usage: chaoying")
+
+    def test_the_list_of_commands_is_whole(self) -> None:
+        """Those that the issue names, each with a line about it."""
+        wanted = {
+            *("sandbox", "demo", "doctor", "check", "sign", "verify", "send", "query"),
+            *("refund-query", "listen", "trigger", "resend"),
+        }
+        assert wanted <= set(commands())
+        assert wanted <= set(call("--help").stdout.split())
+
+    def test_every_error_of_ours_has_an_exit_code(self) -> None:
+        """And the next step: nobody has to guess what 3 means."""
+        codes = {}
+        for name, kind in vars(errors).items():
+            if isinstance(kind, type) and issubclass(kind, errors.ChaoyingError):
+                codes[name], _ = ending(kind.__new__(kind))
+        assert codes["OutcomeUnknownError"] is Exit.UNKNOWN
+        assert codes["RequestNotSentError"] is Exit.UNREACHED
+        assert codes["SignatureVerificationError"] is Exit.UNTRUSTED
+        assert codes["TradePendingError"] is Exit.PENDING
+        assert codes["OrderNotFoundError"] is codes["TradeFailedError"] is Exit.REFUSED
+        assert codes["ParameterError"] is codes["SessionClosedError"] is Exit.USAGE
+        assert codes["GatewayUnavailableError"] is Exit.UNREACHED
+        assert codes["ChaoyingError"] is Exit.REFUSED
+
+    def test_what_came_from_outside_moves_no_cursor(self) -> None:
+        """Control characters in a gateway's message are not passed to a terminal."""
+        assert output.printable("paid\x1b[2J\r\nA1 支付") == "paid�[2J��A1 支付"
+
+
+class TestMissing:
+    @pytest.mark.parametrize("module", ["click", "rich"])
+    def test_a_missing_extra_is_told(self, module: str) -> None:
+        """One line that says what to install, whatever is missing of it."""
+        code = (
+            f"import sys; sys.modules[{module!r}] = None\n"
+            "from chaoying_async.cli import main\n"
+            "sys.exit(main(['sign', 'a=1']))"
+        )
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment({**NOTHING, "CHAOYING_KEY": KEY}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 2
+        (line,) = run.stderr.splitlines()
+        assert "pip install 'chaoying-async[" in line
+
+    def test_a_command_that_serves_names_its_own_extra(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Without uvicorn there is one line that says what to install."""
+        monkeypatch.setitem(sys.modules, "uvicorn", None)
+        assert main(["sandbox"]) == 2
+        assert "chaoying-async[sandbox]" in capsys.readouterr().err
+
+    def test_other_missing_modules_are_no_missing_extra(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A defect of ours is not taken for a package to install."""
+        monkeypatch.setitem(sys.modules, "chaoying_async.cli.commands", None)
+        with pytest.raises(ModuleNotFoundError):
+            main(["sign"])
+        monkeypatch.undo()
+        monkeypatch.setitem(sys.modules, "chaoying_async.cli.signatures", None)
+        with pytest.raises(ModuleNotFoundError):
+            main(["sign"])
+
+    def test_a_taken_port_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """In one line, without a traceback."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
+        assert "in use" in capsys.readouterr().err
+
+    def test_an_interrupt_is_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As shells expect of what Ctrl-C ended."""
+
+        def interrupted(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(keys, "key", interrupted)
+        assert main(["sign", "a=1"]) == 130
+
+
+class TestKeys:
+    """M-27: from the environment or a prompt, and shown nowhere."""
+
+    def test_from_the_environment(self) -> None:
+        """CHAOYING_KEY signs; it is not in what is said."""
+        result = call("sign", "a=1", env={"CHAOYING_KEY": KEY})
+        assert result.exit_code == 0
+        assert KEY not in result.output
+
+    @pytest.mark.parametrize("command", ["sign", "verify", "doctor", "check", "query", "listen"])
+    @pytest.mark.parametrize("option", [["--key", KEY], [f"--key={KEY}"]], ids=["apart", "joined"])
+    def test_never_from_an_option(self, command: str, option: list[str]) -> None:
+        """The shell would remember it; the refusal says where it belongs, and not the key."""
+        result = call(command, *option, env={"CHAOYING_MCH_ID": "1"})
+        assert result.exit_code == 2
+        assert "never an option" in result.stderr
+        assert KEY not in result.output
+
+    def test_nor_as_a_field(self) -> None:
+        """``key=...`` among the fields is refused without being repeated."""
+        result = call("sign", "a=1", f"key={KEY}")
+        assert result.exit_code == 2
+        assert KEY not in result.output
+
+    def test_where_nobody_can_be_asked_that_is_said(self) -> None:
+        """No prompt into the void, and no key from a pipe that holds the message."""
+        result = call("sign", "a=1")
+        assert result.exit_code == 2
+        assert "CHAOYING_KEY is not set" in result.stderr
+
+    def test_every_variable_that_is_missing_is_named(self) -> None:
+        """All in one message."""
+        result = call("query", "A1", "--url", NOBODY, env={"CHAOYING_KEY": KEY})
+        assert result.exit_code == 2
+        assert "CHAOYING_AGENT_ID" in result.stderr
+        assert "CHAOYING_PID" in result.stderr
+
+    def test_a_person_is_asked_and_what_they_type_is_not_shown(self) -> None:
+        """A real terminal: the prompt comes, the key is not echoed, the sign is right."""
+        seen = on_a_terminal(["sign", "a=1"], NOTHING, typed=KEY)
+        assert "Key" in seen
+        assert KEY not in seen
+        expected = json.loads(call("sign", "a=1", "--json", env={"CHAOYING_KEY": KEY}).stdout)
+        assert expected["sign"] in seen
+        assert seen.endswith("exit code 0")
+
+
+class TestSandbox:
+    @pytest.mark.parametrize("as_json", [True, False])
+    async def test_it_serves_until_it_is_told_to_stop(self, *, as_json: bool) -> None:
+        """It says where it is and with which key; SIGTERM ends it with status 0."""
+        options = ["--seed", "1", *(["--json"] if as_json else [])]
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM, "sandbox", *options, stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        told: dict[str, str] = {}
+        while "mch_id" not in told:
+            line = (await process.stdout.readline()).decode()
+            assert line, "it ended before it was ready"
+            if as_json:
+                told = json.loads(line)
+            elif len(words := line.split()) == 2:
+                told[words[0]] = words[1]
+        made = Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
+        pay = Pay(out_trade_no="A100011", body="b", total_fee=1000, auth_code="13" + "0" * 16)
+        async with GatewaySession(
+            made, mch_id=told["mch_id"], hosts=Hosts.single(told["url"])
+        ) as session:
+            assert (await session.send(pay)).unwrap().base_fee == 1000
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+
+    def test_the_list_of_scenarios(self) -> None:
+        """Everything that can be made to happen, without starting anything."""
+        result = call("sandbox", "--scenarios")
+        assert result.exit_code == 0
+        assert "second-query" in result.stdout
+        assert "reset-after" in result.stdout
+
+    def test_its_options_reach_it(self) -> None:
+        """A seed, a fault, a world: the same seed has the same key; the fault strikes."""
+        with sandbox("--seed", "7", "--fault", "orderquery/http-502") as one:
+            result = one.call("query", "A100011", "--paytype", "WECHAT")
+            assert result.exit_code == Exit.UNREACHED
+            key = one.told["key"]
+        with sandbox("--seed", "7") as other:
+            assert other.told["key"] == key
+
+    def test_other_machines_need_a_token(self) -> None:
+        """Bound to all addresses, what is not the gateway's own asks for the token."""
+        env: dict[str, str | None] = {"CHAOYING_SANDBOX_TOKEN": "a-token-of-the-tests-0001"}
+        with sandbox("--host", "0.0.0.0", env=env) as running:  # noqa: S104 - that is the point
+            port = running.url.rpartition(":")[2]
+            there = Running(url=f"http://127.0.0.1:{port}", told=running.told)
+            calm = ("trigger", "calm", "--url", there.url)
+            assert there.call(*calm, env=env).exit_code == 0
+            for wrong in ({"CHAOYING_SANDBOX_TOKEN": "guessed"}, {"CHAOYING_SANDBOX_TOKEN": None}):
+                assert there.call(*calm, env=wrong).exit_code == 2
+
+
+def test_the_runner_is_the_programs_own_way() -> None:
+    """``python -m chaoying_async`` and the installed script end with the same codes."""
+    run = subprocess.run(
+        [*PROGRAM, "verify", "a=1", "sign=0"],
+        cwd=ROOT,
+        env=environment({**NOTHING, "CHAOYING_KEY": KEY}),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    ours = CliRunner().invoke(chaoying, ["verify", "a=1", "sign=0"], env={"CHAOYING_KEY": KEY})
+    assert run.returncode == ours.exit_code == 1
