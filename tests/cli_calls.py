@@ -8,7 +8,7 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -81,7 +81,7 @@ def environment(env: dict[str, str | None]) -> dict[str, str]:
 
 
 @contextmanager
-def process(*arguments: str, env: dict[str, str | None]) -> Iterator[subprocess.Popen[str]]:
+def process(*arguments: str, env: dict[str, str | None]) -> Generator[subprocess.Popen[str]]:
     """A command in a process of its own; ended with the block, if it has not ended before."""
     with subprocess.Popen(
         [*PROGRAM, *arguments],
@@ -108,7 +108,7 @@ def line_of(running: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 @contextmanager
-def sandbox(*options: str, env: dict[str, str | None] | None = None) -> Iterator[Running]:
+def sandbox(*options: str, env: dict[str, str | None] | None = None) -> Generator[Running]:
     """A sandbox in a process of its own."""
     with process("sandbox", "--json", *options, env={**NOTHING, **(env or {})}) as running:
         told = line_of(running)
@@ -148,7 +148,7 @@ class Shop:
         self._answers = list(answers)
 
     @contextmanager
-    def serving(self) -> Iterator[str]:
+    def serving(self) -> Generator[str]:
         shop = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -160,7 +160,7 @@ class Shop:
                 self.end_headers()
                 self.wfile.write(answer)
 
-            def log_message(self, format: str, *args: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its parent's name
                 pass
 
         with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

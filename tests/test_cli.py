@@ -245,9 +245,10 @@ class TestSandbox:
 
     def test_its_options_reach_it(self) -> None:
         """A seed, a fault, a world: the same seed has the same key; the fault strikes."""
-        with sandbox("--seed", "7", "--fault", "orderquery/http-502") as one:
-            result = one.call("query", "A100011", "--paytype", "WECHAT")
-            assert result.exit_code == Exit.UNREACHED
+        with sandbox("--seed", "7", "--fault", "cancel/http-502") as one:
+            result = one.call("send", "cancel", "out_trade_no=A100011", "paytype=WECHAT", "--yes")
+            assert result.exit_code == Exit.UNKNOWN
+            assert "502" in result.stderr
             key = one.told["key"]
         with sandbox("--seed", "7") as other:
             assert other.told["key"] == key

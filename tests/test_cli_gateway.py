@@ -299,17 +299,18 @@ class TestQrCode:
         assert told["fields"]["pay_info"] == told["fields"]["token_id"] == "***"
 
 
+COMMON = {"out_trade_no": "A100011", "body": "tea", "auth_code": CODE}
+
+
 class TestFields:
     """name=value to the request's own types."""
-
-    COMMON = {"out_trade_no": "A100011", "body": "tea", "auth_code": CODE}
 
     @pytest.mark.parametrize(
         ("text", "amount"), [("1230", 1230), ("12.30", 1230), ("12.3", 1230), ("0.01", 1)]
     )
     def test_amounts(self, text: str, amount: int) -> None:
         """Digits are fen, a decimal point makes it yuan."""
-        made = fields.made(Pay, {**self.COMMON, "total_fee": text}, {})
+        made = fields.made(Pay, {**COMMON, "total_fee": text}, {})
         assert isinstance(made, Pay)
         assert made.total_fee == amount
 
@@ -317,7 +318,7 @@ class TestFields:
     def test_amounts_that_are_none(self, text: str) -> None:
         """Refused, never rounded."""
         with pytest.raises(ParameterError, match="total_fee"):
-            fields.made(Pay, {**self.COMMON, "total_fee": text}, {})
+            fields.made(Pay, {**COMMON, "total_fee": text}, {})
 
     def test_everything_else(self) -> None:
         """Times, tables, values outside a table, goods, and a terminal's own pid."""
@@ -325,8 +326,12 @@ class TestFields:
         order: Any = fields.made(
             kinds["WechatPreOrder"],
             {
-                **{"out_trade_no": "A100011", "body": "tea", "total_fee": "1"},
-                **{"trade_type": "NATIVE", "product_id": "1", "time_start": "20260101120000"},
+                "out_trade_no": "A100011",
+                "body": "tea",
+                "total_fee": "1",
+                "trade_type": "NATIVE",
+                "product_id": "1",
+                "time_start": "20260101120000",
                 "goods_detail": '[{"goods_id": "1", "quantity": 1, "price": 1}]',
             },
             {"later": "1"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import click
@@ -33,7 +34,7 @@ def post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:
         raise TransportError(f"{url} does not answer like a sandbox") from error
     if not isinstance(answer, dict):
         raise TransportError(f"{url} does not answer like a sandbox")
-    if reply.status_code != httpx.codes.OK:
+    if reply.status_code != HTTPStatus.OK:
         raise click.UsageError(f"the sandbox says: {answer.get('problem', reply.status_code)}")
     return answer
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -18,6 +17,7 @@ from typing import IO, Any, Self
 import attrs
 
 _OWNER_ONLY = 0o600
+_BEGINNING = b'{"event": "'
 
 
 @attrs.frozen
@@ -25,6 +25,7 @@ class Entry:
     """One notification: its number in the log, and its body as it came."""
 
     number: int
+    out_trade_no: str
     body: bytes = attrs.field(repr=False)
 
 
@@ -41,8 +42,11 @@ class EventLog:
     def __enter__(self) -> Self:
         opener = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
         self._file = os.fdopen(opener, "r+b")
-        for line in self._read():
-            self._take(line)
+        try:
+            self._resume(self._file)
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -51,15 +55,18 @@ class EventLog:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def received(self, body: bytes, at: str, **about: str) -> Entry:
+    def received(self, body: bytes, at: str, out_trade_no: str) -> Entry:
         """Note a notification; on the disk when this returns."""
-        entry = Entry(self._last + 1, body)
-        text = base64.b64encode(body).decode()
-        self._add({"event": "received", "number": entry.number, "at": at, **about, "body": text})
+        entry = Entry(self._last + 1, out_trade_no, body)
+        about = {"number": entry.number, "at": at, "out_trade_no": out_trade_no}
+        self._add({"event": "received", **about, "body": base64.b64encode(body).decode()})
         self._last, self.open[entry.number] = entry.number, entry
         return entry
 
@@ -68,27 +75,30 @@ class EventLog:
         self._add({"event": "forwarded", "number": entry.number, "at": at, "status": status})
         self.open.pop(entry.number, None)
 
-    def _read(self) -> Iterator[dict[str, Any]]:
-        if self._file is None:
-            return
-        self._file.seek(0)
-        lines = self._file.read().split(b"\n")
-        if lines[-1]:  # a crash in the middle of a line: it was never answered, and comes again
-            self._file.truncate(self._file.tell() - len(lines[-1]))
-        for line in lines[:-1]:
+    def _resume(self, file: IO[bytes]) -> None:
+        file.seek(0)
+        *lines, rest = file.read().split(b"\n")
+        for line in lines:
             try:
-                found = json.loads(line)
-            except ValueError as error:
-                raise OSError(f"{self._path} is no event log of `chaoying listen`") from error
-            if not isinstance(found, dict) or not isinstance(found.get("number"), int):
-                raise OSError(f"{self._path} is no event log of `chaoying listen`")
-            yield found
+                self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise self._foreign() from error
+        if not rest:
+            return
+        if not rest.startswith(_BEGINNING[: len(rest)]):
+            raise self._foreign()
+        # A crash in the middle of a line: nobody was answered "success" for it, so it comes again.
+        file.truncate(file.tell() - len(rest))
+
+    def _foreign(self) -> OSError:
+        return OSError(f"{self._path} is no event log of `chaoying listen`")
 
     def _take(self, line: dict[str, Any]) -> None:
-        number = line["number"]
+        number, event = int(line["number"]), line["event"]
         self._last = max(self._last, number)
-        if line.get("event") == "received":
-            self.open[number] = Entry(number, base64.b64decode(line.get("body", "")))
+        if event == "received":
+            body = base64.b64decode(line["body"])
+            self.open[number] = Entry(number, str(line["out_trade_no"]), body)
         else:
             self.open.pop(number, None)
 

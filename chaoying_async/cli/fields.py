@@ -82,11 +82,13 @@ def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
     )
 
 
+_METAVARS: Mapping[type[Any], str] = {AmountRule: "FEN", TimeRule: "TIME", GoodsRule: "JSON"}
+
+
 def _metavar(spec: FieldSpec) -> str:
     if spec.name in ASKED_FOR:
         return ASK
-    kinds = {AmountRule: "FEN", TimeRule: "TIME", GoodsRule: "JSON"}
-    return kinds.get(type(spec.rule), "TEXT")
+    return _METAVARS.get(type(spec.rule), "TEXT")
 
 
 def _form(spec: FieldSpec) -> str:

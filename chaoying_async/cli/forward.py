@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from http import HTTPStatus
 
 import attrs
 import httpx
@@ -11,7 +12,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.sansio.notifications import SUCCESS
 
 #: Seconds before each attempt, inside the three seconds that the gateway waits.
-QUICK = (0.0, 0.3, 0.6)
+QUICK = (0.0, 0.1, 0.3)
 #: Seconds before each attempt where the event log keeps the notification meanwhile.
 PATIENT = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 #: Seconds that one attempt may take: all that the gateway would have waited, less the way here.
@@ -31,7 +32,7 @@ class Attempt:
     @property
     def accepted(self) -> bool:
         """Answered as the gateway would want it."""
-        return self.status == httpx.codes.OK and self.answer == SUCCESS
+        return self.status == HTTPStatus.OK and self.answer == SUCCESS
 
 
 class Forwarder:

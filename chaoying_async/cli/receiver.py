@@ -96,8 +96,8 @@ class Receiver:
         number = notification.out_trade_no
         if self._log is not None:
             at = self._clock.now().isoformat()
-            entry = self._log.received(body, at, out_trade_no=number)
-            self._pass_on(entry, number)
+            entry = self._log.received(body, at, number)
+            self._pass_on(entry)
             return True
         if self._forward is None:
             return True
@@ -113,16 +113,15 @@ class Receiver:
     def resume(self) -> None:
         """Take up what an earlier run received and did not pass on."""
         for entry in list(self._log.open.values()) if self._log else ():
-            number = parse_notification(entry.body, self._credentials).out_trade_no
-            self._pass_on(entry, number)
+            self._pass_on(entry)
 
-    def _pass_on(self, entry: Entry, number: str) -> None:
+    def _pass_on(self, entry: Entry) -> None:
         if self._forward is not None:
-            self._spawn(self._deliver(self._forward, entry, number))
+            self._spawn(self._deliver(self._forward, entry))
 
-    async def _deliver(self, forward: Forwarder, entry: Entry, number: str) -> None:
+    async def _deliver(self, forward: Forwarder, entry: Entry) -> None:
         attempt = await forward.deliver(
-            entry.body, PATIENT, lambda attempt: self._tell_attempt(number, attempt)
+            entry.body, PATIENT, lambda attempt: self._tell_attempt(entry.out_trade_no, attempt)
         )
         if attempt.accepted and self._log is not None:
             at = self._clock.now().isoformat()

@@ -79,7 +79,7 @@ async def choose(visit: Visit) -> Response:
         gateway.chosen_for_refunds = chosen
     else:
         gateway.chosen = chosen
-    return visit.to(f"{_PAGE}#scenarios", "done")
+    return visit.to(_PAGE, "done")
 
 
 def _number(text: str) -> float | None:

@@ -72,8 +72,8 @@ def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
     if not delivery.attempt:
         return ""
     if order is None or order.told:
-        given_up = not delivery.accepted
-        return visit.words(f"notifications.next.{'given-up' if given_up else 'done'}")
+        accepted = delivery.accepted
+        return visit.words("notifications.next.done" if accepted else "notifications.next.given-up")
     if delivery.attempt >= len(SCHEDULE):
         return visit.words("notifications.next.given-up")
     return shown.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
@@ -113,4 +113,4 @@ async def _later(visit: Visit, order: Order, event: Event, body: bytes) -> None:
 
 def _back(visit: Visit, order: Order) -> str:
     from_order = visit.form.get("from") == "order"
-    return order_page(order.key, "#actions") if from_order else "/console/notifications"
+    return order_page(order.key) if from_order else "/console/notifications"

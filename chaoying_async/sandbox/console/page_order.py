@@ -16,9 +16,6 @@ from chaoying_async.sandbox.ledger import Deed
 from chaoying_async.sandbox.records import Order, Status
 from chaoying_async.sandbox.scenarios import SCENARIOS
 
-#: Where the buttons are on the page.
-_ACTIONS = "#actions"
-
 
 @attrs.frozen(kw_only=True)
 class Happened:
@@ -65,9 +62,9 @@ async def act(visit: Visit) -> Response:
     if deed not in Deed.__members__:
         raise RefusedError(400)
     if order.status is not Status.OPEN:
-        return visit.to(order_page(order.key, _ACTIONS), "order")
+        return visit.to(order_page(order.key), "order")
     visit.desk.runtime.gateway.act(order.key, Deed[deed])
-    return visit.to(order_page(order.key, _ACTIONS), "done")
+    return visit.to(order_page(order.key), "done")
 
 
 async def call(visit: Visit) -> Response:
@@ -80,13 +77,13 @@ async def call(visit: Visit) -> Response:
             fields = cashier.cancel(order)
         case "refund" as endpoint:
             if not (amount := fen_of(visit.form.get("yuan", ""))):
-                return visit.to(order_page(order.key, _ACTIONS), "amount")
+                return visit.to(order_page(order.key), "amount")
             fields = cashier.refund(order, amount)
         case _:
             raise RefusedError(400)
     await cashier.call(runtime, endpoint, fields)
     entry = next(visit.desk.journal.newest_first())
-    return visit.to(order_page(order.key, _ACTIONS), "answered", message=str(entry.number))
+    return visit.to(order_page(order.key), "answered", message=str(entry.number))
 
 
 def _by_itself(visit: Visit, order: Order) -> str:

@@ -58,10 +58,10 @@ async def make(visit: Visit) -> Response:
     """A new order, as a shop would make it."""
     form, runtime = visit.form, visit.desk.runtime
     if not (fen := fen_of(form.get("yuan", ""))):
-        return visit.to("/console/#new", "amount")
+        return visit.to("/console/", "amount")
     url = form.get("notify_url", "").strip()
     if url and not _URL(url):
-        return visit.to("/console/#new", "url")
+        return visit.to("/console/", "url")
     scenario, wallet, how = form.get("scenario", ""), form.get("wallet"), form.get("how")
     if wallet not in cashier.WALLETS or how not in cashier.HOW:
         raise RefusedError(400)

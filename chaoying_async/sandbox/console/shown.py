@@ -87,7 +87,9 @@ def code_url(order: Order) -> str:
 
 def qr(text: str) -> str:
     """A QR code as SVG markup, black on white in dark pages too."""
-    return segno.make(text, error="m").svg_inline(scale=5, border=3, light="#fff", dark="#000")
+    return segno.make(text, error="m").svg_inline(
+        omitsize=True, border=3, light="#fff", dark="#000"
+    )
 
 
 def is_waiting(order: Order) -> bool:

@@ -99,10 +99,9 @@ class Visit:
 
     def to(self, address: str, said: str = "", **more: str) -> Response:
         """Go to another page, which then says what came of it; ``said`` is a text's name."""
-        address, hash_sign, anchor = address.partition("#")
         query = urlencode({"said": said, **more} if said else more)
         sign = ("&" if "?" in address else "?") if query else ""
-        return RedirectResponse(f"{address}{sign}{query}{hash_sign}{anchor}", status_code=303)
+        return RedirectResponse(f"{address}{sign}{query}", status_code=303)
 
     def answer_of(self, entry: Entry) -> str:
         """What the gateway answered, in a line."""
@@ -147,6 +146,6 @@ _SAID = frozenset({"done", "amount", "url", "fault", "order"})
 Handler = Callable[[Visit], Awaitable[Response]]
 
 
-def order_page(key: Key, anchor: str = "") -> str:
+def order_page(key: Key) -> str:
     """The address of an order, for :meth:`Visit.to`."""
-    return f"{shown.order_link(key)}{anchor}"
+    return shown.order_link(key)

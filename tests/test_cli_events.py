@@ -1,0 +1,417 @@
+"""trigger, resend and listen: notifications from a real sandbox to a real receiver."""
+
+from __future__ import annotations
+
+import json
+import signal
+import stat
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from chaoying_async import Credentials, parse_notification
+from chaoying_async.cli import control
+from chaoying_async.cli.eventlog import EventLog
+from chaoying_async.cli.forward import PATIENT, Forwarder
+from chaoying_async.cli.receiver import Heard, Receiver
+from chaoying_async.exceptions import RequestNotSentError, TransportError
+from chaoying_async.sandbox import Sandbox
+from chaoying_async.sandbox.events import EVENTS
+from chaoying_async.sansio.notifications import MAX_BODY
+from chaoying_async.testing import FakeClock, sign_notification
+from tests.cli_calls import Running, Shop, call, line_of, process, said, sandbox
+
+CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
+OPENID = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"
+#: What a receiver that only verifies must refuse; the rest is for the order's own rules.
+REFUSED = {"forged", "unsigned", "tampered", "ambiguous", "unreadable"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with sandbox("--speed", "1000") as made:
+        yield made
+
+
+class TestTrigger:
+    def test_the_list(self) -> None:
+        """Every event with what it is, in words and as JSON."""
+        result = call("trigger", "--list")
+        told = json.loads(call("trigger", "--json", "--list").stdout)
+        assert set(told["events"]) >= set(EVENTS) | {"pays", "fault"}
+        assert all(name in result.stdout for name in told["events"])
+
+    def test_what_people_do(self, running: Running) -> None:
+        """The customer pays, declines, walks away; the gateway closes."""
+        for at, (event, status) in enumerate(
+            [("pays", "PAID"), ("declines", "FAILED"), ("closes", "CLOSED"), ("leaves", "OPEN")]
+        ):
+            order = f"D2000{at}"
+            fields = (f"out_trade_no={order}", "body=x", "total_fee=1405", "trade_type=NATIVE")
+            running.call("send", "WechatPreOrder", *fields, "product_id=1", "--yes")
+            assert running.ask("trigger", event, order)["order"]["status"] == status
+        assert "PAID" in running.call("trigger", "pays", "D20000").stdout
+
+    def test_faults(self, running: Running) -> None:
+        """One from now on, and none any more."""
+        cancel = ("send", "cancel", "out_trade_no=NOSUCH1", "paytype=WECHAT", "--yes", "--json")
+        assert "http-502" in running.call("trigger", "fault", "cancel/http-502").stdout
+        assert "502" in said(running.call(*cancel))["message"]
+        assert running.ask("trigger", "calm")["plans"] == []
+        assert said(running.call(*cancel))["code"] == "20007"
+        assert running.call("trigger", "fault", "meteor").exit_code == 2
+
+    def test_an_unknown_event_is_told(self, running: Running) -> None:
+        """With those that there are."""
+        result = running.call("trigger", "party")
+        assert result.exit_code == 2
+        assert "duplicate" in result.stderr
+
+    def test_without_an_address_nothing_can_be_notified(self, running: Running) -> None:
+        """Neither the order nor the command names one."""
+        result = running.call("trigger", "forged")
+        assert result.exit_code == 2
+        assert "notify_url" in result.stderr
+
+    def test_what_the_program_answered_is_shown(self, running: Running) -> None:
+        """Accepted or not; a late one is announced."""
+        with Shop(b"success", b"busy").serving() as url:
+            yes = running.call("trigger", "paid", "--notify-url", url)
+            no = running.ask("trigger", "paid", "--notify-url", url)
+            late = running.call("trigger", "late", "--notify-url", url, "--late", "900000")
+        assert "accepted" in yes.stdout
+        assert (no["deliveries"][0]["answer"], no["deliveries"][0]["accepted"]) == ("busy", False)
+        assert "900000 s" in late.stdout
+
+    def test_nobody_there(self) -> None:
+        """Exit code 4, and how a sandbox is started."""
+        result = call("trigger", "calm", "--url", "http://127.0.0.1:9")
+        assert result.exit_code == 4
+        assert "chaoying sandbox" in result.stderr
+
+    @pytest.mark.parametrize("answer", [b"hello", b"[]"])
+    def test_something_else_there(self, answer: bytes) -> None:
+        """What is no sandbox is not believed."""
+        with Shop(answer).serving() as url, pytest.raises(TransportError):
+            control.post(url, "act", {})
+        with pytest.raises(RequestNotSentError):
+            control.post("nowhere", "act", {})
+
+
+class TestResend:
+    def test_once_more(self, running: Running) -> None:
+        """Accepted: 0; not accepted: 1; an order that nothing happened to: 2."""
+        shop = Shop(b"busy", b"busy", b"success", b"success")
+        with shop.serving() as url:
+            fields = ("out_trade_no=R20001", "body=x", "total_fee=1405", "trade_type=NATIVE")
+            more = ("product_id=1", f"notify_url={url}", "--yes")
+            running.call("send", "WechatPreOrder", *fields, *more)
+            assert running.call("resend", "R20001").exit_code == 2
+            told = running.ask("trigger", "not-paid", "R20001")
+            assert told["deliveries"][0]["answer"] == "busy"
+            running.call("trigger", "closes", "R20001")
+            assert running.call("resend", "R20001").exit_code == 1
+            assert running.call("resend", "--undelivered").exit_code == 0
+            assert running.call("resend", "--undelivered").stdout == "nothing to send\n"
+            assert "accepted" in running.call("resend", "R20001").stdout
+        assert running.call("resend", "NOSUCH1").exit_code == 2
+
+
+class TestListen:
+    """A real listener process, a real sandbox, a real program behind it."""
+
+    def test_it_verifies_and_passes_on(self, running: Running) -> None:
+        """True ones reach the program byte for byte; the rest is refused, with the reason."""
+        shop = Shop(b"not yet")
+        with (
+            shop.serving() as url,
+            process("listen", "--json", "--forward", url, env=running.env) as listener,
+        ):
+            notify_url = line_of(listener)["url"] + "/notify"
+            heard: dict[str, dict[str, Any]] = {}
+            for event in EVENTS:
+                wish = ("trigger", event, "--notify-url", notify_url, "--late", "0")
+                told = running.ask(*wish)
+                assert len(told["deliveries"]) == EVENTS[event].times
+                for delivery in told["deliveries"]:
+                    assert delivery["accepted"] is (event not in REFUSED), event
+                    heard[event] = _delivery(listener)
+            for event, told in heard.items():
+                assert told["ok"] is (event not in REFUSED), event
+        passed = [parse_notification(body, _who(running)) for body in shop.got]
+        assert len(passed) == len(EVENTS) - len(REFUSED) + 1 + 1  # one retry, one duplicate
+        assert heard["unreadable"]["status"] == 400
+        assert heard["forged"]["mistakes"] == ["unexplained"]
+        assert heard["not-paid"]["outcome"] == "NOT_PAID"
+        assert heard["contradiction"]["outcome"] == "UNCLEAR"
+
+    def test_what_the_program_refuses_is_refused(self, running: Running) -> None:
+        """Without a log nobody keeps it: the gateway is told ``fail``, and comes again (M-14)."""
+        with (
+            Shop(b"no", b"no", b"no").serving() as url,
+            process("listen", "--json", "--forward", url, "--count", "1", env=running.env) as it,
+        ):
+            notify_url = line_of(it)["url"]
+            told = running.ask("trigger", "paid", "--notify-url", notify_url)
+            assert told["deliveries"][0]["answer"] == "fail"
+            lines = [line_of(it) for _ in range(4)]
+            assert [each["event"] for each in lines] == ["forwarded"] * 3 + ["received"]
+            assert it.wait() == 0
+
+    def test_a_person_reads_it(self, running: Running) -> None:
+        """Outcome, order, amount in yuan; personal values not at all."""
+        with process("listen", "--count", "2", env=running.env) as listener:
+            assert listener.stdout is not None
+            notify_url = listener.stdout.readline().split()[1]
+            running.call("trigger", "paid", "--notify-url", notify_url, "--total-fee", "1230")
+            running.call("trigger", "forged", "--notify-url", notify_url)
+            shown = listener.stdout.read()
+        assert "PAID" in shown
+        assert "12.30 yuan" in shown
+        assert "REFUSED" in shown
+        assert OPENID not in shown
+
+    def test_an_interrupt_ends_it_well(self, running: Running) -> None:
+        """Ctrl-C is how one leaves: exit code 0."""
+        with process("listen", "--json", env=running.env) as listener:
+            line_of(listener)
+            listener.send_signal(signal.SIGINT)
+            assert listener.wait() == 0
+
+    def test_the_log_outlives_it(self, running: Running, tmp_path: Path) -> None:
+        """Answered success once it is on the disk; the next run passes it on (M-14)."""
+        log = tmp_path / "events.jsonl"
+        nobody = "http://127.0.0.1:9/paid"
+        options = ("listen", "--json", "--log", str(log), "--forward")
+        with process(*options, nobody, "--count", "2", env=running.env) as listener:
+            notify_url = line_of(listener)["url"]
+            assert _answer(running, notify_url, "paid") == "success"
+            assert _answer(running, notify_url, "forged") == "fail"
+            assert listener.wait() == 0
+        assert stat.S_IMODE(log.stat().st_mode) == 0o600
+        shop = Shop()
+        with shop.serving() as url, process(*options, url, env=running.env) as listener:
+            lines = [line_of(listener) for _ in range(2)]
+        assert [each["event"] for each in lines] == ["listening", "forwarded"]
+        assert len(shop.got) == 1
+        events = [json.loads(line)["event"] for line in log.read_text("utf-8").splitlines()]
+        assert events == ["received", "forwarded"]
+
+
+def _delivery(listener: Any) -> dict[str, Any]:
+    """The next line that is about a delivery."""
+    while (line := line_of(listener))["event"] == "forwarded":
+        pass
+    return line
+
+
+def _answer(running: Running, notify_url: str, event: str) -> Any:
+    told = running.ask("trigger", event, "--notify-url", notify_url)
+    return told["deliveries"][0]["answer"]
+
+
+def _who(running: Running) -> Credentials:
+    told = running.told
+    return Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
+
+
+def body(number: str = "A100011", credentials: Credentials = CREDENTIALS) -> bytes:
+    return sign_notification(credentials, mch_id="1", out_trade_no=number, total_fee=1)
+
+
+class TestReceiver:
+    """In this process, on a clock that is moved by hand."""
+
+    async def test_with_a_log_it_tries_for_hours(self, tmp_path: Path) -> None:
+        """The program is down for an hour; the gateway was answered at once; then it arrives."""
+        clock, tried = FakeClock(), 0
+
+        def answer(_request: httpx.Request) -> httpx.Response:
+            nonlocal tried
+            tried += 1
+            if tried < len(PATIENT) - 1:
+                raise httpx.ConnectError("down")
+            return httpx.Response(200, content=b"success")
+
+        forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
+        with EventLog(tmp_path / "log") as log:
+            receiver = Receiver(
+                *(CREDENTIALS, clock),
+                forward=forward,
+                log=log,
+                tell=lambda _: None,
+                tell_attempt=lambda *_: None,
+            )
+            assert (await receiver.handle(body())).answer == b"success"
+            assert len(log.open) == 1
+            await clock.advance(sum(PATIENT))
+            assert (tried, log.open) == (len(PATIENT) - 1, {})
+            await receiver.aclose()
+        await forward.aclose()
+
+    async def test_a_slow_program_is_not_waited_for(self) -> None:
+        """The gateway waits three seconds: then it is answered ``fail``, and comes again."""
+        clock = FakeClock()
+
+        async def answer(_request: httpx.Request) -> httpx.Response:
+            await clock.sleep(60)
+            return httpx.Response(200, content=b"success")
+
+        forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
+        receiver = Receiver(
+            *(CREDENTIALS, clock),
+            forward=forward,
+            tell=lambda _: None,
+            tell_attempt=lambda *_: None,
+        )
+        heard = await clock.run(receiver.handle(body()))
+        assert (heard.status, heard.answer) == (200, b"fail")
+        await forward.aclose()
+
+    @pytest.mark.parametrize(
+        ("sent", "status"),
+        [
+            (b"x" * (MAX_BODY + 1), 413),
+            (b"<xml/>", 400),
+            (b"{}", 400),
+            (body(credentials=Credentials(agent_id="1", key="another", pid="p")), 200),
+        ],
+        ids=["large", "xml", "json", "forged"],
+    )
+    async def test_what_is_not_believed(self, sent: bytes, status: int, tmp_path: Path) -> None:
+        """M-14: ``fail`` with the status that belongs to it; nothing unverified is stored."""
+        heard: list[Heard] = []
+        with EventLog(tmp_path / "log") as log:
+            receiver = Receiver(
+                *(CREDENTIALS, FakeClock()),
+                log=log,
+                tell=heard.append,
+                tell_attempt=lambda *_: None,
+            )
+            transport = httpx.ASGITransport(receiver)
+            async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+                reply = await client.post("/any/path", content=sent)
+        assert (reply.status_code, reply.content) == (status, b"fail")
+        assert heard[0].notification is None
+        assert (tmp_path / "log").read_bytes() == b""
+
+    async def test_an_answer_that_is_too_long_is_none(self) -> None:
+        """``success`` and then a page of HTML is not ``success``."""
+        clock = FakeClock()
+        pages = httpx.MockTransport(lambda _: httpx.Response(200, content=b"success" * 1000))
+        forward = Forwarder("http://shop.test/", clock, pages)
+        attempt = await forward.deliver(body(), (0.0,), lambda _: None)
+        assert not attempt.accepted
+        await forward.aclose()
+
+
+class TestEventLog:
+    def test_a_line_that_a_crash_cut_off_is_forgotten(self, tmp_path: Path) -> None:
+        """It was never answered, so the gateway brings it again; the rest stays."""
+        path = tmp_path / "log"
+        with EventLog(path) as log:
+            log.received(b"one", "now", "A1")
+            log.received(b"two", "now", "A2")
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-10])
+        with EventLog(path) as log:
+            assert [entry.body for entry in log.open.values()] == [b"one"]
+            assert log.received(b"three", "now", "A3").number == 2
+        with EventLog(path) as log:
+            assert [entry.body for entry in log.open.values()] == [b"one", b"three"]
+
+    @pytest.mark.parametrize("content", [b"hello\n", b"hello", b"[]\n", b'{"number": "1"}\n'])
+    def test_another_file_is_left_alone(self, content: bytes, tmp_path: Path) -> None:
+        """What is no event log is refused, and not written to."""
+        path = tmp_path / "log"
+        path.write_bytes(content)
+        result = call(
+            *("listen", "--log", str(path)),
+            env={"CHAOYING_KEY": "k", "CHAOYING_AGENT_ID": "1", "CHAOYING_PID": "p"},
+        )
+        assert result.exit_code == 2
+        assert "no event log" in result.stderr
+        assert path.read_bytes() == content
+
+    def test_outside_its_block_it_takes_nothing(self, tmp_path: Path) -> None:
+        """An error, not a notification that is lost in silence."""
+        log = EventLog(tmp_path / "log")
+        with pytest.raises(OSError, match="closed"):
+            log.received(b"one", "now", "A1")
+
+
+class TestControl:
+    """The sandbox's own endpoints, asked by hand."""
+
+    @pytest.mark.parametrize(
+        ("what", "wish", "words"),
+        [
+            ("act", {"deed": "ROB"}, "CUSTOMER_PAYS"),
+            ("act", {"deed": "CUSTOMER_PAYS"}, "out_trade_no"),
+            ("act", [], "JSON object"),
+            ("notify", {"event": "party"}, "duplicate"),
+            ("notify", {"event": "paid", "late": -1, "notify_url": "http://x/"}, "late"),
+            ("notify", {"event": "paid", "total_fee": True}, "total_fee"),
+            ("notify", {"event": "paid", "notify_url": "file:///etc"}, "notify_url"),
+            ("resend", {}, "out_trade_no"),
+            ("faults", {"plans": "all"}, "plans"),
+            ("faults", {"plans": ["meteor"]}, "FAULT"),
+        ],
+    )
+    async def test_what_makes_no_sense_is_400(self, what: str, wish: Any, words: str) -> None:
+        """And says what would."""
+        async with Sandbox() as made, asked(made) as client:
+            reply = await client.post(what, json=wish)
+        assert reply.status_code == 400
+        assert words in reply.json()["problem"]
+
+    async def test_a_page_of_another_site_cannot_post(self) -> None:
+        """The header that a form cannot send is missing."""
+        async with Sandbox() as made, asked(made) as client:
+            del client.headers["X-Sandbox"]
+            assert (await client.post("faults", json={"plans": []})).status_code == 403
+            assert (await client.get("faults")).status_code == 404
+            assert (await client.post("nothing", json={})).status_code == 404
+
+    async def test_with_a_token_everything_needs_it(self) -> None:
+        """The books too; the gateway itself does not."""
+        async with Sandbox() as made, asked(made) as client:
+            made.app.control.token = "a-token-of-the-tests"
+            assert (await client.get("books")).status_code == 401
+            bearer = {"Authorization": "Bearer a-token-of-the-tests"}
+            assert (await client.get("books", headers=bearer)).status_code == 200
+            assert (await client.get("http://sandbox/Mch/PayBoxConfGet")).status_code == 200
+
+    async def test_a_late_one_comes_later(self) -> None:
+        """Announced at once, delivered on the sandbox's clock; forgeries are marked as such."""
+        got: list[bytes] = []
+
+        def shop(request: httpx.Request) -> httpx.Response:
+            got.append(request.content)
+            return httpx.Response(200, content=b"success")
+
+        made = Sandbox(notify_transport=httpx.MockTransport(shop))
+        wish = {"notify_url": "http://shop.test/", "out_trade_no": "A1", "mch_id": "00000002"}
+        async with made, asked(made) as client:
+            late = (await client.post("notify", json={**wish, "event": "late"})).json()
+            assert (late["deliveries"], got) == ([], [])
+            await made.advance(60)
+            alipay = {**wish, "event": "paid", "kind": "ALIPAY", "total_fee": 1230}
+            await client.post("notify", json=alipay)
+            await client.post("notify", json={**wish, "event": "forged"})
+            first, second = (parse_notification(each, made.credentials) for each in got[:2])
+            assert (first.wallet, first.out_trade_no, first.mch_id) == ("WECHAT", "A1", "00000002")
+            assert (second.wallet, second.total_fee) == ("ALIPAY", 1230)
+            assert [each.forged for each in made.deliveries] == [False, False, True]
+
+
+@asynccontextmanager
+async def asked(made: Sandbox) -> AsyncGenerator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(made.app)
+    base, headers = "http://sandbox/_sandbox/", {"X-Sandbox": "1"}
+    async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
+        yield client
