@@ -18,7 +18,7 @@ PURE := $(wildcard chaoying_async/sansio tests/pure) $(filter-out \
   $(foreach face,__init__ app notifier faults console,chaoying_async/sandbox/$(face).py),\
   $(wildcard chaoying_async/sandbox/*.py))
 
-.PHONY: help demo test cover bench lint ruff contracts types mypy pyright fmt readme ci clean
+.PHONY: help demo test cover bench lint ruff contracts types mypy pyright fmt readme screenshots ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make types   mypy --strict and pyright'
 	@echo 'make fmt     let ruff put things right'
 	@echo 'make readme  run the code of both READMEs'
+	@echo 'make screenshots   pictures of the console, for docs/'
 	@echo 'make ci      all of it, as before a change lands'
 
 demo: .venv/.sandbox
@@ -73,6 +74,9 @@ fmt: .venv/.dev
 
 readme: .venv/.dev
 	$(BIN)/python .ci/readme.py run
+
+screenshots: .venv/.dev
+	$(BIN)/python -m tests.screenshots docs/screenshots
 
 ci:
 	bash .ci/run

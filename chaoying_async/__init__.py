@@ -6,7 +6,7 @@ Where to look:
   :class:`Reply`; :class:`Credentials` and :class:`Hosts` say as whom and where to.
 - The requests are named after the gateway's own: :class:`Pay`, :class:`OrderQuery` ...
 - :func:`parse_notification` verifies what arrives at a ``notify_url``.
-- :class:`Fen` and :func:`fen` are amounts; ``enums`` holds every code table of the document.
+- :class:`Fen` and :func:`fen` are amounts; ``sansio.enums`` has every code table.
 - ``exceptions`` draws the tree of errors, split by what to do next.
 - ``sansio`` is the pure part, which decides everything and does no I/O.
 

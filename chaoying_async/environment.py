@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 
-from chaoying_async.sansio.credentials import Credentials, credentials_from
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.credentials import (
+    Credentials,
+    credentials_from,
+    environment_problems,
+)
 
 
 def credentials_from_env() -> Credentials:
@@ -13,9 +18,21 @@ def credentials_from_env() -> Credentials:
     The last two are optional. Every variable that is missing or wrong is named in one
     :class:`~chaoying_async.exceptions.ParameterError`.
     """
+    # Raised here, where no local holds the environment: crash reports print those (M-27).
+    if problems := environment_problems(os.environ):
+        raise ParameterError(problems)
     return credentials_from(os.environ)
 
 
 def settings_from_env() -> dict[str, str]:
-    """The ``CHAOYING_...`` variables that are set, for the command line; the key is among them."""
-    return {name: value for name, value in os.environ.items() if name.startswith("CHAOYING_")}
+    """The ``CHAOYING_...`` variables that are set, for the command line; all but the key."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name.startswith("CHAOYING_") and name != "CHAOYING_KEY"
+    }
+
+
+def key_from_env() -> str:
+    """``CHAOYING_KEY``; empty if it is not set."""
+    return os.environ.get("CHAOYING_KEY", "")

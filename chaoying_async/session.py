@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -33,7 +34,9 @@ from chaoying_async.sansio.exchange import (
     read_reply,
 )
 from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.transport.signals import RequestHookRaised
 
 if TYPE_CHECKING:
     import httpx
@@ -111,7 +114,7 @@ class GatewaySession:
         self._timeout = phases(timeout)
         self._deadline = deadline
         self._max_reply_bytes = max_reply_bytes
-        self._verified = verify is not False
+        self._verified = _verifies(verify)
         self._require_signed = require_signed
         self._on_exchange = on_exchange
         self._read_retries = read_retries
@@ -138,7 +141,8 @@ class GatewaySession:
             raise UsageError("this session is open already; open another one")
         if not self._verified:  # first: where warnings are errors, nothing is left open
             warnings.warn(
-                "verify=False: anybody on the way can read and change what is sent",
+                "verify=False, or a context that verifies nothing: "
+                "anybody on the way can read and change what is sent",
                 ChaoyingWarning,
                 stacklevel=2,
             )
@@ -196,6 +200,8 @@ class GatewaySession:
         started = self._clock.monotonic()
         try:
             reply = await self._within_deadline(engine, outgoing, phases)
+        except RequestHookRaised as hooked:  # nothing was sent: the user's own error, as it is
+            raise hooked.error from hooked.error.__cause__
         except ChaoyingError as error:
             error.about(outgoing.endpoint.name, outgoing.order)
             self._log_error(outgoing, error, started)
@@ -252,11 +258,16 @@ class GatewaySession:
         """One request on the wire, one answer read; nothing is repeated here."""
         try:
             answer = await self._round_trip(engine, outgoing, phases)
+        except RequestHookRaised:
+            raise
         except ChaoyingError as error:
             judged = self._judged(outgoing, error)
             if judged is error:
                 raise  # its cause is the engine's own error, and stays
             raise judged from error
+        except Exception as error:  # no engine should; if one does, something may have been sent
+            why = TransportError(f"no usable answer came: {type(error).__name__}")
+            raise self._judged(outgoing, why) from error
         now = self._clock.now() if self.credentials.previous_keys else None
         try:
             return read_reply(
@@ -271,8 +282,8 @@ class GatewaySession:
         except ChaoyingError:
             raise
         except Exception as error:  # a warning that was made an error, or a defect of ours
-            why = MalformedMessageError(f"the reply could not be read: {type(error).__name__}")
-            raise self._judged(outgoing, why) from error
+            unread = MalformedMessageError(f"the reply could not be read: {type(error).__name__}")
+            raise self._judged(outgoing, unread) from error
 
     @staticmethod
     def _judged(outgoing: Outgoing[Any], error: ChaoyingError) -> ChaoyingError:
@@ -303,20 +314,34 @@ class GatewaySession:
             return answer
         finally:
             if self._on_exchange is not None:
-                elapsed = self._clock.monotonic() - started
-                status, body = (answer.status, answer.body) if answer else (None, None)
-                self._audit(
-                    record(outgoing, elapsed=elapsed, status=status, body=body, error=problem)
-                )
+                self._audit(outgoing, started, answer, problem)
 
-    def _audit(self, exchange: Exchange) -> None:
+    def _audit(
+        self,
+        outgoing: Outgoing[Any],
+        started: float,
+        answer: Answer | None,
+        problem: BaseException | None,
+    ) -> None:
         """An audit that fails must not hide what happened to the money: it is logged instead."""
         if self._on_exchange is None:
             return
         try:
-            self._on_exchange(exchange)
+            elapsed = self._clock.monotonic() - started
+            status, body = (answer.status, answer.body) if answer else (None, None)
+            self._on_exchange(
+                record(
+                    outgoing,
+                    self.credentials,
+                    elapsed=elapsed,
+                    status=status,
+                    body=body,
+                    error=problem,
+                )
+            )
         except Exception as error:  # noqa: BLE001 - whatever the user's function raises
-            _log.error("on_exchange raised %s for %r", type(error).__name__, exchange)
+            what = f"{outgoing.endpoint.name} {outgoing.order}"
+            _emit(logging.ERROR, f"on_exchange raised {type(error).__name__} for {what}", {})
 
     def _open_engine(self) -> Engine:
         if self._engine is None:
@@ -354,8 +379,27 @@ class GatewaySession:
             return
         name, order = outgoing.endpoint.name, outgoing.order
         elapsed = self._clock.monotonic() - started
-        shown = "".join(f" {key}={value}" for key, value in status.items() if value is not None)
-        fields = {"endpoint": name, "order": order, "outcome": what, "elapsed": elapsed, **status}
-        _log.log(
-            level, "%s %s %s%s %.0f ms", name, order, what, shown, elapsed * 1000, extra=fields
-        )
+        said = {key: None if value is None else one_line(value) for key, value in status.items()}
+        shown = "".join(f" {key}={value}" for key, value in said.items() if value is not None)
+        fields = {"endpoint": name, "order": order, "outcome": what, "elapsed": elapsed, **said}
+        _emit(level, f"{name} {order} {what}{shown} {elapsed * 1000:.0f} ms", fields)
+
+
+def _verifies(verify: Verify) -> bool:
+    """Whether this setting proves who is at the other end (M-09); a context may not."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify.verify_mode is ssl.CERT_REQUIRED and verify.check_hostname
+    return verify is not False
+
+
+def _emit(level: int, line: str, fields: Mapping[str, Any]) -> None:
+    """Log, and let nothing that logging raises hide what happened to the money.
+
+    A filter or a record factory of the program's own may refuse a field, or everything.
+    """
+    for extra in (fields, {}):
+        try:
+            _log.log(level, "%s", line, extra=dict(extra))
+        except Exception:  # noqa: BLE001, S112 - there is nowhere left to say it
+            continue
+        return

@@ -57,8 +57,8 @@ class Shop:
 
 
 @contextmanager
-def open_shop(**options: Any) -> Generator[Shop]:
-    """Everything running; ``options`` are the sandbox's."""
+def open_shop() -> Generator[Shop]:
+    """Everything running."""
     ready: list[Shop | BaseException] = []
     started, stop = threading.Event(), threading.Event()
 
@@ -70,7 +70,7 @@ def open_shop(**options: Any) -> Generator[Shop]:
             await send({"type": "http.response.start", "status": 200, "headers": []})
             await send({"type": "http.response.body", "body": b"success"})
 
-        sandbox = Sandbox(**{"clock": SystemClock(), "seed": 7, **options})
+        sandbox = Sandbox(clock=SystemClock(), seed=7)
         async with (
             sandbox,
             sandbox.serve(console=True) as url,

@@ -154,7 +154,8 @@ def test_every_control_has_a_name(shop: Shop, browser: Browser) -> None:
         browser.open(f"{shop.console}{page}")
         nameless = browser.driver.execute_script("""
             const named = (e) => e.labels?.length || e.ariaLabel || e.innerText?.trim();
-            return [...document.querySelectorAll('input:not([type=hidden]), select, textarea, button, a')]
+            const all = 'input:not([type=hidden]), select, textarea, button, a';
+            return [...document.querySelectorAll(all)]
               .filter((e) => !named(e)).map((e) => e.outerHTML)""")
         assert nameless == [], page
         twice = browser.driver.execute_script("""

@@ -9,12 +9,14 @@ from typing import Any, NoReturn, TypeVar
 import attrs
 import click
 
-from chaoying_async.environment import settings_from_env
+from chaoying_async.environment import key_from_env, settings_from_env
+from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.credentials import (
     Credentials,
     SignAlgorithm,
     SortOrder,
     credentials_from,
+    environment_problems,
 )
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,8 +87,11 @@ def credentials(given: Given) -> Credentials:
     said = {"CHAOYING_AGENT_ID": given.agent_id, "CHAOYING_PID": given.pid}
     if given.algorithm:
         said["CHAOYING_ALGORITHM"] = given.algorithm
-    named = {name: value for name, value in said.items() if value}
-    made = credentials_from({**settings_from_env(), **named, _KEY: key()})
+    rest = settings_from_env() | {name: value for name, value in said.items() if value}
+    # Before a key is asked for; and raised here, where no local holds one (M-27).
+    if problems := environment_problems({**rest, _KEY: key_from_env() or "asked for"}):
+        raise ParameterError(problems)
+    made = credentials_from({**rest, _KEY: key()})
     return attrs.evolve(made, sort_order=_ORDERS[given.order])
 
 
@@ -110,7 +115,7 @@ def defaults() -> tuple[str | None, str | None]:
 
 def key() -> str:
     """The key, from the environment or from somebody who types it."""
-    return settings_from_env().get(_KEY) or _asked()
+    return key_from_env() or _asked()
 
 
 def _asked() -> str:

@@ -62,6 +62,7 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
 @click.option(
     "--ignore-case", is_flag=True, help="Sort names without regard to case before signing."
 )
+@click.option("--console/--no-console", default=True, help="Pages for a browser; default: with.")
 @click.option("--total-is-paid", is_flag=True, help="Notify what was paid, not the order amount.")
 @click.option("--data", metavar="FILE", help="Keep the books in a SQLite file, over restarts.")
 @click.option(
@@ -83,7 +84,8 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
 def sandbox(port: int, host: str, speed: float, plans: list[Plan], **world: Any) -> None:
     """Serve the gateway on a port of this machine, until interrupted.
 
-    Prints its address, key and merchant, and what to put into the environment of other commands.
+    Prints its address, key and merchant, the console for a browser, and what to put into the
+    environment of other commands.
     The last three digits of an amount choose what happens to a payment: see --scenarios. With
     --host, the token is CHAOYING_SANDBOX_TOKEN, or one that is made and printed.
     """
@@ -111,20 +113,27 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with sandbox, sandbox.serve(host=host, port=port, token=token) as url:
-        _announce(sandbox, url, token)
+    served = sandbox.serve(host=host, port=port, token=token, console=world["console"])
+    async with sandbox, served as url:
+        _announce(sandbox, url, token, console=world["console"])
         await stop.wait()
 
 
 def _token() -> str:
-    return settings_from_env().get(TOKEN) or secrets.token_urlsafe(24)
+    from chaoying_async.sandbox.console.security import SHORTEST_TOKEN
+
+    token = settings_from_env().get(TOKEN) or secrets.token_urlsafe(24)
+    if len(token) < SHORTEST_TOKEN:
+        raise click.UsageError(f"{TOKEN} has at least {SHORTEST_TOKEN} characters")
+    return token
 
 
-def _announce(sandbox: Sandbox, url: str, token: str | None) -> None:
+def _announce(sandbox: Sandbox, url: str, token: str | None, *, console: bool) -> None:
     """Say where it is and who may speak to it; the key is the sandbox's own and worth nothing."""
     credentials = sandbox.credentials
     told = {
         "url": url,
+        **({"console": f"{url}/console/"} if console else {}),
         "agent_id": credentials.agent_id,
         "key": credentials.key,
         "pid": credentials.pid,

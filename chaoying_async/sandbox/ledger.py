@@ -126,11 +126,12 @@ class Deed(Enum):
 def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
     """Somebody does something to an order; what is over already stays as it is."""
     order, events = payments.settled(ledger.orders[key], now)
-    if order.status is Status.OPEN and deed.value is None:
+    becomes = deed.value
+    if order.status is Status.OPEN and becomes is None:
         order = attrs.evolve(order, ends_at=None, at_query=None)
         events += (Noted(now, order.key, "the customer walked away"),)
-    elif order.status is Status.OPEN:
-        order, more = payments.ended(order, deed.value, now)
+    elif order.status is Status.OPEN and becomes is not None:
+        order, more = payments.ended(order, becomes, now)
         events += more
     return Step(ledger.with_order(order), Answer(), events)
 

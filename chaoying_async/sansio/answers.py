@@ -8,13 +8,17 @@ must name its order and its amount.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from chaoying_async.exceptions import ChaoyingWarning, MalformedMessageError, ReplyMismatchError
 from chaoying_async.sansio.codec import parse_json
 from chaoying_async.sansio.outcome import Family, Meaning
 from chaoying_async.sansio.request import Request
+
+#: Parameters sent, fields received: raises where the reply is none to this request.
+Check = Callable[[Mapping[str, str], Mapping[str, str]], None]
 
 IDENTIFIERS = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "auth_code")
 
@@ -37,8 +41,9 @@ def check_answers(
         if ours and theirs and ours != theirs:
             raise ReplyMismatchError(f"the reply is about another {name}")
     _check_merchant(family, sent, received)
-    if meaning is Meaning.RESULT and (check := _RESULT_CHECKS.get(family)):
-        check(sent, received)
+    if meaning is Meaning.RESULT:
+        for check in _RESULT_CHECKS.get(family, ()):
+            check(sent, received)
 
 
 def _check_merchant(family: Family, sent: Mapping[str, str], received: Mapping[str, str]) -> None:
@@ -48,7 +53,13 @@ def _check_merchant(family: Family, sent: Mapping[str, str], received: Mapping[s
     if family in ONE_MERCHANT:
         raise ReplyMismatchError("the reply is about another mch_id")
     if family is Family.PREORDER:  # the document's own example differs
-        warnings.warn("the pre-order's reply names another mch_id", ChaoyingWarning, stacklevel=2)
+        advise("the pre-order's reply names another mch_id")
+
+
+def advise(text: str) -> None:
+    """A warning that must not hide the reply: where warnings are errors, it is dropped."""
+    with suppress(ChaoyingWarning):
+        warnings.warn(text, ChaoyingWarning, stacklevel=3)
 
 
 def _paid_names_order(sent: Mapping[str, str], received: Mapping[str, str]) -> None:
@@ -75,17 +86,32 @@ def own_refund(sent: Mapping[str, str], refund_list: str) -> Mapping[str, Any] |
     except MalformedMessageError:
         return None
     wanted = [(name, sent[name]) for name in ("out_refund_no", "refund_id") if sent.get(name)]
+    own = []
     for entry in entries if isinstance(entries, list) else ():
-        if not isinstance(entry, dict):
-            continue
-        equal = [entry[name] == number for name, number in wanted if entry.get(name)]
-        if equal and all(equal):
-            return entry
-    return None
+        if isinstance(entry, dict):
+            equal = [entry[name] == number for name, number in wanted if entry.get(name)]
+            own += [entry] if equal and all(equal) else []
+    return own[0] if len(own) == 1 else None  # two of one number contradict each other
 
 
-_RESULT_CHECKS = {
-    Family.PAY: _paid_as_asked,
-    Family.QUERY: _paid_names_order,
-    Family.REFUND_QUERY: _lists_refund,
+def _not_of_another_call(names: Iterable[str]) -> Check:
+    """A reply to another call about the same order, which a lagging connection may hand over."""
+
+    def check(_sent: Mapping[str, str], received: Mapping[str, str]) -> None:
+        if odd := next((name for name in names if received.get(name)), None):
+            raise ReplyMismatchError(f"the reply is one to another call: it carries {odd}")
+
+    return check
+
+
+_REFUND_FIELDS = ("out_refund_no", "refund_id", "base_refund_fee", "refund_fee", "refund_list")
+#: Fields of a paid answer that no answer to a cancel or a refund has.
+_PAID_FIELDS = ("time_end", "trade_type")
+
+_RESULT_CHECKS: Mapping[Family, tuple[Check, ...]] = {
+    Family.PAY: (_paid_as_asked, _not_of_another_call(_REFUND_FIELDS)),
+    Family.QUERY: (_paid_names_order, _not_of_another_call(_REFUND_FIELDS)),
+    Family.REFUND: (_not_of_another_call(("refund_list", *_PAID_FIELDS)),),
+    Family.REFUND_QUERY: (_lists_refund,),
+    Family.CANCEL: (_not_of_another_call(("base_fee", *_REFUND_FIELDS, *_PAID_FIELDS)),),
 }

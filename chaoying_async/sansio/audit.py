@@ -6,9 +6,11 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import Outgoing
 from chaoying_async.sansio.masking import masked_body, masked_form
 from chaoying_async.sansio.request import Endpoint
+from chaoying_async.sansio.signing import hide_keys
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -35,6 +37,7 @@ class Exchange:
 
 def record(
     outgoing: Outgoing[Any],
+    credentials: Credentials,
     *,
     elapsed: float,
     status: int | None = None,
@@ -49,7 +52,7 @@ def record(
         url=outgoing.url.partition("?")[0],
         request=masked_form(outgoing.fields),
         status=status,
-        reply=None if body is None else masked_body(body, outgoing.fields),
+        reply=None if body is None else hide_keys(credentials, masked_body(body, outgoing.fields)),
         elapsed=elapsed,
         error=error,
     )

@@ -148,6 +148,12 @@ def parse_json(text: str) -> Any:
     return value
 
 
+def parse_json_exactly(text: str) -> Any:
+    """As :func:`parse_json`, but numbers can be told from texts by :func:`compact_json`."""
+    parse_json(text)
+    return _TELLING_DECODER.decode(text)
+
+
 def _too_deep(value: Any) -> bool:
     """Whether a container stands inside ``MAX_DEPTH`` others."""
     level = [value]
@@ -181,17 +187,18 @@ def _signed_texts(names: list[str], members: dict[str, Any], source: str) -> dic
     """The texts of members that are no text, reading the source a second time at most once."""
     nested = any(isinstance(members[name], (dict, list)) for name in names)
     told = _TELLING_DECODER.decode(source) if nested else members
-    return {name: "" if told[name] is None else _compact(told[name]) for name in names}
+    return {name: "" if told[name] is None else compact_json(told[name]) for name in names}
 
 
-def _compact(value: Any) -> str:
+def compact_json(value: Any) -> str:
+    """Compact JSON in received order, numbers as they came, real UTF-8 (C 9)."""
     if isinstance(value, _Number):
         return str.__str__(value)
     if isinstance(value, dict):
-        members = (f"{_compact(name)}:{_compact(inner)}" for name, inner in value.items())
+        members = (f"{compact_json(name)}:{compact_json(inner)}" for name, inner in value.items())
         return f"{{{','.join(members)}}}"
     if isinstance(value, list):
-        return f"[{','.join(map(_compact, value))}]"
+        return f"[{','.join(map(compact_json, value))}]"
     return json.dumps(value, ensure_ascii=False)
 
 

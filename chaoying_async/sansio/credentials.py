@@ -143,16 +143,30 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
 
     Every variable that is missing or wrong is named in one :class:`ParameterError`.
     """
-    problems = {
-        name: "is not set" for name in _VARIABLES if name not in _OPTIONAL and not environ.get(name)
-    }
-    algorithm = environ.get("CHAOYING_ALGORITHM") or SignAlgorithm.MD5
-    if algorithm not in set(SignAlgorithm):
-        problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
-    if problems:
-        raise ParameterError(problems)
+    _refuse(environment_problems(environ))
     given: dict[str, Any] = {
         field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)
     }
-    given["algorithm"] = SignAlgorithm(algorithm)
+    given["algorithm"] = SignAlgorithm(given.get("algorithm", SignAlgorithm.MD5))
     return Credentials(**given)
+
+
+def environment_problems(environ: Mapping[str, str]) -> dict[str, str]:
+    """Everything that would keep :func:`credentials_from` from making credentials, by variable."""
+    problems = {}
+    for name in _VARIABLES:
+        value = environ.get(name)
+        if not value and name not in _OPTIONAL:
+            problems[name] = "is not set"
+        elif value and not value.strip():
+            problems[name] = "is blank"
+        elif value and name == "CHAOYING_KEY" and value != value.strip():
+            problems[name] = "has blanks or a line feed at an end; they are not part of a key"
+    if (environ.get("CHAOYING_ALGORITHM") or SignAlgorithm.MD5) not in set(SignAlgorithm):
+        problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
+    return problems
+
+
+def _refuse(problems: Mapping[str, str]) -> None:
+    if problems:
+        raise ParameterError(problems)

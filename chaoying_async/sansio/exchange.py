@@ -14,7 +14,6 @@ money twice, and treat every failure of its HTTP client after a byte left as "ou
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
@@ -27,7 +26,6 @@ from chaoying_async.exceptions import (
     GATEWAY_ERRORS,
     AmbiguousSignatureError,
     ChaoyingError,
-    ChaoyingWarning,
     GatewayError,
     GatewayUnavailableError,
     MalformedMessageError,
@@ -37,18 +35,20 @@ from chaoying_async.exceptions import (
     ProtocolError,
     VersionTooLowError,
 )
-from chaoying_async.sansio.answers import check_answers
+from chaoying_async.sansio.answers import advise, check_answers
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.codec import MAX_REPLY, encode_form, parse_reply, structure
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
+from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.hosts import Hosts, is_trusted
+from chaoying_async.sansio.masking import hide
 from chaoying_async.sansio.outcome import Family, Meaning, classify, may_be_unsigned
+from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line
 from chaoying_async.sansio.request import Endpoint, Reply, Request, order_of
 from chaoying_async.sansio.rules import text_problem
 from chaoying_async.sansio.scanned import read_link
-from chaoying_async.sansio.signing import ambiguity, sign_for, verify_for
+from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
 
 T = TypeVar("T")
 
@@ -236,7 +236,7 @@ def read_reply(
         members, fields = parse_reply(body, max_bytes)
         if fields.get("sign"):
             verify_for(credentials, fields, now)
-        return _typed(outgoing, members, fields, require_signed=require_signed)
+        return _typed(outgoing, members, fields, credentials, require_signed=require_signed)
     except (ProtocolError, GatewayUnavailableError, ParameterError) as error:
         error.about(outgoing.endpoint.name, outgoing.order)
         if not outgoing.endpoint.moves_money:
@@ -257,7 +257,7 @@ def _check_status(status: int) -> None:
 def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnknownError:
     """The error for a request that moves money and got no answer that can be used (M-02, M-10)."""
     return OutcomeUnknownError(
-        f"it may have been carried out ({why.args[0]}): "
+        f"it may have been carried out ({why.args[0] if why.args else type(why).__name__}): "
         "query it under the same number before anything else"
     ).about(outgoing.endpoint.name, outgoing.order)
 
@@ -266,6 +266,7 @@ def _typed(
     outgoing: Outgoing[T],
     members: Mapping[str, Any],
     fields: Mapping[str, str],
+    credentials: Credentials,
     *,
     require_signed: bool,
 ) -> Reply[T]:
@@ -292,7 +293,7 @@ def _typed(
     )
     check_answers(outgoing.request, outgoing.fields, fields, meaning)
     if meaning in (Meaning.REFUSED, Meaning.UNCLEAR_REFUSAL):
-        raise _refusal(outgoing, fields, members, meaning, believed=believed)
+        raise _refusal(outgoing, fields, members, meaning, credentials, believed=believed)
     if not believed:
         raise MissingSignatureError(f"{meaning.says}, says a reply without a signature")
     return Reply(
@@ -321,11 +322,7 @@ def _result(request: Request[T], fields: Mapping[str, str]) -> T:
     result: T = structure(fields, request.result_type)
     payable, coupon = getattr(result, "base_fee", None), getattr(result, "coupon_fee", None)
     if payable is not None and coupon is not None and coupon > payable:
-        warnings.warn(
-            f"{request.endpoint.name}: coupon_fee is above base_fee (C 48)",
-            ChaoyingWarning,
-            stacklevel=2,
-        )
+        advise(f"{request.endpoint.name}: coupon_fee is above base_fee (C 48)")
     return result
 
 
@@ -334,11 +331,12 @@ def _refusal(
     fields: Mapping[str, str],
     members: Mapping[str, Any],
     meaning: Meaning,
+    credentials: Credentials,
     *,
     believed: bool,
 ) -> ChaoyingError:
     """The refusal itself, or why it proves nothing (M-09)."""
-    refusal = _gateway_error(outgoing, fields, members)
+    refusal = _gateway_error(outgoing, fields, members, credentials)
     if meaning is Meaning.REFUSED and believed:
         return refusal
     if not outgoing.endpoint.moves_money:
@@ -351,16 +349,20 @@ def _refusal(
 
 
 def _gateway_error(
-    outgoing: Outgoing[Any], fields: Mapping[str, str], members: Mapping[str, Any]
+    outgoing: Outgoing[Any],
+    fields: Mapping[str, str],
+    members: Mapping[str, Any],
+    credentials: Credentials,
 ) -> GatewayError:
     state, code, msg = (fields.get(name) or None for name in ("state", "code", "msg"))
+    code = None if code is None else one_line(code)
     if state == State.VER:
         error: type[GatewayError] = VersionTooLowError
     elif outgoing.endpoint.family is Family.SMS:
         error = GatewayError
     else:
         error = GATEWAY_ERRORS.get(code or "", GatewayError)
-    shown = _without_secrets(msg or "no message", outgoing.fields, fields)
+    shown = _message(msg or "no message", credentials, outgoing.fields, fields)
     hint = " (10002 under FAIL most likely is a wrong signature, C 19)" if code == "10002" else ""
     return error(
         f"state {state}, code {code or '-'}: {shown}{hint}",
@@ -371,15 +373,8 @@ def _gateway_error(
     ).about(outgoing.endpoint.name, outgoing.order)
 
 
-LONGEST_MESSAGE = 300
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f\u2028\u2029\ud800-\udfff]+")
-
-
-def _without_secrets(text: str, *messages: Mapping[str, str]) -> str:
-    """A gateway's message, fit for a log line: nothing personal (M-27), bounded, one line."""
-    for fields in messages:
-        for name in SECRET:
-            value = fields.get(name)
-            if value and len(value) >= SHORTEST_SEARCHED:
-                text = text.replace(value, "***")
-    return _UNPRINTABLE.sub(" ", text)[:LONGEST_MESSAGE]
+def _message(text: str, credentials: Credentials, *messages: Mapping[str, str]) -> str:
+    """A gateway's message, fit for a log line: nothing personal, no key (M-27), bounded."""
+    secrets = (fields[name] for fields in messages for name in SECRET if fields.get(name))
+    text = hide(text.encode("utf-8", "replace").decode(), secrets)
+    return one_line(hide_keys(credentials, text.encode()).decode(), LONGEST_MESSAGE)

@@ -20,6 +20,7 @@ from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.models import Model, fields_of, model
 from chaoying_async.sansio.outcome import WITHOUT_RESULT, Family, Meaning
+from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.rules import Problems, Rule, text_problem
 from chaoying_async.sansio.signing import ambiguity
 
@@ -211,9 +212,12 @@ def order_of(request: Request[Any]) -> str:
 
     It stands in log lines and error texts, so only a plain number counts.
     """
-    numbers = (getattr(request, name, None) for name in _ORDER_NAMES)
-    plain = (number for number in numbers if isinstance(number, str) and _PLAIN_NUMBER(number))
-    return next(plain, "")
+    numbers = (_plain_number(getattr(request, name, None)) for name in _ORDER_NAMES)
+    return next(filter(None, numbers), "")
+
+
+def _plain_number(value: object) -> str:
+    return value if isinstance(value, str) and _PLAIN_NUMBER(value) else ""
 
 
 @attrs.frozen(repr=False)
@@ -257,8 +261,8 @@ class Reply(Generic[T_co]):
             f"{self.meaning.says} "
             f"(code {_shown(self.code)}, trade_state {_shown(self.trade_state)})",
             reply=self,
-        ).about(self.endpoint.name, str(self.raw.get("out_trade_no") or ""))
+        ).about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
 
 
 def _shown(value: str | None) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else one_line(value)

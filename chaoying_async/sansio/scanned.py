@@ -82,7 +82,8 @@ def _host_allowed(parts: SplitResult, port: int | None, hosts: Hosts) -> bool:
         return True
     # Compared as it stands: no other case, no dot at the end, no other way to write a port.
     host = parts.netloc.removesuffix(":443")
-    never = {urlsplit(base).hostname for base in (hosts.pay, hosts.api)}
+    others = (hosts.pay, hosts.api, hosts.qrpay, *hosts.overrides.values())
+    never = {urlsplit(base).hostname for base in others}
     return (
         parts.scheme == "https"
         and port in (None, 443)

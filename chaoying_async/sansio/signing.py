@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
+from urllib.parse import quote_plus
 
 from chaoying_async.exceptions import (
     AmbiguousSignatureError,
@@ -130,6 +131,14 @@ def verify_for(credentials: Credentials, fields: Mapping[str, str], now: datetim
             raise ParameterError({"now": "must have a time zone, for example datetime.now(UTC)"})
         keys += [old.key for old in credentials.previous_keys if now < old.until]
     _verify_texts(fields, keys, credentials.algorithm, _hint(credentials, now))
+
+
+def hide_keys(credentials: Credentials, text: bytes) -> bytes:
+    """The text with every key as ``***``: a gateway may echo the string to sign (M-27)."""
+    for key in (credentials.key, *(old.key for old in credentials.previous_keys)):
+        for form in {key, quote_plus(key)}:
+            text = text.replace(form.encode(), b"***")
+    return text
 
 
 def _hint(credentials: Credentials, now: datetime | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import not_sent, too_large, translate
 from chaoying_async.transport.gate import Gate
@@ -82,6 +82,7 @@ class AiohttpTransport(NativeTransport):
         self._routes: dict[tuple[str, str, Headers], _Route] = {}
         self._idle = 0
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
     async def round_trip(
@@ -136,6 +137,7 @@ class AiohttpTransport(NativeTransport):
         timeout: httpx.Timeout,
         max_bytes: int,
     ) -> tuple[RawResponseMessage, bytes]:
+        self._check_loop()
         route = self._route(method, url, headers)
         data = with_body(route.head, method, body)
         if not self._gate.try_enter():
@@ -159,9 +161,21 @@ class AiohttpTransport(NativeTransport):
         else:
             return answer.message, reply
         finally:
-            if line is not None:  # not read to the end: never to be used again (M-06)
-                line.drop()
-            self._gate.leave()
+            try:
+                if line is not None:  # not read to the end: never to be used again (M-06)
+                    line.drop()
+            finally:
+                self._gate.leave()
+
+    def _check_loop(self) -> None:
+        """Connections of another loop would be written to, and never be read (R-34)."""
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise WrongEventLoopError(
+                "this transport belongs to another event loop: make one per loop and asyncio.run"
+            )
 
     def _route(self, method: str, url: str, headers: Headers) -> _Route:
         key = (method, url, headers if type(headers) is tuple else tuple(headers))

@@ -21,7 +21,12 @@ class Answer(NamedTuple):
     def response(self, request: httpx.Request) -> httpx.Response:
         """The reply as httpx would show it; what described its transfer no longer applies."""
         gone = ("content-encoding", "content-length", "transfer-encoding")
-        headers = [(name, value) for name, value in self.headers if name.lower() not in gone]
+        headers = [
+            # As bytes: httpx would refuse what is not ASCII, which some proxies send.
+            (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
+            for name, value in self.headers
+            if name.lower() not in gone
+        ]
         return httpx.Response(self.status, headers=headers, content=self.body, request=request)
 
 
@@ -44,6 +49,15 @@ class NativeTransport(httpx.AsyncBaseTransport):
     ) -> Answer:
         """See :class:`Engine`."""
         raise NotImplementedError
+
+
+def is_native(transport: NativeTransport) -> bool:
+    """Whether both ways in do the same: a subclass may have changed one of them only."""
+
+    def owner(name: str) -> type[object]:
+        return next(part for part in type(transport).__mro__ if name in vars(part))
+
+    return owner("round_trip") is owner("handle_async_request")
 
 
 class Borrowed:

@@ -7,8 +7,9 @@ from typing import Any
 
 import httpx
 
-from chaoying_async.exceptions import ChaoyingError, ParameterError, TransportError
+from chaoying_async.exceptions import ParameterError, TransportError
 from chaoying_async.transport.base import Answer, Engine, Headers
+from chaoying_async.transport.signals import RequestHookRaised
 
 Hooks = Mapping[str, Sequence[Callable[[Any], Awaitable[None]]]]
 
@@ -43,8 +44,11 @@ class HookedEngine:
     ) -> Answer:
         """See :class:`Engine`."""
         request = httpx.Request(method, url, headers=list(headers), content=body)
-        for hook in self._on_request:
-            await hook(request)
+        try:
+            for hook in self._on_request:
+                await hook(request)
+        except Exception as error:
+            raise RequestHookRaised(error) from error
         changed = tuple(
             (name, value)
             for name, value in request.headers.multi_items()
@@ -53,15 +57,18 @@ class HookedEngine:
         answer = await self._engine.round_trip(
             method, url, changed, body, timeout=timeout, max_bytes=max_bytes
         )
-        response = answer.response(request)
+        if self._on_response:
+            await self._show(answer, request)
+        return answer
+
+    async def _show(self, answer: Answer, request: httpx.Request) -> None:
+        """Whatever a hook raises, our own errors too, something was sent (M-01)."""
         try:
+            response = answer.response(request)
             for hook in self._on_response:
                 await hook(response)
-        except ChaoyingError:
-            raise
         except Exception as exc:
             raise TransportError(f"a response hook raised {type(exc).__name__}") from exc
-        return answer
 
     async def aclose(self) -> None:
         """Close the engine underneath."""

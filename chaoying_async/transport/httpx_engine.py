@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import read_bounded
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from chaoying_async.transport.gate import Gate
-from chaoying_async.transport.proxies import ProxyGiven, environment_proxy
+from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy
 from chaoying_async.transport.tls import Cert, Verify, tls_context
 from chaoying_async.transport.wire import Address, parse_url, request_head
 
@@ -46,11 +47,17 @@ class TransportEngine:
         address = parse_url(url)
         request = build_request(method, address, headers, body, timeout)
         try:
-            return await _send(self._transport, request, max_bytes)
+            response = await self._transport.handle_async_request(request)
         except MalformedMessageError:
             raise
         except Exception as exc:
             raise translate(exc, FOREIGN_NOT_SENT, began=False) from exc
+        try:
+            return await _read(response, max_bytes)
+        except MalformedMessageError:
+            raise
+        except Exception as exc:  # a head had come, whatever the error is called
+            raise translate(exc, FOREIGN_NOT_SENT, began=True) from exc
 
     async def aclose(self) -> None:
         """Nothing: who made the transport closes it."""
@@ -80,6 +87,7 @@ class HttpxEngine:
         self._proxy = proxy
         self._trust_env = trust_env
         self._transports: dict[ProxyGiven, httpx.AsyncHTTPTransport] = {}
+        self._proxies: dict[Via, httpx.Proxy] = {}
 
     async def round_trip(
         self,
@@ -98,7 +106,8 @@ class HttpxEngine:
         began = request.extensions["trace"] = _Began()
         await self._gate.enter(timeout.pool)
         try:
-            return await _send(self._transport(address), request, max_bytes)
+            response = await self._transport(address).handle_async_request(request)
+            return await _read(response, max_bytes)
         except MalformedMessageError:
             raise
         except Exception as exc:
@@ -117,7 +126,8 @@ class HttpxEngine:
         proxy = self._proxy
         if proxy is None and self._trust_env:
             via = environment_proxy(address.scheme, address.host)
-            proxy = None if via is None else via.url
+            if via is not None:
+                proxy = self._proxies.setdefault(via, httpx.Proxy(via.url, headers=via.headers))
         found = self._transports.get(proxy)
         if found is None:
             found = self._transports[proxy] = httpx.AsyncHTTPTransport(
@@ -169,13 +179,16 @@ def build_request(
     return request
 
 
-async def _send(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, max_bytes: int
-) -> Answer:
-    response = await transport.handle_async_request(request)
+async def _read(response: httpx.Response, max_bytes: int) -> Answer:
+    """The whole reply. Closing a stream that was read to its end may fail and changes nothing."""
+    stream = response.stream
     try:
         body = await read_bounded(response, max_bytes)
-        return Answer(response.status_code, tuple(response.headers.multi_items()), body)
-    finally:
-        if isinstance(response.stream, httpx.AsyncByteStream):
-            await response.stream.aclose()
+    except BaseException:
+        if isinstance(stream, httpx.AsyncByteStream):
+            await stream.aclose()
+        raise
+    with contextlib.suppress(Exception):
+        if isinstance(stream, httpx.AsyncByteStream):
+            await stream.aclose()
+    return Answer(response.status_code, tuple(response.headers.multi_items()), body)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import attrs
 import httpx
 
+from chaoying_async.exceptions import ParameterError
 from chaoying_async.transport import default_engine
-from chaoying_async.transport.base import Borrowed, Engine, NativeTransport
+from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
 from chaoying_async.transport.hooks import HookedEngine, Hooks
 from chaoying_async.transport.httpx_engine import TransportEngine
 from chaoying_async.transport.proxies import ProxyGiven
@@ -40,12 +41,17 @@ class EngineSettings:
     def engine(self, clock: Clock) -> Engine:
         """An engine for these settings; a user's transport is used as it is and never closed."""
         engine: Engine
-        if isinstance(self.transport, NativeTransport):
+        if isinstance(self.transport, NativeTransport) and is_native(self.transport):
             engine = Borrowed(self.transport)
         elif self.transport is not None:
             engine = TransportEngine(self.transport)
         else:
-            engine = default_engine(
+            engine = self._default(clock)
+        return HookedEngine(engine, self.event_hooks) if self.event_hooks else engine
+
+    def _default(self, clock: Clock) -> Engine:
+        try:
+            return default_engine(
                 limits=self.limits or DEFAULT_LIMITS,
                 verify=self.verify,
                 cert=self.cert,
@@ -53,7 +59,8 @@ class EngineSettings:
                 trust_env=self.trust_env,
                 clock=clock,
             )
-        return HookedEngine(engine, self.event_hooks) if self.event_hooks else engine
+        except (ValueError, httpx.InvalidURL) as error:
+            raise ParameterError({"proxy": f"cannot be used: {type(error).__name__}"}) from error
 
 
 def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:

@@ -238,5 +238,5 @@ def _environment() -> Environment:
     made.filters["moment"] = shown.moment
     made.filters["exact"] = shown.exact
     made.filters["address"] = shown.address
-    made.globals["order_link"] = shown.order_link
+    made.filters["order_link"] = shown.order_link
     return made

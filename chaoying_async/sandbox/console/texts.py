@@ -12,6 +12,7 @@ from chaoying_async.sandbox.console.english import ENGLISH
 Language = Literal["en", "zh"]
 
 TEXTS: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+_BY_TAG: Mapping[str, Language] = {language: language for language in TEXTS}
 #: What the ``lang`` attribute says of each.
 TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
@@ -56,9 +57,9 @@ def preferred(accept_language: str) -> Language:
         if match is None:
             continue
         weight = _weight(match[2])
-        if weight > 0:
-            tag = match[1].lower()
-            wanted += [(weight, language) for language in TEXTS if language == tag]
+        language = _BY_TAG.get(match[1].lower())
+        if language is not None and weight > 0:
+            wanted.append((weight, language))
     return max(wanted, key=lambda pair: pair[0])[1] if wanted else "en"
 
 

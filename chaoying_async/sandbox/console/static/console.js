@@ -90,7 +90,10 @@ function say(connected) {
 function listen() {
   if (source !== null || !document.querySelector("main [data-live]")) return;
   source = new EventSource("/console/events");
-  source.addEventListener("open", () => say(true));
+  source.addEventListener("open", () => {
+    say(true);
+    soon(); // what changed since the page was drawn was told to nobody
+  });
   source.addEventListener("error", () => say(false));
   source.addEventListener("changed", soon);
   source.addEventListener("tick", () => {
@@ -105,7 +108,6 @@ document.addEventListener("visibilitychange", () => {
     source = null;
   } else if (!document.hidden) {
     listen();
-    soon();
   }
 });
 
