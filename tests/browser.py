@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import struct
 import tempfile
-import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +25,7 @@ PATIENCE = 15.0
 _FLAGS = """
     --headless --no-sandbox --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
-    --disable-dev-shm-usage --hide-scrollbars --force-device-scale-factor=1
+    --disable-lcd-text --disable-dev-shm-usage --hide-scrollbars --force-device-scale-factor=1
 """.split()  # noqa: SIM905 - reads as on a command line
 
 
@@ -79,25 +77,7 @@ class Browser:
         if whole:
             script = "return [innerWidth, document.documentElement.scrollHeight]"
             self.size(*self.driver.execute_script(script))
-        path.write_bytes(_packed(self.driver.get_screenshot_as_png()))
-
-
-def _packed(png: bytes) -> bytes:
-    """The same picture, compressed as well as it can be: Chromium is in a hurry."""
-    head, chunks, pixels, at = png[:8], [], b"", 8
-    while at < len(png):
-        (length,) = struct.unpack_from(">I", png, at)
-        kind, data = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
-        if kind == b"IDAT":
-            pixels += data
-        else:
-            chunks.append((kind, data))
-        at += length + 12
-    chunks.insert(-1, (b"IDAT", zlib.compress(zlib.decompress(pixels), 9)))
-    return head + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+        path.write_bytes(self.driver.get_screenshot_as_png())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from chaoying_async.sandbox import Fault
 from tests.browser import Browser, chromium
 from tests.shop import Shop, open_shop
 
-WIDTH, HEIGHT = 1080, 780
+WIDTH, HEIGHT = 1000, 760
 PHONE = 390
 
 

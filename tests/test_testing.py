@@ -19,11 +19,13 @@ from chaoying_async import (
     Pay,
     PayType,
     Refund,
+    RefundQuery,
     TradePendingError,
     TransportError,
     WechatNotification,
     parse_notification,
 )
+from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.testing import FakeClock, sign_notification, signed_reply
 
 CREDENTIALS = Credentials(agent_id="17", key="testing-key", pid="pid")
@@ -177,3 +179,12 @@ def test_with_no_real_gateway_a_users_test_reaches_no_gateway(tmp_path: Any) -> 
         assert f"FAILED test_shop.py::test_{test}" in run.stdout
     assert "ERROR test_shop.py::test_swallowed_it" in run.stdout
     assert "2 failed, 3 passed, 3 errors" in run.stdout, run.stdout
+
+
+def test_a_signed_reply_to_a_refund_query_lists_its_refund() -> None:
+    """Without a word more it is a success: the refund that was asked about, done (M-06)."""
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id="00000001", out_refund_no="R-1")
+    outgoing = build_request(query, CREDENTIALS)
+    reply = read_reply(outgoing, 200, signed_reply(query, CREDENTIALS), CREDENTIALS, now=None)
+    (refund,) = reply.unwrap().refund_list
+    assert (refund.out_refund_no, refund.refund_status) == ("R-1", "SUCCESS")

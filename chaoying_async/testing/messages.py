@@ -26,7 +26,8 @@ def signed_reply(
 ) -> bytes:
     """The body of a reply to ``request``: a success, unless ``fields`` say otherwise.
 
-    It repeats the identifiers of the request; for a payment the amounts too. ``fields`` are added
+    It repeats the identifiers of the request; for a payment the amounts too, and for a refund
+    query its one refund, done. An order query needs its amounts from you. ``fields`` are added
     or take the place of what is there; None takes one out. Lists and dicts become JSON text, as
     the document packs them, and aware datetimes its own format. ``sign=None`` leaves the signature
     off, any other ``sign`` is sent as it is::
@@ -66,6 +67,9 @@ def _success(request: Request[Any] | type[Request[Any]]) -> dict[str, Any]:
     success |= {name: sent[name] for name in _ECHOED if name in sent}
     if family is Family.PAY:
         success |= {"base_fee": sent["total_fee"], "total_fee": sent["total_fee"]}
+    if family is Family.REFUND_QUERY:
+        numbers = {name: sent[name] for name in ("out_refund_no", "refund_id") if name in sent}
+        success["refund_list"] = json.dumps([numbers | {"refund_status": "SUCCESS"}])
     if family is Family.REFUND:
         success |= {
             "base_fee": sent["total_fee"],
