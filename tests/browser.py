@@ -72,11 +72,8 @@ class Browser:
     def wait_for(self, text: str, css: str = "main") -> None:
         self.wait(lambda: text in self.text(css))
 
-    def shot(self, path: Path, *, whole: bool = False) -> None:
-        """A picture of the page as PNG; ``whole``: as long as the page is."""
-        if whole:
-            script = "return [innerWidth, document.documentElement.scrollHeight]"
-            self.size(*self.driver.execute_script(script))
+    def shot(self, path: Path) -> None:
+        """A picture of what can be seen of the page, as PNG."""
         path.write_bytes(self.driver.get_screenshot_as_png())
 
 

@@ -13,8 +13,10 @@ from chaoying_async.sandbox import Fault
 from tests.browser import Browser, chromium
 from tests.shop import Shop, open_shop
 
-WIDTH, HEIGHT = 1000, 760
+WIDTH, HEIGHT = 1080, 780
 PHONE = 390
+#: Pages with more to see.
+TALL = 960
 
 
 def badly_signed(shop: Shop) -> None:
@@ -70,9 +72,9 @@ def main(folder: Path) -> None:
             "doctor": f"{shop.console}doctor?message={bad}",
         }
         for name, address in pages.items():
-            browser.size(WIDTH, HEIGHT)
+            browser.size(WIDTH, TALL if name in {"order", "message", "doctor"} else HEIGHT)
             browser.open(address)
-            browser.shot(folder / f"{name}.png", whole=name in {"order", "message", "doctor"})
+            browser.shot(folder / f"{name}.png")
         browser.size(PHONE, HEIGHT)
         browser.open(shop.console)
         browser.shot(folder / "phone.png")
@@ -80,7 +82,8 @@ def main(folder: Path) -> None:
         browser.size(WIDTH, HEIGHT)
         a_morning(shop, browser)
         browser.open(f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103")
-        browser.shot(folder / "order.zh-CN.png", whole=True)
+        browser.size(WIDTH, TALL)
+        browser.shot(folder / "order.zh-CN.png")
 
 
 def browser_link(shop: Shop, browser: Browser) -> str:

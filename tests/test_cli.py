@@ -56,6 +56,7 @@ class TestUsage:
             ["resend", "--url", NOBODY],
             ["trigger", "fault", "--url", NOBODY],
             ["listen", "--forward", "nowhere"],
+            ["query", "A1", "--url", "http://[", "--pid", "p", "--agent-id", "1"],
             ["sign", "a", "b"],
             ["sign", "a=1", "a=2"],
         ],

@@ -100,6 +100,8 @@ class TestTrigger:
             control.post(url, "act", {})
         with pytest.raises(RequestNotSentError):
             control.post("nowhere", "act", {})
+        with pytest.raises(RequestNotSentError):
+            control.post("http://[", "act", {})
 
 
 class TestResend:

@@ -99,11 +99,11 @@ class TestCheck:
     def test_nobody_there(self) -> None:
         """Exit code 4, and the address that cannot be reached."""
         env = {"CHAOYING_KEY": "k", "CHAOYING_AGENT_ID": "1", "CHAOYING_PID": "p"}
-        result = call(
-            "check", "--url", "http://127.0.0.1:9", "--mch-id", "1", "--json", env={**env}
-        )
+        result = call("check", "--url", "http://[::1]:9", "--mch-id", "1", "--json", env={**env})
         assert result.exit_code == said(result)["exit"] == Exit.UNREACHED
         assert any("cannot be reached" in each["means"] for each in said(result)["checks"])
+        shown = call("check", "--url", "http://[::1]:9", "--mch-id", "1", env={**env})
+        assert "address [::1]:9" in shown.stdout
 
     def test_something_before_the_gateway(self) -> None:
         """A proxy's page is no gateway."""

@@ -49,7 +49,7 @@ def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
     answer, or none to be trusted.
     """
     given = given_from(options)
-    who, where = keys.credentials(given), target(url, hosts)
+    where, who = target(url, hosts), keys.credentials(given)
     report = asyncio.run(_report(where, who, mch_id))
     if output.as_json():
         output.tell(_record(where, report))
@@ -240,8 +240,9 @@ def _show(where: Target, report: Report) -> None:
 
     shown = output.table(f"{where.name}", "", "as we think?", "the gateway says", "that means")
     for each in report.findings:
-        cells = (escape(output.printable(text)) for text in (each.answer, each.means))
-        shown.add_row(each.check, _MARKS[each.fine], *cells)
+        told = (each.check, each.answer, each.means)
+        check, *cells = (escape(output.printable(text)) for text in told)
+        shown.add_row(check, _MARKS[each.fine], *cells)
     said = output.console(markup=True)
     said.print(shown)
     said.print("The hosts of pre-orders are not asked: every call there moves money.")

@@ -65,6 +65,8 @@ class Commands(click.Group):
                 raise
             words = f"this needs the extra [{extra}]: pip install 'chaoying-async[{extra}]'"
             ctx.exit(output.refused("MissingExtra", words, Exit.USAGE))
+        except BrokenPipeError:
+            raise  # `... | head`: click knows what to do
         except OSError as error:
             ctx.exit(output.refused(type(error).__name__, str(error), Exit.USAGE))
         except click.Abort:

@@ -26,7 +26,7 @@ def post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:
         with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
             reply = client.post(address, json=wish, headers=headers)
             answer = reply.json()
-    except (httpx.ConnectError, httpx.UnsupportedProtocol) as error:
+    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise RequestNotSentError(
             f"no sandbox at {url}: start one with `chaoying sandbox`"
         ) from error

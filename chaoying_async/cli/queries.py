@@ -74,8 +74,8 @@ def refund_query(out_refund_no: str | None, **options: Any) -> None:
 
 
 def _run(options: dict[str, Any], ask: Ask) -> None:
-    who = keys.credentials(given_from(options))
     where = target(options["url"], options["hosts"])
+    who = keys.credentials(given_from(options))
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
     async def asked() -> tuple[Request[Any], Reply[Any]]:

@@ -54,7 +54,10 @@ def target(url: str | None, hosts: str) -> Target:
     """The gateway that the options name."""
     if url is None:
         return Target(hosts=_GENERATIONS[hosts](), name=f"production ({hosts})", real=True)
-    real = not is_loopback(urlsplit(url).hostname)
+    try:
+        real = not is_loopback(urlsplit(url).hostname)
+    except ValueError:
+        raise click.UsageError("--url is not an address") from None
     return Target(hosts=Hosts.single(url), name=url, real=real)
 
 

@@ -68,7 +68,8 @@ def no_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail the test when a session would leave this machine; loopback (a sandbox) is let through.
 
     It watches the session's own engine, and httpx's ``AsyncHTTPTransport`` handed in as it is; a
-    transport of yours that wraps one is yours to keep at home. Nothing is sent, and a test that swallowed the failure fails at its end.
+    transport of yours that wraps one is yours to keep at home. Nothing is sent, and a test that
+    swallowed the failure fails at its end.
     """
     from chaoying_async.transport.settings import EngineSettings  # noqa: PLC0415
 
