@@ -120,6 +120,7 @@ CHINESE: Mapping[str, str] = {
     "said.order": "只有待支付的订单才能这样操作。",
     "answer.cut": "连接被切断",
     "answer.accepted": "已接受（{status} success）",
+    "answer.fooled": "伪造的通知被接受了（{status} success）",
     "answer.refused": "{status}，不是 success",
     "answer.problem": "没有应答（{problem}）",
     # messages

@@ -125,6 +125,7 @@ ENGLISH: Mapping[str, str] = {
     "said.order": "Only an open order can be changed that way.",
     "answer.cut": "the connection was cut",
     "answer.accepted": "accepted ({status} success)",
+    "answer.fooled": "accepted ({status} success), although it is forged",
     "answer.refused": "{status}, not success",
     "answer.problem": "no answer ({problem})",
     # messages

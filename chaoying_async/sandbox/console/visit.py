@@ -119,7 +119,8 @@ class Visit:
     def outcome_of(self, delivery: Delivery) -> str:
         """What came of an attempt to notify, in a line."""
         if delivery.accepted:
-            return self.words("answer.accepted", status=delivery.status)
+            name = "answer.fooled" if delivery.forged else "answer.accepted"
+            return self.words(name, status=delivery.status)
         if delivery.status is None:
             return self.words("answer.problem", problem=delivery.problem)
         return self.words("answer.refused", status=delivery.status)
