@@ -15,6 +15,7 @@ from chaoying_async.sandbox.signatures import signature
 from chaoying_async.sandbox.speed import FastClock
 from tests.console_visitor import ORDER, PAGES, Visitor, said
 from tests.factories import KEY, OPENID
+from tests.sandbox_calls import VALID
 
 
 @pytest.fixture
@@ -109,6 +110,20 @@ class TestPages:
         text = await visitor.page("/console/notifications")
         assert text.count('data-label="Next try">given up<') == 1
         assert text.count('data-label="Next try">see the later attempt<') == 11
+
+    async def test_a_scanned_links_signature_is_read_as_the_gateway_reads_it(
+        self, visitor: Visitor
+    ) -> None:
+        """The code's number, which stands in the path, may be signed along (C 97)."""
+        own = {"agent_id": "13000000000000000", "version": "1.0"}
+        fields = {**VALID["QrConfGet"], **own}
+        for signed in (fields, {**fields, "code_number": "00000001"}):
+            sign = signature(signed, visitor.sandbox.credentials)
+            link = f"/qrpay/00000001?{urlencode({**fields, 'sign': sign})}"
+            await visitor.get(link, **{"user-agent": "CySoftPayBox"})
+        text = await visitor.page("/console/messages")
+        assert text.count('class="badge sig-right"') == 2
+        assert "/qrpay/00000001" in await visitor.page("/console/message?id=2")
 
     async def test_what_is_not_there_is_404(self, visitor: Visitor) -> None:
         """Orders, messages, files; and numbers that are none."""
