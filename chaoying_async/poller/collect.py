@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
 from typing import Any
 
 from chaoying_async.exceptions import SessionClosedError
+from chaoying_async.poller.line import Sink
 from chaoying_async.poller.outcome import PollOutcome
 from chaoying_async.sansio.pollstatus import Query
 
@@ -19,6 +20,7 @@ class Waiter:
     """One caller who awaits one order."""
 
     def __init__(self) -> None:
+        self.alone: tuple[Sink, ...] = (self,)
         self._future: asyncio.Future[PollOutcome[Any]] = asyncio.get_running_loop().create_future()
 
     def deliver(self, outcome: PollOutcome[Any]) -> None:
@@ -40,6 +42,7 @@ class Collector:
     """Outcomes in the order in which they came, and how many are still to come."""
 
     def __init__(self) -> None:
+        self.alone: tuple[Sink, ...] = (self,)
         self._ready: deque[PollOutcome[Any]] = deque()
         self._error: Exception | None = None
         self._changed = asyncio.Event()

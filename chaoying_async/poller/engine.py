@@ -74,6 +74,8 @@ class Poller:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        self._group: asyncio.TaskGroup | None = None
+        self._entries: dict[Key, Entry] = {}
         if store is not None:
             raise UsageError(
                 "poll stores do not exist in this release: pass store=None, and keep what is "
@@ -84,7 +86,6 @@ class Poller:
         self._gateway = gateway
         self._schedule = schedule
         self._clock: Clock = clock or SystemClock()
-        self._entries: dict[Key, Entry] = {}
         self._asking = Asking(
             gateway,
             self._clock,
@@ -95,7 +96,6 @@ class Poller:
             finish=self._finish,
         )
         self._tracked: Collector | None = None
-        self._group: asyncio.TaskGroup | None = None
         self._feeders: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -127,7 +127,11 @@ class Poller:
             entry.ended = True
             for sink in entry.sinks:
                 sink.fail(SessionClosedError(closed))
-        if group is not None:
+        if group is None:
+            return
+        if isinstance(exc, Exception):  # the block's own, which a group would wrap
+            await group.__aexit__(None, None, None)
+        else:
             await group.__aexit__(exc_type, exc, traceback)
 
     @overload
@@ -274,7 +278,7 @@ class Poller:
         elif expected not in (None, entry.expected):
             raise ParameterError({"expected": "this order is waited for with another amount"})
         if sink not in entry.sinks:
-            entry.sinks = (*entry.sinks, sink)
+            entry.sinks = (*entry.sinks, sink) if entry.sinks else sink.alone
             if isinstance(sink, Collector):
                 sink.open += 1
         return entry
@@ -310,11 +314,11 @@ class Poller:
 
     def _key(self, query: Query) -> Key:
         """Which order it is about; what the session would fill in is filled in at once (M-18)."""
+        name, number = _number_of(query)
         merchant = query.mch_id or self._default_mch_id()
         if not merchant:
             rule = "is required: name it in the query or give the session a default"
             raise ParameterError({"mch_id": rule}).about(query.endpoint.name)
-        name, number = _number_of(query)
         return (query.endpoint.name, merchant, str(query.paytype), name, number)
 
     def _default_mch_id(self) -> str | None:

@@ -28,6 +28,9 @@ Key = tuple[str, str, str, str, str]
 class Sink(Protocol):
     """Somebody who waits for an order's end."""
 
+    #: A tuple of itself alone, which thousands of orders share.
+    alone: tuple[Sink, ...]
+
     def deliver(self, outcome: PollOutcome[Any]) -> None:
         """Take the outcome; called once for each order."""
         ...

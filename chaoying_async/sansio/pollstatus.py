@@ -157,8 +157,8 @@ def _of_order(query: Query, reply: Reply[Any], expected: int | None) -> Answer:
         return Answer(Says.ENDED, PollStatus.PAID if fits else PollStatus.MISMATCH)
     if reply.meaning is Meaning.REFUNDED:
         return Answer(Says.ENDED, PollStatus.REFUNDED, sure=_names(query, reply), about_order=True)
-    if reply.meaning is Meaning.FAILED and reply.code in UNPAID:
-        return Answer(Says.ENDED, UNPAID[reply.code], sure=_names(query, reply), about_order=True)
+    if reply.meaning is Meaning.FAILED and (status := UNPAID.get(reply.code or "")):
+        return Answer(Says.ENDED, status, sure=_names(query, reply), about_order=True)
     return _undecided(reply)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import attrs
@@ -86,7 +87,7 @@ class PollSchedule:
         return cls(first=30.0, every=30.0, until=5 * 24 * _HOUR, factor=1.5, longest=4 * _HOUR)
 
     def begun(self, now: datetime) -> PollSchedule:
-        """The schedule for an order that is first waited for ``now``: ``ends`` as seconds from then.
+        """The schedule of an order that is waited for from ``now``: ``ends`` as seconds from then.
 
         An end that is past means: ask once, at once.
         """
@@ -112,7 +113,7 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-_RULES = (
+_RULES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     ("first", "must be a number of seconds, 0 or more", lambda value: value >= 0),
     ("every", "must be a number of seconds above 0", lambda value: value > 0),
     ("until", "must be a number of seconds, 0 or more", lambda value: value >= 0),
