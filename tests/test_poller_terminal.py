@@ -84,7 +84,7 @@ async def test_waiting_for_a_terminal_has_the_callers_limit() -> None:
     assert len(gateway.requests) == 3
 
 
-def face(**changes: str) -> GetFaceAuth:
+def face(**changes: Any) -> GetFaceAuth:
     fields: dict[str, Any] = {
         "store_id": "s1",
         "store_name": "shop",

@@ -101,7 +101,7 @@ class Asking:
         """The end of an order, with what the last query said."""
         reply = said if isinstance(said, Reply) else None
         if paid is None and reply is not None and isinstance(reply.result, OrderQueryResult):
-            paid = paid_order(reply.result, mch_id=entry.key[1], raw=reply.raw)
+            paid = paid_order(reply.result, mch_id=entry.merchant, raw=reply.raw)
         return PollOutcome(
             query=entry.query,
             status=status,

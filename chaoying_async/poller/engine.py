@@ -21,7 +21,7 @@ from chaoying_async.poller.collect import (
     fed,
     query_and_amount,
 )
-from chaoying_async.poller.line import Entry, Key, Sink
+from chaoying_async.poller.line import Entry, Key, Kind, Sink
 from chaoying_async.poller.outcome import PollOutcome, PollStats
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
@@ -76,6 +76,7 @@ class Poller:
     ) -> None:
         self._group: asyncio.TaskGroup | None = None
         self._entries: dict[Key, Entry] = {}
+        self._kinds: dict[Kind, Kind] = {}
         if store is not None:
             raise UsageError(
                 "poll stores do not exist in this release: pass store=None, and keep what is "
@@ -307,7 +308,7 @@ class Poller:
         )
         for paytype in (*PayType, paid.paytype):
             for name, number in numbers:
-                key = ("orderquery", paid.mch_id, str(paytype), name, number or "")
+                key = (("orderquery", paid.mch_id, str(paytype), name), number or "")
                 if (entry := self._entries.get(key)) is not None:
                     return entry
         return None
@@ -319,7 +320,8 @@ class Poller:
         if not merchant:
             rule = "is required: name it in the query or give the session a default"
             raise ParameterError({"mch_id": rule}).about(query.endpoint.name)
-        return (query.endpoint.name, merchant, str(query.paytype), name, number)
+        kind = (query.endpoint.name, merchant, str(query.paytype), name)
+        return (self._kinds.setdefault(kind, kind), number)
 
     def _default_mch_id(self) -> str | None:
         defaults = getattr(self._gateway, "defaults", None)  # a session has them; a fake need not

@@ -21,8 +21,9 @@ GRAIN = 30.0
 #: A far deadline does not make an order wait for longer than this behind nearer ones. Seconds.
 PATIENCE = 600.0
 
-#: Kind of query, merchant, paytype, name of the number, number.
-Key = tuple[str, str, str, str, str]
+#: Kind of query, merchant, paytype, name of the number: alike for many orders, and shared by them.
+Kind = tuple[str, str, str, str]
+Key = tuple[Kind, str]
 
 
 class Sink(Protocol):
@@ -44,18 +45,7 @@ class Entry:
     """One order that is waited for. All moments are those of ``Clock.monotonic``."""
 
     __slots__ = (
-        *(
-            "asleep",
-            "attempts",
-            "deadline",
-            "due",
-            "ended",
-            "expected",
-            "key",
-            "query",
-            "schedule",
-            "sent",
-        ),
+        *("asleep", "attempts", "due", "ended", "expected", "key", "query", "schedule", "sent"),
         *("sinks", "standing", "started"),
     )
 
@@ -72,7 +62,6 @@ class Entry:
         self.schedule = schedule
         self.expected = expected
         self.started = started
-        self.deadline = started + schedule.until
         self.due = started
         self.sent = started
         self.attempts = 0
@@ -82,9 +71,14 @@ class Entry:
         self.ended = False
 
     @property
+    def deadline(self) -> float:
+        """When the last query is due."""
+        return self.started + self.schedule.until
+
+    @property
     def merchant(self) -> str:
         """Whose rate it counts against."""
-        return self.key[1]
+        return self.key[0][1]
 
 
 class Sleepers:
