@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from chaoying_async import OrderQuery, PayType, Poller, PollSchedule, RefundQuery
+from chaoying_async import OrderQuery, PayType, Poller, PollOutcome, PollSchedule, RefundQuery
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.testing import FakeClock
 from tests.factories import CREDENTIALS, MCH_ID, answer_fields, body_of
@@ -85,3 +85,11 @@ def orders(count: int) -> list[OrderQuery]:
 
 def poller_on(gateway: Scripted, **options: Any) -> Poller:
     return Poller(gateway, options.pop("schedule", EXACT), clock=gateway.clock, **options)
+
+
+def after(count: int, first: Any, then: Any) -> Script:
+    return lambda _number, asked: first if asked <= count else then
+
+
+async def collected(outcomes: Any) -> list[PollOutcome[Any]]:
+    return [outcome async for outcome in outcomes]
