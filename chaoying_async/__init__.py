@@ -5,6 +5,8 @@ Where to look:
 - :class:`GatewaySession` sends any request of the document, signed, and returns a verified, typed
   :class:`Reply`; :class:`Credentials` and :class:`Hosts` say as whom and where to.
 - The requests are named after the gateway's own: :class:`Pay`, :class:`OrderQuery` ...
+- :class:`Poller` asks about thousands of orders until each has ended; :class:`PollSchedule` says
+  when.
 - :func:`parse_notification` verifies what arrives at a ``notify_url``.
 - :class:`Fen` and :func:`fen` are amounts; ``sansio.enums`` has every code table.
 - ``exceptions`` draws the tree of errors, split by what to do next.
@@ -56,6 +58,13 @@ from chaoying_async.exceptions import (
     UsageError,
     VersionTooLowError,
     WrongEventLoopError,
+)
+from chaoying_async.poller import (
+    FaceAuthCache,
+    Poller,
+    PollOutcome,
+    PollStats,
+    wait_for_terminal,
 )
 from chaoying_async.sansio.api.barcode import (
     AuthCodeToOpenId,
@@ -132,8 +141,10 @@ from chaoying_async.sansio.notifications import (
     peek_mch_id,
 )
 from chaoying_async.sansio.outcome import Meaning, NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.pollstatus import PollStatus
 from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.rules import GoodsDetail
+from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen, fen
 from chaoying_async.session import GatewaySession
 
@@ -156,6 +167,7 @@ __all__ = [
     "Code",
     "Credentials",
     "Exchange",
+    "FaceAuthCache",
     "FacePay",
     "FacePayResult",
     "Fen",
@@ -204,7 +216,12 @@ __all__ = [
     "PayBoxConfGetResult",
     "PayResult",
     "PayType",
+    "PollOutcome",
+    "PollSchedule",
+    "PollStats",
+    "PollStatus",
     "PollTimeoutError",
+    "Poller",
     "PreviousKey",
     "Promotion",
     "PromotionGoods",
@@ -255,4 +272,5 @@ __all__ = [
     "fen",
     "parse_notification",
     "peek_mch_id",
+    "wait_for_terminal",
 ]

@@ -108,7 +108,11 @@ class GatewaySession:
         self.hosts = hosts or Hosts.document()
         # Here, not at the top: httpx takes longer to import than everything else together, and
         # who only verifies notifications needs none of it.
-        from chaoying_async.transport.settings import EngineSettings, phases  # noqa: PLC0415
+        from chaoying_async.transport.settings import (  # noqa: PLC0415
+            DEFAULT_LIMITS,
+            EngineSettings,
+            phases,
+        )
 
         self._phases = phases
         self._timeout = phases(timeout)
@@ -129,6 +133,9 @@ class GatewaySession:
             proxy=proxy,
             trust_env=trust_env,
         )
+        most = None if transport is not None else (limits or DEFAULT_LIMITS).max_connections
+        #: Calls under way at once; None: no limit, or none that is known (a ``transport``).
+        self.max_connections: int | None = most
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -30,6 +30,7 @@ Credentials PreviousKey credentials_from_env SignAlgorithm SortOrder GatewaySess
 Reply Undocumented ChaoyingWarning Fen fen PayType State Code TradeState TradeType
 GoodsDetail Promotion RefundItem Partner parse_notification peek_mch_id WechatNotification
 AlipayNotification Notification Wallet PaidOrder Clock Gateway
+Poller PollSchedule PollOutcome PollStats PollStatus wait_for_terminal FaceAuthCache
 """)
 ERRORS = _names("""
 ChaoyingError ParameterError TransportError RequestNotSentError OutcomeUnknownError

@@ -41,11 +41,15 @@ from chaoying_async import (
     OrderQuery,
     OrderQueryResult,
     OutcomeUnknownError,
+    PaidOrder,
     Pay,
     PayBoxConfGet,
     PayBoxConfGetResult,
     PayResult,
     PayType,
+    Poller,
+    PollSchedule,
+    PollStatus,
     PreviousKey,
     QrConfGet,
     QrConfGetResult,
@@ -74,6 +78,7 @@ from chaoying_async import (
     fen,
     parse_notification,
     peek_mch_id,
+    wait_for_terminal,
 )
 from chaoying_async.exceptions import GatewayError
 from chaoying_async.sansio.signing import canonical_string, sign, verify
@@ -241,3 +246,18 @@ def errors(error: OutcomeUnknownError) -> None:
     """What they carry."""
     assert_type(error.refusal, GatewayError | None)
     assert_type(error.order, str)
+
+
+async def polling(gateway: Gateway, query: OrderQuery, refund: RefundQuery) -> None:
+    """What waiting brings back."""
+    async with Poller(gateway, PollSchedule(), concurrency=10, rate=5.0, clock=clock) as poller:
+        assert_type((await poller.wait(query, expected=100)).unwrap(), PaidOrder)
+        assert_type((await poller.wait(refund)).unwrap(), RefundItem)
+        assert_type((await poller.wait(query)).status, PollStatus)
+        poller.track(refund, expected=None, schedule=PollSchedule.refunds())
+        async for outcome in poller.run([query, (refund, 40)]):
+            assert_type(outcome.paid, PaidOrder | None)
+    assert_type(
+        await wait_for_terminal(gateway, PayBoxConfGet(op_device_id="1"), every=5.0),
+        PayBoxConfGetResult,
+    )

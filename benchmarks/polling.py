@@ -1,0 +1,108 @@
+"""What a pending order costs: resident memory, adding one, and one turn of the scheduler.
+
+    python -m benchmarks.polling [--quick] [--orders N]
+
+A gateway that answers "not yet" at once, under a clock moved by hand, so that what is measured is
+the poller. ``--quick`` takes 10,000 orders, which is also the default; ``--orders 1000000`` is the
+issue's full size. The query objects and their numbers are the caller's, and counted apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from chaoying_async import OrderQuery, Poller, PollSchedule, Reply
+from chaoying_async.sansio.enums import Code, PayType, State, TradeState
+from chaoying_async.sansio.outcome import Meaning
+from chaoying_async.testing import FakeClock
+
+#: Bytes for each pending order, and µs of CPU to add one or to reschedule one (the issue's limits).
+MOST_BYTES, MOST_MICROSECONDS = 500, 10.0
+
+
+class NotYet:
+    """A gateway without any cost of its own."""
+
+    def __init__(self) -> None:
+        self.reply: Any = Reply(
+            endpoint=OrderQuery.endpoint,
+            meaning=Meaning.PENDING,
+            state=State.SUCCESS,
+            code=Code.PAYING,
+            msg=None,
+            trade_state=TradeState.NEED_QUERY,
+            result=None,
+            signed=True,
+            raw={},
+        )
+
+    async def send(self, request: Any, *, timeout: Any = None) -> Any:  # noqa: ARG002
+        """Not yet."""
+        return self.reply
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+    return pages * 4096
+
+
+async def measure(count: int) -> dict[str, float]:
+    clock, found = FakeClock(), {}
+    gc.collect()
+    start = resident()
+    queries = [
+        OrderQuery(paytype=PayType.WECHAT, mch_id="00000001", out_trade_no=f"A{n:09d}")
+        for n in range(count)
+    ]
+    gc.collect()
+    before = resident()
+    found["the caller's queries, bytes each"] = (before - start) / count
+    schedule = PollSchedule(until=10_000.0, jitter=0)
+    async with Poller(NotYet(), schedule, clock=clock) as poller:
+        began = time.process_time()
+        for query in queries:
+            poller.track(query)
+        found["adding, µs each"] = (time.process_time() - began) / count * 1e6
+        gc.collect()
+        found["pending, bytes each"] = (resident() - before) / count
+        began = time.process_time()
+        await clock.advance(5.51)  # everybody once
+        polls = poller.stats().polls
+        found["a poll (task, answer, decision, heap), µs"] = (
+            (time.process_time() - began) / polls * 1e6
+        )
+        asking = poller._asking  # noqa: SLF001 - the part to be timed
+        entries = list(poller._entries.values())  # noqa: SLF001
+        began = time.process_time()
+        for entry in entries:
+            asking._sleep(entry, 5.0)  # noqa: SLF001
+        found["rescheduling alone, µs each"] = (time.process_time() - began) / count * 1e6
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.polling")
+    parser.add_argument("--quick", action="store_true", help="never fails")
+    parser.add_argument("--orders", type=int, default=10_000)
+    options = parser.parse_args()
+    found = asyncio.run(measure(options.orders))
+    print(f"{options.orders} pending orders")
+    for what, value in found.items():
+        print(f"  {what:<45} {value:>8.1f}")
+    missed = found["pending, bytes each"] > MOST_BYTES or any(
+        found[what] > MOST_MICROSECONDS
+        for what in ("adding, µs each", "rescheduling alone, µs each")
+    )
+    print("MISSED" if missed else "ok")
+    return int(missed and not options.quick)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,366 @@
+"""The poller: one scheduler for all orders, and a task only for each query that is under way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self, overload
+
+from chaoying_async.abc import Clock, Gateway
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageError
+from chaoying_async.poller.asking import Asking
+from chaoying_async.poller.collect import (
+    Collector,
+    Waiter,
+    Wanted,
+    each,
+    fed,
+    query_and_amount,
+)
+from chaoying_async.poller.line import Entry, Key, Kind, Sink
+from chaoying_async.poller.outcome import PollOutcome, PollStats
+from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.pollstatus import PollStatus, Query, amount_fits
+from chaoying_async.sansio.schedule import PollSchedule
+
+DEFAULT_SCHEDULE = PollSchedule()
+#: So many orders of one ``run`` are waited for at a time.
+AT_ONCE = 10_000
+#: A source that never waits lets others run after so many queries.
+_PULLED_AT_A_TIME = 100
+
+
+class Poller:
+    """Asks about each order on its schedule until it is known how it ended.
+
+    ::
+
+        async with Poller(gateway) as poller:
+            outcome = await poller.wait(OrderQuery(...), expected=1230)
+            if outcome.status is PollStatus.PAID:
+                ...
+
+    It only asks: it never pays, refunds or cancels. An undecided order ends EXPIRED, which is not
+    "failed": it may have been paid. Give ``expected`` (fen) wherever you know it; without it PAID
+    says nothing about the amount.
+
+    ``schedule`` is the document's for payments; give refunds ``PollSchedule.refunds()``, here or
+    with each query. ``concurrency`` bounds the queries under way; so does the session's
+    ``limits.max_connections`` (100), where that is less. ``rate`` bounds the queries a second, and
+    ``merchant_rate`` those for one merchant (repeats that the session makes after a transport
+    error are not counted). When more is due than may be asked, the nearest deadline goes first.
+    When everything fails, only probes and last queries leave until the gateway answers again.
+
+    Leaving the block ends what is under way and leaves ``pending()`` to look at. Nothing is kept on
+    disk: ``store`` has to be None in this release.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        schedule: PollSchedule = DEFAULT_SCHEDULE,
+        concurrency: int = 200,
+        rate: float | None = None,
+        store: None = None,
+        *,
+        merchant_rate: float | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._group: asyncio.TaskGroup | None = None
+        self._entries: dict[Key, Entry] = {}
+        self._kinds: dict[Kind, Kind] = {}
+        if store is not None:
+            raise UsageError(
+                "poll stores do not exist in this release: pass store=None, and keep what is "
+                "pending yourself"
+            )
+        if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
+            raise ParameterError({"concurrency": "must be a whole number, 1 or more"})
+        self._gateway = gateway
+        self._schedule = schedule
+        self._clock: Clock = clock or SystemClock()
+        self._asking = Asking(
+            gateway,
+            self._clock,
+            rng or random.Random(),
+            concurrency=min(concurrency, _connections(gateway, concurrency)),
+            rate=rate,
+            merchant_rate=merchant_rate,
+            finish=self._finish,
+        )
+        self._tracked: Collector | None = None
+        self._feeders: set[asyncio.Task[None]] = set()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._group is None else "open"
+        return f"<Poller {len(self._entries)} pending, {state}>"
+
+    async def __aenter__(self) -> Self:
+        if self._group is not None:
+            raise UsageError("this poller is open already; open another one")
+        self._entries.clear()
+        self._tracked = Collector()
+        group = asyncio.TaskGroup()
+        self._group = await group.__aenter__()
+        self._asking.start(group)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        group, self._group = self._group, None
+        self._asking.stop()
+        for feeder in self._feeders:
+            feeder.cancel()
+        closed = "the poller was closed before this order ended"
+        for entry in self._entries.values():
+            entry.ended = True
+            for sink in entry.sinks:
+                sink.fail(SessionClosedError(closed))
+        if group is None:
+            return
+        if isinstance(exc, Exception):  # the block's own, which a group would wrap
+            await group.__aexit__(None, None, None)
+        else:
+            await group.__aexit__(exc_type, exc, traceback)
+
+    @overload
+    async def wait(
+        self,
+        query: OrderQuery,
+        expected: int | None = None,
+        *,
+        schedule: PollSchedule | None = None,
+    ) -> PollOutcome[PaidOrder]: ...
+    @overload
+    async def wait(
+        self,
+        query: RefundQuery,
+        expected: int | None = None,
+        *,
+        schedule: PollSchedule | None = None,
+    ) -> PollOutcome[RefundItem]: ...
+    async def wait(
+        self,
+        query: Query,
+        expected: int | None = None,
+        *,
+        schedule: PollSchedule | None = None,
+    ) -> PollOutcome[Any]:
+        """Wait for one order or refund; EXPIRED is an outcome too, and does not raise.
+
+        ``expected`` is the order amount in fen (of a refund: what was applied for). Cancelling
+        stops asking, unless somebody else waits for the same order.
+        """
+        waiter = Waiter()
+        entry = self._add(query, expected, schedule, waiter)
+        try:
+            return await waiter.outcome()
+        finally:
+            self._leave(entry, waiter)
+
+    def track(
+        self,
+        query: Query,
+        expected: int | None = None,
+        *,
+        schedule: PollSchedule | None = None,
+    ) -> None:
+        """Start waiting now, and collect the end with :meth:`outcomes`.
+
+        An order that is waited for already is joined, schedule and deadline included.
+        """
+        self._add(query, expected, schedule, self._collector())
+
+    async def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
+        """Tracked orders as they end; it ends when all that were tracked so far have ended."""
+        collector = self._collector()
+        while (outcome := await collector.next()) is not None:
+            yield outcome
+
+    async def run(
+        self,
+        queries: Iterable[Wanted] | AsyncIterable[Wanted],
+        *,
+        expected: int | None = None,
+        schedule: PollSchedule | None = None,
+        at_once: int = AT_ONCE,
+    ) -> AsyncGenerator[PollOutcome[Any]]:
+        """Many orders, as they end; an item is a query, or a query and its expected amount.
+
+        ``queries`` may be endless: it is pulled only while fewer than ``at_once`` of its orders
+        are waited for or wait to be taken. What it raises comes out here, after the outcomes so
+        far. A consumer that stops early leaves nothing running.
+        """
+        if at_once < 1:
+            raise ParameterError({"at_once": "must be a whole number, 1 or more"})
+        collector = Collector()
+        collector.growing = True
+        room = asyncio.Event()
+        room.set()
+        owned: dict[Key, Entry] = {}
+
+        async def feed() -> None:
+            async with aclosing(each(queries)) as items:
+                async for item in items:
+                    query, amount = query_and_amount(item, expected)
+                    entry = self._add(query, amount, schedule, collector)
+                    owned[entry.key] = entry
+                    if len(owned) % _PULLED_AT_A_TIME == 0:
+                        await self._clock.sleep(0)
+                    while collector.held >= at_once:
+                        room.clear()
+                        await room.wait()
+
+        feeder = self._open_group().create_task(fed(feed(), collector))
+        self._feeders.add(feeder)
+        feeder.add_done_callback(self._feeders.discard)
+        try:
+            while (outcome := await collector.next()) is not None:
+                owned.pop(self._key(outcome.query), None)
+                room.set()
+                yield outcome
+        finally:
+            feeder.cancel()
+            for entry in owned.values():
+                self._leave(entry, collector)
+
+    def settle(self, paid_order: PaidOrder) -> bool:
+        """A payment that was learnt another way ends the wait at once; True if it did.
+
+        For verified notifications, whose ``mch_id`` is the one of your query. The expected amount
+        is held against ``payable``: another one ends MISMATCH. Where it has to be compared and is
+        not known, the order is asked about now instead, and the answer is False.
+        """
+        entry = self._waiting_for(paid_order)
+        if entry is None:
+            return False
+        if entry.expected is not None and paid_order.payable is None:
+            self._asking.ask_now(entry)
+            return False
+        fits = amount_fits(entry.expected, paid_order.payable)
+        status = PollStatus.PAID if fits else PollStatus.MISMATCH
+        self._finish(entry, self._asking.outcome(entry, status, paid=paid_order))
+        return True
+
+    def pending(self) -> tuple[Query, ...]:
+        """What is waited for; after the block, what had not ended when it was left."""
+        return tuple(entry.query for entry in self._entries.values())
+
+    def stats(self) -> PollStats:
+        """How it goes, for a progress display. It looks at all that is due: not for every poll."""
+        return self._asking.stats(pending=len(self._entries))
+
+    def _add(
+        self, query: Query, expected: int | None, schedule: PollSchedule | None, sink: Sink
+    ) -> Entry:
+        self._open_group()
+        key = self._key(query)
+        _check_amount(expected)
+        entry = self._entries.get(key)
+        if entry is None:
+            begun = (schedule or self._schedule).begun(self._clock.now())
+            entry = Entry(query, key, begun, expected, self._clock.monotonic())
+            self._entries[key] = entry
+            self._asking.add(entry)
+        elif entry.expected is None:
+            entry.expected = expected
+        elif expected not in (None, entry.expected):
+            raise ParameterError({"expected": "this order is waited for with another amount"})
+        if sink not in entry.sinks:
+            entry.sinks = (*entry.sinks, sink) if entry.sinks else sink.alone
+            if isinstance(sink, Collector):
+                sink.open += 1
+        return entry
+
+    def _leave(self, entry: Entry, sink: Sink) -> None:
+        entry.sinks = tuple(other for other in entry.sinks if other is not sink)
+        if not entry.sinks and not entry.ended:
+            self._forget(entry)
+
+    def _finish(self, entry: Entry, outcome: PollOutcome[Any]) -> None:
+        self._forget(entry)
+        sinks, entry.sinks = entry.sinks, ()
+        for sink in sinks:
+            sink.deliver(outcome)
+
+    def _forget(self, entry: Entry) -> None:
+        entry.ended = True
+        self._entries.pop(entry.key, None)
+        self._asking.tidy(len(self._entries))
+
+    def _waiting_for(self, paid: PaidOrder) -> Entry | None:
+        numbers = (
+            ("out_trade_no", paid.out_trade_no),
+            ("transaction_id", paid.transaction_id),
+            ("transaction_id", paid.out_transaction_id),
+        )
+        for paytype in (*PayType, paid.paytype):
+            for name, number in numbers:
+                key = (("orderquery", paid.mch_id, str(paytype), name), number or "")
+                if (entry := self._entries.get(key)) is not None:
+                    return entry
+        return None
+
+    def _key(self, query: Query) -> Key:
+        """Which order it is about; what the session would fill in is filled in at once (M-18)."""
+        name, number = _number_of(query)
+        merchant = query.mch_id or self._default_mch_id()
+        if not merchant:
+            rule = "is required: name it in the query or give the session a default"
+            raise ParameterError({"mch_id": rule}).about(query.endpoint.name)
+        kind = (query.endpoint.name, merchant, str(query.paytype), name)
+        return (self._kinds.setdefault(kind, kind), number)
+
+    def _default_mch_id(self) -> str | None:
+        defaults = getattr(self._gateway, "defaults", None)  # a session has them; a fake need not
+        found: str | None = getattr(defaults, "mch_id", None)
+        return found
+
+    def _collector(self) -> Collector:
+        if self._tracked is None:
+            raise _not_open()
+        return self._tracked
+
+    def _open_group(self) -> asyncio.TaskGroup:
+        if self._group is None:
+            raise _not_open()
+        return self._group
+
+
+def _connections(gateway: Gateway, default: int) -> int:
+    """How many queries the gateway's pool can carry at once; more would wait for it and fail."""
+    found: int | None = getattr(gateway, "max_connections", None)  # a fake need not have it
+    return found or default
+
+
+def _not_open() -> UsageError:
+    return SessionClosedError("the poller is not open: use it inside `async with Poller(...)`")
+
+
+def _number_of(query: Query) -> tuple[str, str]:
+    if isinstance(query, OrderQuery):
+        named = (("out_trade_no", query.out_trade_no), ("transaction_id", query.transaction_id))
+    elif isinstance(query, RefundQuery):
+        named = (("out_refund_no", query.out_refund_no), ("refund_id", query.refund_id))
+    else:
+        raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
+    return next((name, number) for name, number in named if number)
+
+
+def _check_amount(expected: object) -> None:
+    if expected is None:
+        return
+    if isinstance(expected, bool) or not isinstance(expected, int) or expected < 0:
+        raise ParameterError({"expected": "must be a whole number of fen"})

@@ -1,0 +1,156 @@
+"""How waiting ended, and how the waiting goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    PollTimeoutError,
+    RefundRefusedError,
+    ReplyMismatchError,
+    TradeFailedError,
+    TradePendingError,
+    TradeRefundedError,
+)
+from chaoying_async.sansio.api.barcode import RefundQuery
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.pollstatus import PollStatus, Query, refund_item
+from chaoying_async.sansio.request import Reply, order_of
+
+W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
+
+
+@attrs.frozen(kw_only=True)
+class PollOutcome(Generic[W_co]):
+    """How waiting for one order or refund ended.
+
+    ``reply`` is the answer that decided, None after an error or a notification. ``paid`` is there
+    when the status is PAID, and with MISMATCH, where it says what was paid instead. ``error`` is
+    what the last query ended with, if it raised. ``elapsed`` is in seconds.
+    """
+
+    query: Query
+    status: PollStatus
+    reply: Reply[Any] | None = None
+    paid: PaidOrder | None = None
+    error: Exception | None = None
+    attempts: int = 0
+    elapsed: float = 0.0
+
+    @property
+    def refund(self) -> RefundItem | None:
+        """The entry of this refund, where the answer held one; None for an order."""
+        return refund_item(self.query, self.reply) if self.reply is not None else None
+
+    def unwrap(self) -> W_co:
+        """The paid order, or the refund that was carried out; else an error, by what to do next.
+
+        :class:`PollTimeoutError` for EXPIRED and NOT_FOUND: not known, so neither deliver nor
+        charge again. MISMATCH is a :class:`ReplyMismatchError`; REFUSED raises what the gateway
+        said; FAILED, CLOSED and REVOKED are a :class:`TradeFailedError`, and an order in refund a
+        :class:`TradeRefundedError`. For a refund: :class:`RefundRefusedError` when it failed, and
+        :class:`TradePendingError` for CHANGED (a person has to act) and NOTSURE (send the same
+        refund again).
+        """
+        found: Any = None
+        if self.status is PollStatus.PAID:
+            found = self.paid
+        elif self.status is PollStatus.REFUNDED and isinstance(self.query, RefundQuery):
+            found = self.refund
+        if found is None:
+            error = _ERRORS[self.status](self)
+            raise error.about(self.query.endpoint.name, order_of(self.query)) from self.error
+        result: W_co = found
+        return result
+
+    def done(self) -> None:
+        """Say that this outcome took effect. Without a store there is nothing to forget."""
+
+
+def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
+    last = outcome.error if outcome.error is not None else outcome.reply
+    return PollTimeoutError(
+        f"{outcome.status} after {outcome.attempts} queries in {outcome.elapsed:.0f} s: "
+        "not known to be paid, and not known to be unpaid",
+        last=last,
+    )
+
+
+def _failed(outcome: PollOutcome[Any]) -> ChaoyingError:
+    return TradeFailedError(f"{outcome.status}: over, and not paid", reply=_reply(outcome))
+
+
+def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:
+    return TradeRefundedError("the order has gone into refund", reply=_reply(outcome))
+
+
+def _mismatch(outcome: PollOutcome[Any]) -> ChaoyingError:
+    found = outcome.paid.payable if outcome.paid is not None else None
+    return ReplyMismatchError(f"another amount than the expected one: {found} fen")
+
+
+def _refused(outcome: PollOutcome[Any]) -> ChaoyingError:
+    if isinstance(outcome.error, ChaoyingError):
+        return outcome.error
+    return _timeout(outcome)
+
+
+def _refund_failed(outcome: PollOutcome[Any]) -> ChaoyingError:
+    reply = _reply(outcome)
+    return RefundRefusedError(
+        "the refund failed", state=reply.state, code=reply.code, msg=reply.msg, raw=reply.raw
+    )
+
+
+def _open_refund(outcome: PollOutcome[Any]) -> ChaoyingError:
+    todo = {
+        PollStatus.CHANGED: "a person has to pay it out another way",
+        PollStatus.NOTSURE: "send the same refund again, under the same number",
+    }
+    return TradePendingError(f"{outcome.status}: {todo[outcome.status]}", reply=_reply(outcome))
+
+
+def _reply(outcome: PollOutcome[Any]) -> Reply[Any]:
+    if outcome.reply is None:
+        raise TypeError(f"an outcome {outcome.status} has a reply")
+    return outcome.reply
+
+
+_ERRORS: Mapping[PollStatus, Callable[[PollOutcome[Any]], ChaoyingError]] = {
+    PollStatus.PAID: _timeout,  # never: such an outcome has `paid`
+    PollStatus.REFUNDED: _refunded,
+    PollStatus.FAILED: _failed,
+    PollStatus.CLOSED: _failed,
+    PollStatus.REVOKED: _failed,
+    PollStatus.NOT_FOUND: _timeout,
+    PollStatus.MISMATCH: _mismatch,
+    PollStatus.REFUSED: _refused,
+    PollStatus.EXPIRED: _timeout,
+    PollStatus.REFUND_FAILED: _refund_failed,
+    PollStatus.CHANGED: _open_refund,
+    PollStatus.NOTSURE: _open_refund,
+}
+
+
+@attrs.frozen(kw_only=True)
+class PollStats:
+    """How the waiting goes; see ``Poller.stats``."""
+
+    #: Orders that are waited for.
+    pending: int
+    #: Queries that are under way.
+    in_flight: int
+    #: Orders whose time has come, and which wait for their turn.
+    due: int
+    #: Seconds by which the next of them is late; 0.0 when none waits.
+    lag: float
+    #: Queries that ended, and how many of these with an error (refusals among them).
+    polls: int
+    errors: int
+    #: The gateway fails across the board: only probes and last queries leave.
+    breaker_open: bool

@@ -1,0 +1,56 @@
+"""How many requests a second: a token bucket as a value, which has no clock of its own."""
+
+from __future__ import annotations
+
+import math
+from typing import Self
+
+import attrs
+
+from chaoying_async.exceptions import ParameterError
+
+#: Above so many a second tokens are handed out in small groups: timers are not that exact.
+_ONE_BY_ONE = 50.0
+#: The group, as a fraction of a second's tokens.
+_GROUP = 0.02
+#: Moments nearer to each other than this are the same one: sums of floats drift.
+_SAME = 1e-9
+
+
+@attrs.frozen
+class Bucket:
+    """Tokens that come back with time; made by :meth:`per_second`, used by :meth:`take`."""
+
+    #: Tokens that come back each second.
+    refill: float
+    #: Tokens that it holds at most.
+    size: float
+    #: Tokens that it held at ``at``.
+    tokens: float
+    #: A moment, in seconds of whatever clock is used.
+    at: float = -math.inf
+
+    @classmethod
+    def per_second(cls, rate: float) -> Self:
+        """A full bucket that hands out at most ``rate`` tokens in any second, not on average."""
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+            raise ParameterError({"rate": "must be a number above 0"})
+        if rate <= _ONE_BY_ONE:
+            return cls(refill=float(rate), size=1.0, tokens=1.0)
+        size = max(1.0, rate * _GROUP)
+        return cls(refill=rate - size, size=size, tokens=size)  # a full bucket and what refills it
+
+    def wait(self, now: float) -> float:
+        """Seconds until there is a token; 0.0 when there is one now."""
+        lacking = (1.0 - self._level(now)) / self.refill
+        return lacking if lacking > _SAME else 0.0
+
+    def take(self, now: float) -> Bucket:
+        """The bucket after one token was taken; ask :meth:`wait` first."""
+        level = max(0.0, self._level(now) - 1.0)
+        return Bucket(self.refill, self.size, level, now)
+
+    def _level(self, now: float) -> float:
+        if self.at == -math.inf:
+            return self.tokens
+        return min(self.size, self.tokens + max(0.0, now - self.at) * self.refill)
