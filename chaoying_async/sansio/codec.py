@@ -143,7 +143,7 @@ def parse_json(text: str) -> Any:
         pass
     if value is _UNREAD:
         raise MalformedMessageError("the message is not valid JSON")
-    if text.count("{") + text.count("[") > MAX_DEPTH and _too_deep(value):
+    if text.count("{") + text.count("[") > MAX_DEPTH and too_deep(value):
         raise MalformedMessageError(f"the message is nested more than {MAX_DEPTH} deep")
     return value
 
@@ -154,7 +154,7 @@ def parse_json_exactly(text: str) -> Any:
     return _TELLING_DECODER.decode(text)
 
 
-def _too_deep(value: Any) -> bool:
+def too_deep(value: Any) -> bool:
     """Whether a container stands inside ``MAX_DEPTH`` others."""
     level = [value]
     for _ in range(MAX_DEPTH):

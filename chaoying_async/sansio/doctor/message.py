@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.codec import MAX_FIELDS, parse_reply
+from chaoying_async.sansio.codec import MAX_FIELDS, parse_reply, too_deep
 from chaoying_async.sansio.signing import texts
 
 Pairs = tuple[tuple[str, str], ...]
@@ -157,7 +157,9 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return str.__str__(value)
     with suppress(ValueError, RecursionError):
-        return json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
+        plain = _plain(value)
+        if not too_deep(plain):  # how deep Python itself can go differs between its versions
+            return json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     raise MalformedMessageError("the message is nested too deep")
 
 
