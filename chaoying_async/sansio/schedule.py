@@ -22,7 +22,7 @@ AFTER_EXPIRY = 2 * _MINUTE
 WITHOUT_EXPIRY = 2 * _HOUR
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen
 class PollSchedule:
     """When a waiting order is asked about; seconds from when it was first waited for.
 
@@ -38,15 +38,15 @@ class PollSchedule:
     :class:`~chaoying_async.exceptions.ParameterError` that names them all.
     """
 
-    first: float = attrs.field(default=5.0, kw_only=False)
-    every: float = attrs.field(default=5.0, kw_only=False)
-    until: float = attrs.field(default=180.0, kw_only=False)
-    jitter: float = attrs.field(default=0.1, kw_only=False)
-    factor: float = attrs.field(default=1.0, kw_only=False)
-    longest: float = attrs.field(default=60.0, kw_only=False)
-    steady: float = 0.0
+    first: float = 5.0
+    every: float = 5.0
+    until: float = 180.0
+    jitter: float = 0.1
+    factor: float = 1.0
+    longest: float = 60.0
+    steady: float = attrs.field(default=0.0, kw_only=True)
     #: A moment (aware) that takes the place of ``until``, as soon as waiting begins.
-    ends: datetime | None = None
+    ends: datetime | None = attrs.field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         problems = {
