@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -37,4 +38,40 @@ class Gateway(Protocol):
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """Send one request once (reads may be repeated) and return its verified reply."""
+        ...
+
+
+class PollStore(Protocol):
+    """What is being waited for, kept where the next process finds it; one process owns it.
+
+    It knows nothing of orders: it keeps texts (JSON) under a ``kind`` and a ``key``. A poller keeps
+    its orders and their outcomes in it, ``checkout`` and ``refund_and_track`` their intents. Only
+    an open store can be used; opening it takes the ownership, and
+    :class:`~chaoying_async.exceptions.StoreInUseError` says that somebody else has it.
+    """
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        """Keep these texts under their keys, durable on return; what was there is replaced.
+
+        Calls that come together are written together.
+        """
+        ...
+
+    async def get(self, kind: str, key: str) -> str | None:
+        """One text; None where there is none."""
+        ...
+
+    async def forget(self, kind: str, keys: Collection[str]) -> None:
+        """Drop these; keys that are not there are no error."""
+        ...
+
+    def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
+        """Everything of one kind as ``(key, text)``, in the order of the first ``put``."""
+        ...
+
+    async def hold(self) -> None:
+        """Read again that this process owns the store, as before every call that moves money.
+
+        :class:`~chaoying_async.exceptions.StoreInUseError` when another one has taken it over.
+        """
         ...

@@ -1,0 +1,65 @@
+"""A store that lives as long as its process: for tests, and to see what a store is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping
+from types import TracebackType
+from typing import Self
+
+from chaoying_async.exceptions import SessionClosedError, StoreInUseError
+
+
+class MemoryPollStore:
+    """Keeps texts in memory; see :class:`~chaoying_async.abc.PollStore`.
+
+    It survives its poller, which lets a test open the next one on what the last one left. It does
+    not survive its process: keep money in ``pollstore.sql.SqlPollStore``.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, dict[str, str]] = {}
+        self._open = False
+
+    def __repr__(self) -> str:
+        return f"<MemoryPollStore {sum(map(len, self._texts.values()))} kept>"
+
+    async def __aenter__(self) -> Self:
+        if self._open:
+            raise StoreInUseError("this store is open already; one process, one owner")
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._open = False
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        """See ``PollStore``."""
+        await self.hold()
+        self._texts.setdefault(kind, {}).update(items)
+
+    async def get(self, kind: str, key: str) -> str | None:
+        """See ``PollStore``."""
+        await self.hold()
+        return self._texts.get(kind, {}).get(key)
+
+    async def forget(self, kind: str, keys: Collection[str]) -> None:
+        """See ``PollStore``."""
+        await self.hold()
+        for key in keys:
+            self._texts.get(kind, {}).pop(key, None)
+
+    async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
+        """See ``PollStore``."""
+        await self.hold()
+        for item in list(self._texts.get(kind, {}).items()):
+            yield item
+
+    async def hold(self) -> None:
+        """See ``PollStore``."""
+        if not self._open:
+            raise SessionClosedError("the store is not open: use it inside `async with`")
