@@ -87,6 +87,20 @@ async def test_r38_the_environments_proxy_is_used_only_when_asked_for(
             assert proxy.requests[0].startswith(b"POST http://gateway.invalid/pay?a=%41 HTTP/1.1")
 
 
+async def test_r38_credentials_of_the_environments_proxy_reach_the_proxy_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """R-38: user and password stand in a field for the proxy, on either engine."""
+    for kind in ("aiohttp", "httpx"):
+        async with TcpServer(polite) as proxy:
+            monkeypatch.setenv("http_proxy", f"http://user:pw@127.0.0.1:{proxy.port}")
+            async with running(kind, trust_env=True) as engine:
+                await call(engine, "http://gateway.invalid/pay")
+            head = proxy.requests[0].lower()
+            assert b"proxy-authorization: basic dxnlcjpwdw==" in head
+            assert b"user:pw" not in head
+
+
 async def test_a_proxy_tunnel_carries_the_request_and_its_credentials_stay_with_the_proxy() -> None:
     """R-38: CONNECT with Proxy-Authorization, then TLS to the gateway inside it, reused."""
     connects: list[bytes] = []

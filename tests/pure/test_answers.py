@@ -203,6 +203,7 @@ OTHER = {"out_refund_no": "R-2", "refund_id": "5002", "refund_status": "SUCCESS"
         entries([OURS]),
         entries(OURS | {"out_refund_no": REFUND.lower()}),
         entries(OURS | {"out_refund_no": [REFUND]}),
+        entries(OURS, OURS | {"refund_status": "FAIL"}),
         json.dumps(OURS),
     ],
 )

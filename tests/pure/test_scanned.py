@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoying_async import Hosts, ParameterError, QrConfGet
+from chaoying_async import Hosts, ParameterError, QrConfGet, Refund
 from chaoying_async.sansio.exchange import Outgoing, build_request
 from tests.factories import CREDENTIALS, KEY, every_request
 from tests.hostile_links import GOOD, HOST, HOSTILE, PATHS, QUERIES
@@ -192,6 +192,21 @@ def test_the_money_hosts_stay_refused_even_when_listed(listed: str) -> None:
     assert outgoing("https://shop.example/qrpay/1", hosts).fields["agent_id"]
     with pytest.raises(ParameterError):
         outgoing(f"{HOST}/qrpay/1", hosts)
+
+
+def test_a_host_that_one_request_is_sent_to_stays_refused_even_when_listed() -> None:
+    """M-05: ``overrides`` name hosts that take money calls, so no sticker may lead there either."""
+    document = Hosts.document()
+    hosts = Hosts(
+        pay=document.pay,
+        api=document.api,
+        qrpay=document.qrpay,
+        scanned=("refunds.example", "shop.example"),
+        overrides={Refund: "https://refunds.example/pay/refund"},
+    )
+    with pytest.raises(ParameterError):
+        outgoing("https://refunds.example/qrpay/1", hosts)
+    assert outgoing("https://shop.example/qrpay/1", hosts).fields["agent_id"]
 
 
 def test_scanned_takes_only_hosts_and_loopback_origins() -> None:
