@@ -35,31 +35,35 @@ WHO: dict[str, str | None] = {"CHAOYING_AGENT_ID": "1", "CHAOYING_PID": "p"}
 NOBODY = "http://127.0.0.1:9"
 
 
+#: Commands that are wrong, each in another way.
+WRONG: list[list[str]] = [
+    [],
+    ["nothing"],
+    ["sandbox", "--port", "65536"],
+    ["sandbox", "--port", "x"],
+    ["sandbox", "--speed", "0"],
+    ["sandbox", "--fault", "meteor"],
+    ["demo", "--payments", "0"],
+    ["send", "robbery"],
+    ["query"],
+    ["query", "A1", "--transaction-id", "2"],
+    ["refund-query"],
+    ["check"],
+    ["trigger"],
+    ["trigger", "pays", "A1"],
+    ["resend", "--url", NOBODY],
+    ["trigger", "fault", "--url", NOBODY],
+    ["listen", "--forward", "nowhere"],
+    ["query", "A1", "--url", "http://[", "--pid", "p", "--agent-id", "1"],
+    ["sign", "a", "b"],
+    ["sign", "a=1", "a=2"],
+]
+
+
 class TestUsage:
     @pytest.mark.parametrize(
         "arguments",
-        [
-            [],
-            ["nothing"],
-            ["sandbox", "--port", "65536"],
-            ["sandbox", "--port", "x"],
-            ["sandbox", "--speed", "0"],
-            ["sandbox", "--fault", "meteor"],
-            ["demo", "--payments", "0"],
-            ["send", "robbery"],
-            ["query"],
-            ["query", "A1", "--transaction-id", "2"],
-            ["refund-query"],
-            ["check"],
-            ["trigger"],
-            ["trigger", "pays", "A1"],
-            ["resend", "--url", NOBODY],
-            ["trigger", "fault", "--url", NOBODY],
-            ["listen", "--forward", "nowhere"],
-            ["query", "A1", "--url", "http://[", "--pid", "p", "--agent-id", "1"],
-            ["sign", "a", "b"],
-            ["sign", "a=1", "a=2"],
-        ],
+        WRONG,
         ids=str,
     )
     def test_a_wrong_command_is_status_2(
@@ -70,6 +74,34 @@ class TestUsage:
         captured = capsys.readouterr()
         assert "Usage: chaoying" in captured.err
         assert captured.out == ""
+
+    @pytest.mark.parametrize("arguments", WRONG[1:], ids=str)
+    def test_a_program_is_told_in_json(
+        self, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """One object on stdout and nothing on stderr, with the same exit code."""
+        assert main([*arguments, "--json"]) == 2
+        captured = capsys.readouterr()
+        (line,) = captured.out.splitlines()
+        told = json.loads(line)
+        assert (told["ok"], told["error"], told["exit"]) == (False, "UsageError", 2)
+        assert told["message"]
+        assert told["next"].startswith("chaoying")
+        assert captured.err == ""
+
+    def test_json_behind_two_dashes_is_a_word(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """What stands behind -- is no option, here as everywhere."""
+        assert main(["query", "--", "--json", "x"]) == 2
+        assert "Usage: chaoying query" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("command", [["nothing"], ["--nothing"], ["query", "--nothing"]])
+    def test_json_is_known_before_the_words_are_understood(
+        self, command: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Where the mistake stands before --json, or on the program itself."""
+        assert main([*command, "--json"]) == 2
+        told = json.loads(capsys.readouterr().out)
+        assert "nothing" in told["message"]
 
     @pytest.mark.parametrize("command", [[], *([each] for each in commands())], ids=str)
     def test_every_command_has_its_help(self, command: list[str]) -> None:
@@ -244,6 +276,14 @@ class TestSandbox:
         assert result.exit_code == 0
         assert "second-query" in result.stdout
         assert "reset-after" in result.stdout
+
+    def test_the_list_of_scenarios_for_a_program(self) -> None:
+        """Number to name and words, wherever --json stands."""
+        for words in (("--scenarios", "--json"), ("--json", "--scenarios")):
+            told = json.loads(call("sandbox", *words).stdout)
+            assert told["payments"]["403"]["name"] == "second-query"
+            assert told["refunds"]["503"]["name"] == "notsure"
+            assert "reset-after" in told["faults"]
 
     def test_its_options_reach_it(self) -> None:
         """A seed, a fault, a world: the same seed has the same key; the fault strikes."""

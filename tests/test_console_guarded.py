@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode
@@ -12,7 +13,16 @@ from chaoying_async import SystemClock
 from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.journal import Journal
-from chaoying_async.sandbox.console.security import Guard, is_loopback, new_token
+from chaoying_async.sandbox.console.security import (
+    COOKIE,
+    OF_ALL,
+    OF_ONE,
+    WINDOW,
+    Guard,
+    Guesses,
+    is_loopback,
+    new_token,
+)
 from chaoying_async.sandbox.gateway import Request, Response
 from chaoying_async.testing import FakeClock
 from tests.console_visitor import EVERYWHERE, ORDER, OURS, PAGES, Visitor, said
@@ -174,6 +184,57 @@ class TestStrangers:
             assert said(await visitor.get("/console/")) == "/console/login"
             for broken in ("chaoying_console=", "chaoying_console=x", "a=\x01; =;"):
                 assert said(await visitor.get("/console/", cookie=broken)) == "/console/login"
+
+    async def test_a_token_is_not_guessed_at_for_long(self) -> None:
+        """Five wrong ones of an address in a minute: then not even the right one is looked at."""
+        clock = FakeClock()
+        visitor = Visitor(token=TOKEN, clock=clock)
+        visitor.guard._guesses = Guesses(clock)
+        async with visitor.sandbox, visitor.client:
+            for _ in range(OF_ONE):
+                assert (await visitor.post("/console/login", {"token": "guess"})).status_code == 401
+            for token in ("guess", TOKEN):
+                reply = await visitor.post("/console/login", {"token": token})
+                assert reply.status_code == 429
+                assert "wait a minute" in reply.text
+                assert "set-cookie" not in reply.headers
+                for path in ("/console/", "/_sandbox/books"):
+                    bearer = await visitor.get(path, authorization=f"Bearer {token}")
+                    assert bearer.status_code == 429
+            await visitor.pay()
+            assert visitor.sandbox.requests == {"pay": 1}  # the gateway itself is open as ever
+            await clock.advance(WINDOW)
+            assert said(await visitor.post("/console/login", {"token": TOKEN})) == "/console/"
+
+    async def test_who_has_logged_in_stays_in_whatever_others_guess(self) -> None:
+        """A cookie is no guess; wrong bearer tokens count like wrong logins."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            await visitor.post("/console/login", {"token": TOKEN})
+            cookie = {"cookie": f"{COOKIE}={visitor.guard.login()}"}
+            visitor.client.cookies.clear()
+            for _ in range(OF_ONE):
+                wrong = await visitor.get("/_sandbox/books", authorization="Bearer guess")
+                assert wrong.status_code == 401
+            assert (
+                await visitor.get("/_sandbox/books", authorization=f"Bearer {TOKEN}")
+            ).status_code == 429
+            assert (await visitor.get("/console/", **cookie)).status_code == 200
+
+    def test_guesses_are_counted_by_address_and_in_all(self) -> None:
+        """Another address is listened to, until too many came from everywhere; a minute heals."""
+        clock = FakeClock()
+        guard = Guard(EVERYWHERE, TOKEN, clock=clock)
+        for _ in range(OF_ONE):
+            assert not guard.is_token("guess", "10.0.0.1")
+        assert not guard.is_token(TOKEN, "10.0.0.1")
+        assert guard.is_token(TOKEN, "10.0.0.2")
+        for number in range(OF_ALL):
+            assert not guard.is_token("guess", f"10.0.1.{number}")
+        assert not guard.is_token(TOKEN, "10.0.0.2")
+        assert len(guard._guesses._wrong) == OF_ALL
+        asyncio.run(clock.advance(WINDOW))
+        assert guard.is_token(TOKEN, "10.0.0.1")
 
     def test_a_reachable_host_needs_a_good_token(self) -> None:
         """None, or one that can be guessed, is refused before anything listens."""

@@ -14,7 +14,19 @@ from chaoying_async.sandbox.records import REFUSALS
 from chaoying_async.sandbox.signatures import signature, string_to_sign
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from tests.pure import spec
-from tests.sandbox_calls import PAID, VALID, Till, parsed, refused, said, sign
+from tests.sandbox_calls import (
+    CLOSED,
+    FAILED,
+    PAID,
+    REFUNDED,
+    VALID,
+    WAITING,
+    Till,
+    parsed,
+    refused,
+    said,
+    sign,
+)
 
 ENDPOINTS = sorted(rules.ROWS)
 
@@ -266,6 +278,33 @@ class TestAdmission:
             till.call("pay", out_trade_no="C100011", total_fee="406"),
         ):
             assert ("sign" in reply) is sign_failures
+
+    @pytest.mark.parametrize("sign_failures", [True, False])
+    def test_a_success_is_signed_and_nothing_else_need_be(self, *, sign_failures: bool) -> None:
+        """M-08, last sentence: every kind of answer that is no success, REFUND among them."""
+        till = Till(sign_failures=sign_failures)
+        refunded = {"out_trade_no": "E100011"}
+        till.call("pay", **refunded)
+        assert "sign" in till.call("refund", **refunded)
+        assert "sign" in till.call("refundquery")
+        others = {
+            REFUNDED: till.call("orderquery", **refunded),
+            WAITING: till.call("pay", out_trade_no="B100011", total_fee="405"),
+            FAILED: till.call("pay", out_trade_no="C100011", total_fee="406"),
+            CLOSED: _closed(till, "D100011"),
+            refused("20007"): till.call("orderquery", out_trade_no="NOSUCH1"),
+            ("VER", None, None): till.call("pay", version="0.0"),
+            ("SUCCESS", None, None): till.call("PayBoxConfGet"),
+        }
+        for wanted, reply in others.items():
+            assert said(reply) == wanted
+            assert ("sign" in reply) is sign_failures
+
+
+def _closed(till: Till, number: str) -> dict[str, Any]:
+    till.call("pay", out_trade_no=number, total_fee="405")
+    assert "sign" in till.call("cancel", out_trade_no=number)
+    return till.call("orderquery", out_trade_no=number)
 
 
 class TestTheWire:

@@ -127,7 +127,7 @@ def made(
 
 def _value(spec: FieldSpec, text: str) -> Any:
     if isinstance(spec.rule, AmountRule):
-        return _amount(text)
+        return amount(text)
     if isinstance(spec.rule, TimeRule):
         return _time(text)
     if isinstance(spec.rule, GoodsRule):
@@ -139,7 +139,7 @@ def _value(spec: FieldSpec, text: str) -> Any:
     return text
 
 
-def _amount(text: str) -> int:
+def amount(text: str) -> int:
     """Digits are fen; with a decimal point it is yuan."""
     if "." in text:
         try:

@@ -1,8 +1,8 @@
 """What a command says: a table where a person reads, one JSON line where a program does.
 
-Results go to stdout, errors and remarks to stderr. With ``--json`` every end, an error too, is one
-JSON object on stdout with ``ok``; ``error``, ``message``, ``exit`` and ``next`` say why not. Only a
-command that is itself wrong (exit code 2) is told in words, on stderr.
+Results go to stdout, errors and remarks to stderr. With ``--json`` every end is one JSON object on
+stdout with ``ok``: an error too, and a command that is itself wrong (exit code 2); ``error``,
+``message``, ``exit`` and ``next`` say why not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
@@ -44,6 +44,35 @@ def json_option(command: F) -> F:
         callback=_remember,
         help="One JSON line on stdout, for programs.",
     )(command)
+
+
+def expect_json(ctx: click.Context) -> None:
+    """A program reads, as far as its words tell: known before they are understood."""
+    ctx.find_root().meta[_JSON] = True
+
+
+class ToldAsJson(click.ClickException):
+    """A command that is wrong, told to a program."""
+
+    def __init__(self, error: click.ClickException) -> None:
+        super().__init__(error.format_message())
+        self.exit_code = error.exit_code  # type: ignore[misc]  # as click's own errors do
+        self._kind = "UsageError" if isinstance(error, click.UsageError) else type(error).__name__
+        ctx = getattr(error, "ctx", None)
+        self._next = f"{ctx.command_path} --help" if ctx is not None else ""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """One JSON line on stdout."""
+        del file
+        tell(
+            {
+                "ok": False,
+                "error": self._kind,
+                "message": self.message,
+                "exit": self.exit_code,
+                "next": self._next,
+            }
+        )
 
 
 def as_json() -> bool:

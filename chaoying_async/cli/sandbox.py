@@ -34,9 +34,12 @@ def _plans(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, .
 
 def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
-        from chaoying_async.sandbox.listing import lines
+        from chaoying_async.sandbox.listing import as_record, lines
 
-        click.echo("\n".join(lines()))
+        if output.as_json():
+            output.tell({"ok": True, **as_record()})
+        else:
+            click.echo("\n".join(lines()))
         ctx.exit()
 
 

@@ -60,6 +60,7 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 )
 @click.option("--total-fee", type=click.IntRange(1), help="FEN, for an order that nobody made.")
 @click.option("--late", type=click.FloatRange(0), help="Seconds of the sandbox's clock to wait.")
+@click.option("--seed", type=int, help="With fault: the same seed breaks the same requests.")
 @output.json_option
 @click.option(
     "--list",
@@ -77,7 +78,7 @@ def trigger(event: str, order: str | None, url: str, **more: Any) -> None:
     that is shown. `chaoying trigger --list` shows all events.
     """
     if event in _FAULTS:
-        _fault(url, event, order)
+        _fault(url, event, order, more["seed"])
     elif event in _DEEDS:
         _deed(url, _DEEDS[event], order, more["mch_id"])
     else:
@@ -97,10 +98,11 @@ def _without_none(wish: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in wish.items() if value is not None}
 
 
-def _fault(url: str, event: str, plan: str | None) -> None:
+def _fault(url: str, event: str, plan: str | None, seed: int | None) -> None:
     if event == "fault" and not plan:
         raise click.UsageError("which one? [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]")
-    answer = control.post(url, "faults", {"plans": [plan] if event == "fault" else []})
+    plans = [plan] if event == "fault" else []
+    answer = control.post(url, "faults", _without_none({"plans": plans, "seed": seed}))
     if output.as_json():
         output.tell({"ok": True, **answer})
         return

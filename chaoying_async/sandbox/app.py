@@ -46,7 +46,7 @@ class SandboxApp:
         if body is None:
             reply = Response(413, "text/plain", b"too large")
         elif scope["path"].startswith(PREFIX):
-            reply = self._turned_away(headers) or await self.control.answer(
+            reply = self._turned_away(headers, scope) or await self.control.answer(
                 scope["method"], scope["path"], headers, body
             )
         else:
@@ -58,9 +58,14 @@ class SandboxApp:
         if reply.cut is Cut.HALF:
             await _hang_up(receive, send)
 
-    def _turned_away(self, headers: dict[bytes, str]) -> Response | None:
+    def _turned_away(self, headers: dict[bytes, str], scope: Scope) -> Response | None:
         named = {name.decode("latin-1"): value for name, value in headers.items()}
-        if self.guard is None or self.guard.admits(named):
+        address = (scope.get("client") or ("",))[0]
+        if self.guard is None:
+            return None
+        if self.guard.holds_up(named, address):
+            return as_json(429, {"problem": "too many wrong tokens: wait a minute"})
+        if self.guard.admits(named, address):
             return None
         if self.guard.asks:
             return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})

@@ -6,7 +6,8 @@
 ``POST notify``        ``{"event", "out_trade_no"?, "notify_url"?, "total_fee"?, "late"?}``: a
                        notification of ``events.py``, the wrong ones too; answers how it was taken
 ``POST resend``        ``{"out_trade_no"}`` or ``{"undelivered": true}``: notify once more
-``POST faults``        ``{"plans": ["pay/slow:0.2:5"]}``: from now on exactly these go wrong
+``POST faults``        ``{"plans": ["pay/slow:0.2:5"], "seed"?: 7}``: from now on exactly these go
+                       wrong; with the same seed the same requests do
 =====================  =============================================================================
 
 Posts need the header ``X-Sandbox``, which a page of another site cannot send without asking first.
@@ -132,7 +133,12 @@ class Control:
             plans = [Plan.parse(str(text)) for text in texts]
         except ValueError as error:
             raise _WishError(str(error)) from error
+        seed = wish.get("seed")
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise _WishError("seed is a whole number")
         self.runtime.faults.plans[:] = plans
+        if seed is not None:
+            self.runtime.faults.reseed(seed)
         return {"plans": [str(text) for text in texts]}
 
     def _known(self, wish: Mapping[str, Any]) -> Order | None:

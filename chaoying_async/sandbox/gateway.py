@@ -306,23 +306,20 @@ def _fields(body: bytes) -> dict[str, str]:
     """The parameters of a form; not the client's parser, so that both can disagree."""
     if not body:
         return {}
-    pieces = body.split(b"&", _MAX_FIELDS)
-    if len(pieces) > _MAX_FIELDS:
-        raise _NotAFormError(f"a form has at most {_MAX_FIELDS} parameters")
-    fields: dict[str, str] = {}
-    for piece in pieces:
-        name, equals, value = piece.partition(b"=")
-        if not equals:
+    try:
+        pieces = body.decode("ascii").split("&", _MAX_FIELDS)
+        if len(pieces) > _MAX_FIELDS:
+            raise _NotAFormError(f"a form has at most {_MAX_FIELDS} parameters")
+        pairs = [piece.partition("=") for piece in pieces]
+        if not all(equals for _, equals, _ in pairs):
             raise _NotAFormError("the body is not a form")
-        fields[_decoded(name)] = _decoded(value)
+        fields = {_decoded(name): _decoded(value) for name, _, value in pairs}
+    except UnicodeError:
+        raise _NotAFormError("the body is not a form in UTF-8") from None
     if len(fields) != len(pieces):
         raise _NotAFormError("a parameter comes twice")
     return fields
 
 
-def _decoded(escaped: bytes) -> str:
-    try:
-        text = escaped.decode("ascii")
-        return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
-    except ValueError:
-        raise _NotAFormError("the body is not a form in UTF-8") from None
+def _decoded(text: str) -> str:
+    return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from chaoying_async.sandbox.faults import Fault
 from chaoying_async.sandbox.ledger import MERCHANTS
@@ -31,6 +32,20 @@ def lines() -> Iterator[str]:
     yield ""
     yield "Faults, for --fault [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]:"
     yield f"  {', '.join(Fault)}"
+
+
+def as_record() -> dict[str, Any]:
+    """The same for a program: number to name and what happens, and the names of the faults."""
+    return {
+        "payments": _told(SCENARIOS),
+        "refunds": _told(REFUND_SCENARIOS),
+        "others": dict(_OTHERS),
+        "faults": list(Fault),
+    }
+
+
+def _told(table: Mapping[int, Scenario | RefundScenario]) -> dict[int, dict[str, str]]:
+    return {number: {"name": each.name, "says": each.says} for number, each in table.items()}
 
 
 def _rows(table: Mapping[int, Scenario | RefundScenario]) -> Iterator[str]:

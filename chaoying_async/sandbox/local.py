@@ -14,12 +14,13 @@ import attrs
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.app import SandboxApp
 from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.events import imagined
 from chaoying_async.sandbox.faults import Faults
 from chaoying_async.sandbox.gateway import World
 from chaoying_async.sandbox.inprocess import SandboxTransport
 from chaoying_async.sandbox.ledger import Books, Deed, books
 from chaoying_async.sandbox.notifier import Delivery
-from chaoying_async.sandbox.records import Kind, Ledger, Order, Status
+from chaoying_async.sandbox.records import Ledger, Order, Status
 from chaoying_async.sandbox.replies import notification_fields
 from chaoying_async.sandbox.runtime import Runtime
 from chaoying_async.sandbox.server import LOOPBACK, listening
@@ -53,7 +54,8 @@ class Sandbox:
     one they leave over real HTTP.
 
     ``data`` is a SQLite file that the books are kept in, with the seed and so the key: another
-    sandbox on the same file goes on where this one ended, notifications included.
+    sandbox on the same file goes on where this one ended, notifications included. What happened to
+    orders and every delivery are there again too, the latest 20,000, without what is personal.
 
     What an order does is chosen by its amount or payment code: see ``scenarios.py``. Leaving the
     block, or :meth:`aclose`, ends notifications that are still under way.
@@ -167,7 +169,7 @@ class Sandbox:
                 now = self.clock.now()
                 order = attrs.evolve(order, status=Status.PAID, ended=now, paid_at=now)
         except KeyError:
-            order = self._imagined(out_trade_no, kind)
+            order = imagined(gateway, self.mch_id, out_trade_no, kind=kind)
         made: dict[str, Any] = {
             **notification_fields(
                 order, gateway.nonce(), total_is_paid=gateway.world.total_is_paid
@@ -176,27 +178,6 @@ class Sandbox:
         }
         return gateway.signed_form(
             {name: str(value) for name, value in made.items() if value is not None}
-        )
-
-    def _imagined(self, out_trade_no: str, kind: str) -> Order:
-        now = self.clock.now()
-        alipay = kind == "ALIPAY"
-        return Order(
-            serial=0,
-            kind=Kind.ALIPAY_PREORDER if alipay else Kind.WECHAT_PREORDER,
-            mch_id=self.mch_id,
-            out_trade_no=out_trade_no,
-            paytype=kind,
-            payable=1,
-            coupon=0,
-            transaction_id="199520439266201804177199552446",
-            out_transaction_id="2018041721001004870537670226",
-            scenario=0,
-            created=now,
-            asked={"trade_type": "NATIVE"},
-            status=Status.PAID,
-            ended=now,
-            paid_at=now,
         )
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import attrs
 
@@ -20,6 +21,7 @@ PASSWORD = "12345678"  # noqa: S105 - the document's own example
 LIMIT = 2
 
 Fields = Mapping[str, str]
+T = TypeVar("T")
 
 
 def mch_reg(ledger: Ledger, fields: Fields, now: datetime) -> Step:
@@ -97,22 +99,25 @@ def get_mch_info(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
 
 
 def wx_addsubdevconfig(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
-    """``wx_addsubdevconfig``: add, never change; at most two of each kind."""
+    """``wx_addsubdevconfig``: add, never change; at most two of each kind, one to follow each."""
     merchant = ledger.merchants[fields["mch_id"]]
-    recommended = fields.get("subscribe_appid") or fields.get("receipt_appid", "")
+    appid = fields.get("appid", "")
+    follow = fields.get("subscribe_appid") or fields.get("receipt_appid")
+    if follow and dict(merchant.follows).get(appid, follow) != follow:
+        return Step(ledger, refusal("20004", "an appid recommends one account, and keeps to it"))
     changed = attrs.evolve(
         merchant,
-        paths=_added(merchant.paths, *fields.get("jsapi_path", "").split(";")),
-        appids=_added(merchant.appids, fields.get("appid", "")),
-        recommended=_added(merchant.recommended, recommended),
+        paths=_added(merchant.paths, *filter(None, fields.get("jsapi_path", "").split(";"))),
+        appids=_added(merchant.appids, *filter(None, [appid])),
+        follows=_added(merchant.follows, *([(appid, follow)] if follow else ())),
     )
-    if max(map(len, (changed.paths, changed.appids, changed.recommended))) > LIMIT:
+    if max(map(len, (changed.paths, changed.appids, changed.follows))) > LIMIT:
         return Step(ledger, refusal("20004", f"a merchant has at most {LIMIT} of each kind"))
     return Step(_with(ledger, changed), Answer())
 
 
-def _added(known: tuple[str, ...], *more: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*known, *filter(None, more))))
+def _added(known: tuple[T, ...], *more: T) -> tuple[T, ...]:
+    return tuple(dict.fromkeys((*known, *more)))
 
 
 def _with(ledger: Ledger, merchant: Merchant) -> Ledger:

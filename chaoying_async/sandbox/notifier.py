@@ -66,7 +66,8 @@ class Notifier:
     """Delivers notifications through an httpx transport, on a clock of your choice.
 
     Use with ``async with``. ``write`` makes the body of a notification, anew for every attempt;
-    ``on_attempt`` is called after each. A ``transport`` that is handed in is not closed here.
+    ``on_attempt`` is called with each that ended. A ``transport`` that is handed in is not closed
+    here.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class Notifier:
         write: Callable[[Order], bytes],
         transport: httpx.AsyncBaseTransport | None = None,
         *,
-        on_attempt: Callable[[], None] | None = None,
+        on_attempt: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._clock = clock
         self._write = write
@@ -161,7 +162,7 @@ class Notifier:
         if len(self.deliveries) > KEPT:
             del self.deliveries[: KEPT // 2]
         if self._on_attempt is not None:
-            self._on_attempt()
+            self._on_attempt(delivery)
         return delivery
 
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:

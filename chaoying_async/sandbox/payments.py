@@ -159,6 +159,8 @@ def orderquery(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Step
     if order is None or order.paytype != fields["paytype"]:
         return Step(ledger, refusal("20007"))
     order, events = settled(attrs.evolve(order, queries=order.queries + 1), now)
+    if order.queries == 1 and (code := SCENARIOS[order.scenario].query_refused):
+        return Step(ledger.with_order(order), refusal(code), events)
     refunded = any(
         refund.state_at(now) is not RefundState.FAIL for refund in ledger.refunds_of(order)
     )

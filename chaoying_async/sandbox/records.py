@@ -117,6 +117,8 @@ class Refund:
     #: What it becomes, and when; None: it stays as it is.
     becomes: RefundState | None = None
     becomes_at: datetime | None = None
+    #: It was asked about.
+    queried: bool = False
 
     @property
     def key(self) -> Key:
@@ -146,10 +148,11 @@ class Merchant:
     enabled_at: datetime | None = None
     #: False: every trade is answered 20013.
     can_trade: bool = True
-    #: What wx_addsubdevconfig added: payment directories, paying accounts, recommendations.
+    #: What wx_addsubdevconfig added: payment directories, paying accounts, and which account each
+    #: of those recommends to follow.
     paths: tuple[str, ...] = ()
     appids: tuple[str, ...] = ()
-    recommended: tuple[str, ...] = ()
+    follows: tuple[tuple[str, str], ...] = ()
 
     def state_at(self, now: datetime) -> str:
         """Its mch_state at a moment."""

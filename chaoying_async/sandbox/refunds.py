@@ -21,6 +21,7 @@ from chaoying_async.sandbox.records import (
 )
 from chaoying_async.sandbox.scenarios import (
     REFUND_DELAY,
+    REFUND_SCENARIOS,
     RefundScenario,
     refund_scenario_for,
 )
@@ -157,5 +158,9 @@ def refundquery(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Ste
     order = ledger.orders[made.mch_id, made.out_trade_no]
     if order.paytype != fields["paytype"]:
         return Step(ledger, refusal("20007", "no refund has that number"))
+    if not made.queried:
+        ledger = ledger.with_refund(attrs.evolve(made, queried=True))
+        if code := REFUND_SCENARIOS[made.scenario].query_refused:
+            return Step(ledger, refusal(code))
     answer = replies.refundquery_fields(order, ledger.refunds_of(order), now)
     return Step(ledger, replies.success(answer))

@@ -9,7 +9,10 @@ from collections.abc import Coroutine
 from datetime import datetime
 from typing import Any, Protocol
 
+import attrs
+
 from chaoying_async.abc import Clock
+from chaoying_async.sandbox import masked
 from chaoying_async.sandbox.faults import Fault, Faults
 from chaoying_async.sandbox.gateway import (
     Request,
@@ -19,9 +22,10 @@ from chaoying_async.sandbox.gateway import (
     endpoint_of,
 )
 from chaoying_async.sandbox.ledger import unfinished
-from chaoying_async.sandbox.notifier import KEPT, Notifier
+from chaoying_async.sandbox.notifier import KEPT, Delivery, Notifier
 from chaoying_async.sandbox.records import Event, Key, Ledger, Noted, Notify, Wake
 from chaoying_async.sandbox.store import Store
+from chaoying_async.sansio.credentials import Credentials
 
 
 class Watcher(Protocol):
@@ -65,12 +69,17 @@ class Runtime:
         #: What goes wrong on purpose.
         self.faults = Faults(random.Random(rng.getrandbits(64)), clock)
         self.notifier = Notifier(
-            clock, self.gateway.notification, notify_transport, on_attempt=self._changed
+            clock, self.gateway.notification, notify_transport, on_attempt=self._attempted
         )
         #: Who is told of everything, if anybody.
         self.watcher: Watcher | None = None
         #: What happened to orders lately, oldest first; for people who look on.
         self.happened: deque[Noted] = deque(maxlen=KEPT)
+        #: Where that is kept over restarts, if anywhere.
+        self.chronicle = store.chronicle if store else None
+        if self.chronicle is not None:
+            self.happened.extend(self.chronicle.load(Noted, KEPT))
+            self.notifier.deliveries.extend(self.chronicle.load(Delivery, KEPT))
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def exchange(self, request: Request) -> Response:
@@ -92,6 +101,11 @@ class Runtime:
         for event in unfinished(self.gateway.ledger, self.clock.now()):
             self._happened(event)
 
+    def _attempted(self, delivery: Delivery) -> None:
+        if self.chronicle is not None:
+            self.chronicle.add(_masked(delivery, self.gateway.world.credentials), KEPT)
+        self._changed()
+
     def _changed(self) -> None:
         if self.watcher is not None:
             self.watcher.changed()
@@ -101,6 +115,8 @@ class Runtime:
         match event:
             case Noted():
                 self.happened.append(event)
+                if self.chronicle is not None:
+                    self.chronicle.add(event, KEPT)
             case Wake():
                 self.spawn(self._wake(event))
             case Notify():
@@ -136,3 +152,10 @@ class Runtime:
         await self.notifier.aclose()
         if self._store is not None:
             self._store.close()
+
+
+def _masked(delivery: Delivery, credentials: Credentials) -> Delivery:
+    """As it may be kept (M-27): what it said, without whom it was about."""
+    answer = masked.answer_of(delivery.answer, delivery.body, credentials)
+    body = masked.wire(delivery.body, credentials)
+    return attrs.evolve(delivery, body=body.encode(), answer=answer.encode())

@@ -52,6 +52,8 @@ class Scenario:
     #: The first cancel is refused with this code, and carried out or not.
     cancel_refused: str = ""
     cancel_carried_out: bool = False
+    #: The first query is refused with this code.
+    query_refused: str = ""
     #: How many times a result is notified although it was answered; 0: never.
     notified: int = 1
     #: Seconds that the first notification is late.
@@ -188,6 +190,12 @@ _ALL = (
         cancel_carried_out=True,
     ),
     Scenario(number=422, name="reply-lost", says="paid, and the reply is lost", lost=True),
+    Scenario(
+        number=423,
+        name="query-error",
+        says="paid at once; the first query is answered 20009",
+        query_refused="20009",
+    ),
     Scenario(number=430, name="notified-twice", says="notified twice, answered or not", notified=2),
     Scenario(number=431, name="never-notified", says="paid, and never notified", notified=0),
     Scenario(number=432, name="notified-late", says="notified a minute late", notified_late=60),
@@ -208,6 +216,8 @@ class RefundScenario:
     refused: str = ""
     #: ... although the refund was made, if this holds.
     booked: bool = True
+    #: The first refundquery about it is refused with this code.
+    query_refused: str = ""
 
 
 _REFUNDED = RefundScenario(number=0, name="refunded", says="PROCESSING for 2 s, then SUCCESS")
@@ -247,6 +257,12 @@ _ALL_REFUNDS = (
         says="answered 20008: not enough money in the account",
         refused="20008",
         booked=False,
+    ),
+    RefundScenario(
+        number=508,
+        name="query-error",
+        says="made; the first refundquery about it is answered 20010",
+        query_refused="20010",
     ),
 )
 

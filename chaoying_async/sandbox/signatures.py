@@ -14,23 +14,20 @@ from collections.abc import Callable, Mapping
 
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 
-
-def _plain(name: str) -> Callable[[bytes, bytes], str]:
-    return lambda text, _key: hashlib.new(name, text, usedforsecurity=False).hexdigest()
-
-
 _DIGESTS: Mapping[SignAlgorithm, Callable[[bytes, bytes], str]] = {
-    SignAlgorithm.MD5: _plain("md5"),
-    SignAlgorithm.SHA1: _plain("sha1"),
-    SignAlgorithm.SHA256: _plain("sha256"),
+    SignAlgorithm.MD5: lambda text, _: hashlib.md5(text, usedforsecurity=False).hexdigest(),
+    SignAlgorithm.SHA1: lambda text, _: hashlib.sha1(text, usedforsecurity=False).hexdigest(),
+    SignAlgorithm.SHA256: lambda text, _: hashlib.sha256(text).hexdigest(),
     SignAlgorithm.HMAC_SHA256: lambda text, key: hmac.new(key, text, hashlib.sha256).hexdigest(),
 }
 
 
 def string_to_sign(fields: Mapping[str, str], order: SortOrder) -> str:
     """``stringA``: what is not empty, sorted by name, without ``sign`` and without the key."""
-    names = sorted(fields) if order is SortOrder.ASCII else sorted(sorted(fields), key=str.lower)
-    return "&".join(f"{name}={fields[name]}" for name in names if fields[name] and name != "sign")
+    pairs = sorted(fields.items())
+    if order is SortOrder.IGNORE_CASE:
+        pairs.sort(key=lambda pair: pair[0].lower())  # stable: ASCII decides between a and A
+    return "&".join([f"{name}={text}" for name, text in pairs if text and name != "sign"])
 
 
 def signature(fields: Mapping[str, str], credentials: Credentials) -> str:

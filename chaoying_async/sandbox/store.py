@@ -1,12 +1,14 @@
 """The sandbox's memory in a SQLite file, so that a restart loses no order.
 
 Every step is written before its reply leaves: what a client was told is there after a crash of the
-process. One process at a time may have the file open.
+process. One process at a time may have the file open, and only its owner may read it: orders name
+their buyers.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import attrs
 from cattrs.preconf.json import make_converter
 
+from chaoying_async.sandbox.chronicle import Chronicle
 from chaoying_async.sandbox.records import Ledger, Merchant, Order, Refund, SmsCode, Terminal
 from chaoying_async.sandbox.tables import Table
 
@@ -31,6 +34,7 @@ _PARTS: dict[str, Any] = {
     "terminals": Terminal,
 }
 _SETTINGS = "settings"
+_OWNER_ONLY = 0o600
 
 _SCHEMA = """
 PRAGMA locking_mode = EXCLUSIVE;
@@ -47,9 +51,12 @@ class Store:
     """One file. An unreadable or busy one is an :class:`OSError` when it is opened."""
 
     def __init__(self, path: str) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
         self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             self._connection.executescript(_SCHEMA)
+            #: What happened, for people who look on.
+            self.chronicle = Chronicle(self._connection)
             self._connection.execute("DELETE FROM entry WHERE part = 'nothing'")  # takes the lock
         except sqlite3.DatabaseError as error:
             self._connection.close()

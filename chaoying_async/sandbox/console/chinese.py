@@ -33,6 +33,7 @@ CHINESE: Mapping[str, str] = {
     "login.token": "令牌",
     "login.button": "登录",
     "login.wrong": "令牌不正确。",
+    "login.too-many": "错误的令牌太多：请等一分钟，在此之前任何令牌都不受理。",
     # orders
     "orders.title": "订单",
     "orders.shown": "显示 {shown} 笔，共 {all} 笔订单",
@@ -149,6 +150,7 @@ CHINESE: Mapping[str, str] = {
     "message.fields": "字段",
     "message.canonical": "待签名串（不含密钥）",
     "message.unsigned": "按文档不签名",
+    "message.kept": "重启之前的报文：签名和个人信息没有保留，因此无法诊断。",
     "message.fault": "发生了故障：{fault}",
     "message.cut.REFUSED": "连接被拒绝：请求没有读取，也没有应答。",
     "message.cut.RESET": "连接被切断：应答一个字节也没有送达。",
@@ -300,6 +302,7 @@ CHINESE: Mapping[str, str] = {
     "scenario.420": "始终不支付；第一次撤销应答 20006，且未执行",
     "scenario.421": "始终不支付；第一次撤销应答 30001，实际已执行",
     "scenario.422": "已支付，应答丢失",
+    "scenario.423": "立即支付；第一次查询应答 20009",
     "scenario.430": "无论是否应答，都通知两次",
     "scenario.431": "已支付，从不通知",
     "scenario.432": "晚一分钟通知",
@@ -311,4 +314,5 @@ CHINESE: Mapping[str, str] = {
     "refund.505": "一直处理中",
     "refund.506": "应答 20006，实际已退款",
     "refund.507": "应答 20008：账户余额不足",
+    "refund.508": "已退款；第一次退款查询应答 20010",
 }

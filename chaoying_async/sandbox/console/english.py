@@ -37,6 +37,7 @@ ENGLISH: Mapping[str, str] = {
     "login.token": "Token",
     "login.button": "Log in",
     "login.wrong": "That is not the token.",
+    "login.too-many": "Too many wrong tokens: wait a minute. None is looked at until then.",
     # orders
     "orders.title": "Orders",
     "orders.shown": "{shown} of {all} orders",
@@ -155,6 +156,8 @@ ENGLISH: Mapping[str, str] = {
     "message.fields": "Fields",
     "message.canonical": "String to sign, without the key",
     "message.unsigned": "not signed, as the document has it",
+    "message.kept": "From before a restart: signs and personal values were not kept, so the doctor "
+    "cannot examine it.",
     "message.fault": "A fault struck: {fault}",
     "message.cut.REFUSED": "The connection was refused: nothing was read, nothing was answered.",
     "message.cut.RESET": "The connection was cut: none of this reply arrived.",

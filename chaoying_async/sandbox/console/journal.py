@@ -1,13 +1,13 @@
 """The latest requests and replies, as they went over the wire.
 
-Kept raw, and masked when they are shown (``shown.py``): looking on costs the gateway next to
-nothing. Values only.
+Held raw, and masked when they are shown or kept over a restart: looking on costs the gateway next
+to nothing. Values only.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -15,6 +15,7 @@ from functools import cached_property
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox import masked
 from chaoying_async.sandbox.faults import Fault
 from chaoying_async.sandbox.gateway import Request, Response, endpoint_of
 from chaoying_async.sandbox.records import Key
@@ -45,6 +46,9 @@ class Entry:
     request: Request
     response: Response
     fault: Fault | None
+    #: Of an earlier run: what was the matter with both signs, for what is kept of the messages has
+    #: neither signs nor personal values any more.
+    verdicts: tuple[Signature, Signature] | None = None
 
     def __repr__(self) -> str:
         return f"<Entry {self.number}>"
@@ -71,6 +75,8 @@ class Entry:
 
     def signed(self, credentials: Credentials) -> Signature:
         """What is the matter with the request's sign."""
+        if self.verdicts is not None:
+            return self.verdicts[0]
         found = _signature(self.fields, credentials)
         if found is Signature.WRONG and self.endpoint == "QrConfGet":
             number = self.request.path.rstrip("/").rpartition("/")[2]
@@ -79,15 +85,32 @@ class Entry:
 
     def answer_signed(self, credentials: Credentials) -> Signature:
         """What is the matter with the reply's."""
+        if self.verdicts is not None:
+            return self.verdicts[1]
         return _signature(self.answer, credentials)
+
+    def masked(self, credentials: Credentials) -> Entry:
+        """As it may be kept over a restart (M-27)."""
+        request, response = self.request, self.response
+        return attrs.evolve(
+            self,
+            request=attrs.evolve(
+                request,
+                path=masked.text_of(request.path, (), credentials),
+                query=masked.wire(request.query.encode(), credentials) if request.query else "",
+                body=masked.wire(request.body, credentials).encode(),
+            ),
+            response=attrs.evolve(response, body=masked.wire(response.body, credentials).encode()),
+            verdicts=(self.signed(credentials), self.answer_signed(credentials)),
+        )
 
 
 class Journal:
-    """The last ``kept`` exchanges."""
+    """The last ``kept`` exchanges; those of an earlier run come first, with their numbers."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._entries: deque[Entry] = deque(maxlen=kept)
-        self._count = 0
+    def __init__(self, kept: int = KEPT, earlier: Iterable[Entry] = ()) -> None:
+        self._entries: deque[Entry] = deque(earlier, maxlen=kept)
+        self._count = self._entries[-1].number if self._entries else 0
 
     def __len__(self) -> int:
         return len(self._entries)

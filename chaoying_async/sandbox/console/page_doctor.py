@@ -21,6 +21,8 @@ async def show(visit: Visit) -> Response:
     if not visit.asked("message"):
         return _page(visit)
     entry = entry_of(visit, "message")
+    if entry.verdicts is not None:
+        return _page(visit, problem="message.kept")
     reply = visit.asked("of") == "reply"
     body = entry.response.body if reply else entry.request.parameters
     verdict = await _verdict(partial(diagnose, body, visit.credentials, strict=True))

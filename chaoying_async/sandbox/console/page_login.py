@@ -19,14 +19,16 @@ async def show(visit: Visit) -> Response:
     """The form that asks for the token; there is none where none is needed."""
     if not visit.desk.guard.asks:
         return visit.to("/console/")
-    return visit.page("login.html", wrong=False)
+    return visit.page("login.html", problem="")
 
 
 async def login(visit: Visit) -> Response:
     """Let somebody in who has the token."""
-    guard = visit.desk.guard
-    if not guard.is_token(visit.form.get("token", "").strip()):
-        return visit.page("login.html", status=401, wrong=True)
+    guard, address = visit.desk.guard, visit.request.client.host if visit.request.client else ""
+    if guard.too_many(address):
+        return visit.page("login.html", status=429, problem="login.too-many")
+    if not guard.is_token(visit.form.get("token", "").strip(), address):
+        return visit.page("login.html", status=401, problem="login.wrong")
     response = RedirectResponse("/console/", status_code=303)
     response.set_cookie(COOKIE, guard.login(), httponly=True, samesite="strict")
     return response

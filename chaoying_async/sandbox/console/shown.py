@@ -8,34 +8,28 @@ from urllib.parse import urlencode, urlsplit
 
 import segno
 
-from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox.masked import answer_of, text_of, wire
 from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Key, Order, Status
 from chaoying_async.sandbox.replies import preorder_fields
-from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.doctor.message import Pairs, read_message
-from chaoying_async.sansio.doctor.shown import MASK, is_hidden, shown_text
+from chaoying_async.sansio.doctor.shown import MASK, is_hidden
 from chaoying_async.sansio.values import GMT8
 
-#: Longer texts are cut on the page.
-LONGEST = 16_384
-
-
-def wire(body: bytes, credentials: Credentials) -> str:
-    """The bytes of a message as text, in which no key, sign or personal value can be read."""
-    return text_of(body.decode("utf-8", "backslashreplace"), _pairs(body), credentials)
-
-
-def text_of(text: str, pairs: Pairs, credentials: Credentials) -> str:
-    """A text that may quote a message with these fields."""
-    keys = (credentials.key, *(previous.key for previous in credentials.previous_keys))
-    shown = shown_text(text[:LONGEST], pairs, keys)
-    return f"{shown} …" if len(text) > LONGEST else shown
-
-
-def answer_of(answer: bytes, body: bytes, credentials: Credentials) -> str:
-    """What a merchant answered to a notification, which it may have quoted."""
-    return text_of(answer.decode("utf-8", "backslashreplace"), _pairs(body), credentials)
+__all__ = [
+    "address",
+    "answer_of",
+    "as_of",
+    "code_url",
+    "exact",
+    "fields_of",
+    "is_waiting",
+    "moment",
+    "order_link",
+    "qr",
+    "text_of",
+    "wire",
+    "yuan",
+]
 
 
 def fields_of(fields: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -95,10 +89,3 @@ def qr(text: str) -> str:
 def is_waiting(order: Order) -> bool:
     """Whether something will still happen to it by itself."""
     return order.status is Status.OPEN or order.ends_at is not None
-
-
-def _pairs(body: bytes) -> Pairs:
-    try:
-        return read_message(body).pairs
-    except MalformedMessageError:
-        return ()

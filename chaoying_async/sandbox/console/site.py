@@ -27,9 +27,10 @@ from chaoying_async.sandbox.console import (
     shown,
 )
 from chaoying_async.sandbox.console.journal import KEPT, Journal
+from chaoying_async.sandbox.console.keeping import Keeper
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.page_login import LANGUAGE
-from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.console.security import RETRY_AFTER, Guard
 from chaoying_async.sandbox.console.texts import TEXTS, Words, preferred
 from chaoying_async.sandbox.console.visit import Desk, Handler, RefusedError, Visit
 from chaoying_async.sandbox.faults import Fault
@@ -87,12 +88,15 @@ _POSTS: dict[str, Handler] = {
 class Console:
     """The console of one running gateway; mount it at ``/console``.
 
-    From here on it keeps the latest messages. :meth:`close` ends the streams to browsers, which a
+    From here on it keeps the latest messages, in the sandbox's file too if it has one.
+    :meth:`close` ends the streams to browsers, which a
     server would wait for, and stops looking on.
     """
 
     def __init__(self, runtime: Runtime, guard: Guard, *, kept: int = KEPT) -> None:
-        self.journal = Journal(kept)
+        chronicle = runtime.chronicle
+        self._keeper = Keeper(runtime, chronicle, kept) if chronicle is not None else None
+        self.journal = Journal(kept, self._keeper.load() if self._keeper else ())
         self._bell = Bell(runtime.clock)
         self._desk = Desk(
             runtime=runtime,
@@ -123,7 +127,9 @@ class Console:
         fault: Fault | None,
     ) -> None:
         """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
-        self.journal.add(at, request, response, fault)
+        entry = self.journal.add(at, request, response, fault)
+        if self._keeper is not None:
+            self._keeper.add(entry)
         self._bell.ring()
 
     def changed(self) -> None:
@@ -131,14 +137,19 @@ class Console:
         self._bell.ring()
 
     def close(self) -> None:
-        """End what browsers listen to."""
+        """End what browsers listen to, and keep what is still to be kept."""
         self._bell.close()
+        if self._keeper is not None:
+            self._keeper.flush()
         if self._desk.runtime.watcher is self:
             self._desk.runtime.watcher = None
 
     def _turned_away(self, scope: Scope) -> Response | None:
-        guard = self._desk.guard
-        if guard.admits(Headers(scope=scope)):
+        guard, headers = self._desk.guard, Headers(scope=scope)
+        address = (scope.get("client") or ("",))[0]
+        if guard.holds_up(headers, address):
+            return PlainTextResponse("Too many wrong tokens.", 429, {"retry-after": RETRY_AFTER})
+        if guard.admits(headers, address):
             return None
         if not guard.asks:
             words = "The console of a sandbox on loopback answers to 127.0.0.1 and localhost only."
