@@ -1,0 +1,149 @@
+"""The hands of a till: sends the queries and cancels that ``sansio.till`` decides on."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import attrs
+
+from chaoying_async.abc import Clock, Gateway
+from chaoying_async.checkout.keeping import Keeper
+from chaoying_async.exceptions import ProtocolError
+from chaoying_async.sansio.api.barcode import Cancel as CancelRequest
+from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
+from chaoying_async.sansio.intents import Intent, paid_under, wallet
+from chaoying_async.sansio.outcome import PaidOrder, paid_order
+from chaoying_async.sansio.pollstatus import Answer, Says, read_answer
+from chaoying_async.sansio.request import Reply
+from chaoying_async.sansio.till import Till, heard_cancel, heard_query, next_move
+from chaoying_async.sansio.tillcancels import CancelNews
+from chaoying_async.sansio.tillmoves import Ask, Cancel, End, WaitUntil
+from chaoying_async.sansio.tillnews import read_cancel
+
+
+class Acting:
+    """One payment that is asked about, and cancelled, until it has ended."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        clock: Clock,
+        rng: random.Random,
+        keeper: Keeper,
+        intent: Intent,
+        *,
+        age: float,
+    ) -> None:
+        self._gateway = gateway
+        self._clock = clock
+        self._rng = rng
+        self._keeper = keeper
+        self._zero = clock.monotonic() - age
+        self._kept = intent
+        #: The intent with everything that was learnt.
+        self.intent = intent
+        self.replies: list[Reply[Any] | Exception] = []
+        self.paid: PaidOrder | None = None
+
+    def starts(self) -> None:
+        """The pay call leaves now."""
+        self._zero = self._clock.monotonic()
+
+    @property
+    def now(self) -> float:
+        """Seconds since the pay call started."""
+        return self._clock.monotonic() - self._zero
+
+    def dice(self) -> float:
+        """The jitter of the next pause."""
+        return self._rng.random()
+
+    async def until_ended(self, till: Till) -> End:
+        """Do what the till says until it says that it is over."""
+        waited = 0.0  # a sleep may end a little early: the moment it was for has come all the same
+        await self._learnt(till)
+        while True:
+            now = max(self.now, waited)
+            move = next_move(till, now)
+            match move:
+                case End():
+                    return move
+                case WaitUntil():
+                    await self._clock.sleep(move.moment - now)
+                    waited = move.moment
+                case Ask():
+                    till = await self._ask(till, move, now)
+                case Cancel():
+                    till = await self._cancel(till, move)
+
+    async def _ask(self, till: Till, move: Ask, now: float) -> Till:
+        intent = self.intent
+        query = OrderQuery(
+            paytype=wallet(move.paytype), mch_id=intent.mch_id, out_trade_no=intent.out_trade_no
+        )
+        said: Reply[Any] | Exception
+        try:
+            said = await self._gateway.send(query)
+        except Exception as error:  # noqa: BLE001 - no answer is an answer: ask again
+            said = error
+        self.replies.append(said)
+        till = heard_query(
+            till,
+            self._read(query, said),
+            sent=now,
+            paytype=move.paytype,
+            about=isinstance(said, ProtocolError),
+            dice=self.dice(),
+        )
+        await self._learnt(till)
+        return till
+
+    def _read(self, query: OrderQuery, said: Reply[Any] | Exception) -> Answer:
+        try:
+            answer = read_answer(query, said, self.intent.total_fee)
+            if isinstance(said, Reply) and isinstance(said.result, OrderQueryResult):
+                paid = paid_order(said.result, mch_id=self.intent.mch_id, raw=said.raw)
+                self.paid = paid_under(paid, str(query.paytype))
+        except Exception:  # noqa: BLE001 - a gateway of the user's that returns no Reply
+            return Answer(Says.TROUBLE)
+        return answer
+
+    async def _cancel(self, till: Till, move: Cancel) -> Till:
+        """Written down before it leaves: whoever restarts must know that it may have."""
+        unclear = till.cancels.after(CancelNews.UNCLEAR, self.now)
+        before = self.intent.learnt(attrs.evolve(till, cancels=unclear))
+        news = CancelNews.NOT_SENT
+        if await self._keeper.before_money(before.key, before.text()) and self.now <= move.until:
+            news = await self._send_cancel(move)
+        self._kept = before
+        till = heard_cancel(till, news, ended=self.now)
+        await self._learnt(till)
+        return till
+
+    async def _send_cancel(self, move: Cancel) -> CancelNews:
+        intent = self.intent
+        said: Reply[Any] | Exception
+        try:
+            said = await self._gateway.send(
+                CancelRequest(
+                    paytype=wallet(move.paytype),
+                    mch_id=intent.mch_id,
+                    out_trade_no=intent.out_trade_no,
+                    op_user_id=intent.op_user_id,
+                )
+            )
+        except Exception as error:  # noqa: BLE001 - read_cancel says what it means
+            said = error
+        self.replies.append(said)
+        try:
+            return read_cancel(said)
+        except Exception:  # noqa: BLE001 - the same
+            return CancelNews.UNCLEAR
+
+    async def _learnt(self, till: Till) -> None:
+        """Keep what a restart must know: that the order exists, its wallet, its cancels."""
+        self.intent = self.intent.learnt(till)
+        if self.intent != self._kept:
+            self._kept = self.intent
+            await self._keeper.note(self.intent.key, self.intent.text())

@@ -1,0 +1,105 @@
+"""Who is being charged right now, and who was: what keeps one order from being charged twice.
+
+A registry belongs to a gateway or a store that somebody opened, and goes with it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from weakref import WeakKeyDictionary
+
+from chaoying_async.exceptions import AttemptInProgressError
+
+#: So many ended attempts are remembered; the store, where there is one, remembers all.
+REMEMBERED = 100_000
+
+#: What is claimed: a number or a business order of a merchant.
+Key = tuple[str, str]
+
+
+class Attempts:
+    """Claims of one gateway or store; not for several event loops at once."""
+
+    def __init__(self) -> None:
+        self._running: set[Key] = set()
+        self._barred: OrderedDict[Key, str] = OrderedDict()
+
+    def claim(self, keys: Iterable[Key], *, again: bool = False) -> None:
+        """Take them all, or none and :class:`AttemptInProgressError`.
+
+        ``again``: what ended undecided or paid may be taken up, to be asked about.
+        """
+        for key in keys:
+            if key in self._running:
+                raise AttemptInProgressError(f"{key[1]} is under way: wait for its outcome")
+            if not again and (how := self._barred.get(key)) is not None:
+                raise AttemptInProgressError(f"{key[1]} was tried before and {how}")
+        self._running.update(keys)
+
+    def release(self, keys: Iterable[Key]) -> None:
+        """Nothing was sent: as if they had never been taken."""
+        self._running.difference_update(keys)
+
+    def settle(self, keys: Iterable[Key], barred: Iterable[Key], how: str) -> None:
+        """They ended; those in ``barred`` are not to be charged again."""
+        self._running.difference_update(keys)
+        for key in keys:
+            self._barred.pop(key, None)
+        for key in barred:
+            self._barred[key] = how
+        while len(self._barred) > REMEMBERED:
+            self._barred.popitem(last=False)
+
+    def free(self, key: Key) -> None:
+        """A person found out that it was not paid."""
+        self._barred.pop(key, None)
+
+    def tried(self, key: Key) -> bool:
+        """Whether it was sent before, in this process."""
+        return key in self._barred
+
+    def runs(self, key: Key) -> bool:
+        """Whether it is under way in this process."""
+        return key in self._running
+
+
+_REGISTRIES: WeakKeyDictionary[object, Attempts] = WeakKeyDictionary()
+#: For objects that cannot be referred to weakly; shared, which is on the safe side.
+_OTHERS = Attempts()
+
+
+def attempts_of(owner: object) -> Attempts:
+    """The registry of a gateway or a store."""
+    try:
+        return _REGISTRIES.setdefault(owner, Attempts())
+    except TypeError:
+        return _OTHERS
+
+
+class Claim:
+    """What one checkout or refund has taken, with every registry that is concerned."""
+
+    def __init__(self, owners: Iterable[object], keys: tuple[Key, ...], *, again: bool) -> None:
+        self.keys = keys
+        self._registries: list[Attempts] = []
+        for owner in owners:
+            registry = attempts_of(owner)
+            if registry in self._registries:
+                continue
+            try:
+                registry.claim(keys, again=again)
+            except AttemptInProgressError:
+                self.release()
+                raise
+            self._registries.append(registry)
+
+    def release(self) -> None:
+        """See :meth:`Attempts.release`."""
+        for registry in self._registries:
+            registry.release(self.keys)
+
+    def settle(self, barred: Iterable[Key], how: str) -> None:
+        """See :meth:`Attempts.settle`."""
+        for registry in self._registries:
+            registry.settle(self.keys, barred, how)

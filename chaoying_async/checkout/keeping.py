@@ -1,0 +1,92 @@
+"""What a checkout or a refund writes into the store; without a store it writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from chaoying_async.abc import Clock, PollStore
+from chaoying_async.exceptions import SessionClosedError, StoreInUseError
+
+log = logging.getLogger("chaoying_async.checkout")
+
+#: Seconds that a record may take while its task is being cancelled.
+SHIELDED_FOR = 10.0
+
+#: Forgetting that goes on while nobody waits for it.
+_FORGETTING: set[asyncio.Task[None]] = set()
+
+
+class Keeper:
+    """One kind of texts in a store; ``None`` keeps nothing."""
+
+    def __init__(self, store: PollStore | None, kind: str) -> None:
+        self.store = store
+        self.kind = kind
+
+    async def put(self, key: str, text: str) -> None:
+        """Durable on return; raises what the store raises."""
+        if self.store is not None:
+            await self.store.put(self.kind, {key: text})
+
+    async def get(self, key: str) -> str | None:
+        """What is there."""
+        return None if self.store is None else await self.store.get(self.kind, key)
+
+    async def before_money(self, key: str, text: str) -> bool:
+        """Write it down, and read again that the store is ours; False: then nothing may leave."""
+        if self.store is None:
+            return True
+        try:
+            await self.store.put(self.kind, {key: text})
+            await self.store.hold()
+        except (StoreInUseError, SessionClosedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a database raises
+            self._complain(key, error)
+            return False
+        return True
+
+    async def note(self, key: str, text: str) -> None:
+        """Write down what was learnt; a store that fails must not lose what was learnt."""
+        if self.store is None:
+            return
+        try:
+            await self.store.put(self.kind, {key: text})
+        except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
+            self._complain(key, error)
+
+    async def forget(self, *keys: str) -> None:
+        """Drop them; one that stays comes again, which does no harm."""
+        if self.store is None:
+            return
+        try:
+            await self.store.forget(self.kind, keys)
+        except Exception as error:  # noqa: BLE001 - the same
+            self._complain(keys[0], error)
+
+    def forget_soon(self, key: str) -> None:
+        """As :meth:`forget`, without waiting for it."""
+        task = asyncio.get_running_loop().create_task(self.forget(key))
+        _FORGETTING.add(task)
+        task.add_done_callback(_FORGETTING.discard)
+
+    def _complain(self, key: str, error: Exception) -> None:
+        log.error("the store failed with %s for %s %s", type(error).__name__, self.kind, key)
+
+
+async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do this although the task is being cancelled, however often; whether it was done in time."""
+
+    async def bounded() -> None:
+        async with clock.timeout(SHIELDED_FOR):
+            await work()
+
+    task = asyncio.ensure_future(bounded())
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue  # the caller raises it again when this is written down
+    return not task.cancelled() and task.exception() is None

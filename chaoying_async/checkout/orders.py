@@ -1,0 +1,161 @@
+"""Business orders in the store: which attempt was the last, and may there be another."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+
+from chaoying_async.abc import Gateway, PollStore
+from chaoying_async.checkout.attempts import attempts_of
+from chaoying_async.checkout.keeping import Keeper
+from chaoying_async.exceptions import AttemptInProgressError, ParameterError
+from chaoying_async.sansio.intents import (
+    CHECKOUT,
+    ORDER,
+    Intent,
+    OrderRecord,
+    key_of,
+    order_record_in,
+)
+from chaoying_async.sansio.tillmoves import End, Reason
+
+
+class OrderBook:
+    """The record of one checkout's business order."""
+
+    def __init__(self, store: PollStore | None) -> None:
+        self._orders = Keeper(store, ORDER)
+        self._checkouts = Keeper(store, CHECKOUT)
+        self._before: str | None = None
+        self._record: OrderRecord | None = None
+
+    async def admit(self, intent: Intent, attempt: int) -> None:
+        """Write this attempt down as the order's last one, or :class:`AttemptInProgressError`."""
+        if self._orders.store is None:
+            return
+        if await self._checkouts.get(intent.key) is not None:
+            raise AttemptInProgressError(
+                f"{intent.out_trade_no} is in the store already: let resume() find out how it ended"
+            )
+        self._before = await self._orders.get(intent.order_key)
+        if self._before is not None:
+            await self._check(intent, self._before)
+        self._record = OrderRecord(
+            out_trade_no=intent.out_trade_no, attempt=attempt, started=intent.started
+        )
+        await self._orders.put(intent.order_key, self._record.text())
+
+    async def _check(self, intent: Intent, text: str) -> None:
+        try:
+            record = order_record_in(text)
+        except ValueError as error:
+            raise AttemptInProgressError(
+                f"the store's record of order {intent.order_no} cannot be read: look at its "
+                "attempts by hand, then release_order()"
+            ) from error
+        if record.out_trade_no == intent.out_trade_no and record.free:
+            raise AttemptInProgressError(
+                f"{intent.out_trade_no} was used before: take the next one"
+            )
+        if record.free:
+            return
+        last = key_of(intent.mch_id, record.out_trade_no)
+        if record.status is None and await self._checkouts.get(last) is None:
+            return  # died between the two records: it was never sent
+        how = "is not known to be unpaid" if record.status is None else f"ended {record.status}"
+        raise AttemptInProgressError(
+            f"the attempt {record.out_trade_no} of order {intent.order_no} {how}: resume() asks, "
+            "and release_order() is for a person who knows"
+        )
+
+    async def withdraw(self, intent: Intent) -> None:
+        """Nothing was sent: the record as it was before."""
+        if self._before is not None:
+            await self._orders.note(intent.order_key, self._before)
+        elif self._record is not None:
+            await self._orders.forget(intent.order_key)
+
+    async def close(self, intent: Intent, end: End) -> None:
+        """How the attempt ended."""
+        if end.reason is Reason.NOT_SENT:
+            await self.withdraw(intent)
+            return
+        before = self._record
+        if before is None:  # of a dead process
+            text = await self._orders.get(intent.order_key)
+            before = None if text is None else order_record_in(text)
+        record = OrderRecord(
+            out_trade_no=intent.out_trade_no,
+            attempt=0 if before is None else before.attempt,
+            started=intent.started,
+            status=end.status,
+        )
+        if before is None or before.out_trade_no == intent.out_trade_no:
+            await self._orders.note(intent.order_key, record.text())
+
+
+async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> int:
+    """The last attempt that a store knows of: ``OrderNumbers(order_no, last=...)`` goes on there.
+
+    0 where there was none, or where its number was not from ``OrderNumbers``.
+    """
+    text = await store.get(ORDER, key_of(mch_id, order_no))
+    return 0 if text is None else order_record_in(text).attempt
+
+
+async def release_order(
+    gateway: Gateway,
+    order_no: str,
+    *,
+    mch_id: str | None = None,
+    store: PollStore | None = None,
+) -> None:
+    """A person found that every attempt of this order is unpaid, or paid back: allow another one.
+
+    For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL. The library cannot check what you
+    say here: who is wrong charges a customer twice. One that is still under way is an
+    :class:`~chaoying_async.exceptions.AttemptInProgressError`.
+    """
+    merchant = mch_id or getattr(getattr(gateway, "defaults", None), "mch_id", None)
+    if not merchant:
+        raise ParameterError({"mch_id": "is required: name it or give the session a default"})
+    key = (f"order of {merchant}", order_no)
+    owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
+    if any(attempts_of(owner).runs(key) for owner in owners):
+        raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
+    if store is not None:
+        await _release_in(store, merchant, order_no)
+    for owner in owners:
+        attempts_of(owner).free(key)
+
+
+async def _release_in(store: PollStore, mch_id: str, order_no: str) -> None:
+    text = await store.get(ORDER, key_of(mch_id, order_no))
+    if text is None:
+        return
+    try:
+        record = order_record_in(text)
+    except ValueError:
+        await store.forget(ORDER, [key_of(mch_id, order_no)])
+        return
+    if record.status is None and await store.get(CHECKOUT, key_of(mch_id, record.out_trade_no)):
+        raise AttemptInProgressError(
+            f"{record.out_trade_no} is in the store: let resume() find out how it ended first"
+        )
+    await store.put(ORDER, {key_of(mch_id, order_no): record.released().text()})
+
+
+async def prune_orders(store: PollStore, *, before: datetime) -> int:
+    """Forget orders whose last attempt ended and was started before that moment; how many.
+
+    A store keeps a line for every business order, so that it is not charged again; this is for
+    those that nobody can want to charge any more.
+    """
+    old = []
+    async for key, text in store.load(ORDER):
+        with suppress(ValueError):  # one that cannot be read is for a person
+            record = order_record_in(text)
+            if record.status is not None and record.started < before:
+                old.append(key)
+    await store.forget(ORDER, old)
+    return len(old)

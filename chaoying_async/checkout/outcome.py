@@ -1,0 +1,118 @@
+"""How a checkout ended, and what a person should know who has to act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    GatewayError,
+    PollTimeoutError,
+    ReplyMismatchError,
+    RequestNotSentError,
+    TradeFailedError,
+    TradePendingError,
+)
+from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.request import Reply
+from chaoying_async.sansio.tillmoves import CheckoutStatus, Reason
+
+_DOING = "checkout"
+
+
+@attrs.frozen(kw_only=True)
+class CheckoutOutcome:
+    """How the checkout of one ``out_trade_no`` ended.
+
+    ``paid`` is there when somebody paid: with PAID, with PAID_AFTER_CANCEL, and with an UNKNOWN
+    whose ``reason`` is MISMATCH or PAID_UNCONFIRMED. ``replies`` has every reply and every error
+    on the way, oldest first (none of them survives a restart). ``paytype`` is the wallet, as far
+    as it became known. ``suggested_refund`` is *not sent*: read ``advice`` before you send it.
+    ``order_no`` is the business order where one was named, else the ``out_trade_no``.
+    """
+
+    status: CheckoutStatus
+    mch_id: str
+    out_trade_no: str
+    order_no: str
+    paid: PaidOrder | None = None
+    replies: tuple[Reply[Any] | Exception, ...] = attrs.field(
+        default=(), repr=lambda replies: f"<{len(replies)}>", hash=False
+    )
+    paytype: PayType | str | None = None
+    suggested_refund: Refund | None = None
+    reason: Reason = Reason.NONE
+    _forget: Callable[[], None] | None = attrs.field(
+        default=None, repr=False, eq=False, alias="forget"
+    )
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        return _ADVICE.get(self.reason) or _ADVICE[self.status]
+
+    def unwrap(self) -> PaidOrder:
+        """The paid order; else an error, by what to do next.
+
+        FAILED raises what refused the payment (:class:`RequestNotSentError`, a
+        :class:`GatewayError`) or, like CANCELLED, a :class:`TradeFailedError`: over, and not paid.
+        PAID_AFTER_CANCEL is a :class:`TradePendingError`, UNKNOWN a :class:`PollTimeoutError`, a
+        MISMATCH a :class:`ReplyMismatchError`: for a person, and neither delivered nor charged
+        again.
+        """
+        if self.status is CheckoutStatus.PAID and self.paid is not None:
+            return self.paid
+        raise self._error().about(_DOING, self.out_trade_no)
+
+    def done(self) -> None:
+        """Say that this outcome took effect; a store may then forget it (M-23).
+
+        It is forgotten a moment later, by a task: keep the store open until then. An outcome that
+        is not forgotten comes again from ``resume``.
+        """
+        if self._forget is not None:
+            self._forget()
+
+    def _error(self) -> ChaoyingError:
+        said = self.replies[0] if self.replies else None
+        if self.reason in (Reason.NOT_SENT, Reason.REFUSED) and isinstance(
+            said, (RequestNotSentError, GatewayError)
+        ):
+            return said
+        text = f"{self.status}{f' ({self.reason})' if self.reason else ''}: {self.advice}"
+        if self.reason is Reason.MISMATCH:
+            return ReplyMismatchError(text)
+        if self.status is CheckoutStatus.UNKNOWN:
+            return PollTimeoutError(text, last=self.replies[-1] if self.replies else None)
+        error = _TRADE_ERRORS.get(self.status, TradePendingError)
+        last: Any = next((each for each in reversed(self.replies) if isinstance(each, Reply)), None)
+        return error(text, reply=last)
+
+
+_TRADE_ERRORS: Mapping[CheckoutStatus, type[TradeFailedError]] = {
+    CheckoutStatus.FAILED: TradeFailedError,
+    CheckoutStatus.CANCELLED: TradeFailedError,
+}
+
+_ADVICE: Mapping[CheckoutStatus | Reason, str] = {
+    CheckoutStatus.PAID: "deliver, once",
+    CheckoutStatus.FAILED: "not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "cancelled, not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "paid although it was cancelled: look at the books first, since the reversal may be on its "
+        "way; if the money stayed, deliver or send the suggested refund, not both"
+    ),
+    CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
+    Reason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
+    Reason.MISMATCH: "paid, but not the amount that was asked for: a person looks; do not deliver",
+    Reason.REFUNDED: "it was paid and has gone into refund: a person looks; do not deliver",
+    Reason.PAID_UNCONFIRMED: (
+        "it was seen paid after a cancel, and then nobody answered: look at the books"
+    ),
+    Reason.UNREADABLE: "the store's record cannot be read: query this number by hand",
+}

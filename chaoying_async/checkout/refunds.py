@@ -1,0 +1,369 @@
+"""``refund_and_track``: one refund, from before it is sent until its own status is final (M-25)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
+
+import attrs
+
+from chaoying_async.abc import Clock, Gateway, PollStore
+from chaoying_async.checkout.attempts import Claim, Key, attempts_of
+from chaoying_async.checkout.keeping import Keeper, log, shielded
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    GatewayError,
+    ParameterError,
+    RequestNotSentError,
+    SessionClosedError,
+    StoreInUseError,
+    UsageError,
+)
+from chaoying_async.poller.outcome import PollOutcome
+from chaoying_async.sansio.api.barcode import Refund, RefundQuery
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.intents import REFUND, RefundIntent, refund_intent_in
+from chaoying_async.sansio.outcome import SETTLED_REFUSALS, Family, Meaning
+from chaoying_async.sansio.pollstatus import (
+    Answer,
+    PollStatus,
+    Says,
+    Standing,
+    read_answer,
+    taken_together,
+)
+from chaoying_async.sansio.request import Reply
+from chaoying_async.sansio.schedule import Done, PollSchedule, Wait, next_step
+
+DEFAULT_SCHEDULE = PollSchedule.refunds()
+AT_ONCE = 100
+
+
+@attrs.frozen(kw_only=True)
+class RefundOutcome(PollOutcome[RefundItem]):
+    """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
+
+    _forget: Callable[[], None] | None = attrs.field(
+        default=None, repr=False, eq=False, alias="forget"
+    )
+
+    def done(self) -> None:
+        """Say that this outcome took effect; a store forgets it a moment later, by a task."""
+        if self._forget is not None:
+            self._forget()
+
+
+async def refund_and_track(
+    gateway: Gateway,
+    refund: Refund,
+    *,
+    schedule: PollSchedule = DEFAULT_SCHEDULE,
+    store: PollStore | None = None,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+) -> RefundOutcome:
+    """Send a refund once, and wait until its own ``refund_status`` is final: days, by default.
+
+    **Why the number stays the same.** Two sentences of the document, read together, invite a
+    double refund. Of ``out_refund_no`` it says 如果出现退款不成功,请变更退款单号重新发起: "if the
+    refund did not succeed, change the number and send it again". But a refund whose reply was lost
+    "did not succeed" as far as the caller can see, and under a new number it is a second refund.
+    The other sentence is the one to keep: 只有在能确定退款失败的情况下,才能重新发起另一笔退款,
+    "only where failure is *certain* may another refund be started". So the number belongs to the
+    refund that you intend:
+
+    - an unclear answer is followed up with ``refundquery`` under the same number;
+    - ``NOTSURE`` ends the waiting, and *you* send it again **under the same number** (call this
+      again with the same request);
+    - ``REFUND_FAILED`` (its own ``refund_status`` is FAIL), or a
+      :class:`~chaoying_async.exceptions.GatewayError` raised by the *first* call with this number,
+      are certain: then, and only then, another refund with another number is safe;
+    - ``CHANGED`` is for a person: the money came back and has to be paid out another way;
+    - ``MISMATCH``, ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
+      this again with a ``store``, or with ``Poller.wait(RefundQuery(...))``.
+
+    What the refund applied for is compared with ``base_refund_fee``. A refund that never left
+    raises :class:`~chaoying_async.exceptions.RequestNotSentError`, and one that was refused in
+    words that prove that nothing moved (M-09) raises the ``GatewayError``.
+
+    Called again with the same number, it asks first and does not send, but for a refund that ended
+    NOTSURE. With a ``store`` that holds after a restart, too: the intent is durable before it
+    leaves, another refund under its number is refused
+    (:class:`~chaoying_async.exceptions.AttemptInProgressError`), and :func:`resume_refunds` takes
+    up what a dead process left. Without a store it holds for this gateway in this process; in
+    another one, calling this *sends*. To send one again that ended NOT_FOUND is a person's
+    decision: ``gateway.send(refund)``, under the same number.
+    """
+    clock = clock or SystemClock()
+    mch_id = _merchant(gateway, refund)
+    intent = RefundIntent(refund=refund, mch_id=mch_id, started=clock.now())
+    owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
+    claim = Claim(owners, _keys(intent), again=True)
+    tracking = _Tracking(gateway, Keeper(store, REFUND), schedule, clock, rng or random.Random())
+    tried = any(attempts_of(owner).tried(key) for owner in owners for key in claim.keys)
+    sent = tried
+    try:
+        intent, known = await tracking.admitted(intent, tried=tried)
+        if not known:
+            intent = await tracking.sent(intent)
+        sent = True
+        outcome = await tracking.track(intent, at_once=known)
+        sent = outcome.status is not PollStatus.NOTSURE
+        return outcome
+    except asyncio.CancelledError:
+        sent = True
+        raise
+    finally:
+        claim.settle(claim.keys if sent else (), "was sent")
+
+
+async def resume_refunds(
+    gateway: Gateway,
+    store: PollStore,
+    *,
+    schedule: PollSchedule = DEFAULT_SCHEDULE,
+    at_once: int = AT_ONCE,
+    clock: Clock | None = None,
+    rng: random.Random | None = None,
+) -> AsyncGenerator[RefundOutcome]:
+    """How the refunds ended that a store still holds; none is ever sent again.
+
+    Each is asked about until its own deadline by the wall clock, and at least once; one that ended
+    before, too, since only the gateway still knows its answer. An outcome is forgotten when the
+    next one is taken, or ``done()`` called. Refunds under way in this process are left alone.
+    """
+    clock = clock or SystemClock()
+    keeper = Keeper(store, REFUND)
+    waiting: deque[RefundIntent] = deque()
+    async for key, text in store.load(REFUND):
+        try:
+            waiting.append(refund_intent_in(text))
+        except ValueError:
+            log.error("the store's record of refund %s cannot be read: query it by hand", key)
+    tracking = _Tracking(gateway, keeper, schedule, clock, rng or random.Random())
+    tasks: set[asyncio.Task[tuple[RefundIntent, RefundOutcome] | None]] = set()
+    try:
+        while waiting or tasks:
+            while waiting and len(tasks) < max(1, at_once):
+                tasks.add(asyncio.ensure_future(tracking.resumed(waiting.popleft(), store)))
+            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (ended := task.result()) is not None:
+                    yield ended[1]
+                    await keeper.forget(ended[0].key)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _merchant(gateway: Gateway, refund: Refund) -> str:
+    default: str | None = getattr(getattr(gateway, "defaults", None), "mch_id", None)
+    if found := refund.mch_id or default:
+        return found
+    rule = "is required: name it in the request or give the session a default"
+    raise ParameterError({"mch_id": rule}).about("refund", refund.out_refund_no)
+
+
+def _keys(intent: RefundIntent) -> tuple[Key, ...]:
+    return ((f"out_refund_no of {intent.mch_id}", intent.refund.out_refund_no),)
+
+
+class _Tracking:
+    """Sends and asks for any number of refunds."""
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        keeper: Keeper,
+        schedule: PollSchedule,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._gateway = gateway
+        self._keeper = keeper
+        self._schedule = schedule
+        self._clock = clock
+        self._rng = rng
+        #: What the store held of a refund that is sent again (NOTSURE).
+        self._before: str | None = None
+
+    async def admitted(self, intent: RefundIntent, *, tried: bool) -> tuple[RefundIntent, bool]:
+        """The refund as the store knows it, and whether it may have left before."""
+        text = await self._keeper.get(intent.key)
+        if text is None:
+            return intent, tried
+        known = refund_intent_in(text)
+        if _differs(known, intent):
+            raise AttemptInProgressError(
+                f"{intent.refund.out_refund_no} is the number of another refund: a number "
+                "belongs to one refund for ever"
+            )
+        if known.status is PollStatus.NOTSURE:
+            self._before = text
+            return intent, False
+        return known, True
+
+    async def resumed(
+        self, intent: RefundIntent, store: PollStore
+    ) -> tuple[RefundIntent, RefundOutcome] | None:
+        """One that was left; None where it is under way, or something unforeseen failed."""
+        try:
+            claim = Claim((self._gateway, store), _keys(intent), again=True)
+        except AttemptInProgressError:
+            return None
+        try:
+            return intent, await self.track(intent, at_once=True)
+        except (StoreInUseError, SessionClosedError):
+            raise
+        except Exception as error:  # noqa: BLE001 - one refund must not stop the others
+            number = intent.refund.out_refund_no
+            log.error("resuming refund %s failed with %s", number, type(error).__name__)
+            return None
+        finally:
+            claim.release()
+
+    async def sent(self, intent: RefundIntent) -> RefundIntent:
+        """The one time that it leaves; raises what proves that nothing moved."""
+        before = self._before
+        try:
+            await self._keeper.put(intent.key, intent.text())
+            if self._keeper.store is not None:
+                await self._keeper.store.hold()
+        except BaseException:
+            await self._take_back(intent, before)
+            raise
+        try:
+            said = await self._gateway.send(intent.refund)
+        except (RequestNotSentError, ParameterError, UsageError):
+            await self._take_back(intent, before)
+            raise
+        except GatewayError as error:
+            if error.state == "FAIL" and error.code in SETTLED_REFUSALS[Family.REFUND]:
+                await self._take_back(intent, before)
+                raise
+            return intent
+        except Exception:  # noqa: BLE001 - it may have been carried out: ask (M-25)
+            return intent
+        except asyncio.CancelledError:
+            self._complain(intent)
+            raise
+        if isinstance(said, Reply) and said.meaning is Meaning.RESULT:
+            intent = attrs.evolve(intent, accepted=True)
+            await self._keeper.note(intent.key, intent.text())
+        return intent
+
+    async def _take_back(self, intent: RefundIntent, before: str | None) -> None:
+        """Nothing moved: what the store held before is all there is."""
+
+        async def take_back() -> None:
+            if before is None:
+                await self._keeper.forget(intent.key)
+            else:
+                await self._keeper.note(intent.key, before)
+
+        if self._keeper.store is not None:
+            await shielded(self._clock, take_back)
+
+    async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
+        """Ask until it has ended; ``at_once`` where it was sent some time ago."""
+        try:
+            return await self._tracked(intent, at_once=at_once)
+        except asyncio.CancelledError:
+            self._complain(intent)
+            raise
+
+    def _complain(self, intent: RefundIntent) -> None:
+        if self._keeper.store is None:
+            log.error(
+                "refund %s was ended from outside while it was under way: query it under the same "
+                "number before anything else",
+                intent.refund.out_refund_no,
+            )
+
+    async def _tracked(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
+        clock = self._clock
+        now = clock.now()
+        age = max(0.0, (now - intent.started).total_seconds()) if at_once else 0.0
+        schedule = self._schedule.begun(now)
+        left = max(0.0, schedule.until - age)
+        schedule = attrs.evolve(schedule, until=left, first=0.0 if at_once else schedule.first)
+        asking = _Asking(
+            intent,
+            RefundQuery(
+                paytype=intent.refund.paytype,
+                mch_id=intent.mch_id,
+                out_refund_no=intent.refund.out_refund_no,
+            ),
+            Standing(seen=intent.accepted),
+        )
+        outcome = await self._until_ended(asking, schedule)
+        ended = attrs.evolve(intent, status=outcome.status)
+        await self._keeper.note(ended.key, ended.text())
+        return outcome
+
+    async def _until_ended(self, asking: _Asking, schedule: PollSchedule) -> RefundOutcome:
+        clock, started = self._clock, self._clock.monotonic()
+        attempts, sent = 0, 0.0
+        said: Reply[Any] | Exception | None = None
+        while True:
+            step = next_step(schedule, attempts, sent, asking.standing, self._rng.random())
+            if not isinstance(step, Wait):
+                break
+            due = sent + step.seconds
+            due = schedule.until if schedule.until - _SAME <= due < schedule.until else due
+            if (left := started + due - clock.monotonic()) > 0:
+                await clock.sleep(left)
+            sent = max(due, clock.monotonic() - started)
+            try:
+                said = await self._gateway.send(asking.query)
+            except Exception as error:  # noqa: BLE001 - no answer: ask again
+                said = error
+            attempts += 1
+            said = asking.heard(said)
+        key = asking.intent.key
+        kept = self._keeper.store is not None
+        return RefundOutcome(
+            query=asking.query,
+            status=step.status if isinstance(step, Done) else PollStatus.EXPIRED,
+            reply=said if isinstance(said, Reply) else None,
+            error=said if isinstance(said, Exception) else None,
+            attempts=attempts,
+            elapsed=clock.monotonic() - started,
+            forget=(lambda: self._keeper.forget_soon(key)) if kept else None,
+        )
+
+
+#: Sums of floats drift: a query that is due this near to the deadline is the last one.
+_SAME = 1e-6
+
+
+@attrs.define
+class _Asking:
+    """One refund and what its queries say."""
+
+    intent: RefundIntent
+    query: RefundQuery
+    standing: Standing
+
+    def heard(self, said: Reply[Any] | Exception) -> Reply[Any] | Exception:
+        """Take an answer in; the answer, or why it was none."""
+        try:
+            answer = read_answer(self.query, said, int(self.intent.refund.refund_fee))
+        except Exception as error:  # noqa: BLE001 - a gateway of the user's that returns no Reply
+            said, answer = error, Answer(Says.TROUBLE)
+        self.standing = taken_together(self.standing, answer)
+        return said
+
+
+def _differs(known: RefundIntent, wanted: RefundIntent) -> bool:
+    """Whether two requests under one number are two refunds; who asks may have changed."""
+    one, other = known.refund, wanted.refund
+    return any(getattr(one, name) != getattr(other, name) for name in _IDENTITY)
+
+
+_IDENTITY = ("paytype", "out_trade_no", "transaction_id", "total_fee", "refund_fee")

@@ -1,0 +1,286 @@
+"""What a store keeps of payments and refunds under way: JSON, and nothing personal (M-23).
+
+An intent is written before its money call leaves, so a process that died finds what to ask about.
+No payment code and nothing about the buyer is in it: an intent can be asked about and cancelled,
+and never be paid again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.enums import PayType, Undocumented
+from chaoying_async.sansio.outcome import PaidOrder, PaidSource
+from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.till import Till
+from chaoying_async.sansio.tillcancels import NO_CANCELS, CancelNews, Cancels
+from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
+from chaoying_async.sansio.values import Fen
+
+#: Kinds of the store.
+CHECKOUT, REFUND, ORDER = "checkout", "refund", "checkout-order"
+
+
+def key_of(mch_id: str, number: str) -> str:
+    """The key of an intent: a merchant's own number (M-18)."""
+    return json.dumps([mch_id, number], ensure_ascii=False)
+
+
+def number_in(key: str) -> tuple[str, str]:
+    """The merchant and the number of a key; empty where somebody else wrote it."""
+    try:
+        mch_id, number = json.loads(key)
+    except (ValueError, TypeError):
+        return "", ""
+    return str(mch_id), str(number)
+
+
+def wallet(paytype: str) -> PayType | Undocumented:
+    """A stored or received ``paytype``, as requests take it."""
+    known = paytype in PayType._value2member_map_
+    return PayType(paytype) if known else Undocumented(paytype)
+
+
+def paid_under(paid: PaidOrder, paytype: str | None) -> PaidOrder:
+    """The paid order with the wallet it was asked under, where the answer has none (C 33)."""
+    model: Any = paid  # attrs' own, but for type checkers dataclass-like
+    found: PaidOrder = attrs.evolve(model, paytype=paid.paytype or paytype)
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class Intent:
+    """One payment: what was sent, as far as it may be kept, and what is known of it."""
+
+    mch_id: str
+    out_trade_no: str
+    order_no: str
+    total_fee: int
+    op_user_id: str
+    #: When the pay call started (wall clock, aware).
+    started: datetime
+    paytype: str | None
+    certain: bool
+    seen: bool = False
+    suspect: bool = False
+    cancels: Cancels = NO_CANCELS
+    #: The awaiting task was cancelled: recorded UNKNOWN, to be asked about by ``resume``.
+    interrupted: bool = False
+    #: How it ended; None while it has not.
+    end: End | None = None
+    paid: PaidOrder | None = None
+
+    @property
+    def key(self) -> str:
+        """Its key in a store."""
+        return key_of(self.mch_id, self.out_trade_no)
+
+    @property
+    def order_key(self) -> str:
+        """The key of its business order."""
+        return key_of(self.mch_id, self.order_no)
+
+    def learnt(self, till: Till) -> Intent:
+        """With what a till has learnt."""
+        return attrs.evolve(
+            self,
+            paytype=till.paytype,
+            certain=till.certain,
+            seen=till.seen,
+            suspect=till.suspect,
+            cancels=attrs.evolve(till.cancels, last_at=0.0),
+        )
+
+    def text(self) -> str:
+        """As a store keeps it."""
+        members: dict[str, Any] = {
+            name: getattr(self, name) for name in _PLAIN if getattr(self, name) is not None
+        }
+        members["started"] = self.started.isoformat()
+        members["cancels"] = {name: getattr(self.cancels, name) for name in _COUNTS}
+        if self.cancels.last is not None:
+            members["cancels"]["last"] = self.cancels.last.name
+        if self.interrupted:
+            members["status"] = CheckoutStatus.UNKNOWN.value
+        if self.end is not None:
+            members["status"] = self.end.status.value
+            members["reason"] = self.end.reason.value
+        if self.paid is not None:
+            members["paid"] = _paid_members(self.paid)
+        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+_PLAIN = (
+    "mch_id",
+    "out_trade_no",
+    "order_no",
+    "total_fee",
+    "op_user_id",
+    "paytype",
+    "certain",
+    "seen",
+    "suspect",
+    "interrupted",
+)
+_COUNTS = ("tries", "left", "refused", "absent", "carried_out")
+
+
+def intent_in(text: str) -> Intent:
+    """What :meth:`Intent.text` wrote; a ``ValueError`` for anything else."""
+    try:
+        return _intent(json.loads(text))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not an intent to pay") from error
+
+
+def _intent(members: Mapping[str, Any]) -> Intent:
+    cancels = dict(members["cancels"])
+    last = cancels.pop("last", None)
+    interrupted = bool(members["interrupted"])
+    ended = "status" in members and not interrupted
+    paid = members.get("paid")
+    plain: dict[str, Any] = {name: members.get(name) for name in _PLAIN}
+    intent = Intent(
+        **plain,
+        started=datetime.fromisoformat(members["started"]),
+        cancels=Cancels(**cancels, last=None if last is None else CancelNews[last]),
+        end=End(CheckoutStatus(members["status"]), Reason(members["reason"])) if ended else None,
+        paid=None if paid is None else _paid_order(paid),
+    )
+    if intent.started.utcoffset() is None or not intent.mch_id or not intent.out_trade_no:
+        raise ValueError("not an intent to pay")
+    return intent
+
+
+def _paid_members(paid: PaidOrder) -> dict[str, Any]:
+    members = {name: getattr(paid, name) for name in (*_PAID_TEXTS, *_PAID_AMOUNTS)}
+    if paid.time_end is not None:
+        members["time_end"] = paid.time_end.isoformat()
+    return {
+        name: int(value) if isinstance(value, Fen) else value
+        for name, value in members.items()
+        if value is not None
+    }
+
+
+_PAID_TEXTS = ("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "paytype")
+_PAID_AMOUNTS = ("payable", "paid", "coupon_fee")
+
+
+def _paid_order(members: Mapping[str, Any]) -> PaidOrder:
+    fields: dict[str, Any] = {name: members.get(name) for name in _PAID_TEXTS}
+    fields |= {name: Fen(members[name]) for name in _PAID_AMOUNTS if name in members}
+    time_end = members.get("time_end")
+    return PaidOrder(
+        **fields,
+        time_end=None if time_end is None else datetime.fromisoformat(time_end),
+        source=PaidSource.QUERY,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class OrderRecord:
+    """What a store remembers of a business order after its attempts: the guard against two."""
+
+    #: The last attempt's ``out_trade_no`` and its place in the sequence (0: not numbered).
+    out_trade_no: str
+    attempt: int
+    #: When that attempt started (wall clock, aware).
+    started: datetime
+    #: None while it is under way.
+    status: CheckoutStatus | None = None
+
+    @property
+    def free(self) -> bool:
+        """Whether another attempt may be made: the last one is known not to be paid."""
+        return self.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
+
+    def released(self) -> OrderRecord:
+        """As if the last attempt had failed: somebody knows that it did."""
+        return attrs.evolve(self, status=CheckoutStatus.FAILED)
+
+    def text(self) -> str:
+        """As a store keeps it."""
+        members = attrs.asdict(self) | {"started": self.started.isoformat()}
+        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+def order_record_in(text: str) -> OrderRecord:
+    """What :meth:`OrderRecord.text` wrote; a ``ValueError`` for anything else."""
+    try:
+        members = json.loads(text)
+        status = members["status"]
+        return OrderRecord(
+            out_trade_no=str(members["out_trade_no"]),
+            attempt=int(members["attempt"]),
+            started=datetime.fromisoformat(members["started"]),
+            status=None if status is None else CheckoutStatus(status),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError("not a record of an order") from error
+
+
+@attrs.frozen(kw_only=True)
+class RefundIntent:
+    """One refund: the request, whose number belongs to it for ever, and how it stands (M-25)."""
+
+    refund: Refund
+    #: The merchant's number, the session's default included.
+    mch_id: str
+    started: datetime
+    #: The gateway said that it took the refund, so "not found" can no longer be true.
+    accepted: bool = False
+    #: How waiting ended; None while it has not.
+    status: PollStatus | None = None
+
+    @property
+    def key(self) -> str:
+        """Its key in a store."""
+        return key_of(self.mch_id, self.refund.out_refund_no)
+
+    def text(self) -> str:
+        """As a store keeps it."""
+        members: dict[str, Any] = {"fields": self.refund.wire_fields(), "mch_id": self.mch_id}
+        members["started"] = self.started.isoformat()
+        members["accepted"] = self.accepted
+        members["status"] = self.status
+        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+_REFUND_AMOUNTS = ("total_fee", "refund_fee")
+_REFUND_FIELDS = (
+    "paytype",
+    "mch_id",
+    "out_trade_no",
+    "transaction_id",
+    "out_refund_no",
+    "total_fee",
+    "refund_fee",
+    "op_user_id",
+)
+
+
+def refund_intent_in(text: str) -> RefundIntent:
+    """What :meth:`RefundIntent.text` wrote; a ``ValueError`` for anything else."""
+    try:
+        members = json.loads(text)
+        fields: dict[str, Any] = dict(members["fields"])
+        extra = {name: fields.pop(name) for name in list(fields) if name not in _REFUND_FIELDS}
+        fields |= {name: int(fields[name]) for name in _REFUND_AMOUNTS}
+        fields["paytype"] = wallet(fields["paytype"])
+        status = members["status"]
+        return RefundIntent(
+            refund=Refund(**fields, extra=extra),
+            mch_id=str(members["mch_id"]),
+            started=datetime.fromisoformat(members["started"]),
+            accepted=bool(members["accepted"]),
+            status=None if status is None else PollStatus(status),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError("not an intent to refund") from error

@@ -1,0 +1,103 @@
+"""What the answers to pay and cancel mean for a till, money first: tables, no I/O (M-07, M-09)."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import attrs
+
+from chaoying_async.exceptions import (
+    GatewayError,
+    OutcomeUnknownError,
+    ParameterError,
+    ProtocolError,
+    ReplyMismatchError,
+    RequestNotSentError,
+    UsageError,
+)
+from chaoying_async.sansio.api.barcode import Pay
+from chaoying_async.sansio.api.face import FacePay
+from chaoying_async.sansio.outcome import SETTLED_REFUSALS, Family, Meaning
+from chaoying_async.sansio.pollstatus import UNPAID, PollStatus, amount_fits
+from chaoying_async.sansio.request import Reply
+from chaoying_async.sansio.tillcancels import CancelNews
+
+#: What a checkout begins with.
+Payment = Pay | FacePay
+
+
+class PayNews(Enum):
+    """How a pay call ended."""
+
+    PAID = "paid, with the amount that was asked for"
+    MISMATCH = "paid, with another amount or currency"
+    FAILED = "over, and not paid"
+    NOT_SENT = "it never left"
+    REFUSED = "refused, and this call moved nothing (M-09, left column)"
+    UNDECIDED = "query it"
+
+
+@attrs.frozen
+class PayAnswer:
+    """The news; for FAILED its kind. ``seen``: the order exists. ``suspect``: see ``Till``."""
+
+    news: PayNews
+    status: PollStatus | None = None
+    seen: bool = False
+    suspect: bool = False
+
+
+def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
+    """What a pay or facepay call's reply, or the error that came instead, means."""
+    if isinstance(said, Reply):
+        return _of_pay_reply(pay, said)
+    if isinstance(said, RequestNotSentError):
+        return PayAnswer(PayNews.NOT_SENT)
+    if _settled(said, Family.PAY):
+        return PayAnswer(PayNews.REFUSED)
+    cause = said.__cause__
+    return PayAnswer(
+        PayNews.UNDECIDED,
+        seen=isinstance(said, ProtocolError) or isinstance(cause, ProtocolError),
+        suspect=isinstance(said, ReplyMismatchError) or isinstance(cause, ReplyMismatchError),
+    )
+
+
+def _of_pay_reply(pay: Payment, reply: Reply[Any]) -> PayAnswer:
+    result = reply.result
+    if reply.meaning is Meaning.RESULT and result is not None:
+        if result.out_trade_no != pay.out_trade_no:  # a session refuses it before (M-06)
+            return PayAnswer(PayNews.UNDECIDED, seen=True, suspect=True)
+        fits = amount_fits(pay.total_fee, result.base_fee, getattr(result, "fee_type", None))
+        return PayAnswer(PayNews.PAID if fits else PayNews.MISMATCH)
+    if reply.meaning is Meaning.FAILED and (status := UNPAID.get(reply.code or "")):
+        return PayAnswer(PayNews.FAILED, status)
+    return PayAnswer(PayNews.UNDECIDED, seen=True)
+
+
+def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
+    """What a cancel call's reply, or the error that came instead, means."""
+    if isinstance(said, Reply):
+        return CancelNews.CARRIED_OUT if said.meaning is Meaning.RESULT else CancelNews.UNCLEAR
+    if isinstance(said, (RequestNotSentError, ParameterError, UsageError)):
+        return CancelNews.NOT_SENT
+    if _settled(said, Family.CANCEL):
+        return CancelNews.REFUSED
+    refusal = said.refusal if isinstance(said, OutcomeUnknownError) else said
+    if isinstance(refusal, GatewayError) and (refusal.state, refusal.code) in _NOT_CANCELLED:
+        return CancelNews.ABSENT
+    return CancelNews.UNCLEAR
+
+
+#: Refusals that say that the order is not there, or cannot be cancelled.
+_NOT_CANCELLED = frozenset({("FAIL", "20007"), ("FAIL", "20011")})
+
+
+def _settled(said: BaseException, family: Family) -> bool:
+    """M-09's left column; an error of a gateway that is no session is held against it too."""
+    return (
+        isinstance(said, GatewayError)
+        and said.state == "FAIL"
+        and said.code in SETTLED_REFUSALS[family]
+    )

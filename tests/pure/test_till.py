@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import pickle
+from datetime import UTC, datetime
+from typing import Any
+
+import attrs
+import pytest
+
+from chaoying_async.exceptions import (
+    GatewayError,
+    MalformedMessageError,
+    OutcomeUnknownError,
+    ParameterError,
+    ReplyMismatchError,
+    RequestNotSentError,
+    UsageError,
+)
+from chaoying_async.sansio import till as rules
+from chaoying_async.sansio.api.barcode import Pay, Refund
+from chaoying_async.sansio.enums import PayType, Undocumented
+from chaoying_async.sansio.intents import (
+    Intent,
+    OrderRecord,
+    RefundIntent,
+    intent_in,
+    key_of,
+    number_in,
+    order_record_in,
+    refund_intent_in,
+)
+from chaoying_async.sansio.ordernumbers import OrderNumbers
+from chaoying_async.sansio.outcome import PaidOrder, PaidSource
+from chaoying_async.sansio.pollstatus import Answer, PollStatus, Says, refusal
+from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.tillcancels import CancelNews, Cancels
+from chaoying_async.sansio.tillmoves import Ask, Cancel, CheckoutStatus, End, Reason, WaitUntil
+from chaoying_async.sansio.tillnews import PayNews, read_cancel, read_pay
+from chaoying_async.sansio.values import GMT8, Fen
+
+EXACT = PollSchedule(jitter=0)
+OPEN = Answer(Says.PENDING, about_order=True)
+PAID = Answer(Says.ENDED, PollStatus.PAID)
+CLOSED = Answer(Says.ENDED, PollStatus.CLOSED, about_order=True)
+TROUBLE = Answer(Says.TROUBLE)
+ABSENT = refusal("FAIL", "20007")
+PAY = Pay(out_trade_no="A100011", body="b", total_fee=100, auth_code="130000000000000001")
+
+
+def opened(**changes: Any) -> rules.Till:
+    given: dict[str, Any] = {"ended": 0.0, "paytype": "WECHAT", "certain": True}
+    return rules.opened(changes.pop("schedule", EXACT), **given | changes)
+
+
+def asked(till: rules.Till, at: float, answer: Answer) -> rules.Till:
+    return rules.heard_query(till, answer, sent=at, paytype="WECHAT")
+
+
+def test_the_numbers_are_the_rules() -> None:
+    """M-24, word for word."""
+    assert (rules.POLLING_ENDS, rules.CANCEL_AFTER, rules.CANCEL_UNTIL) == (240, 15, 270)
+    assert rules.RESTARTED_CANCEL == (30, 240)
+    assert rules.NEVER_ARRIVED == 270
+    assert rules.CONFIRM == (5, 10, 30, 60, 120)
+    assert set(CheckoutStatus) == {"PAID", "FAILED", "CANCELLED", "PAID_AFTER_CANCEL", "UNKNOWN"}
+
+
+def test_it_asks_waits_and_cancels() -> None:
+    """One decision at a time, from what is known and the moment."""
+    till = opened(ended=2.0)
+    assert rules.next_move(till, 2.0) == WaitUntil(7.0)
+    assert rules.next_move(till, 7.0) == Ask("WECHAT")
+    till = asked(till, 182.0, OPEN)
+    assert rules.next_move(till, 182.0) == Cancel("WECHAT", 270.0)
+    assert rules.next_move(till, 271.0) == Ask("WECHAT")  # too late to cancel
+    till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=183.0)
+    assert rules.next_move(till, 183.0) == WaitUntil(188.0)
+
+
+def test_a_cancel_that_succeeded_is_not_cancelled_without_a_later_query() -> None:
+    """M-24: what was heard before the cancel does not count."""
+    till = asked(opened(), 180.0, OPEN)
+    till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=180.0)
+    assert till.standing.status is None
+    till = asked(till, 185.0, CLOSED)
+    assert rules.next_move(till, 185.0) == WaitUntil(210.0)
+    assert rules.next_move(asked(till, 210.0, CLOSED), 210.0) == End(CheckoutStatus.CANCELLED)
+
+
+def test_a_reversed_payment_is_cancelled_at_once() -> None:
+    """M-24: revoked or refunded, nothing can come any more."""
+    for status in (PollStatus.REVOKED, PollStatus.REFUNDED):
+        till = asked(opened(), 180.0, OPEN)
+        till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=180.0)
+        till = asked(till, 185.0, Answer(Says.ENDED, status, about_order=True))
+        assert rules.next_move(till, 185.0) == End(CheckoutStatus.CANCELLED)
+
+
+def test_a_paid_answer_after_a_cancel_must_stay() -> None:
+    """M-24: asked on (5, 10, 30, 60, 120 s); the last question needs an answer."""
+    till = rules.heard_cancel(asked(opened(), 180.0, OPEN), CancelNews.UNCLEAR, ended=180.0)
+    till = asked(till, 185.0, PAID)
+    at = 185.0
+    for pause in rules.CONFIRM:
+        assert rules.next_move(till, at) == WaitUntil(at + pause)
+        at += pause
+        till = asked(till, at, PAID)
+    assert rules.next_move(till, at) == End(CheckoutStatus.PAID_AFTER_CANCEL)
+    till = rules.heard_cancel(asked(opened(), 180.0, OPEN), CancelNews.UNCLEAR, ended=180.0)
+    till = asked(till, 185.0, PAID)
+    for extra in range(8):
+        till = asked(till, 190.0 + extra, TROUBLE if extra else ABSENT)
+    assert rules.next_move(till, 400.0) == End(CheckoutStatus.UNKNOWN, Reason.PAID_UNCONFIRMED)
+
+
+def test_not_found_needs_no_other_answer_ever() -> None:
+    """M-24: seen once, or a doubtful answer to pay, and it never ends NOT_FOUND."""
+    for till in (opened(seen=True), opened(suspect=True), opened()):
+        for at in (180.0, 260.0, 270.0, 275.0):
+            till = asked(till, at, ABSENT)  # noqa: PLW2901 - the next state
+        found = rules.next_move(till, 275.0)
+        assert (found == End(CheckoutStatus.FAILED, Reason.NOT_FOUND)) is not (
+            till.seen or till.suspect
+        )
+
+
+def test_a_doubtful_pay_answer_is_cancelled_only_when_seen_open() -> None:
+    """M-24: it may be a MISMATCH, which is never cancelled."""
+    till = asked(opened(suspect=True), 180.0, TROUBLE)
+    assert isinstance(rules.next_move(till, 180.0), WaitUntil)
+    assert isinstance(rules.next_move(asked(till, 181.0, OPEN), 181.0), Cancel)
+
+
+def test_an_order_in_refund_is_for_a_person() -> None:
+    """It was paid, and perhaps only a part was given back."""
+    till = asked(opened(), 5.0, Answer(Says.ENDED, PollStatus.REFUNDED, about_order=True))
+    assert rules.next_move(till, 5.0) == End(CheckoutStatus.UNKNOWN, Reason.REFUNDED)
+
+
+@pytest.mark.parametrize(
+    ("said", "news"),
+    [
+        (RequestNotSentError("x"), CancelNews.NOT_SENT),
+        (ParameterError({}), CancelNews.NOT_SENT),
+        (GatewayError("x", state="FAIL", code="20005"), CancelNews.REFUSED),
+        (GatewayError("x", state="FAIL", code="20007"), CancelNews.ABSENT),
+        (GatewayError("x", state="VER"), CancelNews.UNCLEAR),
+        (OutcomeUnknownError("x"), CancelNews.UNCLEAR),
+        (OSError(), CancelNews.UNCLEAR),
+    ],
+)
+def test_what_a_cancels_end_means(said: Exception, news: CancelNews) -> None:
+    """M-09: the left column moved nothing; everything unclear may have."""
+    assert read_cancel(said) is news
+
+
+def test_which_cancels_say_not_found() -> None:
+    """M-24: 20007 and 20011, as the session reports them."""
+    for code, news in (("20007", CancelNews.ABSENT), ("20011", CancelNews.ABSENT)):
+        refused = GatewayError("x", state="FAIL", code=code)
+        assert read_cancel(OutcomeUnknownError("x", refusal=refused)) is news
+    refused = GatewayError("x", state="FAIL", code="20004")
+    assert read_cancel(OutcomeUnknownError("x", refusal=refused)) is CancelNews.UNCLEAR
+
+
+def test_what_a_pay_calls_error_means() -> None:
+    """M-09: VER and codes of the right column are undecided, whoever raises them."""
+    assert read_pay(PAY, RequestNotSentError("x")).news is PayNews.NOT_SENT
+    refused = GatewayError("x", state="FAIL", code="20013")
+    assert read_pay(PAY, refused).news is PayNews.REFUSED
+    for state, code in (("FAIL", "20004"), ("FAIL", "20006"), ("VER", "20013"), ("FAIL", None)):
+        error = GatewayError("x", state=state, code=code)
+        assert read_pay(PAY, error).news is PayNews.UNDECIDED
+    unclear = OutcomeUnknownError("x")
+    unclear.__cause__ = ReplyMismatchError("x")
+    assert read_pay(PAY, unclear).suspect
+    unclear.__cause__ = MalformedMessageError("x")
+    answer = read_pay(PAY, unclear)
+    assert (answer.seen, answer.suspect) == (True, False)
+
+
+def an_intent(**changes: Any) -> Intent:
+    given: dict[str, Any] = {
+        "mch_id": "00000001",
+        "out_trade_no": "A100011",
+        "order_no": "A10001",
+        "total_fee": 100,
+        "op_user_id": "op",
+        "started": datetime(2026, 1, 1, tzinfo=UTC),
+        "paytype": "WECHAT",
+        "certain": True,
+    }
+    return Intent(**given | changes)
+
+
+def test_an_intent_comes_back_as_it_was() -> None:
+    """M-23: what is durable is everything that a restart needs."""
+    paid = PaidOrder(
+        mch_id="00000001",
+        out_trade_no="A100011",
+        payable=Fen(100),
+        paid=Fen(90),
+        time_end=datetime(2026, 1, 1, 8, tzinfo=GMT8),
+        source=PaidSource.QUERY,
+    )
+    cancels = Cancels(tries=2, left=1, absent=1, last=CancelNews.ABSENT)
+    for intent in (
+        an_intent(),
+        an_intent(paytype=None, certain=False, seen=True, suspect=True, cancels=cancels),
+        an_intent(interrupted=True),
+        an_intent(end=End(CheckoutStatus.PAID), paid=paid),
+        an_intent(end=End(CheckoutStatus.FAILED, Reason.CLOSED)),
+    ):
+        assert intent_in(intent.text()) == intent
+    for text in ("", "{}", "[]", "1", '{"cancels": 1}', an_intent().text().replace("+00:00", "")):
+        with pytest.raises(ValueError, match=r"."):
+            intent_in(text)
+
+
+def test_refund_intents_and_order_records_come_back() -> None:
+    """M-25: the whole request, since NOTSURE sends it again."""
+    refund = Refund(
+        paytype=Undocumented("ECNY"),
+        out_trade_no="A100011",
+        out_refund_no="R-1",
+        total_fee=100,
+        refund_fee=40,
+        extra={"why": "cold tea"},
+    )
+    when = datetime(2026, 1, 1, tzinfo=UTC)
+    kept = RefundIntent(refund=refund, mch_id="1", started=when, status=PollStatus.NOTSURE)
+    assert refund_intent_in(kept.text()) == kept
+    record = OrderRecord(out_trade_no="A1", attempt=3, started=when, status=None)
+    assert order_record_in(record.text()) == record
+    assert order_record_in(record.released().text()).free
+    for read in (refund_intent_in, order_record_in):
+        with pytest.raises(ValueError, match=r"."):
+            read("{}")
+    assert number_in(key_of("1", 'a"b')) == ("1", 'a"b')
+    assert number_in("x") == ("", "")
+
+
+def test_numbers_have_a_fixed_width_and_fit_every_endpoint() -> None:
+    """C 50, C 49: A10001's 11th attempt is not A100011's first."""
+    numbers = OrderNumbers("A10001")
+    made = [numbers.next() for _ in range(11)]
+    assert made[0] == "A1000101"
+    assert made[10] == "A1000111"
+    assert OrderNumbers("A100011").next() == "A10001101"
+    assert (made[10].order_no, made[10].attempt) == ("A10001", 11)
+    assert OrderNumbers("A10001", last=11).next() == "A1000112"
+    assert "A10001" in repr(numbers)
+
+
+def test_two_orders_never_meet() -> None:
+    """C 50: over many orders that begin alike, no number comes twice."""
+    orders = [f"A{'1' * ones}{digit}" for ones in range(5, 12) for digit in range(10)]
+    made = [OrderNumbers(order, last=last).next() for order in orders for last in range(98)]
+    assert len(set(made)) == len(made)
+
+
+def test_numbers_that_would_be_refused_are_refused_at_once() -> None:
+    """Every bad argument by name; and a sequence that is used up says so."""
+    for order_no, width, bad in (
+        ("A_10001", 2, "order_no"),
+        ("A1", 2, "order_no"),
+        ("A" * 31, 2, "order_no"),
+        ("A10001", 0, "width"),
+        ("A10001", True, "width"),
+    ):
+        with pytest.raises(ParameterError) as caught:
+            OrderNumbers(order_no, width)
+        assert set(caught.value.problems) == {bad}
+    with pytest.raises(ParameterError):
+        OrderNumbers("A10001", last=-1)
+    numbers = OrderNumbers("A10001", 1, last=8)
+    numbers.next()
+    with pytest.raises(UsageError):
+        numbers.next()
+
+
+def test_an_attempt_number_remembers_its_order_in_a_request() -> None:
+    """Through a request, a copy and a pickle; it is sent as plain text."""
+    number = OrderNumbers("A10001").next()
+    request = Pay(out_trade_no=number, body="b", total_fee=1, auth_code="1")
+    assert getattr(request.out_trade_no, "order_no", None) == "A10001"
+    evolved: Any = attrs.evolve(request, body="c")  # type: ignore[misc]
+    assert evolved.out_trade_no.attempt == 1
+    copied = pickle.loads(pickle.dumps(number))  # noqa: S301 - our own
+    assert (copied, copied.order_no) == ("A1000101", "A10001")
+    assert type(request.wire_fields()["out_trade_no"]) is str
+
+
+def test_candidates_are_every_wallet_that_could_be_meant() -> None:
+    """M-24: one that is known, or a guess and all the others."""
+    assert opened().candidates == ("WECHAT",)
+    assert opened(certain=False).candidates[0] == "WECHAT"
+    assert set(opened(certain=False).candidates) == set(PayType)
+    assert set(opened(paytype=None, certain=False).candidates) == set(PayType)
+
+
+def test_a_slow_last_query_does_not_cost_the_cancel_its_window() -> None:
+    """M-24: a query that took 30 s ended at 268 s; what leaves then is the cancel."""
+    till = asked(opened(schedule=PollSchedule(until=3600, jitter=0)), 238.0, TROUBLE)
+    assert rules.next_move(till, 268.0) == Cancel("WECHAT", 270.0)
+    assert isinstance(rules.next_move(till, 240.0), Ask | WaitUntil)

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from chaoying_async import (
+    OutcomeUnknownError,
+    ParameterError,
+    PayType,
+    PollSchedule,
+    PollTimeoutError,
+    ReplyMismatchError,
+    RequestNotSentError,
+    TradeFailedError,
+    TradePendingError,
+)
+from chaoying_async.checkout import CheckoutReason, CheckoutStatus, OrderNumbers, checkout
+from chaoying_async.exceptions import AttemptInProgressError, MerchantConfigError
+from chaoying_async.sandbox.faults import Fault
+from tests.factories import OPENID
+from tests.tills import EXACT, ORDER, WECHAT_CODE, a_shop, facepay, pay
+
+POLLS = [float(second) for second in range(5, 181, 5)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "status", "reason", "books"),
+    [
+        (100, "PAID", "", "PAID"),
+        (401, "PAID", "", "PAID"),
+        (402, "PAID", "", "PAID"),
+        (404, "PAID", "", "PAID"),
+        (405, "CANCELLED", "", "CLOSED"),
+        (406, "FAILED", "FAILED", "FAILED"),
+        (408, "FAILED", "FAILED", "FAILED"),
+        (409, "PAID", "", "PAID"),
+        (411, "PAID_AFTER_CANCEL", "", "PAID"),
+        (412, "UNKNOWN", "MISMATCH", "PAID"),
+        (413, "PAID", "", "PAID"),
+        (414, "FAILED", "NOT_FOUND", None),
+        (415, "PAID", "", "PAID"),
+        (416, "FAILED", "REFUSED", None),
+        (417, "FAILED", "CLOSED", "CLOSED"),
+        (418, "UNKNOWN", "NO_ANSWER", "PAID"),
+        (419, "PAID", "", "PAID"),
+        (420, "CANCELLED", "", "CLOSED"),
+        (421, "CANCELLED", "", "CLOSED"),
+        (422, "PAID", "", "PAID"),
+    ],
+)
+async def test_every_scenario_ends_as_the_gateways_books_have_it(
+    amount: int, status: str, reason: str, books: str | None
+) -> None:
+    """M-24: paid, failed, cancelled or unknown, and what the sandbox booked agrees."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(amount)
+        assert (outcome.status, outcome.reason) == (status, reason)
+        assert shop.sandbox.requests["pay"] == 1
+        orders = [order.status.value for order in shop.sandbox.ledger.orders.values()]
+        assert orders == ([books] if books else [])
+        assert len(outcome.replies) == len(shop.till.sent)
+
+
+async def test_a_payment_nobody_makes_is_cancelled_at_the_exact_second() -> None:
+    """M-24, R-28: asked every 5 s to 180 s, cancelled once, seen closed, and looked at again."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(405)
+        assert outcome.status is CheckoutStatus.CANCELLED
+        assert shop.till.at("orderquery") == [*POLLS, 185, 210]
+        assert shop.till.at("cancel") == [180]
+        with pytest.raises(TradeFailedError):
+            outcome.unwrap()
+
+
+async def test_polling_ends_240_s_after_the_pay_call_started() -> None:
+    """M-24: whatever the schedule says, and then the cancel leaves inside its window."""
+    async with a_shop() as shop:
+        await shop.checkout(405, schedule=PollSchedule(until=3600, jitter=0))
+        assert shop.till.at("cancel") == [240]
+        assert shop.till.at("orderquery")[:48] == [float(second) for second in range(5, 241, 5)]
+
+
+async def test_a_slow_pay_call_moves_the_cancel_not_its_limit() -> None:
+    """M-24: not before 15 s after the pay call ended."""
+    async with a_shop() as shop:
+        shop.sandbox.faults.add(Fault.SLOW, endpoints={"pay"}, seconds=20)
+        await shop.checkout(405, schedule=PollSchedule(until=5, jitter=0))
+        assert shop.till.at("cancel") == [35]
+
+
+async def test_paid_after_a_cancel_is_asked_about_and_then_surfaced() -> None:
+    """M-24, R-29: asked again after 5, 10, 30, 60 and 120 s; an unsent refund and advice."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(411)
+        assert outcome.status is CheckoutStatus.PAID_AFTER_CANCEL
+        assert shop.till.at("orderquery")[-7:] == [185, 210, 215, 225, 255, 315, 435]
+        assert "refund" not in shop.sandbox.requests
+        refund = outcome.suggested_refund
+        assert refund is not None
+        assert (refund.total_fee, refund.refund_fee) == (411, 411)
+        assert refund.out_refund_no == f"R-{ORDER}"
+        assert "books" in outcome.advice
+        with pytest.raises(TradePendingError):
+            outcome.unwrap()
+        await shop.till.send(refund)
+        await shop.clock.advance(5)
+        assert shop.sandbox.books.kept == 0
+
+
+async def test_a_cancel_race_is_won_by_the_truth() -> None:
+    """The customer pays in the very second of the cancel: reversed, and never called paid."""
+    async with a_shop() as shop:
+
+        def pays_now(request: Any) -> None:
+            if request.endpoint.name == "cancel":
+                shop.sandbox.customer_pays(ORDER)
+
+        shop.till.before = pays_now
+        outcome = await shop.checkout(405)
+        assert (outcome.status, shop.status()) == (CheckoutStatus.CANCELLED, "REVOKED")
+        assert shop.sandbox.books.kept == 0
+        assert outcome.paid is None
+
+
+async def test_paid_while_every_cancel_was_refused_is_simply_paid() -> None:
+    """M-24: M-09's left column refused each cancel, so nothing can be on its way back."""
+    async with a_shop() as shop:
+
+        def refuses(request: Any) -> None:
+            if request.endpoint.name == "cancel":
+                shop.sandbox.customer_pays(ORDER)
+                raise MerchantConfigError("20013", state="FAIL", code="20013")
+
+        shop.till.before = refuses
+        outcome = await shop.checkout(405)
+        assert outcome.status is CheckoutStatus.PAID
+        assert outcome.unwrap().payable == 405
+
+
+async def test_cancels_are_repeated_inside_their_window_only() -> None:
+    """M-24: every cancel's reply is lost before it is carried out; the last leaves by 270 s."""
+    async with a_shop() as shop:
+
+        def lost(request: Any) -> None:
+            if request.endpoint.name == "cancel":
+                raise OutcomeUnknownError("lost")
+
+        shop.till.before = lost
+        outcome = await shop.checkout(405)
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.STILL_OPEN)
+        assert shop.till.at("cancel") == [180, 195, 210, 225, 240, 255, 270]
+        with pytest.raises(PollTimeoutError):
+            outcome.unwrap()
+
+
+async def test_an_order_that_never_arrived_is_failed_at_270_s_at_the_earliest() -> None:
+    """M-24: not found under every wallet that could be meant, once it was guessed."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(414)
+        assert (outcome.status, outcome.reason) == ("FAILED", CheckoutReason.NOT_FOUND)
+        assert shop.till.at("orderquery")[-6:] == [270] * 6
+    async with a_shop() as shop:
+        outcome = await shop.checkout(414, paytype=PayType.WECHAT)
+        assert outcome.reason is CheckoutReason.NOT_FOUND
+        assert shop.till.at("orderquery")[-1:] == [270]
+
+
+async def test_a_cancel_without_an_answer_forbids_never_arrived() -> None:
+    """M-24: each cancel must have said 20007 or 20011."""
+    async with a_shop() as shop:
+        lost: list[float] = []
+
+        def loses_one(request: Any) -> None:
+            if request.endpoint.name == "cancel" and not lost:
+                lost.append(shop.clock.monotonic())
+                raise OutcomeUnknownError("lost")
+
+        shop.till.before = loses_one
+        outcome = await shop.checkout(414, paytype="WECHAT")
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.NO_ANSWER)
+
+
+async def test_what_never_left_is_failed_and_may_be_repeated() -> None:
+    """M-01, M-24: the same number again, since it was never sent."""
+    async with a_shop() as shop:
+        shop.sandbox.faults.add(Fault.REFUSED, endpoints={"pay"})
+        outcome = await shop.checkout(100)
+        assert (outcome.status, outcome.reason) == ("FAILED", CheckoutReason.NOT_SENT)
+        with pytest.raises(RequestNotSentError):
+            outcome.unwrap()
+        shop.sandbox.faults.clear()
+        assert (await shop.checkout(100)).status is CheckoutStatus.PAID
+
+
+async def test_the_left_column_is_failed_with_what_the_gateway_said() -> None:
+    """M-09: 20013 moved nothing; unwrap() raises the refusal itself."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(416)
+        assert shop.till.sent == [("pay", 0.0)]
+        with pytest.raises(MerchantConfigError):
+            outcome.unwrap()
+
+
+async def test_another_amount_is_unknown_and_never_cancelled() -> None:
+    """M-13, M-24: MISMATCH, with what was paid to look at."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(412)
+        assert shop.till.at("cancel") == []
+        assert outcome.paid is not None
+        assert outcome.paid.payable == 413
+        with pytest.raises(ReplyMismatchError):
+            outcome.unwrap()
+
+
+async def test_a_wallet_that_nobody_names_is_refused_before_anything_is_sent() -> None:
+    """M-24: no paytype, no cancel; so no payment, unless allow_no_cancel says so."""
+    async with a_shop() as shop:
+        unknown = pay(405, auth_code="999999999999999999")
+        with pytest.raises(ParameterError, match="paytype"):
+            await shop.checkout(405, pay=unknown)
+        assert shop.till.sent == []
+        outcome = await shop.checkout(405, pay=unknown, allow_no_cancel=True)
+        # The sandbox takes it for one of the wallets, and a query under that one finds it.
+        assert outcome.status is CheckoutStatus.CANCELLED
+        assert outcome.paytype in set(PayType)
+
+
+async def test_a_wrong_guess_is_corrected_by_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C 32: queries may try the other wallets; the cancel then goes to the right one."""
+    monkeypatch.setattr(PayType, "from_auth_code", lambda _code: PayType.QQ)
+    async with a_shop() as shop:
+        outcome = await shop.checkout(405)
+        assert (outcome.status, outcome.paytype) == ("CANCELLED", PayType.WECHAT)
+        assert shop.till.at("cancel") == [180]
+    async with a_shop() as shop:
+        outcome = await shop.checkout(413)  # paid, and the answer was an error
+        assert (outcome.status, outcome.paytype) == ("PAID", PayType.WECHAT)
+        assert shop.till.at("orderquery") == [5, 10]
+
+
+async def test_a_face_payment_keeps_its_requests_wallet() -> None:
+    """C 33: the answer to facepay has none, and the outcome names it all the same."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(100, pay=facepay(100))
+        assert outcome.unwrap().paytype == "WECHAT"
+        with pytest.raises(ParameterError, match="paytype"):
+            await shop.checkout(100, pay=facepay(100, "A100012"), paytype=PayType.ALIPAY)
+
+
+async def test_nothing_personal_shows() -> None:
+    """M-27: not in the repr of an outcome that has many replies."""
+    async with a_shop() as shop:
+        outcome = await shop.checkout(401, pay=facepay(401))
+        for shown in (repr(outcome), repr(outcome.replies), str(outcome.unwrap())):
+            assert OPENID not in shown
+            assert WECHAT_CODE not in shown
+
+
+async def test_a_second_attempt_waits_until_the_first_is_known_not_to_be_paid() -> None:
+    """R-27, R-31: refused while it is under way, after it was paid; free after it was cancelled."""
+    numbers = OrderNumbers("A10001")
+    async with a_shop() as shop:
+        first = numbers.next()
+        running = asyncio.ensure_future(shop.charging(405, number=first))
+        await shop.clock.advance(60)
+        with pytest.raises(AttemptInProgressError):
+            await shop.charging(100, number=numbers.next())
+        with pytest.raises(AttemptInProgressError):
+            await shop.charging(100, number=str(first))
+        await shop.clock.advance(200)
+        assert (await running).status is CheckoutStatus.CANCELLED
+        paid = await shop.checkout(100, number=numbers.next())
+        assert (paid.status, paid.order_no, paid.out_trade_no) == ("PAID", "A10001", "A1000103")
+        with pytest.raises(AttemptInProgressError):
+            await shop.charging(100, number=numbers.next())
+        with pytest.raises(AttemptInProgressError):
+            await shop.charging(100, number=str(first))
+        assert shop.sandbox.requests["pay"] == 2
+
+
+async def test_a_gateway_that_returns_no_reply_is_unknown_not_failed() -> None:
+    """Whatever a gateway of the user's hands back, money is not guessed (M-11)."""
+
+    class Odd:
+        async def send(self, request: Any, *, timeout: Any = None) -> Any:
+            return {"state": "SUCCESS"}
+
+    async with a_shop() as shop:
+        running = checkout(
+            Odd(), pay(100, mch_id="1"), schedule=EXACT, clock=shop.clock, paytype="WECHAT"
+        )
+        outcome = await shop.clock.run(running)
+        assert outcome.status is CheckoutStatus.UNKNOWN
