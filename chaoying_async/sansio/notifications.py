@@ -37,6 +37,10 @@ MAX_BODY = 64 * 1024
 _MCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
+class IncompleteNotificationError(MalformedMessageError):
+    """The signature is right, but the message does not say which order it is about."""
+
+
 class Wallet(StrEnum):
     """Which of the two notification pages a ``notify_url`` serves (C 82)."""
 
@@ -220,11 +224,11 @@ def parse_notification(
         verify_for(credentials, fields, now)
         missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
         if missing:
-            raise MalformedMessageError(f"verified, but {' and '.join(missing)} are missing")
+            raise IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
     except ChaoyingError as error:
         error.about("notification")
         raise
-    return _MODELS[kind or _wallet_of(fields)](raw=MappingProxyType(fields))
+    return _MODELS[kind or wallet_of(fields)](raw=MappingProxyType(fields))
 
 
 def peek_mch_id(body: bytes | str) -> str:
@@ -242,6 +246,7 @@ def peek_mch_id(body: bytes | str) -> str:
     return mch_id
 
 
-def _wallet_of(fields: Mapping[str, Any]) -> Wallet:
+def wallet_of(fields: Mapping[str, Any]) -> Wallet:
+    """Which page of the document these fields read like (C 82)."""
     alipay = fields.get("buyer_user_id") or fields.get("trade_type", "").startswith("pay.alipay")
     return Wallet.ALIPAY if alipay else Wallet.WECHAT

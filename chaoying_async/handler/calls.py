@@ -1,0 +1,64 @@
+"""How the functions of the user's want to be called: looked at once, when the handler is made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.outcome import PaidOrder
+
+T = TypeVar("T")
+
+#: ``on_paid(order)`` or ``on_paid(order, connection)``.
+Effect = Callable[..., Awaitable[None] | None]
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_AND_CONNECTION = 2
+
+
+async def resolved(value: Awaitable[T] | T) -> T:
+    """What a plain function returned, or what an ``async`` one will."""
+    if inspect.isawaitable(value):
+        return await value
+    return value
+
+
+class EffectCall:
+    """A function that takes effect for an order, with the inbox's connection if it asks for one."""
+
+    def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
+        self.name = name
+        self._function = function
+        self._with_connection = _wants_connection(name, function)
+        if self._with_connection and not lends:
+            raise ParameterError(
+                {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
+            )
+
+    async def __call__(self, order: PaidOrder, connection: Any) -> None:
+        """Run it."""
+        given = (order, connection) if self._with_connection else (order,)
+        await resolved(self._function(*given))
+
+
+def _wants_connection(name: str, function: Effect) -> bool:
+    if not callable(function):
+        raise ParameterError({name: "must be an async function"})
+    parameters = list(inspect.signature(function).parameters.values())
+    needed = [
+        parameter
+        for parameter in parameters
+        if parameter.kind in _POSITIONAL and parameter.default is parameter.empty
+    ]
+    named = any(
+        parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
+        for parameter in parameters
+    )
+    takes_one = bool(needed) or any(
+        parameter.kind in (*_POSITIONAL, parameter.VAR_POSITIONAL) for parameter in parameters
+    )
+    if len(needed) > _AND_CONNECTION or named or not takes_one:
+        raise ParameterError({name: "must take (order) or (order, connection)"})
+    return len(needed) == _AND_CONNECTION

@@ -1,0 +1,186 @@
+"""Gathers what a decision needs, and has it made: the shop, the inbox, the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import attrs
+
+from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.handler.calls import resolved
+from chaoying_async.handler.confirming import ask
+from chaoying_async.sansio.decisions import (
+    Confirmation,
+    Decision,
+    ExpectedOrder,
+    NoAmountCheck,
+    Seen,
+    Unconfirmed,
+)
+from chaoying_async.sansio.facts import Facts
+from chaoying_async.sansio.inboxvalues import OrderKey, Record
+from chaoying_async.sansio.judging import Case, Verdict, judge
+from chaoying_async.sansio.judging import first_seen as judged_as_of
+from chaoying_async.sansio.outcome import NotificationOutcome, PaidSource
+from chaoying_async.sansio.values import Fen
+
+Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
+
+#: Names that no database could keep as a key (M-18); the document's have 32 characters.
+LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
+_CONTROL = frozenset(map(chr, (*range(0x20), 0x7F)))
+#: The key of messages whose own could not be kept.
+NO_KEY = OrderKey("?", "?")
+
+#: Only the gateway's word is missing.
+_WORTH_ASKING = frozenset({Decision.UNCONFIRMED, Decision.UNREADABLE})
+
+
+@attrs.frozen(kw_only=True)
+class Matter:
+    """A message, and what was decided about it."""
+
+    facts: Facts
+    #: The order by the shop's own merchant number; the message may spell it another way.
+    key: OrderKey
+    verdict: Verdict
+    first_seen: datetime
+
+    @property
+    def as_received(self) -> OrderKey:
+        """The order as the message names it."""
+        return storable(self.facts) or NO_KEY
+
+
+def storable(facts: Facts) -> OrderKey | None:
+    """The message's own names, where they can be a key."""
+    key = OrderKey(facts.mch_id, facts.out_trade_no)
+    fits = 0 < len(key.mch_id) <= LONGEST_MCH_ID and 0 < len(key.out_trade_no) <= LONGEST_NUMBER
+    return key if fits and _CONTROL.isdisjoint("".join(key)) else None
+
+
+class Desk:
+    """Decides about one message at a time."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        clock: Clock,
+        *,
+        expected: Lookup | NoAmountCheck,
+        confirm: Gateway | None,
+        trust_coupon_fee: bool,
+        takes_closed: bool,
+    ) -> None:
+        self._inbox = inbox
+        self._clock = clock
+        self._expected = expected
+        self._confirm = confirm
+        self._trust_coupon_fee = trust_coupon_fee
+        self._takes_closed = takes_closed
+
+    async def expected(
+        self, mch_id: str, out_trade_no: str
+    ) -> ExpectedOrder | NoAmountCheck | None:
+        """What the shop expects for an order number as received."""
+        if isinstance(self._expected, NoAmountCheck):
+            return self._expected
+        found = await resolved(self._expected(mch_id, out_trade_no))
+        if found is not None and not isinstance(found, ExpectedOrder):
+            raise TypeError("expected() must return an ExpectedOrder or None")
+        return found
+
+    async def decide(self, facts: Facts, *, first_seen: datetime | None, patience: float) -> Matter:
+        """Gather and judge; ``patience`` (seconds) bounds the question to the gateway alone.
+
+        ``first_seen``: when this message first came; None: now, as far as anybody knows.
+        """
+        received = storable(facts)
+        if received is None:
+            return self._nameless(facts)
+        key, case = await self._gathered(facts, received, first_seen)
+        verdict = judge(case)
+        if verdict.decision is Decision.STALE and first_seen is None:
+            aside = await self._inbox.aside(received, facts.fingerprint)
+            if aside is not None:
+                case = attrs.evolve(case, first_seen=aside.first_seen)
+                verdict = judge(case)
+        if self._is_worth_asking(case, verdict):
+            case = attrs.evolve(case, confirmation=await self._ask(key, facts, patience))
+            verdict = judge(case)
+        return Matter(
+            facts=facts,
+            key=key,
+            verdict=self._with_hooks(verdict),
+            first_seen=judged_as_of(case),
+        )
+
+    async def case(self, facts: Facts, received: OrderKey, first_seen: datetime) -> Case:
+        """All that is known beside a message, for what a person decided about."""
+        return (await self._gathered(facts, received, first_seen))[1]
+
+    async def _gathered(
+        self, facts: Facts, received: OrderKey, first_seen: datetime | None
+    ) -> tuple[OrderKey, Case]:
+        expected = await self.expected(*received)
+        key = received
+        if isinstance(expected, ExpectedOrder):
+            key = received._replace(mch_id=expected.mch_id)
+        record = await self._inbox.look(key)
+        now = self._clock.now()
+        told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID
+        unasked = self._confirm is None or told
+        return key, Case(
+            facts=facts,
+            seen=None if record is None else seen_of(record, now),
+            first_seen=first_seen,
+            expected=expected,
+            now=now,
+            window=self._inbox.window,
+            trust_coupon_fee=self._trust_coupon_fee,
+            confirmation=Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER,
+        )
+
+    def _is_worth_asking(self, case: Case, verdict: Verdict) -> bool:
+        if case.confirmation is not Unconfirmed.NO_ANSWER or case.expected is None:
+            return False
+        return verdict.decision in _WORTH_ASKING
+
+    async def _ask(self, key: OrderKey, facts: Facts, patience: float) -> Confirmation:
+        if self._confirm is None:
+            return Unconfirmed.NOT_ASKED
+        try:
+            async with self._clock.timeout(patience):
+                return await ask(
+                    self._confirm,
+                    mch_id=key.mch_id,
+                    out_trade_no=key.out_trade_no,
+                    paytype=facts.paytype,
+                )
+        except TimeoutError:
+            return Unconfirmed.NO_ANSWER
+
+    def _nameless(self, facts: Facts) -> Matter:
+        reason = facts.problem or "its merchant or order number is none that could be kept"
+        verdict = Verdict(decision=Decision.UNREADABLE, reason=reason)
+        return Matter(facts=facts, key=NO_KEY, verdict=verdict, first_seen=self._clock.now())
+
+    def _with_hooks(self, verdict: Verdict) -> Verdict:
+        if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
+            return Verdict(decision=Decision.CONFLICT, reason=verdict.reason)
+        return verdict
+
+
+def seen_of(record: Record, now: datetime) -> Seen:
+    """A record as the table reads it: leases as moments of the handler's clock."""
+    entry = record.entry
+    return Seen(
+        state=record.state,
+        payable=None if entry.payable is None else Fen(entry.payable),
+        transaction_id=entry.transaction_id,
+        out_transaction_id=entry.out_transaction_id,
+        lease_until=now + timedelta(seconds=record.lease) if record.lease > 0 else None,
+        first_seen=entry.first_seen,
+        source=PaidSource(entry.source) if entry.source else None,
+    )

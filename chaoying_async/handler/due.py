@@ -1,0 +1,149 @@
+"""Taking up what nobody will deliver again: dead work, failures, set-aside messages, marks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from chaoying_async.abc import Inbox
+from chaoying_async.handler.acting import Acting, Limits
+from chaoying_async.handler.desk import Desk, storable
+from chaoying_async.handler.effects import Effect, Effects
+from chaoying_async.handler.reports import FIRST_RETRY, Reports, log
+from chaoying_async.handler.tasks import Tasks
+from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
+from chaoying_async.sansio.facts import Facts, facts_from_text, order_from_text
+from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
+from chaoying_async.sansio.judging import order_of_case
+
+#: What one look at the inbox brings, and how much of it is done at the same time.
+PAGE, AT_ONCE = 100, 10
+_OVER = frozenset({Decision.DUPLICATE, Decision.NOT_PAID})
+
+
+class Due:
+    """Everything that :meth:`run` does is found again by the next one if this process dies."""
+
+    def __init__(
+        self,
+        *,
+        inbox: Inbox,
+        desk: Desk,
+        effects: Effects,
+        reports: Reports,
+        acting: Acting,
+        tasks: Tasks,
+        limits: Callable[[], Limits],
+    ) -> None:
+        self._inbox = inbox
+        self._desk = desk
+        self._effects = effects
+        self._reports = reports
+        self._acting = acting
+        self._tasks = tasks
+        self._limits = limits
+
+    async def run(self) -> int:
+        """A round; how many it looked at."""
+        looked_at: set[tuple[OrderKey, str]] = set()
+        while True:
+            page = await self._inbox.unfinished(PAGE)
+            # What could not be taken off the list is left to the next round.
+            fresh = [item for item in page if _name(item) not in looked_at]
+            looked_at.update(map(_name, fresh))
+            await self._take_up(fresh)
+            if not fresh or len(page) < PAGE:
+                return len(looked_at)
+
+    async def known(self, mch_id: str, out_trade_no: str) -> int:
+        """Everything that is set aside about an order; how many messages."""
+        expected = await self._desk.expected(mch_id, out_trade_no)
+        names = {mch_id: None}
+        if isinstance(expected, ExpectedOrder):
+            names |= dict.fromkeys((expected.mch_id, *expected.also))
+        items = [
+            aside
+            for name in names
+            for aside in await self._inbox.asides(OrderKey(name, out_trade_no))
+        ]
+        await self._take_up(items)
+        return len(items)
+
+    async def _take_up(self, items: Sequence[Record | Aside]) -> None:
+        limiter = asyncio.Semaphore(AT_ONCE)
+
+        async def one(item: Record | Aside) -> None:
+            async with limiter:
+                await self._one(item)
+
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(one(item))
+
+    async def _one(self, item: Record | Aside) -> None:
+        work = self._order(item) if isinstance(item, Record) else self._aside(item)
+        error = (await self._tasks.run(work)).error
+        if error is not None:
+            number = item.key.out_trade_no
+            log.warning("order %r could not be taken up: %s", number, type(error).__name__)
+
+    async def _order(self, record: Record) -> None:
+        """Work that died or failed: decided then, so it is not judged again, only looked up."""
+        if not record.entry.payload:
+            return
+        order = order_from_text(record.entry.payload)
+        decision = Decision(record.entry.decision)
+        expected = await self._desk.expected(*record.key)
+        if isinstance(expected, ExpectedOrder):
+            decision = Decision.PAID_AFTER_CLOSE if expected.closed else Decision.APPLY
+        effect = Effect(
+            key=record.key, decision=decision, order=order, first_seen=record.entry.first_seen
+        )
+        held = await self._effects.claim(effect)
+        if held is not None:
+            await self._effects.run(held)
+
+    async def _aside(self, aside: Aside) -> None:
+        facts = facts_from_text(aside.payload)
+        if aside.mark is Mark.APPLY:
+            await self._apply(aside, facts)
+            return
+        outcome = await self._acting.act(facts, self._limits(), first_seen=aside.first_seen)
+        if outcome.decision in _OVER or has_effect(outcome.decision):
+            await self._inbox.close(aside)  # where the effect failed, the order itself is due
+        elif outcome.decision is Decision.IN_PROGRESS:
+            await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
+        else:
+            retry = self._reports.next_try(outcome.decision, aside.tries + 1)
+            await self._inbox.postpone(aside, retry_in=retry)
+
+    async def _apply(self, aside: Aside, facts: Facts) -> None:
+        """A person said so: whatever the amounts say, but never a second time."""
+        received = storable(facts)
+        if received is None:
+            log.error("a message without a usable order number cannot be applied")
+            await self._inbox.close(aside)
+            return
+        case = await self._desk.case(facts, received, aside.first_seen)
+        if case.seen is not None and case.seen.state is SeenState.DONE:
+            log.error("order %r has taken effect already: not again", received.out_trade_no)
+            await self._inbox.close(aside)
+            return
+        order = order_of_case(case)
+        held = await self._effects.claim(
+            Effect(
+                key=OrderKey(order.mch_id, order.out_trade_no),
+                decision=Decision.APPLY,
+                order=order,
+                first_seen=aside.first_seen,
+            )
+        )
+        if held is None:
+            await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
+            return
+        await self._inbox.close(aside)  # from here on the order itself is due
+        await self._effects.run(held)
+
+
+def _name(item: Record | Aside) -> tuple[OrderKey, str]:
+    return item.key, item.fingerprint if isinstance(item, Aside) else ""

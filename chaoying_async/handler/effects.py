@@ -1,0 +1,189 @@
+"""Claim an order, run the user's function, record that it is done: M-16 to the letter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from chaoying_async.abc import Clock, Inbox
+from chaoying_async.exceptions import HandlerMisuseError
+from chaoying_async.handler.calls import EffectCall
+from chaoying_async.handler.claims import LEASE, Renewals
+from chaoying_async.handler.desk import Matter
+from chaoying_async.handler.reports import Reports, log, retry_in
+from chaoying_async.handler.stats import Counts
+from chaoying_async.sansio.decisions import Decision
+from chaoying_async.sansio.facts import facts_of_order, order_from_text, to_text
+from chaoying_async.sansio.inboxvalues import Claim, ClaimLostError, Entry, OrderKey, SeenState
+from chaoying_async.sansio.judging import Verdict
+from chaoying_async.sansio.outcome import PaidOrder
+
+#: Seconds in which an inbox has to take a claim back, or its lease ends by itself.
+RELEASE_WITHIN = 5.0
+
+
+@attrs.frozen(kw_only=True)
+class Effect:
+    """What is to be run for an order."""
+
+    key: OrderKey
+    decision: Decision
+    order: PaidOrder
+    first_seen: datetime
+
+    @property
+    def entry(self) -> Entry:
+        """As the inbox keeps it while it is being run, and afterwards."""
+        order = self.order
+        return Entry(
+            payload=to_text(order),
+            first_seen=self.first_seen,
+            payable=order.payable,
+            transaction_id=order.transaction_id,
+            out_transaction_id=order.out_transaction_id,
+            source=order.source,
+            decision=self.decision,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class Held:
+    """An effect whose claim is ours, and the moment before that was asked for."""
+
+    effect: Effect
+    claim: Claim
+    since: float
+
+
+class Effects:
+    """Runs ``on_paid`` and ``on_paid_after_close``."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        clock: Clock,
+        calls: Mapping[Decision, EffectCall],
+        reports: Reports,
+        counts: Counts,
+    ) -> None:
+        self._inbox = inbox
+        self._clock = clock
+        self._calls = calls
+        self._reports = reports
+        self._counts = counts
+        self.renewals = Renewals(inbox, clock)
+        self._working: dict[OrderKey, asyncio.Event] = {}
+
+    def ended(self, key: OrderKey) -> asyncio.Event | None:
+        """Set when this process has ended its work on that order; None: it is not ours."""
+        return self._working.get(key)
+
+    async def claim(self, effect: Effect) -> Held | None:
+        """Take the order; None when it is not free."""
+        if effect.key in self._working:
+            return None
+        since = self._clock.monotonic()
+        claim = await self._inbox.claim(effect.key, effect.entry, lease=LEASE)
+        if not isinstance(claim, Claim):
+            return None
+        return Held(effect=effect, claim=claim, since=since)
+
+    async def run(self, held: Held) -> bool:
+        """True when the effect is durable; whatever went wrong has been dealt with if not."""
+        key = held.effect.key
+        ended = self._working[key] = asyncio.Event()
+        self._counts.working += 1
+        try:
+            return await self._run(held)
+        finally:
+            self._counts.working -= 1
+            if self._working.get(key) is ended:
+                del self._working[key]
+            ended.set()
+
+    async def _run(self, held: Held) -> bool:
+        call = self._calls.get(held.effect.decision)
+        if call is not None:
+            return await self._call(held, call)
+        # It is closed since it was first tried, or such a function is no longer there.
+        await self._quarantine(held, "it was paid, but the shop had closed the order")
+        return False
+
+    async def _call(self, held: Held, call: EffectCall) -> bool:
+        returned = False
+        effect, claim = held.effect, held.claim
+        try:
+            await self._keep_what_was_replaced(held)
+            async with self._inbox.work(claim) as connection:
+                async with self.renewals.of(claim, held.since):
+                    await call(effect.order, connection)
+                returned = True
+        except asyncio.CancelledError as error:
+            if not _is_being_cancelled():  # it came out of the user's own code
+                await self._failed(held, call, error)
+                return False
+            await asyncio.shield(self._release(claim, failed=False))
+            raise
+        except ClaimLostError as error:
+            self._counts.failed += 1
+            log.warning("%s of order %r: %s", call.name, effect.key.out_trade_no, error)
+            return False
+        except HandlerMisuseError as error:
+            if not returned:
+                await self._failed(held, call, error)
+                return False
+            await self._quarantine(held, f"{call.name} ended the transaction that it was lent")
+            return False
+        except Exception as error:  # noqa: BLE001 - a failing order takes nothing else down
+            await self._failed(held, call, error)
+            return False
+        return True
+
+    async def _keep_what_was_replaced(self, held: Held) -> None:
+        """Another payment of the same order, whose work had died: it must not be forgotten."""
+        before = held.claim.before
+        if before is None or before.state is not SeenState.HELD or not before.entry.payload:
+            return
+        dead = facts_of_order(order_from_text(before.entry.payload))
+        mine = facts_of_order(held.effect.order)
+        if not dead.numbers or not mine.numbers or dead.numbers & mine.numbers:
+            return
+        verdict = Verdict(
+            decision=Decision.CONFLICT,
+            reason="its work was broken off, and another payment of the order came first",
+        )
+        first_seen = before.entry.first_seen
+        await self._reports.set_aside(
+            Matter(facts=dead, key=held.effect.key, verdict=verdict, first_seen=first_seen)
+        )
+
+    async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
+        self._counts.failed += 1
+        first = await self._release(held.claim, failed=True)
+        number = held.effect.key.out_trade_no
+        if first:
+            log.error("%s of order %r failed; it is tried again", call.name, number, exc_info=error)
+        else:
+            log.info("%s of order %r failed again: %s", call.name, number, type(error).__name__)
+
+    async def _release(self, claim: Claim, *, failed: bool) -> bool:
+        pause = retry_in(claim.failures) if failed else 0.0
+        try:
+            async with self._clock.timeout(RELEASE_WITHIN):
+                return await self._inbox.release(claim, retry_in=pause, failed=failed)
+        except Exception as error:  # noqa: BLE001 - its lease ends by itself
+            log.warning("a claim could not be released: %s", type(error).__name__)
+            return False
+
+    async def _quarantine(self, held: Held, reason: str) -> None:
+        self._counts.failed += 1
+        if await self._inbox.quarantine(held.claim, reason):
+            await self._reports.report(Decision.CONFLICT, reason, held.effect.key)
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

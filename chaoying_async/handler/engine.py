@@ -1,0 +1,282 @@
+"""The handler: bodies in, answers out, and an owner for what takes longer than an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import (
+    MalformedMessageError,
+    ParameterError,
+    SignatureVerificationError,
+)
+from chaoying_async.handler.acting import Acting, Limits, Outcome
+from chaoying_async.handler.calls import Effect as EffectFunction
+from chaoying_async.handler.calls import EffectCall
+from chaoying_async.handler.desk import Desk, Lookup
+from chaoying_async.handler.due import Due
+from chaoying_async.handler.effects import Effects
+from chaoying_async.handler.reading import Keys, Resolver, UnknownMerchantError, read_facts
+from chaoying_async.handler.reports import OnConflict, OnNotPaid, Reports, log
+from chaoying_async.handler.stats import Counts, HandlerStats
+from chaoying_async.handler.tasks import Tasks
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.decisions import (
+    Decision,
+    NoAmountCheck,
+    NotificationAnswer,
+    has_effect,
+    is_success,
+)
+from chaoying_async.sansio.facts import Facts, facts_of_order
+from chaoying_async.sansio.notifications import FAIL, MAX_BODY, SUCCESS, Notification, Wallet
+from chaoying_async.sansio.outcome import PaidOrder
+
+#: Seconds of the budget that are kept back: for setting aside what nobody confirmed in time, and
+#: for saying that somebody else is still at work.
+SPARE, MOMENT = 0.25, 0.05
+#: Seconds that everything before the effect may take where no gateway waits for an answer.
+PATIENCE = 30.0
+#: Seconds between two rounds of ``run_due``.
+DUE_EVERY = 30.0
+
+_OK, _UNREADABLE_BODY, _TOO_LARGE = 200, 400, 413
+
+
+class NotificationHandler:
+    """Runs ``on_paid`` once for each paid order, and answers the gateway the truth in time.
+
+    ::
+
+        async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None: ...
+        async def on_paid(order: PaidOrder, connection: AsyncConnection) -> None: ...
+
+
+        async with NotificationHandler(
+            credentials, SqlInbox(engine), on_paid, expected=expected
+        ) as handler:
+            answer = await handler.handle(body)  # the raw bytes, whatever they are
+
+    ``credentials`` may be a function from a merchant number to the merchant's Credentials or None.
+    ``expected`` says what an order should cost; None for an order that is not (yet) yours. To do
+    without it you have to pass ``NO_AMOUNT_CHECK``, and then anybody's 1 fen buys anything.
+
+    ``confirm`` is a gateway to ask (``orderquery``) before ``on_paid`` runs: the strong answer to
+    forged messages. Without it ``trust_coupon_fee`` decides whether an amount that only a coupon
+    explains is taken. ``on_paid`` takes ``(order)`` or, where the inbox lends one,
+    ``(order, connection)``: what it does on that connection is committed with the record. It may
+    run again when it raised, or when its process died; so do nothing else in it that must not
+    happen twice.
+
+    The answer is out after ``budget`` seconds. What takes longer goes on in the task group of
+    ``async with``; leaving the block waits ``grace`` seconds for it and then gives its claims back.
+    Inside the block :meth:`run_due` runs every 30 s. Without ``async with`` there is nobody to own
+    such work: :meth:`handle` returns when ``on_paid`` has ended, even late.
+
+    The hooks: ``on_not_paid(notification)`` for the first failure of an order (at least once),
+    ``on_conflict(set_aside)`` for what needs a person (else it is a line at ERROR),
+    ``on_paid_after_close(order)`` or ``(order, connection)`` for an order that the shop had closed:
+    it runs as ``on_paid`` would, once; without it such a payment is a conflict.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials | Resolver,
+        inbox: Inbox,
+        on_paid: EffectFunction,
+        *,
+        expected: Lookup | NoAmountCheck,
+        confirm: Gateway | None = None,
+        budget: float = 2.0,
+        trust_coupon_fee: bool = False,
+        grace: float = 10.0,
+        on_not_paid: OnNotPaid | None = None,
+        on_conflict: OnConflict | None = None,
+        on_paid_after_close: EffectFunction | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._inbox = inbox
+        self._counts = Counts()
+        self._tasks = Tasks(self._clock)
+        if not isinstance(expected, NoAmountCheck) and not callable(expected):
+            raise ParameterError(
+                {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
+            )
+        self._keys = Keys(credentials, self._clock)
+        self._budget = budget
+        self._grace = grace
+        calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=inbox.lends_connection)}
+        if on_paid_after_close is not None:
+            calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
+                "on_paid_after_close", on_paid_after_close, lends=inbox.lends_connection
+            )
+        self._desk = Desk(
+            inbox,
+            self._clock,
+            expected=expected,
+            confirm=confirm,
+            trust_coupon_fee=trust_coupon_fee,
+            takes_closed=on_paid_after_close is not None,
+        )
+        self._reports = Reports(
+            inbox, on_conflict=on_conflict, on_not_paid=on_not_paid, confirms=confirm is not None
+        )
+        self._effects = Effects(inbox, self._clock, calls, self._reports, self._counts)
+        self._acting = Acting(self._clock, self._desk, self._effects, self._reports, self._tasks)
+        self._due = Due(
+            inbox=inbox,
+            desk=self._desk,
+            effects=self._effects,
+            reports=self._reports,
+            acting=self._acting,
+            tasks=self._tasks,
+            limits=self._patient,
+        )
+
+    def __repr__(self) -> str:
+        state = "open" if self._tasks.is_open else "closed"
+        return f"<NotificationHandler on {self._inbox!r}, {self._counts.working} at work, {state}>"
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.open(self._run_due_for_ever())
+        self._effects.renewals.lingers = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if not await self._tasks.close(self._grace):
+                log.warning("work that was not done in time is left to whoever takes it up next")
+        finally:
+            self._effects.renewals.stop()
+
+    async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
+        """What to answer to this body; never raises, whatever it is given.
+
+        Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
+        serves, where you have one for each.
+        """
+        try:
+            return await self._handle(body, kind)
+        except Exception as error:  # noqa: BLE001 - any input at all gives an answer
+            self._counts.troubled += 1
+            log.error("a notification could not be dealt with", exc_info=error)
+            return _answer(None)
+
+    async def settle(self, paid_order: PaidOrder) -> Decision:
+        """The same effect and the same record for a payment that was learnt by a query.
+
+        APPLY, PAID_AFTER_CLOSE and DUPLICATE mean that the effect is durable: call
+        ``outcome.done()`` then. IN_PROGRESS: not yet; :meth:`run_due` or whoever holds it goes on.
+        Everything else was set aside. What the inbox or ``expected`` raise comes out.
+        """
+        facts = facts_of_order(paid_order)
+        outcome = await self._counted(self._acting.act(facts, self._patient()))
+        unfinished = has_effect(outcome.decision) and not outcome.durable
+        return Decision.IN_PROGRESS if unfinished else outcome.decision
+
+    async def order_known(self, mch_id: str, out_trade_no: str) -> int:
+        """Take up at once what came before the shop knew this order; how many messages that were.
+
+        Call it after the order was committed. Without it :meth:`run_due` finds them.
+        """
+        return await self._due.known(mch_id, out_trade_no)
+
+    async def run_due(self) -> int:
+        """Take up what is unfinished: dead and failed work, set-aside messages, a person's marks.
+
+        How many were looked at. It runs by itself inside ``async with``; without that call it from
+        cron. After the gateway's last delivery nothing else would.
+        """
+        return await self._due.run()
+
+    def stats(self) -> HandlerStats:
+        """What happened since the handler was made."""
+        return self._counts.snapshot()
+
+    async def _run_due_for_ever(self) -> None:
+        while True:
+            try:
+                await self.run_due()
+            except Exception as error:  # noqa: BLE001 - the next round may do better
+                log.warning("run_due: %s; it tries again", type(error).__name__)
+            await self._clock.sleep(DUE_EVERY)
+
+    def _limits(self, started: float) -> Limits:
+        answer = started + self._budget
+        return Limits(
+            wait_until=answer - MOMENT,
+            ask_until=answer - SPARE,
+            claim_until=None if self._tasks.is_open else answer,
+        )
+
+    def _patient(self) -> Limits:
+        """For what no gateway waits for."""
+        now = self._clock.monotonic()
+        last = now + PATIENCE
+        return Limits(wait_until=now + self._budget, ask_until=last - SPARE, claim_until=last)
+
+    async def _handle(self, body: bytes | str, kind: Wallet | None) -> NotificationAnswer:
+        started = self._clock.monotonic()
+        if self._tasks.closing:
+            return _answer(None)
+        raw = _bytes(body)
+        if raw is None or len(raw) > MAX_BODY:
+            self._counts.malformed += 1
+            return _answer(None, status=_UNREADABLE_BODY if raw is None else _TOO_LARGE)
+        try:
+            credentials = self._keys.at_once
+            if credentials is None:
+                async with self._clock.timeout(self._budget):
+                    credentials = await self._keys.of(raw)
+            facts, notification = read_facts(raw, credentials, kind, self._clock)
+        except (UnknownMerchantError, SignatureVerificationError):
+            self._counts.unverified += 1
+            return _answer(None)
+        except MalformedMessageError:
+            self._counts.malformed += 1
+            return _answer(None, status=_UNREADABLE_BODY)
+        return await self._answered(facts, notification, started)
+
+    async def _answered(
+        self, facts: Facts, notification: Notification | None, started: float
+    ) -> NotificationAnswer:
+        limits = self._limits(started)
+        work = self._counted(self._acting.act(facts, limits, notification=notification))
+        if limits.claim_until is not None:  # nobody owns what is late
+            return _answer(await work)
+        try:
+            async with self._clock.timeout(started + self._budget - self._clock.monotonic()):
+                return _answer(await work)
+        except TimeoutError:
+            self._counts.late += 1
+            return _answer(Outcome(Decision.IN_PROGRESS, durable=False))
+
+    async def _counted(self, acting: Coroutine[Any, Any, Outcome]) -> Outcome:
+        outcome = await acting
+        self._counts.decisions[outcome.decision] += 1
+        return outcome
+
+
+def _answer(outcome: Outcome | None, status: int = _OK) -> NotificationAnswer:
+    if outcome is None:
+        return NotificationAnswer(status=status, body=FAIL)
+    success = is_success(outcome.decision, durable=outcome.durable)
+    return NotificationAnswer(
+        status=status, body=SUCCESS if success else FAIL, decision=outcome.decision
+    )
+
+
+def _bytes(body: object) -> bytes | None:
+    """Any input at all gives an answer: None for what is neither bytes nor text."""
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8
+    return bytes(body) if isinstance(body, (bytes, bytearray, memoryview)) else None

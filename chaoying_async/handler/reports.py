@@ -1,0 +1,107 @@
+"""What is set aside, and who is told of it: once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from chaoying_async.abc import Inbox
+from chaoying_async.handler.calls import resolved
+from chaoying_async.handler.desk import Matter
+from chaoying_async.sansio.decisions import Decision, SetAside
+from chaoying_async.sansio.facts import to_text
+from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState
+from chaoying_async.sansio.notifications import Notification
+
+log: Final = logging.getLogger("chaoying_async.handler")
+
+OnConflict = Callable[[SetAside], Awaitable[None] | None]
+OnNotPaid = Callable[[Notification], Awaitable[None] | None]
+
+#: Seconds until ``run_due`` tries again, doubling up to an hour (M-16).
+FIRST_RETRY, LONGEST_RETRY = 30.0, 3600.0
+_MOST_DOUBLINGS = 10
+
+
+def retry_in(tries: int) -> float:
+    """How long to wait after so many tries."""
+    return min(FIRST_RETRY * 2.0 ** min(tries, _MOST_DOUBLINGS), LONGEST_RETRY)
+
+
+class Reports:
+    """Keeps messages that cannot take effect, and tells the hooks."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        *,
+        on_conflict: OnConflict | None,
+        on_not_paid: OnNotPaid | None,
+        confirms: bool,
+    ) -> None:
+        self._inbox = inbox
+        self._on_conflict = on_conflict
+        self._on_not_paid = on_not_paid
+        #: What deciding again, with what is known then, can change.
+        self._retried = {Decision.UNKNOWN_ORDER, Decision.UNCONFIRMED, Decision.CONFLICT}
+        if confirms:
+            self._retried.add(Decision.UNREADABLE)
+
+    def next_try(self, decision: Decision, tries: int) -> float | None:
+        """When ``run_due`` looks at it again; None: only when somebody marks it."""
+        return retry_in(tries) if decision in self._retried else None
+
+    async def set_aside(self, matter: Matter, tries: int = 0) -> None:
+        """Keep the message with its reason, and report it if that is news."""
+        verdict = matter.verdict
+        aside = Aside(
+            key=matter.as_received,
+            fingerprint=matter.facts.fingerprint,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            payload=to_text(matter.facts),
+            first_seen=matter.first_seen,
+        )
+        retry = self.next_try(verdict.decision, tries)
+        if await self._inbox.set_aside(aside, retry_in=retry):
+            await self.report(verdict.decision, verdict.reason, matter.as_received)
+
+    async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
+        """Tell ``on_conflict``, or the log where there is none or it fails."""
+        told = SetAside(decision=decision, reason=reason, mch_id=key[0], out_trade_no=key[1])
+        if self._on_conflict is not None:
+            try:
+                await resolved(self._on_conflict(told))
+            except Exception:
+                log.exception("on_conflict failed")
+            else:
+                return
+        log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
+
+    async def not_paid(self, matter: Matter, notification: Notification | None) -> None:
+        """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
+
+        The hook comes first: what it raises leaves the failure unheard, and it comes again.
+        """
+        record = await self._inbox.look(matter.key)
+        if record is not None:
+            if record.state is not SeenState.NOT_PAID:
+                log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
+            return
+        if self._on_not_paid is not None and notification is not None:
+            await resolved(self._on_not_paid(notification))
+        await self._inbox.not_paid(matter.key, not_paid_entry(matter))
+
+
+def not_paid_entry(matter: Matter) -> Entry:
+    """A failure as the inbox keeps it."""
+    facts = matter.facts
+    return Entry(
+        payload=to_text(facts),
+        first_seen=matter.first_seen,
+        transaction_id=facts.transaction_id,
+        out_transaction_id=facts.out_transaction_id,
+        source=facts.source,
+        decision=matter.verdict.decision,
+    )

@@ -1,0 +1,312 @@
+"""An inbox that lives as long as its process: one process, tests, and trying things out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.inboxvalues import (
+    AHEAD,
+    Aside,
+    Claim,
+    ClaimLostError,
+    Entry,
+    InboxFullError,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
+
+_FREE = frozenset({SeenState.NOT_PAID, SeenState.HELD})
+_ENDED = frozenset({SeenState.DONE, SeenState.NOT_PAID})
+_FOR_PEOPLE = frozenset({SeenState.HELD, SeenState.QUARANTINED})
+
+AsideKey = tuple[OrderKey, str]
+
+
+@attrs.define
+class _Order:
+    state: SeenState
+    entry: Entry
+    token: int = 0
+    held_until: float = 0.0
+    due: float = 0.0
+    failures: int = 0
+    reason: str = ""
+
+
+@attrs.define
+class _Kept:
+    aside: Aside
+    due: float | None
+    closed: bool = False
+
+
+class MemoryInbox:
+    """Keeps everything in this process; see :class:`~chaoying_async.abc.Inbox`.
+
+    At least once, not exactly once: when the process ends, what it knew is gone, and a redelivery
+    takes effect again (M-19). It remembers for ``window`` (a day) and holds ``max_items`` orders
+    and messages; when it is full it takes nothing new, which the gateway is told as ``fail``,
+    rather than forget what a redelivery may still ask about. ``max_items`` is also how many
+    distinct orders a day it can serve. Give it the handler's clock.
+    """
+
+    lends_connection = False
+    renews = True
+
+    def __init__(
+        self,
+        *,
+        window: timedelta = timedelta(days=1),
+        max_items: int = 1_000_000,
+        clock: Clock | None = None,
+    ) -> None:
+        self._window = window
+        self._max_items = max_items
+        self._clock: Clock = clock or SystemClock()
+        self._orders: dict[OrderKey, _Order] = {}
+        self._asides: dict[AsideKey, _Kept] = {}
+        self._swept: datetime | None = None
+
+    def __repr__(self) -> str:
+        return f"<MemoryInbox {len(self._orders)} orders, {len(self._asides)} asides>"
+
+    @property
+    def window(self) -> timedelta:
+        """See ``Inbox``."""
+        return self._window
+
+    async def look(self, key: OrderKey) -> Record | None:
+        """See ``Inbox``."""
+        order = self._orders.get(key)
+        return None if order is None else self._record(key, order)
+
+    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
+        """See ``Inbox``."""
+        now = self._clock.monotonic()
+        order = self._orders.get(key)
+        if order is None:
+            self._make_room()
+            order = self._orders[key] = _Order(SeenState.HELD, entry)
+            before = None
+        else:
+            before = self._record(key, order)
+            if order.state not in _FREE or before.lease > 0:
+                return before
+        order.state = SeenState.HELD
+        order.entry = entry
+        order.token += 1
+        order.held_until, order.due = now + lease, 0.0
+        return Claim(key=key, token=order.token, failures=order.failures, before=before)
+
+    async def renew(self, claim: Claim, *, lease: float) -> bool:
+        """See ``Inbox``."""
+        order = self._held(claim)
+        if order is None:
+            return False
+        order.held_until = self._clock.monotonic() + lease
+        return True
+
+    @asynccontextmanager
+    async def work(self, claim: Claim) -> AsyncGenerator[None]:
+        """See ``Inbox``; there is no transaction here that could be rolled back."""
+        if self._held(claim) is None:
+            raise ClaimLostError("the claim was taken over before its work began")
+        yield
+        order = self._held(claim)
+        if order is None:
+            raise ClaimLostError("the claim was taken over while its work went on")
+        order.state, order.held_until = SeenState.DONE, 0.0
+
+    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
+        """See ``Inbox``."""
+        order = self._held(claim)
+        if order is None:
+            return False
+        order.token += 1  # the holder's no longer fits
+        order.held_until, order.due = 0.0, self._clock.monotonic() + retry_in
+        order.failures += failed
+        return failed and order.failures == 1
+
+    async def quarantine(self, claim: Claim, reason: str) -> bool:
+        """See ``Inbox``."""
+        order = self._held(claim)
+        if order is None:
+            return False
+        order.state, order.reason = SeenState.QUARANTINED, reason
+        order.token += 1
+        return True
+
+    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
+        """See ``Inbox``."""
+        if key in self._orders:
+            return False
+        self._make_room()
+        self._orders[key] = _Order(SeenState.NOT_PAID, entry)
+        return True
+
+    async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
+        """See ``Inbox``."""
+        kept = self._asides.get((aside.key, aside.fingerprint))
+        due = None if retry_in is None else self._clock.monotonic() + retry_in
+        if kept is None:
+            self._make_room()
+            self._asides[aside.key, aside.fingerprint] = _Kept(aside, due)
+            return True
+        if kept.closed:
+            return False
+        news = kept.aside.decision != aside.decision
+        kept.due = due
+        kept.aside = attrs.evolve(
+            kept.aside, decision=aside.decision, reason=aside.reason, payload=aside.payload
+        )
+        return news
+
+    async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
+        """See ``Inbox``."""
+        kept = self._asides.get((aside.key, aside.fingerprint))
+        if kept is None:
+            return
+        mark = None if kept.aside.mark is Mark.RETRY else kept.aside.mark
+        kept.aside = attrs.evolve(kept.aside, tries=kept.aside.tries + 1, mark=mark)
+        kept.due = None if retry_in is None else self._clock.monotonic() + retry_in
+
+    async def close(self, aside: Aside) -> None:
+        """See ``Inbox``."""
+        kept = self._asides.get((aside.key, aside.fingerprint))
+        if kept is not None:
+            kept.closed, kept.due = True, None
+
+    async def asides(self, key: OrderKey) -> Sequence[Aside]:
+        """See ``Inbox``."""
+        return _oldest_first(
+            kept.aside for (of, _), kept in self._asides.items() if of == key and not kept.closed
+        )
+
+    async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
+        """See ``Inbox``."""
+        kept = self._asides.get((key, fingerprint))
+        return None if kept is None else kept.aside
+
+    async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
+        """See ``Inbox``."""
+        now = self._clock.monotonic()
+        orders = [
+            self._record(key, order)
+            for key, order in self._orders.items()
+            if order.state is SeenState.HELD and max(order.held_until, order.due) <= now
+        ]
+        asides = [kept.aside for kept in self._asides.values() if _is_due(kept, now)]
+        return _oldest_first([*orders, *asides])[:limit]
+
+    async def listing(self, limit: int) -> Sequence[Record | Aside]:
+        """See ``Inbox``."""
+        orders = [
+            self._record(key, order)
+            for key, order in self._orders.items()
+            if order.state in _FOR_PEOPLE
+        ]
+        asides = [kept.aside for kept in self._asides.values() if not kept.closed]
+        return _oldest_first([*orders, *asides])[:limit]
+
+    async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
+        """See ``Inbox``."""
+        if fingerprint is not None:
+            return self._mark_aside((key, fingerprint), mark)
+        order = self._orders.get(key)
+        if order is None or order.state is not SeenState.QUARANTINED:
+            return False
+        order.state = SeenState.DONE if mark is Mark.DISMISS else SeenState.HELD
+        order.held_until = order.due = 0.0
+        return True
+
+    async def prune(self, before: datetime, *, keys: bool = False) -> int:
+        """See ``Inbox``."""
+        if keys:
+            return self._forget(min(before, self._clock.now() - self._window - AHEAD))
+        pruned = 0
+        for order in self._orders.values():
+            entry = order.entry
+            if order.state in _ENDED and entry.first_seen < before and entry.payload:
+                order.entry = attrs.evolve(entry, payload="")
+                pruned += 1
+        for kept in self._asides.values():
+            if kept.closed and kept.aside.first_seen < before and kept.aside.payload:
+                kept.aside = attrs.evolve(kept.aside, payload="")
+                pruned += 1
+        return pruned
+
+    def _record(self, key: OrderKey, order: _Order) -> Record:
+        held = order.state is SeenState.HELD
+        return Record(
+            key=key,
+            state=order.state,
+            entry=order.entry,
+            lease=max(0.0, order.held_until - self._clock.monotonic()) if held else 0.0,
+            failures=order.failures,
+            reason=order.reason,
+        )
+
+    def _held(self, claim: Claim) -> _Order | None:
+        order = self._orders.get(claim.key)
+        if order is None or order.state is not SeenState.HELD or order.token != claim.token:
+            return None
+        return order
+
+    def _mark_aside(self, at: AsideKey, mark: Mark) -> bool:
+        kept = self._asides.get(at)
+        if kept is None or kept.closed:
+            return False
+        kept.aside = attrs.evolve(kept.aside, mark=mark)
+        kept.closed = mark is Mark.DISMISS
+        return True
+
+    def _make_room(self) -> None:
+        if len(self._orders) + len(self._asides) < self._max_items:
+            return
+        now = self._clock.now()
+        # A full inbox is swept once a minute at most: a sweep looks at everything in it.
+        if self._swept is None or now - self._swept >= timedelta(minutes=1):
+            self._swept = now
+            self._forget(now - self._window - AHEAD)
+        if len(self._orders) + len(self._asides) >= self._max_items:
+            raise InboxFullError("the inbox is full, and nothing in it is older than its window")
+
+    def _forget(self, before: datetime) -> int:
+        orders = [
+            key
+            for key, order in self._orders.items()
+            if order.state in _ENDED and order.entry.first_seen < before
+        ]
+        asides = [
+            at
+            for at, kept in self._asides.items()
+            if kept.closed and kept.aside.first_seen < before
+        ]
+        for key in orders:
+            del self._orders[key]
+        for at in asides:
+            del self._asides[at]
+        return len(orders) + len(asides)
+
+
+def _is_due(kept: _Kept, now: float) -> bool:
+    if kept.closed:
+        return False
+    return kept.aside.mark is not None or (kept.due is not None and kept.due <= now)
+
+
+def _first_seen(item: Record | Aside) -> datetime:
+    return item.first_seen if isinstance(item, Aside) else item.entry.first_seen
+
+
+def _oldest_first(items: Iterable[Record | Aside]) -> Sequence[Any]:
+    return sorted(items, key=_first_seen)

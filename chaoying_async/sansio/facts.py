@@ -1,0 +1,203 @@
+"""What one message says about an order, however it came: the ground that decisions stand on.
+
+A notification, the answer to a query and a message that was set aside last week are all judged as
+:class:`Facts`. They can be written down (:func:`to_text`) without anything about the buyer and read
+again, so that a message which was verified once can be decided about later (M-17, M-27).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.models import Model, fields_of, model
+from chaoying_async.sansio.notifications import Notification, Wallet, wallet_of
+from chaoying_async.sansio.outcome import (
+    NotificationOutcome,
+    PaidOrder,
+    PaidSource,
+    notification_outcome,
+)
+from chaoying_async.sansio.values import Fen
+
+_PAYTYPES: Mapping[Wallet, PayType] = {
+    Wallet.WECHAT: PayType.WECHAT,
+    Wallet.ALIPAY: PayType.ALIPAY,
+}
+#: The same payment told twice differs in these.
+_OF_THE_DELIVERY = frozenset({"nonce_str", "sign"})
+
+
+@model
+class Facts(Model):
+    """One message, verified. ``total_fee`` and ``payable`` are two things: see M-13."""
+
+    source: PaidSource
+    mch_id: str
+    out_trade_no: str
+    outcome: NotificationOutcome
+    #: Why it cannot be read, where the outcome is UNCLEAR.
+    problem: str = ""
+    transaction_id: str | None = None
+    out_transaction_id: str | None = None
+    #: The notification's "total amount", and what coupons paid.
+    total_fee: Fen | None = None
+    coupon_fee: Fen | None = None
+    #: The order amount, where a query told it; with it, ``total_fee`` is what the customer paid.
+    payable: Fen | None = None
+    fee_type: str | None = None
+    time_end: datetime | None = None
+    paytype: str | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The payment's transaction numbers (M-13)."""
+        return frozenset(
+            number for number in (self.transaction_id, self.out_transaction_id) if number
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same message, 64 hex digits; another delivery may change its nonce."""
+        kept = without_buyer(self.raw)  # what was written down has to have the same
+        fields = sorted(kept.items(), key=lambda field: field[0])
+        told = [
+            *(field for field in fields if field[0] not in _OF_THE_DELIVERY),
+            self.source,
+            self.mch_id,
+            self.out_trade_no,
+            *sorted(self.numbers),
+        ]
+        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
+
+
+def facts_of(notification: Notification) -> Facts:
+    """What a verified notification says."""
+    raw = notification.raw
+    told = raw.get
+    time_end, total_fee = notification.time_end, notification.total_fee
+    return Facts(
+        source=PaidSource.NOTIFICATION,
+        mch_id=raw["mch_id"],
+        out_trade_no=raw["out_trade_no"],
+        outcome=notification_outcome(
+            told("state") or None,
+            told("result_code") or None,
+            told("pay_result") or None,
+            time_end=time_end,
+            total_fee=total_fee,
+        ),
+        transaction_id=told("transaction_id") or None,
+        out_transaction_id=told("out_transaction_id") or None,
+        total_fee=total_fee,
+        coupon_fee=notification.coupon_fee,
+        fee_type=told("fee_type") or None,
+        time_end=time_end,
+        paytype=_PAYTYPES[notification.wallet],
+        raw=raw,
+    )
+
+
+def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | None = None) -> Facts:
+    """A message whose signature is right and which cannot be believed all the same (M-04, M-15).
+
+    The order that it names is good for asking the gateway about, and for nothing else.
+    """
+    return Facts(
+        source=PaidSource.NOTIFICATION,
+        mch_id=fields.get("mch_id", ""),
+        out_trade_no=fields.get("out_trade_no", ""),
+        outcome=NotificationOutcome.UNCLEAR,
+        problem=problem,
+        paytype=_PAYTYPES[kind or wallet_of(fields)],
+        raw=fields,
+    )
+
+
+def facts_of_order(paid: PaidOrder) -> Facts:
+    """What a paid order says that was learnt by a query (or any other way)."""
+    return Facts(
+        source=paid.source,
+        mch_id=paid.mch_id,
+        out_trade_no=paid.out_trade_no,
+        outcome=NotificationOutcome.PAID,
+        transaction_id=paid.transaction_id or None,
+        out_transaction_id=paid.out_transaction_id or None,
+        total_fee=paid.paid,
+        coupon_fee=paid.coupon_fee,
+        payable=paid.payable,
+        fee_type=paid.raw.get("fee_type") or None,
+        time_end=paid.time_end,
+        paytype=paid.paytype,
+        raw=paid.raw,
+    )
+
+
+_PERSONAL = re.compile(rf"\b({'|'.join(sorted(SECRET))})=[^&]*")
+
+
+def without_buyer(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that may be kept: buyer ids are left out, inside other values too (M-27)."""
+    return {_kept(name): _kept(value) for name, value in raw.items() if name not in SECRET}
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str) and "=" in value:
+        return _PERSONAL.sub(r"\1=***", value)
+    return value
+
+
+def to_text(value: Facts | PaidOrder) -> str:
+    """ASCII JSON, without anything about the buyer."""
+    fields = {name: getattr(value, name) for name in _NAMES[type(value)]}
+    fields["raw"] = without_buyer(fields["raw"])
+    return _ENCODER.encode(fields)
+
+
+def facts_from_text(text: str) -> Facts:
+    """What :func:`to_text` wrote down, without what it left out."""
+    fields = _read_text(text, ("total_fee", "coupon_fee", "payable"))
+    fields["outcome"] = NotificationOutcome(fields["outcome"])
+    return Facts(**fields)
+
+
+def order_from_text(text: str) -> PaidOrder:
+    """The same for a paid order."""
+    fields = _read_text(text, ("payable", "paid", "coupon_fee"))
+    fields["paytype"] = PayType.__members__.get(fields["paytype"] or "", fields["paytype"])
+    return PaidOrder(**fields)
+
+
+def _read_text(text: str, amounts: tuple[str, ...]) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(text)
+    for name in amounts:
+        if fields[name] is not None:
+            fields[name] = Fen(fields[name])
+    if fields["time_end"] is not None:
+        fields["time_end"] = datetime.fromisoformat(fields["time_end"])
+    fields["source"] = PaidSource(fields["source"])
+    return fields
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, NotificationOutcome):
+        return value.value
+    return str(value)  # a user's own objects in raw
+
+
+_NAMES: Mapping[type[Any], tuple[str, ...]] = {
+    cls: tuple(field.name for field in fields_of(cls)) for cls in (Facts, PaidOrder)
+}
+#: Made once: ``json.dumps`` with options makes another one for every call.
+_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"))

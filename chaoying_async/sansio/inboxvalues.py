@@ -1,0 +1,126 @@
+"""What an inbox keeps: orders, the claims on them, and messages that were set aside.
+
+Plain values without behaviour, so that every inbox can hold them in its own way. The texts that an
+inbox keeps for a handler (``payload``) are ASCII JSON and mean nothing to it; they never hold
+anything unverified, nor anything about the buyer (M-27).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+
+import attrs
+
+from chaoying_async.exceptions import ChaoyingError
+
+#: So far ahead of now the ``time_end`` of a payment may be (M-15).
+AHEAD = timedelta(minutes=10)
+
+
+class OrderKey(NamedTuple):
+    """Which order, byte for byte: case, trailing blanks and full-width letters count (M-18).
+
+    At most 64 and 128 characters, none of them a control character: a handler sees to that.
+    """
+
+    mch_id: str
+    out_trade_no: str
+
+
+class SeenState(StrEnum):
+    """How far an order has come."""
+
+    #: Claimed: being worked on while its lease lasts, else waiting to be taken up again.
+    HELD = "HELD"
+    #: Its effect is durable.
+    DONE = "DONE"
+    #: Only failures were heard of so far; a later "paid" counts.
+    NOT_PAID = "NOT_PAID"
+    #: A person has to say what happened: never run again by itself.
+    QUARANTINED = "QUARANTINED"
+
+
+class Mark(StrEnum):
+    """What a person wants done with something that waits (``chaoying inbox``)."""
+
+    #: Decide again, with what is known today.
+    RETRY = "RETRY"
+    #: Run ``on_paid`` for it, whatever the amounts say; never for an order that is DONE.
+    APPLY = "APPLY"
+    #: Nothing is to be done about it any more.
+    DISMISS = "DISMISS"
+
+
+@attrs.frozen(kw_only=True)
+class Entry:
+    """What is known of a payment when its order is claimed."""
+
+    #: ASCII JSON, enough to run ``on_paid`` without another delivery.
+    payload: str = attrs.field(repr=False)
+    #: When the message first came (aware, UTC).
+    first_seen: datetime
+    payable: int | None = None
+    transaction_id: str | None = None
+    out_transaction_id: str | None = None
+    #: ``PaidSource`` as text.
+    source: str = ""
+    #: ``Decision`` as text: which function is to run.
+    decision: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Record:
+    """An order as its inbox knows it."""
+
+    key: OrderKey
+    state: SeenState
+    #: What the last claim (or the failure notification) brought.
+    entry: Entry
+    #: Seconds that the claim's lease still has, on the inbox's clock; 0.0 when nobody holds it.
+    lease: float = 0.0
+    #: How often ``on_paid`` has failed.
+    failures: int = 0
+    #: Why it is QUARANTINED.
+    reason: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """The right to work on an order, until the lease ends."""
+
+    key: OrderKey
+    #: Fencing: grows with every claim on the order, so an old holder's no longer fits.
+    token: int
+    #: How often ``on_paid`` has failed so far.
+    failures: int = 0
+    #: The order before this claim; None when it was new.
+    before: Record | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Aside:
+    """A verified message that could not take effect, or not yet."""
+
+    #: As the message names it, not as the shop does: an unknown order has no other name.
+    key: OrderKey
+    #: 64 hex digits: the same message again has the same.
+    fingerprint: str
+    #: ``Decision`` as text.
+    decision: str
+    reason: str
+    payload: str = attrs.field(repr=False)
+    first_seen: datetime
+    #: How often ``run_due`` has looked at it.
+    tries: int = 0
+    #: What a person wants; None until then.
+    mark: Mark | None = None
+
+
+class ClaimLostError(ChaoyingError):
+    """The claim had ended before its work did: what was done in its transaction is rolled back."""
+
+
+class InboxFullError(ChaoyingError):
+    """A bounded inbox has no room, and nothing in it is old enough to be forgotten (M-19)."""

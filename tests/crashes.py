@@ -1,0 +1,171 @@
+"""Killing a process at every point where it waits, and seeing what the next one makes of it.
+
+:class:`Points` counts the places where a handler waits for something outside of it: before and
+after every call of the inbox, at both ends of its transaction, in the functions of the shop. At the
+chosen one the process dies: in here it never runs again, in a process of its own
+``die=lambda: os._exit(9)`` makes it true. :func:`killed_everywhere` does it at the first point,
+then at the second, until a run reaches its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+
+from chaoying_async.abc import Inbox
+from chaoying_async.handler import NotificationHandler
+from chaoying_async.inbox.memory import MemoryInbox
+from chaoying_async.sansio.inboxvalues import Claim
+from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.testing import FakeClock
+from tests.handlers import Shop
+
+#: More points than any run has: the harness itself is wrong then.
+TOO_MANY = 200
+
+
+@attrs.define
+class Points:
+    """``at`` counts from 1; 0: never die. Whatever waits after the death never runs again."""
+
+    at: int = 0
+    die: Callable[[], None] | None = None
+    passed: int = 0
+    dead: bool = False
+    #: The test is over: what is left of the process may go.
+    buried: asyncio.Event = attrs.field(factory=asyncio.Event)
+
+    async def __call__(self) -> None:
+        self.passed += 1
+        if self.passed == self.at:
+            if self.die is not None:
+                self.die()
+            self.dead = True
+        while self.dead:  # its own time-outs do not wake the dead
+            try:
+                await self.buried.wait()
+            except asyncio.CancelledError:
+                if not self.buried.is_set():
+                    continue
+            raise asyncio.CancelledError
+
+
+class PointedInbox:
+    """Any inbox, with a point before and after everything that it does."""
+
+    def __init__(self, inbox: Inbox, point: Points) -> None:
+        self._inbox = inbox
+        self._point = point
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inbox, name)
+        if not callable(found):
+            return found
+
+        async def pointed(*args: Any, **kwargs: Any) -> Any:
+            await self._point()
+            result = await found(*args, **kwargs)
+            await self._point()
+            return result
+
+        return pointed
+
+    @asynccontextmanager
+    async def work(self, claim: Claim) -> AsyncGenerator[Any]:
+        await self._point()
+        async with self._inbox.work(claim) as connection:
+            await self._point()
+            yield connection
+            await self._point()
+        await self._point()
+
+
+class DurableInbox(MemoryInbox):
+    """What a database promises: the effects on its connection and the record, both or neither."""
+
+    lends_connection = True
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.books: list[str] = []
+
+    @asynccontextmanager
+    async def work(self, claim: Claim) -> AsyncGenerator[Any]:
+        staged: list[str] = []
+        async with super().work(claim):
+            yield staged
+        self.books += staged
+
+
+@attrs.frozen(kw_only=True)
+class World:
+    """What outlives a process: the storage, the shop's orders, time."""
+
+    shop: Shop
+    inbox: Inbox
+    #: How often each order took effect, durably.
+    books: Callable[[], Awaitable[list[str]]]
+    pass_time: Callable[[float], Awaitable[None]]
+    #: Await something, whatever time it takes.
+    wait: Callable[[Awaitable[Any]], Awaitable[Any]]
+
+    def process(self, point: Points, **options: Any) -> NotificationHandler:
+        """A handler as a new process would make it."""
+
+        async def on_paid(order: PaidOrder, connection: Any) -> None:
+            await point()
+            if self.shop.before is not None:
+                await self.shop.before(order)
+            connection.append(order.out_trade_no)
+            await point()
+
+        pointed: Any = PointedInbox(self.inbox, point)
+        return self.shop.handler(pointed, on_paid=on_paid, **options)
+
+
+@asynccontextmanager
+async def durable_world() -> AsyncGenerator[World]:
+    shop = Shop()
+    inbox = DurableInbox(shop.clock)
+
+    async def books() -> list[str]:
+        return inbox.books
+
+    yield World(
+        shop=shop, inbox=inbox, books=books, pass_time=shop.clock.advance, wait=shop.clock.run
+    )
+
+
+#: What the process does that is going to be killed; given a handler.
+Doing = Callable[[NotificationHandler], Awaitable[Any]]
+#: What happens afterwards, in a world where it is dead; given a way to start the next process.
+Then = Callable[[World], Awaitable[None]]
+
+
+async def killed_everywhere(
+    doing: Doing, then: Then, *, prepare: Callable[[World], Awaitable[None]] | None = None
+) -> int:
+    """Kill ``doing`` at each of its points in turn, in a new world each; how many there were."""
+    for at in range(1, TOO_MANY):
+        async with durable_world() as world:
+            if prepare is not None:
+                await prepare(world)
+            point = Points(at)
+            task = asyncio.ensure_future(doing(world.process(point)))
+            while not task.done() and not point.dead:
+                await world.pass_time(0.1)
+            try:
+                if not point.dead:
+                    await task
+                await then(world)
+            finally:
+                point.buried.set()
+                task.cancel()
+                await asyncio.wait([task])
+            if not point.dead:
+                return at - 1
+    raise AssertionError("it has no end")
