@@ -1,0 +1,95 @@
+"""aiohttp.web: a handler for ``app.router.add_post``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import ClientPayloadError, web
+from aiohttp.web_protocol import RequestPayloadError
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.web.contract import (
+    BODY_SECONDS,
+    INCOMPLETE,
+    NOT_POST,
+    TOO_LARGE,
+    Answer,
+    Handles,
+    Refusal,
+    check_all_there,
+    headers_of,
+    too_large,
+)
+
+_FIX = (
+    "A middleware must call `await request.read()` (aiohttp keeps those bytes), before anything"
+    " calls `request.post()` or `request.multipart()`; it must not read `request.content`."
+)
+
+#: What aiohttp raises where a body ends too early or cannot be decoded.
+_BROKEN = (ClientPayloadError, RequestPayloadError, ConnectionError)
+
+
+def notification_handler(
+    handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """A request handler, for a route of its own.
+
+    ::
+
+        app.router.add_post("/notify", notification_handler(handler))
+
+    Open the handler in a cleanup context of the app::
+
+        async def opened(app):
+            async with handler:
+                yield
+
+
+        app.cleanup_ctx.append(opened)
+
+    aiohttp undoes a Content-Encoding before anybody sees the body, so here a compressed
+    notification is verified like any other. ``kind`` and ``clock`` as in
+    :func:`~chaoying_async.web.asgi.notification_app`.
+    """
+    times = clock or SystemClock()
+
+    async def notified(request: web.Request) -> web.Response:
+        body = await _body(request, times)
+        if isinstance(body, Refusal):
+            return _response(body)
+        return _response(await handler.handle(body, kind=kind))
+
+    return notified
+
+
+async def _body(request: web.Request, clock: Clock) -> bytes | Refusal:
+    if request.method != "POST":
+        return NOT_POST
+    if too_large(request.content_length):
+        return TOO_LARGE
+    body = bytearray()
+    try:
+        async with clock.timeout(BODY_SECONDS):
+            await _read(request, body)
+    except (TimeoutError, *_BROKEN):
+        return INCOMPLETE
+    if len(body) > MAX_BODY:
+        return TOO_LARGE
+    encoded = "Content-Encoding" in request.headers
+    length = None if encoded else request.content_length
+    check_all_there(body, length, chunked=request.body_exists, fix=_FIX)
+    return bytes(body)
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(status=answer.status, body=answer.body, headers=headers_of(answer))
+
+
+async def _read(request: web.Request, body: bytearray) -> None:
+    if not request.can_read_body:  # read before: aiohttp kept it, or it is gone and this is empty
+        body += await request.read()
+    while len(body) <= MAX_BODY and request.can_read_body:
+        body += await request.content.readany()

@@ -1,0 +1,176 @@
+"""A plain ASGI app: for any ASGI server, and to mount in any ASGI framework."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.web.contract import (
+    BODY_SECONDS,
+    CONTENT_TYPE,
+    INCOMPLETE,
+    NOT_POST,
+    TOO_LARGE,
+    Answer,
+    Handles,
+    check_all_there,
+    content_length,
+    too_large,
+)
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_FIX = (
+    "A middleware in pure ASGI that calls receive() must hand on what it read: give the app a"
+    " receive() of its own that returns the same messages again. In Starlette's BaseHTTPMiddleware"
+    " call `await request.body()`, never `request.stream()` or `request.form()`."
+)
+
+
+def notification_app(
+    handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
+) -> App:
+    """An ASGI app that answers every POST as ``handler`` says, whatever its path.
+
+    Open the handler where your service starts, around everything else::
+
+        @asynccontextmanager
+        async def lifespan(app):
+            async with handler:
+                yield
+
+    A mounted app never hears of the server's start and end, so it opens nothing, and it closes
+    nothing that it was handed (M-17). Served by itself, wrap it: :func:`with_lifespan`.
+
+    ``Mount("/notify", app)`` of Starlette and FastAPI redirects a POST to ``/notify`` to
+    ``/notify/``, which no gateway follows: end ``notify_url`` with the slash, or use
+    :func:`chaoying_async.web.fastapi.add_notification_route`. ``kind`` says which page of the
+    document this ``notify_url`` serves, where you have one for each; ``clock`` times slow senders.
+    """
+    return NotificationApp(handler, kind=kind, clock=clock)
+
+
+class NotificationApp:
+    """What :func:`notification_app` makes; an object, so that routers take it for an ASGI app."""
+
+    def __init__(
+        self, handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
+    ) -> None:
+        self._handle = handler.handle
+        self._kind = kind
+        self._clock: Clock = clock or SystemClock()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection of ASGI."""
+        if scope["type"] == "http":
+            answer = await self._answer(scope, receive)
+            if answer is not None:
+                await _send(answer, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(None, receive, send)
+        else:  # a websocket: refused, as 403
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+        if scope["method"] != "POST":
+            return NOT_POST
+        length, chunked = _announced(scope["headers"])
+        if too_large(length):
+            return TOO_LARGE
+        body = bytearray()
+        try:
+            async with self._clock.timeout(BODY_SECONDS):
+                complete = await _read(receive, body)
+        except TimeoutError:
+            if body:
+                return INCOMPLETE
+            complete = True  # nothing at all came: it is not there
+        if not complete:
+            return None  # nobody is left to be answered
+        if len(body) > MAX_BODY:
+            return TOO_LARGE
+        check_all_there(body, length, chunked=chunked, fix=_FIX)
+        return await self._handle(bytes(body), kind=self._kind)
+
+
+def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
+    """``app``, with ``handler`` open from the server's start to its end.
+
+    For what has no lifespan of its own: Django's ASGI application, or :func:`notification_app`
+    served by itself. The lifespan events end here; a framework that has a lifespan (Starlette,
+    FastAPI, Litestar, Quart) opens the handler there instead.
+    """
+
+    async def opened(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _lifespan(handler, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return opened
+
+
+def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
+    length, chunked = None, False
+    for name, value in headers:
+        if name == b"content-length":
+            length = content_length(value.decode("latin-1"))
+        elif name == b"transfer-encoding":
+            chunked = True
+    return length, chunked
+
+
+async def _read(receive: Receive, body: bytearray) -> bool:
+    """Fill ``body``; False when the client has gone. Stops as soon as it is too large."""
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            return False
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY or not message.get("more_body", False):
+            return True
+
+
+async def _send(answer: Answer, send: Send) -> None:
+    body = answer.body
+    headers = [
+        (b"content-type", CONTENT_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+    ]
+    if answer is NOT_POST:
+        headers.append((b"allow", b"POST"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(
+    handler: AbstractAsyncContextManager[Any] | None, receive: Receive, send: Send
+) -> None:
+    """Speak the lifespan protocol to its end, with ``handler`` open in between."""
+    await receive()  # lifespan.startup
+    started = False
+    try:
+        if handler is None:
+            started = await _between(receive, send)
+        else:
+            async with handler:
+                started = await _between(receive, send)
+    except BaseException as error:
+        stage = "shutdown" if started else "startup"
+        await send({"type": f"lifespan.{stage}.failed", "message": type(error).__name__})
+        raise
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def _between(receive: Receive, send: Send) -> bool:
+    await send({"type": "lifespan.startup.complete"})
+    await receive()  # lifespan.shutdown
+    return True

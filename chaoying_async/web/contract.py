@@ -1,0 +1,116 @@
+"""What every adapter keeps to, whichever framework it translates for.
+
+- The handler gets the body's bytes as they came, and nothing else: no header decides (M-14).
+- Never more than :data:`MAX_BODY` bytes and a chunk are held, and where the framework lets us,
+  a body has :data:`BODY_SECONDS` to arrive.
+- ``success`` is said by the handler alone. What an adapter says by itself is ``fail``.
+- A body that is no longer there is a :class:`~chaoying_async.exceptions.BodyAlreadyConsumedError`
+  that goes up into the framework, which answers 500 and reports it as it reports any bug; it is
+  never handed on as an empty body, which would look like a forgery.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+from chaoying_async.exceptions import BodyAlreadyConsumedError
+from chaoying_async.sansio.notifications import FAIL, MAX_BODY, Wallet
+
+log = logging.getLogger("chaoying_async.web")
+
+#: How long a body may take. The gateway itself gives up after 3 s, so a slower one is not its own.
+BODY_SECONDS: Final = 2.0
+#: Of every answer, and nothing after it: a gateway may compare the header too (R-18).
+CONTENT_TYPE: Final = "text/plain"
+
+
+class Answer(Protocol):
+    """What goes back: ``NotificationAnswer``, or a :class:`Refusal` of an adapter."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def body(self) -> bytes:
+        """The exact body."""
+        ...
+
+
+class Handles(Protocol):
+    """All that an adapter asks of a ``NotificationHandler``."""
+
+    async def handle(self, body: bytes, /, *, kind: Wallet | None = None) -> Answer:
+        """Answer a notification's body, whatever it holds."""
+        ...
+
+
+class Refusal(NamedTuple):
+    """An answer that needs no handler, because there is no body to show it."""
+
+    status: int
+    allow: str | None = None
+    body: bytes = FAIL
+
+
+NOT_POST: Final = Refusal(405, allow="POST")
+TOO_LARGE: Final = Refusal(413)
+#: Half a body, too slow or cut off: unreadable (M-14).
+INCOMPLETE: Final = Refusal(400)
+#: The background loop did not say anything in time: ask for another delivery.
+NO_ANSWER: Final = Refusal(200)
+
+
+def headers_of(answer: Answer | Refusal) -> dict[str, str]:
+    """The headers that belong to an answer, for frameworks that take a mapping."""
+    allow = getattr(answer, "allow", None)
+    return {"Content-Type": CONTENT_TYPE} | ({"Allow": allow} if allow else {})
+
+
+def content_length(text: Any) -> int | None:
+    """A Content-Length, or None where there is none that can be read."""
+    return int(text) if isinstance(text, str) and text.isascii() and text.isdigit() else None
+
+
+def too_large(length: int | None) -> bool:
+    """Whether the announcement alone is over the limit: such a body is not read at all."""
+    return length is not None and length > MAX_BODY
+
+
+def drain(read: Callable[[int], bytes], body: bytearray) -> None:
+    """Fill ``body`` from a blocking stream, to its end or until it is too large.
+
+    One ``read`` may return less than there is: what is behind it is the server's affair.
+    """
+    while len(body) <= MAX_BODY and (part := read(MAX_BODY + 1 - len(body))):
+        body += part
+
+
+def check_all_there(
+    body: bytes | bytearray, length: int | None, *, chunked: bool, fix: str
+) -> None:
+    """Raise ``BodyAlreadyConsumedError`` when an announced body is not there.
+
+    ``length`` is the Content-Length; ``chunked`` says that a body was announced without one.
+    ``fix`` is what to change in this framework.
+    """
+    if length is not None and len(body) < length:
+        raise consumed(f"{len(body)} of the {length} bytes that were announced are left", fix)
+    if chunked and not body:
+        raise consumed("nothing is left of the body that was announced", fix)
+
+
+def consumed(found: str, fix: str) -> BodyAlreadyConsumedError:
+    """The error for a body that something in front of us has read, logged: not every one is shown.
+
+    Litestar, for one, answers 500 without a word unless its own logging is set up.
+    """
+    error = BodyAlreadyConsumedError(
+        f"the notification cannot be verified: {found}. Something in front of it has read the"
+        f" request's body (or the sender never finished it). {fix}"
+    ).about("notification")
+    log.error("%s", error)
+    return error
