@@ -7,7 +7,9 @@ Where to look:
 - The requests are named after the gateway's own: :class:`Pay`, :class:`OrderQuery` ...
 - :class:`Poller` asks about thousands of orders until each has ended; :class:`PollSchedule` says
   when.
-- :func:`parse_notification` verifies what arrives at a ``notify_url``.
+- :func:`checkout` takes a payment to an honest end, :func:`refund_and_track` a refund.
+- :class:`NotificationHandler` makes each paid order take effect once, whatever arrives at a
+  ``notify_url``; :func:`parse_notification` verifies, and :func:`decide` decides.
 - :class:`Fen` and :func:`fen` are amounts; ``sansio.enums`` has every code table.
 - ``exceptions`` draws the tree of errors, split by what to do next.
 - ``sansio`` is the pure part, which decides everything and does no I/O.
@@ -17,7 +19,12 @@ Nothing here loads an HTTP engine, a web framework or a database before it is us
 
 from __future__ import annotations
 
-from chaoying_async.abc import Clock, Gateway
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING
+
+from chaoying_async.abc import Clock, Gateway, Inbox, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.environment import credentials_from_env
 from chaoying_async.exceptions import (
@@ -148,13 +155,46 @@ from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen, fen
 from chaoying_async.session import GatewaySession
 
+if TYPE_CHECKING:
+    from chaoying_async.checkout import (
+        AttemptNumber,
+        CheckoutOutcome,
+        CheckoutReason,
+        CheckoutStatus,
+        OrderNumbers,
+        RefundOutcome,
+        attempts_so_far,
+        checkout,
+        prune_orders,
+        refund_and_track,
+        release_order,
+        resume,
+        resume_refunds,
+    )
+    from chaoying_async.handler import HandlerStats, NotificationHandler
+    from chaoying_async.inbox import MemoryInbox
+    from chaoying_async.pollstore import MemoryPollStore
+    from chaoying_async.sansio.decisions import (
+        NO_AMOUNT_CHECK,
+        Decision,
+        ExpectedOrder,
+        NotificationAnswer,
+        Seen,
+        SetAside,
+    )
+    from chaoying_async.sansio.inboxvalues import Mark, SeenState
+    from chaoying_async.sansio.judging import decide
+    from chaoying_async.sansio.suggested import suggested_refund
+
 __all__ = [
+    "NO_AMOUNT_CHECK",
     "AgentError",
     "AlipayNotification",
     "AlipayPreOrder",
     "AlipayPreOrderResult",
     "AmbiguousSignatureError",
     "AttemptInProgressError",
+    "AttemptNumber",
     "AuthCodeToOpenId",
     "AuthCodeToOpenIdResult",
     "BodyAlreadyConsumedError",
@@ -163,10 +203,15 @@ __all__ = [
     "CancelResult",
     "ChaoyingError",
     "ChaoyingWarning",
+    "CheckoutOutcome",
+    "CheckoutReason",
+    "CheckoutStatus",
     "Clock",
     "Code",
     "Credentials",
+    "Decision",
     "Exchange",
+    "ExpectedOrder",
     "FaceAuthCache",
     "FacePay",
     "FacePayResult",
@@ -188,22 +233,30 @@ __all__ = [
     "GetPartnerIdResult",
     "GoodsDetail",
     "HandlerMisuseError",
+    "HandlerStats",
     "Hosts",
+    "Inbox",
     "InvalidRequestError",
     "IsMinipg",
     "LimitPay",
     "MalformedMessageError",
+    "Mark",
     "MchReg",
     "MchRegResult",
     "MchState",
     "Meaning",
+    "MemoryInbox",
+    "MemoryPollStore",
     "MerchantConfigError",
     "MerchantError",
     "MissingSignatureError",
     "NotConfiguredYetError",
     "Notification",
+    "NotificationAnswer",
+    "NotificationHandler",
     "NotificationOutcome",
     "OrderNotFoundError",
+    "OrderNumbers",
     "OrderQuery",
     "OrderQueryResult",
     "OutcomeUnknownError",
@@ -220,6 +273,7 @@ __all__ = [
     "PollSchedule",
     "PollStats",
     "PollStatus",
+    "PollStore",
     "PollTimeoutError",
     "Poller",
     "PreviousKey",
@@ -232,6 +286,7 @@ __all__ = [
     "Refund",
     "RefundChannel",
     "RefundItem",
+    "RefundOutcome",
     "RefundQuery",
     "RefundQueryResult",
     "RefundRefusedError",
@@ -241,7 +296,10 @@ __all__ = [
     "ReplyMismatchError",
     "Request",
     "RequestNotSentError",
+    "Seen",
+    "SeenState",
     "SessionClosedError",
+    "SetAside",
     "SignAlgorithm",
     "SignatureRefusedError",
     "SignatureVerificationError",
@@ -268,9 +326,101 @@ __all__ = [
     "WxAddSubDevConfigResult",
     "WxaCode2Session",
     "WxaCode2SessionResult",
+    "attempts_so_far",
+    "checkout",
     "credentials_from_env",
+    "decide",
     "fen",
     "parse_notification",
     "peek_mch_id",
+    "prune_orders",
+    "refund_and_track",
+    "release_order",
+    "resume",
+    "resume_refunds",
+    "suggested_refund",
     "wait_for_terminal",
 ]
+
+#: Loaded when they are used: a program that sends requests does not pay for receiving them.
+_LATER = {
+    **dict.fromkeys(
+        (
+            "AttemptNumber",
+            "CheckoutOutcome",
+            "CheckoutReason",
+            "CheckoutStatus",
+            "OrderNumbers",
+            "RefundOutcome",
+            "attempts_so_far",
+            "checkout",
+            "prune_orders",
+            "refund_and_track",
+            "release_order",
+            "resume",
+            "resume_refunds",
+        ),
+        "chaoying_async.checkout",
+    ),
+    **dict.fromkeys(
+        ("HandlerStats", "NotificationHandler"),
+        "chaoying_async.handler",
+    ),
+    **dict.fromkeys(
+        ("MemoryInbox",),
+        "chaoying_async.inbox",
+    ),
+    **dict.fromkeys(
+        ("MemoryPollStore",),
+        "chaoying_async.pollstore",
+    ),
+    **dict.fromkeys(
+        ("NO_AMOUNT_CHECK", "Decision", "ExpectedOrder", "NotificationAnswer", "Seen", "SetAside"),
+        "chaoying_async.sansio.decisions",
+    ),
+    **dict.fromkeys(
+        ("Mark", "SeenState"),
+        "chaoying_async.sansio.inboxvalues",
+    ),
+    **dict.fromkeys(
+        ("decide",),
+        "chaoying_async.sansio.judging",
+    ),
+    **dict.fromkeys(
+        ("suggested_refund",),
+        "chaoying_async.sansio.suggested",
+    ),
+}
+
+
+_DOUBLE = "_checkout"
+
+
+class _FrontPage(types.ModuleType):
+    """Loads names when they are used. ``checkout`` is the function, not the package beside it.
+
+    The import system puts every submodule that was loaded onto its package, and there is one of
+    that name; a property is stronger than that.
+    """
+
+    def __getattr__(self, name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = vars(self)[name] = getattr(importlib.import_module(_LATER[name]), name)
+        return value
+
+    def __dir__(self) -> list[str]:
+        return __all__
+
+    @property
+    def checkout(self) -> object:
+        """See ``chaoying_async.checkout.checkout``."""
+        return vars(self).get(_DOUBLE) or importlib.import_module(_LATER["checkout"]).checkout
+
+    @checkout.setter
+    def checkout(self, value: object) -> None:
+        if not isinstance(value, types.ModuleType):  # a test's double
+            vars(self)[_DOUBLE] = value
+
+
+sys.modules[__name__].__class__ = _FrontPage

@@ -23,6 +23,16 @@ class RemoteSandbox:
     credentials: Credentials
     mch_id: str
 
+    async def wish(self, what: str, **wish: Any) -> dict[str, Any]:
+        """Ask for something to happen; what, and how it is worded: ``control``."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            reply = await client.post(
+                f"{self.url}/_sandbox/{what}", json=wish, headers={"X-Sandbox": "1"}, timeout=30
+            )
+            reply.raise_for_status()
+            found: dict[str, Any] = reply.json()
+            return found
+
     async def books(self) -> dict[str, Any]:
         """Its own books as they stand now: totals, orders, refunds, counts."""
         async with httpx.AsyncClient(trust_env=False) as client:

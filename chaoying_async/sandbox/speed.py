@@ -12,13 +12,14 @@ class FastClock(SystemClock):
     """The real clock, ``speed`` times as fast.
 
     Time-outs keep real seconds: they measure how long somebody else takes to answer, and that
-    somebody does not run faster.
+    somebody does not run faster. ``timeouts_too`` is for engines that wait with them (a poller).
     """
 
-    def __init__(self, speed: float) -> None:
+    def __init__(self, speed: float, *, timeouts_too: bool = False) -> None:
         if not speed > 0:
             raise ValueError("speed must be above 0")
         self._speed = speed
+        self._hurry = speed if timeouts_too else 1.0
         self._began = super().now()
         self._zero = super().monotonic()
 
@@ -41,5 +42,5 @@ class FastClock(SystemClock):
         await super().sleep(seconds / self._speed)
 
     def timeout(self, seconds: float | None) -> asyncio.Timeout:
-        """A time-out in real seconds."""
-        return super().timeout(seconds)
+        """A time-out in real seconds, or in seconds of this clock."""
+        return super().timeout(None if seconds is None else seconds / self._hurry)

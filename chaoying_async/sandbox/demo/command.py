@@ -11,14 +11,17 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from chaoying_async.checkout import CheckoutStatus
+from chaoying_async.poller import Poller
 from chaoying_async.sandbox.demo import shop
+from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.report import Line, compare, shown
 from chaoying_async.sandbox.demo.shop import Day, Shop
-from chaoying_async.sandbox.demo.till import End
 from chaoying_async.sandbox.process import separate_sandbox
 from chaoying_async.sandbox.server import listening
 from chaoying_async.sandbox.speed import FastClock
+from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.values import Fen
 from chaoying_async.session import GatewaySession
@@ -33,41 +36,53 @@ async def run(payments: int = 200, *, speed: float = SPEED, console: Console | N
     console = console or Console()
     # Unclear answers are warnings in the log; here they are part of the show, and settled.
     logging.getLogger("chaoying_async").addHandler(logging.NullHandler())
-    clock = FastClock(speed)
+    clock = FastClock(speed, timeouts_too=True)
     preorders = max(payments // 5, 4)
-    expected: dict[str, Fen] = {}
     async with separate_sandbox(speed=speed) as sandbox:
         console.print(f"sandbox at {sandbox.url}, in a process of its own")
-        receiver = Receiver(sandbox.credentials, expected)
+        receiver = Receiver(sandbox.credentials, sandbox.mch_id, clock, _ANSWER_WITHIN * speed)
         session = GatewaySession(
             sandbox.credentials,
             mch_id=sandbox.mch_id,
             op_user_id=OPERATOR,
             hosts=Hosts.single(sandbox.url),
         )
-        async with listening(receiver) as notify_url, session as gateway:
-            with _progress(console, payments, preorders) as progress:
-                day = await Shop(
+        async with (
+            receiver.handler,
+            listening(receiver) as notify_url,
+            session as gateway,
+            Poller(gateway, clock=clock) as poller,
+        ):
+            receiver.poller = poller
+            with _progress(console, payments, preorders, poller) as progress:
+                open_shop = Shop(
                     gateway=gateway,
                     clock=clock,
                     rng=random.Random(payments),
                     receiver=receiver,
-                    expected=expected,
+                    poller=poller,
                     notify_url=f"{notify_url}/notify",
                     progress=progress,
-                ).open(payments, preorders)
+                )
+                day = await open_shop.open(payments, preorders)
             await clock.sleep(_LAST_DUPLICATES)
-        lines = compare(day, receiver, await sandbox.books())
-    _print(console, day, receiver, lines)
+            siege = await lay_siege(open_shop, sandbox, day)
+            await clock.sleep(_LAST_DUPLICATES)
+        lines = compare(day, receiver, siege, await sandbox.books())
+    _print(console, day, receiver, siege, lines)
     return 0 if all(line.agrees for line in lines) else 1
 
 
+#: Real seconds for an answer to the gateway, which waits 3.
+_ANSWER_WITHIN = 2.0
 #: The gateway still has to come once more for those that it notifies twice. Seconds of the clock.
 _LAST_DUPLICATES = 40.0
 
 
 @contextmanager
-def _progress(console: Console, payments: int, preorders: int) -> Generator[shop.Progress]:
+def _progress(
+    console: Console, payments: int, preorders: int, poller: Poller
+) -> Generator[shop.Progress]:
     columns = (
         TextColumn("{task.description:>10}"),
         BarColumn(),
@@ -80,17 +95,28 @@ def _progress(console: Console, payments: int, preorders: int) -> Generator[shop
             "refunds": bars.add_task("refunds", total=None),
             "pre-orders": bars.add_task("pre-orders", total=preorders),
         }
-        yield lambda what: bars.advance(tasks[what])
+        waiting = bars.add_task("pending", total=None)
+
+        def progress(what: str) -> None:
+            bars.advance(tasks[what])
+            bars.update(waiting, completed=poller.stats().pending)
+
+        yield progress
+        bars.remove_task(waiting)
         for task in bars.tasks:  # how many refunds there would be was not known before
             bars.update(task.id, total=task.completed)
 
 
-def _print(console: Console, day: Day, receiver: Receiver, lines: list[Line]) -> None:
+def _print(console: Console, day: Day, receiver: Receiver, siege: Siege, lines: list[Line]) -> None:
     console.print(_sales(day))
-    counts = receiver.counts
+    stats = receiver.handler.stats()
+    aside = ", ".join(f"{count} {name}" for name, count in sorted(receiver.set_aside.items()))
     console.print(
-        f"notifications: {counts['deliveries']} deliveries verified, "
-        f"{counts['duplicates']} duplicates without effect, {counts['put off']} put off once"
+        f"notifications: {receiver.deliveries} deliveries, "
+        f"{stats.decisions.get(Decision.DUPLICATE, 0)} duplicates without effect, "
+        f"{len(receiver.put_off)} put off once, "
+        f"{stats.unverified + stats.malformed} forged or unreadable of {siege.posted} posted\n"
+        f"for a person to look at: {aside or 'nothing'}"
     )
     table = Table("", "shop", "gateway", "", title="Do the books agree?")
     for line in lines:
@@ -104,17 +130,17 @@ def _print(console: Console, day: Day, receiver: Receiver, lines: list[Line]) ->
 
 
 def _sales(day: Day) -> Table:
-    table = Table("end", "orders", "queries", "payable", "paid", title="At the till")
+    table = Table("end", "orders", "answers", "payable", "paid", title="At the till")
     for column in table.columns[1:]:
         column.justify = "right"
-    for end in End:
-        sales = [sale for sale in day.sales if sale.end is end]
+    for status in CheckoutStatus:
+        sales = [sale for sale in day.sales if sale.status is status]
         if sales:
             payable, paid = (
                 Fen(sum(getattr(sale, name) for sale in sales)) for name in ("payable", "paid")
             )
-            asked = sum(sale.queries for sale in sales)
+            answers = sum(sale.answers for sale in sales)
             table.add_row(
-                end.value, str(len(sales)), str(asked), f"{payable.yuan:,}", f"{paid.yuan:,}"
+                status.lower(), str(len(sales)), str(answers), f"{payable.yuan:,}", f"{paid.yuan:,}"
             )
     return table

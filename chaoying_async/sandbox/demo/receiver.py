@@ -1,85 +1,76 @@
-"""A small receiver of result notifications: believe nothing unverified, count nothing twice."""
+"""The shop's ``notify_url``: each paid order is shipped once, whatever arrives and how often."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 
-from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.sandbox.app import Receive, Scope, Send
+from chaoying_async.abc import Clock
+from chaoying_async.handler import NotificationHandler
+from chaoying_async.inbox import MemoryInbox
+from chaoying_async.poller import Poller
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.notifications import FAIL, MAX_BODY, SUCCESS, parse_notification
-from chaoying_async.sansio.outcome import NotificationOutcome
+from chaoying_async.sansio.decisions import ExpectedOrder, SetAside
+from chaoying_async.sansio.outcome import PaidOrder
 from chaoying_async.sansio.values import Fen
+from chaoying_async.web.asgi import Receive, Scope, Send, notification_app
+
+
+class ShopBusyError(Exception):
+    """The shop could not ship just now; the gateway comes again."""
 
 
 class Receiver:
-    """An ASGI application for ``notify_url``.
+    """What the shop knows of its pre-orders, and what it does when one is paid.
 
-    ``expected`` is what the shop asked for. Some first deliveries are answered ``fail`` on purpose,
-    so that the gateway comes again.
+    Every fifth order finds the shop busy the first time: ``on_paid`` raises, the gateway is
+    answered ``fail`` and comes again.
     """
 
-    def __init__(self, credentials: Credentials, expected: dict[str, Fen]) -> None:
-        self._credentials = credentials
-        self._expected = expected
-        #: Paid orders, each once, with the amount that was notified.
+    def __init__(self, credentials: Credentials, mch_id: str, clock: Clock, budget: float) -> None:
+        self.mch_id = mch_id
+        #: What the shop asked for: order to amount.
+        self.expected: dict[str, Fen] = {}
+        #: How often each order was shipped, and the amount that was notified or found.
+        self.shipped: Counter[str] = Counter()
         self.paid: dict[str, Fen] = {}
-        #: What came: deliveries, duplicates, put off, refused.
-        self.counts: Counter[str] = Counter()
-        self._changed = asyncio.Event()
+        #: Orders that were put off once.
+        self.put_off: set[str] = set()
+        #: Messages that a person should look at, by decision.
+        self.set_aside: Counter[str] = Counter()
+        self.deliveries = 0
+        #: Told of what a notification brought, so that it asks no more.
+        self.poller: Poller | None = None
+        self.handler = NotificationHandler(
+            credentials,
+            MemoryInbox(clock=clock),
+            self._on_paid,
+            expected=self._lookup,
+            on_conflict=self._on_conflict,
+            budget=budget,
+            clock=clock,
+        )
+        self._app = notification_app(self.handler, clock=clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one delivery with exactly ``success``, or with ``fail``."""
-        if scope["type"] != "http":
-            return
-        answer = self.judge(await _read(receive))
-        headers = [(b"content-type", b"text/plain")]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": answer})
+        """Serve the gateway's deliveries, and count them."""
+        self.deliveries += scope["type"] == "http"
+        await self._app(scope, receive, send)
 
-    def judge(self, body: bytes) -> bytes:
-        """What to answer; takes effect once for every paid order."""
-        self.counts["deliveries"] += 1
-        try:
-            notification = parse_notification(body, self._credentials)
-        except ChaoyingError:
-            self.counts["refused"] += 1
-            return FAIL
-        number, total = notification.out_trade_no, notification.total_fee
-        if notification.outcome is not NotificationOutcome.PAID or total is None:
-            return SUCCESS  # it says "not paid": recorded, and nothing is handed out
-        if total != self._expected.get(number):
-            self.counts["refused"] += 1
-            return FAIL  # not the order's amount: a person has to look
-        if number in self.paid:
-            self.counts["duplicates"] += 1
-            return SUCCESS
-        if self._put_off(number):
-            return FAIL
-        self.paid[number] = total
-        self._changed.set()
-        return SUCCESS
+    def _lookup(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        total = self.expected.get(out_trade_no)
+        if total is None or mch_id != self.mch_id:
+            return None
+        return ExpectedOrder(total_fee=total, mch_id=mch_id)
 
-    def _put_off(self, number: str) -> bool:
-        """Every fifth order is answered ``fail`` once, as if the shop had been busy."""
-        if not number.endswith(("0", "5")) or self.counts[number]:
-            return False
-        self.counts[number] += 1
-        self.counts["put off"] += 1
-        return True
+    async def _on_paid(self, order: PaidOrder) -> None:
+        number = order.out_trade_no
+        if number.endswith(("0", "5")) and number not in self.put_off:
+            self.put_off.add(number)
+            raise ShopBusyError(number)
+        self.shipped[number] += 1
+        self.paid[number] = order.payable or Fen(0)
+        if self.poller is not None:
+            self.poller.settle(order)
 
-    async def all_paid(self, numbers: set[str]) -> None:
-        """Wait until every one of these orders was notified as paid."""
-        while not numbers <= self.paid.keys():
-            self._changed.clear()
-            await self._changed.wait()
-
-
-async def _read(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more and len(body) <= MAX_BODY:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
+    def _on_conflict(self, aside: SetAside) -> None:
+        self.set_aside[aside.decision] += 1

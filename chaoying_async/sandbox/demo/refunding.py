@@ -5,16 +5,23 @@ from __future__ import annotations
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError
+from chaoying_async.checkout import refund_and_track
+from chaoying_async.exceptions import GatewayError
+from chaoying_async.poller import PollOutcome
 from chaoying_async.sandbox.demo.till import Sale
-from chaoying_async.sansio.api.barcode import Refund, RefundQuery
-from chaoying_async.sansio.enums import PayType, RefundStatus
+from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen
 
-ASK_EVERY = 5.0
-PATIENCE = 24
+#: The sandbox's refunds take seconds; real ones take days, which is ``PollSchedule.refunds()``.
+QUICK = PollSchedule(first=3.0, every=5.0, until=120.0)
+
 _NOTHING = Fen(0)
-_FINAL = frozenset({RefundStatus.SUCCESS, RefundStatus.FAIL, RefundStatus.CHANGE})
+#: The money has left the merchant: CHANGED came back to the gateway, and a person pays it out.
+_GONE = frozenset({PollStatus.REFUNDED, PollStatus.CHANGED})
 
 
 @attrs.frozen(kw_only=True)
@@ -22,7 +29,7 @@ class Returned:
     """What became of one refund. ``cash`` is what the customer got back, coupons aside."""
 
     out_refund_no: str
-    status: RefundStatus | str
+    status: PollStatus
     cash: Fen = _NOTHING
 
 
@@ -48,35 +55,16 @@ async def refund_parts(
 
 
 async def _refund(gateway: Gateway, refund: Refund, clock: Clock) -> Returned:
-    """One refund to its end; after an unclear answer its own number is queried."""
     number = refund.out_refund_no
     try:
-        await gateway.send(refund)  # accepted, or unclear: either way the query knows
-    except OutcomeUnknownError:
-        pass
-    except GatewayError:
-        return Returned(out_refund_no=number, status=RefundStatus.FAIL)
-    query = RefundQuery(paytype=refund.paytype, out_refund_no=number)
-    for _ in range(PATIENCE):
-        await clock.sleep(ASK_EVERY)
-        if ended := await _query(gateway, query):
-            return ended
-    return Returned(out_refund_no=number, status=RefundStatus.PROCESSING)
+        outcome = await refund_and_track(gateway, refund, schedule=QUICK, clock=clock)
+    except GatewayError:  # refused, and nothing moved
+        return Returned(out_refund_no=number, status=PollStatus.REFUND_FAILED)
+    return Returned(out_refund_no=number, status=outcome.status, cash=_cash(outcome))
 
 
-async def _query(gateway: Gateway, query: RefundQuery) -> Returned | None:
-    """How the refund ended; None while that is open, or nobody answers."""
-    try:
-        reply = await gateway.send(query)
-    except ChaoyingError:
-        return None
-    number = query.out_refund_no
-    refunds = reply.result.refund_list if reply.result else ()
-    entry = next((each for each in refunds if each.out_refund_no == number), None)
-    if number is None or entry is None or entry.refund_fee is None:
-        return None
-    status = entry.refund_status
-    if status is None or status not in _FINAL:
-        return None
-    cash = _NOTHING if status == RefundStatus.FAIL else entry.refund_fee
-    return Returned(out_refund_no=number, status=status, cash=cash)
+def _cash(outcome: PollOutcome[RefundItem]) -> Fen:
+    entry = outcome.refund
+    if outcome.status not in _GONE or entry is None:
+        return _NOTHING
+    return entry.refund_fee or _NOTHING

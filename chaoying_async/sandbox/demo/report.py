@@ -7,9 +7,11 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.checkout import CheckoutStatus
+from chaoying_async.sandbox.demo.hostile import Siege
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.shop import Day
-from chaoying_async.sandbox.demo.till import End
+from chaoying_async.sansio.pollstatus import PollStatus
 from chaoying_async.sansio.values import Fen
 
 
@@ -28,35 +30,62 @@ class Line:
         return self.shop == self.gateway
 
 
-#: How the gateway calls a till's ends.
-_STATUS = {End.PAID: "PAID", End.FAILED: "FAILED", End.CANCELLED: "CLOSED"}
+#: What the gateway closed by itself and what a cancel closed look alike in its books.
+_UNPAID = (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
+_OPEN_ENDS = (CheckoutStatus.UNKNOWN, CheckoutStatus.PAID_AFTER_CANCEL)
 
 
-def compare(day: Day, receiver: Receiver, books: dict[str, Any]) -> list[Line]:
+def compare(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -> list[Line]:
     """Every figure that must agree."""
-    totals, requests = books["totals"], books["requests"]
-    at_till = Counter(order["status"] for order in books["orders"] if order["kind"] == "pay")
-    ends = Counter(sale.end for sale in day.sales)
-    lines = [Line(f"{end.value} at the till", ends[end], at_till[_STATUS[end]]) for end in _STATUS]
-    preorders = [order for order in books["orders"] if order["kind"] != "pay"]
-    paid_later = [order for order in preorders if order["was_paid"]]
-    lines += [
-        Line("of unknown end", ends[End.UNKNOWN], at_till["OPEN"] + at_till["REVOKED"]),
-        Line("pay requests", len(day.sales), requests.get("pay", 0)),
-        Line(
-            "refunds of unknown end", sum(each.status == "PROCESSING" for each in day.returned), 0
-        ),
-        Line("refund requests", len(day.returned), requests.get("refund", 0)),
-        Line("pre-orders paid", len(day.preorders), len(paid_later)),
-        Line("pre-orders notified", len(receiver.paid), len(paid_later)),
-        Line("deliveries", receiver.counts["deliveries"], len(books["deliveries"])),
-        Line("notifications refused", receiver.counts["refused"], 0),
-        Line("received", day.received, totals["received"], money=True),
+    totals = books["totals"]
+    received, refunded = Fen(day.received), Fen(day.refunded)
+    return [
+        *_at_the_till(day, books),
+        *_notified(day, receiver, siege, books),
+        Line("received", received, totals["received"], money=True),
         Line("given back by cancels", 0, totals["reversed"], money=True),
-        Line("refunded", day.refunded, totals["refunded"], money=True),
-        Line("kept", Fen(day.received - day.refunded), totals["kept"], money=True),
+        Line("refunded", refunded, totals["refunded"], money=True),
+        Line("kept", Fen(received - refunded), totals["kept"], money=True),
     ]
-    return lines
+
+
+def _at_the_till(day: Day, books: dict[str, Any]) -> list[Line]:
+    orders = {order["out_trade_no"]: order for order in books["orders"] if order["kind"] == "pay"}
+    ends = Counter(sale.status for sale in day.sales)
+    unpaid = sum(order["status"] in ("FAILED", "CLOSED") for order in orders.values())
+    paid = sum(order["status"] == "PAID" for order in orders.values())
+    wrong = [
+        sale
+        for sale in day.sales
+        if (sale.status is CheckoutStatus.PAID) is not orders[sale.out_trade_no]["was_paid"]
+    ]
+    requests = books["requests"]
+    return [
+        Line("paid at the till", ends[CheckoutStatus.PAID], paid),
+        Line("failed or cancelled", sum(ends[each] for each in _UNPAID), unpaid),
+        Line("for a person to look at", sum(ends[each] for each in _OPEN_ENDS), 0),
+        Line("told otherwise than it was", len(wrong), 0),
+        Line("pay requests", len(day.sales), requests.get("pay", 0)),
+        Line("refund requests", len(day.returned), requests.get("refund", 0)),
+        Line(
+            "refunds of unknown end",
+            sum(each.status is not PollStatus.REFUNDED for each in day.returned),
+            sum(refund["state"] != "SUCCESS" for refund in books["refunds"]),
+        ),
+    ]
+
+
+def _notified(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -> list[Line]:
+    paid_later = [
+        order for order in books["orders"] if order["kind"] != "pay" and order["was_paid"]
+    ]
+    return [
+        Line("pre-orders paid", len(day.preorders), len(paid_later)),
+        Line("orders shipped", len(receiver.shipped), len(paid_later)),
+        Line("shipments", receiver.shipped.total(), len(paid_later)),
+        Line("deliveries", receiver.deliveries, len(books["deliveries"])),
+        Line("shipped for a forgery or a replay", siege.fooled, 0),
+    ]
 
 
 def shown(line: Line, amount: int) -> str:

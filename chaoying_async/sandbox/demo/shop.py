@@ -11,22 +11,25 @@ from typing import Any, cast
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
+from chaoying_async.checkout import CheckoutStatus
+from chaoying_async.exceptions import OutcomeUnknownError
+from chaoying_async.poller import Poller
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
-from chaoying_async.sandbox.demo.till import End, Sale, take_payment
+from chaoying_async.sandbox.demo.till import Sale, take_payment
 from chaoying_async.sansio.api.barcode import OrderQuery, Pay
 from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
 from chaoying_async.sansio.enums import PayType, TradeType
 from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen
 
 #: What customers do, by the sandbox's scenario numbers (the last three digits of the amount).
-CUSTOMERS = (0, 403, 0, 401, 406, 0, 404, 409, 405, 0, 413, 410, 0, 408, 0, 407, 403, 0, 405, 415)
-#: The same for pre-orders: paid, paid with a coupon, notified twice.
-SCANNERS = (0, 409, 0, 430)
-#: How long the shop waits for a notification, in seconds.
-NOTIFIED_WITHIN = 30.0
+CUSTOMERS = (0, 403, 0, 401, 406, 0, 404, 409, 405, 0, 413, 410, 0, 408, 422, 407, 420, 0, 421, 415)
+#: The same for pre-orders: paid, paid with a coupon, notified twice, never notified.
+SCANNERS = (0, 409, 430, 431)
+#: When the shop asks about an order that nobody notified it of.
+PREORDERS = PollSchedule.preorder()
 
 #: Prefixes of payment codes, and whose they are.
 _CODES = (("13", PayType.WECHAT), ("28", PayType.ALIPAY))
@@ -54,7 +57,7 @@ class Day:
     @property
     def received(self) -> Fen:
         """Cash of all paid sales and pre-orders."""
-        sales = sum(sale.paid for sale in self.sales if sale.end is End.PAID)
+        sales = sum(sale.paid for sale in self.sales if sale.status is CheckoutStatus.PAID)
         return Fen(sales + sum(order.paid for order in self.preorders))
 
     @property
@@ -71,7 +74,7 @@ class Shop:
     clock: Clock
     rng: random.Random
     receiver: Receiver
-    expected: dict[str, Fen]
+    poller: Poller
     notify_url: str
     progress: Progress
 
@@ -99,7 +102,7 @@ class Shop:
         sale = await take_payment(self.gateway, pay, self.clock)
         day.sales.append(sale)
         self.progress("payments")
-        if sale.end is End.PAID and number % 3 == 0:
+        if sale.status is CheckoutStatus.PAID and number % 3 == 0:
             _, wallet = _CODES[number % len(_CODES)]
             half = Fen(sale.payable // 2)
             parts = [half, Fen(sale.payable - half)] if number % 2 else [half]
@@ -107,23 +110,25 @@ class Shop:
             self.progress("refunds")
 
     async def _preorder(self, day: Day, number: int) -> None:
-        """An order that the customer pays later: wait for the notification, then ask as well."""
+        """An order that the customer pays later: notified, or found out by asking."""
         total = Fen(1000 * self.rng.randint(1, 99) + SCANNERS[number % len(SCANNERS)])
         out_trade_no = f"Q{number:05d}"
-        self.expected[out_trade_no] = total
-        wallet = await self._announce(number, out_trade_no, total)
-        with suppress(TimeoutError):  # delivery is not promised
-            async with self.clock.timeout(NOTIFIED_WITHIN):
-                await self.receiver.all_paid({out_trade_no})
-        try:
-            query = OrderQuery(paytype=wallet, out_trade_no=out_trade_no)
-            result = (await self.gateway.send(query)).unwrap()
-        except ChaoyingError:
-            return
-        day.preorders.append(PreOrdered(out_trade_no=out_trade_no, paid=result.total_fee))
+        wallet = await self.announce(number, out_trade_no, total)
+        query = OrderQuery(paytype=wallet, out_trade_no=out_trade_no)
+        outcome = await self.poller.wait(query, total, schedule=PREORDERS)
+        if outcome.paid is not None:  # whoever comes second is a duplicate
+            await self.receiver.handler.settle(outcome.paid)
+            day.preorders.append(await self.reconciled(query))
         self.progress("pre-orders")
 
-    async def _announce(self, number: int, out_trade_no: str, total: Fen) -> PayType:
+    async def reconciled(self, query: OrderQuery) -> PreOrdered:
+        """What the customer paid in cash, which a notification does not say."""
+        result = (await self.gateway.send(query)).unwrap()
+        return PreOrdered(out_trade_no=result.out_trade_no or "", paid=result.total_fee)
+
+    async def announce(self, number: int, out_trade_no: str, total: Fen) -> PayType:
+        """Make a pre-order that the shop knows of before the gateway does."""
+        self.receiver.expected[out_trade_no] = total
         kinds = ((WechatPreOrder, PayType.WECHAT), (AlipayPreOrder, PayType.ALIPAY))
         kind, wallet = kinds[number % len(kinds)]
         order = kind(
