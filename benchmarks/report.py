@@ -9,10 +9,11 @@ import os
 import platform
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("chaoying-async", "httpx", "httpcore", "aiohttp", "attrs", "cattrs", "anyio")
 
@@ -58,11 +59,21 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def finish(name: str, rows: Sequence[Row], options: argparse.Namespace) -> int:
-    """Print, write the JSON file if asked for; 1 when a minimum was missed, except with --quick."""
+def finish(
+    name: str,
+    rows: Sequence[Row],
+    options: argparse.Namespace,
+    also: Mapping[str, Any] | None = None,
+) -> int:
+    """Print, write the JSON file if asked for; 1 when a minimum was missed, except with --quick.
+
+    ``also``: figures that have no limit, by what they say.
+    """
     print(f"{name:<44} {'ours':>10} {'peer':>10}")
     for row in rows:
         print(_line(row))
+    for what, value in (also or {}).items():
+        print(f"{what:<44} {f'{value:,.1f}' if isinstance(value, float) else value!s:>10}")
     print(flush=True)
     if options.json is not None:
         path: Path = options.json
@@ -75,6 +86,7 @@ def finish(name: str, rows: Sequence[Row], options: argparse.Namespace) -> int:
             "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
             "quick": options.quick,
             "versions": {package: _version(package) for package in PACKAGES},
+            **({"also": dict(also)} if also else {}),
             "rows": [asdict(row) | {"ratio": row.ratio, "missed": row.missed} for row in rows],
         }
         path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

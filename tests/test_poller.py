@@ -158,7 +158,7 @@ async def test_a_refund_ends_by_its_own_status() -> None:
         refunded.unwrap()
 
 
-async def test_a_poller_needs_a_merchant_an_open_block_and_no_store() -> None:
+async def test_a_poller_needs_a_merchant_an_open_block_and_a_true_store() -> None:
     """Said at once, before anything is asked."""
     clock = FakeClock()
     gateway = Scripted(clock, always(PAID))

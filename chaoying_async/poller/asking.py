@@ -26,6 +26,7 @@ from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.schedule import Done, Wait, next_step
 
 Finish = Callable[[Entry, PollOutcome[Any]], None]
+Learnt = Callable[[Entry], None]
 
 
 class Asking:
@@ -41,6 +42,7 @@ class Asking:
         rate: float | None,
         merchant_rate: float | None,
         finish: Finish,
+        learnt: Learnt | None = None,
     ) -> None:
         self._gateway = gateway
         self._clock = clock
@@ -48,6 +50,7 @@ class Asking:
         self._concurrency = concurrency
         self._bucket = None if rate is None else Bucket.per_second(rate)
         self._finish = finish
+        self._learnt = learnt
         self._sleepers = Sleepers()
         self._line = Line(merchant_rate)
         self._breaker: Breaker = CLOSED
@@ -74,8 +77,17 @@ class Asking:
             task.cancel()
 
     def add(self, entry: Entry) -> None:
-        """Wait for a new order: its first query is a step like any other."""
-        step = next_step(entry.schedule, 0, 0.0, entry.standing, self._rng.random())
+        """Wait for a new order, or one that was kept: its next query is a step like any other.
+
+        What was kept never decides: where it would, one more query does (M-23).
+        """
+        step = next_step(
+            entry.schedule,
+            entry.attempts,
+            entry.sent - entry.started,
+            entry.standing,
+            self._rng.random(),
+        )
         self._sleep(entry, step.seconds if isinstance(step, Wait) else 0.0)
 
     def ask_now(self, entry: Entry) -> None:
@@ -204,6 +216,8 @@ class Asking:
         )
         if isinstance(step, Wait):
             self._sleep(entry, step.seconds)
+            if self._learnt is not None:
+                self._learnt(entry)
         else:
             status = step.status if isinstance(step, Done) else PollStatus.EXPIRED
             self._finish(entry, self.outcome(entry, status, said=said))

@@ -9,7 +9,9 @@ from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, overload
 
-from chaoying_async.abc import Clock, Gateway
+import attrs
+
+from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageError
 from chaoying_async.poller.asking import Asking
@@ -21,12 +23,14 @@ from chaoying_async.poller.collect import (
     fed,
     query_and_amount,
 )
+from chaoying_async.poller.keeping import Keeping
 from chaoying_async.poller.line import Entry, Key, Kind, Sink
 from chaoying_async.poller.outcome import PollOutcome, PollStats
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.pending import Waiting
 from chaoying_async.sansio.pollstatus import PollStatus, Query, amount_fits
 from chaoying_async.sansio.schedule import PollSchedule
 
@@ -58,8 +62,13 @@ class Poller:
     error are not counted). When more is due than may be asked, the nearest deadline goes first.
     When everything fails, only probes and last queries leave until the gateway answers again.
 
-    Leaving the block ends what is under way and leaves ``pending()`` to look at. Nothing is kept on
-    disk: ``store`` has to be None in this release.
+    Leaving the block ends what is under way and leaves ``pending()`` to look at.
+
+    An open ``store`` keeps what :meth:`track` and :meth:`run` were given, until its outcome was
+    taken: the next poller on that store asks on, with the same deadlines, and :meth:`outcomes`
+    gives out what was left, undelivered outcomes first. So an outcome may come twice, and never
+    not at all: make what you do with it harmless to repeat. ``wait`` keeps nothing. A store that
+    fails is tried again, and outcomes wait for it.
     """
 
     def __init__(
@@ -68,7 +77,7 @@ class Poller:
         schedule: PollSchedule = DEFAULT_SCHEDULE,
         concurrency: int = 200,
         rate: float | None = None,
-        store: None = None,
+        store: PollStore | None = None,
         *,
         merchant_rate: float | None = None,
         clock: Clock | None = None,
@@ -77,11 +86,8 @@ class Poller:
         self._group: asyncio.TaskGroup | None = None
         self._entries: dict[Key, Entry] = {}
         self._kinds: dict[Kind, Kind] = {}
-        if store is not None:
-            raise UsageError(
-                "poll stores do not exist in this release: pass store=None, and keep what is "
-                "pending yourself"
-            )
+        if store is not None and not callable(getattr(store, "hold", None)):
+            raise UsageError("store takes an open PollStore, such as pollstore.sql.SqlPollStore")
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ParameterError({"concurrency": "must be a whole number, 1 or more"})
         self._gateway = gateway
@@ -95,7 +101,11 @@ class Poller:
             rate=rate,
             merchant_rate=merchant_rate,
             finish=self._finish,
+            learnt=None if store is None else self._note,
         )
+        self._store = store
+        self._keeping: Keeping | None = None
+        self._lost: Exception | None = None
         self._tracked: Collector | None = None
         self._feeders: set[asyncio.Task[None]] = set()
 
@@ -107,10 +117,21 @@ class Poller:
         if self._group is not None:
             raise UsageError("this poller is open already; open another one")
         self._entries.clear()
-        self._tracked = Collector()
+        self._lost = None
+        collector = Collector()
+        keeping = None if self._store is None else Keeping(self._store, self._clock, self._lose)
+        found = None if keeping is None else await keeping.load()
         group = asyncio.TaskGroup()
         self._group = await group.__aenter__()
+        self._tracked, self._keeping = collector, keeping
         self._asking.start(group)
+        if keeping is not None and found is not None:
+            for outcome in found.ended:
+                collector.open += 1
+                collector.deliver(outcome)
+            for key, waiting in found.waiting:
+                self._restore(keeping, key, waiting, collector)
+            keeping.start()
         return self
 
     async def __aexit__(
@@ -130,10 +151,19 @@ class Poller:
                 sink.fail(SessionClosedError(closed))
         if group is None:
             return
-        if isinstance(exc, Exception):  # the block's own, which a group would wrap
-            await group.__aexit__(None, None, None)
-        else:
-            await group.__aexit__(exc_type, exc, traceback)
+        failed: Exception | None = None
+        try:
+            if isinstance(exc, Exception):  # the block's own, which a group would wrap
+                await group.__aexit__(None, None, None)
+            else:
+                await group.__aexit__(exc_type, exc, traceback)
+        finally:
+            if self._keeping is not None:
+                failed = await self._keeping.close()
+                for sink in self._keeping.holders():
+                    sink.fail(SessionClosedError(closed))
+        if failed is not None and exc is None:
+            raise failed
 
     @overload
     async def wait(
@@ -161,7 +191,8 @@ class Poller:
         """Wait for one order or refund; EXPIRED is an outcome too, and does not raise.
 
         ``expected`` is the order amount in fen (of a refund: what was applied for). Cancelling
-        stops asking, unless somebody else waits for the same order.
+        stops asking, unless somebody else waits for the same order. No store keeps it, but an
+        order that is kept already is joined.
         """
         waiter = Waiter()
         entry = self._add(query, expected, schedule, waiter)
@@ -179,15 +210,30 @@ class Poller:
     ) -> None:
         """Start waiting now, and collect the end with :meth:`outcomes`.
 
-        An order that is waited for already is joined, schedule and deadline included.
+        An order that is waited for already is joined, schedule and deadline included. A store has
+        it shortly after: ``await poller.kept()`` before you forget it yourself. With a store a
+        query with ``extra`` is a :class:`ParameterError`, since nobody knows what is in there.
         """
-        self._add(query, expected, schedule, self._collector())
+        self._add(query, expected, schedule, self._collector(), keep=True)
+
+    async def kept(self) -> None:
+        """Return when all that was tracked, ended and taken so far is in the store, durable.
+
+        It waits while the store fails; a store that was lost raises. Without one it returns.
+        """
+        if self._keeping is not None:
+            await self._keeping.kept()
 
     async def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
-        """Tracked orders as they end; it ends when all that were tracked so far have ended."""
+        """Tracked orders as they end; it ends when all that were tracked so far have ended.
+
+        With a store each is durable before it comes, and is forgotten when the next one is taken
+        or ``done()`` called; what an earlier process left comes first.
+        """
         collector = self._collector()
         while (outcome := await collector.next()) is not None:
             yield outcome
+            await self._took(outcome)
 
     async def run(
         self,
@@ -202,6 +248,9 @@ class Poller:
         ``queries`` may be endless: it is pulled only while fewer than ``at_once`` of its orders
         are waited for or wait to be taken. What it raises comes out here, after the outcomes so
         far. A consumer that stops early leaves nothing running.
+
+        A store keeps what was pulled, and what an early stop left it keeps for the next poller,
+        whose :meth:`outcomes` has it: read those too.
         """
         if at_once < 1:
             raise ParameterError({"at_once": "must be a whole number, 1 or more"})
@@ -215,7 +264,7 @@ class Poller:
             async with aclosing(each(queries)) as items:
                 async for item in items:
                     query, amount = query_and_amount(item, expected)
-                    entry = self._add(query, amount, schedule, collector)
+                    entry = self._add(query, amount, schedule, collector, keep=True)
                     owned[entry.key] = entry
                     if len(owned) % _PULLED_AT_A_TIME == 0:
                         await self._clock.sleep(0)
@@ -231,6 +280,7 @@ class Poller:
                 owned.pop(self._key(outcome.query), None)
                 room.set()
                 yield outcome
+                await self._took(outcome)
         finally:
             feeder.cancel()
             for entry in owned.values():
@@ -260,10 +310,24 @@ class Poller:
 
     def stats(self) -> PollStats:
         """How it goes, for a progress display. It looks at all that is due: not for every poll."""
-        return self._asking.stats(pending=len(self._entries))
+        stats = self._asking.stats(pending=len(self._entries))
+        if (keeping := self._keeping) is None:
+            return stats
+        return attrs.evolve(
+            stats,
+            unwritten=keeping.unwritten,
+            store_errors=keeping.errors,
+            unreadable=keeping.unreadable,
+        )
 
     def _add(
-        self, query: Query, expected: int | None, schedule: PollSchedule | None, sink: Sink
+        self,
+        query: Query,
+        expected: int | None,
+        schedule: PollSchedule | None,
+        sink: Sink,
+        *,
+        keep: bool = False,
     ) -> Entry:
         self._open_group()
         key = self._key(query)
@@ -272,17 +336,69 @@ class Poller:
         if entry is None:
             begun = (schedule or self._schedule).begun(self._clock.now())
             entry = Entry(query, key, begun, expected, self._clock.monotonic())
+            if self._keeping is not None:
+                self._keep(self._keeping, entry, keep=keep, news=True)
             self._entries[key] = entry
             self._asking.add(entry)
-        elif entry.expected is None:
-            entry.expected = expected
-        elif expected not in (None, entry.expected):
-            raise ParameterError({"expected": "this order is waited for with another amount"})
+        else:
+            self._join(entry, expected, keep=keep)
         if sink not in entry.sinks:
             entry.sinks = (*entry.sinks, sink) if entry.sinks else sink.alone
             if isinstance(sink, Collector):
                 sink.open += 1
         return entry
+
+    def _join(self, entry: Entry, expected: int | None, *, keep: bool) -> None:
+        """Once more the same order; the first amount that is named counts for all."""
+        if entry.expected is not None and expected not in (None, entry.expected):
+            raise ParameterError({"expected": "this order is waited for with another amount"})
+        news = expected is not None and entry.expected is None
+        if self._keeping is not None:
+            self._keep(self._keeping, entry, keep=keep, news=news)
+        if news:
+            entry.expected = expected
+
+    @staticmethod
+    def _keep(keeping: Keeping, entry: Entry, *, keep: bool, news: bool) -> None:
+        """Have it written, where it has to be."""
+        kept = keeping.keeps(entry)
+        if (keep and not kept) or (kept and news):
+            keeping.track(entry)
+
+    def _restore(self, keeping: Keeping, key: str, waiting: Waiting, sink: Collector) -> None:
+        """Ask on where an earlier process stopped."""
+        now = self._clock.monotonic()
+        age = (self._clock.now() - waiting.started).total_seconds()
+        started = now - max(0.0, age)  # less than nothing: a clock was set back meanwhile
+        entry = Entry(
+            waiting.query, self._key(waiting.query), waiting.schedule, waiting.expected, started
+        )
+        if not keeping.restore(key, entry):
+            return
+        entry.attempts, entry.standing = waiting.attempts, waiting.standing
+        entry.sent = started + waiting.sent
+        entry.sinks = sink.alone
+        sink.open += 1
+        self._entries[entry.key] = entry
+        self._asking.add(entry)
+
+    def _note(self, entry: Entry) -> None:
+        if self._keeping is not None:
+            self._keeping.learnt(entry)
+
+    async def _took(self, outcome: PollOutcome[Any]) -> None:
+        """The consumer asks for the next one; one that never waits must not outrun the store."""
+        if self._keeping is not None:
+            outcome.done()
+            await self._clock.sleep(0)
+
+    def _lose(self, error: Exception, held: list[Sink]) -> None:
+        """The store has another owner, who asks from now on."""
+        self._lost = error
+        self._asking.stop()
+        waiting = [sink for entry in self._entries.values() for sink in entry.sinks]
+        for sink in {*held, *waiting, self._collector()}:
+            sink.fail(error)
 
     def _leave(self, entry: Entry, sink: Sink) -> None:
         entry.sinks = tuple(other for other in entry.sinks if other is not sink)
@@ -292,6 +408,9 @@ class Poller:
     def _finish(self, entry: Entry, outcome: PollOutcome[Any]) -> None:
         self._forget(entry)
         sinks, entry.sinks = entry.sinks, ()
+        if self._keeping is not None and self._keeping.keeps(entry):
+            self._keeping.ended(entry, sinks, outcome)
+            return
         for sink in sinks:
             sink.deliver(outcome)
 
@@ -334,6 +453,8 @@ class Poller:
         return self._tracked
 
     def _open_group(self) -> asyncio.TaskGroup:
+        if self._lost is not None:
+            raise self._lost
         if self._group is None:
             raise _not_open()
         return self._group

@@ -41,6 +41,9 @@ class PollOutcome(Generic[W_co]):
     error: Exception | None = None
     attempts: int = 0
     elapsed: float = 0.0
+    _forget: Callable[[], None] | None = attrs.field(
+        default=None, alias="forget", repr=False, eq=False
+    )
 
     @property
     def refund(self) -> RefundItem | None:
@@ -69,7 +72,13 @@ class PollOutcome(Generic[W_co]):
         return result
 
     def done(self) -> None:
-        """Say that this outcome took effect. Without a store there is nothing to forget."""
+        """Say that this outcome took effect: a store forgets it then, and it does not come again.
+
+        Taking the next outcome says the same of the one before. Say it while the poller is open;
+        ``await poller.kept()`` returns when it is durable. Without a store nothing has to be said.
+        """
+        if self._forget is not None:
+            self._forget()
 
 
 def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
@@ -154,3 +163,7 @@ class PollStats:
     errors: int
     #: The gateway fails across the board: only probes and last queries leave.
     breaker_open: bool
+    #: With a store: what is not durable yet, writes that failed, and records that were not read.
+    unwritten: int = 0
+    store_errors: int = 0
+    unreadable: int = 0

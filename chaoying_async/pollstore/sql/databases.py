@@ -1,0 +1,133 @@
+"""What differs between the databases: their address, their clock, "insert or replace"."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    ColumnElement,
+    Table,
+    bindparam,
+    event,
+    literal_column,
+    make_url,
+)
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.sql.dml import Insert
+
+from chaoying_async.exceptions import UsageError
+from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
+
+#: The name under which a statement is given the time, where the database has no shared clock.
+NOW = "p_now"
+
+#: Milliseconds that one connection to a SQLite file waits for another.
+_BUSY = 10_000
+
+#: The drivers that are tried out; an address may name another one.
+_DRIVERS = {
+    "sqlite": "sqlite+aiosqlite",
+    "postgresql": "postgresql+psycopg",
+    **dict.fromkeys(MYSQL_NAMES, "mysql+aiomysql"),
+}
+
+#: Microseconds since 1970 on the database's own clock (M-26); SQLite is given the ``Clock``'s.
+_NOW: dict[str, Callable[[], ColumnElement[int]]] = {
+    "sqlite": lambda: bindparam(NOW, type_=BigInteger),
+    "postgresql": lambda: literal_column(
+        "(extract(epoch from clock_timestamp()) * 1000000)::bigint", BigInteger
+    ),
+    # Not UNIX_TIMESTAMP(NOW(6)): local time, and one hour in autumn comes twice.
+    **dict.fromkeys(
+        MYSQL_NAMES,
+        lambda: literal_column(
+            "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))", BigInteger
+        ),
+    ),
+}
+
+
+def engine_at(where: str | os.PathLike[str] | URL) -> AsyncEngine:
+    """An engine of our own for a file's path or a database's address.
+
+    It names no parameters in errors and logs none. A SQLite file is kept in WAL mode and written
+    through to the disk at every commit.
+    """
+    url = _url(where)
+    if url.get_backend_name() != "sqlite":
+        # Older SQLAlchemys cannot ping by aiomysql; there the lease's renewals find what is broken.
+        ping = url.get_backend_name() not in MYSQL_NAMES
+        return create_async_engine(url, hide_parameters=True, pool_pre_ping=ping)
+    engine = create_async_engine(url, hide_parameters=True)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    return engine
+
+
+def _url(where: str | os.PathLike[str] | URL) -> URL:
+    if not isinstance(where, URL) and "://" not in (path := os.fspath(where)):
+        url = URL.create("sqlite", database=path)
+    else:
+        url = make_url(where if isinstance(where, URL) else os.fspath(where))
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        raise UsageError("a SQLite store is a file: name one, or use MemoryPollStore in tests")
+    return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={_BUSY}", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def check_engine(engine: AsyncEngine) -> None:
+    """:class:`UsageError` for an engine that no store can be kept with."""
+    name = engine.dialect.name
+    if name not in _NOW:
+        raise UsageError(f"SqlPollStore knows {', '.join(sorted(_NOW))}, not {name}")
+    options = engine.sync_engine.get_execution_options()
+    # create_engine(isolation_level=...) leaves its word only here.
+    of_connections = getattr(engine.dialect, "_on_connect_isolation_level", None)
+    if options.get("isolation_level", of_connections) == "AUTOCOMMIT":
+        raise UsageError("an engine in AUTOCOMMIT has no transactions: give another one")
+    if isinstance(engine.pool, StaticPool):
+        raise UsageError(
+            "a StaticPool (an in-memory SQLite database) has one connection for everybody, whose"
+            " transactions would mix: use a file, or MemoryPollStore"
+        )
+
+
+def now_of(engine: AsyncEngine) -> ColumnElement[int]:
+    """The moment as the database itself tells it."""
+    return _NOW[engine.dialect.name]()
+
+
+def clock_of_ours(engine: AsyncEngine) -> bool:
+    """Whether statements have to be given the time, as :data:`NOW`."""
+    return engine.dialect.name == "sqlite"
+
+
+def insert_or_replace(engine: AsyncEngine, table: Table, keys: list[str], value: str) -> Insert:
+    """An INSERT that gives an existing row of these keys a new ``value``, and nothing else."""
+    if engine.dialect.name in MYSQL_NAMES:
+        inserting = mysql.insert(table)
+        return inserting.on_duplicate_key_update({value: inserting.inserted[value]})
+    insert = _insert_of(engine)(table)
+    return insert.on_conflict_do_update(index_elements=keys, set_={value: insert.excluded[value]})
+
+
+def insert_new(engine: AsyncEngine, table: Table, key: str) -> Insert:
+    """An INSERT that leaves alone what is there."""
+    if engine.dialect.name in MYSQL_NAMES:
+        return mysql.insert(table).on_duplicate_key_update({key: table.c[key]})
+    return _insert_of(engine)(table).on_conflict_do_nothing(index_elements=[key])
+
+
+def _insert_of(engine: AsyncEngine) -> Callable[[Table], postgresql.Insert | sqlite.Insert]:
+    return postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert

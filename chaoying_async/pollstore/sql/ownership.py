@@ -1,0 +1,157 @@
+"""Who owns a store: a lease on the database's clock, and a token that every write names (M-26)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from chaoying_async.abc import Clock
+from chaoying_async.exceptions import StoreInUseError
+from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of
+
+_MICRO = 1_000_000
+#: Seconds between two looks at somebody else's lease.
+_LOOK = 1.0
+_ONLY = 1
+LOST = "another process has taken this store over: nothing more may be written, or paid"
+
+
+class Held(NamedTuple):
+    """The owner's row as it was read, and the moment; microseconds."""
+
+    token: int
+    held_until: int
+    lease: int
+    now: int
+
+    @property
+    def left(self) -> float:
+        """Seconds until whoever holds it no longer does.
+
+        Never more than a whole lease: an end further off was written before a clock was set back.
+        """
+        return min(self.held_until - self.now, self.lease) / _MICRO
+
+
+class Ownership:
+    """The claim of one process on one store."""
+
+    def __init__(self, engine: AsyncEngine, table: Table, clock: Clock, lease: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._given_time = clock_of_ours(engine)
+        self._token = 0
+        self._lost = False
+        self.lease = lease
+        now, mine = now_of(engine), table.c.id == _ONLY
+        columns = table.c
+        self._add_row = insert_new(engine, table, "id").values(
+            id=_ONLY, token=0, held_until=0, lease=0
+        )
+        self._read = select(
+            columns.token, columns.held_until, columns.lease, now.label("now")
+        ).where(mine)
+        self._take = (
+            update(table)
+            .where(mine)
+            .values(
+                token=bindparam("p_token"),
+                held_until=now + bindparam("p_lease"),
+                lease=bindparam("p_lease"),
+            )
+        )
+        self._renew = (
+            update(table)
+            .where(mine, columns.token == bindparam("p_token"))
+            .values(held_until=now + bindparam("p_lease"))
+        )
+        self._release = (
+            update(table).where(mine, columns.token == bindparam("p_token")).values(held_until=0)
+        )
+
+    async def take(self) -> None:
+        """Become the owner; waits for a dead owner's lease, and raises for a living one."""
+        first: Held | None = None
+        started = self._clock.monotonic()
+        while True:
+            waited = self._clock.monotonic() - started
+            found = await self._try(first, waited)
+            if found is None:
+                return
+            if first is None:
+                first = found
+            elif found[:2] != first[:2] or waited > first.left + _LOOK:
+                raise StoreInUseError(
+                    "this store is in use: its owner, another process, holds it until "
+                    f"{datetime.fromtimestamp(found.held_until / _MICRO, UTC):%Y-%m-%d %H:%M:%S}"
+                    " UTC and renews that while it lives; one store has one owner"
+                )
+            await self._clock.sleep(min(max(first.left - waited, 0.05), _LOOK))
+
+    async def _try(self, first: Held | None, waited: float) -> Held | None:
+        async with self._engine.begin() as connection:
+            # A write comes first: on SQLite that keeps every other writer out.
+            await connection.execute(self._add_row)
+            reading = self._read.with_for_update()
+            row = (await connection.execute(reading, self._time())).one()
+            found = Held(*map(int, row))
+            unchanged = first is not None and found[:2] == first[:2] and waited >= first.left
+            set_back = found.held_until - found.now > found.lease
+            if found.held_until > found.now and not (unchanged and set_back):
+                return found
+            await connection.execute(self._take, self._values(token=found.token + 1))
+        self._token = found.token + 1
+        self._lost = False
+        return None
+
+    def check(self) -> None:
+        """:class:`StoreInUseError` once it is known that somebody else has taken it."""
+        if self._lost:
+            raise StoreInUseError(LOST)
+
+    async def renew_in(self, connection: AsyncConnection) -> None:
+        """Renew the lease in this transaction, which by that is the owner's or fails.
+
+        A lease that ran out and that nobody took is ours again: no one wrote meanwhile.
+        """
+        self.check()
+        renewed = await connection.execute(self._renew, self._values(token=self._token))
+        if renewed.rowcount != 1:
+            self._lose()
+
+    async def renew(self) -> None:
+        """Renew it in a transaction of its own."""
+        async with self._engine.begin() as connection:
+            await self.renew_in(connection)
+
+    async def hold(self) -> None:
+        """Read that it is ours still, with half a lease left at the least."""
+        self.check()
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(self._read, self._time())).first()
+        found = None if row is None else Held(*map(int, row))
+        if found is None or found.token != self._token:
+            self._lose()
+        elif found.left < self.lease / 2:
+            await self.renew()
+
+    async def release(self) -> None:
+        """Give it back, unless somebody took it."""
+        async with self._engine.begin() as connection:
+            await connection.execute(self._release, {"p_token": self._token})
+
+    def _lose(self) -> None:
+        self._lost = True
+        self.check()
+
+    def _values(self, token: int) -> dict[str, Any]:
+        return {"p_token": token, "p_lease": round(self.lease * _MICRO)} | self._time()
+
+    def _time(self) -> dict[str, Any]:
+        if not self._given_time:
+            return {}
+        since = self._clock.now() - datetime(1970, 1, 1, tzinfo=UTC)
+        return {NOW: round(since.total_seconds() * _MICRO)}

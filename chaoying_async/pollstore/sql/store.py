@@ -1,0 +1,256 @@
+"""The store: texts in one table, an owner in another, written in groups."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import AsyncIterator, Collection, Mapping
+from types import TracebackType
+from typing import Self
+
+from sqlalchemy import URL, Delete, MetaData, bindparam, delete, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.dml import Insert
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import ParameterError, SessionClosedError, StoreInUseError
+from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace
+from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.pollstore.sql.tables import (
+    DEFAULT_PREFIX,
+    LONGEST_KEY,
+    LONGEST_KIND,
+    owner_table,
+    texts_table,
+)
+from chaoying_async.pollstore.sql.writing import Changes, Writer
+
+log = logging.getLogger("chaoying_async.pollstore")
+
+#: Rows that are read at a time.
+_PAGE = 5000
+#: How often a lease is renewed while it runs.
+_RENEWALS = 3
+
+
+class _Open:
+    """All that an open store has, and a closed one has not."""
+
+    def __init__(self, store: SqlPollStore, engine: AsyncEngine) -> None:
+        metadata = MetaData()
+        texts, owner = (make(metadata, store.table_prefix) for make in (texts_table, owner_table))
+        self.engine = engine
+        self.metadata = metadata
+        self.owned = Ownership(engine, owner, store.clock, store.lease)
+        columns = texts.c
+        same = (columns.kind == bindparam("p_kind"), columns.item == bindparam("p_item"))
+        self.put: Insert = insert_or_replace(engine, texts, ["kind", "item"], "body")
+        self.drop: Delete = delete(texts).where(*same)
+        self.get = select(columns.body).where(*same)
+        self.page = (
+            select(columns.seq, columns.item, columns.body)
+            .where(columns.kind == bindparam("p_kind"), columns.seq > bindparam("p_after"))
+            .order_by(columns.seq)
+            .limit(_PAGE)
+        )
+
+    async def start(self, clock: Clock) -> None:
+        """Make the tables, take the ownership, and keep it."""
+        try:
+            await self.make_tables()
+        except DBAPIError:  # another process made them at the same moment
+            await self.make_tables()
+        await self.owned.take()
+        self.writer = Writer(self.commit)
+        self.renewing = asyncio.get_running_loop().create_task(self.renew(clock))
+
+    async def make_tables(self) -> None:
+        """Make those that are missing."""
+        async with self.engine.begin() as connection:
+            await connection.run_sync(self.metadata.create_all)
+
+    async def stop(self) -> None:
+        """Write what is left, and give the ownership back."""
+        await self.writer.close()
+        self.renewing.cancel()
+        await asyncio.wait([self.renewing])
+        try:
+            await self.owned.release()
+        except Exception as error:  # noqa: BLE001 - drivers raise errors of their own too
+            log.warning("the lease could not be given back (%s): it runs out", type(error).__name__)
+
+    async def renew(self, clock: Clock) -> None:
+        """Renew the lease for as long as it is ours; a database that is away is asked again."""
+        while True:
+            await clock.sleep(self.owned.lease / _RENEWALS)
+            try:
+                await self.owned.renew()
+            except StoreInUseError:
+                log.error("%s", "another process has taken the poll store over")  # noqa: TRY400
+                return
+            except Exception as error:  # noqa: BLE001 - drivers raise errors of their own too
+                log.warning("the store's lease could not be renewed: %s", type(error).__name__)
+
+    async def commit(self, changes: Changes) -> None:
+        """One transaction; that the lease is renewed in it proves that it is the owner's."""
+        put = [
+            {"kind": kind, "item": key, "body": text}
+            for (kind, key), text in changes.items()
+            if text is not None
+        ]
+        drop = [
+            {"p_kind": kind, "p_item": key} for (kind, key), text in changes.items() if text is None
+        ]
+        async with self.engine.begin() as connection:
+            await self.owned.renew_in(connection)
+            if put:
+                await connection.execute(self.put, put)
+            if drop:
+                await connection.execute(self.drop, drop)
+
+
+class SqlPollStore:
+    """What is being waited for, kept in a database; see :class:`~chaoying_async.abc.PollStore`.
+
+    ::
+
+        async with SqlPollStore("polls.db") as store, Poller(gateway, store=store) as poller:
+            ...
+
+    ``where`` is the path of a SQLite file, the address of a database
+    (``postgresql+psycopg://...``, ``mysql+aiomysql://...``) or an ``AsyncEngine`` of yours, which
+    stays open. Tables are made where they are missing. A file on a network share is no place for
+    SQLite: use a server.
+
+    One process owns a store at a time, for ``lease`` seconds that are renewed while it lives.
+    Opening a store whose owner lives is a :class:`~chaoying_async.exceptions.StoreInUseError`;
+    after a crash it waits until the dead owner's lease has run out. The lease is on the database's
+    clock, for SQLite on that of ``clock``. An owner that was stalled for so long that another
+    took over can write nothing more: each call is then a ``StoreInUseError``.
+
+    ``put`` and ``forget`` are durable when they return, and what comes together is written
+    together. Whatever the database raises comes out as it is.
+    """
+
+    def __init__(
+        self,
+        where: str | os.PathLike[str] | URL | AsyncEngine = "polls.db",
+        *,
+        lease: float = 15.0,
+        table_prefix: str = DEFAULT_PREFIX,
+        clock: Clock | None = None,
+    ) -> None:
+        self._opened: _Open | None = None
+        self._opening = False
+        if not lease > 0:
+            raise ParameterError({"lease": "must be a number of seconds above 0"})
+        self.lease = lease
+        self.table_prefix = table_prefix
+        self.clock: Clock = clock or SystemClock()
+        self._where = where
+
+    def __repr__(self) -> str:
+        return f"<SqlPollStore {'closed' if self._opened is None else 'open'}>"
+
+    async def __aenter__(self) -> Self:
+        if self._opened is not None or self._opening:
+            raise StoreInUseError("this store is open already; one process, one owner")
+        ours = not isinstance(self._where, AsyncEngine)
+        engine = self._where if isinstance(self._where, AsyncEngine) else engine_at(self._where)
+        self._opening = True
+        try:
+            check_engine(engine)
+            opened = _Open(self, engine)
+            await opened.start(self.clock)
+        except BaseException:
+            if ours:
+                await engine.dispose()
+            raise
+        finally:
+            self._opening = False
+        self._opened = opened
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        opened, self._opened = self._opened, None
+        if opened is None:
+            return
+        try:
+            await opened.stop()
+        finally:
+            if not isinstance(self._where, AsyncEngine):
+                await opened.engine.dispose()
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        """See ``PollStore``."""
+        opened = self._usable()
+        for key, text in items.items():
+            _check(kind, key, text)
+        if items:
+            await opened.writer.write({(kind, key): text for key, text in items.items()})
+
+    async def forget(self, kind: str, keys: Collection[str]) -> None:
+        """See ``PollStore``."""
+        opened = self._usable()
+        if keys:
+            await opened.writer.write({(kind, key): None for key in keys})
+
+    async def get(self, kind: str, key: str) -> str | None:
+        """See ``PollStore``."""
+        opened = self._usable()
+        async with opened.engine.connect() as connection:
+            found = await connection.execute(opened.get, {"p_kind": kind, "p_item": key})
+            text: str | None = found.scalar_one_or_none()
+        return text
+
+    async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
+        """See ``PollStore``; read in pages, so it holds no transaction open."""
+        after = -1
+        while True:
+            opened = self._usable()
+            async with opened.engine.connect() as connection:
+                found = await connection.execute(opened.page, {"p_kind": kind, "p_after": after})
+                rows = found.all()
+            for after, key, text in rows:  # noqa: B007 - where the next page begins
+                yield key, text
+            if len(rows) < _PAGE:
+                return
+
+    async def hold(self) -> None:
+        """See ``PollStore``."""
+        await self._usable().owned.hold()
+
+    def _usable(self) -> _Open:
+        if self._opened is None:
+            raise SessionClosedError("the store is not open: use it inside `async with`")
+        self._opened.owned.check()
+        return self._opened
+
+
+def _check(kind: str, key: str, text: str) -> None:
+    """What one database would cut off or refuse, all refuse, before it is in a batch."""
+    problems = {}
+    for name, value, longest in (("kind", kind, LONGEST_KIND), ("key", key, LONGEST_KEY)):
+        if not _storable(value) or len(value) > longest:
+            problems[name] = f"must be text of at most {longest} characters, without NUL"
+    if not _storable(text):
+        problems["text"] = "must be text without NUL"
+    if problems:
+        raise ParameterError(problems)
+
+
+def _storable(value: str) -> bool:
+    return "\0" not in value and (value.isascii() or _HALF(value) is None)
+
+
+#: Half a character, which is no UTF-8.
+_HALF = re.compile("[\ud800-\udfff]").search
