@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,15 +24,19 @@ _FILES = {
     "check": "check",
     "query": "queries",
     "refund-query": "queries",
+    "watch": "watch",
     "send": "send",
     "sign": "signatures",
     "verify": "signatures",
+    "inbox": "inbox",
     "doctor": "doctor",
 }
 #: Module to the extra that brings it.
 _EXTRAS = {
     **dict.fromkeys(("rich", "segno"), "cli"),
-    **dict.fromkeys(("uvicorn", "starlette", "nicegui", "jinja2"), "sandbox"),
+    **dict.fromkeys(("uvicorn", "starlette", "jinja2"), "sandbox"),
+    **dict.fromkeys(("sqlalchemy", "aiosqlite"), "sql"),
+    "redis": "redis",
 }
 
 
@@ -50,6 +55,23 @@ class Commands(click.Group):
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Read the words before the command's name; ``--json`` anywhere holds for errors too."""
+        if "--json" not in itertools.takewhile(lambda word: word != "--", args):
+            return super().make_context(info_name, args, parent, **extra)
+        try:
+            ctx = super().make_context(info_name, args, parent, **extra)
+        except click.ClickException as error:
+            raise output.ToldAsJson(error) from error
+        output.expect_json(ctx)
+        return ctx
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run it; every error of ours ends in a sentence and an exit code, never in a traceback."""
         try:
@@ -57,6 +79,10 @@ class Commands(click.Group):
                 warnings.simplefilter("always", ChaoyingWarning)
                 warnings.showwarning = cast("Any", output.warned)
                 return super().invoke(ctx)
+        except click.ClickException as error:
+            if not output.as_json():
+                raise
+            raise output.ToldAsJson(error) from error
         except ChaoyingError as error:
             ctx.exit(output.failed(error))
         except ModuleNotFoundError as error:

@@ -1,0 +1,185 @@
+"""``chaoying inbox``: what waits for a person, and what that person says should become of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from chaoying_async.abc import Inbox
+from chaoying_async.cli import output
+from chaoying_async.cli.exits import Exit
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record
+
+T = TypeVar("T")
+
+#: Digits of a fingerprint that are shown, and that are enough to name a message.
+SHOWN = 10
+
+_STORE = click.option(
+    "--store",
+    envvar="CHAOYING_INBOX",
+    required=True,
+    metavar="FILE|URL",
+    help="A SQLite file, a SQLAlchemy URL, or redis://...; default: CHAOYING_INBOX.",
+)
+_PREFIX = click.option("--prefix", help="Of the tables, or of the keys in Redis.")
+_KEY = (click.argument("mch_id"), click.argument("out_trade_no"))
+
+
+@click.group(name="inbox")
+def inbox() -> None:
+    """What could not take effect: list it, and say what to do. A running handler then acts.
+
+    Quarantined orders and messages that were set aside stay until somebody decides. `retry` decides
+    again with what the shop knows today; `apply` runs on_paid whatever the amounts say; `dismiss`
+    leaves it at that.
+    """
+
+
+@inbox.command(name="list")
+@_STORE
+@_PREFIX
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@output.json_option
+def list_(store: str, prefix: str | None, limit: int) -> None:
+    """What waits: messages set aside, and orders quarantined or being worked on, oldest first."""
+    found = _run(store, prefix, lambda box: box.listing(limit))
+    if output.as_json():
+        for item in found:
+            output.tell(_as_record(item) | {"kept": json.loads(_payload(item) or "{}")})
+        return
+    if not found:
+        output.console().print("nothing waits")
+        return
+    shown = output.table("inbox", *_COLUMNS)
+    for item in found:
+        record = _as_record(item)
+        shown.add_row(*(output.printable(record[name] or "") for name in _COLUMNS))
+    output.console().print(shown)
+
+
+def _marking(name: str, mark: Mark, words: str) -> None:
+    """One command for each mark; they differ in nothing else."""
+
+    @click.option("--message", "fingerprint", help="One message, by the digits that `list` shows.")
+    @click.option("--yes", is_flag=True, help="Do not ask first.")
+    def command(
+        store: str,
+        prefix: str | None,
+        mch_id: str,
+        out_trade_no: str,
+        fingerprint: str | None,
+        *,
+        yes: bool,
+    ) -> None:
+        if mark is Mark.APPLY and not yes:
+            click.confirm(f"run on_paid for {out_trade_no} whatever its amount?", abort=True)
+        key = OrderKey(mch_id, out_trade_no)
+        if not _run(store, prefix, lambda box: _mark(box, key, mark, fingerprint)):
+            words = "there is no such thing to decide about: see `chaoying inbox list`"
+            output.end(output.refused("NothingMarked", words, Exit.REFUSED))
+        if output.as_json():
+            output.tell({"ok": True, "mark": mark, "mch_id": mch_id, "out_trade_no": out_trade_no})
+        else:
+            output.console().print(f"{out_trade_no}: {mark}; a running handler acts on it")
+
+    for decorate in (output.json_option, *reversed(_KEY), _PREFIX, _STORE):
+        command = decorate(command)
+    inbox.command(name=name, help=words)(command)
+
+
+_marking("retry", Mark.RETRY, "Decide again, with what the shop knows today.")
+_marking("apply", Mark.APPLY, "Run on_paid for it, whatever the amounts say. Asks first.")
+_marking("dismiss", Mark.DISMISS, "Nothing is to be done about it any more.")
+
+
+@inbox.command(name="prune")
+@_STORE
+@_PREFIX
+@click.option("--older-than", type=click.IntRange(0), required=True, metavar="DAYS")
+@click.option("--keys", is_flag=True, help="Forget the orders too, none inside the window.")
+@output.json_option
+def prune(store: str, prefix: str | None, older_than: int, *, keys: bool) -> None:
+    """Forget the bodies of what ended before then; with --keys the orders themselves.
+
+    A redelivery of an order that was forgotten would take effect again.
+    """
+    before = SystemClock().now() - timedelta(days=older_than)
+    count = _run(store, prefix, lambda box: box.prune(before, keys=keys))
+    if output.as_json():
+        output.tell({"ok": True, "forgotten": count})
+    else:
+        output.console().print(f"{count} forgotten")
+
+
+async def _mark(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> bool:
+    """About the message that is named, else about the order, else about its only message."""
+    if fingerprint is None and await box.mark(key, mark):
+        return True
+    asides = [
+        aside
+        for aside in await box.asides(key)
+        if fingerprint is None or aside.fingerprint.startswith(fingerprint.lower())
+    ]
+    if len(asides) > 1:
+        raise click.UsageError("several messages wait for this order: name one with --message")
+    return bool(asides) and await box.mark(key, mark, asides[0].fingerprint)
+
+
+def _run(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]]) -> T:
+    async def run() -> T:
+        async with _opened(store, prefix) as box:
+            return await work(box)
+
+    return asyncio.run(run())
+
+
+def _opened(store: str, prefix: str | None) -> AbstractAsyncContextManager[Inbox]:
+    if store.startswith(("redis://", "rediss://", "unix://")):
+        from chaoying_async.inbox.redis.opening import redis_inbox_at
+
+        return redis_inbox_at(store) if prefix is None else redis_inbox_at(store, prefix=prefix)
+    from chaoying_async.inbox.sql.opening import sql_inbox_at
+
+    if "://" not in store:
+        if not Path(store).is_file():
+            raise click.UsageError(f"there is no file {store}")
+        store = f"sqlite+aiosqlite:///{store}"
+    return sql_inbox_at(store) if prefix is None else sql_inbox_at(store, table_prefix=prefix)
+
+
+_COLUMNS = ("what", "mch_id", "out_trade_no", "since", "fen", "why", "mark", "message")
+
+
+def _as_record(item: Record | Aside) -> dict[str, Any]:
+    common = {"mch_id": item.key.mch_id, "out_trade_no": item.key.out_trade_no}
+    if isinstance(item, Record):
+        entry = item.entry
+        return common | {
+            "what": item.state,
+            "since": entry.first_seen.isoformat(timespec="seconds"),
+            "fen": entry.payable,
+            "why": item.reason or (f"on_paid failed {item.failures} times" * bool(item.failures)),
+            "mark": None,
+            "message": None,
+        }
+    return common | {
+        "what": item.decision,
+        "since": item.first_seen.isoformat(timespec="seconds"),
+        "fen": None,
+        "why": item.reason,
+        "mark": item.mark,
+        "message": item.fingerprint[:SHOWN],
+    }
+
+
+def _payload(item: Record | Aside) -> str:
+    return item.entry.payload if isinstance(item, Record) else item.payload

@@ -1,0 +1,233 @@
+"""``chaoying watch``: wait for many orders or refunds at once, and see how it goes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+import weakref
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
+from typing import Any
+
+import attrs
+import click
+
+from chaoying_async.abc import PollStore
+from chaoying_async.cli import keys, output
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.target import given_from, session, target, target_options
+from chaoying_async.cli.watchends import end_of, number_of, worst
+from chaoying_async.cli.watchlist import Reader, Wanted, wanted
+from chaoying_async.cli.watchshown import Display, Lines, Shown, Tally
+from chaoying_async.clock import SystemClock
+from chaoying_async.poller import Poller, PollOutcome
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.pollstatus import Query
+from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.session import GatewaySession
+
+#: A session's own pool has no more.
+_CONNECTIONS = 100
+#: So many pending numbers are named when it is interrupted.
+_NAMED = 20
+#: So many orders are waited for at a time; a pipe is not read beyond that.
+_AT_ONCE = 1_000_000
+
+_SCHEDULES: dict[str, Callable[[], PollSchedule]] = {
+    "payments": PollSchedule,
+    "preorders": PollSchedule.preorder,
+    "refunds": PollSchedule.refunds,
+}
+_SECONDS = click.FloatRange(0, min_open=True)
+
+
+@click.command(name="watch")
+@click.argument("numbers", nargs=-1, metavar="[NUMBER[=AMOUNT]]...")
+@click.option("--file", metavar="FILE", help="JSON lines or CSV; - is stdin, read as it comes.")
+@click.option("--refunds", is_flag=True, help="The numbers are refunds' (out_refund_no).")
+@click.option(
+    "--paytype",
+    type=click.Choice(tuple(PayType)),
+    help="支付方式 of all that name none themselves.",
+)
+@click.option("--mch-id", envvar="CHAOYING_MCH_ID", help="商户号 of all that name none.")
+@click.option(
+    "--schedule",
+    type=click.Choice(tuple(_SCHEDULES)),
+    help="When to ask; default: payments (5 s, to 3 min), with --refunds refunds (5 days).",
+)
+@click.option("--every", type=_SECONDS, help="Seconds between two queries, instead.")
+@click.option("--until", type=_SECONDS, help="Seconds after which it is undecided, instead.")
+@click.option("--rate", type=_SECONDS, help="At most so many queries a second.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, _CONNECTIONS),
+    default=_CONNECTIONS,
+    show_default=True,
+    help="At most so many queries at once.",
+)
+@click.option(
+    "--store",
+    metavar="FILE",
+    help="Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest.",
+)
+@target_options
+@output.json_option
+def watch(numbers: tuple[str, ...], **options: Any) -> None:
+    """Ask about orders (or refunds) until it is known how each ended. Reads only.
+
+    NUMBER is your own number (商户订单号 or 商户退款单号). With an AMOUNT, in fen or with a decimal
+    point in yuan, an order that is paid with another one is told apart. In a FILE a line is a JSON
+    object or a CSV row with out_trade_no, and if you like paytype, mch_id, expected. Ctrl-C leaves,
+    and says what is still pending.
+
+    Exit code 0: all are paid (or refunded). Else the worst of them: 5 another amount than expected;
+    6 not decided yet; 1 over and not paid, not found, refused; 130 interrupted.
+    """
+    if not numbers and options["file"] is None and options["store"] is None:
+        raise click.UsageError("watch what? Give numbers, or a --file")
+    asked = Asked(
+        reader=Reader(refunds=options["refunds"], paytype=options["paytype"]),
+        numbers=numbers,
+        file=options["file"],
+        schedule=_schedule(options),
+        store=options["store"],
+        concurrency=options["concurrency"],
+        rate=options["rate"],
+    )
+    where = target(options["url"], options["hosts"])
+    who = keys.credentials(given_from(options))
+    gateway = session(
+        where,
+        who,
+        mch_id=options["mch_id"],
+        read_retries=0 if options["rate"] else 2,  # repeats do not count against the rate
+    )
+    output.end(asyncio.run(_watch(gateway, asked)))
+
+
+@attrs.frozen(kw_only=True)
+class Asked:
+    """What is watched, and how it is asked about."""
+
+    reader: Reader
+    numbers: Sequence[str]
+    file: str | None
+    schedule: PollSchedule
+    store: str | None
+    concurrency: int
+    rate: float | None
+
+    def wanted(self) -> AsyncGenerator[Wanted]:
+        """All of it, as it comes."""
+        return wanted(self.reader, self.numbers, self.file)
+
+
+def _schedule(options: dict[str, Any]) -> PollSchedule:
+    name = options["schedule"] or ("refunds" if options["refunds"] else "payments")
+    schedule = _SCHEDULES[name]()
+    if every := options["every"]:
+        longest = max(schedule.longest, every)
+        schedule = attrs.evolve(schedule, first=every, every=every, longest=longest)
+    if until := options["until"]:
+        schedule = attrs.evolve(schedule, until=until)
+    return schedule
+
+
+async def _watch(gateway: GatewaySession, asked: Asked) -> Exit:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ends = Ends(Display() if sys.stdout.isatty() and not output.as_json() else Lines())
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(gateway)
+        store = await stack.enter_async_context(_store(asked.store)) if asked.store else None
+        poller = await stack.enter_async_context(
+            Poller(gateway, asked.schedule, asked.concurrency, asked.rate, store)
+        )
+        with ends.shown:
+            pending = await _followed(poller, asked, ends, stop)
+    if not output.as_json():
+        ends.tally.show()
+    if stop.is_set():
+        _say_pending(pending, asked.store)
+        return Exit.INTERRUPTED
+    return worst(ends.exits.values())
+
+
+def _store(file: str) -> AbstractAsyncContextManager[PollStore]:
+    from chaoying_async.pollstore.sql import SqlPollStore
+
+    return SqlPollStore(file)
+
+
+@attrs.frozen
+class Ends:
+    """What ended so far, and who is shown it."""
+
+    shown: Shown
+    tally: Tally = attrs.field(factory=Tally)
+    #: The last one counts, where an order that a store had ended is watched again.
+    exits: dict[Query, Exit] = attrs.field(factory=dict)
+    _last: dict[Query, weakref.ref[PollOutcome[Any]]] = attrs.field(init=False, factory=dict)
+
+    async def follow(self, outcomes: AsyncGenerator[PollOutcome[Any]]) -> None:
+        """Take them as they come; one that comes both ways is one."""
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                last = self._last.get(outcome.query)
+                if last is not None and last() is outcome:
+                    continue
+                self._last[outcome.query] = weakref.ref(outcome)
+                self.exits[outcome.query] = end_of(outcome).exit
+                self.tally.add(outcome)
+                self.shown.ended(outcome)
+
+
+async def _followed(
+    poller: Poller, asked: Asked, ends: Ends, stop: asyncio.Event
+) -> tuple[Query, ...]:
+    """Wait for all of them, or for somebody who stops it; what is pending then."""
+
+    async def follow() -> None:
+        run, left = poller.run(asked.wanted(), at_once=_AT_ONCE), poller.outcomes()
+        tasks = [asyncio.create_task(ends.follow(each)) for each in (run, left)]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def look() -> None:
+        clock = SystemClock()
+        while True:
+            await clock.sleep(ends.shown.every)
+            ends.shown.going(poller.stats(), ends.tally.counts.total())
+
+    following, looking, stopping = (
+        asyncio.create_task(each) for each in (follow(), look(), stop.wait())
+    )
+    try:
+        await asyncio.wait((following, looking, stopping), return_when=asyncio.FIRST_COMPLETED)
+        pending = poller.pending()
+    finally:
+        for task in (following, looking, stopping):
+            task.cancel()
+        ended = await asyncio.gather(following, looking, stopping, return_exceptions=True)
+    for end in ended:
+        if isinstance(end, Exception):
+            raise end
+    return pending
+
+
+def _say_pending(pending: Sequence[Query], store: str | None) -> None:
+    """On stderr, for programs too: stdout has the outcomes and nothing else."""
+    named = ", ".join(number_of(query) for query in pending[:_NAMED])
+    more = f" and {len(pending) - _NAMED:,} more" if len(pending) > _NAMED else ""
+    told = f"{len(pending):,} still pending: {named}{more}" if pending else "nothing was pending"
+    kept = f"; kept in {store}" if store and pending else ""
+    click.echo(output.printable(f"interrupted; {told}{kept}"), err=True)

@@ -1,0 +1,258 @@
+"""The inbox itself; every change is one script."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from redis.asyncio import Redis
+
+from chaoying_async.exceptions import UsageError
+from chaoying_async.inbox.redis import scripts
+from chaoying_async.inbox.redis.values import (
+    entry_args,
+    key_of,
+    microseconds,
+    milliseconds,
+    name_of,
+    text,
+    to_aside,
+    to_hash,
+    to_record,
+)
+from chaoying_async.sansio.inboxvalues import (
+    AHEAD,
+    Aside,
+    Claim,
+    ClaimLostError,
+    Entry,
+    Mark,
+    OrderKey,
+    Record,
+)
+
+_WINDOW = timedelta(days=1)
+_KEEP = milliseconds((_WINDOW + AHEAD).total_seconds())
+#: How many names are looked at in one go when pruning.
+_PAGE = 200
+
+
+class RedisInbox:
+    """Keeps everything in Redis; see :class:`~chaoying_async.abc.Inbox`.
+
+    **At least once, not exactly once.** There is no transaction that ``on_paid`` could be part of:
+    when its process dies after the effect and before the record, the redelivery runs it again. So
+    make the effect repeatable (``INSERT ... ON CONFLICT DO NOTHING`` by ``out_trade_no``), or use
+    ``SqlInbox``. Never two at a time, as long as the holder's event loop does not stall for longer
+    than its lease (30 s): whoever stalls that long may wake up beside a second one, and is
+    cancelled, but what it has done by then is done.
+
+    Redis has to keep what it was told: ``maxmemory-policy noeviction``, ``appendonly yes`` and
+    ``appendfsync always`` (``everysec`` may forget the last second, and then an order takes effect
+    twice; so may a failover to a replica). A database that is flushed has forgotten everything.
+    An order that ended is forgotten a day (``window``) later.
+
+    ``client`` is a ``redis.asyncio.Redis``, with ``decode_responses`` or without, of Redis 5 or
+    later. It stays yours, and is never closed. ``prefix`` begins every key; on a cluster's node it
+    needs a hash tag, ``"{chaoying}:"``.
+    """
+
+    lends_connection = False
+    renews = True
+
+    def __init__(self, client: Redis, *, prefix: str = "chaoying:") -> None:
+        self._client: Any = client  # whose types promise less than it does
+        self._prefix = prefix
+        if not isinstance(client, Redis):
+            raise UsageError("RedisInbox takes a redis.asyncio.Redis")
+        self._sets = [f"{prefix}{name}" for name in ("due", "open", "ended")]
+        self._due, self._open, self._ended = self._sets
+        self._scripts: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<RedisInbox {self._prefix}>"
+
+    @property
+    def window(self) -> timedelta:
+        """See ``Inbox``."""
+        return _WINDOW
+
+    async def look(self, key: OrderKey) -> Record | None:
+        """See ``Inbox``."""
+        (found,) = await self._records([key])
+        return found
+
+    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
+        """See ``Inbox``."""
+        args = (milliseconds(lease), *entry_args(entry))
+        token, before, left = await self._on_order(scripts.CLAIM, key, *args)
+        fields = to_hash(before)
+        record = to_record(key, fields, left) if fields else None
+        if token == 0 and record is not None:
+            return record
+        failures = 0 if record is None else record.failures
+        return Claim(key=key, token=token, failures=failures, before=record)
+
+    async def renew(self, claim: Claim, *, lease: float) -> bool:
+        """See ``Inbox``."""
+        return bool(await self._on_claim(scripts.RENEW, claim, milliseconds(lease)))
+
+    @asynccontextmanager
+    async def work(self, claim: Claim) -> AsyncGenerator[None]:
+        """See ``Inbox``; there is no transaction here that could be rolled back."""
+        held = await self._client.hmget(self._order(claim.key), "state", "token")
+        if [None if one is None else text(one) for one in held] != ["HELD", str(claim.token)]:
+            raise ClaimLostError("the claim was taken over before its work began")
+        yield
+        if not await self._on_claim(scripts.COMPLETE, claim, _KEEP):
+            raise ClaimLostError("the claim was taken over while its work went on")
+
+    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
+        """See ``Inbox``."""
+        args = (round(retry_in * 1000), int(failed))
+        failures = await self._on_claim(scripts.RELEASE, claim, *args)
+        return failed and failures == 1
+
+    async def quarantine(self, claim: Claim, reason: str) -> bool:
+        """See ``Inbox``."""
+        return bool(await self._on_claim(scripts.QUARANTINE, claim, reason))
+
+    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
+        """See ``Inbox``."""
+        return bool(await self._on_order(scripts.NOT_PAID, key, _KEEP, *entry_args(entry)))
+
+    async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
+        """See ``Inbox``."""
+        args = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))
+        return bool(await self._on_aside(scripts.SET_ASIDE, aside, _retry(retry_in), *args))
+
+    async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
+        """See ``Inbox``."""
+        await self._on_aside(scripts.POSTPONE, aside, _retry(retry_in))
+
+    async def close(self, aside: Aside) -> None:
+        """See ``Inbox``."""
+        await self._on_aside(scripts.CLOSE, aside, _KEEP)
+
+    async def asides(self, key: OrderKey) -> Sequence[Aside]:
+        """See ``Inbox``."""
+        fingerprints = [text(one) for one in await self._client.smembers(self._siblings(key))]
+        found = await self._messages((key, fingerprint) for fingerprint in fingerprints)
+        kept = [aside for aside in found if aside is not None]
+        return sorted(kept, key=lambda aside: aside.first_seen)
+
+    async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
+        """See ``Inbox``."""
+        (found,) = await self._messages([(key, fingerprint)])
+        return found
+
+    async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
+        """See ``Inbox``."""
+        names = await self._run(scripts.DUE, [self._due, self._open], [limit])
+        return await self._things(names)
+
+    async def listing(self, limit: int) -> Sequence[Record | Aside]:
+        """See ``Inbox``."""
+        return await self._things(await self._client.zrange(self._open, 0, limit - 1))
+
+    async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
+        """See ``Inbox``."""
+        if fingerprint is None:
+            done = int(mark is Mark.DISMISS)
+            return bool(await self._on_order(scripts.MARK_ORDER, key, _KEEP, done))
+        keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets]
+        args = [name_of(key, fingerprint), fingerprint, _KEEP, str(mark)]
+        return bool(await self._run(scripts.MARK_ASIDE, keys, args))
+
+    async def prune(self, before: datetime, *, keys: bool = False) -> int:
+        """See ``Inbox``; what ended is forgotten a day later without it."""
+        until = microseconds(before)
+        if keys:
+            seconds, micro = await self._client.time()
+            kept = (_WINDOW + AHEAD) // timedelta(microseconds=1)
+            until = min(until, seconds * 1_000_000 + micro - kept)
+        pruned = 0
+        names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
+        for at in range(0, len(names), _PAGE):
+            pipeline = self._client.pipeline(transaction=False)
+            for name in names[at : at + _PAGE]:
+                args = [name, until, int(keys)]
+                await self._run(
+                    scripts.PRUNE, [self._hash(name), self._ended], args, client=pipeline
+                )
+            pruned += sum(await pipeline.execute())
+        return pruned
+
+    async def _records(self, keys: Iterable[OrderKey]) -> list[Record | None]:
+        keys = list(keys)
+        pipeline = self._client.pipeline(transaction=True)
+        for key in keys:
+            pipeline.hgetall(self._order(key))
+            pipeline.pttl(self._lease(key))
+        replies = await pipeline.execute() if keys else []
+        hashes = [to_hash(reply) for reply in replies[::2]]
+        return [
+            to_record(key, fields, left) if fields else None
+            for key, fields, left in zip(keys, hashes, replies[1::2], strict=True)
+        ]
+
+    async def _messages(self, named: Iterable[tuple[OrderKey, str]]) -> list[Aside | None]:
+        named = list(named)
+        pipeline = self._client.pipeline(transaction=True)
+        for key, fingerprint in named:
+            pipeline.hgetall(self._aside(key, fingerprint))
+        hashes = [to_hash(reply) for reply in await pipeline.execute()] if named else []
+        return [
+            to_aside(key, fingerprint, fields) if fields else None
+            for (key, fingerprint), fields in zip(named, hashes, strict=True)
+        ]
+
+    async def _things(self, names: Iterable[Any]) -> Sequence[Record | Aside]:
+        """What the names stand for, in their order."""
+        named = [key_of(text(name)) for name in names]
+        records = iter(await self._records(key for key, of in named if of is None))
+        asides = iter(await self._messages((key, of) for key, of in named if of is not None))
+        things = [next(records) if of is None else next(asides) for _, of in named]
+        return [thing for thing in things if thing is not None]
+
+    async def _on_order(self, script: str, key: OrderKey, *args: Any) -> Any:
+        keys = [self._order(key), self._lease(key), *self._sets]
+        return await self._run(script, keys, [name_of(key), *args])
+
+    async def _on_claim(self, script: str, claim: Claim, *args: Any) -> int:
+        return int(await self._on_order(script, claim.key, claim.token, *args))
+
+    async def _on_aside(self, script: str, aside: Aside, *args: Any) -> Any:
+        key, fingerprint = aside.key, aside.fingerprint
+        keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets]
+        return await self._run(script, keys, [name_of(key, fingerprint), fingerprint, *args])
+
+    async def _run(
+        self, script: str, keys: Sequence[str], args: Sequence[Any], client: Any = None
+    ) -> Any:
+        known = self._scripts.get(script)
+        if known is None:
+            known = self._scripts[script] = self._client.register_script(script)
+        return await known(keys=keys, args=args, client=client)
+
+    def _hash(self, name: str) -> str:
+        key, fingerprint = key_of(name)
+        return self._order(key) if fingerprint is None else self._aside(key, fingerprint)
+
+    def _order(self, key: OrderKey) -> str:
+        return f"{self._prefix}order:{name_of(key)}"
+
+    def _lease(self, key: OrderKey) -> str:
+        return f"{self._prefix}lease:{name_of(key)}"
+
+    def _aside(self, key: OrderKey, fingerprint: str) -> str:
+        return f"{self._prefix}aside:{name_of(key, fingerprint)}"
+
+    def _siblings(self, key: OrderKey) -> str:
+        return f"{self._prefix}asides:{name_of(key)}"
+
+
+def _retry(seconds: float | None) -> int | str:
+    return "" if seconds is None else round(seconds * 1000)

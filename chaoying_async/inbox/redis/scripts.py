@@ -1,0 +1,252 @@
+"""What Redis does in one step: scripts that look and act while nobody else can.
+
+An order is a hash, so is a message. A claim's lease is a key of its own that expires (PX). Three
+sorted sets find things again: ``due`` by when they are to be taken up (Redis's clock, ms), ``open``
+by ``first_seen``, ``ended`` by when they expire.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NOW: Final = """
+local function now()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+"""
+
+#: What ended is kept for ``keep`` ms; the index forgets what has expired meanwhile.
+_END: Final = """
+local function ended(key, sets, member, keep)
+  redis.call('PEXPIRE', key, keep)
+  redis.call('ZREM', sets.due, member)
+  redis.call('ZREM', sets.open, member)
+  redis.call('ZREMRANGEBYSCORE', sets.ended, '-inf', now())
+  redis.call('ZADD', sets.ended, now() + keep, member)
+end
+"""
+
+#: KEYS of orders: the hash, its lease, then the sets. ARGV[1]: the name in the sets.
+_ORDER: Final = """
+local order, lease, name = KEYS[1], KEYS[2], ARGV[1]
+local sets = {due = KEYS[3], open = KEYS[4], ended = KEYS[5]}
+local function ours(token)
+  local kept = redis.call('HMGET', order, 'state', 'token')
+  return kept[1] == 'HELD' and kept[2] == token
+end
+local function let_go()
+  redis.call('HINCRBY', order, 'token', 1)
+  redis.call('DEL', lease)
+end
+"""
+
+#: KEYS of messages: the hash, the set of the order's open ones, then the sets.
+_ASIDE: Final = """
+local aside, siblings, name, fingerprint = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
+local sets = {due = KEYS[3], open = KEYS[4], ended = KEYS[5]}
+local function schedule(retry)
+  local mark = redis.call('HGET', aside, 'mark')
+  if mark and mark ~= '' then
+    redis.call('ZADD', sets.due, 0, name)
+  elseif retry == '' then
+    redis.call('ZREM', sets.due, name)
+  else
+    redis.call('ZADD', sets.due, now() + retry, name)
+  end
+end
+local function close(keep)
+  redis.call('HSET', aside, 'closed', 1)
+  redis.call('SREM', siblings, fingerprint)
+  ended(aside, sets, name, keep)
+end
+local function is_open()
+  return redis.call('HGET', aside, 'closed') == '0'
+end
+"""
+
+_ORDERS: Final = _NOW + _END + _ORDER
+_ASIDES: Final = _NOW + _END + _ASIDE
+
+#: lease ms, payload, first_seen, facts -> token (0: not free), the hash before, the lease left
+CLAIM: Final = (
+    _ORDERS
+    + """
+local before = redis.call('HGETALL', order)
+local state = redis.call('HGET', order, 'state')
+local left = redis.call('PTTL', lease)
+if state and (left > 0 or (state ~= 'HELD' and state ~= 'NOT_PAID')) then
+  return {0, before, left}
+end
+local token = redis.call('HINCRBY', order, 'token', 1)
+redis.call('HSETNX', order, 'failures', 0)
+redis.call('HSET', order, 'state', 'HELD', 'payload', ARGV[3], 'first_seen', ARGV[4],
+  'facts', ARGV[5])
+redis.call('PERSIST', order)
+redis.call('SET', lease, token, 'PX', ARGV[2])
+redis.call('ZREM', sets.ended, name)
+redis.call('ZADD', sets.due, now() + ARGV[2], name)
+redis.call('ZADD', sets.open, ARGV[4], name)
+return {token, before, left}
+"""
+)
+
+#: token, lease ms -> 1 where it is ours
+RENEW: Final = (
+    _ORDERS
+    + """
+if not ours(ARGV[2]) then return 0 end
+redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
+redis.call('ZADD', sets.due, now() + ARGV[3], name)
+return 1
+"""
+)
+
+#: token, keep ms -> 1 where it was ours
+COMPLETE: Final = (
+    _ORDERS
+    + """
+if not ours(ARGV[2]) then return 0 end
+redis.call('HSET', order, 'state', 'DONE')
+redis.call('DEL', lease)
+ended(order, sets, name, ARGV[3])
+return 1
+"""
+)
+
+#: token, retry ms, failed -> how many failures there are now; -1 where it was not ours
+RELEASE: Final = (
+    _ORDERS
+    + """
+if not ours(ARGV[2]) then return -1 end
+let_go()
+redis.call('ZADD', sets.due, now() + ARGV[3], name)
+return redis.call('HINCRBY', order, 'failures', ARGV[4])
+"""
+)
+
+#: token, reason -> 1 where it was ours
+QUARANTINE: Final = (
+    _ORDERS
+    + """
+if not ours(ARGV[2]) then return 0 end
+let_go()
+redis.call('HSET', order, 'state', 'QUARANTINED', 'reason', ARGV[3])
+redis.call('ZREM', sets.due, name)
+return 1
+"""
+)
+
+#: keep ms, payload, first_seen, facts -> 1 where it is new
+NOT_PAID: Final = (
+    _ORDERS
+    + """
+if redis.call('EXISTS', order) == 1 then return 0 end
+redis.call('HSET', order, 'state', 'NOT_PAID', 'token', 0, 'failures', 0, 'payload', ARGV[3],
+  'first_seen', ARGV[4], 'facts', ARGV[5])
+ended(order, sets, name, ARGV[2])
+return 1
+"""
+)
+
+#: keep ms, whether the effect is there -> 1 where there was something to decide
+MARK_ORDER: Final = (
+    _ORDERS
+    + """
+if redis.call('HGET', order, 'state') ~= 'QUARANTINED' then return 0 end
+if ARGV[3] == '1' then
+  redis.call('HSET', order, 'state', 'DONE')
+  ended(order, sets, name, ARGV[2])
+else
+  redis.call('HSET', order, 'state', 'HELD')
+  redis.call('ZADD', sets.due, 0, name)
+end
+return 1
+"""
+)
+
+#: retry ms or '', decision, reason, payload, first_seen -> 1 where it is to be reported
+SET_ASIDE: Final = (
+    _ASIDES
+    + """
+local before = redis.call('HGET', aside, 'decision')
+if before and not is_open() then return 0 end
+redis.call('HSET', aside, 'decision', ARGV[4], 'reason', ARGV[5], 'payload', ARGV[6])
+if not before then
+  redis.call('HSET', aside, 'first_seen', ARGV[7], 'tries', 0, 'mark', '', 'closed', 0)
+  redis.call('SADD', siblings, fingerprint)
+  redis.call('ZADD', sets.open, ARGV[7], name)
+end
+schedule(ARGV[3])
+return before == ARGV[4] and 0 or 1
+"""
+)
+
+#: retry ms or ''
+POSTPONE: Final = (
+    _ASIDES
+    + """
+if not is_open() then return 0 end
+redis.call('HINCRBY', aside, 'tries', 1)
+if redis.call('HGET', aside, 'mark') == 'RETRY' then redis.call('HSET', aside, 'mark', '') end
+schedule(ARGV[3])
+return 1
+"""
+)
+
+#: keep ms
+CLOSE: Final = (
+    _ASIDES
+    + """
+if not is_open() then return 0 end
+close(ARGV[3])
+return 1
+"""
+)
+
+#: keep ms, mark -> 1 where there was something to decide
+MARK_ASIDE: Final = (
+    _ASIDES
+    + """
+if not is_open() then return 0 end
+redis.call('HSET', aside, 'mark', ARGV[4])
+if ARGV[4] == 'DISMISS' then close(ARGV[3]) else schedule('') end
+return 1
+"""
+)
+
+#: KEYS due, open; limit -> the names of what is due, oldest first_seen first
+DUE: Final = (
+    _NOW
+    + """
+local names = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now(), 'LIMIT', 0, 10000)
+local seen = {}
+for _, name in ipairs(names) do
+  seen[name] = tonumber(redis.call('ZSCORE', KEYS[2], name) or 0)
+end
+table.sort(names, function(a, b) return seen[a] < seen[b] end)
+local oldest = {}
+for i = 1, math.min(#names, tonumber(ARGV[1])) do oldest[i] = names[i] end
+return oldest
+"""
+)
+
+#: KEYS hash, ended; name, before, whether to forget it altogether -> 1 where something was pruned
+PRUNE: Final = """
+local kept = redis.call('HMGET', KEYS[1], 'first_seen', 'payload')
+if not kept[1] then
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  return 0
+end
+if not redis.call('ZSCORE', KEYS[2], ARGV[1]) or tonumber(kept[1]) >= tonumber(ARGV[2]) then
+  return 0
+end
+if ARGV[3] == '1' then
+  redis.call('DEL', KEYS[1])
+  redis.call('ZREM', KEYS[2], ARGV[1])
+  return 1
+end
+if kept[2] == '' then return 0 end
+redis.call('HSET', KEYS[1], 'payload', '')
+return 1
+"""

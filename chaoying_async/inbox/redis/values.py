@@ -1,0 +1,88 @@
+"""Hashes to values and back; names of keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FACTS = ("payable", "transaction_id", "out_transaction_id", "source", "decision")
+
+Hash = Mapping[str, str]
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exactly."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def milliseconds(span: float) -> int:
+    """Of seconds; at least one, since Redis refuses to expire something at once."""
+    return max(1, round(span * 1000))
+
+
+def name_of(key: OrderKey, fingerprint: str | None = None) -> str:
+    """An order's (or a message's) name in keys and sets: unambiguous, whatever the texts hold."""
+    parts = [*key] if fingerprint is None else [*key, fingerprint]
+    return json.dumps(parts, separators=(",", ":"))
+
+
+def key_of(name: str) -> tuple[OrderKey, str | None]:
+    """What a name stands for."""
+    mch_id, out_trade_no, *fingerprint = json.loads(name)
+    return OrderKey(mch_id, out_trade_no), fingerprint[0] if fingerprint else None
+
+
+def text(value: Any) -> str:
+    """As the client gives it, with ``decode_responses`` or without."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def to_hash(reply: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
+    """HGETALL's reply: a mapping by itself, a flat list out of a script."""
+    if isinstance(reply, Mapping):
+        return {text(name): text(value) for name, value in reply.items()}
+    flat = [text(part) for part in reply]
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def entry_args(entry: Entry) -> tuple[str, int, str]:
+    """The payload, ``first_seen``, and the rest."""
+    facts = json.dumps([getattr(entry, name) for name in _FACTS])
+    return entry.payload, microseconds(entry.first_seen), facts
+
+
+def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
+    """An order's hash; ``left`` is what PTTL says of its lease."""
+    state = SeenState(fields["state"])
+    facts = dict(zip(_FACTS, json.loads(fields["facts"]), strict=True))
+    return Record(
+        key=key,
+        state=state,
+        entry=Entry(payload=fields["payload"], first_seen=_moment(fields), **facts),
+        lease=max(0, left) / 1000 if state is SeenState.HELD else 0.0,
+        failures=int(fields["failures"]),
+        reason=fields.get("reason", ""),
+    )
+
+
+def to_aside(key: OrderKey, fingerprint: str, fields: Hash) -> Aside:
+    """A message's hash."""
+    return Aside(
+        key=key,
+        fingerprint=fingerprint,
+        decision=fields["decision"],
+        reason=fields["reason"],
+        payload=fields["payload"],
+        first_seen=_moment(fields),
+        tries=int(fields["tries"]),
+        mark=Mark(fields["mark"]) if fields["mark"] else None,
+    )
+
+
+def _moment(fields: Hash) -> datetime:
+    return _EPOCH + timedelta(microseconds=int(fields["first_seen"]))

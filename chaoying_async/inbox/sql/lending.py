@@ -1,0 +1,84 @@
+"""The connection that ``on_paid`` works on, and how its transaction is watched meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NoReturn
+
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chaoying_async.exceptions import HandlerMisuseError, UsageError
+from chaoying_async.inbox.sql.dialects import is_savepoint_gone
+
+_ENDED = "on_paid ended the transaction that it was lent: whether it took effect is not known"
+
+
+class LentConnection(AsyncConnection):
+    """An ``AsyncConnection`` inside a transaction that somebody else ends.
+
+    ``execute``, ``begin_nested`` and ``AsyncSession(bind=connection)`` work as ever: a session's
+    ``commit`` and ``rollback`` end at a savepoint of its own. What would end the transaction itself
+    is refused.
+    """
+
+    __slots__ = ()
+
+    def begin(self) -> NoReturn:
+        """Refused: the transaction has begun."""
+        _refuse("begin", "use begin_nested()")
+
+    async def commit(self) -> NoReturn:
+        """Refused: what on_paid did is committed with the inbox's record, when it returns."""
+        _refuse("commit", "just return")
+
+    async def rollback(self) -> NoReturn:
+        """Refused: raise something, and all of it is rolled back."""
+        _refuse("rollback", "raise an exception")
+
+    async def close(self) -> NoReturn:
+        """Refused: the connection is closed by whom it belongs to."""
+        _refuse("close", "just return")
+
+    async def aclose(self) -> NoReturn:
+        """Refused, as ``close`` is."""
+        _refuse("close", "just return")
+
+    async def invalidate(self, exception: BaseException | None = None) -> NoReturn:  # noqa: ARG002
+        """Refused: raise something, and all of it is rolled back."""
+        _refuse("invalidate", "raise an exception")
+
+
+def _refuse(what: str, instead: str) -> NoReturn:
+    raise HandlerMisuseError(
+        f"{what}() on the connection lent to on_paid: its transaction ends with on_paid; {instead}"
+    )
+
+
+@asynccontextmanager
+async def lend(connection: AsyncConnection) -> AsyncGenerator[LentConnection]:
+    """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
+
+    A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
+    COMMIT, the driver's own method, a DDL statement on MariaDB). And because there is one, sessions
+    make a savepoint of their own rather than roll back what they are part of.
+    """
+    root = connection.get_transaction()
+    guard = await connection.begin_nested()
+    yield LentConnection(connection.engine, connection.sync_connection)
+    if connection.invalidated:
+        raise InvalidRequestError("the connection was lost while on_paid ran")
+    if connection.closed or root is None or not root.is_active or not guard.is_active:
+        raise HandlerMisuseError(_ENDED)
+    if connection.get_nested_transaction() != guard:
+        raise UsageError(
+            "on_paid returned with a begin_nested() or a session still open: end it, so that it is"
+            " clear what counts"
+        )
+    try:
+        await guard.commit()
+    except DBAPIError as error:
+        if is_savepoint_gone(error):
+            raise HandlerMisuseError(_ENDED) from error
+        raise

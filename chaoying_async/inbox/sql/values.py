@@ -1,0 +1,85 @@
+"""Rows to values and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from chaoying_async.inbox.sql.statements import ASIDE, ENTRY
+from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+Params = dict[str, Any]
+
+
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def span(seconds: float) -> int:
+    """Seconds as whole microseconds."""
+    return round(seconds * 1_000_000)
+
+
+def key_params(key: OrderKey) -> Params:
+    """The parameters that name an order."""
+    return {"p_mch_id": key.mch_id, "p_out_trade_no": key.out_trade_no}
+
+
+def message_params(key: OrderKey, fingerprint: str) -> Params:
+    """The parameters that name a message."""
+    return {**key_params(key), "p_fingerprint": fingerprint}
+
+
+def entry_params(entry: Entry) -> Params:
+    """The parameters that a claim brings."""
+    params = {f"p_{name}": getattr(entry, name) for name in ENTRY}
+    params["p_first_seen"] = microseconds(entry.first_seen)
+    return params
+
+
+def aside_params(aside: Aside) -> Params:
+    """The parameters of a message."""
+    params = {f"p_{name}": getattr(aside, name) for name in ASIDE}
+    params["p_first_seen"] = microseconds(aside.first_seen)
+    return params | message_params(aside.key, aside.fingerprint)
+
+
+def to_record(row: Any) -> Record:
+    """An order's row; its lease as seen when the row was read."""
+    fields = {name: getattr(row, name) for name in ENTRY}
+    fields["first_seen"] = _moment(row)
+    held = row.state == SeenState.HELD
+    return Record(
+        key=_key_of(row),
+        state=SeenState(row.state),
+        entry=Entry(**fields),
+        lease=max(0.0, row.left / 1_000_000) if held else 0.0,
+        failures=row.failures,
+        reason=row.reason,
+    )
+
+
+def to_aside(row: Any) -> Aside:
+    """A message's row."""
+    return Aside(
+        key=_key_of(row),
+        fingerprint=row.fingerprint,
+        decision=row.decision,
+        reason=row.reason,
+        payload=row.payload,
+        first_seen=_moment(row),
+        tries=row.tries,
+        mark=None if row.mark is None else Mark(row.mark),
+    )
+
+
+def _key_of(row: Any) -> OrderKey:
+    return OrderKey(row.mch_id, row.out_trade_no)
+
+
+def _moment(row: Any) -> datetime:
+    return _EPOCH + timedelta(microseconds=row.first_seen)

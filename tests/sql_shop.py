@@ -1,0 +1,115 @@
+"""A shop on a SQL database, with an inbox beside its own table of effects."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import attrs
+from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped
+
+from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.sansio.inboxvalues import Claim, Entry, OrderKey
+from tests.factories import MCH_ID
+from tests.servers import Servers
+
+OnPaid = Callable[[AsyncConnection], Awaitable[Any]]
+
+KEY = OrderKey(MCH_ID, "A100011")
+
+metadata = MetaData()
+#: No constraint on the number: what took effect twice is there twice.
+effects = Table(
+    "effects",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("number", String(64), nullable=False),
+)
+singles = Table("singles", metadata, Column("number", String(64), primary_key=True))
+
+
+class Base(DeclarativeBase):
+    metadata = metadata
+
+
+class Effect(Base):
+    """The same table, for sessions."""
+
+    __table__ = effects
+    number: Mapped[str]
+
+
+class Single(Base):
+    __table__ = singles
+    number: Mapped[str]
+
+
+def _sqlite(servers: Servers, stack: ExitStack) -> str:
+    directory = stack.enter_context(tempfile.TemporaryDirectory())
+    return f"sqlite+aiosqlite:///{Path(directory, 'shop.db')}"
+
+
+#: Kind of database -> the address of an empty one.
+DATABASES: dict[str, Callable[[Servers, ExitStack], str]] = {
+    "sqlite": _sqlite,
+    "psycopg": lambda servers, stack: servers.postgresql_url("psycopg"),
+    "asyncpg": lambda servers, stack: servers.postgresql_url("asyncpg"),
+    "mariadb": lambda servers, stack: servers.mariadb_url(),
+}
+
+
+@attrs.frozen
+class SqlShop:
+    kind: str
+    url: str
+    engine: AsyncEngine
+    inbox: SqlInbox
+
+    async def claimed(self, key: OrderKey = KEY) -> Claim:
+        entry = Entry(payload='{"a":"1"}', first_seen=datetime.now(UTC))
+        claim = await self.inbox.claim(key, entry, lease=30.0)
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def paid(self, on_paid: OnPaid, claim: Claim | None = None) -> None:
+        """As a handler does it: the claim's work is ``on_paid``."""
+        async with self.inbox.work(claim or await self.claimed()) as connection:
+            await on_paid(connection)
+
+    async def effects(self, number: str | None = None) -> int:
+        """How often an order (or any) took effect."""
+        question = select(func.count()).select_from(effects)
+        if number is not None:
+            question = question.where(effects.c.number == number)
+        async with self.engine.connect() as connection:
+            return int((await connection.execute(question)).scalar_one())
+
+    async def state(self, key: OrderKey = KEY) -> str | None:
+        record = await self.inbox.look(key)
+        return None if record is None else str(record.state)
+
+
+async def take_effect(connection: Any, number: str = KEY.out_trade_no) -> None:
+    await connection.execute(insert(effects).values(number=number))
+
+
+@asynccontextmanager
+async def sql_shop(kind: str, servers: Servers, **options: Any) -> AsyncGenerator[SqlShop]:
+    """A fresh one, its tables made."""
+    with ExitStack() as stack:
+        url = DATABASES[kind](servers, stack)
+        engine = create_async_engine(url, **options)
+        try:
+            inbox = SqlInbox(engine)
+            await inbox.create_tables()
+            async with engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+            yield SqlShop(kind, url, engine, inbox)
+        finally:
+            await engine.dispose()

@@ -1,0 +1,199 @@
+"""``chaoying inbox``: a person sees what waits, decides, and a running handler acts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from chaoying_async import ExpectedOrder, NotificationHandler, PaidOrder
+from chaoying_async.inbox.redis.opening import redis_inbox_at
+from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.inbox.sql.opening import sql_inbox_at
+from chaoying_async.sandbox import Sandbox
+from chaoying_async.sansio.inboxvalues import Aside, OrderKey
+from chaoying_async.testing import FakeClock
+from tests.cli_calls import call
+from tests.servers import Servers
+
+Deed = Callable[[NotificationHandler, Sandbox], Coroutine[Any, Any, None]]
+
+
+class Shop:
+    """A shop's handler on a SQLite file, opened for a moment at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.expected = {"A1": 100, "A2": 100}
+        self.shipped: list[str] = []
+        self.clock = FakeClock()
+
+    def __call__(self, *deeds: Deed) -> None:
+        """Open the handler, do these, and close it."""
+
+        async def run() -> None:
+            engine = create_async_engine(f"sqlite+aiosqlite:///{self.path}")
+            inbox = SqlInbox(engine, clock=self.clock)
+            await inbox.create_tables()
+            async with Sandbox(clock=self.clock) as sandbox:
+                handler = NotificationHandler(
+                    sandbox.credentials,
+                    inbox,
+                    self._on_paid,
+                    expected=self._lookup,
+                    on_conflict=lambda aside: None,
+                    clock=self.clock,
+                )
+                for deed in deeds:
+                    await deed(handler, sandbox)
+            await engine.dispose()
+
+        asyncio.run(run())
+
+    async def _on_paid(self, order: PaidOrder) -> None:
+        self.shipped.append(order.out_trade_no)
+
+    async def _lookup(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        total = self.expected.get(out_trade_no)
+        return None if total is None else ExpectedOrder(total_fee=total, mch_id=mch_id)
+
+
+def told(number: str, total: int) -> Deed:
+    async def deed(handler: NotificationHandler, sandbox: Sandbox) -> None:
+        await handler.handle(sandbox.sign_notification(number, total_fee=total))
+
+    return deed
+
+
+async def due(handler: NotificationHandler, sandbox: Sandbox) -> None:
+    await handler.run_due()
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path / "shop.db")
+
+
+def listed(shop: Shop) -> list[dict[str, Any]]:
+    result = call("inbox", "list", "--store", str(shop.path), "--json")
+    assert result.exit_code == 0, result.output
+    return [json.loads(line) for line in result.output.splitlines()]
+
+
+def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: Shop) -> None:
+    """R-39, M-27: order, amount, why, since when; a table for people, lines for programs."""
+    shop(told("A1", 99), told("B1", 5), told("A2", 100))
+    found = {(each["what"], each["out_trade_no"]) for each in listed(shop)}
+    assert ("CONFLICT", "A1") in found
+    assert ("UNKNOWN_ORDER", "B1") in found
+    assert not any(number == "A2" for _, number in found)
+    shown = call("inbox", "list", "--store", str(shop.path))
+    assert shown.exit_code == 0
+    assert "B1" in shown.output
+    assert "openid" not in shown.output
+
+
+def test_an_empty_inbox_says_so(shop: Shop) -> None:
+    """Exit code 0, one sentence."""
+    shop()
+    result = call("inbox", "list", "--store", str(shop.path))
+    assert (result.exit_code, result.output.strip()) == (0, "nothing waits")
+
+
+def test_a_person_who_applies_a_conflict_ships_it_once(shop: Shop) -> None:
+    """M-17: the mark waits in the database, and the handler that runs acts on it."""
+    shop(told("A1", 99))
+    assert shop.shipped == []
+    refused = call("inbox", "apply", "00000001", "A1", "--store", str(shop.path), input="n\n")
+    assert refused.exit_code == 2
+    shop(due)
+    assert shop.shipped == []
+    mch_id = listed(shop)[0]["mch_id"]
+    result = call("inbox", "apply", mch_id, "A1", "--store", str(shop.path), "--yes")
+    assert result.exit_code == 0, result.output
+    shop(due, due, told("A1", 99))
+    assert shop.shipped == ["A1"]
+
+
+def test_a_person_who_dismisses_a_message_is_not_asked_again(shop: Shop) -> None:
+    """A redelivery of what was dismissed stays without effect and off the list."""
+    shop(told("B1", 5))
+    (one,) = listed(shop)
+    arguments = ("--store", str(shop.path), "--message", one["message"])
+    assert call("inbox", "dismiss", one["mch_id"], "B1", *arguments).exit_code == 0
+    assert listed(shop) == []
+    shop(told("B1", 5), due)
+    assert listed(shop) == []
+    assert shop.shipped == []
+
+
+def test_a_retry_decides_with_what_the_shop_knows_today(shop: Shop) -> None:
+    """UNKNOWN_ORDER becomes a shipment once the order is there."""
+    shop(told("B1", 5))
+    (one,) = listed(shop)
+    shop.expected["B1"] = 5
+    result = call("inbox", "retry", one["mch_id"], "B1", "--store", str(shop.path), "--json")
+    assert json.loads(result.output)["mark"] == "RETRY"
+    shop(due)
+    assert shop.shipped == ["B1"]
+    assert listed(shop) == []
+
+
+def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
+    """A wrong number is exit code 1; a wrong file or a missing option exit code 2."""
+    shop()
+    missing = call("inbox", "retry", "1", "A9", "--store", str(shop.path))
+    assert missing.exit_code == 1
+    assert call("inbox", "list", "--store", str(shop.path) + "x").exit_code == 2
+    assert call("inbox", "list").exit_code == 2
+
+
+def test_bodies_are_forgotten_and_the_orders_stay(shop: Shop) -> None:
+    """M-19: pruning by default deletes bodies only, so a redelivery is still a duplicate."""
+    shop(told("A2", 100))
+    result = call("inbox", "prune", "--older-than", "0", "--store", str(shop.path), "--json")
+    assert json.loads(result.output)["ok"] is True
+    shop(told("A2", 100))
+    assert shop.shipped == ["A2"]
+
+
+def test_an_inbox_in_redis_or_another_database_is_named_by_its_address(servers: Servers) -> None:
+    """The same commands on ``redis://`` and on SQLAlchemy's URLs, with a prefix of one's own."""
+    aside = an_aside_of("B1")
+
+    async def in_redis(url: str) -> None:
+        async with redis_inbox_at(url, prefix="mine:") as inbox:
+            await inbox.set_aside(aside, retry_in=None)
+
+    async def in_postgresql(url: str) -> None:
+        async with sql_inbox_at(url, table_prefix="mine_") as inbox:
+            await inbox.create_tables()
+            await inbox.set_aside(aside, retry_in=None)
+
+    for url, prefix, seed in (
+        (servers.redis_url(), "mine:", in_redis),
+        (servers.postgresql_url(), "mine_", in_postgresql),
+    ):
+        asyncio.run(seed(url))
+        where = ("--store", url, "--prefix", prefix)
+        found = call("inbox", "list", *where, "--json")
+        assert json.loads(found.output)["out_trade_no"] == "B1"
+        assert call("inbox", "dismiss", aside.key.mch_id, "B1", *where).exit_code == 0
+        assert call("inbox", "list", *where).output.strip() == "nothing waits"
+
+
+def an_aside_of(number: str) -> Aside:
+    return Aside(
+        key=OrderKey("00000001", number),
+        fingerprint="ab" * 32,
+        decision="UNKNOWN_ORDER",
+        reason="the shop knows no such order",
+        payload="{}",
+        first_seen=datetime(2026, 1, 1, tzinfo=UTC),
+    )
