@@ -9,13 +9,14 @@ from pathlib import Path
 
 BENCHMARKS = (
     *("throughput", "notification", "import_time", "sandbox"),
-    *("polling", "polling_http", "polling_many", "faults"),
+    *("polling", "polling_http", "polling_many", "pollstore", "faults"),
+    *("web", "inbox"),
 )
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="half a minute in all; never fails")
+    parser.add_argument("--quick", action="store_true", help="a few minutes in all; never fails")
     parser.add_argument("--json", type=Path, metavar="DIR", help="write one file for each there")
     options = parser.parse_args()
     worst = 0
