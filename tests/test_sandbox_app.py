@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -45,6 +46,7 @@ from chaoying_async import (
     VersionTooLowError,
 )
 from chaoying_async.sandbox import Sandbox, Status
+from chaoying_async.sandbox.server import listening
 from chaoying_async.sandbox.speed import FastClock
 from tests.sandbox_calls import session_with
 
@@ -414,3 +416,21 @@ async def test_meanings_are_the_same_in_every_world(sandbox: Sandbox) -> None:
         Meaning.FAILED,
         Meaning.RESULT,
     ]
+
+
+async def test_answers_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TCP_NODELAY is on where connections are accepted; else each answer would wait 40 ms."""
+    made: list[socket.socket] = []
+    create = socket.create_server
+
+    def kept(*args: Any, **options: Any) -> socket.socket:
+        made.append(create(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(socket, "create_server", kept)
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        """Serve nobody."""
+
+    async with listening(nothing):
+        assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

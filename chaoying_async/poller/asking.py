@@ -142,25 +142,30 @@ class Asking:
         while True:
             self._wake.clear()
             now = self._clock.monotonic()
-            for entry in self._sleepers.due(now):
-                if entry.asleep and entry.due <= now:  # else it was asked out of turn meanwhile
-                    entry.asleep = False
-                    self._line.push(entry)
-            self._send_what_may_leave(now)
+            self._line.order_by_deadline(self._breaker.is_open)
+            self._rouse(now)
+            while len(self._tasks) < self._concurrency and (entry := self._next(now)) is not None:
+                self._send(entry)
             await self._sleep_until(self._next_moment(now))
 
-    def _send_what_may_leave(self, now: float) -> None:
-        self._line.order_by_deadline(self._breaker.is_open)
-        while len(self._tasks) < self._concurrency:
-            if self._bucket is not None and self._bucket.wait(now):
-                return
-            entry = self._line.peek(now)
-            if entry is None or not self._breaker_lets(entry, now):
-                return
-            self._line.pop(now)
-            if self._bucket is not None:
-                self._bucket = self._bucket.take(now)
-            self._send(entry, now)
+    def _rouse(self, now: float) -> None:
+        for entry in self._sleepers.due(now):
+            if entry.asleep and entry.due <= now:  # else it was asked out of turn meanwhile
+                entry.asleep = False
+                self._line.push(entry)
+
+    def _next(self, now: float) -> Entry | None:
+        """Who is asked now, taken out of the line; None when nobody may be."""
+        if self._bucket is not None and self._bucket.wait(now):
+            return None
+        entry = self._line.peek(now)
+        if entry is None or not self._breaker_lets(entry, now):
+            return None
+        self._line.pop(now)
+        if self._bucket is not None:
+            self._bucket = self._bucket.take(now)
+        entry.sent = now
+        return entry
 
     def _breaker_lets(self, entry: Entry, now: float) -> bool:
         probe_at = self._breaker.probe_at
@@ -171,10 +176,9 @@ class Asking:
         self._breaker = self._breaker.probed(now)
         return True
 
-    def _send(self, entry: Entry, now: float) -> None:
+    def _send(self, entry: Entry) -> None:
         if self._group is None:  # cannot be: the scheduler runs in it
             return
-        entry.sent = now
         task = self._group.create_task(self._ask(entry))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -184,7 +188,18 @@ class Asking:
         self._wake.set()
 
     async def _ask(self, entry: Entry) -> None:
+        """Ask, and then ask whoever waits for a turn: a task for each would cost them more."""
+        following: Entry | None = entry
+        left = _QUERIES_A_TASK
+        while following is not None:
+            left -= 1
+            goes_on = await self._asked(following) and left > 0
+            following = self._next(self._clock.monotonic()) if goes_on else None
+
+    async def _asked(self, entry: Entry) -> bool:
+        """One query; False when its task had better end, since somebody else cancelled it."""
         said: Reply[Any] | Exception
+        cancelled = False
         try:
             said = await self._gateway.send(entry.query)
         except Exception as error:  # noqa: BLE001 - one failing query takes nothing else down
@@ -192,8 +207,10 @@ class Asking:
         except asyncio.CancelledError:
             if self._closing:
                 raise
+            cancelled = True
             said = TransportError("the query was cancelled by somebody else")
         self._heard(entry, said)
+        return not cancelled
 
     def _heard(self, entry: Entry, said: Reply[Any] | Exception) -> None:
         self._polls += 1
@@ -203,7 +220,8 @@ class Asking:
         except Exception as error:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             said, answer = error, Answer(Says.TROUBLE)
         trouble = answer.says is Says.TROUBLE
-        self._breaker = self._breaker.heard(trouble=trouble, now=self._clock.monotonic())
+        if trouble or self._breaker is not CLOSED:
+            self._breaker = self._breaker.heard(trouble=trouble, now=self._clock.monotonic())
         if entry.ended:
             return  # settled while it was being asked
         entry.attempts += 1
@@ -223,9 +241,8 @@ class Asking:
             self._finish(entry, self.outcome(entry, status, said=said))
 
     def _sleep(self, entry: Entry, seconds: float) -> None:
-        due = max(entry.sent + seconds, self._clock.monotonic())
-        near = entry.deadline - _SAME <= due < entry.deadline
-        entry.due = entry.deadline if near else due
+        due, deadline = max(entry.sent + seconds, self._clock.monotonic()), entry.deadline
+        entry.due = deadline if deadline - _SAME <= due < deadline else due
         entry.asleep = True
         self._sleepers.push(entry)
         if self._wakes_at is None or entry.due < self._wakes_at:
@@ -259,5 +276,7 @@ class Asking:
             pass
 
 
+#: A gateway that never waits would keep the loop for itself.
+_QUERIES_A_TASK = 16
 #: Sums of floats drift: a query that is due this near to the deadline is the last one.
 _SAME = 1e-6

@@ -334,7 +334,9 @@ class Poller:
         _check_amount(expected)
         entry = self._entries.get(key)
         if entry is None:
-            begun = (schedule or self._schedule).begun(self._clock.now())
+            begun = schedule or self._schedule
+            if begun.ends is not None:
+                begun = begun.begun(self._clock.now())
             entry = Entry(query, key, begun, expected, self._clock.monotonic())
             if self._keeping is not None:
                 self._keep(self._keeping, entry, keep=keep, news=True)
@@ -472,12 +474,16 @@ def _not_open() -> UsageError:
 
 def _number_of(query: Query) -> tuple[str, str]:
     if isinstance(query, OrderQuery):
-        named = (("out_trade_no", query.out_trade_no), ("transaction_id", query.transaction_id))
+        ours, theirs = (
+            ("out_trade_no", query.out_trade_no),
+            ("transaction_id", query.transaction_id),
+        )
     elif isinstance(query, RefundQuery):
-        named = (("out_refund_no", query.out_refund_no), ("refund_id", query.refund_id))
+        ours, theirs = ("out_refund_no", query.out_refund_no), ("refund_id", query.refund_id)
     else:
         raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
-    return next((name, number) for name, number in named if number)
+    name, number = ours if ours[1] else theirs
+    return name, number or ""
 
 
 def _check_amount(expected: object) -> None:

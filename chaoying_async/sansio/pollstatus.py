@@ -74,7 +74,7 @@ class Says(Enum):
     TROUBLE = "no answer, or trouble behind the gateway: ask again, but later"
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Answer:
     """One answer. ``sure`` is False where only a second query makes it count (M-06).
 
@@ -212,7 +212,7 @@ def refund_item(query: Query, reply: Reply[Any]) -> RefundItem | None:
 MOST_TROUBLES = 16
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Standing:
     """All answers so far, taken together; one object for many orders, since there are few kinds.
 
