@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -22,7 +22,9 @@ import chaoying_async
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.testing import pytest_plugin
 from tests.factories import CANARIES, KEY
-from tests.servers import MissingProgramError, Servers
+
+if TYPE_CHECKING:
+    from tests.servers import Servers
 
 PACKAGE = str(Path(chaoying_async.__file__).parent)
 #: The one place where the key may be a local (M-27).
@@ -49,7 +51,7 @@ def _noticed(cls: type[ChaoyingError], *args: Any, **kwargs: Any) -> ChaoyingErr
 ChaoyingError.__new__ = _noticed  # type: ignore[method-assign,assignment]
 
 
-def _without(missing: MissingProgramError) -> NoReturn:
+def _without(missing: Exception) -> NoReturn:
     """CI has everything; a contributor may lack a server."""
     if os.environ.get("CI"):
         pytest.fail(str(missing))
@@ -59,6 +61,8 @@ def _without(missing: MissingProgramError) -> NoReturn:
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
     """Real databases of this run's own; each is started when a test first asks for it."""
+    from tests.servers import Servers  # the pure tests run where no database driver is installed
+
     with Servers(_without) as running:
         yield running
 

@@ -70,7 +70,7 @@ NOT_ANSWERED = frozenset(
         "a_header_that_is_no_ascii_reaches_the_hook",
         "a_hostile_link_gets_nothing_out",
         "a_key_that_the_gateway_echoes_is_masked",
-        "a_poller_needs_a_merchant_an_open_block_and_no_store",
+        "a_poller_needs_a_merchant_an_open_block_and_a_true_store",
         "a_proxy_that_cannot_be_used_is_named_before_anything_is_sent",
         "a_query_that_cannot_be_sent_ends_at_once",
         "a_refund_that_was_not_carried_out_says_what_to_do",

@@ -102,7 +102,7 @@ class Seen:
     its age is judged as of then. ``source`` is how the payment was learnt that took effect.
     """
 
-    state: SeenState
+    state: SeenState = attrs.field(converter=SeenState)
     payable: Fen | None = None
     transaction_id: str | None = None
     out_transaction_id: str | None = None
