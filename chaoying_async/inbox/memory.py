@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from types import TracebackType
 from typing import Any
 
 import attrs
@@ -26,7 +26,6 @@ from chaoying_async.sansio.inboxvalues import (
 
 _FREE = frozenset({SeenState.NOT_PAID, SeenState.HELD})
 _ENDED = frozenset({SeenState.DONE, SeenState.NOT_PAID})
-_FOR_PEOPLE = frozenset({SeenState.HELD, SeenState.QUARANTINED})
 
 AsideKey = tuple[OrderKey, str]
 
@@ -74,6 +73,9 @@ class MemoryInbox:
         self._clock: Clock = clock or SystemClock()
         self._orders: dict[OrderKey, _Order] = {}
         self._asides: dict[AsideKey, _Kept] = {}
+        # Those of them that wait for somebody: few, and asked for every 30 s.
+        self._open_orders: dict[OrderKey, _Order] = {}
+        self._open_asides: dict[AsideKey, _Kept] = {}
         self._swept: datetime | None = None
 
     def __repr__(self) -> str:
@@ -101,7 +103,7 @@ class MemoryInbox:
             before = self._record(key, order)
             if order.state not in _FREE or before.lease > 0:
                 return before
-        order.state = SeenState.HELD
+        self._move(key, order, SeenState.HELD)
         order.entry = entry
         order.token += 1
         order.held_until, order.due = now + lease, 0.0
@@ -115,16 +117,22 @@ class MemoryInbox:
         order.held_until = self._clock.monotonic() + lease
         return True
 
-    @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[None]:
+    def work(self, claim: Claim) -> _Work:
         """See ``Inbox``; there is no transaction here that could be rolled back."""
+        return _Work(self, claim)
+
+    def begin(self, claim: Claim) -> None:
+        """Its work begins."""
         if self._held(claim) is None:
             raise ClaimLostError("the claim was taken over before its work began")
-        yield
+
+    def complete(self, claim: Claim) -> None:
+        """Its work is done, and the order DONE."""
         order = self._held(claim)
         if order is None:
             raise ClaimLostError("the claim was taken over while its work went on")
-        order.state, order.held_until = SeenState.DONE, 0.0
+        self._move(claim.key, order, SeenState.DONE)
+        order.held_until = 0.0
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
         """See ``Inbox``."""
@@ -141,7 +149,8 @@ class MemoryInbox:
         order = self._held(claim)
         if order is None:
             return False
-        order.state, order.reason = SeenState.QUARANTINED, reason
+        self._move(claim.key, order, SeenState.QUARANTINED)
+        order.reason = reason
         order.token += 1
         return True
 
@@ -159,7 +168,8 @@ class MemoryInbox:
         due = None if retry_in is None else self._clock.monotonic() + retry_in
         if kept is None:
             self._make_room()
-            self._asides[aside.key, aside.fingerprint] = _Kept(aside, due)
+            at = aside.key, aside.fingerprint
+            self._asides[at] = self._open_asides[at] = _Kept(aside, due)
             return True
         if kept.closed:
             return False
@@ -181,14 +191,12 @@ class MemoryInbox:
 
     async def close(self, aside: Aside) -> None:
         """See ``Inbox``."""
-        kept = self._asides.get((aside.key, aside.fingerprint))
-        if kept is not None:
-            kept.closed, kept.due = True, None
+        self._close((aside.key, aside.fingerprint))
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
         """See ``Inbox``."""
         return _oldest_first(
-            kept.aside for (of, _), kept in self._asides.items() if of == key and not kept.closed
+            kept.aside for (of, _), kept in self._open_asides.items() if of == key
         )
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
@@ -201,20 +209,16 @@ class MemoryInbox:
         now = self._clock.monotonic()
         orders = [
             self._record(key, order)
-            for key, order in self._orders.items()
+            for key, order in self._open_orders.items()
             if order.state is SeenState.HELD and max(order.held_until, order.due) <= now
         ]
-        asides = [kept.aside for kept in self._asides.values() if _is_due(kept, now)]
+        asides = [kept.aside for kept in self._open_asides.values() if _is_due(kept, now)]
         return _oldest_first([*orders, *asides])[:limit]
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
         """See ``Inbox``."""
-        orders = [
-            self._record(key, order)
-            for key, order in self._orders.items()
-            if order.state in _FOR_PEOPLE
-        ]
-        asides = [kept.aside for kept in self._asides.values() if not kept.closed]
+        orders = [self._record(key, order) for key, order in self._open_orders.items()]
+        asides = [kept.aside for kept in self._open_asides.values()]
         return _oldest_first([*orders, *asides])[:limit]
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
@@ -224,7 +228,7 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None or order.state is not SeenState.QUARANTINED:
             return False
-        order.state = SeenState.DONE if mark is Mark.DISMISS else SeenState.HELD
+        self._move(key, order, SeenState.DONE if mark is Mark.DISMISS else SeenState.HELD)
         order.held_until = order.due = 0.0
         return True
 
@@ -243,6 +247,19 @@ class MemoryInbox:
                 kept.aside = attrs.evolve(kept.aside, payload="")
                 pruned += 1
         return pruned
+
+    def _move(self, key: OrderKey, order: _Order, state: SeenState) -> None:
+        """The one place where an order changes its state, so that those that are open are known."""
+        order.state = state
+        if state in _ENDED:
+            self._open_orders.pop(key, None)
+        else:
+            self._open_orders[key] = order
+
+    def _close(self, at: AsideKey) -> None:
+        kept = self._open_asides.pop(at, None)
+        if kept is not None:
+            kept.closed, kept.due = True, None
 
     def _record(self, key: OrderKey, order: _Order) -> Record:
         held = order.state is SeenState.HELD
@@ -266,7 +283,8 @@ class MemoryInbox:
         if kept is None or kept.closed:
             return False
         kept.aside = attrs.evolve(kept.aside, mark=mark)
-        kept.closed = mark is Mark.DISMISS
+        if mark is Mark.DISMISS:
+            self._close(at)
         return True
 
     def _make_room(self) -> None:
@@ -298,9 +316,26 @@ class MemoryInbox:
         return len(orders) + len(asides)
 
 
+class _Work:
+    """What :meth:`MemoryInbox.work` gives; written out, as it is on the way of every message."""
+
+    def __init__(self, inbox: MemoryInbox, claim: Claim) -> None:
+        self._inbox, self._claim = inbox, claim
+
+    async def __aenter__(self) -> None:
+        self._inbox.begin(self._claim)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            self._inbox.complete(self._claim)
+
+
 def _is_due(kept: _Kept, now: float) -> bool:
-    if kept.closed:
-        return False
     return kept.aside.mark is not None or (kept.due is not None and kept.due <= now)
 
 

@@ -19,6 +19,7 @@ from chaoying_async.inbox.sql.dialects import (
     is_duplicate,
     may_be_tried_again,
 )
+from chaoying_async.inbox.sql.lending import Guards, Nested
 from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
 from chaoying_async.inbox.sql.values import Params, microseconds
 
@@ -39,6 +40,7 @@ class Access:
         self._engine = engine
         self._clock = clock
         self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
+        self.guards: Guards = self._driver or Nested()
         self._turn = asyncio.Lock() if self.dialect.one_writer else None
 
     @asynccontextmanager
@@ -91,16 +93,24 @@ class Access:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 async with self.connect_to_write() as connection:
-                    changed = await self.change(connection, statement, params)
                     if self._driver is not None:
-                        await self._driver.commit(connection)
-                    else:
-                        await connection.commit()
+                        return await self._driver.write(connection, statement, self._timed(params))
+                    changed = await self.change(connection, statement, params)
+                    await connection.commit()
                     return changed
             except DBAPIError as error:
                 if attempt == ATTEMPTS or not may_be_tried_again(error):
                     raise
         raise AssertionError
+
+    async def insert_all(
+        self, connection: AsyncConnection, statement: Executable, rows: Sequence[Params]
+    ) -> set[Any]:
+        """SQLite: insert them all at once; the keys of those that are new."""
+        if self._driver is None:
+            raise AssertionError
+        timed = [self._timed(row) for row in rows]
+        return await self._driver.write_all(connection, statement, timed)
 
     async def insert(self, statement: Executable, params: Params) -> bool:
         """Whether the row is new; what was there is left alone."""

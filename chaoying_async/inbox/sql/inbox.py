@@ -21,6 +21,7 @@ from chaoying_async.inbox.sql.tables import (
     asides_table,
     orders_table,
 )
+from chaoying_async.inbox.sql.together import Together
 from chaoying_async.inbox.sql.values import (
     Params,
     aside_params,
@@ -81,6 +82,9 @@ class SqlInbox:
         self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect)
         self._asides = AsideStatements(asides_table(self.metadata, table_prefix), dialect)
 
+        together = Together(self._access, self._orders.claim_new)
+        self._together = together if dialect.one_writer else None
+
     def __repr__(self) -> str:
         return f"<SqlInbox {self._prefix}>"
 
@@ -111,7 +115,7 @@ class SqlInbox:
         """See ``Inbox``."""
         params = key_params(key) | entry_params(entry) | {"p_lease": span(lease)}
         while True:
-            if await self._access.insert(self._orders.claim_new, params):
+            if await self._insert_claim(key, params):
                 return Claim(key=key, token=1)
             row = await self._row(key)
             if row is None:
@@ -137,7 +141,7 @@ class SqlInbox:
             await connection.begin()
             if not await self._holds(connection, ours):
                 raise ClaimLostError(_LOST)
-            async with lend(connection) as lent:
+            async with lend(connection, access.guards) as lent:
                 yield lent
             if not await access.change(connection, self._orders.complete, ours):
                 raise ClaimLostError(_LOST)
@@ -232,6 +236,11 @@ class SqlInbox:
         if self._access.dialect.one_writer:
             return bool(await self._access.change(connection, self._orders.hold, ours))
         return bool(await self._access.rows(connection, self._orders.still_ours, ours))
+
+    async def _insert_claim(self, key: OrderKey, params: Params) -> bool:
+        if self._together is not None:
+            return await self._together.insert(tuple(key), params)
+        return await self._access.insert(self._orders.claim_new, params)
 
     async def _row(self, key: OrderKey) -> Any:
         rows = await self._access.read(self._orders.look, key_params(key))

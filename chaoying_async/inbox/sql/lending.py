@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
 from chaoying_async.inbox.sql.dialects import is_savepoint_gone
@@ -56,8 +56,32 @@ def _refuse(what: str, instead: str) -> NoReturn:
     )
 
 
+class Guards(Protocol):
+    """How a savepoint is set and released."""
+
+    async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Set one: the connection is in a nested transaction then."""
+        ...
+
+    async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:
+        """Release it; an error where it is not there any more."""
+        ...
+
+
+class Nested:
+    """By SQLAlchemy alone."""
+
+    async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
+        """See ``Guards``."""
+        return await connection.begin_nested()
+
+    async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:  # noqa: ARG002
+        """See ``Guards``."""
+        await guard.commit()
+
+
 @asynccontextmanager
-async def lend(connection: AsyncConnection) -> AsyncGenerator[LentConnection]:
+async def lend(connection: AsyncConnection, guards: Guards) -> AsyncGenerator[LentConnection]:
     """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
 
     A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
@@ -65,7 +89,7 @@ async def lend(connection: AsyncConnection) -> AsyncGenerator[LentConnection]:
     make a savepoint of their own rather than roll back what they are part of.
     """
     root = connection.get_transaction()
-    guard = await connection.begin_nested()
+    guard = await guards.guard(connection)
     yield LentConnection(connection.engine, connection.sync_connection)
     if connection.invalidated:
         raise InvalidRequestError("the connection was lost while on_paid ran")
@@ -77,7 +101,7 @@ async def lend(connection: AsyncConnection) -> AsyncGenerator[LentConnection]:
             " clear what counts"
         )
     try:
-        await guard.commit()
+        await guards.release(connection, guard)
     except DBAPIError as error:
         if is_savepoint_gone(error):
             raise HandlerMisuseError(_ENDED) from error

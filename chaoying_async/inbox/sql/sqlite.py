@@ -6,13 +6,16 @@ both are in the same transaction. A paid order costs two thirds as much that way
 
 from __future__ import annotations
 
+import sqlite3
 from collections import namedtuple
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Executable, Select
+from sqlalchemy import Executable, Insert, Select
 from sqlalchemy.engine import Dialect
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
@@ -20,6 +23,9 @@ from chaoying_async.inbox.sql.values import Params
 
 _READY = "chaoying_async.inbox"
 _FULL = 2
+_GUARD = "chaoying_guard"
+#: What SQLAlchemy calls to set a savepoint, and to release it.
+_SET, _RELEASE = "_savepoint_impl", "_release_savepoint_impl"
 
 
 class Prepared:
@@ -31,8 +37,18 @@ class Prepared:
         self._constants: Params = compiled.params
         self._order: Sequence[str] = compiled.positiontup
         self._row: Any = None
+        self.key = ""
+        if isinstance(statement, Insert):
+            self.key = ", ".join(column.name for column in statement.table.primary_key)
         if isinstance(statement, Select):
             self._row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc] # noqa: PYI024
+
+    @property
+    def parts(self) -> tuple[str, str, str]:
+        """Of an INSERT: what is before its one row of values, the row, and what is after it."""
+        head, _, rest = self.sql.partition("VALUES ")
+        row, _, tail = rest.partition(" ON CONFLICT")
+        return f"{head}VALUES ", row, f" ON CONFLICT{tail}"
 
     def values(self, params: Params) -> tuple[Any, ...]:
         """The parameters in the order of their question marks."""
@@ -60,22 +76,86 @@ class Driver:
         return prepared.rows(await driver.execute_fetchall(prepared.sql, prepared.values(params)))
 
     async def change(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
-        """Run a statement; how many rows it changed."""
+        """Run a statement inside a transaction; how many rows it changed."""
+        prepared = self._prepare(statement)
+        return await _run(_driver_of(connection), prepared.sql, prepared.values(params))
+
+    async def write(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
+        """Run a statement that is a transaction of its own; how many rows it changed.
+
+        The driver begins a transaction before what starts with INSERT, UPDATE or DELETE, and then a
+        commit takes another hop; what starts with WITH it leaves to SQLite, which commits it.
+        """
         prepared = self._prepare(statement)
         driver = _driver_of(connection)
-        before = driver.total_changes
-        await driver.execute_fetchall(prepared.sql, prepared.values(params))
-        return int(driver.total_changes - before)
+        alone = f"WITH alone AS (SELECT 1) {prepared.sql}"
+        changed = await _run(driver, alone, prepared.values(params))
+        if driver.in_transaction:  # an engine that begins its transactions in its own way
+            await driver.commit()
+        return changed
 
-    async def commit(self, connection: AsyncConnection) -> None:
-        """Commit what :meth:`change` did; nothing where the connection commits by itself."""
-        await _driver_of(connection).commit()
+    async def write_all(
+        self, connection: AsyncConnection, statement: Any, rows: Sequence[Params]
+    ) -> set[tuple[Any, ...]]:
+        """Insert all these rows in a transaction of their own; the keys of those that are new."""
+        prepared = self._prepare(statement)
+        head, one, tail = prepared.parts
+        sql = f"WITH alone AS (SELECT 1) {head}{', '.join([one] * len(rows))}{tail}"
+        values = [value for row in rows for value in prepared.values(row)]
+        driver = _driver_of(connection)
+        new = await driver.execute_fetchall(f"{sql} RETURNING {prepared.key}", values)
+        if driver.in_transaction:
+            await driver.commit()
+        return {tuple(key) for key in new}
+
+    async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
+        """``begin_nested()`` in one hop: SQLAlchemy is told that the savepoint is there already."""
+        sync: Any = connection.sync_connection
+        if not _can_be_told(sync):
+            return await connection.begin_nested()
+        await _driver_of(connection).execute_fetchall(f"SAVEPOINT {_GUARD}")
+        with _told(sync, _SET, _GUARD):
+            return await connection.begin_nested()
+
+    async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:
+        """``commit()`` of the guard, in one hop."""
+        sync: Any = connection.sync_connection
+        if not _can_be_told(sync):
+            await guard.commit()
+            return
+        release = f"RELEASE {_GUARD}"
+        try:
+            await _driver_of(connection).execute_fetchall(release)
+        except sqlite3.OperationalError as error:
+            raise DBAPIError(release, None, error) from error
+        with _told(sync, _RELEASE, None):
+            await guard.commit()
 
     def _prepare(self, statement: Any) -> Prepared:
         prepared = self._prepared.get(statement)
         if prepared is None:
             prepared = self._prepared[statement] = Prepared(statement, self._dialect)
         return prepared
+
+
+def _can_be_told(sync: Any) -> bool:
+    """Both are private: where they are no more, SQLAlchemy does it its way, in three hops."""
+    return hasattr(sync, _SET) and hasattr(sync, _RELEASE)
+
+
+@contextmanager
+def _told(sync: Any, method: str, answer: str | None) -> Generator[None]:
+    setattr(sync, method, lambda *_, **__: answer)
+    try:
+        yield
+    finally:
+        delattr(sync, method)
+
+
+async def _run(driver: Any, sql: str, values: tuple[Any, ...]) -> int:
+    before = driver.total_changes
+    await driver.execute_fetchall(sql, values)
+    return int(driver.total_changes - before)
 
 
 async def make_durable(connection: AsyncConnection) -> None:
