@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _log = logging.getLogger("chaoying_async")
-_log.addHandler(logging.NullHandler())  # silent until the program sets up logging
 
 #: Seconds for a whole call, repeats included.
 DEFAULT_DEADLINE = 30.0

@@ -151,6 +151,8 @@ def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
     missing = call("inbox", "retry", "1", "A9", "--store", str(shop.path))
     assert missing.exit_code == 1
     assert call("inbox", "list", "--store", str(shop.path) + "x").exit_code == 2
+    other = call("inbox", "list", "--store", str(shop.path), "--prefix", "other_")
+    assert (other.exit_code, "create_tables" in other.output) == (2, True)
     assert call("inbox", "list").exit_code == 2
 
 
@@ -172,8 +174,10 @@ def test_an_inbox_in_redis_or_another_database_is_named_by_its_address(servers: 
             await inbox.set_aside(aside, retry_in=None)
 
     async def in_postgresql(url: str) -> None:
+        engine = create_async_engine(url)
+        await SqlInbox(engine, table_prefix="mine_").create_tables()
+        await engine.dispose()
         async with sql_inbox_at(url, table_prefix="mine_") as inbox:
-            await inbox.create_tables()
             await inbox.set_aside(aside, retry_in=None)
 
     for url, prefix, seed in (

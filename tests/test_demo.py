@@ -113,4 +113,4 @@ async def test_one_fen_of_difference_is_seen() -> None:
     async with Sandbox() as sandbox:
         receiver = Receiver(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
     lines = compare(Day(sales=[SALE]), receiver, Siege(), books)
-    assert [line.what for line in lines if not line.agrees] == ["received", "kept"]
+    assert [line.what for line in lines if not line.agrees] == ["received, cash", "kept"]

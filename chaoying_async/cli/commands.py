@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
@@ -137,6 +138,8 @@ def chaoying() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code."""
+    # What the library warns of is told as an end or a remark: not by Python's last resort too.
+    logging.getLogger("chaoying_async").addHandler(logging.NullHandler())
     try:
         chaoying.main(None if arguments is None else list(arguments), prog_name="chaoying")
     except SystemExit as end:

@@ -25,7 +25,10 @@ def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
         return pairs(given)
     if sys.stdin.isatty():
         raise click.UsageError("give a message: a file, name=value fields, or on stdin")
-    return _ending_cut(sys.stdin.buffer.read(_LONGEST))
+    read = _ending_cut(sys.stdin.buffer.read(_LONGEST))
+    if not read:
+        raise click.UsageError("nothing came on stdin: give a message, a file or name=value fields")
+    return read
 
 
 def fields(given: tuple[str, ...]) -> Mapping[str, str]:

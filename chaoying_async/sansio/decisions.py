@@ -61,7 +61,9 @@ NO_AMOUNT_CHECK: Final = NoAmountCheck.NO_AMOUNT_CHECK
 
 def _fen(amount: int) -> Fen:
     if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
-        raise ParameterError({"total_fee": "must be a whole number of fen, 1 or more"})
+        raise ParameterError(
+            {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
+        )
     return Fen(amount)
 
 

@@ -102,6 +102,8 @@ def build_request(
     :class:`~chaoying_async.exceptions.ParameterError` that names every problem: a merchant number
     that neither the request nor ``defaults`` has, a scanned link that is not allowed (M-05).
     """
+    if not isinstance(request, Request):
+        raise TypeError(f"send takes a request such as Pay(...), not {type(request).__name__}")
     try:
         fields = resolved_fields(request, defaults)
         if isinstance(request, QrConfGet):

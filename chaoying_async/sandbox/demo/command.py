@@ -115,8 +115,9 @@ def _print(console: Console, day: Day, receiver: Receiver, siege: Siege, lines: 
         f"notifications: {receiver.deliveries} deliveries, "
         f"{stats.decisions.get(Decision.DUPLICATE, 0)} duplicates without effect, "
         f"{len(receiver.put_off)} put off once, "
-        f"{stats.unverified + stats.malformed} forged or unreadable of {siege.posted} posted\n"
-        f"for a person to look at: {aside or 'nothing'}"
+        f"{stats.unverified + stats.malformed} forged or unreadable\n"
+        f"of the {siege.posted} hostile messages posted at the end, set aside for a person: "
+        f"{aside or 'none'}"
     )
     table = Table("", "shop", "gateway", "", title="Do the books agree?")
     for line in lines:
@@ -130,7 +131,7 @@ def _print(console: Console, day: Day, receiver: Receiver, siege: Siege, lines: 
 
 
 def _sales(day: Day) -> Table:
-    table = Table("end", "orders", "answers", "payable", "paid", title="At the till")
+    table = Table("end", "orders", "answers", "price", "cash paid", title="At the till")
     for column in table.columns[1:]:
         column.justify = "right"
     for status in CheckoutStatus:

@@ -42,7 +42,7 @@ def compare(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -
     return [
         *_at_the_till(day, books),
         *_notified(day, receiver, siege, books),
-        Line("received", received, totals["received"], money=True),
+        Line("received, cash", received, totals["received"], money=True),
         Line("given back by cancels", 0, totals["reversed"], money=True),
         Line("refunded", refunded, totals["refunded"], money=True),
         Line("kept", Fen(received - refunded), totals["kept"], money=True),
@@ -63,7 +63,7 @@ def _at_the_till(day: Day, books: dict[str, Any]) -> list[Line]:
     return [
         Line("paid at the till", ends[CheckoutStatus.PAID], paid),
         Line("failed or cancelled", sum(ends[each] for each in _UNPAID), unpaid),
-        Line("for a person to look at", sum(ends[each] for each in _OPEN_ENDS), 0),
+        Line("of unknown end", sum(ends[each] for each in _OPEN_ENDS), 0),
         Line("told otherwise than it was", len(wrong), 0),
         Line("pay requests", len(day.sales), requests.get("pay", 0)),
         Line("refund requests", len(day.returned), requests.get("refund", 0)),
@@ -80,9 +80,9 @@ def _notified(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any])
         order for order in books["orders"] if order["kind"] != "pay" and order["was_paid"]
     ]
     return [
-        Line("pre-orders paid", len(day.preorders), len(paid_later)),
-        Line("orders shipped", len(receiver.shipped), len(paid_later)),
-        Line("shipments", receiver.shipped.total(), len(paid_later)),
+        Line("QR orders paid", len(day.preorders), len(paid_later)),
+        Line("QR orders shipped", len(receiver.shipped), len(paid_later)),
+        Line("shipments of QR orders", receiver.shipped.total(), len(paid_later)),
         Line("deliveries", receiver.deliveries, len(books["deliveries"])),
         Line("shipped for a forgery or a replay", siege.fooled, 0),
     ]
