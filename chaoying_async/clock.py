@@ -1,10 +1,22 @@
-"""The real clock. Tests hand in ``chaoying_async.testing.FakeClock`` instead."""
+"""The real clock. Tests hand in ``chaoying_async.testing.FakeClock`` instead.
+
+And :func:`within`, a time-out on any clock for what mostly ends without waiting, on the same terms
+as :func:`guarded`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
+import types
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from chaoying_async.abc import Clock
+
+T = TypeVar("T")
 
 
 class SystemClock:
@@ -25,3 +37,42 @@ class SystemClock:
     def timeout(self, seconds: float | None) -> asyncio.Timeout:
         """``asyncio.timeout``: raises :class:`TimeoutError` when the block takes longer."""
         return asyncio.timeout(seconds)
+
+
+async def guarded(
+    work: Coroutine[Any, Any, T], guard: Callable[[], AbstractAsyncContextManager[Any]]
+) -> T:
+    """What ``work`` returns; ``guard`` is made and entered only if the work has to wait.
+
+    Most does not: a body that is there already, a lookup in a dictionary. A guard (a time-out, the
+    renewal of a lease) can do nothing before the first wait, and costs as much as reading an amount
+    and a time. It is one task throughout, so the work may use time-outs and groups of its own.
+    """
+    try:
+        waits_for = work.send(None)
+    except StopIteration as ended:
+        result: T = ended.value
+        return result
+    async with guard():
+        return await _rest(work, waits_for)
+
+
+def within(clock: Clock, seconds: float, work: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
+    """The same under ``clock.timeout``: :class:`TimeoutError` when it waits longer than that."""
+    return guarded(work, lambda: clock.timeout(max(0.0, seconds)))
+
+
+@types.coroutine
+def _rest(work: Coroutine[Any, Any, T], waits_for: Any) -> Generator[Any, None, T]:
+    """What is left of work after its first step, in which it asked for this."""
+    while True:
+        try:
+            yield waits_for
+        except BaseException as error:  # noqa: BLE001 - whatever it is (a cancellation), it is the work's
+            try:
+                waits_for = work.throw(error)
+            except StopIteration as ended:
+                result: T = ended.value
+                return result
+        else:
+            return (yield from work.__await__())

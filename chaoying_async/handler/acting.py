@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import attrs
 
 from chaoying_async.abc import Clock
+from chaoying_async.clock import within
 from chaoying_async.handler.desk import Desk, Matter
 from chaoying_async.handler.effects import Effect, Effects, Held
 from chaoying_async.handler.reports import Reports, log
-from chaoying_async.handler.tasks import Tasks, end_of
+from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, has_effect
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey
@@ -33,9 +34,11 @@ class Limits:
     wait_until: float
     #: The gateway has answered a question for confirmation, or counts as silent.
     ask_until: float
-    #: Everything before the effect has ended, or is given up with a :class:`TimeoutError`; None:
-    #: the caller sees to that.
-    claim_until: float | None
+    #: Everything before the effect has ended, or is given up with a :class:`TimeoutError`.
+    claim_until: float
+    #: So long the caller waits for work that has an owner, then has a :class:`TimeoutError`; None:
+    #: to its end.
+    answer_until: float | None = None
 
 
 @attrs.frozen
@@ -69,34 +72,30 @@ class Acting:
     ) -> Outcome:
         """Decide, and do it; what the shop's lookup or the inbox raise comes out.
 
+        So does a :class:`TimeoutError` of ``limits``; what was claimed by then goes on.
+
         ``first_seen``: when this very message first came, if it was set aside before.
         """
         while True:
-            matter, held = await self._decided(facts, limits, first_seen)
+            left = limits.claim_until - self._clock.monotonic()
+            deciding = self._decided(facts, limits, first_seen)
+            matter, held = await within(self._clock, left, deciding)
             decision = matter.verdict.decision
             if held is not None:
-                return Outcome(decision, durable=await self._owned(self._effects.run(held)) is True)
+                durable = await self._owned(self._effects.run(held), limits)
+                return Outcome(decision, durable=durable is True)
             if decision is Decision.DUPLICATE:
                 if matter.verdict.reason == OTHER_NUMBERS:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
                 return Outcome(decision, durable=True)
             if decision is not Decision.IN_PROGRESS and not has_effect(decision):
-                await self._owned(self._without_effect(matter, notification))
+                await self._owned(self._without_effect(matter, notification), limits)
                 return Outcome(decision, durable=decision is Decision.NOT_PAID)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, limits):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
 
     async def _decided(
-        self, facts: Facts, limits: Limits, first_seen: datetime | None
-    ) -> tuple[Matter, Held | None]:
-        if limits.claim_until is None:
-            return await self._claimed(facts, limits, first_seen)
-        left = limits.claim_until - self._clock.monotonic()
-        async with self._clock.timeout(max(0.0, left)):
-            return await self._claimed(facts, limits, first_seen)
-
-    async def _claimed(
         self, facts: Facts, limits: Limits, first_seen: datetime | None
     ) -> tuple[Matter, Held | None]:
         patience = max(0.0, limits.ask_until - self._clock.monotonic())
@@ -112,11 +111,9 @@ class Acting:
         )
         return matter, await self._effects.claim(effect)
 
-    async def _owned(self, work: Coroutine[Any, Any, T]) -> T | None:
+    async def _owned(self, work: Coroutine[Any, Any, T], limits: Limits) -> T | None:
         """What must not end with its caller; None when it was cancelled with the handler."""
-        if not self._tasks.is_open:
-            return await work
-        ended = await end_of(self._tasks.start(work))
+        ended = await self._tasks.run(work, until=limits.answer_until)
         if ended.error is not None:
             raise ended.error
         return ended.result

@@ -40,7 +40,9 @@ class EffectCall:
     async def __call__(self, order: PaidOrder, connection: Any) -> None:
         """Run it."""
         given = (order, connection) if self._with_connection else (order,)
-        await resolved(self._function(*given))
+        ended = self._function(*given)
+        if inspect.isawaitable(ended):
+            await ended
 
 
 def _wants_connection(name: str, function: Effect) -> bool:

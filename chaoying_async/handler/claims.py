@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from chaoying_async.abc import Clock, Inbox
+from chaoying_async.handler.tasks import ended
 from chaoying_async.sansio.inboxvalues import Claim, ClaimLostError
 
 #: Seconds: a claim's lease, how often it is renewed, and how long before its end all is given up.
@@ -61,8 +62,10 @@ class Renewals:
             self._ticker = None
 
     async def _tick(self) -> None:
-        while self._held:
-            self._wakes_at = min(renewal.due for renewal in self._held)
+        while self._held or self.lingers:
+            # Whatever is claimed from now on is not due before that.
+            idle = self._clock.monotonic() + RENEW_EVERY
+            self._wakes_at = min((renewal.due for renewal in self._held), default=idle)
             await self._clock.sleep(self._wakes_at - self._clock.monotonic())
             now = self._clock.monotonic()
             for renewal in [each for each in self._held if each.due <= now]:
@@ -104,7 +107,7 @@ class Renewal:
         if self._under_way is not None:
             self._under_way.cancel()
             # Not before it is silent: what follows is the commit.
-            await _ended(self._under_way)
+            await ended([self._under_way])
         if not self._lost:
             return
         others = self._block.uncancel()
@@ -144,18 +147,6 @@ class Renewal:
         self._lost = True
         self._renewals.drop(self)
         self._block.cancel()
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    """Wait for a task that was cancelled, and raise one's own cancellation only afterwards."""
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        raise cancelled
 
 
 def _current_task() -> asyncio.Task[object]:

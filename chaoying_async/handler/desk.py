@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from inspect import isawaitable
 
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, Inbox
-from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.confirming import ask
 from chaoying_async.sansio.decisions import (
     Confirmation,
@@ -57,7 +57,9 @@ def storable(facts: Facts) -> OrderKey | None:
     """The message's own names, where they can be a key."""
     key = OrderKey(facts.mch_id, facts.out_trade_no)
     fits = 0 < len(key.mch_id) <= LONGEST_MCH_ID and 0 < len(key.out_trade_no) <= LONGEST_NUMBER
-    return key if fits and _CONTROL.isdisjoint("".join(key)) else None
+    named = "".join(key)
+    # What is printable has no control character; the rest is looked at, one by one.
+    return key if fits and (named.isprintable() or _CONTROL.isdisjoint(named)) else None
 
 
 class Desk:
@@ -86,7 +88,9 @@ class Desk:
         """What the shop expects for an order number as received."""
         if isinstance(self._expected, NoAmountCheck):
             return self._expected
-        found = await resolved(self._expected(mch_id, out_trade_no))
+        found = self._expected(mch_id, out_trade_no)
+        if isawaitable(found):
+            found = await found
         if found is not None and not isinstance(found, ExpectedOrder):
             raise TypeError("expected() must return an ExpectedOrder or None")
         return found
@@ -126,7 +130,7 @@ class Desk:
         expected = await self.expected(*received)
         key = received
         if isinstance(expected, ExpectedOrder):
-            key = received._replace(mch_id=expected.mch_id)
+            key = OrderKey(expected.mch_id, received.out_trade_no)
         record = await self._inbox.look(key)
         now = self._clock.now()
         told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID

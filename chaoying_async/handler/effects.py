@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 
 import attrs
 
 from chaoying_async.abc import Clock, Inbox
+from chaoying_async.clock import guarded
 from chaoying_async.exceptions import HandlerMisuseError
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.claims import LEASE, Renewals
@@ -16,8 +18,15 @@ from chaoying_async.handler.desk import Matter
 from chaoying_async.handler.reports import Reports, log, retry_in
 from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.facts import facts_of_order, order_from_text, to_text
-from chaoying_async.sansio.inboxvalues import Claim, ClaimLostError, Entry, OrderKey, SeenState
+from chaoying_async.sansio.facts import facts_of_order, later_text, order_from_text
+from chaoying_async.sansio.inboxvalues import (
+    Claim,
+    ClaimLostError,
+    Entry,
+    OrderKey,
+    Record,
+    SeenState,
+)
 from chaoying_async.sansio.judging import Verdict
 from chaoying_async.sansio.outcome import PaidOrder
 
@@ -39,7 +48,7 @@ class Effect:
         """As the inbox keeps it while it is being run, and afterwards."""
         order = self.order
         return Entry(
-            payload=to_text(order),
+            payload=later_text(order),
             first_seen=self.first_seen,
             payable=order.payable,
             transaction_id=order.transaction_id,
@@ -97,29 +106,27 @@ class Effects:
         ended = self._working[key] = asyncio.Event()
         self._counts.working += 1
         try:
-            return await self._run(held)
+            call = self._calls.get(held.effect.decision)
+            if call is not None:
+                return await self._call(held, call)
+            # It is closed since it was first tried, or such a function is no longer there.
+            await self._quarantine(held, "it was paid, but the shop had closed the order")
+            return False
         finally:
             self._counts.working -= 1
             if self._working.get(key) is ended:
                 del self._working[key]
             ended.set()
 
-    async def _run(self, held: Held) -> bool:
-        call = self._calls.get(held.effect.decision)
-        if call is not None:
-            return await self._call(held, call)
-        # It is closed since it was first tried, or such a function is no longer there.
-        await self._quarantine(held, "it was paid, but the shop had closed the order")
-        return False
-
     async def _call(self, held: Held, call: EffectCall) -> bool:
         returned = False
         effect, claim = held.effect, held.claim
         try:
-            await self._keep_what_was_replaced(held)
+            if claim.before is not None:
+                await self._keep_what_was_replaced(held, claim.before)
             async with self._inbox.work(claim) as connection:
-                async with self.renewals.of(claim, held.since):
-                    await call(effect.order, connection)
+                working = call(effect.order, connection)
+                await guarded(working, partial(self.renewals.of, claim, held.since))
                 returned = True
         except asyncio.CancelledError as error:
             if not _is_being_cancelled():  # it came out of the user's own code
@@ -142,10 +149,9 @@ class Effects:
             return False
         return True
 
-    async def _keep_what_was_replaced(self, held: Held) -> None:
+    async def _keep_what_was_replaced(self, held: Held, before: Record) -> None:
         """Another payment of the same order, whose work had died: it must not be forgotten."""
-        before = held.claim.before
-        if before is None or before.state is not SeenState.HELD or not before.entry.payload:
+        if before.state is not SeenState.HELD or not before.entry.payload:
             return
         dead = facts_of_order(order_from_text(before.entry.payload))
         mine = facts_of_order(held.effect.order)

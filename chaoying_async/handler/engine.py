@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from chaoying_async.abc import Clock, Gateway, Inbox
-from chaoying_async.clock import SystemClock
+from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import (
     MalformedMessageError,
     ParameterError,
@@ -142,7 +141,7 @@ class NotificationHandler:
         return f"<NotificationHandler on {self._inbox!r}, {self._counts.working} at work, {state}>"
 
     async def __aenter__(self) -> Self:
-        await self._tasks.open(self._run_due_for_ever())
+        self._tasks.open(self._run_due_for_ever())
         self._effects.renewals.lingers = True
         return self
 
@@ -179,7 +178,8 @@ class NotificationHandler:
         Everything else was set aside. What the inbox or ``expected`` raise comes out.
         """
         facts = facts_of_order(paid_order)
-        outcome = await self._counted(self._acting.act(facts, self._patient()))
+        outcome = await self._acting.act(facts, self._patient())
+        self._counts.decisions[outcome.decision] += 1
         unfinished = has_effect(outcome.decision) and not outcome.durable
         return Decision.IN_PROGRESS if unfinished else outcome.decision
 
@@ -215,7 +215,8 @@ class NotificationHandler:
         return Limits(
             wait_until=answer - MOMENT,
             ask_until=answer - SPARE,
-            claim_until=None if self._tasks.is_open else answer,
+            claim_until=answer,
+            answer_until=answer if self._tasks.is_open else None,
         )
 
     def _patient(self) -> Limits:
@@ -235,8 +236,7 @@ class NotificationHandler:
         try:
             credentials = self._keys.at_once
             if credentials is None:
-                async with self._clock.timeout(self._budget):
-                    credentials = await self._keys.of(raw)
+                credentials = await within(self._clock, self._budget, self._keys.of(raw))
             facts, notification = read_facts(raw, credentials, kind, self._clock)
         except (UnknownMerchantError, SignatureVerificationError):
             self._counts.unverified += 1
@@ -250,29 +250,24 @@ class NotificationHandler:
         self, facts: Facts, notification: Notification | None, started: float
     ) -> NotificationAnswer:
         limits = self._limits(started)
-        work = self._counted(self._acting.act(facts, limits, notification=notification))
-        if limits.claim_until is not None:  # nobody owns what is late
-            return _answer(await work)
         try:
-            async with self._clock.timeout(started + self._budget - self._clock.monotonic()):
-                return _answer(await work)
+            outcome = await self._acting.act(facts, limits, notification=notification)
         except TimeoutError:
+            if limits.answer_until is None:  # nobody owns what is late, so nothing goes on
+                raise
             self._counts.late += 1
-            return _answer(Outcome(Decision.IN_PROGRESS, durable=False))
-
-    async def _counted(self, acting: Coroutine[Any, Any, Outcome]) -> Outcome:
-        outcome = await acting
-        self._counts.decisions[outcome.decision] += 1
-        return outcome
+            outcome = Outcome(Decision.IN_PROGRESS, durable=False)
+        else:
+            self._counts.decisions[outcome.decision] += 1
+        return _answer(outcome)
 
 
 def _answer(outcome: Outcome | None, status: int = _OK) -> NotificationAnswer:
     if outcome is None:
         return NotificationAnswer(status=status, body=FAIL)
     success = is_success(outcome.decision, durable=outcome.durable)
-    return NotificationAnswer(
-        status=status, body=SUCCESS if success else FAIL, decision=outcome.decision
-    )
+    body = SUCCESS if success else FAIL
+    return NotificationAnswer(status=status, body=body, decision=outcome.decision)
 
 
 def _bytes(body: object) -> bytes | None:

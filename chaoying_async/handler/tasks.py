@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import types
+from collections.abc import Collection, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -23,11 +24,14 @@ class Ended(Generic[T]):
 
 
 class Tasks:
-    """A task group whose tasks never fail: one failing order takes nothing else down."""
+    """A group of tasks that never fail: one failing order takes nothing else down.
+
+    No ``asyncio.TaskGroup``: what that adds is the end of all when one fails.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._group: asyncio.TaskGroup | None = None
+        self._opened = False
         self._owned: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self.closing = False
@@ -35,20 +39,19 @@ class Tasks:
     @property
     def is_open(self) -> bool:
         """Whether work can be left here."""
-        return self._group is not None and not self.closing
+        return self._opened and not self.closing
 
-    async def open(self, ticker: Coroutine[Any, Any, None]) -> None:
+    def open(self, ticker: Coroutine[Any, Any, None]) -> None:
         """Begin; ``ticker`` runs until the end and is not waited for."""
-        if self._group is not None:
+        if self._opened:
             ticker.close()
             raise UsageError("this handler is open already; make another one")
-        self.closing = False
-        self._group = await asyncio.TaskGroup().__aenter__()
-        self._ticker = self._group.create_task(ticker)
+        self._opened, self.closing = True, False
+        self._ticker = asyncio.create_task(ticker)
 
     async def close(self, grace: float) -> bool:
         """Wait for what is under way, then cancel it; False when something had to be cancelled."""
-        group, self.closing = self._group, True
+        self.closing = True
         if self._ticker is not None:
             self._ticker.cancel()
         in_time = False
@@ -57,24 +60,33 @@ class Tasks:
         finally:
             for task in self._owned:
                 task.cancel()
-            if group is not None:
-                await group.__aexit__(None, None, None)
-            self._group, self.closing = None, False
+            await ended(self._owned if self._ticker is None else {*self._owned, self._ticker})
+            self._opened, self.closing, self._ticker = False, False, None
         return in_time
 
-    def start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[Ended[T]]:
-        """Run it here; only where :attr:`is_open`."""
-        if self._group is None:
-            work.close()
-            raise UsageError("this handler is not open")
-        task = self._group.create_task(_caught(work))
+    async def run(self, work: Coroutine[Any, Any, T], *, until: float | None = None) -> Ended[T]:
+        """Run it here if this is open, so that it outlives its caller; else where it stands.
+
+        The caller may be cancelled while the work goes on. From ``until`` (a moment of the clock)
+        on the caller has a :class:`TimeoutError`, and the work goes on too; without an owner for it
+        there is no such end.
+        """
+        if not self.is_open:
+            return await _caught(work)
+        task = asyncio.create_task(_caught(work))
         self._owned.add(task)
         task.add_done_callback(self._owned.discard)
-        return task
+        # The task's first step comes before our next one, and mostly it is the last one too: then
+        # there is nothing to wait for, and no timer to set.
+        await _next_turn()
+        if not task.done():
+            await self._wait_for(task, until)
+        return Ended() if task.cancelled() else task.result()
 
-    async def run(self, work: Coroutine[Any, Any, T]) -> Ended[T]:
-        """Run it here if this is open, so that it outlives its caller; else where it stands."""
-        return await (end_of(self.start(work)) if self.is_open else _caught(work))
+    async def _wait_for(self, task: asyncio.Task[Any], until: float | None) -> None:
+        left = None if until is None else max(0.0, until - self._clock.monotonic())
+        async with self._clock.timeout(left):
+            await asyncio.wait([task])  # unlike awaiting it, this does not cancel it
 
     async def _wait(self, grace: float) -> bool:
         try:
@@ -86,10 +98,22 @@ class Tasks:
         return True
 
 
-async def end_of(task: asyncio.Task[Ended[T]]) -> Ended[T]:
-    """Wait for it; to be cancelled oneself leaves the task alone."""
-    await asyncio.wait([task])
-    return Ended() if task.cancelled() else task.result()
+@types.coroutine
+def _next_turn() -> Generator[None, None, None]:
+    """Let what is ready run, once; what ``asyncio.sleep(0)`` does."""
+    yield
+
+
+async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Wait for tasks that were cancelled; one's own cancellation is raised only afterwards."""
+    cancelled: asyncio.CancelledError | None = None
+    while left := [task for task in tasks if not task.done()]:
+        try:
+            await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
 
 
 async def _caught(work: Coroutine[Any, Any, T]) -> Ended[T]:

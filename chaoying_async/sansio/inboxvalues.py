@@ -7,6 +7,7 @@ anything unverified, nor anything about the buyer (M-27).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -53,12 +54,19 @@ class Mark(StrEnum):
     DISMISS = "DISMISS"
 
 
+def _written(text: str | Callable[[], str]) -> str:
+    return text if isinstance(text, str) else text()
+
+
 @attrs.frozen(kw_only=True)
 class Entry:
-    """What is known of a payment when its order is claimed."""
+    """What is known of a payment when its order is claimed.
 
-    #: ASCII JSON, enough to run ``on_paid`` without another delivery.
-    payload: str = attrs.field(repr=False)
+    ``payload`` may be given as a function that writes it: writing costs more than deciding, and an
+    inbox that lives in memory hardly ever reads it.
+    """
+
+    _payload: str | Callable[[], str] = attrs.field(alias="payload", repr=False, eq=_written)
     #: When the message first came (aware, UTC).
     first_seen: datetime
     payable: int | None = None
@@ -68,6 +76,11 @@ class Entry:
     source: str = ""
     #: ``Decision`` as text: which function is to run.
     decision: str = ""
+
+    @property
+    def payload(self) -> str:
+        """ASCII JSON, enough to run ``on_paid`` without another delivery."""
+        return _written(self._payload)
 
 
 @attrs.frozen(kw_only=True)

@@ -16,6 +16,7 @@ from chaoying_async.sansio.decisions import (
     NoAmountCheck,
     Seen,
     Unconfirmed,
+    has_effect,
 )
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.facts import Facts, facts_of
@@ -24,6 +25,18 @@ from chaoying_async.sansio.models import Model, fields_of, model
 from chaoying_async.sansio.notifications import Notification
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
+
+
+def _is_unclear(case: Case) -> bool:
+    return case.facts.outcome is NotificationOutcome.UNCLEAR
+
+
+def _confirmed(case: Case) -> PaidOrder | None:
+    return case.confirmation if isinstance(case.confirmation, PaidOrder) else None
+
+
+def _is_by_query(case: Case) -> bool:
+    return case.facts.source is not PaidSource.NOTIFICATION
 
 
 @attrs.frozen(kw_only=True)
@@ -39,16 +52,15 @@ class Case:
     confirmation: Confirmation = Unconfirmed.NOT_ASKED
     #: When this very message first came, where that is known better than from ``seen``.
     first_seen: datetime | None = None
-
-    @property
-    def unclear(self) -> bool:
-        """Only a query can say anything about it."""
-        return self.facts.outcome is NotificationOutcome.UNCLEAR
-
-    @property
-    def confirmed(self) -> PaidOrder | None:
-        """The paid order that a query confirmed."""
-        return self.confirmation if isinstance(self.confirmation, PaidOrder) else None
+    # Known once and asked by most rows, so no properties.
+    #: Only a query can say anything about it.
+    unclear: bool = attrs.field(init=False, default=attrs.Factory(_is_unclear, takes_self=True))
+    #: The paid order that a query confirmed.
+    confirmed: PaidOrder | None = attrs.field(
+        init=False, default=attrs.Factory(_confirmed, takes_self=True)
+    )
+    #: Learnt by a query of ours, not by somebody's message.
+    by_query: bool = attrs.field(init=False, default=attrs.Factory(_is_by_query, takes_self=True))
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -68,11 +80,6 @@ class Case:
         if self.unclear and self.confirmed is not None:
             return self.confirmed.time_end
         return self.facts.time_end
-
-    @property
-    def by_query(self) -> bool:
-        """Learnt by a query of ours, not by somebody's message."""
-        return self.facts.source is not PaidSource.NOTIFICATION
 
 
 @model
@@ -119,7 +126,7 @@ def judge(case: Case) -> Verdict:
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
-            effect = decision in (Decision.APPLY, Decision.PAID_AFTER_CLOSE)
+            effect = has_effect(decision)
             return Verdict(
                 decision=decision, reason=reason, paid=order_of_case(case) if effect else None
             )
@@ -201,7 +208,11 @@ def first_seen(case: Case) -> datetime:
 
 
 def _conflict(case: Case) -> str | None:
-    return next((why for check in _CONFLICTS if (why := check(case)) is not None), None)
+    for check in _CONFLICTS:
+        reason = check(case)
+        if reason is not None:
+            return reason
+    return None
 
 
 def _quarantined(case: Case) -> str | None:
@@ -218,17 +229,18 @@ def _another_merchant(case: Case) -> str | None:
     expected = case.expected
     if not isinstance(expected, ExpectedOrder):
         return None
-    known = case.facts.mch_id in (expected.mch_id, *expected.also)
+    told = case.facts.mch_id
+    known = told == expected.mch_id or told in expected.also
     return None if known else "another merchant than expected"
 
 
 def _another_currency(case: Case) -> str | None:
     if not isinstance(case.expected, ExpectedOrder):
         return None
-    told = [case.facts.fee_type]
+    fitting = (None, "", case.expected.fee_type)
+    fits = case.facts.fee_type in fitting
     if case.confirmed is not None:
-        told.append(case.confirmed.raw.get("fee_type"))
-    fits = all(each in (None, "", case.expected.fee_type) for each in told)
+        fits = fits and case.confirmed.raw.get("fee_type") in fitting
     return None if fits else "another currency than expected"
 
 
@@ -239,17 +251,12 @@ def _not_confirmed(case: Case) -> str | None:
 
 def _another_amount(case: Case) -> str | None:
     expected = case.expected
-    if not isinstance(expected, ExpectedOrder) or _amount_open(case):
+    if not isinstance(expected, ExpectedOrder) or case.confirmation is Unconfirmed.NO_ANSWER:
         return None
     known = payable(case)
-    if known == expected.total_fee:
+    if known is None or known == expected.total_fee:  # None: a query could tell
         return None
     return f"another amount than the expected {expected.total_fee} fen"
-
-
-def _amount_open(case: Case) -> bool:
-    """Nobody knows the order amount yet, but a query could tell."""
-    return case.confirmation is Unconfirmed.NO_ANSWER or payable(case) is None
 
 
 #: Everything that is for a person (M-15).
@@ -317,11 +324,14 @@ def payable(case: Case) -> Fen | None:
 
 def _coupon_fits(case: Case) -> bool:
     facts, expected = case.facts, case.expected
+    if facts.total_fee is None or not facts.coupon_fee:  # as with most orders
+        return False
     if not isinstance(expected, ExpectedOrder) or case.unclear or case.by_query:
         return False
-    if facts.total_fee is None or not facts.coupon_fee:
-        return False
     return facts.total_fee + facts.coupon_fee == expected.total_fee
+
+
+_PAYTYPES = PayType.__members__
 
 
 def order_of_case(case: Case) -> PaidOrder:
@@ -340,25 +350,26 @@ def order_of_case(case: Case) -> PaidOrder:
             told["transaction_id"] = facts.transaction_id
             told["out_transaction_id"] = facts.out_transaction_id
         return PaidOrder(**told)
+    known = payable(case)
     return PaidOrder(
         mch_id=mch_id,
         out_trade_no=facts.out_trade_no,
         transaction_id=facts.transaction_id,
         out_transaction_id=facts.out_transaction_id,
-        payable=payable(case) if expected is not NO_AMOUNT_CHECK or case.by_query else None,
-        paid=_paid(case),
+        payable=known if expected is not NO_AMOUNT_CHECK or case.by_query else None,
+        paid=_paid(case, known),
         coupon_fee=facts.coupon_fee,
-        paytype=PayType.__members__.get(facts.paytype or "", facts.paytype),
+        paytype=_PAYTYPES.get(facts.paytype or "", facts.paytype),
         time_end=facts.time_end,
         source=facts.source,
         raw=facts.raw,
     )
 
 
-def _paid(case: Case) -> Fen | None:
+def _paid(case: Case, known: Fen | None) -> Fen | None:
     """What the customer paid; not guessed where the document leaves open what a total is (C 45)."""
     facts = case.facts
-    total_is_paid = case.by_query or not facts.coupon_fee or payable(case) != facts.total_fee
+    total_is_paid = case.by_query or not facts.coupon_fee or known != facts.total_fee
     return facts.total_fee if total_is_paid and case.expected is not NO_AMOUNT_CHECK else None
 
 

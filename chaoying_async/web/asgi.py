@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import SystemClock
+from chaoying_async.clock import SystemClock, within
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
@@ -27,6 +27,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CONTENT_TYPE = CONTENT_TYPE.encode()
 
 _FIX = (
     "A middleware in pure ASGI that calls receive() must hand on what it read: give the app a"
@@ -85,20 +87,20 @@ class NotificationApp:
         length, chunked = _announced(scope["headers"])
         if too_large(length):
             return TOO_LARGE
-        body = bytearray()
+        parts: list[bytes] = []
         try:
-            async with self._clock.timeout(BODY_SECONDS):
-                complete = await _read(receive, body)
+            complete = await within(self._clock, BODY_SECONDS, _read(receive, parts))
         except TimeoutError:
-            if body:
+            if parts:
                 return INCOMPLETE
             complete = True  # nothing at all came: it is not there
         if not complete:
             return None  # nobody is left to be answered
+        body = b"".join(parts)
         if len(body) > MAX_BODY:
             return TOO_LARGE
         check_all_there(body, length, chunked=chunked, fix=_FIX)
-        return await self._handle(bytes(body), kind=self._kind)
+        return await self._handle(body, kind=self._kind)
 
 
 def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
@@ -128,22 +130,26 @@ def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool
     return length, chunked
 
 
-async def _read(receive: Receive, body: bytearray) -> bool:
-    """Fill ``body``; False when the client has gone. Stops as soon as it is too large."""
+async def _read(receive: Receive, parts: list[bytes]) -> bool:
+    """Collect the body; False when the client has gone. Stops as soon as it is too large."""
+    room = MAX_BODY
     while True:
         message = await receive()
         if message["type"] != "http.request":
             return False
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY or not message.get("more_body", False):
+        part = message.get("body", b"")
+        if part:  # empty ones could come without end
+            parts.append(part)
+            room -= len(part)
+        if room < 0 or not message.get("more_body", False):
             return True
 
 
 async def _send(answer: Answer, send: Send) -> None:
     body = answer.body
     headers = [
-        (b"content-type", CONTENT_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
+        (b"content-type", _CONTENT_TYPE),
+        (b"content-length", b"%d" % len(body)),
     ]
     if answer is NOT_POST:
         headers.append((b"allow", b"POST"))

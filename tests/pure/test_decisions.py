@@ -27,10 +27,11 @@ from chaoying_async.sansio.facts import (
     facts_from_text,
     facts_of,
     facts_of_order,
+    later_text,
     order_from_text,
     to_text,
 )
-from chaoying_async.sansio.inboxvalues import SeenState
+from chaoying_async.sansio.inboxvalues import Entry, SeenState
 from chaoying_async.sansio.judging import ROWS, Case, decide, judge
 from chaoying_async.sansio.notifications import Notification, parse_notification
 from chaoying_async.sansio.outcome import PaidOrder, PaidSource
@@ -393,3 +394,35 @@ def test_no_refund_is_suggested_on_a_guess(unknown: str) -> None:
     with pytest.raises(ParameterError) as caught:
         suggested_refund(confirmed(**known))
     assert list(caught.value.problems) == [unknown]
+
+
+@pytest.mark.parametrize("text", ["", "0", "100", "-1", "1.0", "1" * 16, "٣", " 1"])
+@pytest.mark.parametrize("moment", ["", "20260101000000", "2026-01-01 00:00:00", "20260101240000"])
+def test_facts_read_amounts_and_times_as_the_notification_does(text: str, moment: str) -> None:
+    """M-12, C 99: the short way to the same values."""
+    message = read(total_fee=text, coupon_fee=text, time_end=moment)
+    facts = facts_of(message)
+    assert facts.total_fee == message.total_fee
+    assert facts.coupon_fee == message.coupon_fee
+    assert facts.time_end == message.time_end
+
+
+def test_a_text_that_is_written_later_is_without_the_buyer_from_the_start() -> None:
+    """M-27: what an inbox keeps has no buyer in it, whether it has been written or not."""
+    order = verdict_of(facts_of(read(time_end=FRESH, sub_openid="oBuyer", attach="openid=x"))).paid
+    assert order is not None
+    later = later_text(order)
+    assert "oBuyer" not in repr(getattr(later, "args", later))
+    assert "openid=x" not in repr(getattr(later, "args", later))
+    assert later() == to_text(order)
+    assert order_from_text(later()).out_trade_no == order.out_trade_no
+
+
+def test_an_entry_is_the_same_whether_its_text_is_written_or_not() -> None:
+    """Inboxes read ``payload`` and never see the difference; its repr shows neither."""
+    written, unwritten = (
+        Entry(payload=payload, first_seen=NOW) for payload in ("{}", lambda: "{}")
+    )
+    assert written == unwritten
+    assert unwritten.payload == "{}"
+    assert "{}" not in repr(unwritten) + repr(written)
