@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any
@@ -118,7 +119,7 @@ class MemoryInbox:
         order.held_until = self._clock.monotonic() + lease
         return True
 
-    def work(self, claim: Claim) -> _Work:
+    def work(self, claim: Claim) -> AbstractAsyncContextManager[Any]:
         """See ``Inbox``; there is no transaction here that could be rolled back."""
         return _Work(self, claim)
 

@@ -67,6 +67,11 @@ class Collector:
         self._error = error
         self._changed.set()
 
+    def lose(self, error: Exception) -> None:
+        """Nothing more is given out, whatever is ready: the store's new owner gives it out."""
+        self._ready.clear()
+        self.fail(error)
+
     def grown(self) -> None:
         """No more orders will be added."""
         self.growing = False

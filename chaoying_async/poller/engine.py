@@ -26,6 +26,7 @@ from chaoying_async.poller.collect import (
 from chaoying_async.poller.keeping import Keeping
 from chaoying_async.poller.line import Entry, Key, Kind, Sink
 from chaoying_async.poller.outcome import PollOutcome, PollStats
+from chaoying_async.poller.wanted import check_amount, number_of
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
@@ -108,6 +109,7 @@ class Poller:
         self._lost: Exception | None = None
         self._tracked: Collector | None = None
         self._feeders: set[asyncio.Task[None]] = set()
+        self._runs: set[Collector] = set()
 
     def __repr__(self) -> str:
         state = "closed" if self._group is None else "open"
@@ -159,9 +161,11 @@ class Poller:
                 await group.__aexit__(exc_type, exc, traceback)
         finally:
             if self._keeping is not None:
-                failed = await self._keeping.close()
-                for sink in self._keeping.holders():
-                    sink.fail(SessionClosedError(closed))
+                try:
+                    failed = await self._keeping.close()
+                finally:
+                    for sink in self._keeping.holders():
+                        sink.fail(SessionClosedError(closed))
         if failed is not None and exc is None:
             raise failed
 
@@ -275,14 +279,18 @@ class Poller:
         feeder = self._open_group().create_task(fed(feed(), collector))
         self._feeders.add(feeder)
         feeder.add_done_callback(self._feeders.discard)
+        self._runs.add(collector)
         try:
             while (outcome := await collector.next()) is not None:
-                owned.pop(self._key(outcome.query), None)
+                key = self._key(outcome.query)
+                if key in owned and owned[key].ended:  # else it came again, and is asked about
+                    del owned[key]
                 room.set()
                 yield outcome
                 await self._took(outcome)
         finally:
             feeder.cancel()
+            self._runs.discard(collector)
             for entry in owned.values():
                 self._leave(entry, collector)
 
@@ -294,7 +302,7 @@ class Poller:
         not known, the order is asked about now instead, and the answer is False.
         """
         entry = self._waiting_for(paid_order)
-        if entry is None:
+        if entry is None or self._group is None or self._lost is not None:
             return False
         if entry.expected is not None and paid_order.payable is None:
             self._asking.ask_now(entry)
@@ -331,8 +339,8 @@ class Poller:
     ) -> Entry:
         self._open_group()
         key = self._key(query)
-        _check_amount(expected)
-        entry = self._entries.get(key)
+        check_amount(expected)
+        entry = self._entries.get(key) or self._left(key)
         if entry is None:
             begun = schedule or self._schedule
             if begun.ends is not None:
@@ -340,15 +348,21 @@ class Poller:
             entry = Entry(query, key, begun, expected, self._clock.monotonic())
             if self._keeping is not None:
                 self._keep(self._keeping, entry, keep=keep, news=True)
-            self._entries[key] = entry
-            self._asking.add(entry)
         else:
             self._join(entry, expected, keep=keep)
+        if key not in self._entries:
+            self._entries[key] = entry
+            self._asking.add(entry)
         if sink not in entry.sinks:
             entry.sinks = (*entry.sinks, sink) if entry.sinks else sink.alone
             if isinstance(sink, Collector):
                 sink.open += 1
         return entry
+
+    def _left(self, key: Key) -> Entry | None:
+        """An order that nobody waited for meanwhile, and whose record says until when."""
+        left = None if self._keeping is None else self._keeping.taken_up(key)
+        return None if left is None else left.again()
 
     def _join(self, entry: Entry, expected: int | None, *, keep: bool) -> None:
         """Once more the same order; the first amount that is named counts for all."""
@@ -399,13 +413,17 @@ class Poller:
         self._lost = error
         self._asking.stop()
         waiting = [sink for entry in self._entries.values() for sink in entry.sinks]
-        for sink in {*held, *waiting, self._collector()}:
+        for sink in {*held, *waiting}:
             sink.fail(error)
+        for collector in {self._collector(), *self._runs}:
+            collector.lose(error)
 
     def _leave(self, entry: Entry, sink: Sink) -> None:
         entry.sinks = tuple(other for other in entry.sinks if other is not sink)
         if not entry.sinks and not entry.ended:
             self._forget(entry)
+            if self._keeping is not None:
+                self._keeping.left(entry)
 
     def _finish(self, entry: Entry, outcome: PollOutcome[Any]) -> None:
         self._forget(entry)
@@ -436,7 +454,7 @@ class Poller:
 
     def _key(self, query: Query) -> Key:
         """Which order it is about; what the session would fill in is filled in at once (M-18)."""
-        name, number = _number_of(query)
+        name, number = number_of(query)
         merchant = query.mch_id or self._default_mch_id()
         if not merchant:
             rule = "is required: name it in the query or give the session a default"
@@ -470,24 +488,3 @@ def _connections(gateway: Gateway, default: int) -> int:
 
 def _not_open() -> UsageError:
     return SessionClosedError("the poller is not open: use it inside `async with Poller(...)`")
-
-
-def _number_of(query: Query) -> tuple[str, str]:
-    if isinstance(query, OrderQuery):
-        ours, theirs = (
-            ("out_trade_no", query.out_trade_no),
-            ("transaction_id", query.transaction_id),
-        )
-    elif isinstance(query, RefundQuery):
-        ours, theirs = ("out_refund_no", query.out_refund_no), ("refund_id", query.refund_id)
-    else:
-        raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
-    name, number = ours if ours[1] else theirs
-    return name, number or ""
-
-
-def _check_amount(expected: object) -> None:
-    if expected is None:
-        return
-    if isinstance(expected, bool) or not isinstance(expected, int) or expected < 0:
-        raise ParameterError({"expected": "must be a whole number of fen"})

@@ -43,6 +43,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: Seconds that leaving the poller waits for the last write.
 LAST = 10.0
 
+#: What marks a store while a poller is open on it.
+_POLLED = "polled_by"
+
 #: Nothing that is asked of a store whose owner we are not will ever succeed.
 _FOR_GOOD = (StoreInUseError, SessionClosedError)
 
@@ -75,6 +78,8 @@ class Keeping:
         #: The number of the record of each order that is kept.
         self._numbers: dict[Key, int] = {}
         self._last_number = 0
+        #: Orders that are kept and that nobody waits for any more, as they were left.
+        self._left: dict[Key, Entry] = {}
         #: Records of orders that the store has not seen yet.
         self._new: set[str] = set()
         #: What is to be written next: what is pending, an outcome's text, or None (forget it).
@@ -104,7 +109,25 @@ class Keeping:
     # -------------------------------------------------------------------------------- opening
 
     async def load(self) -> Found:
-        """Everything that the store holds; what cannot be read stays there, and is reported."""
+        """Everything that the store holds; what cannot be read stays there, and is reported.
+
+        A store has one poller: two would ask twice, and one of them would write again what the
+        other has forgotten, so that it came once more.
+        """
+        if getattr(self._store, _POLLED, None) is not None:
+            raise StoreInUseError("another poller is open on this store: one store, one poller")
+        self._mark(self)
+        try:
+            return await self._load()
+        except BaseException:
+            self._mark(None)
+            raise
+
+    def _mark(self, poller: Keeping | None) -> None:
+        with contextlib.suppress(AttributeError):  # a store of the user's, with slots
+            setattr(self._store, _POLLED, poller)
+
+    async def _load(self) -> Found:
         found = Found([], [])
         async for key, text in self._store.load(POLL):
             self._last_number = max(self._last_number, number_in(key))
@@ -143,11 +166,13 @@ class Keeping:
 
         An order that cannot be kept is a :class:`ParameterError`, and nothing has happened.
         """
+        check_keepable(entry.query, entry.schedule)
         number = self._numbers.get(entry.key)
         if number is not None:
+            self._lazy.pop(entry.key, None)  # what was learnt is in the entry, or older than it
+            self._overdue.pop(entry.key, None)
             self._change(record_key(_parts(entry.key), number), entry)
             return
-        check_keepable(entry.query)
         now = int(self._clock.now().timestamp() * 1_000_000)
         number = max(now, self._last_number + 1)
         key = record_key(_parts(entry.key), number)
@@ -158,6 +183,15 @@ class Keeping:
     def keeps(self, entry: Entry) -> bool:
         """Whether this order has a record."""
         return entry.key in self._numbers
+
+    def left(self, entry: Entry) -> None:
+        """Nobody waits for this one any more; its record stays."""
+        if entry.key in self._numbers:
+            self._left[entry.key] = entry
+
+    def taken_up(self, key: Key) -> Entry | None:
+        """One that was left and is waited for again: the same wait, so as it was."""
+        return self._left.get(key)
 
     def learnt(self, entry: Entry) -> None:
         """A query was answered, and did not decide."""
@@ -170,8 +204,8 @@ class Keeping:
     def ended(self, entry: Entry, sinks: tuple[Sink, ...], outcome: PollOutcome[Any]) -> None:
         """Give the outcome to these as soon as it is durable."""
         key = record_key(_parts(entry.key), self._numbers.pop(entry.key))
-        self._lazy.pop(entry.key, None)
-        self._overdue.pop(entry.key, None)
+        for waiting in (self._lazy, self._overdue, self._left):
+            waiting.pop(entry.key, None)
         outcome = attrs.evolve(outcome, forget=partial(self._taken, key))
         ended = Ended(
             query=outcome.query,
@@ -252,13 +286,13 @@ class Keeping:
         self._writing = {key: self._changes[key] for key in [*islice(self._changes, MOST)]}
         for key in self._writing:
             del self._changes[key]
-        texts = {
-            key: self._text(what) if isinstance(what, Entry) else what
-            for key, what in self._writing.items()
-            if what is not None
-        }
         gone = [key for key, what in self._writing.items() if what is None]
         try:
+            texts = {
+                key: self._text(what) if isinstance(what, Entry) else what
+                for key, what in self._writing.items()
+                if what is not None
+            }
             if texts:
                 await self._store.put(POLL, texts)
             if gone:
@@ -317,9 +351,18 @@ class Keeping:
 
     async def close(self) -> Exception | None:
         """Write what is left, within :data:`LAST` seconds; the error that kept orders out of it."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait([self._task])
+            failed = await self._write_what_is_left()
+        finally:  # cancelled in the middle of it, too: nobody waits for what will not come
+            self._closed = True
+            self._written.set()
+            self._mark(None)
+        return failed if self._new else None
+
+    async def _write_what_is_left(self) -> Exception | None:
         failed: Exception | None = self._error
         if failed is None:
             try:
@@ -331,9 +374,7 @@ class Keeping:
                 failed = error
                 self.errors += 1
                 log.error("the poll store failed: %s", type(error).__name__)  # noqa: TRY400
-        self._closed = True
-        self._written.set()
-        return failed if self._new else None
+        return failed
 
 
 def _parts(key: Key) -> tuple[str, ...]:

@@ -70,6 +70,12 @@ class Entry:
         self.asleep = False
         self.ended = False
 
+    def again(self) -> Entry:
+        """The same wait, begun anew after everybody left; heaps may still hold the old one."""
+        entry = Entry(self.query, self.key, self.schedule, self.expected, self.started)
+        entry.sent, entry.attempts, entry.standing = self.sent, self.attempts, self.standing
+        return entry
+
     @property
     def deadline(self) -> float:
         """When the last query is due."""

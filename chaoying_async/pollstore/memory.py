@@ -19,6 +19,8 @@ class MemoryPollStore:
     def __init__(self) -> None:
         self._texts: dict[str, dict[str, str]] = {}
         self._open = False
+        #: The poller that is open on it; a store has one at a time.
+        self.polled_by: object | None = None
 
     def __repr__(self) -> str:
         return f"<MemoryPollStore {sum(map(len, self._texts.values()))} kept>"

@@ -8,6 +8,7 @@ decides is kept (``pendingends``). ``extra`` may hold anything, so a query that 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -37,6 +38,8 @@ POLL = "poll"
 VERSION = 1
 #: Characters of a key, which every store takes.
 LONGEST_KEY = 500
+#: Seconds, a hundred years: a deadline that no calendar has cannot be written down.
+LONGEST_WAIT = 100 * 365.25 * 86_400
 
 _QUERIES: Mapping[str, type[OrderQuery | RefundQuery]] = {
     query.endpoint.name: query for query in (OrderQuery, RefundQuery)
@@ -128,11 +131,16 @@ def number_in(key: str) -> int:
     return int(number) if number.isdecimal() and number.isascii() else 0
 
 
-def check_keepable(query: Query) -> None:
-    """:class:`ParameterError` for a query that must not be written down."""
+def check_keepable(query: Query, schedule: PollSchedule) -> None:
+    """:class:`ParameterError` for what must not, or cannot, be written down."""
+    problems = {}
     if query.extra:
         rule = "may hold anything, so a store keeps none of it: wait() for this order instead"
-        raise ParameterError({"extra": rule}).about(query.endpoint.name)
+        problems["extra"] = rule
+    if schedule.until > LONGEST_WAIT:
+        problems["until"] = "must be less than a hundred years to be kept in a store"
+    if problems:
+        raise ParameterError(problems).about(query.endpoint.name)
 
 
 def query_members(query: Query, mch_id: str) -> dict[str, str]:
@@ -159,6 +167,8 @@ def read_pending(text: str) -> Waiting | Ended:
 
 def _waiting(members: Mapping[str, Any]) -> Waiting:
     started, deadline = (datetime.fromisoformat(members[name]) for name in ("started", "deadline"))
+    if started.utcoffset() is None:
+        raise ValueError("a moment without a time zone")
     until = (deadline - started).total_seconds()
     standing = members.get("standing")
     expected = members["expected"]
@@ -168,7 +178,7 @@ def _waiting(members: Mapping[str, Any]) -> Waiting:
         schedule=_schedule(until, *(members["schedule"][name] for name in _SCHEDULE)),
         started=started,
         attempts=_whole(members["attempts"]),
-        sent=float(members["sent"]),
+        sent=_seconds(members["sent"]),
         standing=UNASKED if standing is None else _standing(**standing),
     )
 
@@ -183,7 +193,7 @@ def _ended(members: Mapping[str, Any]) -> Ended:
         paid=None if paid is None else paid_in(paid),
         error=None if error is None else error_in(error),
         attempts=_whole(members["attempts"]),
-        elapsed=float(members["elapsed"]),
+        elapsed=_seconds(members["elapsed"]),
     )
 
 
@@ -219,6 +229,13 @@ def _whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise TypeError("not a whole number")
     return value
+
+
+def _seconds(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < math.inf:
+        raise ValueError("not a number of seconds")
+    return seconds
 
 
 _json = json.JSONEncoder(separators=(",", ":")).encode

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     URL,
@@ -23,6 +24,8 @@ from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
+
+T = TypeVar("T")
 
 #: The name under which a statement is given the time, where the database has no shared clock.
 NOW = "p_now"
@@ -101,6 +104,24 @@ def check_engine(engine: AsyncEngine) -> None:
             "a StaticPool (an in-memory SQLite database) has one connection for everybody, whose"
             " transactions would mix: use a file, or MemoryPollStore"
         )
+
+
+async def whole(engine: AsyncEngine, work: Coroutine[Any, Any, T]) -> T:
+    """Do this, and on SQLite to its end even when the caller is cancelled, who learns it after.
+
+    What is cut off there leaves its connection open in a thread, and with that the file locked for
+    everybody, this process included. A server notices by itself that one has gone.
+    """
+    if engine.dialect.name != "sqlite":
+        return await work
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # nobody is left to hear of it
+        raise
 
 
 def now_of(engine: AsyncEngine) -> ColumnElement[int]:

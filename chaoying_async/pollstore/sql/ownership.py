@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table, bindparam, select, update
+from sqlalchemy import Row, Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
-from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of
+from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
 
 _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.
@@ -78,7 +78,7 @@ class Ownership:
         started = self._clock.monotonic()
         while True:
             waited = self._clock.monotonic() - started
-            found = await self._try(first, waited)
+            found = await whole(self._engine, self._try(first, waited))
             if found is None:
                 return
             if first is None:
@@ -124,22 +124,31 @@ class Ownership:
 
     async def renew(self) -> None:
         """Renew it in a transaction of its own."""
+        await whole(self._engine, self._renew_now())
+
+    async def _renew_now(self) -> None:
         async with self._engine.begin() as connection:
             await self.renew_in(connection)
 
     async def hold(self) -> None:
         """Read that it is ours still, with half a lease left at the least."""
         self.check()
-        async with self._engine.connect() as connection:
-            row = (await connection.execute(self._read, self._time())).first()
+        row = await whole(self._engine, self._read_now())
         found = None if row is None else Held(*map(int, row))
         if found is None or found.token != self._token:
             self._lose()
         elif found.left < self.lease / 2:
             await self.renew()
 
+    async def _read_now(self) -> Row[Any] | None:
+        async with self._engine.connect() as connection:
+            return (await connection.execute(self._read, self._time())).first()
+
     async def release(self) -> None:
         """Give it back, unless somebody took it."""
+        await whole(self._engine, self._release_now())
+
+    async def _release_now(self) -> None:
         async with self._engine.begin() as connection:
             await connection.execute(self._release, {"p_token": self._token})
 

@@ -6,11 +6,11 @@ import asyncio
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from sqlalchemy import URL, Delete, MetaData, bindparam, delete, select
+from sqlalchemy import URL, Delete, Executable, MetaData, bindparam, delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import Insert
@@ -18,7 +18,7 @@ from sqlalchemy.sql.dml import Insert
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, StoreInUseError
-from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace
+from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace, whole
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import (
     DEFAULT_PREFIX,
@@ -61,9 +61,9 @@ class _Open:
     async def start(self, clock: Clock) -> None:
         """Make the tables, take the ownership, and keep it."""
         try:
-            await self.make_tables()
+            await whole(self.engine, self.make_tables())
         except DBAPIError:  # another process made them at the same moment
-            await self.make_tables()
+            await whole(self.engine, self.make_tables())
         await self.owned.take()
         self.writer = Writer(self.commit)
         self.renewing = asyncio.get_running_loop().create_task(self.renew(clock))
@@ -73,8 +73,28 @@ class _Open:
         async with self.engine.begin() as connection:
             await connection.run_sync(self.metadata.create_all)
 
-    async def stop(self) -> None:
-        """Write what is left, and give the ownership back."""
+    async def stop(self, *, dispose: bool) -> None:
+        """Write what is left, and give the ownership back; cancelled, less is written.
+
+        It ends all the same: a transaction that is cut off may leave a SQLite file locked, and a
+        renewal that goes on would keep the store from everybody.
+        """
+        ending = asyncio.get_running_loop().create_task(self._end(dispose=dispose))
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            self.writer.drop()
+            await asyncio.wait([ending])
+            raise
+
+    async def _end(self, *, dispose: bool) -> None:
+        try:
+            await self._give_back()
+        finally:
+            if dispose:
+                await self.engine.dispose()
+
+    async def _give_back(self) -> None:
         await self.writer.close()
         self.renewing.cancel()
         await asyncio.wait([self.renewing])
@@ -95,8 +115,19 @@ class _Open:
             except Exception as error:  # noqa: BLE001 - drivers raise errors of their own too
                 log.warning("the store's lease could not be renewed: %s", type(error).__name__)
 
+    async def read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
+        """All rows of one statement, in a connection of its own."""
+        return await whole(self.engine, self._read(statement, values))
+
+    async def _read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
+        async with self.engine.connect() as connection:
+            return (await connection.execute(statement, values)).all()
+
     async def commit(self, changes: Changes) -> None:
         """One transaction; that the lease is renewed in it proves that it is the owner's."""
+        await whole(self.engine, self._commit(changes))
+
+    async def _commit(self, changes: Changes) -> None:
         put = [
             {"kind": kind, "item": key, "body": text}
             for (kind, key), text in changes.items()
@@ -152,6 +183,8 @@ class SqlPollStore:
         self.table_prefix = table_prefix
         self.clock: Clock = clock or SystemClock()
         self._where = where
+        #: The poller that is open on it; a store has one at a time.
+        self.polled_by: object | None = None
 
     def __repr__(self) -> str:
         return f"<SqlPollStore {'closed' if self._opened is None else 'open'}>"
@@ -166,7 +199,8 @@ class SqlPollStore:
             check_engine(engine)
             opened = _Open(self, engine)
             await opened.start(self.clock)
-        except BaseException:
+        except BaseException as error:
+            error.add_note(f"while opening the poll store {engine.url!r}")  # without its password
             if ours:
                 await engine.dispose()
             raise
@@ -184,11 +218,7 @@ class SqlPollStore:
         opened, self._opened = self._opened, None
         if opened is None:
             return
-        try:
-            await opened.stop()
-        finally:
-            if not isinstance(self._where, AsyncEngine):
-                await opened.engine.dispose()
+        await opened.stop(dispose=not isinstance(self._where, AsyncEngine))
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         """See ``PollStore``."""
@@ -207,19 +237,15 @@ class SqlPollStore:
     async def get(self, kind: str, key: str) -> str | None:
         """See ``PollStore``."""
         opened = self._usable()
-        async with opened.engine.connect() as connection:
-            found = await connection.execute(opened.get, {"p_kind": kind, "p_item": key})
-            text: str | None = found.scalar_one_or_none()
-        return text
+        rows = await opened.read(opened.get, {"p_kind": kind, "p_item": key})
+        return rows[0].body if rows else None
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
         """See ``PollStore``; read in pages, so it holds no transaction open."""
         after = -1
         while True:
             opened = self._usable()
-            async with opened.engine.connect() as connection:
-                found = await connection.execute(opened.page, {"p_kind": kind, "p_after": after})
-                rows = found.all()
+            rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
             for after, key, text in rows:  # noqa: B007 - where the next page begins
                 yield key, text
             if len(rows) < _PAGE:

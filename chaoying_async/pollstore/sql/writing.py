@@ -44,6 +44,11 @@ class Writer:
         self._wake.set()
         await self._task
 
+    def drop(self) -> None:
+        """Write no more than what is under way; everybody else is told, and may put it again."""
+        while self._jobs:
+            _tell(self._jobs.popleft()[1], SessionClosedError("the store was closed before that"))
+
     async def _run(self) -> None:
         while True:
             while self._jobs:
@@ -69,9 +74,18 @@ class Writer:
             await self._commit(together)
         except Exception as error:  # noqa: BLE001 - it is raised to everybody who waits
             for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
+                _tell(future, error)
+        except BaseException:  # cancelled: it may have been written or not
+            for _, future in batch:
+                _tell(future, SessionClosedError("the store was closed in the middle of that"))
+            self.drop()
+            raise
         else:
             for _, future in batch:
                 if not future.done():
                     future.set_result(None)
+
+
+def _tell(future: asyncio.Future[None], error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
