@@ -115,6 +115,7 @@ class Acting:
         before = self.intent.learnt(attrs.evolve(till, cancels=unclear))
         news = CancelNews.NOT_SENT
         if await self._keeper.before_money(before.key, before.text()) and self.now <= move.until:
+            self.intent = before  # whoever is cancelled meanwhile records this one
             news = await self._send_cancel(move)
         self._kept = before
         till = heard_cancel(till, news, ended=self.now)

@@ -18,6 +18,21 @@ REMEMBERED = 100_000
 Key = tuple[str, str]
 
 
+def number_key(mch_id: str, out_trade_no: str) -> Key:
+    """A payment's number."""
+    return (f"out_trade_no of {mch_id}", out_trade_no)
+
+
+def order_key(mch_id: str, order_no: str) -> Key:
+    """A business order."""
+    return (f"order of {mch_id}", order_no)
+
+
+def refund_key(mch_id: str, out_refund_no: str) -> Key:
+    """A refund's number."""
+    return (f"out_refund_no of {mch_id}", out_refund_no)
+
+
 class Attempts:
     """Claims of one gateway or store; not for several event loops at once."""
 

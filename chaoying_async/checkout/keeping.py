@@ -14,8 +14,8 @@ log = logging.getLogger("chaoying_async.checkout")
 #: Seconds that a record may take while its task is being cancelled.
 SHIELDED_FOR = 10.0
 
-#: Forgetting that goes on while nobody waits for it.
-_FORGETTING: set[asyncio.Task[None]] = set()
+#: Forgetting that is under way: the store (by ``id``: its task keeps it alive), kind and key.
+_FORGETTING: dict[tuple[int, str, str], asyncio.Task[None]] = {}
 
 
 class Keeper:
@@ -57,20 +57,39 @@ class Keeper:
         except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
             self._complain(key, error)
 
-    async def forget(self, *keys: str) -> None:
-        """Drop them; one that stays comes again, which does no harm."""
+    async def forget(self, key: str) -> None:
+        """Drop it; one that stays comes again, which does no harm."""
         if self.store is None:
             return
         try:
-            await self.store.forget(self.kind, keys)
+            await self.store.forget(self.kind, [key])
         except Exception as error:  # noqa: BLE001 - the same
-            self._complain(keys[0], error)
+            self._complain(key, error)
 
-    def forget_soon(self, key: str) -> None:
-        """As :meth:`forget`, without waiting for it."""
-        task = asyncio.get_running_loop().create_task(self.forget(key))
-        _FORGETTING.add(task)
-        task.add_done_callback(_FORGETTING.discard)
+    def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+        """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""
+        where = self._where(key)
+        if (under_way := _FORGETTING.get(where)) is not None:
+            return under_way
+
+        async def forget() -> None:
+            try:
+                await work()
+            except Exception as error:  # noqa: BLE001 - the same
+                self._complain(key, error)
+
+        task = asyncio.get_running_loop().create_task(forget())
+        _FORGETTING[where] = task
+        task.add_done_callback(lambda _: _FORGETTING.pop(where, None))
+        return task
+
+    async def forgotten(self, key: str) -> None:
+        """Wait for a forgetting that was begun: it must not drop what is written from now on."""
+        if (under_way := _FORGETTING.get(self._where(key))) is not None:
+            await asyncio.wait([under_way])
+
+    def _where(self, key: str) -> tuple[int, str, str]:
+        return (id(self.store), self.kind, key)
 
     def _complain(self, key: str, error: Exception) -> None:
         log.error("the store failed with %s for %s %s", type(error).__name__, self.kind, key)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
+from typing import Any
+
+import attrs
 
 from chaoying_async.abc import Gateway, PollStore
-from chaoying_async.checkout.attempts import attempts_of
+from chaoying_async.checkout.attempts import attempts_of, number_key, order_key
 from chaoying_async.checkout.keeping import Keeper
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError
 from chaoying_async.sansio.intents import (
@@ -14,10 +19,15 @@ from chaoying_async.sansio.intents import (
     ORDER,
     Intent,
     OrderRecord,
+    intent_in,
     key_of,
+    number_in,
     order_record_in,
 )
-from chaoying_async.sansio.tillmoves import End, Reason
+from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
+
+#: So many orders are looked at at once while they are pruned.
+_TOGETHER = 10
 
 
 class OrderBook:
@@ -33,9 +43,11 @@ class OrderBook:
         """Write this attempt down as the order's last one, or :class:`AttemptInProgressError`."""
         if self._orders.store is None:
             return
+        await self._checkouts.forgotten(intent.key)
         if await self._checkouts.get(intent.key) is not None:
             raise AttemptInProgressError(
-                f"{intent.out_trade_no} is in the store already: let resume() find out how it ended"
+                f"{intent.out_trade_no} is in the store already: call done() on its outcome, or "
+                "let resume() find out how it ended"
             )
         self._before = await self._orders.get(intent.order_key)
         if self._before is not None:
@@ -69,14 +81,16 @@ class OrderBook:
         )
 
     async def withdraw(self, intent: Intent) -> None:
-        """Nothing was sent: the record as it was before."""
+        """Nothing was sent: the record as it was before, if it was touched at all."""
+        if self._record is None:
+            return
         if self._before is not None:
             await self._orders.note(intent.order_key, self._before)
-        elif self._record is not None:
+        else:
             await self._orders.forget(intent.order_key)
 
     async def close(self, intent: Intent, end: End) -> None:
-        """How the attempt ended."""
+        """How the attempt ended; raises what the store raises."""
         if end.reason is Reason.NOT_SENT:
             await self.withdraw(intent)
             return
@@ -91,7 +105,71 @@ class OrderBook:
             status=end.status,
         )
         if before is None or before.out_trade_no == intent.out_trade_no:
-            await self._orders.note(intent.order_key, record.text())
+            await self._orders.put(intent.order_key, record.text())
+
+
+class Letting:
+    """Lets go of an ended attempt, and of nothing that took its number since.
+
+    Without its attempt an order that still says "under way" would pass for one whose payment was
+    never sent, and could be charged again: so the order is closed before the attempt is dropped.
+    """
+
+    def __init__(self, store: PollStore) -> None:
+        self._store = store
+        self._checkouts = Keeper(store, CHECKOUT)
+
+    def soon(self, intent: Intent) -> None:
+        """In a task."""
+        self._begun(intent)
+
+    async def now(self, intent: Intent) -> None:
+        """Done, or in the log, on return."""
+        await asyncio.wait([self._begun(intent)])
+
+    def unreadable(self, key: str, text: str) -> None:
+        """In a task, for a record that nobody can read."""
+        self._checkouts.forget_soon(key, partial(self._drop_unreadable, key, text))
+
+    def _begun(self, intent: Intent) -> asyncio.Task[None]:
+        return self._checkouts.forget_soon(intent.key, partial(self._drop, intent))
+
+    def _busy(self, mch_id: str, number: str) -> bool:
+        return attempts_of(self._store).runs(number_key(mch_id, number))
+
+    async def _drop(self, intent: Intent) -> None:
+        if not same_attempt(await self._checkouts.get(intent.key), intent):
+            return
+        if intent.end is not None and intent.end.reason is not Reason.NOT_SENT:
+            text = await self._store.get(ORDER, intent.order_key)
+            await self._close(intent.order_key, text, intent.out_trade_no, intent.end.status)
+        if not self._busy(intent.mch_id, intent.out_trade_no):
+            await self._store.forget(CHECKOUT, [intent.key])
+
+    async def _drop_unreadable(self, key: str, text: str) -> None:
+        mch_id, number = number_in(key)
+        async for order, record in self._store.load(ORDER):
+            if number_in(order)[0] == mch_id:
+                await self._close(order, record, number, CheckoutStatus.UNKNOWN)
+        if await self._checkouts.get(key) == text and not self._busy(mch_id, number):
+            await self._store.forget(CHECKOUT, [key])
+
+    async def _close(
+        self, order: str, text: str | None, number: str, status: CheckoutStatus
+    ) -> None:
+        with suppress(ValueError):  # one that cannot be read bars its order as it is
+            record = None if text is None else order_record_in(text)
+            if record is not None and record.out_trade_no == number and record.status is None:
+                model: Any = record  # attrs' own, but for type checkers dataclass-like
+                await self._store.put(ORDER, {order: attrs.evolve(model, status=status).text()})
+
+
+def same_attempt(text: str | None, intent: Intent) -> bool:
+    """Whether a store's text is of this very attempt: a number that never left is used again."""
+    try:
+        return text is not None and intent_in(text).started == intent.started
+    except ValueError:
+        return False
 
 
 async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> int:
@@ -119,7 +197,7 @@ async def release_order(
     merchant = mch_id or getattr(getattr(gateway, "defaults", None), "mch_id", None)
     if not merchant:
         raise ParameterError({"mch_id": "is required: name it or give the session a default"})
-    key = (f"order of {merchant}", order_no)
+    key = order_key(merchant, order_no)
     owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
     if any(attempts_of(owner).runs(key) for owner in owners):
         raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
@@ -156,6 +234,17 @@ async def prune_orders(store: PollStore, *, before: datetime) -> int:
         with suppress(ValueError):  # one that cannot be read is for a person
             record = order_record_in(text)
             if record.status is not None and record.started < before:
-                old.append(key)
-    await store.forget(ORDER, old)
-    return len(old)
+                old.append((key, text))
+    pruned = 0
+    for start in range(0, len(old), _TOGETHER):
+        group = (_prune(store, *each) for each in old[start : start + _TOGETHER])
+        pruned += sum(await asyncio.gather(*group))
+    return pruned
+
+
+async def _prune(store: PollStore, key: str, text: str) -> bool:
+    """Another attempt may have begun since it was read: then it is not old any more."""
+    if await store.get(ORDER, key) != text or attempts_of(store).runs(order_key(*number_in(key))):
+        return False
+    await store.forget(ORDER, [key])
+    return True

@@ -8,11 +8,13 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from datetime import datetime
 
+import attrs
+
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
 from chaoying_async.checkout.attempts import Claim
 from chaoying_async.checkout.keeping import Keeper, log
-from chaoying_async.checkout.orders import OrderBook
+from chaoying_async.checkout.orders import Letting, OrderBook, same_attempt
 from chaoying_async.checkout.outcome import CheckoutOutcome
 from chaoying_async.checkout.run import DEFAULT_SCHEDULE, keys_of, outcome_of, record_end, settle
 from chaoying_async.clock import SystemClock
@@ -47,7 +49,7 @@ async def resume(
     store.
     """
     clock = clock or SystemClock()
-    keeper = Keeper(store, CHECKOUT)
+    keeper, letting = Keeper(store, CHECKOUT), Letting(store)
     ended: list[tuple[Intent, CheckoutOutcome]] = []
     unreadable: list[CheckoutOutcome] = []
     waiting: list[Intent] = []
@@ -55,15 +57,16 @@ async def resume(
         try:
             intent = intent_in(text)
         except ValueError:
-            unreadable.append(_unreadable(key, keeper))
+            unreadable.append(_unreadable(key, text, letting))
             continue
         if intent.end is None:
             waiting.append(intent)
         else:
-            ended.append((intent, outcome_of(intent, intent.end, intent.paid, (), keeper)))
+            ended.append((intent, outcome_of(intent, intent.end, intent.paid, (), store)))
     for intent, outcome in ended:
-        yield outcome
-        await keeper.forget(intent.key)
+        if same_attempt(await keeper.get(intent.key), intent):  # not done() meanwhile
+            yield outcome
+            await letting.now(intent)
     for outcome in unreadable:
         yield outcome
     # The youngest first: only they can still be cancelled.
@@ -74,14 +77,14 @@ async def resume(
     async for intent, outcome, over in runs.all(deque(youngest), at_once):
         yield outcome
         if over:
-            await keeper.forget(intent.key)
+            await letting.now(intent)
 
 
 def _started(intent: Intent) -> datetime:
     return intent.started
 
 
-def _unreadable(key: str, keeper: Keeper) -> CheckoutOutcome:
+def _unreadable(key: str, text: str, letting: Letting) -> CheckoutOutcome:
     mch_id, number = number_in(key)
     return CheckoutOutcome(
         status=CheckoutStatus.UNKNOWN,
@@ -89,7 +92,7 @@ def _unreadable(key: str, keeper: Keeper) -> CheckoutOutcome:
         out_trade_no=number,
         order_no=number,
         reason=Reason.UNREADABLE,
-        forget=lambda: keeper.forget_soon(key),
+        forget=lambda: letting.unreadable(key, text),
     )
 
 
@@ -139,7 +142,11 @@ class _Resuming:
         except AttemptInProgressError:
             return None  # it is under way in this very process
         try:
-            return await self._asked(intent, claim)
+            left = await self._still_left(intent)
+            if left is None:
+                claim.release()
+                return None
+            return await self._asked(left, claim)
         except (StoreInUseError, SessionClosedError):
             claim.release()
             raise  # the store is gone, for all of them
@@ -157,6 +164,14 @@ class _Resuming:
         except BaseException:
             claim.release()
             raise
+
+    async def _still_left(self, intent: Intent) -> Intent | None:
+        """What the store says now: it was read some time ago, and may have ended since."""
+        text = await self._keeper.get(intent.key)
+        if text is None:
+            return None
+        now = intent_in(text)
+        return now if now.end is None and now.started == intent.started else None
 
     async def _asked(self, intent: Intent, claim: Claim) -> Ended:
         age = (self._clock.now() - intent.started).total_seconds()
@@ -176,5 +191,5 @@ class _Resuming:
         end = await acting.until_ended(till)
         await record_end(self._keeper, OrderBook(self._store), acting, end)
         settle(claim, acting.intent, end)
-        outcome = outcome_of(acting.intent, end, acting.paid, acting.replies, self._keeper)
-        return intent, outcome, True
+        outcome = outcome_of(acting.intent, end, acting.paid, acting.replies, self._store)
+        return attrs.evolve(acting.intent, end=end), outcome, True

@@ -11,9 +11,9 @@ import attrs
 
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
-from chaoying_async.checkout.attempts import Claim, Key
+from chaoying_async.checkout.attempts import Claim, Key, number_key, order_key
 from chaoying_async.checkout.keeping import Keeper, log, shielded
-from chaoying_async.checkout.orders import OrderBook
+from chaoying_async.checkout.orders import Letting, OrderBook
 from chaoying_async.checkout.outcome import CheckoutOutcome
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError, UsageError
@@ -90,13 +90,8 @@ async def checkout(
 
 def keys_of(intent: Intent) -> tuple[Key, ...]:
     """What an attempt occupies: its number and its business order."""
-    number = (f"out_trade_no of {intent.mch_id}", intent.out_trade_no)
+    number = number_key(intent.mch_id, intent.out_trade_no)
     return (number, order_key(intent.mch_id, intent.order_no))
-
-
-def order_key(mch_id: str, order_no: str) -> Key:
-    """A business order."""
-    return (f"order of {mch_id}", order_no)
 
 
 def settle(claim: Claim, intent: Intent, end: End) -> None:
@@ -127,7 +122,7 @@ def _intent(
     known: Any = named or paytype
     if known:  # refused now, not at the first query
         known = OrderQuery(paytype=known, mch_id=mch_id, out_trade_no=pay.out_trade_no).paytype
-    guessed = None if known else PayType.from_auth_code(getattr(pay, "auth_code", ""))
+    guessed = PayType.from_auth_code(getattr(pay, "auth_code", ""))
     found = known or guessed
     number = pay.out_trade_no
     order = order_no or (number.order_no if isinstance(number, AttemptNumber) else number)
@@ -140,7 +135,8 @@ def _intent(
         op_user_id=pay.op_user_id or getattr(defaults, "op_user_id", None) or mch_id,
         started=clock.now(),
         paytype=None if found is None else str(found),
-        certain=bool(known),
+        # A code of another wallet than the caller names: either could be meant (M-22).
+        certain=bool(known) and guessed in (None, known),
     )
 
 
@@ -167,6 +163,8 @@ class _Running:
         self._orders = OrderBook(store)
         self._acting = Acting(gateway, clock, rng, self._keeper, intent, age=0.0)
         self._end: End | None = None
+        #: The intent is being written: before that, one under its key is somebody else's.
+        self._written = False
 
     async def run(self, schedule: PollSchedule) -> CheckoutOutcome:
         """From the first record to the outcome."""
@@ -187,7 +185,7 @@ class _Running:
             raise
         settle(self._claim, self._acting.intent, end)
         return outcome_of(
-            self._acting.intent, end, self._acting.paid, self._acting.replies, self._keeper
+            self._acting.intent, end, self._acting.paid, self._acting.replies, self._store
         )
 
     async def _admit(self) -> None:
@@ -202,6 +200,7 @@ class _Running:
             await self._withdraw()
             raise
         try:
+            self._written = True
             await self._keeper.put(intent.key, intent.text())
             if self._store is not None:
                 await self._store.hold()
@@ -215,7 +214,8 @@ class _Running:
         intent = self._acting.intent
 
         async def leave_no_trace() -> None:
-            await self._keeper.forget(intent.key)
+            if self._written:
+                await self._keeper.forget(intent.key)
             await self._orders.withdraw(intent)
 
         if self._store is not None:
@@ -322,11 +322,11 @@ def outcome_of(
     end: End,
     paid: PaidOrder | None,
     replies: Sequence[Reply[Any] | Exception] = (),
-    keeper: Keeper | None = None,
+    store: PollStore | None = None,
 ) -> CheckoutOutcome:
     """The outcome as its consumer gets it."""
     paid = _worth_keeping(end, paid)
-    kept = keeper is not None and keeper.store is not None
+    ended = attrs.evolve(intent, end=end)
     return CheckoutOutcome(
         status=end.status,
         mch_id=intent.mch_id,
@@ -339,7 +339,7 @@ def outcome_of(
             _refund(intent, paid) if end.status is CheckoutStatus.PAID_AFTER_CANCEL else None
         ),
         reason=end.reason,
-        forget=partial(keeper.forget_soon, intent.key) if keeper is not None and kept else None,
+        forget=None if store is None else partial(Letting(store).soon, ended),
     )
 
 

@@ -140,20 +140,23 @@ def intent_in(text: str) -> Intent:
 
 
 def _intent(members: Mapping[str, Any]) -> Intent:
-    cancels = dict(members["cancels"])
-    last = cancels.pop("last", None)
+    cancels = {name: members["cancels"][name] for name in _COUNTS}
+    last = members["cancels"].get("last")
     interrupted = bool(members["interrupted"])
     ended = "status" in members and not interrupted
     paid = members.get("paid")
-    plain: dict[str, Any] = {name: members.get(name) for name in _PLAIN}
+    plain: dict[str, Any] = {name: members[name] for name in _PLAIN if name != "paytype"}
     intent = Intent(
         **plain,
+        paytype=members.get("paytype"),
         started=datetime.fromisoformat(members["started"]),
         cancels=Cancels(**cancels, last=None if last is None else CancelNews[last]),
         end=End(CheckoutStatus(members["status"]), Reason(members["reason"])) if ended else None,
         paid=None if paid is None else _paid_order(paid),
     )
     if intent.started.utcoffset() is None or not intent.mch_id or not intent.out_trade_no:
+        raise ValueError("not an intent to pay")
+    if type(intent.total_fee) is not int or intent.total_fee < 1:  # None would compare nothing
         raise ValueError("not an intent to pay")
     return intent
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Table, bindparam, select, update
+from sqlalchemy import Table, bindparam, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
@@ -140,9 +140,10 @@ class Ownership:
         elif found.left < self.lease / 2:
             await self.renew()
 
-    async def _read_now(self) -> Row[Any] | None:
+    async def _read_now(self) -> tuple[Any, ...] | None:
         async with self._engine.connect() as connection:
-            return (await connection.execute(self._read, self._time())).first()
+            row = (await connection.execute(self._read, self._time())).first()
+        return None if row is None else tuple(row)
 
     async def release(self) -> None:
         """Give it back, unless somebody took it."""
