@@ -133,17 +133,16 @@ class Ownership:
     async def hold(self) -> None:
         """Read that it is ours still, with half a lease left at the least."""
         self.check()
-        row = await whole(self._engine, self._read_now())
-        found = None if row is None else Held(*map(int, row))
+        found = await whole(self._engine, self._read_now())
         if found is None or found.token != self._token:
             self._lose()
         elif found.left < self.lease / 2:
             await self.renew()
 
-    async def _read_now(self) -> tuple[Any, ...] | None:
+    async def _read_now(self) -> Held | None:
         async with self._engine.connect() as connection:
             row = (await connection.execute(self._read, self._time())).first()
-        return None if row is None else tuple(row)
+        return None if row is None else Held(*map(int, row))
 
     async def release(self) -> None:
         """Give it back, unless somebody took it."""
