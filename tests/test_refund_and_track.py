@@ -284,3 +284,93 @@ class Nobody:
 
     async def send(self, request: Any, *, timeout: Any = None) -> Any:
         raise AssertionError("nothing may be sent")
+
+
+class Slow(MemoryPollStore):
+    """A store that takes a turn of the loop to write and to read."""
+
+    async def put(self, kind: str, items: Any) -> None:
+        await asyncio.sleep(0)
+        await super().put(kind, items)
+
+    async def get(self, kind: str, key: str) -> str | None:
+        await asyncio.sleep(0)
+        return await super().get(kind, key)
+
+
+async def kept(store: Any) -> list[str]:
+    return [key async for key, _ in store.load("refund")]
+
+
+@pytest.mark.parametrize("first", ["resume_refunds", "done"])
+async def test_what_is_sent_again_is_not_forgotten_with_what_was_before(
+    shop: Shop, first: str
+) -> None:
+    """M-23, M-25: NOTSURE, sent again; the old outcome's end drops nothing of the new sending."""
+    async with Slow() as store:
+        before = await tracked(shop, refund(503), store=store)
+        assert before.status is PollStatus.NOTSURE
+        left = resume_refunds(shop.till, store, schedule=EXACT, clock=shop.clock)
+        if first == "resume_refunds":
+            assert (await shop.clock.run(anext(left))).status is PollStatus.NOTSURE
+        else:
+            before.done()  # and at once:
+        running = asyncio.ensure_future(tracked_quietly(shop, refund(503), store=store))
+        await shop.clock.advance(1)
+        if first == "resume_refunds":
+            with pytest.raises(StopAsyncIteration):
+                await anext(left)
+        await shop.clock.advance(1)
+        assert len(await kept(store)) == 1
+        await shop.clock.advance(60)
+        assert (await running).status is PollStatus.REFUNDED
+        before.done()
+        await shop.clock.advance(1)
+        assert len(await kept(store)) == 1
+
+
+async def test_a_refund_that_was_stopped_before_it_left_is_sent_the_next_time(shop: Shop) -> None:
+    """M-25: nothing moved, so there is nothing to ask about for five days."""
+    async with Slow() as store:
+        running = asyncio.ensure_future(tracked_quietly(shop, refund(100), store=store))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert refunds_sent(shop) == 0
+        assert (await tracked(shop, refund(100), store=store)).status is PollStatus.REFUNDED
+        assert refunds_sent(shop) == 1
+
+
+async def test_the_refund_of_another_order_is_not_taken_for_this_one(shop: Shop) -> None:
+    """M-06: a number that another order's refund has; this customer got nothing back."""
+    await shop.checkout(10_000, number="B100011")
+    assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
+    shop.till = Counter(shop.till.session, shop.clock)
+    outcome = await tracked(shop, refund(100, out_trade_no="B100011"))
+    assert outcome.status is PollStatus.MISMATCH
+    assert shop.sandbox.books.refunded == 100
+
+
+async def test_refunds_that_ended_meanwhile_are_not_resumed(shop: Shop) -> None:
+    """M-23: the record was read, and its outcome done() before its turn came."""
+    async with Slow() as store:
+        outcomes = [await tracked(shop, refund(100, f"R-{n}"), store=store) for n in (1, 2)]
+        left = resume_refunds(shop.till, store, schedule=EXACT, clock=shop.clock, at_once=1)
+        assert number_of((await shop.clock.run(anext(left))).query) == "R-1"
+        outcomes[1].done()
+        await shop.clock.advance(1)
+        asked = len(shop.till.at("refundquery"))
+        with pytest.raises(StopAsyncIteration):
+            await anext(left)
+        assert len(shop.till.at("refundquery")) == asked
+        assert await kept(store) == []
+
+
+async def test_a_record_that_cannot_be_read_lets_no_refund_leave(shop: Shop) -> None:
+    """M-25: the number may have been sent; a person asks."""
+    async with MemoryPollStore() as store:
+        await store.put("refund", {f'["{shop.sandbox.mch_id}", "{NUMBER}"]': "{}"})
+        with pytest.raises(AttemptInProgressError, match="cannot be read"):
+            await tracked(shop, refund(100), store=store)
+    assert refunds_sent(shop) == 0

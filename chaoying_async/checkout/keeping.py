@@ -68,8 +68,7 @@ class Keeper:
 
     def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
         """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""
-        where = self._where(key)
-        if (under_way := _FORGETTING.get(where)) is not None:
+        if (under_way := self._forgetting(key)) is not None:
             return under_way
 
         async def forget() -> None:
@@ -79,14 +78,20 @@ class Keeper:
                 self._complain(key, error)
 
         task = asyncio.get_running_loop().create_task(forget())
+        where = self._where(key)
         _FORGETTING[where] = task
         task.add_done_callback(lambda _: _FORGETTING.pop(where, None))
         return task
 
     async def forgotten(self, key: str) -> None:
         """Wait for a forgetting that was begun: it must not drop what is written from now on."""
-        if (under_way := _FORGETTING.get(self._where(key))) is not None:
+        if (under_way := self._forgetting(key)) is not None:
             await asyncio.wait([under_way])
+
+    def _forgetting(self, key: str) -> asyncio.Task[None] | None:
+        task = _FORGETTING.get(self._where(key))
+        here = asyncio.get_running_loop()  # what a loop left that is gone, never ends
+        return None if task is None or task.get_loop() is not here else task
 
     def _where(self, key: str) -> tuple[int, str, str]:
         return (id(self.store), self.kind, key)

@@ -5,13 +5,9 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import datetime
-from functools import partial
-from typing import Any
-
-import attrs
 
 from chaoying_async.abc import Gateway, PollStore
-from chaoying_async.checkout.attempts import attempts_of, number_key, order_key
+from chaoying_async.checkout.attempts import attempts_of, order_key
 from chaoying_async.checkout.keeping import Keeper
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError
 from chaoying_async.sansio.intents import (
@@ -19,12 +15,11 @@ from chaoying_async.sansio.intents import (
     ORDER,
     Intent,
     OrderRecord,
-    intent_in,
     key_of,
     number_in,
     order_record_in,
 )
-from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
+from chaoying_async.sansio.tillmoves import End, Reason
 
 #: So many orders are looked at at once while they are pruned.
 _TOGETHER = 10
@@ -106,70 +101,6 @@ class OrderBook:
         )
         if before is None or before.out_trade_no == intent.out_trade_no:
             await self._orders.put(intent.order_key, record.text())
-
-
-class Letting:
-    """Lets go of an ended attempt, and of nothing that took its number since.
-
-    Without its attempt an order that still says "under way" would pass for one whose payment was
-    never sent, and could be charged again: so the order is closed before the attempt is dropped.
-    """
-
-    def __init__(self, store: PollStore) -> None:
-        self._store = store
-        self._checkouts = Keeper(store, CHECKOUT)
-
-    def soon(self, intent: Intent) -> None:
-        """In a task."""
-        self._begun(intent)
-
-    async def now(self, intent: Intent) -> None:
-        """Done, or in the log, on return."""
-        await asyncio.wait([self._begun(intent)])
-
-    def unreadable(self, key: str, text: str) -> None:
-        """In a task, for a record that nobody can read."""
-        self._checkouts.forget_soon(key, partial(self._drop_unreadable, key, text))
-
-    def _begun(self, intent: Intent) -> asyncio.Task[None]:
-        return self._checkouts.forget_soon(intent.key, partial(self._drop, intent))
-
-    def _busy(self, mch_id: str, number: str) -> bool:
-        return attempts_of(self._store).runs(number_key(mch_id, number))
-
-    async def _drop(self, intent: Intent) -> None:
-        if not same_attempt(await self._checkouts.get(intent.key), intent):
-            return
-        if intent.end is not None and intent.end.reason is not Reason.NOT_SENT:
-            text = await self._store.get(ORDER, intent.order_key)
-            await self._close(intent.order_key, text, intent.out_trade_no, intent.end.status)
-        if not self._busy(intent.mch_id, intent.out_trade_no):
-            await self._store.forget(CHECKOUT, [intent.key])
-
-    async def _drop_unreadable(self, key: str, text: str) -> None:
-        mch_id, number = number_in(key)
-        async for order, record in self._store.load(ORDER):
-            if number_in(order)[0] == mch_id:
-                await self._close(order, record, number, CheckoutStatus.UNKNOWN)
-        if await self._checkouts.get(key) == text and not self._busy(mch_id, number):
-            await self._store.forget(CHECKOUT, [key])
-
-    async def _close(
-        self, order: str, text: str | None, number: str, status: CheckoutStatus
-    ) -> None:
-        with suppress(ValueError):  # one that cannot be read bars its order as it is
-            record = None if text is None else order_record_in(text)
-            if record is not None and record.out_trade_no == number and record.status is None:
-                model: Any = record  # attrs' own, but for type checkers dataclass-like
-                await self._store.put(ORDER, {order: attrs.evolve(model, status=status).text()})
-
-
-def same_attempt(text: str | None, intent: Intent) -> bool:
-    """Whether a store's text is of this very attempt: a number that never left is used again."""
-    try:
-        return text is not None and intent_in(text).started == intent.started
-    except ValueError:
-        return False
 
 
 async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> int:

@@ -6,12 +6,13 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Any
 
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, PollStore
-from chaoying_async.checkout.attempts import Claim, Key, attempts_of
+from chaoying_async.checkout.attempts import Claim, Key, attempts_of, refund_key
 from chaoying_async.checkout.keeping import Keeper, log, shielded
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import (
@@ -24,7 +25,7 @@ from chaoying_async.exceptions import (
     UsageError,
 )
 from chaoying_async.poller.outcome import PollOutcome
-from chaoying_async.sansio.api.barcode import Refund, RefundQuery
+from chaoying_async.sansio.api.barcode import Refund, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.intents import REFUND, RefundIntent, refund_intent_in
 from chaoying_async.sansio.outcome import SETTLED_REFUSALS, Family, Meaning
@@ -105,20 +106,16 @@ async def refund_and_track(
     claim = Claim(owners, _keys(intent), again=True)
     tracking = _Tracking(gateway, Keeper(store, REFUND), schedule, clock, rng or random.Random())
     tried = any(attempts_of(owner).tried(key) for owner in owners for key in claim.keys)
-    sent = tried
+    tracking.left = tried
     try:
         intent, known = await tracking.admitted(intent, tried=tried)
         if not known:
             intent = await tracking.sent(intent)
-        sent = True
         outcome = await tracking.track(intent, at_once=known)
-        sent = outcome.status is not PollStatus.NOTSURE
+        tracking.left = outcome.status is not PollStatus.NOTSURE
         return outcome
-    except asyncio.CancelledError:
-        sent = True
-        raise
     finally:
-        claim.settle(claim.keys if sent else (), "was sent")
+        claim.settle(claim.keys if tracking.left else (), "was sent")
 
 
 async def resume_refunds(
@@ -154,7 +151,7 @@ async def resume_refunds(
             for task in done:
                 if (ended := task.result()) is not None:
                     yield ended[1]
-                    await keeper.forget(ended[0].key)
+                    await asyncio.wait([tracking.letting_go(ended[0])])
     finally:
         for task in tasks:
             task.cancel()
@@ -170,7 +167,7 @@ def _merchant(gateway: Gateway, refund: Refund) -> str:
 
 
 def _keys(intent: RefundIntent) -> tuple[Key, ...]:
-    return ((f"out_refund_no of {intent.mch_id}", intent.refund.out_refund_no),)
+    return (refund_key(intent.mch_id, intent.refund.out_refund_no),)
 
 
 class _Tracking:
@@ -191,20 +188,30 @@ class _Tracking:
         self._rng = rng
         #: What the store held of a refund that is sent again (NOTSURE).
         self._before: str | None = None
+        #: Whether a refund under this number may have left, now or before.
+        self.left = False
 
     async def admitted(self, intent: RefundIntent, *, tried: bool) -> tuple[RefundIntent, bool]:
         """The refund as the store knows it, and whether it may have left before."""
+        await self._keeper.forgotten(intent.key)
         text = await self._keeper.get(intent.key)
         if text is None:
             return intent, tried
-        known = refund_intent_in(text)
+        try:
+            known = refund_intent_in(text)
+        except ValueError as error:
+            raise AttemptInProgressError(
+                f"the store's record of refund {intent.refund.out_refund_no} cannot be read: "
+                "query it by hand"
+            ) from error
+        self.left = True
         if _differs(known, intent):
             raise AttemptInProgressError(
                 f"{intent.refund.out_refund_no} is the number of another refund: a number "
                 "belongs to one refund for ever"
             )
         if known.status is PollStatus.NOTSURE:
-            self._before = text
+            self._before, self.left = text, False
             return intent, False
         return known, True
 
@@ -217,7 +224,14 @@ class _Tracking:
         except AttemptInProgressError:
             return None
         try:
-            return intent, await self.track(intent, at_once=True)
+            await self._keeper.forgotten(intent.key)
+            text = await self._keeper.get(intent.key)
+            if not _same_sending(text, intent):  # it was read some time ago, and is over since
+                return None
+            outcome = await self.track(intent, at_once=True)
+            notsure = outcome.status is PollStatus.NOTSURE  # the caller sends it again
+            claim.settle(() if notsure else claim.keys, "was sent")
+            return intent, outcome
         except (StoreInUseError, SessionClosedError):
             raise
         except Exception as error:  # noqa: BLE001 - one refund must not stop the others
@@ -237,13 +251,16 @@ class _Tracking:
         except BaseException:
             await self._take_back(intent, before)
             raise
+        tried, self.left = self.left, True
         try:
             said = await self._gateway.send(intent.refund)
         except (RequestNotSentError, ParameterError, UsageError):
+            self.left = tried
             await self._take_back(intent, before)
             raise
         except GatewayError as error:
             if error.state == "FAIL" and error.code in SETTLED_REFUSALS[Family.REFUND]:
+                self.left = tried
                 await self._take_back(intent, before)
                 raise
             return intent
@@ -325,7 +342,6 @@ class _Tracking:
                 said = error
             attempts += 1
             said = asking.heard(said)
-        key = asking.intent.key
         kept = self._keeper.store is not None
         return RefundOutcome(
             query=asking.query,
@@ -334,8 +350,22 @@ class _Tracking:
             error=said if isinstance(said, Exception) else None,
             attempts=attempts,
             elapsed=clock.monotonic() - started,
-            forget=(lambda: self._keeper.forget_soon(key)) if kept else None,
+            forget=partial(self.let_go, asking.intent) if kept else None,
         )
+
+    def let_go(self, intent: RefundIntent) -> None:
+        """As :meth:`letting_go`, for a consumer that does not wait."""
+        self.letting_go(intent)
+
+    def letting_go(self, intent: RefundIntent) -> asyncio.Task[None]:
+        """Forget it in a task, unless it is being sent again (NOTSURE), or was since."""
+        # Asked now: whoever takes the number from now on waits until this is done.
+        busy = attempts_of(self._keeper.store or self).runs(*_keys(intent))
+        return self._keeper.forget_soon(intent.key, partial(self._drop, intent, busy=busy))
+
+    async def _drop(self, intent: RefundIntent, *, busy: bool) -> None:
+        if not busy and _same_sending(await self._keeper.get(intent.key), intent):
+            await self._keeper.forget(intent.key)
 
 
 #: Sums of floats drift: a query that is due this near to the deadline is the last one.
@@ -354,10 +384,26 @@ class _Asking:
         """Take an answer in; the answer, or why it was none."""
         try:
             answer = read_answer(self.query, said, int(self.intent.refund.refund_fee))
+            if isinstance(said, Reply) and _of_another_order(self.intent.refund, said.result):
+                answer = Answer(Says.ENDED, PollStatus.MISMATCH)
         except Exception as error:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             said, answer = error, Answer(Says.TROUBLE)
         self.standing = taken_together(self.standing, answer)
         return said
+
+
+def _of_another_order(refund: Refund, result: RefundQueryResult | None) -> bool:
+    """The number is known, as that of another order's refund: this one was never carried out."""
+    named = None if result is None else result.out_trade_no
+    return bool(refund.out_trade_no and named) and named != refund.out_trade_no
+
+
+def _same_sending(text: str | None, intent: RefundIntent) -> bool:
+    """Whether a store's text is of this very sending: under NOTSURE a number is sent again."""
+    try:
+        return text is not None and refund_intent_in(text).started == intent.started
+    except ValueError:
+        return False
 
 
 def _differs(known: RefundIntent, wanted: RefundIntent) -> bool:

@@ -14,7 +14,8 @@ from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
 from chaoying_async.checkout.attempts import Claim
 from chaoying_async.checkout.keeping import Keeper, log
-from chaoying_async.checkout.orders import Letting, OrderBook, same_attempt
+from chaoying_async.checkout.letting import Letting, same_attempt
+from chaoying_async.checkout.orders import OrderBook
 from chaoying_async.checkout.outcome import CheckoutOutcome
 from chaoying_async.checkout.run import DEFAULT_SCHEDULE, keys_of, outcome_of, record_end, settle
 from chaoying_async.clock import SystemClock
@@ -167,6 +168,7 @@ class _Resuming:
 
     async def _still_left(self, intent: Intent) -> Intent | None:
         """What the store says now: it was read some time ago, and may have ended since."""
+        await self._keeper.forgotten(intent.key)
         text = await self._keeper.get(intent.key)
         if text is None:
             return None

@@ -13,7 +13,8 @@ from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
 from chaoying_async.checkout.attempts import Claim, Key, number_key, order_key
 from chaoying_async.checkout.keeping import Keeper, log, shielded
-from chaoying_async.checkout.orders import Letting, OrderBook
+from chaoying_async.checkout.letting import Letting
+from chaoying_async.checkout.orders import OrderBook
 from chaoying_async.checkout.outcome import CheckoutOutcome
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError, UsageError
@@ -246,7 +247,8 @@ class _Running:
         intent = acting.intent
         named = reply.raw.get("paytype")
         if not intent.certain and isinstance(named, str) and named:
-            acting.intent = intent = attrs.evolve(intent, paytype=named, certain=True)
+            known = named in PayType._value2member_map_  # else ask under the others too (C 29)
+            acting.intent = intent = attrs.evolve(intent, paytype=named, certain=known)
         if paid:
             found = paid_order(reply.result, mch_id=intent.mch_id, raw=reply.raw)
             acting.paid = paid_under(found, intent.paytype)
