@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import pytest
 
 from chaoying_async import OutcomeUnknownError, PayType, RequestNotSentError
@@ -282,6 +283,23 @@ async def test_a_callers_wrong_wallet_does_not_make_a_paid_order_failed(said: Pa
         outcome = await shop.checkout(100, pay=request, paytype=said)
         assert shop.status() == "PAID"
         assert (outcome.status, outcome.paytype) == ("PAID", PayType.ALIPAY)
+
+
+async def test_a_wallet_that_is_in_no_table_beats_no_guess() -> None:
+    """M-24, C 29: under an odd name in a reply nobody could ask, nor cancel."""
+    async with a_shop() as shop:
+
+        def odd(request: Any, reply: Any) -> Any:
+            if request.endpoint.name != "pay":
+                return reply
+            return attrs.evolve(reply, raw={**reply.raw, "paytype": "W X"})
+
+        shop.till.after = odd
+        outcome = await shop.checkout(405)
+        assert (outcome.status, outcome.paytype) == ("CANCELLED", PayType.WECHAT)
+        unguessed = pay(401, "B100011", auth_code="no-prefix")
+        outcome = await shop.checkout(401, pay=unguessed, allow_no_cancel=True)
+        assert (outcome.status, outcome.paytype) == ("UNKNOWN", "W X")
 
 
 async def test_done_lets_a_number_that_never_left_be_used_at_once() -> None:

@@ -84,7 +84,8 @@ async def refund_and_track(
       :class:`~chaoying_async.exceptions.GatewayError` raised by the *first* call with this number,
       are certain: then, and only then, another refund with another number is safe;
     - ``CHANGED`` is for a person: the money came back and has to be paid out another way;
-    - ``MISMATCH``, ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
+    - ``MISMATCH`` is for a person: another amount, or the number is another order's refund's;
+    - ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
       this again with a ``store``, or with ``Poller.wait(RefundQuery(...))``.
 
     What the refund applied for is compared with ``base_refund_fee``. A refund that never left

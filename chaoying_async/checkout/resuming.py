@@ -46,6 +46,9 @@ async def resume(
     its pay call started by the wall clock. An outcome is forgotten when the next one is taken, or
     ``done()`` called; where a consumer dies before, it comes again.
 
+    ``gateway`` has to be of the agent that paid: another one's knows nothing of these orders, and
+    what nobody knows is FAILED in the end.
+
     What goes wrong with one order does not stop the others: it comes as UNKNOWN, and stays in the
     store.
     """

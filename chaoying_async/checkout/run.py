@@ -247,8 +247,9 @@ class _Running:
         intent = acting.intent
         named = reply.raw.get("paytype")
         if not intent.certain and isinstance(named, str) and named:
-            known = named in PayType._value2member_map_  # else ask under the others too (C 29)
-            acting.intent = intent = attrs.evolve(intent, paytype=named, certain=known)
+            known = named in PayType._value2member_map_
+            if known or intent.paytype is None:  # a name that is in no table (C 29) beats no guess
+                acting.intent = intent = attrs.evolve(intent, paytype=named, certain=known)
         if paid:
             found = paid_order(reply.result, mch_id=intent.mch_id, raw=reply.raw)
             acting.paid = paid_under(found, intent.paytype)
