@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import Any, TypeVar
-
-import attrs
+from functools import partial
+from typing import Any, NamedTuple
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import within
+from chaoying_async.clock import guarded
+from chaoying_async.handler.answers import Outcome
 from chaoying_async.handler.desk import Desk, Matter
-from chaoying_async.handler.effects import Effect, Effects, Held
+from chaoying_async.handler.effects import Effects, Held
 from chaoying_async.handler.reports import Reports, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, has_effect
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey
 from chaoying_async.sansio.judging import OTHER_NUMBERS
-from chaoying_async.sansio.notifications import Notification
 
-T = TypeVar("T")
-
+#: Seconds kept back for setting aside what nobody confirmed in time.
+SPARE = 0.25
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
 
 
-@attrs.frozen(kw_only=True)
-class Limits:
+class Limits(NamedTuple):
     """Moments of the monotonic clock."""
 
     #: Nobody waits for somebody else's work any longer.
     wait_until: float
-    #: The gateway has answered a question for confirmation, or counts as silent.
-    ask_until: float
     #: Everything before the effect has ended, or is given up with a :class:`TimeoutError`.
     claim_until: float
     #: So long the caller waits for work that has an owner, then has a :class:`TimeoutError`; None:
     #: to its end.
     answer_until: float | None = None
 
-
-@attrs.frozen
-class Outcome:
-    """What became of a message."""
-
-    decision: Decision
-    #: Its effect, or that there is none, is recorded.
-    durable: bool
+    @property
+    def ask_until(self) -> float:
+        """The gateway has answered a question for confirmation, or counts as silent."""
+        return self.claim_until - SPARE
 
 
 class Acting:
@@ -67,7 +59,6 @@ class Acting:
         facts: Facts,
         limits: Limits,
         *,
-        notification: Notification | None = None,
         first_seen: datetime | None = None,
     ) -> Outcome:
         """Decide, and do it; what the shop's lookup or the inbox raise comes out.
@@ -77,50 +68,40 @@ class Acting:
         ``first_seen``: when this very message first came, if it was set aside before.
         """
         while True:
-            left = limits.claim_until - self._clock.monotonic()
             deciding = self._decided(facts, limits, first_seen)
-            matter, held = await within(self._clock, left, deciding)
+            matter, held = await guarded(deciding, partial(self._until, limits.claim_until))
             decision = matter.verdict.decision
             if held is not None:
-                durable = await self._owned(self._effects.run(held), limits)
+                running = self._effects.run(held)
+                durable = await self._tasks.run(running, until=limits.answer_until)
                 return Outcome(decision, durable=durable is True)
             if decision is Decision.DUPLICATE:
                 if matter.verdict.reason == OTHER_NUMBERS:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
                 return Outcome(decision, durable=True)
             if decision is not Decision.IN_PROGRESS and not has_effect(decision):
-                await self._owned(self._without_effect(matter, notification), limits)
+                keeping = self._without_effect(matter)
+                await self._tasks.run(keeping, until=limits.answer_until)
                 return Outcome(decision, durable=decision is Decision.NOT_PAID)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, limits):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
 
+    def _until(self, moment: float) -> AbstractAsyncContextManager[Any]:
+        return self._clock.timeout(max(0.0, moment - self._clock.monotonic()))
+
     async def _decided(
         self, facts: Facts, limits: Limits, first_seen: datetime | None
     ) -> tuple[Matter, Held | None]:
-        patience = max(0.0, limits.ask_until - self._clock.monotonic())
-        matter = await self._desk.decide(facts, first_seen=first_seen, patience=patience)
-        paid = matter.verdict.paid
+        matter = await self._desk.decide(facts, first_seen=first_seen, ask_until=limits.ask_until)
+        decision, _, paid = matter.verdict
         if paid is None:
             return matter, None
-        effect = Effect(
-            key=matter.key,
-            decision=matter.verdict.decision,
-            order=paid,
-            first_seen=matter.first_seen,
-        )
-        return matter, await self._effects.claim(effect)
+        return matter, await self._effects.claim(matter.key, decision, paid, matter.first_seen)
 
-    async def _owned(self, work: Coroutine[Any, Any, T], limits: Limits) -> T | None:
-        """What must not end with its caller; None when it was cancelled with the handler."""
-        ended = await self._tasks.run(work, until=limits.answer_until)
-        if ended.error is not None:
-            raise ended.error
-        return ended.result
-
-    async def _without_effect(self, matter: Matter, notification: Notification | None) -> None:
+    async def _without_effect(self, matter: Matter) -> None:
         if matter.verdict.decision is Decision.NOT_PAID:
-            await self._reports.not_paid(matter, notification)
+            await self._reports.not_paid(matter)
         else:
             await self._reports.set_aside(matter)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from chaoying_async.exceptions import ParameterError
@@ -31,18 +31,23 @@ class EffectCall:
     def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
         self.name = name
         self._function = function
+        #: Nearly every one is a coroutine function; the others are made one.
+        self._coroutine: Callable[..., Coroutine[Any, Any, Any]] = (
+            function if inspect.iscoroutinefunction(function) else self._called
+        )
         self._with_connection = _wants_connection(name, function)
         if self._with_connection and not lends:
             raise ParameterError(
                 {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
             )
 
-    async def __call__(self, order: PaidOrder, connection: Any) -> None:
-        """Run it."""
+    def __call__(self, order: PaidOrder, connection: Any) -> Coroutine[Any, Any, Any]:
+        """Run it, by awaiting what this returns."""
         given = (order, connection) if self._with_connection else (order,)
-        ended = self._function(*given)
-        if inspect.isawaitable(ended):
-            await ended
+        return self._coroutine(*given)
+
+    async def _called(self, *given: Any) -> None:
+        await resolved(self._function(*given))
 
 
 def _wants_connection(name: str, function: Effect) -> bool:

@@ -37,7 +37,7 @@ NO_KEY = OrderKey("?", "?")
 _WORTH_ASKING = frozenset({Decision.UNCONFIRMED, Decision.UNREADABLE})
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Matter:
     """A message, and what was decided about it."""
 
@@ -55,11 +55,13 @@ class Matter:
 
 def storable(facts: Facts) -> OrderKey | None:
     """The message's own names, where they can be a key."""
-    key = OrderKey(facts.mch_id, facts.out_trade_no)
-    fits = 0 < len(key.mch_id) <= LONGEST_MCH_ID and 0 < len(key.out_trade_no) <= LONGEST_NUMBER
-    named = "".join(key)
+    mch_id, number = facts.mch_id, facts.out_trade_no
+    fits = 0 < len(mch_id) <= LONGEST_MCH_ID and 0 < len(number) <= LONGEST_NUMBER
+    named = mch_id + number
     # What is printable has no control character; the rest is looked at, one by one.
-    return key if fits and (named.isprintable() or _CONTROL.isdisjoint(named)) else None
+    if fits and (named.isprintable() or _CONTROL.isdisjoint(named)):
+        return OrderKey(mch_id, number)
+    return None
 
 
 class Desk:
@@ -95,8 +97,10 @@ class Desk:
             raise TypeError("expected() must return an ExpectedOrder or None")
         return found
 
-    async def decide(self, facts: Facts, *, first_seen: datetime | None, patience: float) -> Matter:
-        """Gather and judge; ``patience`` (seconds) bounds the question to the gateway alone.
+    async def decide(
+        self, facts: Facts, *, first_seen: datetime | None, ask_until: float
+    ) -> Matter:
+        """Gather and judge; only the question to the gateway ends at ``ask_until``.
 
         ``first_seen``: when this message first came; None: now, as far as anybody knows.
         """
@@ -110,15 +114,12 @@ class Desk:
             if aside is not None:
                 case = attrs.evolve(case, first_seen=aside.first_seen)
                 verdict = judge(case)
-        if self._is_worth_asking(case, verdict):
-            case = attrs.evolve(case, confirmation=await self._ask(key, facts, patience))
+        if case.confirmation is Unconfirmed.NO_ANSWER and self._is_worth_asking(case, verdict):
+            case = attrs.evolve(case, confirmation=await self._ask(key, facts, ask_until))
             verdict = judge(case)
-        return Matter(
-            facts=facts,
-            key=key,
-            verdict=self._with_hooks(verdict),
-            first_seen=judged_as_of(case),
-        )
+        if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
+            verdict = Verdict(Decision.CONFLICT, verdict.reason)
+        return Matter(facts=facts, key=key, verdict=verdict, first_seen=judged_as_of(case))
 
     async def case(self, facts: Facts, received: OrderKey, first_seen: datetime) -> Case:
         """All that is known beside a message, for what a person decided about."""
@@ -146,14 +147,14 @@ class Desk:
             confirmation=Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER,
         )
 
-    def _is_worth_asking(self, case: Case, verdict: Verdict) -> bool:
-        if case.confirmation is not Unconfirmed.NO_ANSWER or case.expected is None:
-            return False
-        return verdict.decision in _WORTH_ASKING
+    @staticmethod
+    def _is_worth_asking(case: Case, verdict: Verdict) -> bool:
+        return case.expected is not None and verdict.decision in _WORTH_ASKING
 
-    async def _ask(self, key: OrderKey, facts: Facts, patience: float) -> Confirmation:
+    async def _ask(self, key: OrderKey, facts: Facts, until: float) -> Confirmation:
         if self._confirm is None:
             return Unconfirmed.NOT_ASKED
+        patience = max(0.0, until - self._clock.monotonic())
         try:
             async with self._clock.timeout(patience):
                 return await ask(
@@ -167,13 +168,8 @@ class Desk:
 
     def _nameless(self, facts: Facts) -> Matter:
         reason = facts.problem or "its merchant or order number is none that could be kept"
-        verdict = Verdict(decision=Decision.UNREADABLE, reason=reason)
+        verdict = Verdict(Decision.UNREADABLE, reason)
         return Matter(facts=facts, key=NO_KEY, verdict=verdict, first_seen=self._clock.now())
-
-    def _with_hooks(self, verdict: Verdict) -> Verdict:
-        if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
-            return Verdict(decision=Decision.CONFLICT, reason=verdict.reason)
-        return verdict
 
 
 def seen_of(record: Record, now: datetime) -> Seen:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from chaoying_async.abc import Inbox
 from chaoying_async.handler.acting import Acting, Limits
 from chaoying_async.handler.desk import Desk, storable
-from chaoying_async.handler.effects import Effect, Effects
+from chaoying_async.handler.effects import Effects
 from chaoying_async.handler.reports import FIRST_RETRY, Reports, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
@@ -82,8 +82,9 @@ class Due:
 
     async def _one(self, item: Record | Aside) -> None:
         work = self._order(item) if isinstance(item, Record) else self._aside(item)
-        error = (await self._tasks.run(work)).error
-        if error is not None:
+        try:
+            await self._tasks.run(work)
+        except Exception as error:  # noqa: BLE001 - the next round may do better
             number = item.key.out_trade_no
             log.warning("order %r could not be taken up: %s", number, type(error).__name__)
 
@@ -96,10 +97,8 @@ class Due:
         expected = await self._desk.expected(*record.key)
         if isinstance(expected, ExpectedOrder):
             decision = Decision.PAID_AFTER_CLOSE if expected.closed else Decision.APPLY
-        effect = Effect(
-            key=record.key, decision=decision, order=order, first_seen=record.entry.first_seen
-        )
-        held = await self._effects.claim(effect)
+        first_seen = record.entry.first_seen
+        held = await self._effects.claim(record.key, decision, order, first_seen)
         if held is not None:
             await self._effects.run(held)
 
@@ -130,14 +129,8 @@ class Due:
             await self._inbox.close(aside)
             return
         order = order_of_case(case)
-        held = await self._effects.claim(
-            Effect(
-                key=OrderKey(order.mch_id, order.out_trade_no),
-                decision=Decision.APPLY,
-                order=order,
-                first_seen=aside.first_seen,
-            )
-        )
+        key = OrderKey(order.mch_id, order.out_trade_no)
+        held = await self._effects.claim(key, Decision.APPLY, order, aside.first_seen)
         if held is None:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
             return

@@ -18,7 +18,7 @@ from chaoying_async.handler.desk import Matter
 from chaoying_async.handler.reports import Reports, log, retry_in
 from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.facts import facts_of_order, later_text, order_from_text
+from chaoying_async.sansio.facts import facts_of_order, order_from_text, to_text
 from chaoying_async.sansio.inboxvalues import (
     Claim,
     ClaimLostError,
@@ -34,37 +34,31 @@ from chaoying_async.sansio.outcome import PaidOrder
 RELEASE_WITHIN = 5.0
 
 
-@attrs.frozen(kw_only=True)
-class Effect:
-    """What is to be run for an order."""
+@attrs.define(kw_only=True)
+class Held:
+    """What is to be run for an order whose claim is ours."""
 
     key: OrderKey
     decision: Decision
     order: PaidOrder
-    first_seen: datetime
-
-    @property
-    def entry(self) -> Entry:
-        """As the inbox keeps it while it is being run, and afterwards."""
-        order = self.order
-        return Entry(
-            payload=later_text(order),
-            first_seen=self.first_seen,
-            payable=order.payable,
-            transaction_id=order.transaction_id,
-            out_transaction_id=order.out_transaction_id,
-            source=order.source,
-            decision=self.decision,
-        )
-
-
-@attrs.frozen(kw_only=True)
-class Held:
-    """An effect whose claim is ours, and the moment before that was asked for."""
-
-    effect: Effect
     claim: Claim
+    #: The moment before the claim was asked for.
     since: float
+    #: Set when the work has ended; there only if somebody waits for it.
+    ended: asyncio.Event | None = None
+
+
+def entry_of(order: PaidOrder, decision: Decision, first_seen: datetime) -> Entry:
+    """As the inbox keeps it while it is being run, and afterwards."""
+    return Entry(
+        payload=partial(to_text, order),
+        first_seen=first_seen,
+        payable=order.payable,
+        transaction_id=order.transaction_id,
+        out_transaction_id=order.out_transaction_id,
+        source=order.source,
+        decision=decision,
+    )
 
 
 class Effects:
@@ -84,29 +78,37 @@ class Effects:
         self._reports = reports
         self._counts = counts
         self.renewals = Renewals(inbox, clock)
-        self._working: dict[OrderKey, asyncio.Event] = {}
+        self._working: dict[OrderKey, Held] = {}
 
     def ended(self, key: OrderKey) -> asyncio.Event | None:
         """Set when this process has ended its work on that order; None: it is not ours."""
-        return self._working.get(key)
+        held = self._working.get(key)
+        if held is None:
+            return None
+        if held.ended is None:
+            held.ended = asyncio.Event()
+        return held.ended
 
-    async def claim(self, effect: Effect) -> Held | None:
+    async def claim(
+        self, key: OrderKey, decision: Decision, order: PaidOrder, first_seen: datetime
+    ) -> Held | None:
         """Take the order; None when it is not free."""
-        if effect.key in self._working:
+        if key in self._working:
             return None
         since = self._clock.monotonic()
-        claim = await self._inbox.claim(effect.key, effect.entry, lease=LEASE)
+        entry = entry_of(order, decision, first_seen)
+        claim = await self._inbox.claim(key, entry, lease=LEASE)
         if not isinstance(claim, Claim):
             return None
-        return Held(effect=effect, claim=claim, since=since)
+        return Held(key=key, decision=decision, order=order, claim=claim, since=since)
 
     async def run(self, held: Held) -> bool:
         """True when the effect is durable; whatever went wrong has been dealt with if not."""
-        key = held.effect.key
-        ended = self._working[key] = asyncio.Event()
+        key = held.key
+        self._working[key] = held
         self._counts.working += 1
         try:
-            call = self._calls.get(held.effect.decision)
+            call = self._calls.get(held.decision)
             if call is not None:
                 return await self._call(held, call)
             # It is closed since it was first tried, or such a function is no longer there.
@@ -114,18 +116,19 @@ class Effects:
             return False
         finally:
             self._counts.working -= 1
-            if self._working.get(key) is ended:
+            if self._working.get(key) is held:
                 del self._working[key]
-            ended.set()
+            if held.ended is not None:
+                held.ended.set()
 
     async def _call(self, held: Held, call: EffectCall) -> bool:
         returned = False
-        effect, claim = held.effect, held.claim
+        claim = held.claim
         try:
             if claim.before is not None:
                 await self._keep_what_was_replaced(held, claim.before)
             async with self._inbox.work(claim) as connection:
-                working = call(effect.order, connection)
+                working = call(held.order, connection)
                 await guarded(working, partial(self.renewals.of, claim, held.since))
                 returned = True
         except asyncio.CancelledError as error:
@@ -136,7 +139,7 @@ class Effects:
             raise
         except ClaimLostError as error:
             self._counts.failed += 1
-            log.warning("%s of order %r: %s", call.name, effect.key.out_trade_no, error)
+            log.warning("%s of order %r: %s", call.name, held.key.out_trade_no, error)
             return False
         except HandlerMisuseError as error:
             if not returned:
@@ -154,22 +157,22 @@ class Effects:
         if before.state is not SeenState.HELD or not before.entry.payload:
             return
         dead = facts_of_order(order_from_text(before.entry.payload))
-        mine = facts_of_order(held.effect.order)
+        mine = facts_of_order(held.order)
         if not dead.numbers or not mine.numbers or dead.numbers & mine.numbers:
             return
         verdict = Verdict(
-            decision=Decision.CONFLICT,
-            reason="its work was broken off, and another payment of the order came first",
+            Decision.CONFLICT,
+            "its work was broken off, and another payment of the order came first",
         )
         first_seen = before.entry.first_seen
         await self._reports.set_aside(
-            Matter(facts=dead, key=held.effect.key, verdict=verdict, first_seen=first_seen)
+            Matter(facts=dead, key=held.key, verdict=verdict, first_seen=first_seen)
         )
 
     async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
         self._counts.failed += 1
         first = await self._release(held.claim, failed=True)
-        number = held.effect.key.out_trade_no
+        number = held.key.out_trade_no
         if first:
             log.error("%s of order %r failed; it is tried again", call.name, number, exc_info=error)
         else:
@@ -187,7 +190,7 @@ class Effects:
     async def _quarantine(self, held: Held, reason: str) -> None:
         self._counts.failed += 1
         if await self._inbox.quarantine(held.claim, reason):
-            await self._reports.report(Decision.CONFLICT, reason, held.effect.key)
+            await self._reports.report(Decision.CONFLICT, reason, held.key)
 
 
 def _is_being_cancelled() -> bool:

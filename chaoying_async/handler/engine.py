@@ -7,18 +7,15 @@ from typing import Self
 
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.clock import SystemClock, within
-from chaoying_async.exceptions import (
-    MalformedMessageError,
-    ParameterError,
-    SignatureVerificationError,
-)
-from chaoying_async.handler.acting import Acting, Limits, Outcome
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.handler.acting import Acting, Limits
+from chaoying_async.handler.answers import ANSWERS, NOT_NOW, refused
 from chaoying_async.handler.calls import Effect as EffectFunction
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.desk import Desk, Lookup
 from chaoying_async.handler.due import Due
 from chaoying_async.handler.effects import Effects
-from chaoying_async.handler.reading import Keys, Resolver, UnknownMerchantError, read_facts
+from chaoying_async.handler.reading import Keys, NotABodyError, Resolver, raw_bytes, read_facts
 from chaoying_async.handler.reports import OnConflict, OnNotPaid, Reports, log
 from chaoying_async.handler.stats import Counts, HandlerStats
 from chaoying_async.handler.tasks import Tasks
@@ -28,21 +25,17 @@ from chaoying_async.sansio.decisions import (
     NoAmountCheck,
     NotificationAnswer,
     has_effect,
-    is_success,
 )
-from chaoying_async.sansio.facts import Facts, facts_of_order
-from chaoying_async.sansio.notifications import FAIL, MAX_BODY, SUCCESS, Notification, Wallet
+from chaoying_async.sansio.facts import facts_of_order
+from chaoying_async.sansio.notifications import Wallet
 from chaoying_async.sansio.outcome import PaidOrder
 
-#: Seconds of the budget that are kept back: for setting aside what nobody confirmed in time, and
-#: for saying that somebody else is still at work.
-SPARE, MOMENT = 0.25, 0.05
+#: Seconds of the budget that are kept back for saying that somebody else is still at work.
+MOMENT = 0.05
 #: Seconds that everything before the effect may take where no gateway waits for an answer.
 PATIENCE = 30.0
 #: Seconds between two rounds of ``run_due``.
 DUE_EVERY = 30.0
-
-_OK, _UNREADABLE_BODY, _TOO_LARGE = 200, 400, 413
 
 
 class NotificationHandler:
@@ -163,12 +156,21 @@ class NotificationHandler:
         Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
         serves, where you have one for each.
         """
+        started = self._clock.monotonic()
+        if self._tasks.closing:
+            return NOT_NOW
+        facts = None
         try:
-            return await self._handle(body, kind)
+            raw = body if type(body) is bytes else raw_bytes(body)
+            credentials = self._keys.at_once
+            if credentials is None:
+                credentials = await within(self._clock, self._budget, self._keys.of(raw))
+            facts = read_facts(raw, credentials, kind, self._clock.now())
+            outcome = await self._acting.act(facts, self._limits(started))
         except Exception as error:  # noqa: BLE001 - any input at all gives an answer
-            self._counts.troubled += 1
-            log.error("a notification could not be dealt with", exc_info=error)
-            return _answer(None)
+            return self._without_outcome(error, was_read=facts is not None)
+        self._counts.decisions[outcome.decision] += 1
+        return ANSWERS[outcome]
 
     async def settle(self, paid_order: PaidOrder) -> Decision:
         """The same effect and the same record for a payment that was learnt by a query.
@@ -211,67 +213,26 @@ class NotificationHandler:
             await self._clock.sleep(DUE_EVERY)
 
     def _limits(self, started: float) -> Limits:
-        answer = started + self._budget
-        return Limits(
-            wait_until=answer - MOMENT,
-            ask_until=answer - SPARE,
-            claim_until=answer,
-            answer_until=answer if self._tasks.is_open else None,
-        )
+        until = started + self._budget
+        return Limits(until - MOMENT, until, until if self._tasks.is_open else None)
 
     def _patient(self) -> Limits:
         """For what no gateway waits for."""
         now = self._clock.monotonic()
-        last = now + PATIENCE
-        return Limits(wait_until=now + self._budget, ask_until=last - SPARE, claim_until=last)
+        return Limits(wait_until=now + self._budget, claim_until=now + PATIENCE)
 
-    async def _handle(self, body: bytes | str, kind: Wallet | None) -> NotificationAnswer:
-        started = self._clock.monotonic()
-        if self._tasks.closing:
-            return _answer(None)
-        raw = _bytes(body)
-        if raw is None or len(raw) > MAX_BODY:
-            self._counts.malformed += 1
-            return _answer(None, status=_UNREADABLE_BODY if raw is None else _TOO_LARGE)
-        try:
-            credentials = self._keys.at_once
-            if credentials is None:
-                credentials = await within(self._clock, self._budget, self._keys.of(raw))
-            facts, notification = read_facts(raw, credentials, kind, self._clock)
-        except (UnknownMerchantError, SignatureVerificationError):
-            self._counts.unverified += 1
-            return _answer(None)
-        except MalformedMessageError:
-            self._counts.malformed += 1
-            return _answer(None, status=_UNREADABLE_BODY)
-        return await self._answered(facts, notification, started)
-
-    async def _answered(
-        self, facts: Facts, notification: Notification | None, started: float
-    ) -> NotificationAnswer:
-        limits = self._limits(started)
-        try:
-            outcome = await self._acting.act(facts, limits, notification=notification)
-        except TimeoutError:
-            if limits.answer_until is None:  # nobody owns what is late, so nothing goes on
-                raise
-            self._counts.late += 1
-            outcome = Outcome(Decision.IN_PROGRESS, durable=False)
-        else:
-            self._counts.decisions[outcome.decision] += 1
-        return _answer(outcome)
-
-
-def _answer(outcome: Outcome | None, status: int = _OK) -> NotificationAnswer:
-    if outcome is None:
-        return NotificationAnswer(status=status, body=FAIL)
-    success = is_success(outcome.decision, durable=outcome.durable)
-    body = SUCCESS if success else FAIL
-    return NotificationAnswer(status=status, body=body, decision=outcome.decision)
-
-
-def _bytes(body: object) -> bytes | None:
-    """Any input at all gives an answer: None for what is neither bytes nor text."""
-    if isinstance(body, str):
-        return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8
-    return bytes(body) if isinstance(body, (bytes, bytearray, memoryview)) else None
+    def _without_outcome(self, error: Exception, *, was_read: bool) -> NotificationAnswer:
+        """What to answer where something was raised."""
+        refusal = None if was_read else refused(error)
+        if refusal is not None:
+            counter, answer = refusal
+            self._counts.add(counter)
+            if isinstance(error, NotABodyError):
+                log.error("%s", error)
+            return answer
+        if was_read and isinstance(error, TimeoutError) and self._tasks.opened:
+            self._counts.late += 1  # what was begun has an owner, and goes on
+            return ANSWERS[Decision.IN_PROGRESS, False]
+        self._counts.troubled += 1
+        log.error("a notification could not be dealt with", exc_info=error)
+        return NOT_NOW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import (
@@ -14,13 +15,13 @@ from chaoying_async.exceptions import (
 from chaoying_async.handler.calls import resolved
 from chaoying_async.sansio.codec import parse_form
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.facts import Facts, facts_of, unreadable_facts
+from chaoying_async.sansio.facts import Facts, facts_of_fields, unreadable_facts
 from chaoying_async.sansio.notifications import (
     IncompleteNotificationError,
-    Notification,
     Wallet,
-    parse_notification,
     peek_mch_id,
+    verified_fields,
+    wallet_of,
 )
 
 Resolver = Callable[[str], Awaitable[Credentials | None] | Credentials | None]
@@ -32,6 +33,10 @@ MOST_UNKNOWN = 1000
 
 class UnknownMerchantError(MalformedMessageError):
     """Nobody has a key for the merchant that an unverified body names."""
+
+
+class NotABodyError(MalformedMessageError):
+    """The handler was given something that a framework made of the body."""
 
 
 class Keys:
@@ -79,19 +84,29 @@ class Keys:
             self._unknown.popitem(last=False)
 
 
-def read_facts(
-    body: bytes, credentials: Credentials, kind: Wallet | None, clock: Clock
-) -> tuple[Facts, Notification | None]:
-    """What a body says, verified; the notification too, where it can be read.
+def read_facts(body: bytes, credentials: Credentials, kind: Wallet | None, now: datetime) -> Facts:
+    """What a body says, verified.
 
     Raises a ``ProtocolError`` where nothing could be verified: then nothing may be kept of it.
     """
     try:
-        notification = parse_notification(body, credentials, kind=kind, now=clock.now())
+        fields = verified_fields(body, credentials, now)
     except AmbiguousSignatureError:  # raised only where the signature itself is right
         problem = "it is signed, but can be read in two ways (M-04)"
     except IncompleteNotificationError:
         problem = "it is signed, but names no merchant or no order"
     else:
-        return facts_of(notification), notification
-    return unreadable_facts(parse_form(body), problem, kind), None
+        return facts_of_fields(fields, kind or wallet_of(fields))
+    return unreadable_facts(parse_form(body), problem, kind)
+
+
+def raw_bytes(body: object) -> bytes:
+    """The body, or a :class:`MalformedMessageError` for what is no body at all."""
+    if isinstance(body, str):
+        return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8
+    if isinstance(body, (bytes, bytearray, memoryview)):
+        return bytes(body)
+    raise NotABodyError(
+        "handle() takes the request's raw body, as bytes, before any framework parses it; not"
+        f" {type(body).__name__}"
+    )

@@ -10,9 +10,10 @@ from chaoying_async.abc import Inbox
 from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.desk import Matter
 from chaoying_async.sansio.decisions import Decision, SetAside
-from chaoying_async.sansio.facts import to_text
+from chaoying_async.sansio.facts import notification_of, to_text
 from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState
 from chaoying_async.sansio.notifications import Notification
+from chaoying_async.sansio.outcome import PaidSource
 
 log: Final = logging.getLogger("chaoying_async.handler")
 
@@ -79,7 +80,7 @@ class Reports:
                 return
         log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
 
-    async def not_paid(self, matter: Matter, notification: Notification | None) -> None:
+    async def not_paid(self, matter: Matter) -> None:
         """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
 
         The hook comes first: what it raises leaves the failure unheard, and it comes again.
@@ -89,8 +90,8 @@ class Reports:
             if record.state is not SeenState.NOT_PAID:
                 log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
             return
-        if self._on_not_paid is not None and notification is not None:
-            await resolved(self._on_not_paid(notification))
+        if self._on_not_paid is not None and matter.facts.source is PaidSource.NOTIFICATION:
+            await resolved(self._on_not_paid(notification_of(matter.facts)))
         await self._inbox.not_paid(matter.key, not_paid_entry(matter))
 
 

@@ -39,6 +39,10 @@ class Counts:
         self.unverified = self.malformed = self.troubled = self.late = self.failed = 0
         self.working = 0
 
+    def add(self, counter: str) -> None:
+        """One more of these."""
+        setattr(self, counter, getattr(self, counter) + 1)
+
     def snapshot(self) -> HandlerStats:
         """As of now."""
         return HandlerStats(

@@ -5,22 +5,12 @@ from __future__ import annotations
 import asyncio
 import types
 from collections.abc import Collection, Coroutine, Generator
-from typing import Any, Generic, TypeVar
-
-import attrs
+from typing import Any, TypeVar
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
 
 T = TypeVar("T")
-
-
-@attrs.frozen
-class Ended(Generic[T]):
-    """How a piece of work ended: a result, an error, or neither when it was cancelled."""
-
-    result: T | None = None
-    error: Exception | None = None
 
 
 class Tasks:
@@ -31,7 +21,8 @@ class Tasks:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._opened = False
+        #: Whether somebody owns what was left here; so until all of it has ended.
+        self.opened = False
         self._owned: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
         self.closing = False
@@ -39,14 +30,14 @@ class Tasks:
     @property
     def is_open(self) -> bool:
         """Whether work can be left here."""
-        return self._opened and not self.closing
+        return self.opened and not self.closing
 
     def open(self, ticker: Coroutine[Any, Any, None]) -> None:
         """Begin; ``ticker`` runs until the end and is not waited for."""
-        if self._opened:
+        if self.opened:
             ticker.close()
             raise UsageError("this handler is open already; make another one")
-        self._opened, self.closing = True, False
+        self.opened, self.closing = True, False
         self._ticker = asyncio.create_task(ticker)
 
     async def close(self, grace: float) -> bool:
@@ -61,27 +52,38 @@ class Tasks:
             for task in self._owned:
                 task.cancel()
             await ended(self._owned if self._ticker is None else {*self._owned, self._ticker})
-            self._opened, self.closing, self._ticker = False, False, None
+            self.opened, self.closing, self._ticker = False, False, None
         return in_time
 
-    async def run(self, work: Coroutine[Any, Any, T], *, until: float | None = None) -> Ended[T]:
+    async def run(self, work: Coroutine[Any, Any, T], *, until: float | None = None) -> T | None:
         """Run it here if this is open, so that it outlives its caller; else where it stands.
 
-        The caller may be cancelled while the work goes on. From ``until`` (a moment of the clock)
-        on the caller has a :class:`TimeoutError`, and the work goes on too; without an owner for it
-        there is no such end.
+        What it returns or raises; None when it was cancelled with its owner. The caller may be
+        cancelled while the work goes on. From ``until`` (a moment of the clock) on the caller has a
+        :class:`TimeoutError`, and the work goes on too; without an owner for it there is no such
+        end.
         """
         if not self.is_open:
-            return await _caught(work)
-        task = asyncio.create_task(_caught(work))
+            return await work
+        task = asyncio.create_task(work)
         self._owned.add(task)
-        task.add_done_callback(self._owned.discard)
-        # The task's first step comes before our next one, and mostly it is the last one too: then
-        # there is nothing to wait for, and no timer to set.
-        await _next_turn()
+        try:
+            # The task's first step comes before our next one, and mostly it is the last one too:
+            # then there is nothing to wait for, and no timer to set.
+            await _next_turn()
+        finally:
+            if task.done():
+                self._forget(task)
+            else:
+                task.add_done_callback(self._forget)
         if not task.done():
             await self._wait_for(task, until)
-        return Ended() if task.cancelled() else task.result()
+        return None if task.cancelled() else task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self._owned.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone; then the message comes again
 
     async def _wait_for(self, task: asyncio.Task[Any], until: float | None) -> None:
         left = None if until is None else max(0.0, until - self._clock.monotonic())
@@ -114,10 +116,3 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
-
-
-async def _caught(work: Coroutine[Any, Any, T]) -> Ended[T]:
-    try:
-        return Ended(await work)
-    except Exception as error:  # noqa: BLE001 - handed to whoever waits for it
-        return Ended(error=error)

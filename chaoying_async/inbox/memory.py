@@ -42,6 +42,10 @@ class _Order:
     failures: int = 0
     reason: str = ""
 
+    def keep_text(self) -> None:
+        """Write what may still be read; what it is written from may know the buyer (M-27)."""
+        self.entry = self.entry.with_payload(self.entry.payload)
+
 
 @attrs.define
 class _Kept:
@@ -137,7 +141,7 @@ class MemoryInbox:
         if order is None:
             raise ClaimLostError("the claim was taken over while its work went on")
         self._move(claim.key, order, SeenState.DONE)
-        order.held_until, order.entry = 0.0, _without_text(order.entry)
+        order.held_until, order.entry = 0.0, order.entry.with_payload("")
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
         """See ``Inbox``."""
@@ -145,6 +149,7 @@ class MemoryInbox:
         if order is None:
             return False
         order.token += 1  # the holder's no longer fits
+        order.keep_text()
         order.held_until, order.due = 0.0, self._clock.monotonic() + retry_in
         order.failures += failed
         return failed and order.failures == 1
@@ -155,6 +160,7 @@ class MemoryInbox:
         if order is None:
             return False
         self._move(claim.key, order, SeenState.QUARANTINED)
+        order.keep_text()
         order.reason = reason
         order.token += 1
         return True
@@ -243,7 +249,7 @@ class MemoryInbox:
         for order in self._orders.values():
             entry = order.entry
             if order.state in _ENDED and entry.first_seen < before and entry.payload:
-                order.entry = _without_text(entry)
+                order.entry = entry.with_payload("")
                 pruned += 1
         for kept in self._asides.values():
             if kept.closed and kept.aside.first_seen < before and kept.aside.payload:
@@ -317,18 +323,6 @@ class MemoryInbox:
         for at in asides:
             del self._asides[at]
         return len(orders) + len(asides)
-
-
-def _without_text(entry: Entry) -> Entry:
-    return Entry(  # attrs.evolve takes five times as long
-        payload="",
-        first_seen=entry.first_seen,
-        payable=entry.payable,
-        transaction_id=entry.transaction_id,
-        out_transaction_id=entry.out_transaction_id,
-        source=entry.source,
-        decision=entry.decision,
-    )
 
 
 class _Work:

@@ -49,8 +49,9 @@ def parse_form(body: bytes | str, max_fields: int = MAX_FIELDS) -> dict[str, str
     if len(pieces) > max_fields:
         raise MalformedMessageError(f"the form has more than {max_fields} fields")
     pairs = [piece.split("=", 1) for piece in pieces]
-    for index in [at for at, piece in enumerate(pieces) if "%" in piece or "+" in piece]:
-        pairs[index] = [_unquoted(text) for text in pairs[index]]
+    if "%" in text or "+" in text:
+        for index in [at for at, piece in enumerate(pieces) if "%" in piece or "+" in piece]:
+            pairs[index] = [_unquoted(text) for text in pairs[index]]
     try:
         fields: dict[str, str] = dict(pairs)
     except ValueError:  # a piece without "="

@@ -58,12 +58,14 @@ def _written(text: str | Callable[[], str]) -> str:
     return text if isinstance(text, str) else text()
 
 
-@attrs.frozen(kw_only=True)
+# One is made for every delivery; a frozen one takes three times as long.
+@attrs.define(kw_only=True)
 class Entry:
-    """What is known of a payment when its order is claimed.
+    """What is known of a payment when its order is claimed; not changed once it is made.
 
     ``payload`` may be given as a function that writes it: writing costs more than deciding, and an
-    inbox that lives in memory hardly ever reads it.
+    inbox that lives in memory hardly ever reads it. What the function writes from may know the
+    buyer, so an inbox that keeps the entry beyond the work has it written (:meth:`with_payload`).
     """
 
     _payload: str | Callable[[], str] = attrs.field(alias="payload", repr=False, eq=_written)
@@ -81,6 +83,18 @@ class Entry:
     def payload(self) -> str:
         """ASCII JSON, enough to run ``on_paid`` without another delivery."""
         return _written(self._payload)
+
+    def with_payload(self, payload: str) -> Entry:
+        """The same with this text in its place."""
+        return Entry(
+            payload=payload,
+            first_seen=self.first_seen,
+            payable=self.payable,
+            transaction_id=self.transaction_id,
+            out_transaction_id=self.out_transaction_id,
+            source=self.source,
+            decision=self.decision,
+        )
 
 
 @attrs.frozen(kw_only=True)

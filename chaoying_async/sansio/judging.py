@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 
@@ -21,27 +21,19 @@ from chaoying_async.sansio.decisions import (
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.facts import Facts, facts_of
 from chaoying_async.sansio.inboxvalues import AHEAD, SeenState
-from chaoying_async.sansio.models import Model, fields_of, model
+from chaoying_async.sansio.models import fields_of
 from chaoying_async.sansio.notifications import Notification
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 
-def _is_unclear(case: Case) -> bool:
-    return case.facts.outcome is NotificationOutcome.UNCLEAR
-
-
-def _confirmed(case: Case) -> PaidOrder | None:
-    return case.confirmation if isinstance(case.confirmation, PaidOrder) else None
-
-
-def _is_by_query(case: Case) -> bool:
-    return case.facts.source is not PaidSource.NOTIFICATION
-
-
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class Case:
-    """A message, and all that is known beside it."""
+    """A message, and all that is known beside it. One is made for every delivery, so it is plain.
+
+    What most rows ask is worked out once, when the case is made; a changed one is made anew with
+    ``attrs.evolve``.
+    """
 
     facts: Facts
     seen: Seen | None
@@ -52,15 +44,24 @@ class Case:
     confirmation: Confirmation = Unconfirmed.NOT_ASKED
     #: When this very message first came, where that is known better than from ``seen``.
     first_seen: datetime | None = None
-    # Known once and asked by most rows, so no properties.
+    #: The shop's order, where there is one to compare with.
+    order: ExpectedOrder | None = attrs.field(init=False)
     #: Only a query can say anything about it.
-    unclear: bool = attrs.field(init=False, default=attrs.Factory(_is_unclear, takes_self=True))
+    unclear: bool = attrs.field(init=False)
     #: The paid order that a query confirmed.
-    confirmed: PaidOrder | None = attrs.field(
-        init=False, default=attrs.Factory(_confirmed, takes_self=True)
-    )
+    confirmed: PaidOrder | None = attrs.field(init=False)
     #: Learnt by a query of ours, not by somebody's message.
-    by_query: bool = attrs.field(init=False, default=attrs.Factory(_is_by_query, takes_self=True))
+    by_query: bool = attrs.field(init=False)
+    #: The order amount, where it is known (M-13).
+    payable: Fen | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        facts, expected, confirmation = self.facts, self.expected, self.confirmation
+        self.order = expected if isinstance(expected, ExpectedOrder) else None
+        self.unclear = facts.outcome is NotificationOutcome.UNCLEAR
+        self.confirmed = confirmation if isinstance(confirmation, PaidOrder) else None
+        self.by_query = facts.source is not PaidSource.NOTIFICATION
+        self.payable = _payable(self)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -82,12 +83,11 @@ class Case:
         return self.facts.time_end
 
 
-@model
-class Verdict(Model):
+class Verdict(NamedTuple):
     """A decision, its reason in words, and for an effect the order to run it with."""
 
     decision: Decision
-    reason: str = ""
+    reason: str
     paid: PaidOrder | None = None
 
 
@@ -123,13 +123,40 @@ def decide(
 
 def judge(case: Case) -> Verdict:
     """The first row that fits."""
+    if _is_as_expected(case):
+        return Verdict(Decision.APPLY, _apply(case), order_of_case(case))
+    return judge_by_rows(case)
+
+
+def _is_as_expected(case: Case) -> bool:
+    """What nearly every first delivery is: nothing to ask and nothing to weigh.
+
+    Each line is what the rows before APPLY ask of such a message; a test holds the two together.
+    """
+    facts, order = case.facts, case.order
+    return (
+        case.seen is None
+        and order is not None
+        and not order.closed
+        and case.confirmation is Unconfirmed.NOT_ASKED
+        and facts.outcome is NotificationOutcome.PAID
+        and facts.mch_id == order.mch_id
+        and facts.fee_type in (None, order.fee_type)
+        and not facts.coupon_fee
+        and case.payable == order.total_fee
+        and case.first_seen is None
+        and facts.time_end is not None
+        and -AHEAD <= case.now - facts.time_end <= case.window
+    )
+
+
+def judge_by_rows(case: Case) -> Verdict:
+    """The same, row by row."""
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
-            effect = has_effect(decision)
-            return Verdict(
-                decision=decision, reason=reason, paid=order_of_case(case) if effect else None
-            )
+            paid = order_of_case(case) if has_effect(decision) else None
+            return Verdict(decision, reason, paid)
     raise AssertionError("the last row fits everything")
 
 
@@ -207,14 +234,6 @@ def first_seen(case: Case) -> datetime:
     return seen.first_seen if same else case.now
 
 
-def _conflict(case: Case) -> str | None:
-    for check in _CONFLICTS:
-        reason = check(case)
-        if reason is not None:
-            return reason
-    return None
-
-
 def _quarantined(case: Case) -> str | None:
     quarantined = case.seen is not None and case.seen.state is SeenState.QUARANTINED
     return "the order is in quarantine: a person has to decide" if quarantined else None
@@ -226,18 +245,15 @@ def _another_payment(case: Case) -> str | None:
 
 
 def _another_merchant(case: Case) -> str | None:
-    expected = case.expected
-    if not isinstance(expected, ExpectedOrder):
-        return None
-    told = case.facts.mch_id
-    known = told == expected.mch_id or told in expected.also
+    order, told = case.order, case.facts.mch_id
+    known = order is None or told == order.mch_id or told in order.also
     return None if known else "another merchant than expected"
 
 
 def _another_currency(case: Case) -> str | None:
-    if not isinstance(case.expected, ExpectedOrder):
+    if case.order is None:
         return None
-    fitting = (None, "", case.expected.fee_type)
+    fitting = (None, "", case.order.fee_type)
     fits = case.facts.fee_type in fitting
     if case.confirmed is not None:
         fits = fits and case.confirmed.raw.get("fee_type") in fitting
@@ -250,51 +266,47 @@ def _not_confirmed(case: Case) -> str | None:
 
 
 def _another_amount(case: Case) -> str | None:
-    expected = case.expected
-    if not isinstance(expected, ExpectedOrder) or case.confirmation is Unconfirmed.NO_ANSWER:
+    if case.order is None or case.confirmation is Unconfirmed.NO_ANSWER:
         return None
-    known = payable(case)
-    if known is None or known == expected.total_fee:  # None: a query could tell
+    known, expected = case.payable, case.order.total_fee
+    if known is None or known == expected:  # None: a query could tell
         return None
-    return f"another amount than the expected {expected.total_fee} fen"
-
-
-#: Everything that is for a person (M-15).
-_CONFLICTS: tuple[Callable[[Case], str | None], ...] = (
-    _quarantined,
-    _another_payment,
-    _another_merchant,
-    _another_currency,
-    _not_confirmed,
-    _another_amount,
-)
+    return f"another amount than the expected {expected} fen"
 
 
 def _unconfirmed(case: Case) -> str | None:
     if case.confirmation is Unconfirmed.NO_ANSWER:
         return "the gateway, asked about it, gave no answer that counts"
-    if isinstance(case.expected, ExpectedOrder) and payable(case) is None:
+    if case.order is not None and case.payable is None:
         return "only a coupon explains the amount, and nothing vouches for it"
     return None
 
 
 def _closed(case: Case) -> str | None:
-    closed = isinstance(case.expected, ExpectedOrder) and case.expected.closed
+    closed = case.order is not None and case.order.closed
     return "it was paid, but the shop had closed the order" if closed else None
 
 
-def _apply(_case: Case) -> str | None:
+def _apply(_case: Case) -> str:
     return "it is paid as expected"
 
 
-ROWS: tuple[tuple[Decision, Callable[[Case], str | None]], ...] = (
+Row = Callable[[Case], str | None]
+
+ROWS: tuple[tuple[Decision, Row], ...] = (
     (Decision.UNREADABLE, _unreadable),
     (Decision.NOT_PAID, _not_paid),
     (Decision.DUPLICATE, _duplicate),
     (Decision.IN_PROGRESS, _in_progress),
     (Decision.UNKNOWN_ORDER, _unknown_order),
     (Decision.STALE, _stale),
-    (Decision.CONFLICT, _conflict),
+    # Everything that is for a person (M-15).
+    (Decision.CONFLICT, _quarantined),
+    (Decision.CONFLICT, _another_payment),
+    (Decision.CONFLICT, _another_merchant),
+    (Decision.CONFLICT, _another_currency),
+    (Decision.CONFLICT, _not_confirmed),
+    (Decision.CONFLICT, _another_amount),
     (Decision.UNCONFIRMED, _unconfirmed),
     (Decision.PAID_AFTER_CLOSE, _closed),
     (Decision.APPLY, _apply),
@@ -304,31 +316,29 @@ ROWS: tuple[tuple[Decision, Callable[[Case], str | None]], ...] = (
 # --------------------------------------------------------------------------------------- the amount
 
 
-def payable(case: Case) -> Fen | None:
+def _payable(case: Case) -> Fen | None:
     """The order amount, where it is known (M-13); None where it is not.
 
     A notification's ``total_fee`` is the order amount when it equals the expected one, or nothing
     else explains it; with a coupon that makes up the difference it is known only to who trusts
     ``coupon_fee``. What a query says wins.
     """
+    facts, order = case.facts, case.order
     if case.confirmed is not None and case.confirmed.payable is not None:
         return case.confirmed.payable
-    if case.facts.payable is not None or case.by_query:
-        return case.facts.payable
-    if not isinstance(case.expected, ExpectedOrder) or case.unclear:
+    if facts.payable is not None or case.by_query:
+        return facts.payable
+    if order is None or case.unclear:
         return None
-    if _coupon_fits(case):
-        return case.expected.total_fee if case.trust_coupon_fee else None
-    return case.facts.total_fee
+    if facts.coupon_fee and _coupon_fits(facts, order):
+        return order.total_fee if case.trust_coupon_fee else None
+    return facts.total_fee
 
 
-def _coupon_fits(case: Case) -> bool:
-    facts, expected = case.facts, case.expected
-    if facts.total_fee is None or not facts.coupon_fee:  # as with most orders
+def _coupon_fits(facts: Facts, order: ExpectedOrder) -> bool:
+    if facts.total_fee is None or facts.coupon_fee is None:
         return False
-    if not isinstance(expected, ExpectedOrder) or case.unclear or case.by_query:
-        return False
-    return facts.total_fee + facts.coupon_fee == expected.total_fee
+    return facts.total_fee + facts.coupon_fee == order.total_fee
 
 
 _PAYTYPES = PayType.__members__
@@ -337,8 +347,7 @@ _PAYTYPES = PayType.__members__
 def order_of_case(case: Case) -> PaidOrder:
     """The paid order, under the shop's own merchant number (M-13, M-18)."""
     facts, confirmed = case.facts, case.confirmed
-    expected = case.expected
-    mch_id = expected.mch_id if isinstance(expected, ExpectedOrder) else facts.mch_id
+    mch_id = facts.mch_id if case.order is None else case.order.mch_id
     if confirmed is not None:
         told: dict[str, Any] = {
             field.name: getattr(confirmed, field.name) for field in fields_of(PaidOrder)
@@ -350,14 +359,15 @@ def order_of_case(case: Case) -> PaidOrder:
             told["transaction_id"] = facts.transaction_id
             told["out_transaction_id"] = facts.out_transaction_id
         return PaidOrder(**told)
-    known = payable(case)
+    known = case.payable
+    unchecked = case.expected is NO_AMOUNT_CHECK
     return PaidOrder(
         mch_id=mch_id,
         out_trade_no=facts.out_trade_no,
         transaction_id=facts.transaction_id,
         out_transaction_id=facts.out_transaction_id,
-        payable=known if expected is not NO_AMOUNT_CHECK or case.by_query else None,
-        paid=_paid(case, known),
+        payable=None if unchecked and not case.by_query else known,
+        paid=None if unchecked else _paid(case),
         coupon_fee=facts.coupon_fee,
         paytype=_PAYTYPES.get(facts.paytype or "", facts.paytype),
         time_end=facts.time_end,
@@ -366,11 +376,11 @@ def order_of_case(case: Case) -> PaidOrder:
     )
 
 
-def _paid(case: Case, known: Fen | None) -> Fen | None:
+def _paid(case: Case) -> Fen | None:
     """What the customer paid; not guessed where the document leaves open what a total is (C 45)."""
     facts = case.facts
-    total_is_paid = case.by_query or not facts.coupon_fee or known != facts.total_fee
-    return facts.total_fee if total_is_paid and case.expected is not NO_AMOUNT_CHECK else None
+    total_is_paid = case.by_query or not facts.coupon_fee or case.payable != facts.total_fee
+    return facts.total_fee if total_is_paid else None
 
 
 __all__ = ["NO_AMOUNT_CHECK", "Case", "Verdict", "decide", "judge"]

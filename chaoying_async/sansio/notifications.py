@@ -41,6 +41,10 @@ class IncompleteNotificationError(MalformedMessageError):
     """The signature is right, but the message does not say which order it is about."""
 
 
+class OversizedNotificationError(MalformedMessageError):
+    """It is far larger than any notification of the gateway's."""
+
+
 class Wallet(StrEnum):
     """Which of the two notification pages a ``notify_url`` serves (C 82)."""
 
@@ -217,18 +221,36 @@ def parse_notification(
     answer ``fail`` to all of them. Pass the body as it came, never one that a framework parsed and
     encoded again. Repeats are normal: nothing here knows whether the order was handled before.
     """
+    return typed(verified_fields(body, credentials, now), kind)
+
+
+def verified_fields(
+    body: bytes | str, credentials: Credentials, now: datetime | None = None
+) -> dict[str, str]:
+    """What :func:`parse_notification` types, and its exceptions."""
     try:
         if len(body) > MAX_BODY:
-            raise MalformedMessageError(f"the notification has more than {MAX_BODY} bytes")
+            raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
         fields = parse_form(body)
         verify_for(credentials, fields, now)
-        missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
-        if missing:
-            raise IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
+        if not fields.get("mch_id") or not fields.get("out_trade_no"):
+            raise _incomplete(fields)
     except ChaoyingError as error:
         error.about("notification")
         raise
+    return fields
+
+
+def typed(
+    fields: Mapping[str, str], kind: Wallet | None = None
+) -> WechatNotification | AlipayNotification:
+    """A notification of fields that are verified already."""
     return _MODELS[kind or wallet_of(fields)](raw=MappingProxyType(fields))
+
+
+def _incomplete(fields: Mapping[str, str]) -> IncompleteNotificationError:
+    missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
+    return IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
 
 
 def peek_mch_id(body: bytes | str) -> str:
@@ -239,7 +261,7 @@ def peek_mch_id(body: bytes | str) -> str:
     that key.
     """
     if len(body) > MAX_BODY:
-        raise MalformedMessageError(f"the notification has more than {MAX_BODY} bytes")
+        raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
     mch_id = parse_form(body).get("mch_id", "")
     if not _MCH_ID(mch_id):
         raise MalformedMessageError("the notification names no merchant")

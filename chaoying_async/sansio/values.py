@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Self
 
 #: Every time in the document (北京时间); a fixed offset, never the machine's own zone (C 68).
@@ -106,10 +107,15 @@ def parse_time(text: str) -> datetime | None:
         if match is None:
             return None
         text = "".join(match.groups())
-    if text[8:10] == "24":  # midnight to newer Pythons, an error to older ones
+    return _moment(text)
+
+
+@lru_cache(maxsize=256)  # what is paid at the same time says so in the same fourteen digits
+def _moment(digits: str) -> datetime | None:
+    if digits[8:10] == "24":  # midnight to newer Pythons, an error to older ones
         return None
     try:
-        return datetime.fromisoformat(f"{text[:8]}T{text[8:]}").replace(tzinfo=GMT8)
+        return datetime.fromisoformat(f"{digits[:8]}T{digits[8:]}").replace(tzinfo=GMT8)
     except ValueError:
         return None
 

@@ -4,6 +4,7 @@ import ast
 import inspect
 import itertools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -260,9 +261,16 @@ def test_nothing_trusted_is_made_without_verification() -> None:
         if isinstance(node, ast.Call)
         and ast.unparse(node.func).startswith(("_MODELS[", "WechatNot", "AlipayNot"))
     ]
-    assert makers == ["parse_notification"]
-    source = inspect.getsource(parse_notification)
-    assert 0 < source.index("verify_for(") < source.index("_MODELS[")
+    assert makers == ["typed"]
+    assert "return typed(verified_fields(" in inspect.getsource(parse_notification)
+    lines = inspect.getsource(notifications.verified_fields).splitlines()
+    verified = next(at for at, line in enumerate(lines) if "verify_for(" in line)
+    assert [at for at, line in enumerate(lines) if "return " in line] == [len(lines) - 1]
+    assert verified < len(lines) - 1
+    # Beside it only facts, which are made of verified fields alone, are typed.
+    package = Path(notifications.__file__).parents[1]
+    typing = [path.name for path in package.rglob("*.py") if " typed(" in path.read_text("utf-8")]
+    assert sorted(typing) == ["facts.py", "notifications.py"]
     assert list(inspect.signature(parse_notification).parameters) == [
         "body",
         "credentials",
