@@ -88,12 +88,13 @@ def test_what_fails_while_opening_is_raised_and_tried_again() -> None:
 
 
 def test_a_closed_one_says_so() -> None:
-    """After close() there is nobody to answer; the error says what to do."""
+    """After close() there is nothing to run in; the error says what to do."""
     background = BackgroundHandler(Fake().open)
     background.start()
     background.close()
-    with pytest.raises(UsageError, match="make another"):
-        background.handle(b"a=1")
+    for call in (background.start, lambda: background.run(asyncio.Event().wait())):
+        with pytest.raises(UsageError, match="make another"):
+            call()
 
 
 def test_closing_waits_for_nothing_that_the_handler_does_not_wait_for() -> None:
@@ -139,6 +140,10 @@ def test_the_handlers_own_error_goes_up() -> None:
         background.handle(b"a=1")
 
 
+async def where_it_turns() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+    return asyncio.get_running_loop(), threading.current_thread()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_loop_that_died_is_replaced() -> None:
     """A handler that falls over while open costs one loop, not all notifications to come."""
@@ -160,8 +165,8 @@ def test_a_loop_that_died_is_replaced() -> None:
             dying.cancel()
 
     background = BackgroundHandler(mortal)
-    thread = background._started().thread
-    background._started().loop.call_soon_threadsafe(lives[0].set)
+    loop, thread = background.run(where_it_turns())
+    loop.call_soon_threadsafe(lives[0].set)
     thread.join(10)
     assert background.handle(b"a=1") is SUCCESS
     assert len(lives) == 2

@@ -80,7 +80,8 @@ async def _body(request: web.Request, clock: Clock) -> bytes | Refusal:
         return TOO_LARGE
     encoded = "Content-Encoding" in request.headers
     length = None if encoded else request.content_length
-    check_all_there(body, length, chunked=request.body_exists, fix=_FIX)
+    came = request.content.total_bytes  # of a chunked body too, and unpacked
+    check_all_there(body, max(came, length or 0), chunked=False, fix=_FIX)
     return bytes(body)
 
 

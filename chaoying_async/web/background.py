@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import concurrent.futures
-import contextlib
 import os
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -15,11 +12,10 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import attrs
-
 from chaoying_async.exceptions import UsageError
 from chaoying_async.sansio.notifications import Wallet
-from chaoying_async.web.contract import NO_ANSWER, Answer, Handles
+from chaoying_async.web.contract import NO_ANSWER, Answer, Handles, log
+from chaoying_async.web.loop import LoopThread, NoResultError
 
 H = TypeVar("H", bound=Handles)
 T = TypeVar("T")
@@ -42,7 +38,8 @@ class BackgroundHandler(Generic[H]):
     leases and work that outlives its request need one that stays. ``make`` is called *in* that
     loop, when the first notification comes: make the handler, its inbox and its engine there, not
     before. So each process of a server that forks (gunicorn, uWSGI) has a loop, a handler and
-    connections of its own, with ``preload_app`` too.
+    connections of its own, with ``preload_app`` too. uWSGI runs threads only with
+    ``--enable-threads``.
 
     :meth:`start` does it at once, and raises what ``make`` or opening raised (a missing key); on
     the first notification that is an error 500, and the next one tries again. :meth:`close` lets
@@ -59,48 +56,68 @@ class BackgroundHandler(Generic[H]):
         self._make = make
         self._patience = patience
         self._lock = threading.Lock()
-        self._running: _Running[H] | None = None
+        self._loop: LoopThread[H] | None = None
+        self._of_the_parent: LoopThread[H] | None = None
         self._closed = False
-        _forget_after_fork(self)
+        _made.add(self)
 
     def handle(self, body: bytes, *, kind: Wallet | None = None) -> Answer:
         """The handler's answer; ``fail`` when the loop says nothing for ``patience`` seconds.
 
-        Not to be called in an event loop: it would stand still meanwhile.
+        ``fail`` too once this is closed, since requests still come while a server ends; and when
+        opening takes longer than ``patience``. Not to be called in an event loop: that would stand
+        still meanwhile, and in the background loop itself it is a ``UsageError``.
         """
-        running = self._started()
-        future = asyncio.run_coroutine_threadsafe(
-            running.handler.handle(body, kind=kind), running.loop
-        )
         try:
-            return future.result(self._patience)
-        except concurrent.futures.CancelledError:
-            return NO_ANSWER  # closed meanwhile
-        except TimeoutError:
-            if future.done():
-                raise  # the handler's own
+            loop = self._elsewhere()
+            if loop is None:
+                log.warning("a notification came after its BackgroundHandler was closed: `fail`")
+                return NO_ANSWER
+            handler = loop.opened(self._patience)
+            return loop.run(_handled(handler, body, kind), self._patience)
+        except NoResultError:
             return NO_ANSWER  # what was begun goes on: work has an owner (M-17)
+        finally:
+            del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine in the loop, for as long as it takes; its result.
 
         ``background.run(background.start().order_known(mch_id, out_trade_no))``
+
+        From a thread only: in ``on_paid``, which runs in that loop, await it. A ``UsageError`` too
+        when this is closed before the coroutine has ended.
         """
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started().loop).result()
+        try:
+            loop = self._started()
+            loop.opened()
+        except BaseException as error:
+            coroutine.close()
+            if isinstance(error, NoResultError):
+                raise _closed() from error
+            raise
+        try:
+            return loop.run(coroutine)
+        except NoResultError as error:
+            raise _closed() from error
 
     def start(self) -> H:
         """Start the loop and open the handler now; what ``make`` returned, opened."""
-        return self._started().handler
+        try:
+            return self._started().opened()
+        except NoResultError as error:
+            raise _closed() from error
 
     def close(self) -> None:
         """Close the handler and end the loop; the second time does nothing."""
         with self._lock:
-            running, self._running = self._running, None
-            self._closed = True
-        atexit.unregister(self.close)
-        if running is not None:
-            running.loop.call_soon_threadsafe(running.stop.set)
-            running.thread.join()
+            loop = self._loop
+            if loop is not None and loop.is_here:
+                raise UsageError("close() waits for the loop: call it from another thread")
+            self._loop, self._closed = None, True
+        _open.discard(self)
+        if loop is not None:
+            loop.end(self._patience)
 
     def __enter__(self) -> Self:
         self.start()
@@ -114,65 +131,72 @@ class BackgroundHandler(Generic[H]):
     ) -> None:
         self.close()
 
-    def _started(self) -> _Running[H]:
-        running = self._running
-        if running is not None and running.thread.is_alive():
-            return running
+    def _started(self) -> LoopThread[H]:
+        loop = self._elsewhere()
+        if loop is None:
+            raise _closed()
+        return loop
+
+    def _elsewhere(self) -> LoopThread[H] | None:
+        """The loop, which turns in another thread than the caller's; None when this is closed."""
+        loop = self._loop
+        if loop is None or loop.is_over:
+            loop = self._new_loop()
+        if loop is not None and loop.is_here:
+            raise UsageError("this is the background loop itself: await the handler's method here")
+        return loop
+
+    def _new_loop(self) -> LoopThread[H] | None:
         with self._lock:
             if self._closed:
-                raise UsageError("this BackgroundHandler is closed: make another one")
-            if self._running is None or not self._running.thread.is_alive():
-                self._running = _start(self._make)
-                atexit.register(self.close)
-            return self._running
+                return None
+            if self._loop is None or self._loop.is_over:
+                self._loop = LoopThread(self._make)
+                _open.add(self)
+            return self._loop
 
-    def _forget(self) -> None:
-        """In a fork's child: the parent's thread is not there, and its lock may be locked."""
+    def forget(self) -> None:
+        """In a fork's child: the parent's thread is not there, and its lock may be locked.
+
+        The parent's loop is kept as it is: to tidy it up would be to speak on connections that are
+        the parent's.
+        """
         self._lock = threading.Lock()
-        self._running = None
+        self._of_the_parent, self._loop = self._loop, None
 
 
-@attrs.frozen
-class _Running(Generic[H]):
-    """A loop that turns, and the handler that is open in it."""
-
-    thread: threading.Thread
-    loop: asyncio.AbstractEventLoop
-    stop: asyncio.Event
-    handler: H
+async def _handled(handler: Handles, body: bytes, kind: Wallet | None) -> Answer:
+    try:
+        return await handler.handle(body, kind=kind)
+    finally:
+        del body
 
 
-def _start(make: Callable[[], AbstractAsyncContextManager[H]]) -> _Running[H]:
-    opened: concurrent.futures.Future[_Running[H]] = concurrent.futures.Future()
-
-    async def stay_open() -> None:
-        async with make() as handler:
-            stop = asyncio.Event()
-            loop = asyncio.get_running_loop()
-            opened.set_result(_Running(thread, loop, stop, handler))
-            await stop.wait()
-
-    def turn() -> None:
-        try:
-            asyncio.run(stay_open())
-        except BaseException as error:
-            if opened.done():
-                raise  # while closing: threading's excepthook reports it
-            opened.set_exception(error)
-
-    # A daemon, so that a program ends although nobody closed it: atexit does, while it still turns.
-    thread = threading.Thread(target=turn, name="chaoying-notifications", daemon=True)
-    thread.start()
-    return opened.result()
+def _closed() -> UsageError:
+    return UsageError("this BackgroundHandler is closed: make another one")
 
 
-def _forget_after_fork(background: BackgroundHandler[Any]) -> None:
-    if sys.platform == "win32":
-        return
-    here = weakref.ref(background)
+#: All there are, for a fork; and those that have something open, which the process closes.
+_made: weakref.WeakSet[BackgroundHandler[Any]] = weakref.WeakSet()
+_open: set[BackgroundHandler[Any]] = set()
 
-    def forget() -> None:
-        with contextlib.suppress(AttributeError):  # collected
-            here()._forget()  # type: ignore[union-attr]  # noqa: SLF001 - one file
 
-    os.register_at_fork(after_in_child=forget)
+def _forget_all() -> None:
+    _open.clear()
+    for background in list(_made):
+        background.forget()
+
+
+def _close_all() -> None:
+    for background in list(_open):
+        background.close()
+
+
+# atexit is too late: the executors of concurrent.futures are shut by then, and on_paid could call
+# asyncio.to_thread no more. They are shut by this same hook of threading's, last in first out, so
+# they have to be imported before. It is not public; without it atexit is the next best.
+_EXECUTORS = concurrent.futures.ThreadPoolExecutor
+_at_exit: Callable[..., Any] = getattr(threading, "_register_atexit", atexit.register)
+_at_exit(_close_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.views.decorators.csrf import csrf_exempt  # type: ignore[import-untyped]
 
+from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
-    INCOMPLETE,
     NOT_POST,
     TOO_LARGE,
     Answer,
@@ -23,6 +24,7 @@ from chaoying_async.web.contract import (
     drain,
     headers_of,
     too_large,
+    unreadable,
 )
 
 _FIX = (
@@ -46,15 +48,18 @@ def notification_view(
     Under WSGI each request of an async view has an event loop of its own: use
     :func:`sync_notification_view` there. Exempt from CSRF checks; the signature is the check.
 
-    Django itself reads the whole body before any view runs, of any size and for as long as it
-    takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
+    Behind ASGI Django itself reads the whole body before any view runs, of any size and for as long
+    as it takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
     """
 
     async def notified(request: Any) -> Any:
         body = _body(request)
-        return _response(
-            body if isinstance(body, Refusal) else await handler.handle(body, kind=kind)
-        )
+        try:
+            if isinstance(body, Refusal):
+                return _response(body)
+            return _response(await handler.handle(bytes(body), kind=kind))
+        finally:
+            del body  # see check_all_there
 
     return cast("Callable[[Any], Awaitable[Any]]", csrf_exempt(notified))
 
@@ -70,14 +75,19 @@ def sync_notification_view(
 
     def notified(request: Any) -> Any:
         body = _body(request)
-        if isinstance(body, Refusal):
-            return _response(body)
-        return _response(background.handle(body, kind=kind))
+        try:
+            if isinstance(body, Refusal):
+                return _response(body)
+            return _response(background.handle(bytes(body), kind=kind))
+        finally:
+            del body  # see check_all_there
 
     return cast("Callable[[Any], Any]", csrf_exempt(notified))
 
 
-def _body(request: Any) -> bytes | Refusal:
+def _body(request: Any) -> bytearray | Refusal:
+    # What @sensitive_post_parameters() does: no mail to the admins quotes the form (M-27).
+    request.sensitive_post_parameters = "__ALL__"
     if request.method != "POST":
         return NOT_POST
     length = content_length(request.META.get("CONTENT_LENGTH"))
@@ -87,29 +97,35 @@ def _body(request: Any) -> bytes | Refusal:
     ends = environ.get("wsgi.input_terminated", False)
     chunked = ends and "HTTP_TRANSFER_ENCODING" in request.META
     try:
-        body = _read(request, environ.get("wsgi.input") if chunked else None)
-    except OSError:  # Django's UnreadablePostError is one
-        return INCOMPLETE
+        body = _read(request, length, environ.get("wsgi.input") if chunked else None)
+    except RequestDataTooBig:  # the site's own limit is lower still
+        return TOO_LARGE
+    except BodyAlreadyConsumedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
+        return unreadable(error)
     if len(body) > MAX_BODY:
         return TOO_LARGE
     check_all_there(body, length, chunked=chunked, fix=_FIX)
     return body
 
 
-def _read(request: Any, chunks: Any) -> bytes:
+def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
     body = bytearray()
     if chunks is not None:  # under WSGI Django takes these for no body, and leaves them alone
         drain(chunks.read, body)
-        return bytes(body)
-    # Django has no public way to ask whether the body is still there, or to read it with a limit
-    # of our own: request.body reads anything that announced no length.
-    if hasattr(request, "_body"):
-        return cast("bytes", request.body)
-    if getattr(request, "_read_started", False):
+        return body
+    # Django has no public way to ask whether the body is still there.
+    kept = hasattr(request, "_body")
+    if not kept and getattr(request, "_read_started", False):
         raise consumed("request.read() or request.POST was used before", _FIX)
-    drain(request.read, body)
-    return bytes(body)
+    if kept or length is not None:
+        return bytearray(request.body)  # a middleware behind this view may still look at it
+    drain(request.read, body)  # request.body would read anything that announced no length
+    return body
 
 
 def _response(answer: Answer) -> Any:
-    return HttpResponse(answer.body, status=answer.status, headers=headers_of(answer))
+    # Django sets no length without its CommonMiddleware, and servers then send chunks.
+    headers = headers_of(answer) | {"Content-Length": str(len(answer.body))}
+    return HttpResponse(answer.body, status=answer.status, headers=headers)

@@ -22,6 +22,8 @@ def add_notification_route(
 ) -> None:
     """Answer notifications at exactly ``path`` of a FastAPI or Starlette app, or of a router.
 
+    Of an ``APIRouter`` with a ``prefix``, below that, as its decorators would have it.
+
     Open the handler in the app's ``lifespan``: ``async with handler: yield``. The route takes no
     parameters and stands in no schema: FastAPI would parse the form, and what is verified is the
     bytes. Middleware that logs bodies is fine as long as it uses ``await request.body()``.
@@ -29,4 +31,5 @@ def add_notification_route(
     """
     router = app.router if isinstance(app, Starlette) else app
     endpoint = notification_app(handler, kind=kind, clock=clock)
-    router.routes.append(Route(path, endpoint, name=name, include_in_schema=False))
+    prefix: str = getattr(router, "prefix", "")  # FastAPI's own, which its decorators put in front
+    router.routes.append(Route(prefix + path, endpoint, name=name, include_in_schema=False))

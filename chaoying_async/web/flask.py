@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
+from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
-    INCOMPLETE,
     NOT_POST,
     TOO_LARGE,
     Answer,
@@ -20,6 +21,7 @@ from chaoying_async.web.contract import (
     drain,
     headers_of,
     too_large,
+    unreadable,
 )
 
 _FIX = (
@@ -46,15 +48,19 @@ def add_notification_route(
 
     def notified() -> Response:
         body = _body(request)
-        if isinstance(body, Refusal):
-            return _response(body)
-        return _response(background.handle(body, kind=kind))
+        try:
+            if isinstance(body, Refusal):
+                return _response(body)
+            return _response(background.handle(bytes(body), kind=kind))
+        finally:
+            del body  # see check_all_there
 
-    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]  # so that all get our own answer
-    app.add_url_rule(path, endpoint, notified, methods=methods)
+    # All of them, so that all get our own answer.
+    methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+    app.add_url_rule(path, endpoint, notified, methods=methods, provide_automatic_options=False)
 
 
-def _body(request: Request) -> bytes | Refusal:
+def _body(request: Request) -> bytearray | Refusal:
     if request.method != "POST":
         return NOT_POST
     if too_large(request.content_length):
@@ -63,8 +69,10 @@ def _body(request: Request) -> bytes | Refusal:
         body = _read(request)
     except RequestEntityTooLarge:  # the app's own limit is lower still
         return TOO_LARGE
-    except (ClientDisconnected, OSError):
-        return INCOMPLETE
+    except BodyAlreadyConsumedError:
+        raise
+    except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
+        return unreadable(error)
     if len(body) > MAX_BODY:
         return TOO_LARGE
     ends = request.environ.get("wsgi.input_terminated", False)  # else a server without chunks
@@ -73,7 +81,7 @@ def _body(request: Request) -> bytes | Refusal:
     return body
 
 
-def _read(request: Request) -> bytes:
+def _read(request: Request) -> bytearray:
     body = bytearray()
     try:
         drain(request.stream.read, body)
@@ -83,7 +91,11 @@ def _read(request: Request) -> bytes:
         raise consumed("the stream ends before its announced length", _FIX) from error
     # What get_data() has kept is no longer in the stream, and what the form parser has taken is in
     # neither. The stream comes first, because get_data() has no limit.
-    return bytes(body) or request.get_data()
+    if not body:
+        return bytearray(request.get_data())
+    # For a hook behind this view that logs the body. (Werkzeug's cached_property may be assigned.)
+    request.stream = BytesIO(body)  # pyright: ignore[reportAttributeAccessIssue]
+    return body
 
 
 def _response(answer: Answer) -> Response:
