@@ -22,6 +22,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from redis.asyncio import Redis
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -132,6 +133,26 @@ async def hammered(kind: str, servers: Servers, orders: int, repeats: int) -> di
     }
 
 
+async def hammered_on_redis(servers: Servers, orders: int, repeats: int) -> dict[str, Any]:
+    """The workers count their effects in Redis itself, and whether two were ever at work."""
+    began = time.perf_counter()
+    url = servers.redis_url()
+    workers = [worker("hammer", "redis", url, orders, repeats, n) for n in range(PROCESSES)]
+    results = [await asyncio.to_thread(ended, process) for process in workers]
+    async with Redis.from_url(url) as client:
+        counts: Any = client
+        books = [int(count) for count in await counts.hvals("effects")]
+        together = int(await counts.get("two at a time") or 0)
+    return {
+        "orders": orders,
+        "posted": sum(result["posted"] for result in results),
+        "refused meanwhile": sum(result["refused"] for result in results),
+        "took effect": len(books),
+        "took effect twice": sum(count > 1 for count in books) + together,
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
 async def killed(kind: str, servers: Servers, step: int) -> dict[str, Any]:
     async with sql_shop(kind, servers) as shop:
         return await asyncio.to_thread(ended, worker("kill", kind, shop.url, 1, step))
@@ -139,13 +160,17 @@ async def killed(kind: str, servers: Servers, step: int) -> dict[str, Any]:
 
 def prove(options: argparse.Namespace) -> int:
     orders, repeats, step = (20, 2, 10) if options.quick else (1_000, 3, 1)
-    kinds = [kind for kind in DATABASES if options.only in (None, kind)]
+    known = [*DATABASES, "redis"] if options.hammer else [*DATABASES]
+    kinds = [kind for kind in known if options.only in (None, kind)]
     also: dict[str, Any] = {}
     wrong = False
     with Servers() as servers:
         for kind in kinds:
             if options.hammer:
-                one = asyncio.run(hammered(kind, servers, orders, repeats))
+                if kind == "redis":
+                    one = asyncio.run(hammered_on_redis(servers, orders, repeats))
+                else:
+                    one = asyncio.run(hammered(kind, servers, orders, repeats))
                 wrong |= one["took effect"] != orders or one["took effect twice"] > 0
             else:
                 one = asyncio.run(killed(kind, servers, step))

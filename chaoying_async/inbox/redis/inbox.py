@@ -176,22 +176,26 @@ class RedisInbox:
         pruned = 0
         names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
         for at in range(0, len(names), _PAGE):
-            pipeline = self._client.pipeline(transaction=False)
-            for name in names[at : at + _PAGE]:
-                args = [name, until, int(keys)]
+            pruned += await self._prune(names[at : at + _PAGE], until, int(keys))
+        return pruned
+
+    async def _prune(self, names: Iterable[str], until: int, keys: int) -> int:
+        # The block gives the connection back even where loading the scripts is cancelled.
+        async with self._client.pipeline(transaction=False) as pipeline:
+            for name in names:
+                args = [name, until, keys]
                 await self._run(
                     scripts.PRUNE, [self._hash(name), self._ended], args, client=pipeline
                 )
-            pruned += sum(await pipeline.execute())
-        return pruned
+            return int(sum(await pipeline.execute()))
 
     async def _records(self, keys: Iterable[OrderKey]) -> list[Record | None]:
         keys = list(keys)
-        pipeline = self._client.pipeline(transaction=True)
-        for key in keys:
-            pipeline.hgetall(self._order(key))
-            pipeline.pttl(self._lease(key))
-        replies = await pipeline.execute() if keys else []
+        async with self._client.pipeline(transaction=True) as pipeline:
+            for key in keys:
+                pipeline.hgetall(self._order(key))
+                pipeline.pttl(self._lease(key))
+            replies = await pipeline.execute() if keys else []
         hashes = [to_hash(reply) for reply in replies[::2]]
         return [
             to_record(key, fields, left) if fields else None
@@ -200,10 +204,10 @@ class RedisInbox:
 
     async def _messages(self, named: Iterable[tuple[OrderKey, str]]) -> list[Aside | None]:
         named = list(named)
-        pipeline = self._client.pipeline(transaction=True)
-        for key, fingerprint in named:
-            pipeline.hgetall(self._aside(key, fingerprint))
-        hashes = [to_hash(reply) for reply in await pipeline.execute()] if named else []
+        async with self._client.pipeline(transaction=True) as pipeline:
+            for key, fingerprint in named:
+                pipeline.hgetall(self._aside(key, fingerprint))
+            hashes = [to_hash(reply) for reply in await pipeline.execute()] if named else []
         return [
             to_aside(key, fingerprint, fields) if fields else None
             for (key, fingerprint), fields in zip(named, hashes, strict=True)

@@ -102,10 +102,12 @@ return 1
 """
 )
 
-#: token, keep ms -> 1 where it was ours
+#: token, keep ms -> 1 where it was ours; again, where a client repeats what it got no reply to
 COMPLETE: Final = (
     _ORDERS
     + """
+local kept = redis.call('HMGET', order, 'state', 'token')
+if kept[1] == 'DONE' and kept[2] == ARGV[2] then return 1 end
 if not ours(ARGV[2]) then return 0 end
 redis.call('HSET', order, 'state', 'DONE')
 redis.call('DEL', lease)

@@ -20,7 +20,8 @@ from chaoying_async.inbox.sql.dialects import (
     may_be_tried_again,
 )
 from chaoying_async.inbox.sql.lending import Guards, Nested
-from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
+from chaoying_async.inbox.sql.loops import OfLoop
+from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
 from chaoying_async.inbox.sql.values import Params, microseconds
 
 #: A statement that lost a deadlock, and processes that make the tables at the same moment.
@@ -38,38 +39,58 @@ class Access:
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self.dialect: Dialect = dialect_of(engine)
         self._engine = engine
+        #: Single statements decide by what is there now, and not by an older snapshot. Not as the
+        #: engine's option: cancelled there, SQLAlchemy would lose the connection to the pool.
+        self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
         self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
         self.guards: Guards = self._driver or Nested()
-        self._turn = asyncio.Lock() if self.dialect.one_writer else None
+        self._turns = OfLoop(asyncio.Lock) if self.dialect.one_writer else None
 
     @asynccontextmanager
-    async def connect(self) -> AsyncGenerator[AsyncConnection]:
-        """A connection; what was not committed when the block is left is rolled back."""
+    async def connect(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
+        """A connection; what was not committed when the block is left is rolled back.
+
+        ``lent``: with the isolation that its user asked for.
+        """
         async with self._engine.connect() as connection:
+            if self._sets_level and not lent:
+                await connection.execution_options(isolation_level="READ COMMITTED")
             if self._driver is not None:
                 await make_durable(connection)
             yield connection
 
     @asynccontextmanager
-    async def connect_to_write(self) -> AsyncGenerator[AsyncConnection]:
+    async def connect_to_write(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
         """The same, at this connection's turn: SQLite's own queue is by chance, and slow."""
-        if self._turn is None:
-            async with self.connect() as connection:
+        if self._turns is None:
+            async with self.connect(lent=lent) as connection:
                 yield connection
             return
+        turn = self._turns.get()
         async with self._clock.timeout(TURN):
-            await self._turn.acquire()
+            await turn.acquire()
+        mine = True
         try:
-            async with self.connect() as connection:
+            async with self.connect(lent=lent) as connection:
                 yield connection
+                if not is_in_transaction(connection):
+                    turn.release()  # the next one need not wait until the pool has it back
+                    mine = False
         finally:
-            self._turn.release()
+            if mine:
+                turn.release()
 
     async def read(self, statement: Executable, params: Params) -> Sequence[Any]:
-        """All rows of a query."""
-        async with self.connect() as connection:
-            return await self.rows(connection, statement, params)
+        """All rows of a query; where it is SERIALIZABLE, MariaDB's readers deadlock as well."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                async with self.connect() as connection:
+                    return await self.rows(connection, statement, params)
+            except DBAPIError as error:
+                if attempt == ATTEMPTS or not may_be_tried_again(error):
+                    raise
+        raise AssertionError
 
     async def rows(
         self, connection: AsyncConnection, statement: Executable, params: Params

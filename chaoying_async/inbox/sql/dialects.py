@@ -17,7 +17,7 @@ from chaoying_async.inbox.sql.tables import MYSQL_NAMES
 NOW = "p_now"
 
 #: What the loser of a deadlock or of a serialization conflict is told (SQLSTATE, MariaDB's errno).
-_TRY_AGAIN = frozenset({"40001", "40P01", 1213})
+_TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
 _DUPLICATE_KEY = 1062
 #: RELEASE SAVEPOINT where there is none: no transaction at all, or another one.
 _NO_SAVEPOINT = frozenset({"3B001", "25P01", 1305})

@@ -15,6 +15,8 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.lending import LentConnection, lend
 from chaoying_async.inbox.sql.pruning import prune
+from chaoying_async.inbox.sql.rowlocks import needs_row_lock
+from chaoying_async.inbox.sql.sqlite import check_transaction
 from chaoying_async.inbox.sql.statements import AsideStatements, OrderStatements
 from chaoying_async.inbox.sql.tables import (
     DEFAULT_PREFIX,
@@ -82,6 +84,8 @@ class SqlInbox:
         self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect)
         self._asides = AsideStatements(asides_table(self.metadata, table_prefix), dialect)
 
+        #: Claims of ours whose rows are locked for their work: key and token.
+        self._locked: set[tuple[OrderKey, int]] = set()
         together = Together(self._access, self._orders.claim_new)
         self._together = together if dialect.one_writer else None
 
@@ -129,6 +133,8 @@ class SqlInbox:
 
     async def renew(self, claim: Claim, *, lease: float) -> bool:
         """See ``Inbox``."""
+        if (claim.key, claim.token) in self._locked:
+            return True
         params = self._ours(claim) | {"p_lease": span(lease)}
         return bool(await self._access.write(self._orders.renew, params))
 
@@ -137,15 +143,18 @@ class SqlInbox:
         """See ``Inbox``."""
         ours = self._ours(claim)
         access = self._access
-        async with access.connect_to_write() as connection:
+        async with access.connect_to_write(lent=True) as connection:
             await connection.begin()
-            if not await self._holds(connection, ours):
-                raise ClaimLostError(_LOST)
-            async with lend(connection, access.guards) as lent:
-                yield lent
-            if not await access.change(connection, self._orders.complete, ours):
-                raise ClaimLostError(_LOST)
-            await connection.commit()
+            try:
+                if not await self._holds(connection, claim):
+                    raise ClaimLostError(_LOST)
+                async with lend(connection, access.guards) as lent:
+                    yield lent
+                if not await access.change(connection, self._orders.complete, ours):
+                    raise ClaimLostError(_LOST)
+                await connection.commit()
+            finally:
+                self._locked.discard((claim.key, claim.token))
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
         """See ``Inbox``."""
@@ -231,11 +240,19 @@ class SqlInbox:
     def _ours(self, claim: Claim) -> Params:
         return key_params(claim.key) | {"p_token": claim.token}
 
-    async def _holds(self, connection: AsyncConnection, ours: Params) -> bool:
+    async def _holds(self, connection: AsyncConnection, claim: Claim) -> bool:
         """Whether the claim is still ours; on SQLite, from here on nobody else can write."""
+        ours = self._ours(claim)
         if self._access.dialect.one_writer:
-            return bool(await self._access.change(connection, self._orders.hold, ours))
-        return bool(await self._access.rows(connection, self._orders.still_ours, ours))
+            held = await self._access.change(connection, self._orders.hold, ours)
+            check_transaction(connection)
+            return bool(held)
+        if not await needs_row_lock(connection):
+            return bool(await self._access.rows(connection, self._orders.still_ours, ours))
+        rows = await self._access.rows(connection, self._orders.lock, ours)
+        if rows:
+            self._locked.add((claim.key, claim.token))
+        return bool(rows)
 
     async def _insert_claim(self, key: OrderKey, params: Params) -> bool:
         if self._together is not None:

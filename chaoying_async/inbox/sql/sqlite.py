@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections import namedtuple
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import Executable, Insert, Select
@@ -24,6 +24,8 @@ from chaoying_async.inbox.sql.values import Params
 _READY = "chaoying_async.inbox"
 _FULL = 2
 _GUARD = "chaoying_guard"
+#: How aiosqlite says, with a ValueError, that its connection is closed.
+_DEAD = frozenset({"connection closed", "no active connection"})
 #: What SQLAlchemy calls to set a savepoint, and to release it.
 _SET, _RELEASE = "_savepoint_impl", "_release_savepoint_impl"
 
@@ -72,13 +74,12 @@ class Driver:
     ) -> Sequence[Any]:
         """All rows of a query."""
         prepared = self._prepare(statement)
-        driver = _driver_of(connection)
-        return prepared.rows(await driver.execute_fetchall(prepared.sql, prepared.values(params)))
+        return prepared.rows(await _fetch(connection, prepared.sql, prepared.values(params)))
 
     async def change(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
         """Run a statement inside a transaction; how many rows it changed."""
         prepared = self._prepare(statement)
-        return await _run(_driver_of(connection), prepared.sql, prepared.values(params))
+        return await _run(connection, prepared.sql, prepared.values(params))
 
     async def write(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
         """Run a statement that is a transaction of its own; how many rows it changed.
@@ -87,11 +88,9 @@ class Driver:
         commit takes another hop; what starts with WITH it leaves to SQLite, which commits it.
         """
         prepared = self._prepare(statement)
-        driver = _driver_of(connection)
         alone = f"WITH alone AS (SELECT 1) {prepared.sql}"
-        changed = await _run(driver, alone, prepared.values(params))
-        if driver.in_transaction:  # an engine that begins its transactions in its own way
-            await driver.commit()
+        changed = await _run(connection, alone, prepared.values(params))
+        await _commit(connection)
         return changed
 
     async def write_all(
@@ -102,10 +101,8 @@ class Driver:
         head, one, tail = prepared.parts
         sql = f"WITH alone AS (SELECT 1) {head}{', '.join([one] * len(rows))}{tail}"
         values = [value for row in rows for value in prepared.values(row)]
-        driver = _driver_of(connection)
-        new = await driver.execute_fetchall(f"{sql} RETURNING {prepared.key}", values)
-        if driver.in_transaction:
-            await driver.commit()
+        new = await _fetch(connection, f"{sql} RETURNING {prepared.key}", values)
+        await _commit(connection)
         return {tuple(key) for key in new}
 
     async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
@@ -113,7 +110,7 @@ class Driver:
         sync: Any = connection.sync_connection
         if not _can_be_told(sync):
             return await connection.begin_nested()
-        await _driver_of(connection).execute_fetchall(f"SAVEPOINT {_GUARD}")
+        await _fetch(connection, f"SAVEPOINT {_GUARD}")
         with _told(sync, _SET, _GUARD):
             return await connection.begin_nested()
 
@@ -123,11 +120,7 @@ class Driver:
         if not _can_be_told(sync):
             await guard.commit()
             return
-        release = f"RELEASE {_GUARD}"
-        try:
-            await _driver_of(connection).execute_fetchall(release)
-        except sqlite3.OperationalError as error:
-            raise DBAPIError(release, None, error) from error
+        await _fetch(connection, f"RELEASE {_GUARD}")
         with _told(sync, _RELEASE, None):
             await guard.commit()
 
@@ -152,10 +145,68 @@ def _told(sync: Any, method: str, answer: str | None) -> Generator[None]:
         delattr(sync, method)
 
 
-async def _run(driver: Any, sql: str, values: tuple[Any, ...]) -> int:
-    before = driver.total_changes
-    await driver.execute_fetchall(sql, values)
-    return int(driver.total_changes - before)
+async def _run(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> int:
+    driver = _driver_of(connection)
+    async with _translated(connection, sql):
+        before = driver.total_changes
+        await driver.execute_fetchall(sql, values)
+        return int(driver.total_changes - before)
+
+
+async def _fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = ()) -> Any:
+    async with _translated(connection, sql):
+        return await _driver_of(connection).execute_fetchall(sql, values)
+
+
+async def _commit(connection: AsyncConnection) -> None:
+    """For an engine that begins its transactions in its own way; else it has happened already."""
+    driver = _driver_of(connection)
+    async with _translated(connection, "COMMIT"):
+        if driver.in_transaction:
+            await driver.commit()
+
+
+@asynccontextmanager
+async def _translated(connection: AsyncConnection, sql: str) -> AsyncGenerator[None]:
+    """The driver's errors as SQLAlchemy tells them; without parameters, which are payments.
+
+    And as SQLAlchemy does, what turns out to be dead never goes back to the pool.
+    """
+    dialect: Any = connection.dialect
+    try:
+        yield
+    except (sqlite3.Error, ValueError) as error:
+        dead = str(error).lower() in _DEAD
+        if isinstance(error, ValueError) and not dead:
+            raise
+        original = sqlite3.OperationalError(str(error)) if dead else error
+        dead = dead or dialect.is_disconnect(original, None, None)
+        if dead:
+            await connection.invalidate(original)
+        told: Any = DBAPIError.instance(
+            sql,
+            None,
+            original,
+            sqlite3.Error,
+            hide_parameters=True,
+            connection_invalidated=dead,
+            dialect=dialect,
+        )
+        raise told from error
+
+
+def is_in_transaction(connection: AsyncConnection) -> bool:
+    """Whether it may hold SQLite's one write lock."""
+    return not connection.invalidated and bool(_driver_of(connection).in_transaction)
+
+
+def check_transaction(connection: AsyncConnection) -> None:
+    """After the first write of a transaction; :class:`UsageError` where there is none."""
+    if not is_in_transaction(connection):
+        raise UsageError(
+            "this engine's connections commit every statement by themselves (isolation_level=None"
+            " without an event that begins): the effect and its record could not be one"
+        )
 
 
 async def make_durable(connection: AsyncConnection) -> None:
@@ -175,9 +226,8 @@ async def make_durable(connection: AsyncConnection) -> None:
 
 async def pragma(connection: AsyncConnection, name: str, value: str | None = None) -> Any:
     """Past SQLAlchemy, which would begin a transaction: SQLite wants none around these."""
-    driver = _driver_of(connection)
     setting = "" if value is None else f"={value}"
-    rows = list(await driver.execute_fetchall(f"PRAGMA {name}{setting}"))
+    rows = list(await _fetch(connection, f"PRAGMA {name}{setting}"))
     return rows[0][0] if rows else None
 
 

@@ -101,6 +101,8 @@ class OrderStatements:
             .values(state=SeenState.HELD, token=c.token + 1, held_until=now + p("lease"), due=0)
         )
         self.still_ours = select(c.token).where(ours)
+        #: Where isolation makes that lock the lease.
+        self.lock = self.still_ours.with_for_update()
         # Changes nothing, but takes SQLite's one write lock.
         self.hold = update(table).where(ours).values(token=c.token)
         self.complete = update(table).where(ours).values(state=SeenState.DONE, held_until=0)

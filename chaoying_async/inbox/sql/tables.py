@@ -16,6 +16,9 @@ MYSQL_NAMES = ("mysql", "mariadb")
 
 DEFAULT_PREFIX = "chaoying_"
 
+#: Characters of a key; a MariaDB whose sql_mode is not strict would cut off the rest in silence.
+LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
+
 _TABLE: dict[str, Any] = {
     f"{name}_{option}": value
     for name in MYSQL_NAMES
@@ -48,8 +51,8 @@ def orders_table(metadata: MetaData, prefix: str) -> Table:
     return Table(
         f"{prefix}orders",
         metadata,
-        Column("mch_id", _exact(64), primary_key=True),
-        Column("out_trade_no", _exact(128), primary_key=True),
+        Column("mch_id", _exact(LONGEST_MCH_ID), primary_key=True),
+        Column("out_trade_no", _exact(LONGEST_NUMBER), primary_key=True),
         Column("state", String(16), nullable=False),
         #: Fencing: grows with every claim, release and quarantine.
         Column("token", BigInteger, nullable=False),
@@ -76,8 +79,8 @@ def asides_table(metadata: MetaData, prefix: str) -> Table:
     return Table(
         f"{prefix}asides",
         metadata,
-        Column("mch_id", _exact(64), primary_key=True),
-        Column("out_trade_no", _exact(128), primary_key=True),
+        Column("mch_id", _exact(LONGEST_MCH_ID), primary_key=True),
+        Column("out_trade_no", _exact(LONGEST_NUMBER), primary_key=True),
         Column("fingerprint", _exact(64), primary_key=True),
         Column("decision", String(64), nullable=False),
         Column("reason", Text, nullable=False),

@@ -8,8 +8,11 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Insert
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.inbox.sql.access import Access
+from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.values import Params
 
 #: RETURNING says which of several rows were new.
@@ -22,6 +25,22 @@ class _Asked(NamedTuple):
     answer: asyncio.Future[bool]
 
 
+class _Queue:
+    """What was asked in one event loop, and who writes it."""
+
+    def __init__(self) -> None:
+        self.asked: list[_Asked] = []
+        self.writer: asyncio.Task[None] | None = None
+
+    def take(self) -> list[_Asked]:
+        taken, self.asked = self.asked[:AT_ONCE], self.asked[AT_ONCE:]
+        return taken
+
+    def take_all(self) -> list[_Asked]:
+        taken, self.asked = self.asked, []
+        return taken
+
+
 class Together:
     """Collects rows while others write, and inserts them as one statement.
 
@@ -31,46 +50,61 @@ class Together:
     def __init__(self, access: Access, statement: Insert) -> None:
         self._access = access
         self._statement = statement
-        self._asked: list[_Asked] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._queues: OfLoop[_Queue] = OfLoop(_Queue)
 
     async def insert(self, key: Hashable, params: Params) -> bool:
         """Whether the row is new; what was there is left alone."""
+        queue = self._queues.get()
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._asked.append(_Asked(key, params, answer))
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write())
+        queue.asked.append(_Asked(key, params, answer))
+        if queue.writer is None:
+            queue.writer = asyncio.create_task(self._write(queue))
         return await answer
 
-    async def _write(self) -> None:
+    async def _write(self, queue: _Queue) -> None:
         try:
-            while self._asked:
-                await self._write_some()
+            while queue.asked:
+                await self._write_some(queue)
         finally:
-            self._writer = None
-            _fail(self._asked, asyncio.CancelledError())  # empty, unless the loop is closing
+            queue.writer = None
+            # Empty, unless the loop is closing.
+            _fail(queue.take_all(), asyncio.CancelledError())
 
-    async def _write_some(self) -> None:
+    async def _write_some(self, queue: _Queue) -> None:
         taken: list[_Asked] = []
         try:
             async with self._access.connect_to_write() as connection:
-                taken, self._asked = self._asked[:AT_ONCE], self._asked[AT_ONCE:]
-                firsts: dict[Hashable, _Asked] = {}
-                for asked in taken:
-                    firsts.setdefault(asked.key, asked)
-                rows = [asked.params for asked in firsts.values()]
-                new = await self._access.insert_all(connection, self._statement, rows)
+                taken = queue.take()
+                await self._insert(connection, taken)
         except Exception as error:  # noqa: BLE001 - it is theirs who asked
-            if not taken:
-                taken, self._asked = self._asked, []
-            _fail(taken, error)
-            return
+            _fail(taken or queue.take_all(), error)
         except BaseException as error:
             _fail(taken, error)
             raise
+
+    async def _insert(self, connection: AsyncConnection, taken: Sequence[_Asked]) -> None:
+        firsts: dict[Hashable, _Asked] = {}
+        for asked in taken:
+            firsts.setdefault(asked.key, asked)
+        rows = [asked.params for asked in firsts.values()]
+        try:
+            new = await self._access.insert_all(connection, self._statement, rows)
+        except (ValueError, OverflowError, DataError, IntegrityError, InterfaceError):
+            if len(taken) == 1:
+                raise
+            # One that cannot be kept is no reason to turn the others away.
+            for asked in taken:
+                await self._insert_alone(connection, asked)
+            return
         for asked in taken:
             if not asked.answer.done():
                 asked.answer.set_result(asked.key in new and firsts[asked.key] is asked)
+
+    async def _insert_alone(self, connection: AsyncConnection, asked: _Asked) -> None:
+        try:
+            await self._insert(connection, [asked])
+        except Exception as error:  # noqa: BLE001 - it is theirs who asked
+            _fail([asked], error)
 
 
 def _fail(those: Sequence[_Asked], error: BaseException) -> None:

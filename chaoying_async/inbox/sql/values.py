@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chaoying_async.inbox.sql.statements import ASIDE, ENTRY
+from chaoying_async.inbox.sql.tables import LONGEST_MCH_ID, LONGEST_NUMBER
 from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +26,9 @@ def span(seconds: float) -> int:
 
 
 def key_params(key: OrderKey) -> Params:
-    """The parameters that name an order."""
+    """The parameters that name an order; ValueError for what a column would cut off."""
+    if len(key.mch_id) > LONGEST_MCH_ID or len(key.out_trade_no) > LONGEST_NUMBER:
+        raise ValueError("an order's mch_id or out_trade_no is too long to be kept")
     return {"p_mch_id": key.mch_id, "p_out_trade_no": key.out_trade_no}
 
 
