@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import attrs
 import pytest
 
 from chaoying_async import (
@@ -17,10 +18,16 @@ from chaoying_async import (
     TradePendingError,
 )
 from chaoying_async.checkout import CheckoutReason, CheckoutStatus, OrderNumbers, checkout
-from chaoying_async.exceptions import AttemptInProgressError, MerchantConfigError
+from chaoying_async.exceptions import (
+    AmbiguousSignatureError,
+    AttemptInProgressError,
+    MerchantConfigError,
+    MissingSignatureError,
+)
 from chaoying_async.sandbox.faults import Fault
 from tests.factories import OPENID
-from tests.tills import EXACT, ORDER, WECHAT_CODE, a_shop, facepay, pay
+from tests.sandbox_calls import session_with
+from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, a_shop, facepay, pay
 
 POLLS = [float(second) for second in range(5, 181, 5)]
 
@@ -182,6 +189,40 @@ async def test_a_cancel_without_an_answer_forbids_never_arrived() -> None:
         assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.NO_ANSWER)
 
 
+async def test_a_wrong_key_is_named_and_none_of_its_answers_is_believed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """M-08, M-24: UNKNOWN to the end, cancels included; one warning, and what to do about it."""
+    async with a_shop() as shop:
+        wrong = attrs.evolve(shop.sandbox.credentials, key="not-the-key-of-this-agent")
+        async with session_with(shop.sandbox, credentials=wrong, read_retries=0) as session:
+            shop.till = Counter(session, shop.clock)
+            outcome = await shop.checkout(100)
+    assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.UNVERIFIED)
+    assert shop.clock.monotonic() >= 270
+    assert "put the key right" in outcome.advice
+    warned = [each.getMessage() for each in caplog.records if "failed its sign" in each.message]
+    assert len(warned) == 1
+    assert ORDER in warned[0]
+    assert wrong.key not in caplog.text
+
+
+@pytest.mark.parametrize("error", [MissingSignatureError, AmbiguousSignatureError])
+async def test_what_does_not_speak_of_the_key_is_no_hint_at_it(
+    error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-04: no signature, or one that can be read in two ways, comes with the right key too."""
+    async with a_shop() as shop:
+
+        def unreadable(request: Any) -> None:
+            raise OutcomeUnknownError("unreadable") from error("so it is")
+
+        shop.till.before = unreadable
+        outcome = await shop.checkout(100)
+    assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.NO_ANSWER)
+    assert "failed its signature" not in caplog.text
+
+
 async def test_what_never_left_is_failed_and_may_be_repeated() -> None:
     """M-01, M-24: the same number again, since it was never sent."""
     async with a_shop() as shop:
@@ -265,17 +306,19 @@ async def test_a_second_attempt_waits_until_the_first_is_known_not_to_be_paid() 
         first = numbers.next()
         running = asyncio.ensure_future(shop.charging(405, number=first))
         await shop.clock.advance(60)
-        with pytest.raises(AttemptInProgressError):
+        at_work = "is at work: wait for its outcome; do not charge again"
+        with pytest.raises(AttemptInProgressError, match=f"another attempt of A10001 {at_work}"):
             await shop.charging(100, number=numbers.next())
-        with pytest.raises(AttemptInProgressError):
+        with pytest.raises(AttemptInProgressError, match=f"{first} {at_work}"):
             await shop.charging(100, number=str(first))
         await shop.clock.advance(200)
         assert (await running).status is CheckoutStatus.CANCELLED
         paid = await shop.checkout(100, number=numbers.next())
         assert (paid.status, paid.order_no, paid.out_trade_no) == ("PAID", "A10001", "A1000103")
-        with pytest.raises(AttemptInProgressError):
+        paid_already = "A10001 ended PAID: deliver it, once; do not charge again"
+        with pytest.raises(AttemptInProgressError, match=paid_already):
             await shop.charging(100, number=numbers.next())
-        with pytest.raises(AttemptInProgressError):
+        with pytest.raises(AttemptInProgressError, match="another out_trade_no"):
             await shop.charging(100, number=str(first))
         assert shop.sandbox.requests["pay"] == 2
 

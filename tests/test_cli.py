@@ -182,10 +182,13 @@ class TestMissing:
             main(["sign"])
 
     def test_a_taken_port_is_told(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """In one line, without a traceback."""
+        """In one line, with the port and the remedy; exit code 2, and no traceback."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
-            assert main(["sandbox", "--port", str(taken.getsockname()[1])]) == 2
-        assert "in use" in capsys.readouterr().err
+            port = taken.getsockname()[1]
+            assert main(["sandbox", "--port", str(port)]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"port {port} of 127.0.0.1 is in use" in line
+        assert "take another port" in line
 
     def test_an_interrupt_is_130(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """As shells expect of what Ctrl-C ended."""

@@ -54,7 +54,21 @@ class TestTrigger:
             fields = (f"out_trade_no={order}", "body=x", "total_fee=1405", "trade_type=NATIVE")
             running.call("send", "WechatPreOrder", *fields, "product_id=1", "--yes")
             assert running.ask("trigger", event, order)["order"]["status"] == status
-        assert "PAID" in running.call("trigger", "pays", "D20000").stdout
+        assert "OPEN" in running.call("trigger", "leaves", "D20003").stdout
+
+    def test_an_order_that_is_over_is_not_replayed(self, running: Running) -> None:
+        """Nothing happens twice: exit code 2, how it ended, and what notifies once more."""
+        fields = ("body=x", "total_fee=1405", "trade_type=NATIVE", "product_id=1", "--yes")
+        with Shop(b"success").serving() as url:
+            for order, told in (("E20001", ()), ("E20002", (f"notify_url={url}",))):
+                running.call("send", "WechatPreOrder", f"out_trade_no={order}", *fields, *told)
+                running.call("trigger", "pays", order)
+                for event in ("pays", "declines"):
+                    result = running.call("trigger", event, order)
+                    assert result.exit_code == 2
+                    assert f"{order} is PAID and stays so: nothing was done" in result.stderr
+                    assert (f"chaoying resend {order}" in result.stderr) is bool(told)
+            assert running.call("resend", "E20002").exit_code == 0
 
     def test_faults(self, running: Running) -> None:
         """One from now on, and none any more."""

@@ -217,6 +217,19 @@ class TestSend:
         told = running.ask("query", "NOSUCH2", "--paytype", "ALIPAY")
         assert (told["error"], told["code"]) == ("OrderNotFoundError", "20007")
         assert told["exit"] == Exit.REFUSED
+        assert "not known to be unpaid" in told["next"]
+
+    def test_what_is_not_known_is_told_with_what_to_do(self, running: Running) -> None:
+        """M-11: not decided is neither paid nor unpaid: deliver nothing, charge nothing again."""
+        running.call(*pay("N20001", "1405", "--yes"))
+        shown = running.call("query", "N20001")
+        assert shown.exit_code == Exit.PENDING
+        assert "the outcome is not known yet" in shown.stdout
+        assert "neither paid nor unpaid: deliver nothing and charge nothing again" in shown.stdout
+        running.call(*pay("N20002", "1418", "--yes"))
+        other = running.ask("query", "N20002")
+        assert (other["error"], other["exit"]) == ("ReplyMismatchError", Exit.UNTRUSTED)
+        assert "something else than what was asked" in other["next"]
 
     def test_nobody_there(self, running: Running) -> None:
         """A payment that never left: exit code 4, and that it may be repeated."""

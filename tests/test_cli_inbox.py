@@ -33,6 +33,7 @@ class Shop:
         self.expected = {"A1": 100, "A2": 100}
         self.shipped: list[str] = []
         self.clock = FakeClock()
+        self.broken = False
 
     def __call__(self, *deeds: Deed) -> None:
         """Open the handler, do these, and close it."""
@@ -57,6 +58,8 @@ class Shop:
         asyncio.run(run())
 
     async def _on_paid(self, order: PaidOrder) -> None:
+        if self.broken:
+            raise RuntimeError("the shop is on fire")
         self.shipped.append(order.out_trade_no)
 
     async def _lookup(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
@@ -154,6 +157,32 @@ def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
     other = call("inbox", "list", "--store", str(shop.path), "--prefix", "other_")
     assert (other.exit_code, "create_tables" in other.output) == (2, True)
     assert call("inbox", "list").exit_code == 2
+
+
+def test_nobody_is_asked_about_what_cannot_be_applied(shop: Shop) -> None:
+    """`apply` looks before it asks: nothing there, done already; then no answer is needed."""
+    shop(told("A2", 100), told("A1", 99))
+    mch_id = next(each["mch_id"] for each in listed(shop) if each["out_trade_no"] == "A1")
+    where = ("--store", str(shop.path))
+    for number, message, words in (
+        ("A9", (), "no such thing to decide about"),
+        ("A1", ("--message", "ffff"), "no such thing to decide about"),
+        ("A2", (), "took effect already"),
+    ):
+        result = call("inbox", "apply", mch_id, number, *message, *where, input="y\n")
+        assert (result.exit_code, "on_paid for" in result.output) == (1, False), number
+        assert words in result.output
+    asked = call("inbox", "apply", mch_id, "A1", *where, input="n\n")
+    assert (asked.exit_code, "run on_paid for A1" in asked.output) == (2, True)
+
+
+def test_an_order_that_a_handler_works_on_is_not_for_a_person(shop: Shop) -> None:
+    """Listed, since it is not done; but it goes on by itself, and `retry` says so."""
+    shop.broken = True
+    shop(told("A2", 100))
+    (one,) = listed(shop)
+    result = call("inbox", "retry", one["mch_id"], "A2", "--store", str(shop.path))
+    assert (result.exit_code, "by itself" in result.output) == (1, True)
 
 
 def test_bodies_are_forgotten_and_the_orders_stay(shop: Shop) -> None:

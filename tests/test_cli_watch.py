@@ -154,8 +154,15 @@ class TestLists:
             "shop,Expected,out_trade_no\nx,1230,A1\ny,,A2",
             "\ufeffA1,1230\nA2",
             'A1,"12.30"\n{"out_trade_no": "A2"}',
+            "out_trade_no;expected\nA1;12.30\nA2;\n",
+            "A1;12.30\r\nA2;\r\n",
+            "A1\t1230\nA2\t\n",
+            "expected\tshop, city\tout_trade_no\n1230\tx, y\tA1\n\tz\tA2",
         ],
-        ids=["json", "yuan, more names", "header", "any order", "no header", "mixed"],
+        ids=[
+            *("json", "yuan, more names", "header", "any order", "no header", "mixed"),
+            *("semicolons", "no header, semicolons", "tabs", "tabs, any order"),
+        ],
     )
     def test_lines_of_either_kind(self, text: str) -> None:
         """JSON or CSV, with and without a header; amounts as in `send`."""
@@ -174,9 +181,15 @@ class TestLists:
         [
             ("A1\n{not json", "line 2: not a JSON object"),
             ('{"number": "A1"}', "line 1: needs out_trade_no or transaction_id"),
-            ("A1,12.3.4", "line 1: must be fen"),
+            ("A1,12.3.4", "line 1, column 2 (expected): must be fen"),
             ('{"out_trade_no": "A1", "expected": 12.3}', "line 1: expected must be fen"),
             ('{"out_trade_no": "A1", "paytype": "WECHATT"}', "line 1: 'WECHATT'"),
+            ("A1|12.30", "line 1, column 1 (out_trade_no): 'A1|12.30' is no number"),
+            ("A1,12.30\nA2;12.30", "line 2, column 1 (out_trade_no): 'A2;12.30' is no number"),
+            ("A1,12,30", "line 1, column 3: there are 2 columns"),
+            ("A1;12,30", "line 1, column 2 (expected): must be fen"),
+            ("shop,out_trade_no,expected\nx,A1,1O", "line 2, column 3 (expected): must be fen"),
+            ("out_trade_no,paytype\nA1,WECHATT", "line 2, column 2 (paytype): 'WECHATT'"),
         ],
     )
     def test_what_is_wrong_is_told_with_its_line(

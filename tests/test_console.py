@@ -175,7 +175,8 @@ class TestButtons:
         assert visitor.sandbox.ledger.order("A100012").status is status
         if status is not Status.OPEN:
             text = await self.act(visitor, "/console/order/act", "A100012", deed=deed)
-            assert "Only an open order" in text
+            assert "only an open order" in text
+            assert "“Notify again”" in text
 
     async def test_the_cashier_queries_refunds_and_cancels(self, visitor: Visitor) -> None:
         """Through the gateway itself, whose answer is shown, refusals too."""

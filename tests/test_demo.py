@@ -14,10 +14,11 @@ from chaoying_async.sandbox.demo import command
 from chaoying_async.sandbox.demo.hostile import Siege
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import refund_parts
-from chaoying_async.sandbox.demo.report import compare
+from chaoying_async.sandbox.demo.report import as_record, compare
 from chaoying_async.sandbox.demo.shop import Day
 from chaoying_async.sandbox.demo.till import Sale, take_payment
 from chaoying_async.testing import FakeClock
+from tests.cli_calls import call, said
 from tests.sandbox_calls import session_with
 
 SALE = Sale(out_trade_no="A100011", status=CheckoutStatus.PAID, payable=Fen(1000), paid=Fen(1000))
@@ -34,6 +35,20 @@ async def test_the_demo_adds_up_to_the_fen() -> None:
     status = await command.run(40, console=Console(file=shown, width=100))
     assert (status, "│ NO" in shown.getvalue()) == (0, False), shown.getvalue()
     assert "Everything adds up, to the fen." in shown.getvalue()
+
+
+@pytest.mark.timeout(120)
+def test_a_program_is_told_the_same_in_one_line() -> None:
+    """`demo --json`: what ended how, what was posted, both sides' books; amounts in fen."""
+    result = call("demo", "--payments", "10", "--json")
+    told = said(result)
+    assert (result.exit_code, told["ok"], told["exit"]) == (0, True, 0)
+    assert result.stderr == ""
+    assert sum(row["orders"] for row in told["sales"]) == 10
+    assert told["notifications"]["hostile"] > 0
+    kept = next(line for line in told["books"] if line["what"] == "kept")
+    assert kept["shop"] == kept["gateway"] > 0
+    assert (kept["money"], kept["agrees"]) == (True, True)
 
 
 @pytest.mark.parametrize(
@@ -112,5 +127,15 @@ async def test_one_fen_of_difference_is_seen() -> None:
     }
     async with Sandbox() as sandbox:
         receiver = Receiver(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
-    lines = compare(Day(sales=[SALE]), receiver, Siege(), books)
+    day = Day(sales=[SALE])
+    lines = compare(day, receiver, Siege(), books)
+    told = as_record(day, receiver, Siege(), lines)
+    assert (told["ok"], told["exit"]) == (False, 1)
+    assert told["sales"][0] == {
+        "status": "PAID",
+        "orders": 1,
+        "answers": SALE.answers,
+        "payable": 1000,
+        "paid": 1000,
+    }
     assert [line.what for line in lines if not line.agrees] == ["received, cash", "kept"]

@@ -49,13 +49,34 @@ async def test_a_living_owner_keeps_its_store(tmp_path: Path) -> None:
         await store.put("poll", {"a": "1"})
 
 
-async def test_a_store_that_was_closed_is_free_at_once(tmp_path: Path) -> None:
-    """Nobody waits for a lease that was given back."""
+async def test_whoever_waits_for_a_dead_owner_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One line at WARNING: which store, held by whom and until when, and what to do."""
+    clock = FakeClock()
+    async with (
+        store_in(tmp_path, FakeClock()),  # whose clock stands still, so that it renews nothing
+        waited_for(clock, store_in(tmp_path, clock)),
+    ):
+        pass
+    (told,) = [each for each in caplog.records if each.levelno == logging.WARNING]
+    words = told.getMessage()
+    assert "polls.db is held until 2026-01-01 00:00:15 UTC by its owner number 1" in words
+    assert "waiting up to 16 s" in words
+    assert "if it lives, end it or use another store" in words
+
+
+async def test_a_store_that_was_closed_is_free_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody waits for a lease that was given back, and nothing is said."""
+    caplog.set_level(logging.WARNING)
     clock = FakeClock()
     for _ in range(3):
         async with store_in(tmp_path, clock) as store:
             await store.put("poll", {"a": "1"})
     assert clock.monotonic() == 0
+    assert not caplog.records
 
 
 async def test_a_dead_owner_is_followed_when_its_lease_has_run_out(tmp_path: Path) -> None:

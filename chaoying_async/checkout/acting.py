@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.checkout.keeping import Keeper
+from chaoying_async.checkout.keeping import Keeper, log
 from chaoying_async.exceptions import ProtocolError
 from chaoying_async.sansio.api.barcode import Cancel as CancelRequest
 from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
@@ -18,8 +18,11 @@ from chaoying_async.sansio.pollstatus import Answer, Says, read_answer
 from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.till import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.tillcancels import CancelNews
-from chaoying_async.sansio.tillmoves import Ask, Cancel, End, WaitUntil
-from chaoying_async.sansio.tillnews import read_cancel
+from chaoying_async.sansio.tillmoves import Ask, Cancel, End, Reason, WaitUntil
+from chaoying_async.sansio.tillnews import all_wrongly_signed, read_cancel
+
+#: One answer may be anybody's, two in a row are a wrong key.
+_SUSPICIOUS = 2
 
 
 class Acting:
@@ -45,10 +48,28 @@ class Acting:
         self.intent = intent
         self.replies: list[Reply[Any] | Exception] = []
         self.paid: PaidOrder | None = None
+        self._warned = False
 
     def starts(self) -> None:
         """The pay call leaves now."""
         self._zero = self._clock.monotonic()
+
+    def heard(self, said: Reply[Any] | Exception) -> None:
+        """Keep what was said; a warning, once, when none of it can be believed."""
+        self.replies.append(said)
+        if not self._warned and all_wrongly_signed(self.replies, at_least=_SUSPICIOUS):
+            self._warned = True
+            log.warning(
+                "checkout of %s: every answer so far failed its signature check, and none is "
+                "believed: are key and algorithm right? `chaoying check` tells",
+                self.intent.out_trade_no,
+            )
+
+    def _explained(self, end: End) -> End:
+        """Nobody answered, or nobody who could be believed: the same end, another thing to do."""
+        if end.reason is Reason.NO_ANSWER and all_wrongly_signed(self.replies):
+            return End(end.status, Reason.UNVERIFIED)
+        return end
 
     @property
     def now(self) -> float:
@@ -68,7 +89,7 @@ class Acting:
             move = next_move(till, now)
             match move:
                 case End():
-                    return move
+                    return self._explained(move)
                 case WaitUntil():
                     await self._clock.sleep(move.moment - now)
                     waited = move.moment
@@ -87,7 +108,7 @@ class Acting:
             said = await self._gateway.send(query)
         except Exception as error:  # noqa: BLE001 - no answer is an answer: ask again
             said = error
-        self.replies.append(said)
+        self.heard(said)
         till = heard_query(
             till,
             self._read(query, said),
@@ -136,7 +157,7 @@ class Acting:
             )
         except Exception as error:  # noqa: BLE001 - read_cancel says what it means
             said = error
-        self.replies.append(said)
+        self.heard(said)
         try:
             return read_cancel(said)
         except Exception:  # noqa: BLE001 - the same

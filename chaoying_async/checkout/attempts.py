@@ -16,6 +16,7 @@ REMEMBERED = 100_000
 
 #: What is claimed: a number or a business order of a merchant.
 Key = tuple[str, str]
+_REFUNDS = "out_refund_no of"
 
 
 def number_key(mch_id: str, out_trade_no: str) -> Key:
@@ -30,7 +31,7 @@ def order_key(mch_id: str, order_no: str) -> Key:
 
 def refund_key(mch_id: str, out_refund_no: str) -> Key:
     """A refund's number."""
-    return (f"out_refund_no of {mch_id}", out_refund_no)
+    return (f"{_REFUNDS} {mch_id}", out_refund_no)
 
 
 class Attempts:
@@ -47,9 +48,9 @@ class Attempts:
         """
         for key in keys:
             if key in self._running:
-                raise AttemptInProgressError(f"{key[1]} is under way: wait for its outcome")
+                raise AttemptInProgressError(_at_work(key))
             if not again and (how := self._barred.get(key)) is not None:
-                raise AttemptInProgressError(f"{key[1]} was tried before and {how}")
+                raise AttemptInProgressError(f"an attempt of {key[1]} {how}")
         self._running.update(keys)
 
     def release(self, keys: Iterable[Key]) -> None:
@@ -77,6 +78,15 @@ class Attempts:
     def runs(self, key: Key) -> bool:
         """Whether it is under way in this process."""
         return key in self._running
+
+
+def _at_work(key: Key) -> str:
+    if key[0].startswith(_REFUNDS):
+        return f"the refund {key[1]} is at work: wait for its outcome; do not refund again"
+    return (
+        f"another attempt of {key[1]} is at work: wait for its outcome; do not charge again, and "
+        "do not deliver before it is PAID"
+    )
 
 
 _REGISTRIES: WeakKeyDictionary[object, Attempts] = WeakKeyDictionary()

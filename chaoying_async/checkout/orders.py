@@ -9,6 +9,7 @@ from datetime import datetime
 from chaoying_async.abc import Gateway, PollStore
 from chaoying_async.checkout.attempts import attempts_of, order_key
 from chaoying_async.checkout.keeping import Keeper
+from chaoying_async.checkout.outcome import ended
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError
 from chaoying_async.sansio.intents import (
     CHECKOUT,
@@ -21,6 +22,7 @@ from chaoying_async.sansio.intents import (
 )
 from chaoying_async.sansio.tillmoves import End, Reason
 
+_NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again before"
 #: So many orders are looked at at once while they are pruned.
 _TOGETHER = 10
 
@@ -42,7 +44,7 @@ class OrderBook:
         if await self._checkouts.get(intent.key) is not None:
             raise AttemptInProgressError(
                 f"{intent.out_trade_no} is in the store already: call done() on its outcome, or "
-                "let resume() find out how it ended"
+                "let resume() find out how it ended; do not charge again before"
             )
         self._before = await self._orders.get(intent.order_key)
         if self._before is not None:
@@ -69,10 +71,9 @@ class OrderBook:
         last = key_of(intent.mch_id, record.out_trade_no)
         if record.status is None and await self._checkouts.get(last) is None:
             return  # died between the two records: it was never sent
-        how = "is not known to be unpaid" if record.status is None else f"ended {record.status}"
+        how = _NOT_ENDED if record.status is None else ended(record.status)
         raise AttemptInProgressError(
-            f"the attempt {record.out_trade_no} of order {intent.order_no} {how}: resume() asks, "
-            "and release_order() is for a person who knows"
+            f"the attempt {record.out_trade_no} of order {intent.order_no} {how}"
         )
 
     async def withdraw(self, intent: Intent) -> None:

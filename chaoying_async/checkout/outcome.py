@@ -24,6 +24,25 @@ from chaoying_async.sansio.tillmoves import CheckoutStatus, Reason
 
 _DOING = "checkout"
 
+#: What to do with an order whose attempt ended so, instead of charging it again.
+_BARRED: Mapping[CheckoutStatus, str] = {
+    CheckoutStatus.PAID: "deliver it, once; do not charge again",
+    CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "look at the books; do not charge again, unless release_order() says that it is paid back"
+    ),
+    CheckoutStatus.UNKNOWN: (
+        "a person finds out whether it was paid; do not charge again before release_order() says "
+        "that it is not"
+    ),
+}
+
+
+def ended(status: CheckoutStatus) -> str:
+    """Why there is no other attempt after one that ended so, and what to do with the order."""
+    return f"ended {status}: {_BARRED[status]}"
+
 
 @attrs.frozen(kw_only=True)
 class CheckoutOutcome:
@@ -113,6 +132,10 @@ _ADVICE: Mapping[CheckoutStatus | Reason, str] = {
     Reason.REFUNDED: "it was paid and has gone into refund: a person looks; do not deliver",
     Reason.PAID_UNCONFIRMED: (
         "it was seen paid after a cancel, and then nobody answered: look at the books"
+    ),
+    Reason.UNVERIFIED: (
+        "every answer failed its signature check, and none was believed: put the key right "
+        "(`chaoying check`), then query it; neither deliver nor charge again before"
     ),
     Reason.UNREADABLE: "the store's record cannot be read: query this number by hand",
 }

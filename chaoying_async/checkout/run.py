@@ -15,7 +15,7 @@ from chaoying_async.checkout.attempts import Claim, Key, number_key, order_key
 from chaoying_async.checkout.keeping import Keeper, log, shielded
 from chaoying_async.checkout.letting import Letting
 from chaoying_async.checkout.orders import OrderBook
-from chaoying_async.checkout.outcome import CheckoutOutcome
+from chaoying_async.checkout.outcome import CheckoutOutcome, ended
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError, UsageError
 from chaoying_async.sansio.api.barcode import OrderQuery, Refund
@@ -102,7 +102,7 @@ def settle(claim: Claim, intent: Intent, end: End) -> None:
         return
     number, order = keys_of(intent)
     unpaid = end.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
-    claim.settle((number,) if unpaid else (number, order), f"ended {end.status}")
+    claim.settle((number,) if unpaid else (number, order), ended(end.status))
 
 
 def _intent(
@@ -232,7 +232,7 @@ class _Running:
             raise
         except Exception as error:  # noqa: BLE001 - read_pay says what it means
             said = error
-        acting.replies.append(said)
+        acting.heard(said)
         try:
             answer = read_pay(self._pay, said)
             if isinstance(said, Reply):
@@ -301,14 +301,14 @@ class _Running:
 async def record_end(keeper: Keeper, orders: OrderBook, acting: Acting, end: End) -> None:
     """The order first: dying in between, the attempt is asked about once more."""
     paid = _worth_keeping(end, acting.paid)
-    ended = attrs.evolve(acting.intent, end=end, paid=paid, interrupted=False)
+    intent = attrs.evolve(acting.intent, end=end, paid=paid, interrupted=False)
     if keeper.store is None:
         return
     try:
-        await orders.close(ended, end)
+        await orders.close(intent, end)
     except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
-        log.error("the store failed with %s for %s", type(error).__name__, ended.order_no)
-    await keeper.note(ended.key, ended.text())
+        log.error("the store failed with %s for %s", type(error).__name__, intent.order_no)
+    await keeper.note(intent.key, intent.text())
 
 
 def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
@@ -329,7 +329,7 @@ def outcome_of(
 ) -> CheckoutOutcome:
     """The outcome as its consumer gets it."""
     paid = _worth_keeping(end, paid)
-    ended = attrs.evolve(intent, end=end)
+    closed = attrs.evolve(intent, end=end)
     return CheckoutOutcome(
         status=end.status,
         mch_id=intent.mch_id,
@@ -342,7 +342,7 @@ def outcome_of(
             _refund(intent, paid) if end.status is CheckoutStatus.PAID_AFTER_CANCEL else None
         ),
         reason=end.reason,
-        forget=None if store is None else partial(Letting(store).soon, ended),
+        forget=None if store is None else partial(Letting(store).soon, closed),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import click
 
-from chaoying_async.cli import output
+from chaoying_async.cli import output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ChaoyingError, ChaoyingWarning
 
@@ -84,22 +84,29 @@ class Commands(click.Group):
             if not output.as_json():
                 raise
             raise output.ToldAsJson(error) from error
-        except ChaoyingError as error:
-            ctx.exit(output.failed(error))
-        except ModuleNotFoundError as error:
-            extra = _EXTRAS.get((error.name or "").partition(".")[0])
-            if extra is None:
-                raise
-            words = f"this needs the extra [{extra}]: pip install 'chaoying-async[{extra}]'"
-            ctx.exit(output.refused("MissingExtra", words, Exit.USAGE))
-        except BrokenPipeError:
+        except (BrokenPipeError, click.exceptions.Exit):
             raise  # `... | head`: click knows what to do
-        except OSError as error:
-            ctx.exit(output.refused(type(error).__name__, str(error), Exit.USAGE))
-        except click.Abort:
-            ctx.exit(output.refused("Aborted", "not confirmed: nothing was done", Exit.USAGE))
         except KeyboardInterrupt:
             ctx.exit(Exit.INTERRUPTED)
+        except Exception as error:
+            ending = _told(error)
+            if ending is None:
+                raise
+            ctx.exit(ending)
+
+
+def _told(error: Exception) -> Exit | None:
+    """Say what went wrong; None where it is a mistake of ours, whose traceback is needed."""
+    if isinstance(error, ChaoyingError):
+        return output.failed(error)
+    if isinstance(error, click.Abort):
+        return output.refused("Aborted", "not confirmed: nothing was done", Exit.USAGE)
+    if isinstance(error, ModuleNotFoundError):
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        words = extra and f"this needs the extra [{extra}]: pip install 'chaoying-async[{extra}]'"
+        return output.refused("MissingExtra", words, Exit.USAGE) if words else None
+    words = stores.trouble(error)
+    return None if words is None else output.refused(type(error).__name__, words, Exit.USAGE)
 
 
 _HELP = """\

@@ -20,9 +20,11 @@ from chaoying_async.exceptions import (
     ChaoyingError,
     GatewayError,
     NotConfiguredYetError,
+    OrderNotFoundError,
     OutcomeUnknownError,
     ParameterError,
     ProtocolError,
+    ReplyMismatchError,
     RequestNotSentError,
     TradeFailedError,
     TradePendingError,
@@ -56,11 +58,32 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     ),
     (RequestNotSentError, Exit.UNREACHED, "nothing was sent: the same call may be repeated"),
     (TransportError, Exit.UNREACHED, "no usable answer came: asking again is safe"),
+    (
+        ReplyMismatchError,
+        Exit.UNTRUSTED,
+        "it is about something else than what was asked: believe nothing in it, and query again",
+    ),
     (ProtocolError, Exit.UNTRUSTED, "believe nothing in it: `chaoying doctor` may know why"),
-    (TradePendingError, Exit.PENDING, "not decided yet: query again in 5 seconds"),
+    (
+        TradePendingError,
+        Exit.PENDING,
+        (
+            "not decided yet, so neither paid nor unpaid: deliver nothing and charge nothing again;"
+            " query again in 5 seconds"
+        ),
+    ),
     (NotConfiguredYetError, Exit.PENDING, "the terminal has no merchant yet: ask again"),
     (TradeFailedError, Exit.REFUSED, "over, and not paid: a new attempt takes a new number"),
     (TradeRefundedError, Exit.REFUSED, "it was paid once and is in refund: deliver nothing"),
+    (
+        OrderNotFoundError,
+        Exit.REFUSED,
+        (
+            "no such number under this merchant and paytype: are they right? What was sent minutes"
+            " ago may still appear, so it is not known to be unpaid: query again before you charge"
+            " again"
+        ),
+    ),
     (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
 )
 

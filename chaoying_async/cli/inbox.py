@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import click
 
 from chaoying_async.abc import Inbox
-from chaoying_async.cli import output
+from chaoying_async.cli import output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record
+from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
 
 T = TypeVar("T")
 
@@ -80,12 +80,14 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         *,
         yes: bool,
     ) -> None:
+        key = OrderKey(mch_id, out_trade_no)
+        found = _run(store, prefix, lambda box: _found(box, key, mark, fingerprint))
+        if found.problem:
+            output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
             click.confirm(f"run on_paid for {out_trade_no} whatever its amount?", abort=True)
-        key = OrderKey(mch_id, out_trade_no)
-        if not _run(store, prefix, lambda box: _mark(box, key, mark, fingerprint)):
-            words = "there is no such thing to decide about: see `chaoying inbox list`"
-            output.end(output.refused("NothingMarked", words, Exit.REFUSED))
+        if not _run(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
+            output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         if output.as_json():
             output.tell({"ok": True, "mark": mark, "mch_id": mch_id, "out_trade_no": out_trade_no})
         else:
@@ -120,10 +122,30 @@ def prune(store: str, prefix: str | None, older_than: int, *, keys: bool) -> Non
         output.console().print(f"{count} forgotten")
 
 
-async def _mark(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> bool:
-    """About the message that is named, else about the order, else about its only message."""
-    if fingerprint is None and await box.mark(key, mark):
-        return True
+_NOTHING = "there is no such thing to decide about: see `chaoying inbox list`"
+_DONE = (
+    "this order took effect already, and on_paid is not run again: what still waits about it can "
+    "only be dismissed"
+)
+_HELD = "a handler works on this order, or tries it again by itself: there is nothing to decide"
+
+
+@attrs.frozen
+class _Found:
+    """What a mark is about: a message, or with None the order; ``problem``: why there is none."""
+
+    fingerprint: str | None = None
+    problem: str = ""
+
+
+async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _Found:
+    """The message that is named, else the order, else its only message; nothing is changed."""
+    record = await box.look(key)
+    state = None if record is None else record.state
+    if mark is Mark.APPLY and state is SeenState.DONE:
+        return _Found(problem=_DONE)
+    if fingerprint is None and state is SeenState.QUARANTINED:
+        return _Found()
     asides = [
         aside
         for aside in await box.asides(key)
@@ -131,7 +153,9 @@ async def _mark(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) 
     ]
     if len(asides) > 1:
         raise click.UsageError("several messages wait for this order: name one with --message")
-    return bool(asides) and await box.mark(key, mark, asides[0].fingerprint)
+    if asides:
+        return _Found(asides[0].fingerprint)
+    return _Found(problem=_HELD if state is SeenState.HELD else _NOTHING)
 
 
 def _run(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]]) -> T:
@@ -142,18 +166,23 @@ def _run(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]]) 
     return asyncio.run(run())
 
 
-def _opened(store: str, prefix: str | None) -> AbstractAsyncContextManager[Inbox]:
-    if store.startswith(("redis://", "rediss://", "unix://")):
+@asynccontextmanager
+async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
+    more = {} if prefix is None else {"prefix": prefix}
+    if store.startswith(stores.REDIS):
         from chaoying_async.inbox.redis.opening import redis_inbox_at
 
-        return redis_inbox_at(store) if prefix is None else redis_inbox_at(store, prefix=prefix)
+        with stores.named(f"the inbox in {stores.redis_advice(store)}"):
+            async with redis_inbox_at(store, **more) as box:
+                yield box
+        return
     from chaoying_async.inbox.sql.opening import sql_inbox_at
 
-    if "://" not in store:
-        if not Path(store).is_file():
-            raise click.UsageError(f"there is no file {store}")
-        store = f"sqlite+aiosqlite:///{store}"
-    return sql_inbox_at(store) if prefix is None else sql_inbox_at(store, table_prefix=prefix)
+    url, advice = stores.existing_database(store)
+    more = {} if prefix is None else {"table_prefix": prefix}
+    with stores.named(f"the inbox {advice}"):
+        async with sql_inbox_at(url, **more) as box:
+            yield box
 
 
 _COLUMNS = ("what", "mch_id", "out_trade_no", "since", "fen", "why", "mark", "message")

@@ -70,7 +70,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--store",
-    metavar="FILE",
+    metavar="FILE|URL",
     help="Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest.",
 )
 @target_options

@@ -2,13 +2,12 @@
 
 A line is a JSON object, or a row of CSV. Objects and a CSV header use the document's own names;
 ``expected`` is the amount, and names that mean nothing here are left out. Without a header the
-columns are the number and the amount.
+columns are the number and the amount; ``csvlines.py`` knows their separators.
 """
 
 from __future__ import annotations
 
 import asyncio
-import csv
 import json
 import os
 import stat
@@ -21,6 +20,7 @@ from typing import Any
 import attrs
 import click
 
+from chaoying_async.cli.csvlines import CsvLines, Place
 from chaoying_async.cli.fields import amount
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
@@ -49,61 +49,60 @@ class Reader:
     def argument(self, word: str) -> Wanted:
         """``NUMBER`` or ``NUMBER=AMOUNT``."""
         number, _, expected = word.partition("=")
-        return self._wanted({_NUMBERS[self.refunds][0]: number, "expected": expected}, word)
+        fields = {_NUMBERS[self.refunds][0]: number, "expected": expected}
+        return self._wanted(fields, Place(word))
 
     def rows(self, lines: Iterable[str]) -> Iterator[Wanted]:
         """All lines of a text, the empty ones left out."""
-        columns: list[str] | None = None
+        rows = CsvLines(_NUMBERS[self.refunds])
         for place, line in enumerate(lines, start=1):
-            columns, found = self._line(columns, line, f"line {place}")
+            found = self._line(rows, line, f"line {place}")
             if found is not None:
                 yield found
 
     async def arriving(self, pipe: asyncio.StreamReader) -> AsyncGenerator[Wanted]:
         """The same, as they are written into a pipe."""
-        columns: list[str] | None = None
+        rows = CsvLines(_NUMBERS[self.refunds])
         place = 0
         while line := await pipe.readline():
             place += 1
-            columns, found = self._line(columns, line.decode("utf-8-sig"), f"line {place}")
+            found = self._line(rows, line.decode("utf-8-sig"), f"line {place}")
             if found is not None:
                 yield found
 
-    def _line(
-        self, columns: list[str] | None, line: str, place: str
-    ) -> tuple[list[str] | None, Wanted | None]:
-        text = line.strip().removeprefix("\ufeff")
-        if not text:
-            return columns, None
+    def _line(self, rows: CsvLines, line: str, place: str) -> Wanted | None:
+        text = line.strip(" \r\n").removeprefix("\ufeff")
+        if not text.strip():
+            return None
         if text.startswith("{"):
-            return columns, self._wanted(_object(text, place), place)
-        cells = [cell.strip() for cell in next(csv.reader([text]))]
-        if columns is None:
-            names = [cell.lower() for cell in cells]
-            if set(names) & set(_NUMBERS[self.refunds]):
-                return names, None
-            columns = [_NUMBERS[self.refunds][0], "expected"]
-        return columns, self._wanted(dict(zip(columns, cells, strict=False)), place)
+            return self._wanted(_object(text, place), Place(place))
+        found = rows.fields(text, place)
+        return None if found is None else self._wanted(*found)
 
-    def _wanted(self, fields: Mapping[str, Any], place: str) -> Wanted:
+    def _wanted(self, fields: Mapping[str, Any], place: Place) -> Wanted:
         numbers = {name: str(fields[name]) for name in _NUMBERS[self.refunds] if fields.get(name)}
         if not numbers:
-            raise click.UsageError(f"{place}: needs {' or '.join(_NUMBERS[self.refunds])}")
+            raise click.UsageError(f"{place.line}: needs {' or '.join(_NUMBERS[self.refunds])}")
         wallet = fields.get("paytype") or self.paytype
         if not wallet:
-            raise click.UsageError(f"{place}: under which paytype? name it there, or as --paytype")
+            raise click.UsageError(
+                f"{place.line}: under which paytype? name it there, or as --paytype"
+            )
+        try:
+            expected = _expected(fields.get("expected"))
+        except ValueError as error:
+            raise click.UsageError(f"{place.of('expected')}: {error}") from error
         try:
             more: dict[str, Any] = {
                 **numbers,
                 "paytype": PayType(wallet),
                 "mch_id": fields.get("mch_id") or None,
             }
-            query = RefundQuery(**more) if self.refunds else OrderQuery(**more)
-            return query, _expected(fields.get("expected"))
+            return RefundQuery(**more) if self.refunds else OrderQuery(**more), expected
         except ParameterError as error:
-            raise click.UsageError(f"{place}: {error}") from error
+            raise click.UsageError(f"{place.of(next(iter(error.problems)))}: {error}") from error
         except ValueError as error:
-            raise click.UsageError(f"{place}: {error}") from error
+            raise click.UsageError(f"{place.of('paytype')}: {error}") from error
 
 
 def _object(text: str, place: str) -> dict[str, Any]:

@@ -27,4 +27,5 @@ def check_amount(expected: object) -> None:
     if expected is None:
         return
     if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
-        raise ParameterError({"expected": "must be a whole number of fen, of at most 15 digits"})
+        rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
+        raise ParameterError({"expected": rule})

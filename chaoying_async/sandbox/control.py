@@ -2,7 +2,8 @@
 
 =====================  =============================================================================
 ``GET books``          totals, orders, refunds, counts of requests, deliveries
-``POST act``           ``{"out_trade_no", "deed"}``: what the customer or the gateway does
+``POST act``           ``{"out_trade_no", "deed"}``: what the customer or the gateway does to an
+                       open order
 ``POST notify``        ``{"event", "out_trade_no"?, "notify_url"?, "total_fee"?, "late"?}``: a
                        notification of ``events.py``, the wrong ones too; answers how it was taken
 ``POST resend``        ``{"out_trade_no"}`` or ``{"undelivered": true}``: notify once more
@@ -30,6 +31,7 @@ from chaoying_async.sandbox.events import EVENTS, Event, body_of, imagined
 from chaoying_async.sandbox.faults import Plan
 from chaoying_async.sandbox.gateway import Response
 from chaoying_async.sandbox.notifier import Delivery
+from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Order, Refund, Status
 from chaoying_async.sandbox.runtime import Runtime
 
@@ -87,13 +89,16 @@ class Control:
         }
 
     async def act(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Somebody does something to an order."""
+        """Somebody does something to an open order; one that is over stays as it is."""
         deed = ledgers.Deed.__members__.get(str(wish.get("deed")))
         if deed is None:
             raise _WishError(f"deed is one of {', '.join(ledgers.Deed.__members__)}")
         order = self._known(wish)
         if order is None:
             raise _WishError("out_trade_no is needed, and must be an order of this sandbox")
+        order, _ = settled(order, self.runtime.clock.now())
+        if order.status is not Status.OPEN:
+            raise _WishError(_over(order))
         return _order(self.runtime.gateway.act(order.key, deed))
 
     async def notify(self, wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +187,14 @@ _POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, 
     "resend": Control.resend,
     "faults": Control.faults,
 }
+
+
+def _over(order: Order) -> str:
+    """Why nothing was done to it, and what would be."""
+    words = f"{order.out_trade_no} is {order.status} and stays so: nothing was done; "
+    if order.status in (Status.PAID, Status.FAILED) and order.asked.get("notify_url"):
+        words += f"`chaoying resend {order.out_trade_no}` notifies of it once more, and "
+    return f"{words}another end needs another order"
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
@@ -18,7 +19,8 @@ LOOPBACK = "127.0.0.1"
 async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
     """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
 
-    A port that is taken is an :class:`OSError` here and now. No signal handler is installed.
+    A port that is taken is an :class:`OSError` here and now, which names it. No signal handler is
+    installed.
     """
     import uvicorn  # noqa: PLC0415 - behind the extra [sandbox]
 
@@ -35,7 +37,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
             await super().startup(sockets)
             self.ready.set()
 
-    with socket.create_server((host, port), backlog=2048) as bound:
+    with _bound(host, port) as bound:
         # asyncio does so only for sockets whose protocol is named, and this one's is 0. What is
         # accepted inherits it; without it every answer on a kept connection waits 40 ms.
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,3 +56,13 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
         finally:
             server.should_exit = True
             await serving
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        words = f"port {port} of {host} is in use: end what listens there, or take another port"
+        raise OSError(error.errno, f"{words} (0 is any free one)") from error

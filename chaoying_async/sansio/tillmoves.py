@@ -35,6 +35,8 @@ class Reason(StrEnum):
     REFUNDED = "REFUNDED"
     STILL_OPEN = "STILL_OPEN"
     NO_ANSWER = "NO_ANSWER"
+    #: Every answer failed its signature check, as under a wrong key: none of them was believed.
+    UNVERIFIED = "UNVERIFIED"
     CANCEL_UNCONFIRMED = "CANCEL_UNCONFIRMED"
     PAID_UNCONFIRMED = "PAID_UNCONFIRMED"
     UNREADABLE = "UNREADABLE"

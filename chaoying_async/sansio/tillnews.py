@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
 import attrs
 
 from chaoying_async.exceptions import (
+    AmbiguousSignatureError,
     GatewayError,
+    MissingSignatureError,
     OutcomeUnknownError,
     ParameterError,
     ProtocolError,
     ReplyMismatchError,
     RequestNotSentError,
+    SignatureVerificationError,
+    TransportError,
     UsageError,
 )
 from chaoying_async.sansio.api.barcode import Pay
@@ -88,6 +93,24 @@ def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
     if isinstance(refusal, GatewayError) and (refusal.state, refusal.code) in _NOT_CANCELLED:
         return CancelNews.ABSENT
     return CancelNews.UNCLEAR
+
+
+def all_wrongly_signed(heard: Iterable[Reply[Any] | BaseException], *, at_least: int = 1) -> bool:
+    """Every answer has a signature that our key does not make; what was lost is no answer.
+
+    One without a signature, or that can be read in two ways, says nothing about the key.
+    """
+    causes = (said.__cause__ if isinstance(said, TransportError) else said for said in heard)
+    answers = [cause for cause in causes if isinstance(cause, _ANSWERS)]
+    return len(answers) >= at_least and all(_wrongly_signed(answer) for answer in answers)
+
+
+_ANSWERS = (Reply, ProtocolError, GatewayError)
+
+
+def _wrongly_signed(answer: Reply[Any] | BaseException) -> bool:
+    other = (MissingSignatureError, AmbiguousSignatureError)
+    return isinstance(answer, SignatureVerificationError) and not isinstance(answer, other)
 
 
 #: Refusals that say that the order is not there, or cannot be cancelled.

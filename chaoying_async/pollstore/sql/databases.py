@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     event,
     literal_column,
-    make_url,
 )
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -23,6 +22,7 @@ from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.exceptions import UsageError
+from chaoying_async.pollstore.sql.addresses import address
 from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
 
 T = TypeVar("T")
@@ -32,13 +32,6 @@ NOW = "p_now"
 
 #: Milliseconds that one connection to a SQLite file waits for another.
 _BUSY = 10_000
-
-#: The drivers that are tried out; an address may name another one.
-_DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "postgresql": "postgresql+psycopg",
-    **dict.fromkeys(MYSQL_NAMES, "mysql+aiomysql"),
-}
 
 #: Microseconds since 1970 on the database's own clock (M-26); SQLite is given the ``Clock``'s.
 _NOW: dict[str, Callable[[], ColumnElement[int]]] = {
@@ -62,7 +55,7 @@ def engine_at(where: str | os.PathLike[str] | URL) -> AsyncEngine:
     It names no parameters in errors and logs none. A SQLite file is kept in WAL mode and written
     through to the disk at every commit.
     """
-    url = _url(where)
+    url = address(where)
     if url.get_backend_name() != "sqlite":
         # Older SQLAlchemys cannot ping by aiomysql; there the lease's renewals find what is broken.
         ping = url.get_backend_name() not in MYSQL_NAMES
@@ -70,16 +63,6 @@ def engine_at(where: str | os.PathLike[str] | URL) -> AsyncEngine:
     engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
-
-
-def _url(where: str | os.PathLike[str] | URL) -> URL:
-    if not isinstance(where, URL) and "://" not in (path := os.fspath(where)):
-        url = URL.create("sqlite", database=path)
-    else:
-        url = make_url(where if isinstance(where, URL) else os.fspath(where))
-    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        raise UsageError("a SQLite store is a file: name one, or use MemoryPollStore in tests")
-    return url.set(drivername=_DRIVERS.get(url.drivername, url.drivername))
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

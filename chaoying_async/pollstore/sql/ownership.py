@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -11,6 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
+
+log = logging.getLogger("chaoying_async.pollstore")
 
 _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.
@@ -26,6 +29,12 @@ class Held(NamedTuple):
     held_until: int
     lease: int
     now: int
+
+    @property
+    def until(self) -> str:
+        """When the lease ends, in UTC on the clock of the lease."""
+        ends = datetime.fromtimestamp(self.held_until / _MICRO, UTC)
+        return f"{ends:%Y-%m-%d %H:%M:%S} UTC"
 
     @property
     def left(self) -> float:
@@ -83,13 +92,24 @@ class Ownership:
                 return
             if first is None:
                 first = found
+                self._say_waiting(found)
             elif found[:2] != first[:2] or waited > first.left + _LOOK:
                 raise StoreInUseError(
                     "this store is in use: its owner, another process, holds it until "
-                    f"{datetime.fromtimestamp(found.held_until / _MICRO, UTC):%Y-%m-%d %H:%M:%S}"
-                    " UTC and renews that while it lives; one store has one owner"
+                    f"{found.until} and renews that while it lives; one store has one owner"
                 )
             await self._clock.sleep(min(max(first.left - waited, 0.05), _LOOK))
+
+    def _say_waiting(self, found: Held) -> None:
+        log.warning(
+            "the poll store at %r is held until %s by its owner number %d, another process: "
+            "waiting up to %.0f s, in case that process is dead; if it lives, end it or use "
+            "another store",
+            self._engine.url.set(query={}),
+            found.until,
+            found.token,
+            found.left + _LOOK,
+        )
 
     async def _try(self, first: Held | None, waited: float) -> Held | None:
         async with self._engine.begin() as connection:

@@ -18,6 +18,7 @@ from sqlalchemy.sql.dml import Insert
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, StoreInUseError
+from chaoying_async.pollstore.sql.addresses import advice
 from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace, whole
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import (
@@ -159,12 +160,14 @@ class SqlPollStore:
 
     One process owns a store at a time, for ``lease`` seconds that are renewed while it lives.
     Opening a store whose owner lives is a :class:`~chaoying_async.exceptions.StoreInUseError`;
-    after a crash it waits until the dead owner's lease has run out. The lease is on the database's
-    clock, for SQLite on that of ``clock``. An owner that was stalled for so long that another
-    took over can write nothing more: each call is then a ``StoreInUseError``.
+    after a crash it waits until the dead owner's lease has run out, and says so at WARNING. The
+    lease is on the database's clock, for SQLite on that of ``clock``. An owner that was stalled for
+    so long that another took over can write nothing more: each call is then a ``StoreInUseError``.
 
     ``put`` and ``forget`` are durable when they return, and what comes together is written
-    together. Whatever the database raises comes out as it is.
+    together. Whatever the database raises comes out as it is, on opening with a note that says what
+    to look at. What no database could open (an address that is none, a driver or a directory that
+    is missing) is a :class:`~chaoying_async.exceptions.UsageError`.
     """
 
     def __init__(
@@ -200,7 +203,7 @@ class SqlPollStore:
             opened = _Open(self, engine)
             await opened.start(self.clock)
         except BaseException as error:
-            error.add_note(f"while opening the poll store {engine.url!r}")  # without its password
+            error.add_note(f"while opening the poll store {advice(engine.url)}")
             if ours:
                 await engine.dispose()
             raise

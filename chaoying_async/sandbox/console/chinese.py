@@ -118,7 +118,10 @@ CHINESE: Mapping[str, str] = {
     "said.amount": "金额是大于 0 的元数，最多两位小数。",
     "said.url": "notify_url 是不带参数的 http 或 https 完整地址。",
     "said.fault": "概率为 0 到 1，秒数和种子是数字。",
-    "said.order": "只有待支付的订单才能这样操作。",
+    "said.order": (
+        "什么也没有做：只有待支付的订单才能这样操作，而这一笔已经结束。"
+        "“再次通知”会再通知你的程序一次；想要别的结局，请另下一单。"
+    ),
     "answer.cut": "连接被切断",
     "answer.accepted": "已接受（{status} success）",
     "answer.fooled": "伪造的通知被接受了（{status} success）",

@@ -123,7 +123,10 @@ ENGLISH: Mapping[str, str] = {
     "said.amount": "An amount is a number of yuan above 0, with at most two decimals.",
     "said.url": "A notify_url is an absolute http or https address without parameters.",
     "said.fault": "A probability is 0 to 1, seconds and seed are numbers.",
-    "said.order": "Only an open order can be changed that way.",
+    "said.order": (
+        "Nothing was done: only an open order can be changed that way, and this one is over. "
+        "“Notify again” tells your program once more; another end needs another order."
+    ),
     "answer.cut": "the connection was cut",
     "answer.accepted": "accepted ({status} success)",
     "answer.fooled": "accepted ({status} success), although it is forged",

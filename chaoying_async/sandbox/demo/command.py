@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from chaoying_async.checkout import CheckoutStatus
 from chaoying_async.poller import Poller
 from chaoying_async.sandbox.demo import shop
 from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
 from chaoying_async.sandbox.demo.receiver import Receiver
-from chaoying_async.sandbox.demo.report import Line, compare, shown
+from chaoying_async.sandbox.demo.report import Line, as_record, compare, sales, shown
 from chaoying_async.sandbox.demo.shop import Day, Shop
 from chaoying_async.sandbox.process import separate_sandbox
 from chaoying_async.sandbox.server import listening
@@ -31,8 +31,17 @@ SPEED = 20.0
 OPERATOR = "cashier01"
 
 
-async def run(payments: int = 200, *, speed: float = SPEED, console: Console | None = None) -> int:
-    """Take so many payments against a sandbox of its own; 0 when all figures agree."""
+async def run(
+    payments: int = 200,
+    *,
+    speed: float = SPEED,
+    console: Console | None = None,
+    tell: Callable[[dict[str, Any]], None] | None = None,
+) -> int:
+    """Take so many payments against a sandbox of its own; 0 when all figures agree.
+
+    ``tell`` is given the figures as one record: see :func:`report.as_record`.
+    """
     console = console or Console()
     # Unclear answers are warnings in the log; here they are part of the show, and settled.
     logging.getLogger("chaoying_async").addHandler(logging.NullHandler())
@@ -70,6 +79,8 @@ async def run(payments: int = 200, *, speed: float = SPEED, console: Console | N
             await clock.sleep(_LAST_DUPLICATES)
         lines = compare(day, receiver, siege, await sandbox.books())
     _print(console, day, receiver, siege, lines)
+    if tell is not None:
+        tell(as_record(day, receiver, siege, lines))
     return 0 if all(line.agrees for line in lines) else 1
 
 
@@ -134,14 +145,7 @@ def _sales(day: Day) -> Table:
     table = Table("end", "orders", "answers", "price", "cash paid", title="At the till")
     for column in table.columns[1:]:
         column.justify = "right"
-    for status in CheckoutStatus:
-        sales = [sale for sale in day.sales if sale.status is status]
-        if sales:
-            payable, paid = (
-                Fen(sum(getattr(sale, name) for sale in sales)) for name in ("payable", "paid")
-            )
-            answers = sum(sale.answers for sale in sales)
-            table.add_row(
-                status.lower(), str(len(sales)), str(answers), f"{payable.yuan:,}", f"{paid.yuan:,}"
-            )
+    for row in sales(day):
+        amounts = (f"{Fen(amount).yuan:,}" for amount in (row.payable, row.paid))
+        table.add_row(row.status.lower(), str(row.orders), str(row.answers), *amounts)
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from chaoying_async.checkout import CheckoutStatus
 from chaoying_async.sandbox.demo.hostile import Siege
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.shop import Day
+from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.pollstatus import PollStatus
 from chaoying_async.sansio.values import Fen
 
@@ -22,6 +24,7 @@ class Line:
     what: str
     shop: int
     gateway: int
+    #: In fen; else a count.
     money: bool = False
 
     @property
@@ -86,6 +89,50 @@ def _notified(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any])
         Line("deliveries", receiver.deliveries, len(books["deliveries"])),
         Line("shipped for a forgery or a replay", siege.fooled, 0),
     ]
+
+
+def as_record(day: Day, receiver: Receiver, siege: Siege, lines: list[Line]) -> dict[str, Any]:
+    """All that the demo shows, for a program: amounts in fen, one entry a line of the tables."""
+    stats = receiver.handler.stats()
+    agrees = all(line.agrees for line in lines)
+    return {
+        "ok": agrees,
+        "exit": 0 if agrees else 1,
+        "sales": [attrs.asdict(row) for row in sales(day)],
+        "notifications": {
+            "deliveries": receiver.deliveries,
+            "duplicates": stats.decisions.get(Decision.DUPLICATE, 0),
+            "put_off": len(receiver.put_off),
+            "unverified": stats.unverified + stats.malformed,
+            "hostile": siege.posted,
+            "set_aside": {str(name): count for name, count in receiver.set_aside.items()},
+        },
+        "books": [attrs.asdict(line) | {"agrees": line.agrees} for line in lines],
+    }
+
+
+@attrs.frozen(kw_only=True)
+class Sales:
+    """The payments at the till that ended alike; amounts in fen."""
+
+    status: CheckoutStatus
+    orders: int
+    answers: int
+    payable: int
+    paid: int
+
+
+def sales(day: Day) -> Iterator[Sales]:
+    """A row for each way in which any payment ended."""
+    for status in CheckoutStatus:
+        if alike := [sale for sale in day.sales if sale.status is status]:
+            yield Sales(
+                status=status,
+                orders=len(alike),
+                answers=sum(sale.answers for sale in alike),
+                payable=sum(int(sale.payable) for sale in alike),
+                paid=sum(int(sale.paid) for sale in alike),
+            )
 
 
 def shown(line: Line, amount: int) -> str:

@@ -1,0 +1,149 @@
+"""Where a store or an inbox is kept: what cannot be opened says what to do, and no password."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from chaoying_async.cli.stores import trouble
+from chaoying_async.exceptions import UsageError
+from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.pollstore.sql.addresses import address
+from tests.cli_calls import NOTHING, call, said
+from tests.servers import Servers, free_port
+
+SECRET = "pass-word-that-nobody-says"
+WATCH = ("watch", "A1", "--paytype", "WECHAT", "--mch-id", "1", "--url", "http://127.0.0.1:9")
+WHO = {"CHAOYING_AGENT_ID": "a", "CHAOYING_KEY": "k", "CHAOYING_PID": "p"}
+#: An address, and what is said about it.
+WRONG = [
+    (f"postgresql://u:{SECRET}@h:port/db", "escaped"),
+    (f"oracle://u:{SECRET}@h/db", "mysql, postgresql, sqlite, not in oracle"),
+    (f"postgresql+psycopg2://u:{SECRET}@h/db", r"write postgresql\+psycopg://"),
+    (f"postgresql+nosuch://u:{SECRET}@h/db", r"write postgresql\+psycopg://"),
+    ("sqlite+pysqlite:///a.db", r"write sqlite\+aiosqlite://"),
+    ("sqlite://", "name one"),
+]
+
+
+@pytest.mark.parametrize(("where", "says"), WRONG)
+async def test_an_address_that_no_server_could_mend_says_what_to_write(
+    where: str, says: str
+) -> None:
+    """M-27: a UsageError before anything is opened, with the remedy and without the password."""
+    with pytest.raises(UsageError, match=says) as caught:
+        await SqlPollStore(where).__aenter__()
+    assert SECRET not in f"{caught.value}{caught.value.__cause__}"
+
+
+def test_an_address_without_a_driver_gets_one_that_is_tried_out() -> None:
+    """postgresql:// and mysql:// are what people have in their settings."""
+    assert address("postgresql://h/db").drivername == "postgresql+psycopg"
+    assert address("mariadb://h/db").drivername == "mysql+aiomysql"
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+def test_a_driver_that_is_not_installed_is_named_as_pip_knows_it(
+    driver: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The package to install, which is not always called like the module."""
+    real: Callable[..., Any] = builtins.__import__
+
+    def without_it(name: str, *rest: Any, **more: Any) -> Any:
+        if name.partition(".")[0] == driver:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=driver)
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_it)
+    with pytest.raises(UsageError, match=rf"pip install '{driver}(\[binary\])?'"):
+        address(f"postgresql+{driver}://h/db")
+
+
+async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
+    """SQLite says "unable to open database file", and not which, nor why."""
+    with pytest.raises(UsageError, match=r"no directory .*shop.*: make it first"):
+        await SqlPollStore(tmp_path / "shop" / "polls.db").__aenter__()
+    with pytest.raises(UsageError, match="is a directory: name a file in it"):
+        await SqlPollStore(tmp_path).__aenter__()
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
+async def test_a_wrong_password_comes_with_what_to_look_at(
+    servers: Servers, driver: Literal["psycopg", "asyncpg"]
+) -> None:
+    """The database's own error, with a note that names the address, the remedy, no password."""
+    url = servers.postgresql_url(driver)
+    nobody = str(address(url).set(username="nobody", password=SECRET)).replace("***", SECRET)
+    with pytest.raises(Exception, match="nobody") as caught:
+        await SqlPollStore(nobody).__aenter__()
+    (note,) = caught.value.__notes__
+    assert "are user, password and database right?" in note
+    assert SECRET not in f"{note}{trouble(caught.value)}"
+
+
+@pytest.mark.parametrize("command", [WATCH, ("inbox", "list")], ids=["watch", "inbox"])
+class TestCommands:
+    def told(self, command: tuple[str, ...], store: str) -> str:
+        """What a program is told: one JSON line, exit code 2, and never the password."""
+        result = call(*command, "--store", store, "--json", env={**NOTHING, **WHO})
+        found = said(result)
+        assert (result.exit_code, found["ok"]) == (2, False)
+        assert SECRET not in result.output
+        return str(found["message"])
+
+    @pytest.mark.parametrize(
+        "scheme", ["postgresql", "postgresql+asyncpg", "mysql"], ids=lambda name: name
+    )
+    def test_a_server_that_is_not_there_is_one_line(
+        self, command: tuple[str, ...], scheme: str
+    ) -> None:
+        """No traceback: what failed, where, and what to look at."""
+        where = f"127.0.0.1:{free_port()}"
+        words = self.told(command, f"{scheme}://u:{SECRET}@{where}/db")
+        assert f"u:***@{where}/db: does the server run there" in words
+
+    def test_a_file_that_is_no_database_is_one_line(
+        self, command: tuple[str, ...], tmp_path: Path
+    ) -> None:
+        """The file is named, and left as it was."""
+        file = tmp_path / "notes.txt"
+        file.write_text("milk, bread, and enough of them to fill a page of SQLite\n" * 20)
+        words = self.told(command, str(file))
+        assert f"{file}: is it a database's file" in words
+        assert file.read_text().startswith("milk")
+
+    @pytest.mark.parametrize(("where", "says"), WRONG[:4])
+    def test_an_address_that_is_wrong_is_one_line(
+        self, command: tuple[str, ...], where: str, says: str
+    ) -> None:
+        """The same words as the library's."""
+        assert says.replace("\\", "") in self.told(command, where)
+
+
+class TestInboxes:
+    @pytest.mark.parametrize(
+        ("store", "says"),
+        [
+            (f"redis://:{SECRET}@127.0.0.1:PORT/0", "Redis at 127.0.0.1:PORT: does it run there"),
+            (f"redis://:{SECRET}@h:port", "write redis://HOST:PORT/NUMBER"),
+            ("sqlite:///nosuch.db", "there is no file nosuch.db"),
+        ],
+    )
+    def test_an_inbox_that_is_not_there_is_one_line(self, store: str, says: str) -> None:
+        """Exit code 2, where it was looked for, and no password; no file is made by looking."""
+        port = str(free_port())
+        result = call("inbox", "list", "--store", store.replace("PORT", port))
+        assert result.exit_code == 2
+        assert says.replace(":PORT:", f":{port}:") in result.output
+        assert SECRET not in result.output
+        assert not Path("nosuch.db").exists()
+
+
+def test_other_errors_are_not_taken_for_a_store_s() -> None:
+    """A mistake of ours stays a traceback."""
+    assert trouble(ValueError("a bug")) is None
+    assert trouble(OSError("the disk is full")) == "the disk is full"
