@@ -349,7 +349,6 @@ async def asgi_error(fake: Fake, body: bytes, length: int) -> BodyAlreadyConsume
     return caught.value
 
 
-@pytest.mark.xfail(strict=True, reason="_answer's locals hold parts and body")
 async def test_the_asgi_app_shows_no_buyer(fake: Fake) -> None:
     """M-27: half a body that is left is in no frame of the error."""
     assert shown_in(await asgi_error(fake, BODY, len(BODY) + 5)) == []

@@ -20,7 +20,7 @@ from chaoying_async.sansio.decisions import (
 )
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey, Record
-from chaoying_async.sansio.judging import Case, Verdict, judge
+from chaoying_async.sansio.judging import Case, Verdict, judge, plainly_paid
 from chaoying_async.sansio.judging import first_seen as judged_as_of
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidSource
 from chaoying_async.sansio.values import Fen
@@ -37,7 +37,7 @@ NO_KEY = OrderKey("?", "?")
 _WORTH_ASKING = frozenset({Decision.UNCONFIRMED, Decision.UNREADABLE})
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Matter:
     """A message, and what was decided about it."""
 
@@ -107,7 +107,15 @@ class Desk:
         received = storable(facts)
         if received is None:
             return self._nameless(facts)
-        key, case = await self._gathered(facts, received, first_seen)
+        expected = await self.expected(*received)
+        key = _key(received, expected)
+        record = await self._inbox.look(key)
+        if record is None and first_seen is None and self._confirm is None:
+            now = self._clock.now()
+            verdict = plainly_paid(facts, expected, now, self._inbox.window)
+            if verdict is not None:
+                return Matter(facts, key, verdict, now)
+        case = self._case(facts, expected, record, first_seen)
         verdict = judge(case)
         if verdict.decision is Decision.STALE and first_seen is None:
             aside = await self._inbox.aside(received, facts.fingerprint)
@@ -119,24 +127,25 @@ class Desk:
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)
-        return Matter(facts=facts, key=key, verdict=verdict, first_seen=judged_as_of(case))
+        return Matter(facts, key, verdict, judged_as_of(case))
 
     async def case(self, facts: Facts, received: OrderKey, first_seen: datetime) -> Case:
         """All that is known beside a message, for what a person decided about."""
-        return (await self._gathered(facts, received, first_seen))[1]
-
-    async def _gathered(
-        self, facts: Facts, received: OrderKey, first_seen: datetime | None
-    ) -> tuple[OrderKey, Case]:
         expected = await self.expected(*received)
-        key = received
-        if isinstance(expected, ExpectedOrder):
-            key = OrderKey(expected.mch_id, received.out_trade_no)
-        record = await self._inbox.look(key)
+        record = await self._inbox.look(_key(received, expected))
+        return self._case(facts, expected, record, first_seen)
+
+    def _case(
+        self,
+        facts: Facts,
+        expected: ExpectedOrder | NoAmountCheck | None,
+        record: Record | None,
+        first_seen: datetime | None,
+    ) -> Case:
         now = self._clock.now()
         told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID
         unasked = self._confirm is None or told
-        return key, Case(
+        return Case(
             facts=facts,
             seen=None if record is None else seen_of(record, now),
             first_seen=first_seen,
@@ -169,7 +178,14 @@ class Desk:
     def _nameless(self, facts: Facts) -> Matter:
         reason = facts.problem or "its merchant or order number is none that could be kept"
         verdict = Verdict(Decision.UNREADABLE, reason)
-        return Matter(facts=facts, key=NO_KEY, verdict=verdict, first_seen=self._clock.now())
+        return Matter(facts, NO_KEY, verdict, self._clock.now())
+
+
+def _key(received: OrderKey, expected: ExpectedOrder | NoAmountCheck | None) -> OrderKey:
+    """The order by the shop's own merchant number."""
+    if not isinstance(expected, ExpectedOrder) or expected.mch_id == received.mch_id:
+        return received
+    return OrderKey(expected.mch_id, received.out_trade_no)
 
 
 def seen_of(record: Record, now: datetime) -> Seen:

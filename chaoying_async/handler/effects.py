@@ -34,7 +34,7 @@ from chaoying_async.sansio.outcome import PaidOrder
 RELEASE_WITHIN = 5.0
 
 
-@attrs.define(kw_only=True)
+@attrs.define
 class Held:
     """What is to be run for an order whose claim is ours."""
 
@@ -51,13 +51,13 @@ class Held:
 def entry_of(order: PaidOrder, decision: Decision, first_seen: datetime) -> Entry:
     """As the inbox keeps it while it is being run, and afterwards."""
     return Entry(
-        payload=partial(to_text, order),
-        first_seen=first_seen,
-        payable=order.payable,
-        transaction_id=order.transaction_id,
-        out_transaction_id=order.out_transaction_id,
-        source=order.source,
-        decision=decision,
+        partial(to_text, order),
+        first_seen,
+        order.payable,
+        order.transaction_id,
+        order.out_transaction_id,
+        order.source,
+        decision,
     )
 
 
@@ -100,7 +100,7 @@ class Effects:
         claim = await self._inbox.claim(key, entry, lease=LEASE)
         if not isinstance(claim, Claim):
             return None
-        return Held(key=key, decision=decision, order=order, claim=claim, since=since)
+        return Held(key, decision, order, claim, since)
 
     async def run(self, held: Held) -> bool:
         """True when the effect is durable; whatever went wrong has been dealt with if not."""
@@ -165,9 +165,7 @@ class Effects:
             "its work was broken off, and another payment of the order came first",
         )
         first_seen = before.entry.first_seen
-        await self._reports.set_aside(
-            Matter(facts=dead, key=held.key, verdict=verdict, first_seen=first_seen)
-        )
+        await self._reports.set_aside(Matter(dead, held.key, verdict, first_seen))
 
     async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
         self._counts.failed += 1

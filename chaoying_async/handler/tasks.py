@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Collection, Coroutine, Generator
+from collections.abc import Collection, Coroutine
+from contextvars import copy_context
 from typing import Any, TypeVar
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
+from chaoying_async.handler.standby import Standby
 
 T = TypeVar("T")
 
@@ -25,6 +26,7 @@ class Tasks:
         self.opened = False
         self._owned: set[asyncio.Task[Any]] = set()
         self._ticker: asyncio.Task[None] | None = None
+        self._standby: Standby | None = None
         self.closing = False
 
     @property
@@ -49,10 +51,13 @@ class Tasks:
         try:
             in_time = await self._wait(grace)
         finally:
-            for task in self._owned:
+            idle = [self._ticker] if self._ticker is not None else []
+            if self._standby is not None:
+                idle.append(self._standby.task)
+            for task in (*self._owned, *idle):
                 task.cancel()
-            await ended(self._owned if self._ticker is None else {*self._owned, self._ticker})
-            self.opened, self.closing, self._ticker = False, False, None
+            await ended([*self._owned, *idle])
+            self.opened, self.closing, self._ticker, self._standby = False, False, None, None
         return in_time
 
     async def run(self, work: Coroutine[Any, Any, T], *, until: float | None = None) -> T | None:
@@ -65,20 +70,36 @@ class Tasks:
         """
         if not self.is_open:
             return await work
-        task = asyncio.create_task(work)
-        self._owned.add(task)
         try:
-            # The task's first step comes before our next one, and mostly it is the last one too:
-            # then there is nothing to wait for, and no timer to set.
-            await _next_turn()
-        finally:
-            if task.done():
-                self._forget(task)
-            else:
-                task.add_done_callback(self._forget)
-        if not task.done():
-            await self._wait_for(task, until)
+            task = self._begun(work)
+        except StopIteration as ended_at_once:  # as most does
+            result: T = ended_at_once.value
+            return result
+        except asyncio.CancelledError:  # its own doing: nobody else had the time
+            return None
+        await self._wait_for(task, until)
         return None if task.cancelled() else task.result()
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """The task of work that has to wait; what ends at once raises what a coroutine's step does.
+
+        The first step is taken here. A guard against our own caller's end is needed only where
+        there is something to wait for.
+        """
+        standby, self._standby = self._standby or Standby(), None
+        context = copy_context()
+        try:
+            waits_for = standby.begin(work, context)
+        except BaseException:
+            if standby.is_free and self._standby is None:
+                self._standby = standby
+            else:  # another one came while this one was in use
+                standby.task.cancel()
+            raise
+        task = standby.go_on(work, context, waits_for)
+        self._owned.add(task)
+        task.add_done_callback(self._forget)
+        return task
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._owned.discard(task)
@@ -98,12 +119,6 @@ class Tasks:
         except TimeoutError:
             return False
         return True
-
-
-@types.coroutine
-def _next_turn() -> Generator[None, None, None]:
-    """Let what is ready run, once; what ``asyncio.sleep(0)`` does."""
-    yield
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:

@@ -113,7 +113,7 @@ class MemoryInbox:
         order.entry = entry
         order.token += 1
         order.held_until, order.due = now + lease, 0.0
-        return Claim(key=key, token=order.token, failures=order.failures, before=before)
+        return Claim(key, order.token, order.failures, before)
 
     async def renew(self, claim: Claim, *, lease: float) -> bool:
         """See ``Inbox``."""

@@ -64,7 +64,7 @@ def _fen(amount: int) -> Fen:
         raise ParameterError(
             {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
         )
-    return Fen(amount)
+    return amount if type(amount) is Fen else Fen(amount)
 
 
 def _mch_id(mch_id: str) -> str:

@@ -59,7 +59,7 @@ def _written(text: str | Callable[[], str]) -> str:
 
 
 # One is made for every delivery; a frozen one takes three times as long.
-@attrs.define(kw_only=True)
+@attrs.define
 class Entry:
     """What is known of a payment when its order is claimed; not changed once it is made.
 
@@ -87,13 +87,13 @@ class Entry:
     def with_payload(self, payload: str) -> Entry:
         """The same with this text in its place."""
         return Entry(
-            payload=payload,
-            first_seen=self.first_seen,
-            payable=self.payable,
-            transaction_id=self.transaction_id,
-            out_transaction_id=self.out_transaction_id,
-            source=self.source,
-            decision=self.decision,
+            payload,
+            self.first_seen,
+            self.payable,
+            self.transaction_id,
+            self.out_transaction_id,
+            self.source,
+            self.decision,
         )
 
 
@@ -113,7 +113,7 @@ class Record:
     reason: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define
 class Claim:
     """The right to work on an order, until the lease ends."""
 

@@ -123,41 +123,37 @@ def decide(
 
 def judge(case: Case) -> Verdict:
     """The first row that fits."""
-    if _is_as_expected(case):
-        return Verdict(Decision.APPLY, _apply(case), order_of_case(case))
-    return judge_by_rows(case)
-
-
-def _is_as_expected(case: Case) -> bool:
-    """What nearly every first delivery is: nothing to ask and nothing to weigh.
-
-    Each line is what the rows before APPLY ask of such a message; a test holds the two together.
-    """
-    facts, order = case.facts, case.order
-    return (
-        case.seen is None
-        and order is not None
-        and not order.closed
-        and case.confirmation is Unconfirmed.NOT_ASKED
-        and facts.outcome is NotificationOutcome.PAID
-        and facts.mch_id == order.mch_id
-        and facts.fee_type in (None, order.fee_type)
-        and not facts.coupon_fee
-        and case.payable == order.total_fee
-        and case.first_seen is None
-        and facts.time_end is not None
-        and -AHEAD <= case.now - facts.time_end <= case.window
-    )
-
-
-def judge_by_rows(case: Case) -> Verdict:
-    """The same, row by row."""
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
             paid = order_of_case(case) if has_effect(decision) else None
             return Verdict(decision, reason, paid)
     raise AssertionError("the last row fits everything")
+
+
+def plainly_paid(
+    facts: Facts, order: ExpectedOrder | NoAmountCheck | None, now: datetime, window: timedelta
+) -> Verdict | None:
+    """The short way to APPLY for a message about an order of which nothing was heard before.
+
+    Nearly every first delivery is like that: each line is what the rows before APPLY ask of it.
+    None: the table has to say; a test holds the two together.
+    """
+    if (
+        isinstance(order, ExpectedOrder)
+        and not order.closed
+        and facts.outcome is NotificationOutcome.PAID
+        and facts.source is PaidSource.NOTIFICATION
+        and facts.mch_id == order.mch_id
+        and facts.total_fee == order.total_fee
+        and not facts.coupon_fee
+        and facts.fee_type in (None, order.fee_type)
+        and facts.time_end is not None
+        and -AHEAD <= now - facts.time_end <= window
+    ):
+        paid = _paid_order(facts, facts.mch_id, facts.total_fee, facts.total_fee)
+        return Verdict(Decision.APPLY, _AS_EXPECTED, paid)
+    return None
 
 
 # ------------------------------------------------------------------------- the rows, in their order
@@ -287,8 +283,11 @@ def _closed(case: Case) -> str | None:
     return "it was paid, but the shop had closed the order" if closed else None
 
 
+_AS_EXPECTED = "it is paid as expected"
+
+
 def _apply(_case: Case) -> str:
-    return "it is paid as expected"
+    return _AS_EXPECTED
 
 
 Row = Callable[[Case], str | None]
@@ -359,15 +358,19 @@ def order_of_case(case: Case) -> PaidOrder:
             told["transaction_id"] = facts.transaction_id
             told["out_transaction_id"] = facts.out_transaction_id
         return PaidOrder(**told)
-    known = case.payable
-    unchecked = case.expected is NO_AMOUNT_CHECK
+    if case.expected is NO_AMOUNT_CHECK:
+        return _paid_order(facts, mch_id, case.payable if case.by_query else None, None)
+    return _paid_order(facts, mch_id, case.payable, _paid(case))
+
+
+def _paid_order(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None) -> PaidOrder:
     return PaidOrder(
         mch_id=mch_id,
         out_trade_no=facts.out_trade_no,
         transaction_id=facts.transaction_id,
         out_transaction_id=facts.out_transaction_id,
-        payable=None if unchecked and not case.by_query else known,
-        paid=None if unchecked else _paid(case),
+        payable=payable,
+        paid=paid,
         coupon_fee=facts.coupon_fee,
         paytype=_PAYTYPES.get(facts.paytype or "", facts.paytype),
         time_end=facts.time_end,

@@ -125,12 +125,20 @@ def sign_for(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, 
 
 def verify_for(credentials: Credentials, fields: Mapping[str, str], now: datetime | None) -> None:
     """Verify a map of texts; a previous key counts until its end, and not without a ``now``."""
-    keys = [credentials.key]
-    if now is not None:
-        if now.utcoffset() is None:
-            raise ParameterError({"now": "must have a time zone, for example datetime.now(UTC)"})
-        keys += [old.key for old in credentials.previous_keys if now < old.until]
-    _verify_texts(fields, keys, credentials.algorithm, _hint(credentials, now))
+    if now is not None and now.utcoffset() is None:
+        raise ParameterError({"now": "must have a time zone, for example datetime.now(UTC)"})
+    keys: tuple[str, ...] = (credentials.key,)
+    hint = ""
+    if credentials.previous_keys:
+        hint = " (previous keys count only with now=..., M-21)" if now is None else ""
+        keys += _still_counting(credentials, now)
+    _verify_texts(fields, keys, credentials.algorithm, hint)
+
+
+def _still_counting(credentials: Credentials, now: datetime | None) -> tuple[str, ...]:
+    return tuple(
+        old.key for old in credentials.previous_keys if now is not None and now < old.until
+    )
 
 
 def hide_keys(credentials: Credentials, text: bytes) -> bytes:
@@ -139,11 +147,6 @@ def hide_keys(credentials: Credentials, text: bytes) -> bytes:
         for form in {key, quote_plus(key)}:
             text = text.replace(form.encode(), b"***")
     return text
-
-
-def _hint(credentials: Credentials, now: datetime | None) -> str:
-    untried = credentials.previous_keys and now is None
-    return " (previous keys count only with now=..., M-21)" if untried else ""
 
 
 def texts(params: Mapping[str, object]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock, within
+from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
@@ -19,7 +20,6 @@ from chaoying_async.web.contract import (
     Handles,
     check_all_there,
     content_length,
-    too_large,
 )
 
 Scope = MutableMapping[str, Any]
@@ -28,7 +28,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-_CONTENT_TYPE = CONTENT_TYPE.encode()
+_CONTENT_TYPE = (b"content-type", CONTENT_TYPE.encode())
 
 _FIX = (
     "A middleware in pure ASGI that calls receive() must hand on what it read: give the app a"
@@ -85,21 +85,26 @@ class NotificationApp:
         if scope["method"] != "POST":
             return NOT_POST
         length, chunked = _announced(scope["headers"])
-        if too_large(length):
+        if length is not None and length > MAX_BODY:
             return TOO_LARGE
         parts: list[bytes] = []
         try:
-            complete = await within(self._clock, BODY_SECONDS, _read(receive, parts))
+            body = await within(self._clock, BODY_SECONDS, _read(receive, parts))
         except TimeoutError:
             if parts:
                 return INCOMPLETE
-            complete = True  # nothing at all came: it is not there
-        if not complete:
+            body = b""  # nothing at all came: it is not there
+        if body is None:
             return None  # nobody is left to be answered
-        body = b"".join(parts)
         if len(body) > MAX_BODY:
             return TOO_LARGE
-        check_all_there(body, length, chunked=chunked, fix=_FIX)
+        if len(body) != length:  # there is none where it came in chunks
+            parts.clear()
+            try:
+                check_all_there(body, length, chunked=chunked, fix=_FIX)
+            except BodyAlreadyConsumedError:
+                del body  # see there
+                raise
         return await self._handle(body, kind=self._kind)
 
 
@@ -130,27 +135,27 @@ def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool
     return length, chunked
 
 
-async def _read(receive: Receive, parts: list[bytes]) -> bool:
-    """Collect the body; False when the client has gone. Stops as soon as it is too large."""
+async def _read(receive: Receive, parts: list[bytes]) -> bytes | None:
+    """The body, of ``parts``; None when the client has gone. Stops as soon as it is too large."""
     room = MAX_BODY
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return False
-        part = message.get("body", b"")
+            return None
+        part: bytes = message.get("body", b"")
+        more = message.get("more_body", False)
+        if not (parts or more):
+            return part  # all of it at once, as most come
         if part:  # empty ones could come without end
             parts.append(part)
             room -= len(part)
-        if room < 0 or not message.get("more_body", False):
-            return True
+        if room < 0 or not more:
+            return b"".join(parts)
 
 
 async def _send(answer: Answer, send: Send) -> None:
     body = answer.body
-    headers = [
-        (b"content-type", _CONTENT_TYPE),
-        (b"content-length", b"%d" % len(body)),
-    ]
+    headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
     if answer is NOT_POST:
         headers.append((b"allow", b"POST"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

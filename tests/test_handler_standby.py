@@ -1,0 +1,177 @@
+"""Work that begins at once in the name of a task that stands by (M-17)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import pytest
+
+from chaoying_async.handler.tasks import Tasks
+from chaoying_async.testing.clock import FakeClock
+
+WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
+
+
+@asynccontextmanager
+async def opened() -> AsyncGenerator[Tasks]:
+    tasks = Tasks(FakeClock())
+    tasks.open(asyncio.sleep(3600))
+    try:
+        yield tasks
+    finally:
+        await tasks.close(0)
+
+
+async def test_work_is_never_in_its_callers_name() -> None:
+    """What it does to its own task, from the first step on, does not touch the request's."""
+    names: list[Any] = []
+
+    async def work() -> None:
+        names.append(asyncio.current_task())
+        await asyncio.sleep(0)
+        names.append(asyncio.current_task())
+
+    async with opened() as tasks:
+        await tasks.run(work())
+        assert asyncio.current_task() not in names
+    assert len(set(names)) == 1
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_what_spans_the_first_wait_works_as_in_any_task(waits: bool) -> None:
+    """Time-outs, groups, cancel scopes and context variables belong to the work alone."""
+
+    async def child() -> None:
+        await asyncio.sleep(0)
+
+    async def work() -> str:
+        token = WHO.set("the work")
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            with anyio.CancelScope():
+                if waits:
+                    group.create_task(child())
+                    await asyncio.sleep(0)
+        seen = WHO.get()
+        WHO.reset(token)
+        return seen + " of " + WHO.get()
+
+    async with opened() as tasks:
+        token = WHO.set("the caller")
+        assert await tasks.run(work()) == "the work of the caller"
+        assert WHO.get() == "the caller"
+        WHO.reset(token)
+
+
+async def test_a_time_out_inside_the_work_ends_the_work_alone() -> None:
+    """It is entered in the first step and runs out long after: the caller goes on."""
+
+    async def work() -> str:
+        try:
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+        except TimeoutError:
+            return "too late"
+        return "never"
+
+    async with opened() as tasks:
+        assert await tasks.run(work()) == "too late"
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: bool) -> None:
+    """None for who waited; the next work finds a task of its own."""
+    reached: list[str] = []
+
+    async def odd() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        if waits:
+            await asyncio.sleep(0)
+            reached.append("behind the cancellation")
+
+    async def next_one() -> str:
+        await asyncio.sleep(0)
+        return "done"
+
+    async with opened() as tasks:
+        await tasks.run(odd())
+        assert await tasks.run(next_one()) == "done"
+    assert not reached
+
+
+async def test_work_inside_work_has_a_task_of_its_own() -> None:
+    """on_paid may call the handler again: neither waits for the other's task."""
+    async with opened() as tasks:
+
+        async def inner() -> Any:
+            return asyncio.current_task()
+
+        async def outer() -> tuple[Any, Any]:
+            mine = asyncio.current_task()
+            theirs = await tasks.run(inner())
+            assert asyncio.current_task() is mine
+            return mine, theirs
+
+        mine, theirs = await tasks.run(outer()) or (None, None)
+        assert mine is not theirs
+        assert (
+            len(asyncio.all_tasks()) <= 4
+        )  # this one, the ticker, one that stands by, one that ends
+
+
+@pytest.mark.parametrize("wait_first", [False, True])
+async def test_what_work_raises_is_the_callers(wait_first: bool) -> None:
+    """In its first step as in any other; and the task that stood by is good for more."""
+
+    async def work() -> None:
+        if wait_first:
+            await asyncio.sleep(0)
+        raise ValueError("no stock")
+
+    async def fine() -> int:
+        return 7
+
+    async with opened() as tasks:
+        for _ in range(3):
+            with pytest.raises(ValueError, match="no stock"):
+                await tasks.run(work())
+            assert await tasks.run(fine()) == 7
+
+
+async def test_nothing_is_left_when_it_is_closed() -> None:
+    """The task that stands by ends with the others."""
+    before = asyncio.all_tasks()
+
+    async def fine() -> None:
+        return None
+
+    async with opened() as tasks:
+        await tasks.run(fine())
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_caller_that_is_cancelled_leaves_the_work_behind() -> None:
+    """M-17: who owns work that outlives a request is the handler, however far it had come."""
+    ended: list[str] = []
+    go = asyncio.Event()
+
+    async def work() -> None:
+        await go.wait()
+        ended.append("done")
+
+    async with opened() as tasks:
+        caller = asyncio.create_task(tasks.run(work()))
+        await asyncio.sleep(0)
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert ended == ["done"]
