@@ -12,6 +12,7 @@ from chaoying_async.clock import guarded
 from chaoying_async.handler.answers import Outcome
 from chaoying_async.handler.desk import Desk, Matter
 from chaoying_async.handler.effects import Effects, Held
+from chaoying_async.handler.endings import tamed
 from chaoying_async.handler.reports import Reports, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, has_effect
@@ -35,6 +36,8 @@ class Limits(NamedTuple):
     #: So long the caller waits for work that has an owner, then has a :class:`TimeoutError`; None:
     #: to its end.
     answer_until: float | None = None
+    #: Work had an owner when the message came, so none of it may begin without one.
+    opened: bool = False
 
     @property
     def ask_until(self) -> float:
@@ -71,7 +74,11 @@ class Acting:
             deciding = self._decided(facts, limits, first_seen)
             matter, held = await guarded(deciding, partial(self._until, limits.claim_until))
             decision = matter.verdict.decision
+            left = limits.opened and (self._tasks.closing or not self._tasks.opened)
             if held is not None:
+                if left:
+                    await self._effects.give_back(held)  # its owner has gone in the meantime
+                    return Outcome(Decision.IN_PROGRESS, durable=False)
                 running = self._effects.run(held)
                 durable = await self._tasks.run(running, until=limits.answer_until)
                 return Outcome(decision, durable=durable is True)
@@ -80,9 +87,11 @@ class Acting:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
                 return Outcome(decision, durable=True)
             if decision is not Decision.IN_PROGRESS and not has_effect(decision):
-                keeping = self._without_effect(matter)
-                await self._tasks.run(keeping, until=limits.answer_until)
-                return Outcome(decision, durable=decision is Decision.NOT_PAID)
+                if left:
+                    return Outcome(decision, durable=False)
+                keeping = tamed(self._without_effect(matter))
+                kept = await self._tasks.run(keeping, until=limits.answer_until)
+                return Outcome(decision, durable=kept is True and decision is Decision.NOT_PAID)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, limits):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
@@ -94,16 +103,23 @@ class Acting:
         self, facts: Facts, limits: Limits, first_seen: datetime | None
     ) -> tuple[Matter, Held | None]:
         matter = await self._desk.decide(facts, first_seen=first_seen, ask_until=limits.ask_until)
-        decision, _, paid = matter.verdict
+        decision, _, paid, source = matter.verdict
         if paid is None:
             return matter, None
-        return matter, await self._effects.claim(matter.key, decision, paid, matter.first_seen)
+        if matter.before is not None:
+            keeping = self._effects.keep_what_is_replaced(matter.key, paid, matter.before)
+            if not await self._tasks.run(tamed(keeping)):
+                return matter, None
+        held = await self._effects.claim(matter.key, decision, paid, matter.first_seen, source)
+        return matter, held
 
-    async def _without_effect(self, matter: Matter) -> None:
+    async def _without_effect(self, matter: Matter) -> bool:
+        """True, when it is durable: what was cancelled half-way returns nothing."""
         if matter.verdict.decision is Decision.NOT_PAID:
             await self._reports.not_paid(matter)
         else:
             await self._reports.set_aside(matter)
+        return True
 
     async def _waited(self, key: OrderKey, limits: Limits) -> bool:
         """Let time pass until the order may be free; False when there is none left."""

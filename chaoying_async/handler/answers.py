@@ -50,7 +50,7 @@ _REFUSALS: tuple[tuple[type[Exception], str, NotificationAnswer], ...] = (
 )
 
 
-def refused(error: Exception) -> tuple[str, NotificationAnswer] | None:
+def refused(error: BaseException) -> tuple[str, NotificationAnswer] | None:
     """The counter and the answer for a body that is to blame itself; None for any other error."""
     for kind, counter, answer in _REFUSALS:
         if isinstance(error, kind):

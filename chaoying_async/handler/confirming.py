@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chaoying_async.abc import Gateway
+from chaoying_async.handler.endings import is_wanted
 from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.decisions import Confirmation, Unconfirmed
 from chaoying_async.sansio.enums import PayType
@@ -28,7 +29,9 @@ async def ask(
         query = OrderQuery(paytype=PayType(paytype or ""), mch_id=mch_id, out_trade_no=out_trade_no)
         reply = await gateway.send(query)
         answer = read_answer(query, reply)
-    except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+    except BaseException as error:  # whatever it is, it is no answer
+        if is_wanted(error):
+            raise
         return Unconfirmed.NO_ANSWER
     if answer.says is not Says.ENDED or not answer.sure:
         return Unconfirmed.NO_ANSWER

@@ -10,6 +10,7 @@ import attrs
 
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.handler.confirming import ask
+from chaoying_async.handler.crosswise import TWO_PAYMENTS, is_another
 from chaoying_async.sansio.decisions import (
     Confirmation,
     Decision,
@@ -20,7 +21,7 @@ from chaoying_async.sansio.decisions import (
 )
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey, Record
-from chaoying_async.sansio.judging import Case, Verdict, judge, plainly_paid
+from chaoying_async.sansio.judging import OTHER_NUMBERS, Case, Verdict, judge, plainly_paid
 from chaoying_async.sansio.judging import first_seen as judged_as_of
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidSource
 from chaoying_async.sansio.values import Fen
@@ -29,7 +30,7 @@ Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | 
 
 #: Names that no database could keep as a key (M-18); the document's have 32 characters.
 LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
-_CONTROL = frozenset(map(chr, (*range(0x20), 0x7F)))
+_CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 #: The key of messages whose own could not be kept.
 NO_KEY = OrderKey("?", "?")
 
@@ -46,6 +47,8 @@ class Matter:
     key: OrderKey
     verdict: Verdict
     first_seen: datetime
+    #: The order as its inbox knew it when this was decided.
+    before: Record | None = None
 
     @property
     def as_received(self) -> OrderKey:
@@ -127,13 +130,17 @@ class Desk:
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)
-        return Matter(facts, key, verdict, judged_as_of(case))
+        if verdict.reason == OTHER_NUMBERS and await is_another(self._inbox, key, facts, case.now):
+            verdict = Verdict(Decision.CONFLICT, TWO_PAYMENTS)
+        return Matter(facts, key, verdict, judged_as_of(case), record)
 
-    async def case(self, facts: Facts, received: OrderKey, first_seen: datetime) -> Case:
-        """All that is known beside a message, for what a person decided about."""
+    async def case(
+        self, facts: Facts, received: OrderKey, first_seen: datetime
+    ) -> tuple[Case, Record | None]:
+        """All that is known beside a message that a person decided about, and the order."""
         expected = await self.expected(*received)
         record = await self._inbox.look(_key(received, expected))
-        return self._case(facts, expected, record, first_seen)
+        return self._case(facts, expected, record, first_seen), record
 
     def _case(
         self,

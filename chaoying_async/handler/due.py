@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
-from chaoying_async.abc import Inbox
+from chaoying_async.abc import Clock, Inbox
+from chaoying_async.clock import within
 from chaoying_async.handler.acting import Acting, Limits
 from chaoying_async.handler.desk import Desk, storable
 from chaoying_async.handler.effects import Effects
-from chaoying_async.handler.reports import FIRST_RETRY, Reports, log
+from chaoying_async.handler.endings import tamed
+from chaoying_async.handler.reports import FIRST_RETRY, Reports, is_untold, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
 from chaoying_async.sansio.facts import Facts, facts_from_text, order_from_text
@@ -18,6 +21,11 @@ from chaoying_async.sansio.judging import order_of_case
 
 #: What one look at the inbox brings, and how much of it is done at the same time.
 PAGE, AT_ONCE = 100, 10
+#: Seconds between two rounds, and for which a round waits for one of them.
+EVERY = 30.0
+#: Seconds that everything before the effect may take where no gateway waits for an answer.
+PATIENCE = 30.0
+Name = tuple[OrderKey, str]
 _OVER = frozenset({Decision.DUPLICATE, Decision.NOT_PAID})
 
 
@@ -34,6 +42,7 @@ class Due:
         acting: Acting,
         tasks: Tasks,
         limits: Callable[[], Limits],
+        clock: Clock,
     ) -> None:
         self._inbox = inbox
         self._desk = desk
@@ -42,18 +51,23 @@ class Due:
         self._acting = acting
         self._tasks = tasks
         self._limits = limits
+        self._clock = clock
+        self._under_way: set[Name] = set()
 
     async def run(self) -> int:
         """A round; how many it looked at."""
-        looked_at: set[tuple[OrderKey, str]] = set()
+        looked_at: set[Name] = set()
+        most = PAGE
         while True:
-            page = await self._inbox.unfinished(PAGE)
-            # What could not be taken off the list is left to the next round.
-            fresh = [item for item in page if _name(item) not in looked_at]
+            page = await within(self._clock, PATIENCE, self._inbox.unfinished(most))
+            passed = looked_at | self._under_way
+            fresh = [item for item in page if _name(item) not in passed]
             looked_at.update(map(_name, fresh))
             await self._take_up(fresh)
-            if not fresh or len(page) < PAGE:
+            if len(page) < most:
                 return len(looked_at)
+            # What could not be taken off the list is left to the next round, and hides nothing.
+            most = PAGE + 2 * (len(page) - len(fresh))
 
     async def known(self, mch_id: str, out_trade_no: str) -> int:
         """Everything that is set aside about an order; how many messages."""
@@ -81,12 +95,21 @@ class Due:
                 group.create_task(one(item))
 
     async def _one(self, item: Record | Aside) -> None:
-        work = self._order(item) if isinstance(item, Record) else self._aside(item)
+        until = self._clock.monotonic() + EVERY
+        with suppress(TimeoutError):  # it goes on, and nothing else waits for it
+            await self._tasks.run(self._watched(item), until=until)
+
+    async def _watched(self, item: Record | Aside) -> None:
+        """What takes longer than a round goes on beside the next ones, which leave it alone."""
+        name = _name(item)
+        self._under_way.add(name)
         try:
-            await self._tasks.run(work)
+            await tamed(self._order(item) if isinstance(item, Record) else self._aside(item))
         except Exception as error:  # noqa: BLE001 - the next round may do better
             number = item.key.out_trade_no
             log.warning("order %r could not be taken up: %s", number, type(error).__name__)
+        finally:
+            self._under_way.discard(name)
 
     async def _order(self, record: Record) -> None:
         """Work that died or failed: decided then, so it is not judged again, only looked up."""
@@ -94,11 +117,13 @@ class Due:
             return
         order = order_from_text(record.entry.payload)
         decision = Decision(record.entry.decision)
-        expected = await self._desk.expected(*record.key)
+        asking = self._desk.expected(*record.key)
+        expected = await within(self._clock, PATIENCE, asking)
         if isinstance(expected, ExpectedOrder):
             decision = Decision.PAID_AFTER_CLOSE if expected.closed else Decision.APPLY
         first_seen = record.entry.first_seen
-        held = await self._effects.claim(record.key, decision, order, first_seen)
+        source = record.entry.source
+        held = await self._effects.claim(record.key, decision, order, first_seen, source)
         if held is not None:
             await self._effects.run(held)
 
@@ -114,6 +139,8 @@ class Due:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
         else:
             retry = self._reports.next_try(outcome.decision, aside.tries + 1)
+            if retry is None and is_untold(aside):  # it may be somebody else who tells it
+                retry = FIRST_RETRY
             await self._inbox.postpone(aside, retry_in=retry)
 
     async def _apply(self, aside: Aside, facts: Facts) -> None:
@@ -123,13 +150,16 @@ class Due:
             log.error("a message without a usable order number cannot be applied")
             await self._inbox.close(aside)
             return
-        case = await self._desk.case(facts, received, aside.first_seen)
+        gathering = self._desk.case(facts, received, aside.first_seen)
+        case, record = await within(self._clock, PATIENCE, gathering)
         if case.seen is not None and case.seen.state is SeenState.DONE:
             log.error("order %r has taken effect already: not again", received.out_trade_no)
             await self._inbox.close(aside)
             return
         order = order_of_case(case)
         key = OrderKey(order.mch_id, order.out_trade_no)
+        if record is not None:
+            await self._effects.keep_what_is_replaced(key, order, record)
         held = await self._effects.claim(key, Decision.APPLY, order, aside.first_seen)
         if held is None:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
@@ -138,5 +168,5 @@ class Due:
         await self._effects.run(held)
 
 
-def _name(item: Record | Aside) -> tuple[OrderKey, str]:
+def _name(item: Record | Aside) -> Name:
     return item.key, item.fingerprint if isinstance(item, Aside) else ""

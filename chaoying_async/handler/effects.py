@@ -15,6 +15,7 @@ from chaoying_async.exceptions import HandlerMisuseError
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.claims import LEASE, Renewals
 from chaoying_async.handler.desk import Matter
+from chaoying_async.handler.endings import is_wanted
 from chaoying_async.handler.reports import Reports, log, retry_in
 from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision
@@ -48,7 +49,9 @@ class Held:
     ended: asyncio.Event | None = None
 
 
-def entry_of(order: PaidOrder, decision: Decision, first_seen: datetime) -> Entry:
+def entry_of(
+    order: PaidOrder, decision: Decision, first_seen: datetime, source: str | None
+) -> Entry:
     """As the inbox keeps it while it is being run, and afterwards."""
     return Entry(
         partial(to_text, order),
@@ -56,7 +59,7 @@ def entry_of(order: PaidOrder, decision: Decision, first_seen: datetime) -> Entr
         order.payable,
         order.transaction_id,
         order.out_transaction_id,
-        order.source,
+        source or order.source,
         decision,
     )
 
@@ -90,13 +93,18 @@ class Effects:
         return held.ended
 
     async def claim(
-        self, key: OrderKey, decision: Decision, order: PaidOrder, first_seen: datetime
+        self,
+        key: OrderKey,
+        decision: Decision,
+        order: PaidOrder,
+        first_seen: datetime,
+        source: str | None = None,
     ) -> Held | None:
-        """Take the order; None when it is not free."""
+        """Take the order; None when it is not free. ``source``: to keep instead of the order's."""
         if key in self._working:
             return None
         since = self._clock.monotonic()
-        entry = entry_of(order, decision, first_seen)
+        entry = entry_of(order, decision, first_seen, source)
         claim = await self._inbox.claim(key, entry, lease=LEASE)
         if not isinstance(claim, Claim):
             return None
@@ -126,17 +134,13 @@ class Effects:
         claim = held.claim
         try:
             if claim.before is not None:
-                await self._keep_what_was_replaced(held, claim.before)
+                await self.keep_what_is_replaced(held.key, held.order, claim.before)
             async with self._inbox.work(claim) as connection:
                 working = call(held.order, connection)
-                await guarded(working, partial(self.renewals.of, claim, held.since))
+                result = await guarded(working, partial(self.renewals.of, claim, held.since))
+                if result is not None:
+                    call.check(result)
                 returned = True
-        except asyncio.CancelledError as error:
-            if not _is_being_cancelled():  # it came out of the user's own code
-                await self._failed(held, call, error)
-                return False
-            await asyncio.shield(self._release(claim, failed=False))
-            raise
         except ClaimLostError as error:
             self._counts.failed += 1
             log.warning("%s of order %r: %s", call.name, held.key.out_trade_no, error)
@@ -147,25 +151,39 @@ class Effects:
                 return False
             await self._quarantine(held, f"{call.name} ended the transaction that it was lent")
             return False
-        except Exception as error:  # noqa: BLE001 - a failing order takes nothing else down
-            await self._failed(held, call, error)
-            return False
+        except BaseException as error:  # a failing order takes nothing else down
+            if not is_wanted(error):
+                await self._failed(held, call, error)
+                return False
+            if isinstance(error, asyncio.CancelledError):
+                await asyncio.shield(self._release(claim, failed=False))
+            raise  # where the process ends, so does the lease
         return True
 
-    async def _keep_what_was_replaced(self, held: Held, before: Record) -> None:
-        """Another payment of the same order, whose work had died: it must not be forgotten."""
+    async def give_back(self, held: Held) -> None:
+        """Nothing was begun: whoever comes next may have it."""
+        if held.claim.before is not None:
+            await self.keep_what_is_replaced(held.key, held.order, held.claim.before)
+        await self._release(held.claim, failed=False)
+
+    async def keep_what_is_replaced(self, key: OrderKey, order: PaidOrder, before: Record) -> bool:
+        """Another payment of the same order, whose work had died: it must not be forgotten.
+
+        Before the claim, which overwrites it, and once more for what came in between. Returns True.
+        """
         if before.state is not SeenState.HELD or not before.entry.payload:
-            return
-        dead = facts_of_order(order_from_text(before.entry.payload))
-        mine = facts_of_order(held.order)
+            return True
+        dead = facts_of_order(order_from_text(before.entry.payload), before.entry.source)
+        mine = facts_of_order(order)
         if not dead.numbers or not mine.numbers or dead.numbers & mine.numbers:
-            return
+            return True
         verdict = Verdict(
             Decision.CONFLICT,
             "its work was broken off, and another payment of the order came first",
         )
         first_seen = before.entry.first_seen
-        await self._reports.set_aside(Matter(dead, held.key, verdict, first_seen))
+        await self._reports.set_aside(Matter(dead, key, verdict, first_seen))
+        return True
 
     async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
         self._counts.failed += 1
@@ -181,7 +199,9 @@ class Effects:
         try:
             async with self._clock.timeout(RELEASE_WITHIN):
                 return await self._inbox.release(claim, retry_in=pause, failed=failed)
-        except Exception as error:  # noqa: BLE001 - its lease ends by itself
+        except BaseException as error:  # its lease ends by itself
+            if is_wanted(error):
+                raise
             log.warning("a claim could not be released: %s", type(error).__name__)
             return False
 
@@ -189,8 +209,3 @@ class Effects:
         self._counts.failed += 1
         if await self._inbox.quarantine(held.claim, reason):
             await self._reports.report(Decision.CONFLICT, reason, held.key)
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import TracebackType
 from typing import Self
 
@@ -13,8 +14,9 @@ from chaoying_async.handler.answers import ANSWERS, NOT_NOW, refused
 from chaoying_async.handler.calls import Effect as EffectFunction
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.desk import Desk, Lookup
-from chaoying_async.handler.due import Due
+from chaoying_async.handler.due import EVERY, PATIENCE, Due
 from chaoying_async.handler.effects import Effects
+from chaoying_async.handler.endings import is_wanted, tamed
 from chaoying_async.handler.reading import Keys, NotABodyError, Resolver, raw_bytes, read_facts
 from chaoying_async.handler.reports import OnConflict, OnNotPaid, Reports, log
 from chaoying_async.handler.stats import Counts, HandlerStats
@@ -32,10 +34,6 @@ from chaoying_async.sansio.outcome import PaidOrder
 
 #: Seconds of the budget that are kept back for saying that somebody else is still at work.
 MOMENT = 0.05
-#: Seconds that everything before the effect may take where no gateway waits for an answer.
-PATIENCE = 30.0
-#: Seconds between two rounds of ``run_due``.
-DUE_EVERY = 30.0
 
 
 class NotificationHandler:
@@ -69,9 +67,10 @@ class NotificationHandler:
     such work: :meth:`handle` returns when ``on_paid`` has ended, even late.
 
     The hooks: ``on_not_paid(notification)`` for the first failure of an order (at least once),
-    ``on_conflict(set_aside)`` for what needs a person (else it is a line at ERROR),
+    ``on_conflict(set_aside)`` for what needs a person: mostly once, at least once if a process dies
+    meanwhile; without it, or if it fails or takes over 20 s, that is a line at ERROR;
     ``on_paid_after_close(order)`` or ``(order, connection)`` for an order that the shop had closed:
-    it runs as ``on_paid`` would, once; without it such a payment is a conflict.
+    it runs as ``on_paid`` would; without it such a payment is a conflict.
     """
 
     def __init__(
@@ -99,8 +98,8 @@ class NotificationHandler:
                 {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
             )
         self._keys = Keys(credentials, self._clock)
-        self._budget = budget
-        self._grace = grace
+        self._budget = _seconds("budget", budget)
+        self._grace = _seconds("grace", grace)
         calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=inbox.lends_connection)}
         if on_paid_after_close is not None:
             calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
@@ -115,7 +114,11 @@ class NotificationHandler:
             takes_closed=on_paid_after_close is not None,
         )
         self._reports = Reports(
-            inbox, on_conflict=on_conflict, on_not_paid=on_not_paid, confirms=confirm is not None
+            inbox,
+            self._clock,
+            on_conflict=on_conflict,
+            on_not_paid=on_not_paid,
+            confirms=confirm is not None,
         )
         self._effects = Effects(inbox, self._clock, calls, self._reports, self._counts)
         self._acting = Acting(self._clock, self._desk, self._effects, self._reports, self._tasks)
@@ -127,6 +130,7 @@ class NotificationHandler:
             acting=self._acting,
             tasks=self._tasks,
             limits=self._patient,
+            clock=self._clock,
         )
 
     def __repr__(self) -> str:
@@ -148,15 +152,17 @@ class NotificationHandler:
             if not await self._tasks.close(self._grace):
                 log.warning("work that was not done in time is left to whoever takes it up next")
         finally:
-            self._effects.renewals.stop()
+            if not self._tasks.opened:  # else it was refused, and work goes on
+                self._effects.renewals.stop()
 
     async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
-        """What to answer to this body; never raises, whatever it is given.
+        """What to answer to this body, whatever it is and whatever a hook or the inbox raises.
 
+        Only the end of the process and a cancellation of the calling task go through.
         Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
         serves, where you have one for each.
         """
-        started = self._clock.monotonic()
+        started, opened = self._clock.monotonic(), self._tasks.opened
         if self._tasks.closing:
             return NOT_NOW
         facts = None
@@ -165,10 +171,16 @@ class NotificationHandler:
             credentials = self._keys.at_once
             if credentials is None:
                 credentials = await within(self._clock, self._budget, self._keys.of(raw))
-            facts = read_facts(raw, credentials, kind, self._clock.now())
-            outcome = await self._acting.act(facts, self._limits(started))
-        except Exception as error:  # noqa: BLE001 - any input at all gives an answer
-            return self._without_outcome(error, was_read=facts is not None)
+            now = self._clock.now() if credentials.previous_keys else None
+            facts = read_facts(raw, credentials, kind, now)
+            outcome = await self._acting.act(facts, self._limits(started, opened))
+        except BaseException as error:  # any input at all gives an answer
+            if is_wanted(error):
+                raise
+            if facts is None:
+                return self._unread(error)
+            late = opened and self._clock.monotonic() >= started + self._budget - MOMENT
+            return self._unended(error, late=late)
         self._counts.decisions[outcome.decision] += 1
         return ANSWERS[outcome]
 
@@ -180,7 +192,8 @@ class NotificationHandler:
         Everything else was set aside. What the inbox or ``expected`` raise comes out.
         """
         facts = facts_of_order(paid_order)
-        outcome = await self._acting.act(facts, self._patient())
+        limits = self._patient(opened=self._tasks.opened)
+        outcome = await tamed(self._acting.act(facts, limits))
         self._counts.decisions[outcome.decision] += 1
         unfinished = has_effect(outcome.decision) and not outcome.durable
         return Decision.IN_PROGRESS if unfinished else outcome.decision
@@ -190,7 +203,7 @@ class NotificationHandler:
 
         Call it after the order was committed. Without it :meth:`run_due` finds them.
         """
-        return await self._due.known(mch_id, out_trade_no)
+        return await tamed(self._due.known(mch_id, out_trade_no))
 
     async def run_due(self) -> int:
         """Take up what is unfinished: dead and failed work, set-aside messages, a person's marks.
@@ -198,7 +211,7 @@ class NotificationHandler:
         How many were looked at. It runs by itself inside ``async with``; without that call it from
         cron. After the gateway's last delivery nothing else would.
         """
-        return await self._due.run()
+        return await tamed(self._due.run())
 
     def stats(self) -> HandlerStats:
         """What happened since the handler was made."""
@@ -210,29 +223,41 @@ class NotificationHandler:
                 await self.run_due()
             except Exception as error:  # noqa: BLE001 - the next round may do better
                 log.warning("run_due: %s; it tries again", type(error).__name__)
-            await self._clock.sleep(DUE_EVERY)
+            await self._clock.sleep(EVERY)
 
-    def _limits(self, started: float) -> Limits:
+    def _limits(self, started: float, opened: bool) -> Limits:  # noqa: FBT001 - as fast as it can be
         until = started + self._budget
-        return Limits(until - MOMENT, until, until if self._tasks.is_open else None)
+        return Limits(until - MOMENT, until, until if opened else None, opened)
 
-    def _patient(self) -> Limits:
+    def _patient(self, *, opened: bool = False) -> Limits:
         """For what no gateway waits for."""
         now = self._clock.monotonic()
-        return Limits(wait_until=now + self._budget, claim_until=now + PATIENCE)
+        return Limits(wait_until=now + self._budget, claim_until=now + PATIENCE, opened=opened)
 
-    def _without_outcome(self, error: Exception, *, was_read: bool) -> NotificationAnswer:
-        """What to answer where something was raised."""
-        refusal = None if was_read else refused(error)
-        if refusal is not None:
-            counter, answer = refusal
-            self._counts.add(counter)
-            if isinstance(error, NotABodyError):
-                log.error("%s", error)
-            return answer
-        if was_read and isinstance(error, TimeoutError) and self._tasks.opened:
-            self._counts.late += 1  # what was begun has an owner, and goes on
-            return ANSWERS[Decision.IN_PROGRESS, False]
+    def _unread(self, error: BaseException) -> NotificationAnswer:
+        refusal = refused(error)
+        if refusal is None:
+            return self._troubled(error)
+        counter, answer = refusal
+        self._counts.add(counter)
+        if isinstance(error, NotABodyError):
+            log.error("%s", error)
+        return answer
+
+    def _unended(self, error: BaseException, *, late: bool) -> NotificationAnswer:
+        if not (late and isinstance(error, TimeoutError)):
+            return self._troubled(error)
+        self._counts.late += 1  # what was begun has an owner, and goes on
+        return ANSWERS[Decision.IN_PROGRESS, False]
+
+    def _troubled(self, error: BaseException) -> NotificationAnswer:
         self._counts.troubled += 1
         log.error("a notification could not be dealt with", exc_info=error)
         return NOT_NOW
+
+
+def _seconds(name: str, value: float) -> float:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not known or not math.isfinite(value) or value < 0:
+        raise ParameterError({name: "must be a number of seconds, 0 or more"})
+    return value

@@ -17,7 +17,9 @@ from chaoying_async.sansio.codec import parse_form
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.facts import Facts, facts_of_fields, unreadable_facts
 from chaoying_async.sansio.notifications import (
+    MAX_BODY,
     IncompleteNotificationError,
+    OversizedNotificationError,
     Wallet,
     peek_mch_id,
     verified_fields,
@@ -84,8 +86,10 @@ class Keys:
             self._unknown.popitem(last=False)
 
 
-def read_facts(body: bytes, credentials: Credentials, kind: Wallet | None, now: datetime) -> Facts:
-    """What a body says, verified.
+def read_facts(
+    body: bytes, credentials: Credentials, kind: Wallet | None, now: datetime | None
+) -> Facts:
+    """What a body says, verified; without ``now`` previous keys do not count.
 
     Raises a ``ProtocolError`` where nothing could be verified: then nothing may be kept of it.
     """
@@ -102,9 +106,12 @@ def read_facts(body: bytes, credentials: Credentials, kind: Wallet | None, now: 
 
 def raw_bytes(body: object) -> bytes:
     """The body, or a :class:`MalformedMessageError` for what is no body at all."""
-    if isinstance(body, str):
-        return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8
-    if isinstance(body, (bytes, bytearray, memoryview)):
+    if isinstance(body, (str, bytes, bytearray, memoryview)):
+        size = body.nbytes if isinstance(body, memoryview) else len(body)
+        if size > MAX_BODY:  # looked at before it is copied
+            raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
+        if isinstance(body, str):
+            return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8
         return bytes(body)
     raise NotABodyError(
         "handle() takes the request's raw body, as bytes, before any framework parses it; not"

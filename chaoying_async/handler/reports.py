@@ -1,4 +1,4 @@
-"""What is set aside, and who is told of it: once."""
+"""What is set aside, and who is told of it: at least once, and mostly once."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from chaoying_async.abc import Inbox
+import attrs
+
+from chaoying_async.abc import Clock, Inbox
+from chaoying_async.clock import within
 from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.desk import Matter
+from chaoying_async.handler.endings import is_wanted
 from chaoying_async.sansio.decisions import Decision, SetAside
 from chaoying_async.sansio.facts import notification_of, to_text
 from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState
@@ -24,10 +28,20 @@ OnNotPaid = Callable[[Notification], Awaitable[None] | None]
 FIRST_RETRY, LONGEST_RETRY = 30.0, 3600.0
 _MOST_DOUBLINGS = 10
 
+#: Seconds that ``on_conflict`` may take: less than until what it was not told is taken up again.
+TELL_WITHIN = 20.0
+#: The end of a message's decision in the inbox until somebody was told of it.
+_UNTOLD = " (untold)"
+
 
 def retry_in(tries: int) -> float:
     """How long to wait after so many tries."""
     return min(FIRST_RETRY * 2.0 ** min(tries, _MOST_DOUBLINGS), LONGEST_RETRY)
+
+
+def is_untold(aside: Aside) -> bool:
+    """Whether nobody was told of it yet, as far as the inbox knows."""
+    return aside.decision.endswith(_UNTOLD)
 
 
 class Reports:
@@ -36,12 +50,13 @@ class Reports:
     def __init__(
         self,
         inbox: Inbox,
+        clock: Clock,
         *,
         on_conflict: OnConflict | None,
         on_not_paid: OnNotPaid | None,
         confirms: bool,
     ) -> None:
-        self._inbox = inbox
+        self._inbox, self._clock = inbox, clock
         self._on_conflict = on_conflict
         self._on_not_paid = on_not_paid
         #: What deciding again, with what is known then, can change.
@@ -54,7 +69,11 @@ class Reports:
         return retry_in(tries) if decision in self._retried else None
 
     async def set_aside(self, matter: Matter, tries: int = 0) -> None:
-        """Keep the message with its reason, and report it if that is news."""
+        """Keep the message with its reason, and report it if that is news: at least once.
+
+        It is kept first, as something that nobody was told of yet, and under its decision only
+        when somebody was: whatever dies in between, a redelivery or ``run_due`` reports it.
+        """
         verdict = matter.verdict
         aside = Aside(
             key=matter.as_received,
@@ -64,21 +83,40 @@ class Reports:
             payload=to_text(matter.facts),
             first_seen=matter.first_seen,
         )
-        retry = self.next_try(verdict.decision, tries)
-        if await self._inbox.set_aside(aside, retry_in=retry):
-            await self.report(verdict.decision, verdict.reason, matter.as_received)
+        kept = await self._inbox.aside(aside.key, aside.fingerprint)
+        if kept is None or kept.decision != aside.decision:
+            if not await self._is_ours_to_tell(aside, kept):
+                return
+            await self.report(verdict.decision, verdict.reason, aside.key)
+        await self._inbox.set_aside(aside, retry_in=self.next_try(verdict.decision, tries))
+
+    async def _is_ours_to_tell(self, aside: Aside, kept: Aside | None) -> bool:
+        """Whether to report it now; then it is kept by now, as what nobody was told of."""
+        untold = attrs.evolve(aside, decision=aside.decision + _UNTOLD)
+        if kept is None or kept.decision != untold.decision:
+            # False: it was dismissed, or somebody else was faster.
+            return await self._inbox.set_aside(untold, retry_in=FIRST_RETRY)
+        age = abs((self._clock.now() - kept.first_seen).total_seconds())
+        if age < FIRST_RETRY:
+            return False  # somebody is telling it, or else it is due soon
+        waiting = await self._inbox.asides(aside.key)
+        return any(each.fingerprint == aside.fingerprint for each in waiting)
 
     async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
-        """Tell ``on_conflict``, or the log where there is none or it fails."""
+        """Tell ``on_conflict``; the log where there is none, or it fails, or takes too long."""
         told = SetAside(decision=decision, reason=reason, mch_id=key[0], out_trade_no=key[1])
-        if self._on_conflict is not None:
-            try:
-                await resolved(self._on_conflict(told))
-            except Exception:
-                log.exception("on_conflict failed")
-            else:
-                return
-        log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
+        was_told = False
+        try:
+            if self._on_conflict is not None:
+                await within(self._clock, TELL_WITHIN, resolved(self._on_conflict(told)))
+                was_told = True
+        except BaseException as error:
+            if is_wanted(error):
+                raise
+            log.exception("on_conflict failed")
+        finally:
+            if not was_told:
+                log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
 
     async def not_paid(self, matter: Matter) -> None:
         """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.

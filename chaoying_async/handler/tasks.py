@@ -44,6 +44,8 @@ class Tasks:
 
     async def close(self, grace: float) -> bool:
         """Wait for what is under way, then cancel it; False when something had to be cancelled."""
+        if asyncio.current_task() in self._owned:
+            raise UsageError("the handler cannot be closed by the work that it would wait for")
         self.closing = True
         if self._ticker is not None:
             self._ticker.cancel()
@@ -88,14 +90,17 @@ class Tasks:
         """
         standby, self._standby = self._standby or Standby(), None
         context = copy_context()
+        self._owned.add(standby.task)
         try:
             waits_for = standby.begin(work, context)
         except BaseException:
+            self._owned.discard(standby.task)
             if standby.is_free and self._standby is None:
                 self._standby = standby
             else:  # another one came while this one was in use
                 standby.task.cancel()
             raise
+        self._owned.discard(standby.task)
         task = standby.go_on(work, context, waits_for)
         self._owned.add(task)
         task.add_done_callback(self._forget)
@@ -131,3 +136,9 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody asked this task to end; a CancelledError without that is a hook's own."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

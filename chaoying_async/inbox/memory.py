@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
@@ -29,6 +30,9 @@ from chaoying_async.sansio.inboxvalues import (
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 
+#: Seconds between two sweeps of a full inbox: each looks at everything in it.
+SWEEP_EVERY = 60.0
+
 AsideKey = tuple[OrderKey, str]
 
 
@@ -37,6 +41,8 @@ class _Order:
     state: SeenState
     entry: Entry
     token: int = 0
+    #: While HELD, when the lease ends. Afterwards a moment that is not before its end: the last
+    #: lease's, where it was worked on. By that it is forgotten (M-19).
     held_until: float = 0.0
     due: float = 0.0
     failures: int = 0
@@ -58,10 +64,10 @@ class MemoryInbox:
     """Keeps everything in this process; see :class:`~chaoying_async.abc.Inbox`.
 
     At least once, not exactly once: when the process ends, what it knew is gone, and a redelivery
-    takes effect again (M-19). It remembers for ``window`` (a day) and holds ``max_items`` orders
-    and messages; when it is full it takes nothing new, which the gateway is told as ``fail``,
-    rather than forget what a redelivery may still ask about. ``max_items`` is also how many
-    distinct orders a day it can serve. Give it the handler's clock.
+    takes effect again (M-19). It remembers for ``window`` (a day) from the end of an order's work,
+    and holds ``max_items`` orders and messages; when it is full it takes nothing new, which the
+    gateway is told as ``fail``, rather than forget what a redelivery may still ask about.
+    ``max_items`` is also how many distinct orders a day it can serve. Give it the handler's clock.
     """
 
     lends_connection = False
@@ -82,7 +88,7 @@ class MemoryInbox:
         # Those of them that wait for somebody: few, and asked for every 30 s.
         self._open_orders: dict[OrderKey, _Order] = {}
         self._open_asides: dict[AsideKey, _Kept] = {}
-        self._swept: datetime | None = None
+        self._swept = -math.inf
 
     def __repr__(self) -> str:
         return f"<MemoryInbox {len(self._orders)} orders, {len(self._asides)} asides>"
@@ -141,7 +147,7 @@ class MemoryInbox:
         if order is None:
             raise ClaimLostError("the claim was taken over while its work went on")
         self._move(claim.key, order, SeenState.DONE)
-        order.held_until, order.entry = 0.0, order.entry.with_payload("")
+        order.entry = order.entry.with_payload("")
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
         """See ``Inbox``."""
@@ -170,7 +176,8 @@ class MemoryInbox:
         if key in self._orders:
             return False
         self._make_room()
-        self._orders[key] = _Order(SeenState.NOT_PAID, entry)
+        now = self._clock.monotonic()
+        self._orders[key] = _Order(SeenState.NOT_PAID, entry, held_until=now)
         return True
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
@@ -237,14 +244,16 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None or order.state is not SeenState.QUARANTINED:
             return False
-        self._move(key, order, SeenState.DONE if mark is Mark.DISMISS else SeenState.HELD)
-        order.held_until = order.due = 0.0
+        ends = mark is Mark.DISMISS
+        self._move(key, order, SeenState.DONE if ends else SeenState.HELD)
+        order.held_until, order.due = self._clock.monotonic() if ends else 0.0, 0.0
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """See ``Inbox``."""
         if keys:
-            return self._forget(min(before, self._clock.now() - self._window - AHEAD))
+            until = min(before, self._outside_the_window())
+            return self._forget(lambda order: order.entry.first_seen < until, until)
         pruned = 0
         for order in self._orders.values():
             entry = order.entry
@@ -299,19 +308,27 @@ class MemoryInbox:
     def _make_room(self) -> None:
         if len(self._orders) + len(self._asides) < self._max_items:
             return
-        now = self._clock.now()
-        # A full inbox is swept once a minute at most: a sweep looks at everything in it.
-        if self._swept is None or now - self._swept >= timedelta(minutes=1):
+        now = self._clock.monotonic()
+        if now - self._swept >= SWEEP_EVERY:
             self._swept = now
-            self._forget(now - self._window - AHEAD)
+            # Not by when its message came: a payment may have waited for days for its order.
+            ended = now - (self._window + AHEAD).total_seconds()
+            self._forget(lambda order: order.held_until < ended, self._outside_the_window())
         if len(self._orders) + len(self._asides) >= self._max_items:
             raise InboxFullError("the inbox is full, and nothing in it is older than its window")
 
-    def _forget(self, before: datetime) -> int:
+    def _outside_the_window(self) -> datetime:
+        """What came before this would be STALE if it came again."""
+        return self._clock.now() - self._window - AHEAD
+
+    def _forget(self, is_old: Callable[[_Order], bool], before: datetime) -> int:
+        """Old orders that ended, and messages that are closed and came before then.
+
+        A message goes no later than its order: as long as it is there, it is judged as of when it
+        first came, and would take effect again.
+        """
         orders = [
-            key
-            for key, order in self._orders.items()
-            if order.state in _ENDED and order.entry.first_seen < before
+            key for key, order in self._orders.items() if order.state in _ENDED and is_old(order)
         ]
         asides = [
             at

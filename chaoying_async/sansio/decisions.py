@@ -64,7 +64,7 @@ def _fen(amount: int) -> Fen:
         raise ParameterError(
             {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
         )
-    return amount if type(amount) is Fen else Fen(amount)
+    return amount if type(amount) is Fen else int.__new__(Fen, amount)
 
 
 def _mch_id(mch_id: str) -> str:
@@ -74,6 +74,8 @@ def _mch_id(mch_id: str) -> str:
 
 
 def _numbers(also: Iterable[str]) -> tuple[str, ...]:
+    if also == ():
+        return ()
     if isinstance(also, str):
         raise ParameterError({"also": 'must be a tuple of merchant numbers, like ("1000",)'})
     return tuple(map(_mch_id, also))

@@ -149,10 +149,13 @@ def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | Non
     )
 
 
-def facts_of_order(paid: PaidOrder) -> Facts:
-    """What a paid order says that was learnt by a query (or any other way)."""
+def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
+    """What a paid order says that was learnt by a query (or any other way).
+
+    ``source``: as its record says that it was learnt, where the order itself says otherwise.
+    """
     return Facts(
-        source=paid.source,
+        source=PaidSource(source or paid.source),
         mch_id=paid.mch_id,
         out_trade_no=paid.out_trade_no,
         outcome=NotificationOutcome.PAID,
@@ -168,23 +171,60 @@ def facts_of_order(paid: PaidOrder) -> Facts:
     )
 
 
-_PERSONAL = re.compile(rf"\b({'|'.join(sorted(SECRET))})=[^&]*")
+_NAMES = "|".join(sorted(SECRET))
+_PERSONAL = re.compile(rf"\b({_NAMES})=[^&]*")
+#: The same in JSON, whole or cut off, and in JSON that is a text of JSON: there a quote comes with
+#: backslashes (1, 3, 7), and a backslash of the value's own is twice as many and two. A list or an
+#: object under such a name takes everything after it along.
+_PERSONAL_JSON = re.compile(
+    rf"""(?P<name>\b(?:{_NAMES})(?P<escape>\\*)(?P<quote>["'])\s*:\s*)
+    (?: (?P<slashes>\\*)(?P<opening>["']) .*?
+        (?: (?<!\\)(?:(?P=slashes){{2}}\\\\)*(?P=slashes)(?P=opening) | \Z )
+      | [\[{{] .*
+      | [^,\]}}&]*
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_BLANKED_JSON = r"\g<name>\g<escape>\g<quote>***\g<escape>\g<quote>"
 
 
 def without_buyer(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that may be kept: buyer ids are left out, inside other values too (M-27)."""
+    """The fields that may be kept: buyer ids are left out, inside other values too (M-27).
+
+    Inside means: ``name=value`` and ``"name": "value"`` in any text, and lists and objects. What it
+    returns is JSON's own, and without the buyer it stays as it is: a fingerprint is of this.
+    """
     kept = {name: value for name, value in raw.items() if name not in SECRET}
     try:
-        hides_nothing = "=" not in "".join((*kept, *kept.values()))  # one look, not one at each
-    except TypeError:  # a user's own objects in raw
-        hides_nothing = False
-    return kept if hides_nothing else {_kept(name): _kept(kept[name]) for name in kept}
+        told = "".join((*kept, *kept.values()))  # one look, not one at each
+    except TypeError:  # lists, objects, or a user's own things
+        return _kept_fields(kept)
+    if "=" not in told and '"' not in told and "'" not in told:
+        return kept
+    return {_kept_text(name): _kept_text(kept[name]) for name in kept}
+
+
+def _kept_text(text: str) -> str:
+    if '"' in text or "'" in text:
+        text = _PERSONAL_JSON.sub(_BLANKED_JSON, text)
+    return _PERSONAL.sub(r"\1=***", text) if "=" in text else text
+
+
+def _kept_fields(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    named = {str(name): value for name, value in fields.items()}
+    return {_kept_text(name): _kept(named[name]) for name in named if name not in SECRET}
 
 
 def _kept(value: Any) -> Any:
-    if isinstance(value, str) and "=" in value:
-        return _PERSONAL.sub(r"\1=***", value)
-    return value
+    if isinstance(value, str):
+        return _kept_text(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return _kept_fields(value)
+    if isinstance(value, (list, tuple)):
+        return [_kept(item) for item in value]
+    return _kept_text(_plain(value))
 
 
 def to_text(value: Facts | PaidOrder) -> str:
@@ -220,7 +260,7 @@ def _read_text(text: str, amounts: tuple[str, ...]) -> dict[str, Any]:
     return fields
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, NotificationOutcome):

@@ -134,7 +134,7 @@ class Aside:
     key: OrderKey
     #: 64 hex digits: the same message again has the same.
     fingerprint: str
-    #: ``Decision`` as text.
+    #: ``Decision`` as text, with `` (untold)`` behind it until somebody was told of it.
     decision: str
     reason: str
     payload: str = attrs.field(repr=False)

@@ -89,6 +89,8 @@ class Verdict(NamedTuple):
     decision: Decision
     reason: str
     paid: PaidOrder | None = None
+    #: How the record has to say that the payment was learnt; None: as the order does.
+    source: PaidSource | None = None
 
 
 def decide(
@@ -126,8 +128,10 @@ def judge(case: Case) -> Verdict:
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
-            paid = order_of_case(case) if has_effect(decision) else None
-            return Verdict(decision, reason, paid)
+            if not has_effect(decision):
+                return Verdict(decision, reason)
+            paid = order_of_case(case)
+            return Verdict(decision, reason, paid, _recorded_source(case, paid))
     raise AssertionError("the last row fits everything")
 
 
@@ -144,6 +148,7 @@ def plainly_paid(
         and not order.closed
         and facts.outcome is NotificationOutcome.PAID
         and facts.source is PaidSource.NOTIFICATION
+        and facts.payable is None
         and facts.mch_id == order.mch_id
         and facts.total_fee == order.total_fee
         and not facts.coupon_fee
@@ -377,6 +382,18 @@ def _paid_order(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None
         source=facts.source,
         raw=facts.raw,
     )
+
+
+def _recorded_source(case: Case, paid: PaidOrder) -> PaidSource | None:
+    """A query that confirms the very payment of a notification changes nobody's numbers.
+
+    The record says NOTIFICATION then, though the order says CONFIRM: the next notification is of
+    the same way, and other numbers in it are another payment (M-13, M-15).
+    """
+    if case.confirmed is None or case.by_query:
+        return None
+    agreed = {paid.transaction_id, paid.out_transaction_id} & case.facts.numbers
+    return PaidSource.NOTIFICATION if agreed else None
 
 
 def _paid(case: Case) -> Fen | None:

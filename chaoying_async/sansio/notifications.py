@@ -219,7 +219,8 @@ def parse_notification(
     large, or lacks ``mch_id`` or ``out_trade_no``, and
     :class:`~chaoying_async.exceptions.SignatureVerificationError` (missing, wrong, ambiguous):
     answer ``fail`` to all of them. Pass the body as it came, never one that a framework parsed and
-    encoded again. Repeats are normal: nothing here knows whether the order was handled before.
+    encoded again: what is no bytes and no text is a :class:`TypeError`. Repeats are normal: nothing
+    here knows whether the order was handled before.
     """
     return typed(verified_fields(body, credentials, now), kind)
 
@@ -228,6 +229,10 @@ def verified_fields(
     body: bytes | str, credentials: Credentials, now: datetime | None = None
 ) -> dict[str, str]:
     """What :func:`parse_notification` types, and its exceptions."""
+    if not isinstance(body, (bytes, str)):
+        raise TypeError(
+            f"pass the raw body (bytes), as it came: {type(body).__name__} is something made of it"
+        )
     try:
         if len(body) > MAX_BODY:
             raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")

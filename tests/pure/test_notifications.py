@@ -250,6 +250,13 @@ def test_an_unsigned_or_wrongly_signed_body_is_not_even_typed() -> None:
         parse_notification(form(notification(mch_id="") | {"sign": "0" * 32}), CREDENTIALS)
 
 
+@pytest.mark.parametrize("made", [{"mch_id": "1"}, None, 7, [b"a=1"]])
+def test_what_a_framework_made_of_the_body_is_refused_by_name(made: Any) -> None:
+    """The bytes are signed, not what they were parsed into: the error says what to pass."""
+    with pytest.raises(TypeError, match=rf"raw body .*{type(made).__name__}"):
+        parse_notification(made, CREDENTIALS)
+
+
 def test_nothing_trusted_is_made_without_verification() -> None:
     """No host, debug or environment exception: one constructor call, after verify (R-07)."""
     tree = ast.parse(inspect.getsource(notifications))

@@ -1,0 +1,167 @@
+"""The short way of a first delivery ends where the table does; and what a record says of it all."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, ExpectedOrder, Unconfirmed
+from chaoying_async.sansio.facts import Facts
+from chaoying_async.sansio.inboxvalues import AHEAD
+from chaoying_async.sansio.judging import Case, Verdict, judge, plainly_paid
+from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.values import Fen
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+WINDOW = timedelta(days=35)
+MOMENT = timedelta(microseconds=1)
+PRICE = Fen(100)
+MCH, OTHER = "00000001", "00000002"
+
+#: What a message may say; the first is what nearly every one does.
+SAID: dict[str, tuple[Any, ...]] = {
+    "source": (PaidSource.NOTIFICATION, *PaidSource),
+    "mch_id": (MCH, OTHER, ""),
+    "outcome": (NotificationOutcome.PAID, *NotificationOutcome),
+    "problem": ("", "it can be read in two ways"),
+    "transaction_id": ("T1", "T2", None),
+    "out_transaction_id": ("W1", "T1", None),
+    "total_fee": (PRICE, Fen(99), Fen(90), Fen(1), None),
+    "coupon_fee": (None, Fen(0), Fen(10), Fen(1)),
+    "payable": (None, PRICE, Fen(99)),
+    "fee_type": (None, "CNY", "USD", ""),
+    "time_end": (
+        NOW,
+        NOW - WINDOW,
+        NOW - WINDOW - MOMENT,
+        NOW + AHEAD,
+        NOW + AHEAD + MOMENT,
+        NOW - timedelta(days=1),
+        None,
+    ),
+    "paytype": ("WECHAT", "ALIPAY", "ECNY", None),
+    "raw": ({}, {"fee_type": "CNY"}, {"attach": "1"}),
+}
+EXPECTED: tuple[Any, ...] = (
+    ExpectedOrder(PRICE, MCH),
+    ExpectedOrder(PRICE, MCH, closed=True),
+    ExpectedOrder(PRICE, MCH, "USD"),
+    ExpectedOrder(PRICE, OTHER, also=(MCH,)),
+    ExpectedOrder(PRICE, OTHER),
+    ExpectedOrder(99, MCH, also=(OTHER,)),
+    NO_AMOUNT_CHECK,
+    None,
+)
+
+
+def facts(**said: Any) -> Facts:
+    return Facts(
+        out_trade_no="A100011", **{name: values[0] for name, values in SAID.items()} | said
+    )
+
+
+def case(told: Facts, expected: Any, **known: Any) -> Case:
+    plain: dict[str, Any] = {"seen": None, "now": NOW, "window": WINDOW}
+    return Case(facts=told, expected=expected, **plain | known)
+
+
+def differ_nowhere(told: Facts, expected: Any) -> bool:
+    """Whether the short way was open; with any trust in coupons it ends where the table does."""
+    short = plainly_paid(told, expected, NOW, WINDOW)
+    if short is None:
+        return False
+    for trust in (False, True):
+        assert judge(case(told, expected, trust_coupon_fee=trust)) == short, (told, expected)
+    return True
+
+
+def test_one_or_two_oddities_never_make_the_two_ways_differ() -> None:
+    """M-15: each value, and each two of them, that a message may have beside the usual ones."""
+    odd = [(name, value) for name, values in SAID.items() for value in values]
+    open_ways = 0
+    for expected in EXPECTED:
+        for name, value in odd:
+            for other, another in odd:
+                open_ways += differ_nowhere(facts(**{name: value, other: another}), expected)
+    assert open_ways
+
+
+def test_any_mix_of_oddities_never_makes_the_two_ways_differ() -> None:
+    """M-15: random messages about random orders."""
+    dice = random.Random(20260101)
+    open_ways = 0
+    for _ in range(20_000):
+        said = {
+            name: values[0] if dice.random() < 0.7 else dice.choice(values)
+            for name, values in SAID.items()
+        }
+        expected = EXPECTED[0] if dice.random() < 0.5 else dice.choice(EXPECTED)
+        open_ways += differ_nowhere(facts(**said), expected)
+    assert open_ways > 100
+
+
+def test_the_short_way_is_that_of_the_usual_message() -> None:
+    """The benchmark's message takes it, or nothing would be won by having it."""
+    assert differ_nowhere(facts(), EXPECTED[0])
+    assert not differ_nowhere(facts(payable=Fen(99)), EXPECTED[0])
+
+
+# ----------------------------------------------------------------------------- what a record says
+
+
+def confirmed(**says: Any) -> PaidOrder:
+    told: dict[str, Any] = {
+        "mch_id": MCH,
+        "out_trade_no": "A100011",
+        "transaction_id": None,
+        "payable": PRICE,
+        "time_end": NOW,
+        "source": PaidSource.CONFIRM,
+    }
+    return PaidOrder(**told | says)
+
+
+def verdict_of(told: Facts, says: PaidOrder | Unconfirmed) -> Verdict:
+    return judge(case(told, EXPECTED[0], confirmation=says))
+
+
+@pytest.mark.parametrize(
+    ("said", "says", "source"),
+    [
+        ({}, {"transaction_id": "T1"}, PaidSource.NOTIFICATION),
+        ({}, {"transaction_id": "W1"}, PaidSource.NOTIFICATION),
+        ({}, {"out_transaction_id": "T1"}, PaidSource.NOTIFICATION),
+        ({}, {"transaction_id": "Q", "out_transaction_id": "W1"}, PaidSource.NOTIFICATION),
+        ({}, {}, PaidSource.NOTIFICATION),  # then the message's own numbers are recorded
+        ({}, {"transaction_id": "Q9"}, None),
+        ({"transaction_id": None, "out_transaction_id": None}, {"transaction_id": "T1"}, None),
+        ({"transaction_id": None, "out_transaction_id": None}, {}, None),
+        ({"source": PaidSource.QUERY}, {"transaction_id": "T1"}, None),
+        (
+            {"outcome": NotificationOutcome.UNCLEAR},
+            {"transaction_id": "T1"},
+            PaidSource.NOTIFICATION,
+        ),
+        ({"outcome": NotificationOutcome.UNCLEAR}, {}, None),
+    ],
+)
+def test_a_record_says_notification_where_its_numbers_meet_the_messages_own(
+    said: dict[str, Any], says: dict[str, Any], source: PaidSource | None
+) -> None:
+    """M-13, M-15: else the next notification would be taken for one of another way.
+
+    The order that on_paid gets says CONFIRM in any case; None: and so does the record.
+    """
+    verdict = verdict_of(facts(**said), confirmed(**says))
+    assert verdict.paid is not None
+    assert verdict.paid.source is PaidSource.CONFIRM
+    assert verdict.source is source
+
+
+def test_a_record_without_a_confirmation_says_what_the_order_says() -> None:
+    """M-13: nothing to add where nobody was asked, or nothing takes effect."""
+    assert verdict_of(facts(), Unconfirmed.NOT_ASKED).source is None
+    assert verdict_of(facts(total_fee=Fen(1)), confirmed(payable=Fen(1))).source is None
