@@ -205,8 +205,9 @@ class Inbox(Protocol):
 
         With ``keys`` their records too, but none whose ``first_seen`` is inside :attr:`window` and
         ``AHEAD`` (10 minutes): a redelivery of anything older is STALE, of anything younger it
-        would take effect again. ``before`` is held against ``first_seen``: an order that took effect
-        late, by a message that had waited for it, is as old as that message, and a ``settle`` of it
-        that comes after its record was forgotten runs ``on_paid`` again. So leave a margin of days.
+        would take effect again. ``before`` is held against ``first_seen``: an order that took
+        effect late, by a message that had waited for it, is as old as that message, and a
+        ``settle`` that comes after its record was forgotten runs ``on_paid`` again. So leave a
+        margin of days.
         """
         ...
