@@ -187,6 +187,17 @@ async def test_no_amount_check_takes_anything(shop: Shop) -> None:
     assert (shop.delivered[0].payable, shop.delivered[0].mch_id) == (None, "x")
 
 
+async def test_a_lookup_cannot_wave_the_amount_check_through(shop: Shop) -> None:
+    """M-13: to go without it is said where the handler is made, not for one order."""
+
+    async def expected(_mch_id: str, _number: str) -> Any:
+        return NO_AMOUNT_CHECK
+
+    handler = shop.handler(expected=expected)
+    answer = await handler.handle(shop.body(total_fee=1))
+    assert (answer.body, shop.delivered) == (FAIL, [])
+
+
 # ------------------------------------------------------------------------------ any input
 
 

@@ -20,8 +20,6 @@ from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey
 from chaoying_async.sansio.judging import OTHER_NUMBERS
 
-#: Seconds kept back for setting aside what nobody confirmed in time.
-SPARE = 0.25
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
 
@@ -38,11 +36,6 @@ class Limits(NamedTuple):
     answer_until: float | None = None
     #: Work had an owner when the message came, so none of it may begin without one.
     opened: bool = False
-
-    @property
-    def ask_until(self) -> float:
-        """The gateway has answered a question for confirmation, or counts as silent."""
-        return self.claim_until - SPARE
 
 
 class Acting:
@@ -102,7 +95,7 @@ class Acting:
     async def _decided(
         self, facts: Facts, limits: Limits, first_seen: datetime | None
     ) -> tuple[Matter, Held | None]:
-        matter = await self._desk.decide(facts, first_seen=first_seen, ask_until=limits.ask_until)
+        matter = await self._desk.decide(facts, first_seen=first_seen, until=limits.claim_until)
         decision, _, paid, source = matter.verdict
         if paid is None:
             return matter, None

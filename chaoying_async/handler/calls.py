@@ -47,8 +47,9 @@ class EffectCall:
 
     def __call__(self, order: PaidOrder, connection: Any) -> Coroutine[Any, Any, Any]:
         """Run it, by awaiting what this returns."""
-        given = (order, connection) if self._with_connection else (order,)
-        return self._coroutine(*given)
+        if self._with_connection:
+            return self._coroutine(order, connection)
+        return self._coroutine(order)
 
     async def _called(self, *given: Any) -> Any:
         return await resolved(self._function(*given))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from inspect import isawaitable
+from inspect import iscoroutinefunction
+from typing import Any
 
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.confirming import ask
 from chaoying_async.handler.crosswise import TWO_PAYMENTS, is_another
 from chaoying_async.sansio.decisions import (
+    NO_AMOUNT_CHECK,
     Confirmation,
     Decision,
     ExpectedOrder,
@@ -28,6 +31,8 @@ from chaoying_async.sansio.values import Fen
 
 Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
 
+#: Seconds kept back for setting aside what nobody confirmed in time.
+SPARE = 0.25
 #: Names that no database could keep as a key (M-18); the document's have 32 characters.
 LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
 _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
@@ -56,6 +61,17 @@ class Matter:
         return storable(self.facts) or NO_KEY
 
 
+def lookup_of(expected: Lookup) -> Callable[[str, str], Coroutine[Any, Any, ExpectedOrder | None]]:
+    """The lookup as a coroutine function, which nearly every one is; the others become one."""
+    if iscoroutinefunction(expected):
+        return expected
+
+    async def looked_up(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        return await resolved(expected(mch_id, out_trade_no))
+
+    return looked_up
+
+
 def storable(facts: Facts) -> OrderKey | None:
     """The message's own names, where they can be a key."""
     mch_id, number = facts.mch_id, facts.out_trade_no
@@ -82,7 +98,7 @@ class Desk:
     ) -> None:
         self._inbox = inbox
         self._clock = clock
-        self._expected = expected
+        self._expected = None if isinstance(expected, NoAmountCheck) else lookup_of(expected)
         self._confirm = confirm
         self._trust_coupon_fee = trust_coupon_fee
         self._takes_closed = takes_closed
@@ -91,19 +107,15 @@ class Desk:
         self, mch_id: str, out_trade_no: str
     ) -> ExpectedOrder | NoAmountCheck | None:
         """What the shop expects for an order number as received."""
-        if isinstance(self._expected, NoAmountCheck):
-            return self._expected
-        found = self._expected(mch_id, out_trade_no)
-        if isawaitable(found):
-            found = await found
+        if self._expected is None:
+            return NO_AMOUNT_CHECK
+        found = await self._expected(mch_id, out_trade_no)
         if found is not None and not isinstance(found, ExpectedOrder):
             raise TypeError("expected() must return an ExpectedOrder or None")
         return found
 
-    async def decide(
-        self, facts: Facts, *, first_seen: datetime | None, ask_until: float
-    ) -> Matter:
-        """Gather and judge; only the question to the gateway ends at ``ask_until``.
+    async def decide(self, facts: Facts, *, first_seen: datetime | None, until: float) -> Matter:
+        """Gather and judge; only the question to the gateway ends by itself before ``until``.
 
         ``first_seen``: when this message first came; None: now, as far as anybody knows.
         """
@@ -126,7 +138,7 @@ class Desk:
                 case = attrs.evolve(case, first_seen=aside.first_seen)
                 verdict = judge(case)
         if case.confirmation is Unconfirmed.NO_ANSWER and self._is_worth_asking(case, verdict):
-            case = attrs.evolve(case, confirmation=await self._ask(key, facts, ask_until))
+            case = attrs.evolve(case, confirmation=await self._ask(key, facts, until - SPARE))
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)

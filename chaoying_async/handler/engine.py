@@ -173,7 +173,9 @@ class NotificationHandler:
                 credentials = await within(self._clock, self._budget, self._keys.of(raw))
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
-            outcome = await self._acting.act(facts, self._limits(started, opened))
+            until = started + self._budget
+            limits = Limits(until - MOMENT, until, until if opened else None, opened)
+            outcome = await self._acting.act(facts, limits)
         except BaseException as error:  # any input at all gives an answer
             if is_wanted(error):
                 raise
@@ -224,10 +226,6 @@ class NotificationHandler:
             except Exception as error:  # noqa: BLE001 - the next round may do better
                 log.warning("run_due: %s; it tries again", type(error).__name__)
             await self._clock.sleep(EVERY)
-
-    def _limits(self, started: float, opened: bool) -> Limits:  # noqa: FBT001 - as fast as it can be
-        until = started + self._budget
-        return Limits(until - MOMENT, until, until if opened else None, opened)
 
     def _patient(self, *, opened: bool = False) -> Limits:
         """For what no gateway waits for."""

@@ -50,13 +50,10 @@ class Keys:
                 {"credentials": "must be Credentials, or a function of the merchant number"}
             )
         self._source = source
+        #: The credentials, where there is nothing to be asked.
+        self.at_once = source if isinstance(source, Credentials) else None
         self._clock = clock
         self._unknown: OrderedDict[str, float] = OrderedDict()
-
-    @property
-    def at_once(self) -> Credentials | None:
-        """The credentials, where there is nothing to be asked."""
-        return self._source if isinstance(self._source, Credentials) else None
 
     async def of(self, body: bytes) -> Credentials:
         """The credentials that must verify this body, or :class:`UnknownMerchantError`.

@@ -26,6 +26,8 @@ from chaoying_async.sansio.inboxvalues import (
     SeenState,
 )
 
+# A name of its own: looking a member up in its enum is as slow as a call.
+_HELD = SeenState.HELD
 # Tuples: an enum's hash is a call in Python.
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
@@ -109,14 +111,14 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None:
             self._make_room()
-            order = self._orders[key] = _Order(SeenState.HELD, entry)
+            order = self._orders[key] = self._open_orders[key] = _Order(_HELD, entry)
             before = None
         else:
             before = self._record(key, order)
             if order.state not in _FREE or before.lease > 0:
                 return before
-        self._move(key, order, SeenState.HELD)
-        order.entry = entry
+            self._move(key, order, _HELD)
+            order.entry = entry
         order.token += 1
         order.held_until, order.due = now + lease, 0.0
         return Claim(key, order.token, order.failures, before)
@@ -292,7 +294,7 @@ class MemoryInbox:
 
     def _held(self, claim: Claim) -> _Order | None:
         order = self._orders.get(claim.key)
-        if order is None or order.state is not SeenState.HELD or order.token != claim.token:
+        if order is None or order.state is not _HELD or order.token != claim.token:
             return None
         return order
 

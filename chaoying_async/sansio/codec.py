@@ -42,6 +42,16 @@ def parse_form(body: bytes | str, max_fields: int = MAX_FIELDS) -> dict[str, str
     Blank values are kept, both cases of percent escapes are fine, ``+`` is a blank. The
     Content-Type header decides nothing; what begins like XML, JSON or multipart is refused (M-14).
     """
+    return split_form(body, max_fields)[0]
+
+
+def split_form(
+    body: bytes | str, max_fields: int = MAX_FIELDS
+) -> tuple[dict[str, str], list[str] | None]:
+    """The fields of a form body, and its pieces: each ``name=value``, decoded, as they came.
+
+    No pieces, but None, where some of them are blank or lack a value.
+    """
     text = _utf8(body if isinstance(body, bytes) else _encoded(body))
     if text.startswith(_NOT_A_FORM) or "=" not in text:
         raise MalformedMessageError("the body is not a form (application/x-www-form-urlencoded)")
@@ -52,11 +62,12 @@ def parse_form(body: bytes | str, max_fields: int = MAX_FIELDS) -> dict[str, str
     if "%" in text or "+" in text:
         for index in [at for at, piece in enumerate(pieces) if "%" in piece or "+" in piece]:
             pairs[index] = [_unquoted(text) for text in pairs[index]]
+            pieces[index] = "=".join(pairs[index])
     try:
         fields: dict[str, str] = dict(pairs)
     except ValueError:  # a piece without "="
-        return _with_odd_names(pairs)
-    return fields if len(fields) == len(pieces) else _with_odd_names(pairs)
+        return _with_odd_names(pairs), None
+    return (fields, pieces) if len(fields) == len(pieces) else (_with_odd_names(pairs), None)
 
 
 def _with_odd_names(pairs: list[list[str]]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from chaoying_async.sansio.outcome import (
     PaidSource,
     notification_outcome,
 )
-from chaoying_async.sansio.values import Fen, parse_time, received_fen
+from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
 _PAYTYPES: Mapping[Wallet, PayType] = {
     Wallet.WECHAT: PayType.WECHAT,
@@ -94,7 +94,7 @@ def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
     """
     told = fields.get
     time_end = parse_time(told("time_end") or "")
-    total_fee, coupon_fee = _amount(told("total_fee")), _amount(told("coupon_fee"))
+    total_fee, coupon_fee = fen_or_none(told("total_fee")), fen_or_none(told("coupon_fee"))
     outcome = notification_outcome(
         told("state") or None,
         told("result_code") or None,
@@ -124,13 +124,6 @@ def notification_of(facts: Facts) -> Notification:
     """The notification that these facts were read from, without what was not kept of it."""
     wallet = Wallet.ALIPAY if facts.paytype == PayType.ALIPAY else Wallet.WECHAT
     return typed(facts.raw, wallet)
-
-
-def _amount(text: str | None) -> Fen | None:
-    try:
-        return received_fen(text) if text else None
-    except ValueError:
-        return None
 
 
 def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | None = None) -> Facts:

@@ -17,13 +17,13 @@ import attrs
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.api.details import FundBill, Promotion
-from chaoying_async.sansio.codec import parse_form, read_text
+from chaoying_async.sansio.codec import parse_form, read_text, split_form
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.models import Model, model, shown
 from chaoying_async.sansio.outcome import NotificationOutcome, notification_outcome
-from chaoying_async.sansio.signing import verify_for
+from chaoying_async.sansio.signing import verify_form
 from chaoying_async.sansio.values import Fen
 
 #: The exact body that ends the redelivery, with status 200 and ``text/plain`` (C 85).
@@ -236,8 +236,8 @@ def verified_fields(
     try:
         if len(body) > MAX_BODY:
             raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
-        fields = parse_form(body)
-        verify_for(credentials, fields, now)
+        fields, pieces = split_form(body)
+        verify_form(credentials, fields, pieces, now)
         if not fields.get("mch_id") or not fields.get("out_trade_no"):
             raise _incomplete(fields)
     except ChaoyingError as error:

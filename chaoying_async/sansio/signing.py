@@ -40,6 +40,9 @@ _UPPER_CASE = re.compile(r"[A-Z]").search
 
 _ORDERS = tuple(SortOrder)
 
+#: Every character of these names stands behind ``=``, so sorting ``name=value`` sorts by name.
+_SORTED_WITH_VALUES = frozenset(name for name in TOP_LEVEL if name.replace("_", "").isalpha())
+
 
 def _keyed(name: str) -> Callable[[bytes, bytes], str]:
     # MD5 and SHA-1 are the gateway's choice; a FIPS build of OpenSSL must not forbid them here.
@@ -135,6 +138,38 @@ def verify_for(credentials: Credentials, fields: Mapping[str, str], now: datetim
     _verify_texts(fields, keys, credentials.algorithm, hint)
 
 
+def verify_form(
+    credentials: Credentials,
+    fields: Mapping[str, str],
+    pieces: Iterable[str] | None,
+    now: datetime | None,
+) -> None:
+    """:func:`verify_for` of a form whose pieces (``name=value``, decoded) may be at hand.
+
+    Nearly every message has documented names, no empty value and a right signature; then its
+    pieces, sorted, are what was signed. Whatever is not so simple is left to ``verify_for``.
+    """
+    if pieces is not None and now is None:
+        canonical = _of_pieces(fields, pieces)
+        received = fields.get("sign", "").upper()
+        if canonical and _fits(canonical, credentials.key, credentials.algorithm, received):
+            return
+    verify_for(credentials, fields, now)
+
+
+def _of_pieces(fields: Mapping[str, str], pieces: Iterable[str]) -> str | None:
+    """The canonical string, where it is a matter of sorting, and can be cut up in one way only."""
+    signature = fields.get("sign")
+    if not signature or not signature.isascii() or not _SORTED_WITH_VALUES.issuperset(fields):
+        return None
+    parts = sorted(pieces)
+    parts.remove(f"sign={signature}")
+    canonical = "&".join(parts)
+    unambiguous = canonical.count("&") == len(parts) - 1  # as in _refuse_ambiguity
+    none_empty = "=&" not in canonical and not canonical.endswith("=")
+    return canonical if unambiguous and none_empty else None
+
+
 def _still_counting(credentials: Credentials, now: datetime | None) -> tuple[str, ...]:
     return tuple(
         old.key for old in credentials.previous_keys if now is not None and now < old.until
@@ -220,6 +255,10 @@ def _digest(canonical: str, key: str, algorithm: SignAlgorithm) -> str:
     raise MalformedMessageError("a value holds half a surrogate pair, which UTF-8 lacks")
 
 
+def _fits(canonical: str, key: str, algorithm: SignAlgorithm, received: str) -> bool:
+    return hmac.compare_digest(_digest(canonical, key, algorithm), received)
+
+
 def _verify_texts(
     fields: Mapping[str, str], keys: Iterable[str], algorithm: SignAlgorithm, hint: str = ""
 ) -> None:
@@ -233,7 +272,7 @@ def _verify_texts(
         parts = _parts(fields, order)
         canonical = "&".join(parts)
         for key in keys:
-            if hmac.compare_digest(_digest(canonical, key, algorithm), received):
+            if _fits(canonical, key, algorithm, received):
                 _refuse_ambiguity(fields, canonical, len(parts))
                 return
         if not any(map(_UPPER_CASE, fields)):  # both orders read the same (C 1)

@@ -95,9 +95,15 @@ def fen(yuan: str | Decimal) -> Fen:
 
 def received_fen(text: str) -> Fen:
     """An amount as the gateway prints it; anything but 1 to 15 ASCII digits is a ValueError."""
-    if _RECEIVED_AMOUNT(text) is None:
+    amount = fen_or_none(text)
+    if amount is None:
         raise ValueError("not an amount in fen")
-    return int.__new__(Fen, text)
+    return amount
+
+
+def fen_or_none(text: str | None) -> Fen | None:
+    """The same; None for everything else."""
+    return int.__new__(Fen, text) if text and _RECEIVED_AMOUNT(text) else None
 
 
 def parse_time(text: str) -> datetime | None:

@@ -74,8 +74,15 @@ class NotificationApp:
         """Serve one connection of ASGI."""
         if scope["type"] == "http":
             answer = await self._answer(scope, receive)
-            if answer is not None:
-                await _send(answer, send)
+            if answer is None:
+                return
+            body = answer.body
+            headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+            if answer is NOT_POST:
+                headers.append((b"allow", b"POST"))
+            status = answer.status
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         elif scope["type"] == "lifespan":
             await _lifespan(None, receive, send)
         else:  # a websocket: refused, as 403
@@ -151,15 +158,6 @@ async def _read(receive: Receive, parts: list[bytes]) -> bytes | None:
             room -= len(part)
         if room < 0 or not more:
             return b"".join(parts)
-
-
-async def _send(answer: Answer, send: Send) -> None:
-    body = answer.body
-    headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
-    if answer is NOT_POST:
-        headers.append((b"allow", b"POST"))
-    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 async def _lifespan(

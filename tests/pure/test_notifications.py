@@ -271,7 +271,7 @@ def test_nothing_trusted_is_made_without_verification() -> None:
     assert makers == ["typed"]
     assert "return typed(verified_fields(" in inspect.getsource(parse_notification)
     lines = inspect.getsource(notifications.verified_fields).splitlines()
-    verified = next(at for at, line in enumerate(lines) if "verify_for(" in line)
+    verified = next(at for at, line in enumerate(lines) if "verify_form(" in line)
     assert [at for at, line in enumerate(lines) if "return " in line] == [len(lines) - 1]
     assert verified < len(lines) - 1
     # Beside it only facts, which are made of verified fields alone, are typed.
