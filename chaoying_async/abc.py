@@ -203,11 +203,9 @@ class Inbox(Protocol):
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """Forget the payloads of what ended (DONE, NOT_PAID, closed) before then; how many did.
 
-        With ``keys`` their records too, but none whose ``first_seen`` is inside :attr:`window` and
-        ``AHEAD`` (10 minutes): a redelivery of anything older is STALE, of anything younger it
-        would take effect again. ``before`` is held against ``first_seen``: an order that took
-        effect late, by a message that had waited for it, is as old as that message, and a
-        ``settle`` that comes after its record was forgotten runs ``on_paid`` again. So leave a
-        margin of days.
+        With ``keys`` their records too, but none of which the message came, or the effect, inside
+        :attr:`window` and ``AHEAD`` (10 minutes): a redelivery of anything older is STALE, of
+        anything younger it would take effect again. A ``settle`` has no age: one that comes after
+        the record was forgotten runs ``on_paid`` again.
         """
         ...

@@ -84,8 +84,9 @@ async def _on_redis(servers: Servers, *, texts: bool) -> AsyncGenerator[Bench]:
 
         async def age(seconds: float) -> None:
             span = round(seconds * 1000)
-            async for lease in client.scan_iter(match="chaoying:lease:*"):
-                await client.pexpire(lease, await client.pttl(lease) - span)
+            async for name in client.scan_iter(match="chaoying:*"):
+                if (left := await client.pttl(name)) > 0:  # a lease, or what has ended
+                    await client.pexpire(name, left - span)
             names: Any = await client.zrange("chaoying:due", 0, -1)
             for name in names:
                 await client.zincrby("chaoying:due", -span, name)

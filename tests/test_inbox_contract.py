@@ -73,7 +73,7 @@ async def test_leaving_the_work_makes_the_order_done_for_good(bench: Bench) -> N
     assert isinstance(record, Record)
     assert (record.state, record.lease) == (DONE, 0.0)
     assert record.entry.transaction_id == "T1"
-    await bench.pass_time(100_000)
+    await bench.pass_time(80_000)
     assert await _state(bench) is DONE
     assert not await bench.inbox.unfinished(10)
 
@@ -401,13 +401,30 @@ async def test_pruning_forgets_what_was_said_and_keeps_that_it_was(bench: Bench)
 async def test_pruning_keys_never_reaches_into_the_window(bench: Bench) -> None:
     """M-19: what a redelivery may still ask about is kept, whatever is asked for."""
     window = bench.inbox.window
-    young, old, held = (OrderKey(KEY.mch_id, name) for name in ("young", "old", "held"))
+    young, late, held = (OrderKey(KEY.mch_id, name) for name in ("young", "late", "held"))
     await finished(bench, young, first_seen=bench.now() - window - timedelta(minutes=5))
-    await finished(bench, old, first_seen=bench.now() - window - timedelta(minutes=15))
+    # Its message had waited for the shop's order, and took effect only now.
+    await finished(bench, late, first_seen=ago(bench, days=400))
     await claimed(bench, held, first_seen=ago(bench, days=400))
-    assert await bench.inbox.prune(bench.now(), keys=True) == 1
-    assert await _state(bench, young) is DONE
+    await bench.inbox.prune(bench.now(), keys=True)
+    assert await _state(bench, young) is await _state(bench, late) is DONE
+    assert await _state(bench, held) is HELD
+
+
+async def test_pruning_keys_forgets_what_is_old_in_every_way(bench: Bench) -> None:
+    """M-19: its message and its effect are both older than the window; what is open stays."""
+    old, unpaid, held = (OrderKey(KEY.mch_id, name) for name in ("old", "unpaid", "held"))
+    window = bench.inbox.window
+    await finished(bench, old, first_seen=ago(bench, days=400))
+    assert await bench.inbox.not_paid(unpaid, an_entry(bench, first_seen=ago(bench, days=400)))
+    await bench.pass_time(window.total_seconds())
+    await claimed(bench, held, first_seen=ago(bench, days=400))
+    await bench.inbox.prune(bench.now(), keys=True)
+    assert await _state(bench, old) is DONE  # AHEAD is added to the window
+    await bench.pass_time(660.0)
+    await bench.inbox.prune(bench.now(), keys=True)
     assert await _state(bench, old) is None
+    assert await _state(bench, unpaid) is None
     assert await _state(bench, held) is HELD
 
 

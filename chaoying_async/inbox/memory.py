@@ -255,7 +255,11 @@ class MemoryInbox:
         """See ``Inbox``."""
         if keys:
             until = min(before, self._outside_the_window())
-            return self._forget(lambda order: order.entry.first_seen < until, until)
+            # Nor by that alone: a payment may have waited for days for its order.
+            ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
+            return self._forget(
+                lambda order: order.held_until < ended and order.entry.first_seen < until, until
+            )
         pruned = 0
         for order in self._orders.values():
             entry = order.entry

@@ -166,27 +166,21 @@ class RedisInbox:
         args = [name_of(key, fingerprint), fingerprint, _KEEP, str(mark)]
         return bool(await self._run(scripts.MARK_ASIDE, keys, args))
 
-    async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """See ``Inbox``; what ended is forgotten a day later without it."""
+    async def prune(self, before: datetime, *, keys: bool = False) -> int:  # noqa: ARG002
+        """See ``Inbox``; ``keys`` adds nothing, as Redis forgets everything a day after its end."""
         until = microseconds(before)
-        if keys:
-            seconds, micro = await self._client.time()
-            kept = (_WINDOW + AHEAD) // timedelta(microseconds=1)
-            until = min(until, seconds * 1_000_000 + micro - kept)
         pruned = 0
         names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
         for at in range(0, len(names), _PAGE):
-            pruned += await self._prune(names[at : at + _PAGE], until, int(keys))
+            pruned += await self._prune(names[at : at + _PAGE], until)
         return pruned
 
-    async def _prune(self, names: Iterable[str], until: int, keys: int) -> int:
+    async def _prune(self, names: Iterable[str], until: int) -> int:
         # The block gives the connection back even where loading the scripts is cancelled.
         async with self._client.pipeline(transaction=False) as pipeline:
             for name in names:
-                args = [name, until, keys]
-                await self._run(
-                    scripts.PRUNE, [self._hash(name), self._ended], args, client=pipeline
-                )
+                keys = [self._hash(name), self._ended]
+                await self._run(scripts.PRUNE, keys, [name, until], client=pipeline)
             return int(sum(await pipeline.execute()))
 
     async def _records(self, keys: Iterable[OrderKey]) -> list[Record | None]:

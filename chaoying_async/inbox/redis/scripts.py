@@ -233,7 +233,7 @@ return oldest
 """
 )
 
-#: KEYS hash, ended; name, before, whether to forget it altogether -> 1 where something was pruned
+#: KEYS hash, ended; name, before -> 1 where something was pruned
 PRUNE: Final = """
 local kept = redis.call('HMGET', KEYS[1], 'first_seen', 'payload')
 if not kept[1] then
@@ -242,11 +242,6 @@ if not kept[1] then
 end
 if not redis.call('ZSCORE', KEYS[2], ARGV[1]) or tonumber(kept[1]) >= tonumber(ARGV[2]) then
   return 0
-end
-if ARGV[3] == '1' then
-  redis.call('DEL', KEYS[1])
-  redis.call('ZREM', KEYS[2], ARGV[1])
-  return 1
 end
 if kept[2] == '' then return 0 end
 redis.call('HSET', KEYS[1], 'payload', '')

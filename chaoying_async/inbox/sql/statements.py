@@ -21,6 +21,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    true,
     update,
 )
 
@@ -60,16 +61,19 @@ class PruningStatements:
     Each page begins where the last one ended: no long lock, and no row is looked at twice.
     """
 
-    def __init__(self, table: Table, ended: ColumnElement[bool]) -> None:
+    def __init__(
+        self, table: Table, ended: ColumnElement[bool], forgotten: ColumnElement[bool] | None = None
+    ) -> None:
         c = table.c
         old = and_(ended, c.first_seen >= p("after"), c.first_seen < p("before"))
         has_body = c.payload != ""
         page = select(c.first_seen).where(old).order_by(c.first_seen).limit(p("limit"))
         of_page = and_(old, c.first_seen <= p("last"))
+        goes = true() if forgotten is None else forgotten
         #: By whether the rows themselves go, or their bodies only.
-        self.page = {True: page, False: page.where(has_body)}
+        self.page = {True: page.where(goes), False: page.where(has_body)}
         self.act = {
-            True: delete(table).where(of_page),
+            True: delete(table).where(of_page, goes),
             False: update(table).where(of_page, has_body).values(payload=""),
         }
 
@@ -105,7 +109,8 @@ class OrderStatements:
         self.lock = self.still_ours.with_for_update()
         # Changes nothing, but takes SQLite's one write lock.
         self.hold = update(table).where(ours).values(token=c.token)
-        self.complete = update(table).where(ours).values(state=SeenState.DONE, held_until=0)
+        # Of what has ended, the moment when it did: by that it is forgotten (M-19).
+        self.complete = update(table).where(ours).values(state=SeenState.DONE, held_until=now)
         self.renew = update(table).where(ours).values(held_until=now + p("lease"))
         self.release = (
             update(table)
@@ -127,12 +132,14 @@ class OrderStatements:
         self.mark = (
             update(table)
             .where(this, state == SeenState.QUARANTINED)
-            .values(state=p("state"), due=0)
+            .values(state=p("state"), held_until=now, due=0)
         )
         self.unfinished = self._oldest(state == SeenState.HELD, over)
         self.listing = self._oldest(_is_one_of(state, _FOR_PEOPLE))
 
-        self.pruning = PruningStatements(table, _is_one_of(state, _ENDED))
+        # A message may have waited for days for its order: what took effect only now is kept.
+        ended = _is_one_of(state, _ENDED)
+        self.pruning = PruningStatements(table, ended, c.held_until < p("before"))
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
         return self._all.where(*which).order_by(self.table.c.first_seen).limit(p("limit"))
