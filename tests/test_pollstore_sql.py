@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -200,6 +201,25 @@ async def test_of_many_who_come_first_one_has_it(
     assert sorted(type(one).__name__ for one in came) == ["SqlPollStore"] + 3 * ["StoreInUseError"]
     for store in stores:
         await store.__aexit__(None, None, None)
+
+
+async def test_another_process_may_make_each_table_just_before_us(tmp_path: Path) -> None:
+    """Whoever looked and then came too late looks again, for as many tables as there are."""
+    engine = engine_in(tmp_path)
+    made: list[str] = []
+
+    @event.listens_for(engine.sync_engine, "before_cursor_execute")
+    def be_first(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.lstrip().startswith("CREATE TABLE"):
+            made.append(statement.split()[2])
+            with contextlib.closing(sqlite3.connect(tmp_path / "polls.db")) as other:
+                other.execute(statement)
+
+    async with SqlPollStore(engine) as store:
+        await store.put("poll", {"a": "1"})
+        assert await everything(store, "poll") == [("a", "1")]
+    assert made == ["chaoying_polls", "chaoying_polls_owner"]
+    await engine.dispose()
 
 
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -61,16 +62,19 @@ class _Open:
 
     async def start(self, clock: Clock) -> None:
         """Make the tables, take the ownership, and keep it."""
-        try:
-            await whole(self.engine, self.make_tables())
-        except DBAPIError:  # another process made them at the same moment
-            await whole(self.engine, self.make_tables())
+        await self.make_tables()
         await self.owned.take()
         self.writer = Writer(self.commit)
         self.renewing = asyncio.get_running_loop().create_task(self.renew(clock))
 
     async def make_tables(self) -> None:
-        """Make those that are missing."""
+        """Make those that are missing; others may be doing the same."""
+        for _ in self.metadata.tables:  # each may have been made between our look and our try
+            with contextlib.suppress(DBAPIError):
+                return await whole(self.engine, self._make_tables())
+        return await whole(self.engine, self._make_tables())
+
+    async def _make_tables(self) -> None:
         async with self.engine.begin() as connection:
             await connection.run_sync(self.metadata.create_all)
 
