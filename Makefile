@@ -18,7 +18,7 @@ PURE := $(wildcard chaoying_async/sansio tests/pure) $(filter-out \
   $(foreach face,__init__ app notifier faults console,chaoying_async/sandbox/$(face).py),\
   $(wildcard chaoying_async/sandbox/*.py))
 
-.PHONY: help demo test cover bench lint ruff contracts types mypy pyright fmt readme screenshots ci clean
+.PHONY: help demo test cover measure coverage bench lint ruff contracts types mypy pyright fmt readme screenshots ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,10 +39,16 @@ demo: .venv/.sandbox
 test: .venv/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
-# Not pytest --cov: pytest loads our plugin before that would start to measure.
 cover: .venv/.dev
 	$(BIN)/coverage erase
+	@$(MAKE) --no-print-directory measure coverage
+
+# A part of it; several may run at once. Not pytest --cov: pytest loads our plugin before that would start to measure.
+measure: .venv/.dev
 	$(BIN)/coverage run -m pytest $(ARGS)
+
+# What all parts have reached together.
+coverage: .venv/.dev
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
