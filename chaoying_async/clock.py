@@ -49,10 +49,21 @@ async def guarded(
     """
     try:
         waits_for = work.send(None)
-    except StopIteration as ended:
-        result: T = ended.value
+        return await go_on(work, waits_for, guard())
+    except StopIteration as ended_at_once:
+        result: T = ended_at_once.value
         return result
-    async with guard():
+
+
+async def go_on(
+    work: Coroutine[Any, Any, T], waits_for: Any, guard: AbstractAsyncContextManager[Any]
+) -> T:
+    """The rest of ``work`` under its guard, where its first step said that it waits for this.
+
+    For :func:`guarded` and for what every message passes through: there the first step is written
+    out, since a coroutine around it would cost as much as the step.
+    """
+    async with guard:
         return await _rest(work, waits_for)
 
 

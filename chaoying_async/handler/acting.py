@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from functools import partial
-from typing import Any, NamedTuple
+
+import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import guarded
-from chaoying_async.handler.answers import Outcome
+from chaoying_async.clock import go_on
+from chaoying_async.handler.answers import OUTCOMES, Outcome
 from chaoying_async.handler.desk import Desk, Matter
 from chaoying_async.handler.effects import Effects, Held
 from chaoying_async.handler.endings import tamed
@@ -24,16 +23,17 @@ from chaoying_async.sansio.judging import OTHER_NUMBERS
 LOOK_EVERY = 0.2
 
 
-class Limits(NamedTuple):
-    """Moments of the monotonic clock."""
+@attrs.frozen
+class Limits:
+    """Seconds from a message's coming."""
 
-    #: Nobody waits for somebody else's work any longer.
-    wait_until: float
-    #: Everything before the effect has ended, or is given up with a :class:`TimeoutError`.
-    claim_until: float
+    #: So long somebody else's work is waited for.
+    wait: float
+    #: Everything before the effect has ended by then, or is given up with a :class:`TimeoutError`.
+    claim: float
     #: So long the caller waits for work that has an owner, then has a :class:`TimeoutError`; None:
     #: to its end.
-    answer_until: float | None = None
+    answer: float | None = None
     #: Work had an owner when the message came, so none of it may begin without one.
     opened: bool = False
 
@@ -54,6 +54,7 @@ class Acting:
         self,
         facts: Facts,
         limits: Limits,
+        came: float,
         *,
         first_seen: datetime | None = None,
     ) -> Outcome:
@@ -61,41 +62,46 @@ class Acting:
 
         So does a :class:`TimeoutError` of ``limits``; what was claimed by then goes on.
 
-        ``first_seen``: when this very message first came, if it was set aside before.
+        ``came``: the moment of the monotonic clock that they count from. ``first_seen``: when this
+        very message first came, if it was set aside before.
         """
+        claim_until = came + limits.claim
+        answer_until = None if limits.answer is None else came + limits.answer
         while True:
-            deciding = self._decided(facts, limits, first_seen)
-            matter, held = await guarded(deciding, partial(self._until, limits.claim_until))
+            deciding = self._decided(facts, claim_until, first_seen)
+            try:
+                waits_for = deciding.send(None)
+                left = max(0.0, claim_until - self._clock.monotonic())
+                matter, held = await go_on(deciding, waits_for, self._clock.timeout(left))
+            except StopIteration as ended_at_once:
+                matter, held = ended_at_once.value
             decision = matter.verdict.decision
-            left = limits.opened and (self._tasks.closing or not self._tasks.opened)
+            orphan = limits.opened and not self._tasks.is_open
             if held is not None:
-                if left:
+                if orphan:
                     await self._effects.give_back(held)  # its owner has gone in the meantime
                     return Outcome(Decision.IN_PROGRESS, durable=False)
                 running = self._effects.run(held)
-                durable = await self._tasks.run(running, until=limits.answer_until)
-                return Outcome(decision, durable=durable is True)
+                durable = await self._tasks.run(running, until=answer_until)
+                return OUTCOMES[decision, durable is True]
             if decision is Decision.DUPLICATE:
                 if matter.verdict.reason == OTHER_NUMBERS:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
                 return Outcome(decision, durable=True)
             if decision is not Decision.IN_PROGRESS and not has_effect(decision):
-                if left:
+                if orphan:
                     return Outcome(decision, durable=False)
                 keeping = tamed(self._without_effect(matter))
-                kept = await self._tasks.run(keeping, until=limits.answer_until)
+                kept = await self._tasks.run(keeping, until=answer_until)
                 return Outcome(decision, durable=kept is True and decision is Decision.NOT_PAID)
             # Somebody holds it, or took it between the decision and our claim.
-            if not await self._waited(matter.key, limits):
+            if not await self._waited(matter.key, came + limits.wait):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
 
-    def _until(self, moment: float) -> AbstractAsyncContextManager[Any]:
-        return self._clock.timeout(max(0.0, moment - self._clock.monotonic()))
-
     async def _decided(
-        self, facts: Facts, limits: Limits, first_seen: datetime | None
+        self, facts: Facts, until: float, first_seen: datetime | None
     ) -> tuple[Matter, Held | None]:
-        matter = await self._desk.decide(facts, first_seen=first_seen, until=limits.claim_until)
+        matter = await self._desk.decide(facts, first_seen=first_seen, until=until)
         decision, _, paid, source = matter.verdict
         if paid is None:
             return matter, None
@@ -114,9 +120,9 @@ class Acting:
             await self._reports.set_aside(matter)
         return True
 
-    async def _waited(self, key: OrderKey, limits: Limits) -> bool:
+    async def _waited(self, key: OrderKey, until: float) -> bool:
         """Let time pass until the order may be free; False when there is none left."""
-        left = limits.wait_until - self._clock.monotonic()
+        left = until - self._clock.monotonic()
         if left <= 0:
             return False
         ended = self._effects.ended(key)

@@ -31,11 +31,14 @@ def _refusal(status: int) -> NotificationAnswer:
     return NotificationAnswer(status=status, body=FAIL)
 
 
-#: The answer to a message that was dealt with. Made once: there are few, and they never change.
-ANSWERS: Mapping[tuple[Decision, bool], NotificationAnswer] = {
-    outcome: _answer(outcome)
+#: Every outcome, and the answer to it. Made once: there are few, and they never change.
+OUTCOMES: Mapping[tuple[Decision, bool], Outcome] = {
+    (decision, durable): Outcome(decision, durable)
     for decision in Decision
-    for outcome in (Outcome(decision, durable=False), Outcome(decision, durable=True))
+    for durable in (False, True)
+}
+ANSWERS: Mapping[tuple[Decision, bool], NotificationAnswer] = {
+    outcome: _answer(outcome) for outcome in OUTCOMES.values()
 }
 
 #: Nothing could be done about it: another delivery may fare better.

@@ -45,7 +45,7 @@ class EffectCall:
                 {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
             )
 
-    def __call__(self, order: PaidOrder, connection: Any) -> Coroutine[Any, Any, Any]:
+    def begin(self, order: PaidOrder, connection: Any) -> Coroutine[Any, Any, Any]:
         """Run it, by awaiting what this returns."""
         if self._with_connection:
             return self._coroutine(order, connection)

@@ -72,14 +72,20 @@ def lookup_of(expected: Lookup) -> Callable[[str, str], Coroutine[Any, Any, Expe
     return looked_up
 
 
+def _checked(found: Any) -> ExpectedOrder | None:
+    if found is None or isinstance(found, ExpectedOrder):
+        return found
+    raise TypeError("expected() must return an ExpectedOrder or None")
+
+
 def storable(facts: Facts) -> OrderKey | None:
     """The message's own names, where they can be a key."""
     mch_id, number = facts.mch_id, facts.out_trade_no
-    fits = 0 < len(mch_id) <= LONGEST_MCH_ID and 0 < len(number) <= LONGEST_NUMBER
-    named = mch_id + number
-    # What is printable has no control character; the rest is looked at, one by one.
-    if fits and (named.isprintable() or _CONTROL.isdisjoint(named)):
-        return OrderKey(mch_id, number)
+    if 0 < len(mch_id) <= LONGEST_MCH_ID and 0 < len(number) <= LONGEST_NUMBER:
+        named = mch_id + number
+        # What is printable has no control character; the rest is looked at, one by one.
+        if named.isprintable() or _CONTROL.isdisjoint(named):
+            return OrderKey(mch_id, number)
     return None
 
 
@@ -97,6 +103,7 @@ class Desk:
         takes_closed: bool,
     ) -> None:
         self._inbox = inbox
+        self._window = inbox.window
         self._clock = clock
         self._expected = None if isinstance(expected, NoAmountCheck) else lookup_of(expected)
         self._confirm = confirm
@@ -109,10 +116,7 @@ class Desk:
         """What the shop expects for an order number as received."""
         if self._expected is None:
             return NO_AMOUNT_CHECK
-        found = await self._expected(mch_id, out_trade_no)
-        if found is not None and not isinstance(found, ExpectedOrder):
-            raise TypeError("expected() must return an ExpectedOrder or None")
-        return found
+        return _checked(await self._expected(mch_id, out_trade_no))
 
     async def decide(self, facts: Facts, *, first_seen: datetime | None, until: float) -> Matter:
         """Gather and judge; only the question to the gateway ends by itself before ``until``.
@@ -122,12 +126,13 @@ class Desk:
         received = storable(facts)
         if received is None:
             return self._nameless(facts)
-        expected = await self.expected(*received)
+        looked_up = self._expected
+        expected = NO_AMOUNT_CHECK if looked_up is None else _checked(await looked_up(*received))
         key = _key(received, expected)
         record = await self._inbox.look(key)
         if record is None and first_seen is None and self._confirm is None:
             now = self._clock.now()
-            verdict = plainly_paid(facts, expected, now, self._inbox.window)
+            verdict = plainly_paid(facts, expected, now, self._window)
             if verdict is not None:
                 return Matter(facts, key, verdict, now)
         case = self._case(facts, expected, record, first_seen)
@@ -170,7 +175,7 @@ class Desk:
             first_seen=first_seen,
             expected=expected,
             now=now,
-            window=self._inbox.window,
+            window=self._window,
             trust_coupon_fee=self._trust_coupon_fee,
             confirmation=Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from chaoying_async.abc import Clock, Inbox
@@ -41,7 +41,7 @@ class Due:
         reports: Reports,
         acting: Acting,
         tasks: Tasks,
-        limits: Callable[[], Limits],
+        limits: Limits,
         clock: Clock,
     ) -> None:
         self._inbox = inbox
@@ -132,7 +132,8 @@ class Due:
         if aside.mark is Mark.APPLY:
             await self._apply(aside, facts)
             return
-        outcome = await self._acting.act(facts, self._limits(), first_seen=aside.first_seen)
+        now, first_seen = self._clock.monotonic(), aside.first_seen
+        outcome = await self._acting.act(facts, self._limits, now, first_seen=first_seen)
         if outcome.decision in _OVER or has_effect(outcome.decision):
             await self._inbox.close(aside)  # where the effect failed, the order itself is due
         elif outcome.decision is Decision.IN_PROGRESS:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 import attrs
 
 from chaoying_async.abc import Clock, Inbox
-from chaoying_async.clock import guarded
+from chaoying_async.clock import go_on
 from chaoying_async.exceptions import HandlerMisuseError
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.claims import LEASE, Renewals
@@ -110,55 +111,69 @@ class Effects:
             return None
         return Held(key, decision, order, claim, since)
 
-    async def run(self, held: Held) -> bool:
-        """True when the effect is durable; whatever went wrong has been dealt with if not."""
-        key = held.key
-        self._working[key] = held
-        self._counts.working += 1
-        try:
-            call = self._calls.get(held.decision)
-            if call is not None:
-                return await self._call(held, call)
-            # It is closed since it was first tried, or such a function is no longer there.
-            await self._quarantine(held, "it was paid, but the shop had closed the order")
-            return False
-        finally:
-            self._counts.working -= 1
-            if self._working.get(key) is held:
-                del self._working[key]
-            if held.ended is not None:
-                held.ended.set()
+    def run(self, held: Held) -> Coroutine[Any, Any, bool]:
+        """Awaited, True when the effect is durable; what went wrong has been dealt with if not."""
+        call = self._calls.get(held.decision)
+        return self._uncalled(held) if call is None else self._called(held, call)
 
-    async def _call(self, held: Held, call: EffectCall) -> bool:
-        returned = False
-        claim = held.claim
+    async def _called(self, held: Held, call: EffectCall) -> bool:
+        claim, returned = held.claim, False
+        self._begin(held)
         try:
             if claim.before is not None:
                 await self.keep_what_is_replaced(held.key, held.order, claim.before)
             async with self._inbox.work(claim) as connection:
-                working = call(held.order, connection)
-                result = await guarded(working, partial(self.renewals.of, claim, held.since))
+                working = call.begin(held.order, connection)
+                try:
+                    waits_for = working.send(None)
+                    result = await go_on(working, waits_for, self.renewals.of(claim, held.since))
+                except StopIteration as ended_at_once:
+                    result = ended_at_once.value
                 if result is not None:
                     call.check(result)
                 returned = True
-        except ClaimLostError as error:
+        except BaseException as error:  # noqa: BLE001 - what is wanted goes on up from there
+            await self._deal_with(error, held, call, returned=returned)
+            return False
+        finally:
+            self._end(held)
+        return True
+
+    async def _uncalled(self, held: Held) -> bool:
+        """It is closed since it was first tried, or such a function is no longer there."""
+        self._begin(held)
+        try:
+            await self._quarantine(held, "it was paid, but the shop had closed the order")
+        finally:
+            self._end(held)
+        return False
+
+    def _begin(self, held: Held) -> None:
+        self._working[held.key] = held
+        self._counts.working += 1
+
+    def _end(self, held: Held) -> None:
+        self._counts.working -= 1
+        if self._working.get(held.key) is held:
+            del self._working[held.key]
+        if held.ended is not None:
+            held.ended.set()
+
+    async def _deal_with(
+        self, error: BaseException, held: Held, call: EffectCall, *, returned: bool
+    ) -> None:
+        """What broke the work off: a failing order takes nothing else down."""
+        if isinstance(error, ClaimLostError):
             self._counts.failed += 1
             log.warning("%s of order %r: %s", call.name, held.key.out_trade_no, error)
-            return False
-        except HandlerMisuseError as error:
-            if not returned:
-                await self._failed(held, call, error)
-                return False
+        elif returned and isinstance(error, HandlerMisuseError):
             await self._quarantine(held, f"{call.name} ended the transaction that it was lent")
-            return False
-        except BaseException as error:  # a failing order takes nothing else down
-            if not is_wanted(error):
-                await self._failed(held, call, error)
-                return False
+        elif not is_wanted(error):
+            await self._failed(held, call, error)
+        else:
             if isinstance(error, asyncio.CancelledError):
-                await asyncio.shield(self._release(claim, failed=False))
-            raise  # where the process ends, so does the lease
-        return True
+                await asyncio.shield(self._release(held.claim, failed=False))
+            raise error  # where the process ends, so does the lease
 
     async def give_back(self, held: Held) -> None:
         """Nothing was begun: whoever comes next may have it."""

@@ -100,6 +100,12 @@ class NotificationHandler:
         self._keys = Keys(credentials, self._clock)
         self._budget = _seconds("budget", budget)
         self._grace = _seconds("grace", grace)
+        wait = self._budget - MOMENT
+        #: By whether there is an owner for work that outlives the answer.
+        self._limits = {
+            True: Limits(wait, claim=self._budget, answer=self._budget, opened=True),
+            False: Limits(wait, claim=self._budget),
+        }
         calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=inbox.lends_connection)}
         if on_paid_after_close is not None:
             calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
@@ -129,7 +135,7 @@ class NotificationHandler:
             reports=self._reports,
             acting=self._acting,
             tasks=self._tasks,
-            limits=self._patient,
+            limits=Limits(self._budget, PATIENCE),
             clock=self._clock,
         )
 
@@ -173,9 +179,7 @@ class NotificationHandler:
                 credentials = await within(self._clock, self._budget, self._keys.of(raw))
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
-            until = started + self._budget
-            limits = Limits(until - MOMENT, until, until if opened else None, opened)
-            outcome = await self._acting.act(facts, limits)
+            outcome = await self._acting.act(facts, self._limits[opened], started)
         except BaseException as error:  # any input at all gives an answer
             if is_wanted(error):
                 raise
@@ -194,8 +198,8 @@ class NotificationHandler:
         Everything else was set aside. What the inbox or ``expected`` raise comes out.
         """
         facts = facts_of_order(paid_order)
-        limits = self._patient(opened=self._tasks.opened)
-        outcome = await tamed(self._acting.act(facts, limits))
+        limits = Limits(self._budget, PATIENCE, opened=self._tasks.opened)
+        outcome = await tamed(self._acting.act(facts, limits, self._clock.monotonic()))
         self._counts.decisions[outcome.decision] += 1
         unfinished = has_effect(outcome.decision) and not outcome.durable
         return Decision.IN_PROGRESS if unfinished else outcome.decision
@@ -226,11 +230,6 @@ class NotificationHandler:
             except Exception as error:  # noqa: BLE001 - the next round may do better
                 log.warning("run_due: %s; it tries again", type(error).__name__)
             await self._clock.sleep(EVERY)
-
-    def _patient(self, *, opened: bool = False) -> Limits:
-        """For what no gateway waits for."""
-        now = self._clock.monotonic()
-        return Limits(wait_until=now + self._budget, claim_until=now + PATIENCE, opened=opened)
 
     def _unread(self, error: BaseException) -> NotificationAnswer:
         refusal = refused(error)

@@ -33,7 +33,8 @@ class Standby:
 
     def begin(self, work: Coroutine[Any, Any, Any], context: Context) -> Any:
         """Take the first step: what it waits for, or :class:`StopIteration` with its result."""
-        loop, caller = self._loop, asyncio.current_task()
+        loop = self._loop
+        caller = asyncio.current_task(loop)
         if caller is not None:
             _leave_task(loop, caller)
         _enter_task(loop, self.task)

@@ -70,41 +70,33 @@ class Tasks:
         :class:`TimeoutError`, and the work goes on too; without an owner for it there is no such
         end.
         """
-        if not self.is_open:
+        if self.closing or not self.opened:
             return await work
-        try:
-            task = self._begun(work)
-        except StopIteration as ended_at_once:  # as most does
-            result: T = ended_at_once.value
-            return result
-        except asyncio.CancelledError:  # its own doing: nobody else had the time
-            return None
-        await self._wait_for(task, until)
-        return None if task.cancelled() else task.result()
-
-    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """The task of work that has to wait; what ends at once raises what a coroutine's step does.
-
-        The first step is taken here. A guard against our own caller's end is needed only where
-        there is something to wait for.
-        """
+        # Its first step is taken here: a guard against our caller's end is needed only where there
+        # is something to wait for.
         standby, self._standby = self._standby or Standby(), None
         context = copy_context()
         self._owned.add(standby.task)
         try:
             waits_for = standby.begin(work, context)
-        except BaseException:
+        except BaseException as error:
             self._owned.discard(standby.task)
             if standby.is_free and self._standby is None:
                 self._standby = standby
             else:  # another one came while this one was in use
                 standby.task.cancel()
+            if isinstance(error, StopIteration):  # as most does
+                result: T = error.value
+                return result
+            if isinstance(error, asyncio.CancelledError):  # its own: nobody else had the time
+                return None
             raise
         self._owned.discard(standby.task)
         task = standby.go_on(work, context, waits_for)
         self._owned.add(task)
         task.add_done_callback(self._forget)
-        return task
+        await self._wait_for(task, until)
+        return None if task.cancelled() else task.result()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._owned.discard(task)

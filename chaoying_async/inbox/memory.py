@@ -26,8 +26,8 @@ from chaoying_async.sansio.inboxvalues import (
     SeenState,
 )
 
-# A name of its own: looking a member up in its enum is as slow as a call.
-_HELD = SeenState.HELD
+# Names of their own: looking a member up in its enum is as slow as a call.
+_HELD, _DONE = SeenState.HELD, SeenState.DONE
 # Tuples: an enum's hash is a call in Python.
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
@@ -123,9 +123,25 @@ class MemoryInbox:
         order.held_until, order.due = now + lease, 0.0
         return Claim(key, order.token, order.failures, before)
 
+    def held(self, claim: Claim) -> _Order | None:
+        """The order, if it is this claim's."""
+        order = self._orders.get(claim.key)
+        if order is None or order.state is not _HELD or order.token != claim.token:
+            return None
+        return order
+
+    def complete(self, key: OrderKey, order: _Order) -> None:
+        """Its work is done.
+
+        Nobody runs it again, so its text is forgotten at once: it is most of what an order takes.
+        """
+        order.state = _DONE
+        self._open_orders.pop(key, None)
+        order.entry = order.entry.with_payload("")
+
     async def renew(self, claim: Claim, *, lease: float) -> bool:
         """See ``Inbox``."""
-        order = self._held(claim)
+        order = self.held(claim)
         if order is None:
             return False
         order.held_until = self._clock.monotonic() + lease
@@ -135,25 +151,9 @@ class MemoryInbox:
         """See ``Inbox``; there is no transaction here that could be rolled back."""
         return _Work(self, claim)
 
-    def begin(self, claim: Claim) -> None:
-        """Its work begins."""
-        if self._held(claim) is None:
-            raise ClaimLostError("the claim was taken over before its work began")
-
-    def complete(self, claim: Claim) -> None:
-        """Its work is done, and the order DONE.
-
-        Nobody runs it again, so its text is forgotten at once: it is most of what an order takes.
-        """
-        order = self._held(claim)
-        if order is None:
-            raise ClaimLostError("the claim was taken over while its work went on")
-        self._move(claim.key, order, SeenState.DONE)
-        order.entry = order.entry.with_payload("")
-
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
         """See ``Inbox``."""
-        order = self._held(claim)
+        order = self.held(claim)
         if order is None:
             return False
         order.token += 1  # the holder's no longer fits
@@ -164,7 +164,7 @@ class MemoryInbox:
 
     async def quarantine(self, claim: Claim, reason: str) -> bool:
         """See ``Inbox``."""
-        order = self._held(claim)
+        order = self.held(claim)
         if order is None:
             return False
         self._move(claim.key, order, SeenState.QUARANTINED)
@@ -296,12 +296,6 @@ class MemoryInbox:
             reason=order.reason,
         )
 
-    def _held(self, claim: Claim) -> _Order | None:
-        order = self._orders.get(claim.key)
-        if order is None or order.state is not _HELD or order.token != claim.token:
-            return None
-        return order
-
     def _mark_aside(self, at: AsideKey, mark: Mark) -> bool:
         kept = self._asides.get(at)
         if kept is None or kept.closed:
@@ -355,7 +349,8 @@ class _Work:
         self._inbox, self._claim = inbox, claim
 
     async def __aenter__(self) -> None:
-        self._inbox.begin(self._claim)
+        if self._inbox.held(self._claim) is None:
+            raise ClaimLostError("the claim was taken over before its work began")
 
     async def __aexit__(
         self,
@@ -363,8 +358,12 @@ class _Work:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if exc_type is None:
-            self._inbox.complete(self._claim)
+        if exc_type is not None:
+            return
+        order = self._inbox.held(self._claim)
+        if order is None:
+            raise ClaimLostError("the claim was taken over while its work went on")
+        self._inbox.complete(self._claim.key, order)
 
 
 def _is_due(kept: _Kept, now: float) -> bool:

@@ -60,11 +60,13 @@ NO_AMOUNT_CHECK: Final = NoAmountCheck.NO_AMOUNT_CHECK
 
 
 def _fen(amount: int) -> Fen:
+    if type(amount) is int and amount > 0:
+        return int.__new__(Fen, amount)
     if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
         raise ParameterError(
             {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
         )
-    return amount if type(amount) is Fen else int.__new__(Fen, amount)
+    return int.__new__(Fen, amount)
 
 
 def _mch_id(mch_id: str) -> str:

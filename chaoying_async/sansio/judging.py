@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import attrs
@@ -154,11 +155,19 @@ def plainly_paid(
         and not facts.coupon_fee
         and (facts.fee_type is None or facts.fee_type == order.fee_type)
         and facts.time_end is not None
-        and _NOT_BEFORE <= now - facts.time_end <= window
+        and _NOT_BEFORE <= now - _in_utc(facts.time_end) <= window
     ):
         paid = _paid_order(facts, facts.mch_id, facts.total_fee, facts.total_fee)
         return Verdict(_APPLY, _AS_EXPECTED, paid)
     return None
+
+
+@lru_cache(maxsize=256)  # as parse_time's: subtracting across time zones costs as much as all above
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first hours of the year 1
+        return moment
 
 
 # Names of their own: looking a member up in its enum is as slow as a call.

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import importlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
+from typing import Any
 from urllib.parse import quote_plus
 
 from chaoying_async.exceptions import (
@@ -44,22 +46,35 @@ _ORDERS = tuple(SortOrder)
 _SORTED_WITH_VALUES = frozenset(name for name in TOP_LEVEL if name.replace("_", "").isalpha())
 
 
-def _keyed(name: str) -> Callable[[bytes, bytes], str]:
+def _keyed(name: str) -> Callable[[str, str], str]:
     # MD5 and SHA-1 are the gateway's choice; a FIPS build of OpenSSL must not forbid them here.
     return lambda text, key: hashlib.new(
-        name, text + b"&key=" + key, usedforsecurity=False
+        name, f"{text}&key={key}".encode(), usedforsecurity=False
     ).hexdigest()
 
 
-def _md5(text: bytes, key: bytes) -> str:
-    return hashlib.md5(text + b"&key=" + key, usedforsecurity=False).hexdigest()
+def _plain_md5() -> Callable[..., Any]:
+    """CPython's own where it was built: OpenSSL looks its digests up anew for every message."""
+    try:
+        own: Callable[..., Any] = importlib.import_module("_md5").md5
+    except ImportError:
+        return hashlib.md5
+    return own
 
 
-def _hmac_sha256(text: bytes, key: bytes) -> str:
-    return hmac.new(key, text + b"&key=" + key, hashlib.sha256).hexdigest()
+_MD5 = _plain_md5()
 
 
-_DIGESTS: Mapping[SignAlgorithm, Callable[[bytes, bytes], str]] = {
+def _md5(text: str, key: str) -> str:
+    digest: str = _MD5(f"{text}&key={key}".encode(), usedforsecurity=False).hexdigest()
+    return digest
+
+
+def _hmac_sha256(text: str, key: str) -> str:
+    return hmac.new(key.encode(), f"{text}&key={key}".encode(), hashlib.sha256).hexdigest()
+
+
+_DIGESTS: Mapping[SignAlgorithm, Callable[[str, str], str]] = {
     SignAlgorithm.MD5: _md5,
     SignAlgorithm.SHA1: _keyed("sha1"),
     SignAlgorithm.SHA256: _keyed("sha256"),
@@ -249,7 +264,7 @@ def _sign_texts(
 
 def _digest(canonical: str, key: str, algorithm: SignAlgorithm) -> str:
     try:
-        return _DIGESTS[algorithm](canonical.encode(), key.encode()).upper()
+        return _DIGESTS[algorithm](canonical, key).upper()
     except UnicodeEncodeError:
         pass  # it quotes the whole text, so it must not stay attached (M-27)
     raise MalformedMessageError("a value holds half a surrogate pair, which UTF-8 lacks")

@@ -11,11 +11,11 @@ from typing import Any, Self
 #: Every time in the document (北京时间); a fixed offset, never the machine's own zone (C 68).
 GMT8 = timezone(timedelta(hours=8), "GMT+8")
 
-_RECEIVED_AMOUNT = re.compile(r"[0-9]{1,15}").fullmatch
+_LONGEST_AMOUNT = 15
 _YUAN = re.compile(r"([0-9]{1,13})(?:\.([0-9]{1,2}))?").fullmatch
-_COMPACT_TIME = re.compile(r"[0-9]{14}").fullmatch
-_SPACED_TIME = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})"
+_LONGEST_TIME = len("2026-01-01 00:00:00")
+_TIME = re.compile(
+    r"([0-9]{14})|([0-9]{4})-([0-9]{2})-([0-9]{2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})"
 ).fullmatch
 
 
@@ -103,21 +103,25 @@ def received_fen(text: str) -> Fen:
 
 def fen_or_none(text: str | None) -> Fen | None:
     """The same; None for everything else."""
-    return int.__new__(Fen, text) if text and _RECEIVED_AMOUNT(text) else None
+    return _received(text) if text and len(text) <= _LONGEST_AMOUNT else None
+
+
+@lru_cache(maxsize=1024)  # prices come again and again
+def _received(text: str) -> Fen | None:
+    return int.__new__(Fen, text) if text.isascii() and text.isdigit() else None
 
 
 def parse_time(text: str) -> datetime | None:
     """A time of the document, aware in GMT+8; None for a format it does not show (C 99)."""
-    if _COMPACT_TIME(text) is None:
-        match = _SPACED_TIME(text)
-        if match is None:
-            return None
-        text = "".join(match.groups())
-    return _moment(text)
+    return _moment(text) if len(text) <= _LONGEST_TIME else None
 
 
 @lru_cache(maxsize=256)  # what is paid at the same time says so in the same fourteen digits
-def _moment(digits: str) -> datetime | None:
+def _moment(text: str) -> datetime | None:
+    match = _TIME(text)
+    if match is None:
+        return None
+    digits = "".join(match.groups(""))
     if digits[8:10] == "24":  # midnight to newer Pythons, an error to older ones
         return None
     try:

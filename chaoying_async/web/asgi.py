@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager
+from copy import copy
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import SystemClock, within
+from chaoying_async.clock import SystemClock, go_on
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
@@ -66,6 +67,7 @@ class NotificationApp:
     def __init__(
         self, handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
     ) -> None:
+        self.opens: AbstractAsyncContextManager[Any] | None = None
         self._handle = handler.handle
         self._kind = kind
         self._clock: Clock = clock or SystemClock()
@@ -84,9 +86,15 @@ class NotificationApp:
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         elif scope["type"] == "lifespan":
-            await _lifespan(None, receive, send)
+            await _lifespan(self.opens, receive, send)
         else:  # a websocket: refused, as 403
             await send({"type": "websocket.close", "code": 1008})
+
+    def opening(self, handler: AbstractAsyncContextManager[Any]) -> NotificationApp:
+        """The same, with ``handler`` open from the server's start to its end."""
+        other = copy(self)
+        other.opens = handler
+        return other
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         if scope["method"] != "POST":
@@ -95,8 +103,12 @@ class NotificationApp:
         if length is not None and length > MAX_BODY:
             return TOO_LARGE
         parts: list[bytes] = []
+        reading = _read(receive, parts)
         try:
-            body = await within(self._clock, BODY_SECONDS, _read(receive, parts))
+            waits_for = reading.send(None)
+            body = await go_on(reading, waits_for, self._clock.timeout(BODY_SECONDS))
+        except StopIteration as ended_at_once:  # all of it was there, as it mostly is
+            body = ended_at_once.value
         except TimeoutError:
             if parts:
                 return INCOMPLETE
@@ -122,6 +134,8 @@ def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
     served by itself. The lifespan events end here; a framework that has a lifespan (Starlette,
     FastAPI, Litestar, Quart) opens the handler there instead.
     """
+    if isinstance(app, NotificationApp):  # it can do so itself, without a layer around each message
+        return app.opening(handler)
 
     async def opened(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -133,13 +147,9 @@ def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
 
 
 def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    length, chunked = None, False
-    for name, value in headers:
-        if name == b"content-length":
-            length = content_length(value.decode("latin-1"))
-        elif name == b"transfer-encoding":
-            chunked = True
-    return length, chunked
+    told = dict(headers)
+    length = told.get(b"content-length", b"").decode("latin-1")
+    return content_length(length), b"transfer-encoding" in told
 
 
 async def _read(receive: Receive, parts: list[bytes]) -> bytes | None:

@@ -13,7 +13,7 @@ from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import AHEAD
 from chaoying_async.sansio.judging import Case, Verdict, judge, plainly_paid
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
-from chaoying_async.sansio.values import Fen
+from chaoying_async.sansio.values import GMT8, Fen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WINDOW = timedelta(days=35)
@@ -40,6 +40,9 @@ SAID: dict[str, tuple[Any, ...]] = {
         NOW + AHEAD,
         NOW + AHEAD + MOMENT,
         NOW - timedelta(days=1),
+        NOW.astimezone(GMT8),
+        datetime.min.replace(tzinfo=GMT8),  # before the first year in UTC
+        datetime.max.replace(tzinfo=GMT8),
         None,
     ),
     "paytype": ("WECHAT", "ALIPAY", "ECNY", None),

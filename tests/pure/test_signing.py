@@ -6,6 +6,7 @@ import hmac
 import inspect
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -381,3 +382,11 @@ def test_the_canonical_string_is_there_for_support_without_the_key() -> None:
     """The first joint test can settle what no printed vector does (C 22)."""
     assert canonical_string({"b": "2", "a": "1"}) == "a=1&b=2"
     assert list(inspect.signature(canonical_string).parameters) == ["params", "order"]
+
+
+def test_md5_without_the_interpreters_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Builds that leave ``_md5`` out digest by OpenSSL, and to the same."""
+    monkeypatch.setitem(sys.modules, "_md5", None)
+    monkeypatch.setattr(signing, "_MD5", signing._plain_md5())
+    assert signing._MD5 is hashlib.md5
+    assert sign({"a": "1"}, KEY) == hashlib.md5(f"a=1&key={KEY}".encode()).hexdigest().upper()
