@@ -83,6 +83,7 @@ class Effects:
         self._counts = counts
         self.renewals = Renewals(inbox, clock)
         self._working: dict[OrderKey, Held] = {}
+        counts.working = self._working
 
     def ended(self, key: OrderKey) -> asyncio.Event | None:
         """Set when this process has ended its work on that order; None: it is not ours."""
@@ -118,7 +119,7 @@ class Effects:
 
     async def _called(self, held: Held, call: EffectCall) -> bool:
         claim, returned = held.claim, False
-        self._begin(held)
+        self._working[held.key] = held
         try:
             if claim.before is not None:
                 await self.keep_what_is_replaced(held.key, held.order, claim.before)
@@ -141,19 +142,14 @@ class Effects:
 
     async def _uncalled(self, held: Held) -> bool:
         """It is closed since it was first tried, or such a function is no longer there."""
-        self._begin(held)
+        self._working[held.key] = held
         try:
             await self._quarantine(held, "it was paid, but the shop had closed the order")
         finally:
             self._end(held)
         return False
 
-    def _begin(self, held: Held) -> None:
-        self._working[held.key] = held
-        self._counts.working += 1
-
     def _end(self, held: Held) -> None:
-        self._counts.working -= 1
         if self._working.get(held.key) is held:
             del self._working[held.key]
         if held.ended is not None:

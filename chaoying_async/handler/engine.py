@@ -141,7 +141,8 @@ class NotificationHandler:
 
     def __repr__(self) -> str:
         state = "open" if self._tasks.is_open else "closed"
-        return f"<NotificationHandler on {self._inbox!r}, {self._counts.working} at work, {state}>"
+        at_work = len(self._counts.working)
+        return f"<NotificationHandler on {self._inbox!r}, {at_work} at work, {state}>"
 
     async def __aenter__(self) -> Self:
         self._tasks.open(self._run_due_for_ever())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from types import MappingProxyType
 
 import attrs
@@ -37,7 +37,8 @@ class Counts:
     def __init__(self) -> None:
         self.decisions: Counter[Decision] = Counter()
         self.unverified = self.malformed = self.troubled = self.late = self.failed = 0
-        self.working = 0
+        #: What is worked on now, kept by whoever does the work.
+        self.working: Sized = ()
 
     def add(self, counter: str) -> None:
         """One more of these."""
@@ -52,5 +53,5 @@ class Counts:
             troubled=self.troubled,
             late=self.late,
             failed=self.failed,
-            working=self.working,
+            working=len(self.working),
         )

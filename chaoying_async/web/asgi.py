@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from copy import copy
+from functools import lru_cache
 from typing import Any
 
 from chaoying_async.abc import Clock
@@ -78,11 +79,10 @@ class NotificationApp:
             answer = await self._answer(scope, receive)
             if answer is None:
                 return
-            body = answer.body
-            headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
+            body, status = answer.body, answer.status
+            headers = [_CONTENT_TYPE, _content_length(len(body))]
             if answer is NOT_POST:
                 headers.append((b"allow", b"POST"))
-            status = answer.status
             await send({"type": "http.response.start", "status": status, "headers": headers})
             await send({"type": "http.response.body", "body": body})
         elif scope["type"] == "lifespan":
@@ -144,6 +144,11 @@ def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
             await app(scope, receive, send)
 
     return opened
+
+
+@lru_cache(maxsize=16)  # there are two answers
+def _content_length(length: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % length
 
 
 def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
