@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from chaoying_async.abc import Clock
 
@@ -55,14 +55,23 @@ async def guarded(
         return result
 
 
+#: What :func:`begun` returns where there is nothing to wait for.
+ENDED: Final = object()
+
+
+def begun(work: Coroutine[Any, Any, None]) -> Any:
+    """Take the first step of work that returns nothing: what it waits for, or :data:`ENDED`.
+
+    With :func:`go_on` this is :func:`guarded` for what every message passes through: a coroutine
+    that returns nothing ends without an exception, and needs no other coroutine around it.
+    """
+    return next(work.__await__(), ENDED)
+
+
 async def go_on(
     work: Coroutine[Any, Any, T], waits_for: Any, guard: AbstractAsyncContextManager[Any]
 ) -> T:
-    """The rest of ``work`` under its guard, where its first step said that it waits for this.
-
-    For :func:`guarded` and for what every message passes through: there the first step is written
-    out, since a coroutine around it would cost as much as the step.
-    """
+    """The rest of ``work`` under its guard, where its first step said that it waits for this."""
     async with guard:
         return await _rest(work, waits_for)
 

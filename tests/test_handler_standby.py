@@ -49,42 +49,46 @@ async def test_what_spans_the_first_wait_works_as_in_any_task(waits: bool) -> No
     async def child() -> None:
         await asyncio.sleep(0)
 
-    async def work() -> str:
+    seen: list[str] = []
+
+    async def work() -> None:
         token = WHO.set("the work")
         async with asyncio.timeout(60), asyncio.TaskGroup() as group:
             with anyio.CancelScope():
                 if waits:
                     group.create_task(child())
                     await asyncio.sleep(0)
-        seen = WHO.get()
+        seen.append(WHO.get())
         WHO.reset(token)
-        return seen + " of " + WHO.get()
+        seen.append(WHO.get())
 
     async with opened() as tasks:
         token = WHO.set("the caller")
-        assert await tasks.run(work()) == "the work of the caller"
+        assert await tasks.run(work())
+        assert seen == ["the work", "the caller"]
         assert WHO.get() == "the caller"
         WHO.reset(token)
 
 
 async def test_a_time_out_inside_the_work_ends_the_work_alone() -> None:
     """It is entered in the first step and runs out long after: the caller goes on."""
+    seen: list[str] = []
 
-    async def work() -> str:
+    async def work() -> None:
         try:
             async with asyncio.timeout(0):
                 await asyncio.Event().wait()
         except TimeoutError:
-            return "too late"
-        return "never"
+            seen.append("too late")
 
     async with opened() as tasks:
-        assert await tasks.run(work()) == "too late"
+        assert await tasks.run(work())
+    assert seen == ["too late"]
 
 
 @pytest.mark.parametrize("waits", [False, True])
 async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: bool) -> None:
-    """None for who waited; the next work finds a task of its own."""
+    """Who waited hears that it did not end; the next work finds a task of its own."""
     reached: list[str] = []
 
     async def odd() -> None:
@@ -95,30 +99,32 @@ async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: boo
             await asyncio.sleep(0)
             reached.append("behind the cancellation")
 
-    async def next_one() -> str:
+    async def next_one() -> None:
         await asyncio.sleep(0)
-        return "done"
+        reached.append("the next one's end")
 
     async with opened() as tasks:
-        await tasks.run(odd())
-        assert await tasks.run(next_one()) == "done"
-    assert not reached
+        assert await tasks.run(odd()) is not waits
+        assert await tasks.run(next_one())
+    assert reached == ["the next one's end"]
 
 
 async def test_work_inside_work_has_a_task_of_its_own() -> None:
     """on_paid may call the handler again: neither waits for the other's task."""
     async with opened() as tasks:
+        seen: list[Any] = []
 
-        async def inner() -> Any:
-            return asyncio.current_task()
+        async def inner() -> None:
+            seen.append(asyncio.current_task())
 
-        async def outer() -> tuple[Any, Any]:
-            mine = asyncio.current_task()
-            theirs = await tasks.run(inner())
-            assert asyncio.current_task() is mine
-            return mine, theirs
+        async def outer() -> None:
+            seen.append(asyncio.current_task())
+            assert await tasks.run(inner())
+            seen.append(asyncio.current_task())
 
-        mine, theirs = await tasks.run(outer()) or (None, None)
+        assert await tasks.run(outer())
+        mine, theirs, still_mine = seen
+        assert mine is still_mine
         assert mine is not theirs
         assert (
             len(asyncio.all_tasks()) <= 4
@@ -134,14 +140,14 @@ async def test_what_work_raises_is_the_callers(wait_first: bool) -> None:
             await asyncio.sleep(0)
         raise ValueError("no stock")
 
-    async def fine() -> int:
-        return 7
+    async def fine() -> None:
+        return None
 
     async with opened() as tasks:
         for _ in range(3):
             with pytest.raises(ValueError, match="no stock"):
                 await tasks.run(work())
-            assert await tasks.run(fine()) == 7
+            assert await tasks.run(fine())
 
 
 async def test_nothing_is_left_when_it_is_closed() -> None:

@@ -7,7 +7,7 @@ from datetime import datetime
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import go_on
+from chaoying_async.clock import ENDED, begun, go_on
 from chaoying_async.handler.answers import OUTCOMES, Outcome
 from chaoying_async.handler.desk import Desk, Matter
 from chaoying_async.handler.effects import Effects, Held
@@ -68,22 +68,21 @@ class Acting:
         claim_until = came + limits.claim
         answer_until = None if limits.answer is None else came + limits.answer
         while True:
-            deciding = self._decided(facts, claim_until, first_seen)
-            try:
-                waits_for = deciding.send(None)
+            decided: list[tuple[Matter, Held | None]] = []
+            deciding = self._decide(facts, claim_until, first_seen, decided)
+            waits_for = begun(deciding)
+            if waits_for is not ENDED:
                 left = max(0.0, claim_until - self._clock.monotonic())
-                matter, held = await go_on(deciding, waits_for, self._clock.timeout(left))
-            except StopIteration as ended_at_once:
-                matter, held = ended_at_once.value
+                await go_on(deciding, waits_for, self._clock.timeout(left))
+            matter, held = decided[0]
             decision = matter.verdict.decision
             orphan = limits.opened and not self._tasks.is_open
             if held is not None:
                 if orphan:
                     await self._effects.give_back(held)  # its owner has gone in the meantime
                     return Outcome(Decision.IN_PROGRESS, durable=False)
-                running = self._effects.run(held)
-                durable = await self._tasks.run(running, until=answer_until)
-                return OUTCOMES[decision, durable is True]
+                await self._tasks.run(self._effects.run(held), until=answer_until)
+                return OUTCOMES[decision, held.durable]
             if decision is Decision.DUPLICATE:
                 if matter.verdict.reason == OTHER_NUMBERS:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
@@ -93,32 +92,35 @@ class Acting:
                     return Outcome(decision, durable=False)
                 keeping = tamed(self._without_effect(matter))
                 kept = await self._tasks.run(keeping, until=answer_until)
-                return Outcome(decision, durable=kept is True and decision is Decision.NOT_PAID)
+                return Outcome(decision, durable=kept and decision is Decision.NOT_PAID)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, came + limits.wait):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
 
-    async def _decided(
-        self, facts: Facts, until: float, first_seen: datetime | None
-    ) -> tuple[Matter, Held | None]:
+    async def _decide(
+        self,
+        facts: Facts,
+        until: float,
+        first_seen: datetime | None,
+        decided: list[tuple[Matter, Held | None]],
+    ) -> None:
+        """Adds what was decided, and what is held for it."""
         matter = await self._desk.decide(facts, first_seen=first_seen, until=until)
         decision, _, paid, source = matter.verdict
-        if paid is None:
-            return matter, None
-        if matter.before is not None:
+        free = paid is not None
+        if paid is not None and matter.before is not None:
             keeping = self._effects.keep_what_is_replaced(matter.key, paid, matter.before)
-            if not await self._tasks.run(tamed(keeping)):
-                return matter, None
-        held = await self._effects.claim(matter.key, decision, paid, matter.first_seen, source)
-        return matter, held
+            free = await self._tasks.run(tamed(keeping))
+        held = None
+        if paid is not None and free:
+            held = await self._effects.claim(matter.key, decision, paid, matter.first_seen, source)
+        decided.append((matter, held))
 
-    async def _without_effect(self, matter: Matter) -> bool:
-        """True, when it is durable: what was cancelled half-way returns nothing."""
+    async def _without_effect(self, matter: Matter) -> None:
         if matter.verdict.decision is Decision.NOT_PAID:
             await self._reports.not_paid(matter)
         else:
             await self._reports.set_aside(matter)
-        return True
 
     async def _waited(self, key: OrderKey, until: float) -> bool:
         """Let time pass until the order may be free; False when there is none left."""

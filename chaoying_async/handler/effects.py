@@ -48,6 +48,8 @@ class Held:
     since: float
     #: Set when the work has ended; there only if somebody waits for it.
     ended: asyncio.Event | None = None
+    #: Its effect is recorded.
+    durable: bool = False
 
 
 def entry_of(
@@ -112,12 +114,12 @@ class Effects:
             return None
         return Held(key, decision, order, claim, since)
 
-    def run(self, held: Held) -> Coroutine[Any, Any, bool]:
-        """Awaited, True when the effect is durable; what went wrong has been dealt with if not."""
+    def run(self, held: Held) -> Coroutine[Any, Any, None]:
+        """To be awaited: then it is ``held.durable``, or what went wrong has been dealt with."""
         call = self._calls.get(held.decision)
         return self._uncalled(held) if call is None else self._called(held, call)
 
-    async def _called(self, held: Held, call: EffectCall) -> bool:
+    async def _called(self, held: Held, call: EffectCall) -> None:
         claim, returned = held.claim, False
         self._working[held.key] = held
         try:
@@ -133,21 +135,19 @@ class Effects:
                 if result is not None:
                     call.check(result)
                 returned = True
+            held.durable = True
         except BaseException as error:  # noqa: BLE001 - what is wanted goes on up from there
             await self._deal_with(error, held, call, returned=returned)
-            return False
         finally:
             self._end(held)
-        return True
 
-    async def _uncalled(self, held: Held) -> bool:
+    async def _uncalled(self, held: Held) -> None:
         """It is closed since it was first tried, or such a function is no longer there."""
         self._working[held.key] = held
         try:
             await self._quarantine(held, "it was paid, but the shop had closed the order")
         finally:
             self._end(held)
-        return False
 
     def _end(self, held: Held) -> None:
         if self._working.get(held.key) is held:
@@ -177,24 +177,23 @@ class Effects:
             await self.keep_what_is_replaced(held.key, held.order, held.claim.before)
         await self._release(held.claim, failed=False)
 
-    async def keep_what_is_replaced(self, key: OrderKey, order: PaidOrder, before: Record) -> bool:
+    async def keep_what_is_replaced(self, key: OrderKey, order: PaidOrder, before: Record) -> None:
         """Another payment of the same order, whose work had died: it must not be forgotten.
 
-        Before the claim, which overwrites it, and once more for what came in between. Returns True.
+        Before the claim, which overwrites it, and once more for what came in between.
         """
         if before.state is not SeenState.HELD or not before.entry.payload:
-            return True
+            return
         dead = facts_of_order(order_from_text(before.entry.payload), before.entry.source)
         mine = facts_of_order(order)
         if not dead.numbers or not mine.numbers or dead.numbers & mine.numbers:
-            return True
+            return
         verdict = Verdict(
             Decision.CONFLICT,
             "its work was broken off, and another payment of the order came first",
         )
         first_seen = before.entry.first_seen
         await self._reports.set_aside(Matter(dead, key, verdict, first_seen))
-        return True
 
     async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
         self._counts.failed += 1

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context
 from typing import Any, TypeVar
 
+from chaoying_async.clock import begun
+
 T = TypeVar("T")
 
 
@@ -31,15 +33,15 @@ class Standby:
         """Whether work may begin in its name."""
         return not (self.task.done() or self.task.cancelling())
 
-    def begin(self, work: Coroutine[Any, Any, Any], context: Context) -> Any:
-        """Take the first step: what it waits for, or :class:`StopIteration` with its result."""
+    def begin(self, work: Coroutine[Any, Any, None], context: Context) -> Any:
+        """Take the first step: what it waits for, or ``ENDED``."""
         loop = self._loop
         caller = asyncio.current_task(loop)
         if caller is not None:
             _leave_task(loop, caller)
         _enter_task(loop, self.task)
         try:
-            return context.run(work.send, None)
+            return context.run(begun, work)
         finally:
             _leave_task(loop, self.task)
             if caller is not None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import Any
 
 from chaoying_async.abc import Clock
+from chaoying_async.clock import ENDED
 from chaoying_async.exceptions import UsageError
 from chaoying_async.handler.standby import Standby
-
-T = TypeVar("T")
 
 
 class Tasks:
@@ -62,16 +61,17 @@ class Tasks:
             self.opened, self.closing, self._ticker, self._standby = False, False, None, None
         return in_time
 
-    async def run(self, work: Coroutine[Any, Any, T], *, until: float | None = None) -> T | None:
+    async def run(self, work: Coroutine[Any, Any, None], *, until: float | None = None) -> bool:
         """Run it here if this is open, so that it outlives its caller; else where it stands.
 
-        What it returns or raises; None when it was cancelled with its owner. The caller may be
+        True when it has ended, False when it was cancelled with its owner. The caller may be
         cancelled while the work goes on. From ``until`` (a moment of the clock) on the caller has a
         :class:`TimeoutError`, and the work goes on too; without an owner for it there is no such
         end.
         """
         if self.closing or not self.opened:
-            return await work
+            await work
+            return True
         # Its first step is taken here: a guard against our caller's end is needed only where there
         # is something to wait for.
         standby, self._standby = self._standby or Standby(), None
@@ -79,24 +79,32 @@ class Tasks:
         self._owned.add(standby.task)
         try:
             waits_for = standby.begin(work, context)
-        except BaseException as error:
-            self._owned.discard(standby.task)
-            if standby.is_free and self._standby is None:
-                self._standby = standby
-            else:  # another one came while this one was in use
-                standby.task.cancel()
-            if isinstance(error, StopIteration):  # as most does
-                result: T = error.value
-                return result
-            if isinstance(error, asyncio.CancelledError):  # its own: nobody else had the time
-                return None
+        except asyncio.CancelledError:  # its own doing: nobody else had the time
+            self._stand_by(standby)
+            return False
+        except BaseException:
+            self._stand_by(standby)
             raise
+        if waits_for is ENDED:  # as most has
+            self._stand_by(standby)
+            return True
         self._owned.discard(standby.task)
         task = standby.go_on(work, context, waits_for)
         self._owned.add(task)
         task.add_done_callback(self._forget)
         await self._wait_for(task, until)
-        return None if task.cancelled() else task.result()
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    def _stand_by(self, standby: Standby) -> None:
+        """It was not needed; where another one came while it was in use, it goes."""
+        self._owned.discard(standby.task)
+        if standby.is_free and self._standby is None:
+            self._standby = standby
+        else:
+            standby.task.cancel()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._owned.discard(task)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import SystemClock, go_on
+from chaoying_async.clock import ENDED, SystemClock, begun, go_on
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
@@ -105,16 +105,15 @@ class NotificationApp:
         parts: list[bytes] = []
         reading = _read(receive, parts)
         try:
-            waits_for = reading.send(None)
-            body = await go_on(reading, waits_for, self._clock.timeout(BODY_SECONDS))
-        except StopIteration as ended_at_once:  # all of it was there, as it mostly is
-            body = ended_at_once.value
-        except TimeoutError:
-            if parts:
-                return INCOMPLETE
-            body = b""  # nothing at all came: it is not there
-        if body is None:
+            waits_for = begun(reading)
+            if waits_for is not ENDED:
+                await go_on(reading, waits_for, self._clock.timeout(BODY_SECONDS))
+        except _GoneError:
             return None  # nobody is left to be answered
+        except TimeoutError:
+            if parts:  # else nothing at all came: it is not there
+                return INCOMPLETE
+        body = b"".join(parts)
         if len(body) > MAX_BODY:
             return TOO_LARGE
         if len(body) != length:  # there is none where it came in chunks
@@ -157,22 +156,23 @@ def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool
     return content_length(length), b"transfer-encoding" in told
 
 
-async def _read(receive: Receive, parts: list[bytes]) -> bytes | None:
-    """The body, of ``parts``; None when the client has gone. Stops as soon as it is too large."""
+class _GoneError(Exception):
+    """The client has closed the connection."""
+
+
+async def _read(receive: Receive, parts: list[bytes]) -> None:
+    """Adds the body's parts; stops as soon as it is too large."""
     room = MAX_BODY
     while True:
         message = await receive()
         if message["type"] != "http.request":
-            return None
+            raise _GoneError
         part: bytes = message.get("body", b"")
-        more = message.get("more_body", False)
-        if not (parts or more):
-            return part  # all of it at once, as most come
         if part:  # empty ones could come without end
             parts.append(part)
             room -= len(part)
-        if room < 0 or not more:
-            return b"".join(parts)
+        if room < 0 or not message.get("more_body", False):
+            return
 
 
 async def _lifespan(
