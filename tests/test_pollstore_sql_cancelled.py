@@ -25,8 +25,13 @@ MANY = {f"k{n}": "x" * 100 for n in range(2000)}
 @pytest.fixture(autouse=True)
 async def threads() -> AsyncGenerator[None]:
     """A connection that could not be used ends in its own thread, before the loop does."""
+    before = set(threading.enumerate())
     yield
-    await until(lambda: not any("connection_worker" in one.name for one in threading.enumerate()))
+    await until(lambda: not any("connection_worker" in one.name for one in new_since(before)))
+
+
+def new_since(before: set[threading.Thread]) -> set[threading.Thread]:
+    return set(threading.enumerate()) - before
 
 
 @asynccontextmanager
