@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
+import threading
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -183,8 +185,18 @@ def test_cancelled_at_any_await_nothing_is_left_behind(
                 prepare = _on_new_connections(plain) if fresh else plain
                 await _cancelled_everywhere(shop, name, prepare, options)
 
+    before = set(threading.enumerate())
     asyncio.run(everywhere())
-    gc.collect()  # here, not in the middle of another test
+    _collect_connections(before)
+
+
+def _collect_connections(before: set[threading.Thread]) -> None:
+    """Here, not in the middle of another test; a thread holds what it has not opened yet."""
+    for _ in range(100):
+        gc.collect()
+        if not any("connection_worker" in one.name for one in set(threading.enumerate()) - before):
+            return
+        time.sleep(0.05)
 
 
 def _on_new_connections(prepare: Call) -> Call:
