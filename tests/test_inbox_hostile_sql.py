@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import sqlite3
 import threading
 import time
@@ -166,10 +167,17 @@ CALLS: dict[str, Call] = {
 }
 
 
+@pytest.fixture
+def quiet_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest keeps what was logged beyond a test's end, and that keeps connections."""
+    monkeypatch.setattr(logging.getLogger("aiosqlite"), "disabled", True)
+
+
 @pytest.mark.parametrize("kind", DATABASES)
 @pytest.mark.parametrize(("later", "times"), [(0, 1), (3, 1), (0, 3)])
 @pytest.mark.parametrize("fresh", [False, True])
 @pytest.mark.timeout(240)
+@pytest.mark.usefixtures("quiet_driver")
 # SQLAlchemy leaves a connection that was cancelled while it was being opened to the collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
