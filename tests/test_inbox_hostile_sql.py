@@ -367,6 +367,19 @@ async def test_one_that_cannot_be_kept_does_not_turn_the_others_away(servers: Se
         assert isinstance(got[7], OverflowError)
 
 
+@pytest.mark.parametrize("kind", DATABASES)
+async def test_whoever_has_an_answer_may_dispose_of_the_engine(servers: Servers, kind: str) -> None:
+    """A connection that is still out then would be left to the collector, with a warning."""
+    async with sql_shop(kind, servers, **SMALL) as shop:
+        pool: Any = shop.engine.pool
+        for payable in (1, 1 << 70):  # the second is no 64-bit number, and refused
+            entry = an_entry(payable=payable)
+            keys = [OrderKey(KEY.mch_id, f"{payable} {n}") for n in range(20)]
+            claims = [shop.inbox.claim(key, entry, lease=30.0) for key in (*keys, *keys)]
+            await asyncio.gather(*claims, return_exceptions=True)
+            assert pool.checkedout() == 0
+
+
 def test_event_loops_may_share_an_inbox(tmp_path: Path) -> None:
     """Four threads with a loop each, at once, and a loop after another: nobody waits for ever."""
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/x.db", poolclass=NullPool)

@@ -75,14 +75,19 @@ class Together:
         try:
             async with self._access.connect_to_write() as connection:
                 taken = queue.take()
-                await self._insert(connection, taken)
+                answers = await self._insert(connection, taken)
         except Exception as error:  # noqa: BLE001 - it is theirs who asked
             _fail(taken or queue.take_all(), error)
         except BaseException as error:
             _fail(taken, error)
             raise
+        else:
+            # Now that the connection is given back: whoever heard may dispose of the engine.
+            _tell(taken, answers)
 
-    async def _insert(self, connection: AsyncConnection, taken: Sequence[_Asked]) -> None:
+    async def _insert(
+        self, connection: AsyncConnection, taken: Sequence[_Asked]
+    ) -> list[bool | Exception]:
         firsts: dict[Hashable, _Asked] = {}
         for asked in taken:
             firsts.setdefault(asked.key, asked)
@@ -93,18 +98,23 @@ class Together:
             if len(taken) == 1:
                 raise
             # One that cannot be kept is no reason to turn the others away.
-            for asked in taken:
-                await self._insert_alone(connection, asked)
-            return
-        for asked in taken:
-            if not asked.answer.done():
-                asked.answer.set_result(asked.key in new and firsts[asked.key] is asked)
+            return [await self._insert_alone(connection, asked) for asked in taken]
+        return [asked.key in new and firsts[asked.key] is asked for asked in taken]
 
-    async def _insert_alone(self, connection: AsyncConnection, asked: _Asked) -> None:
+    async def _insert_alone(self, connection: AsyncConnection, asked: _Asked) -> bool | Exception:
         try:
-            await self._insert(connection, [asked])
+            (answer,) = await self._insert(connection, [asked])
         except Exception as error:  # noqa: BLE001 - it is theirs who asked
-            _fail([asked], error)
+            return error
+        return answer
+
+
+def _tell(those: Sequence[_Asked], answers: Sequence[bool | Exception]) -> None:
+    for asked, answer in zip(those, answers, strict=True):
+        if isinstance(answer, Exception):
+            _fail([asked], answer)
+        elif not asked.answer.done():
+            asked.answer.set_result(answer)
 
 
 def _fail(those: Sequence[_Asked], error: BaseException) -> None:
