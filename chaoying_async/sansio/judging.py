@@ -24,7 +24,12 @@ from chaoying_async.sansio.facts import Facts, facts_of
 from chaoying_async.sansio.inboxvalues import AHEAD, SeenState
 from chaoying_async.sansio.models import fields_of
 from chaoying_async.sansio.notifications import Notification
-from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.outcome import (
+    NotificationOutcome,
+    PaidOrder,
+    PaidSource,
+    make_paid_order,
+)
 from chaoying_async.sansio.values import Fen
 
 
@@ -384,18 +389,18 @@ def order_of_case(case: Case) -> PaidOrder:
 
 
 def _paid_order(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None) -> PaidOrder:
-    return PaidOrder(
-        mch_id=mch_id,
-        out_trade_no=facts.out_trade_no,
-        transaction_id=facts.transaction_id,
-        out_transaction_id=facts.out_transaction_id,
-        payable=payable,
-        paid=paid,
-        coupon_fee=facts.coupon_fee,
-        paytype=_PAYTYPES.get(facts.paytype or "", facts.paytype),
-        time_end=facts.time_end,
-        source=facts.source,
-        raw=facts.raw,
+    return make_paid_order(
+        mch_id,
+        facts.out_trade_no,
+        facts.transaction_id,
+        facts.out_transaction_id,
+        payable,
+        paid,
+        facts.coupon_fee,
+        _PAYTYPES.get(facts.paytype or "", facts.paytype),
+        facts.time_end,
+        facts.source,
+        facts.raw,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, dataclass_transform
@@ -11,12 +12,14 @@ import attrs
 from chaoying_async.sansio.fieldnames import SECRET
 
 C = TypeVar("C", bound=type)
+M = TypeVar("M", bound="Model")
 
 
 class Model:
     """A frozen value whose repr hides what is personal and leaves out what is empty (M-27)."""
 
-    __slots__ = ()
+    #: Here for all of them: only so can :func:`maker` make one of what has the same slots.
+    __slots__ = ("__weakref__",)
 
     def __repr__(self) -> str:
         fields = ", ".join(
@@ -67,6 +70,23 @@ def fields_of(cls: type[Any]) -> tuple[attrs.Attribute[Any], ...]:
     """``attrs.fields`` for classes that type checkers know as dataclass-like, not as attrs'."""
     found: tuple[attrs.Attribute[Any], ...] = attrs.fields(cls)
     return found
+
+
+def maker(cls: type[M]) -> Callable[..., M]:
+    """Makes a ``cls`` of all its values, by position, at a third of the cost: it is frozen last.
+
+    To fill in a frozen value is a call for every field. For a model without converters and
+    validators: none would run.
+    """
+    names = [field.name for field in fields_of(cls)]
+    draft: Any = attrs.make_class(cls.__name__, names, bases=(Model,), slots=True)
+
+    def make(*values: Any) -> M:
+        made = draft(*values)
+        made.__class__ = cls
+        return made  # type: ignore[no-any-return]
+
+    return make
 
 
 def _rebuild(cls: type[Any], kept: dict[str, Any]) -> Any:

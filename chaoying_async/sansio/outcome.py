@@ -23,7 +23,7 @@ from chaoying_async.exceptions import (
     _TradeError,
 )
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.models import Model, model
+from chaoying_async.sansio.models import Model, maker, model
 from chaoying_async.sansio.values import Fen
 
 
@@ -235,22 +235,26 @@ class PaidOrder(Model):
         return bool(mine & {other.transaction_id, other.out_transaction_id})
 
 
+#: One is made of every message.
+make_paid_order = maker(PaidOrder)
+
+
 def paid_order(
     result: Any, *, mch_id: str, raw: Mapping[str, Any], source: PaidSource = PaidSource.QUERY
 ) -> PaidOrder:
     """The paid order in a pay, facepay or orderquery *result*: only those say paid (C 24)."""
-    return PaidOrder(
-        mch_id=mch_id,
-        out_trade_no=result.out_trade_no,
-        transaction_id=result.transaction_id,
-        out_transaction_id=result.out_transaction_id,
-        payable=result.base_fee,
-        paid=result.total_fee,
-        coupon_fee=result.coupon_fee,
-        paytype=getattr(result, "paytype", None),  # facepay answers have none (C 33)
-        time_end=result.time_end,
-        source=source,
-        raw=raw,
+    return make_paid_order(
+        mch_id,
+        result.out_trade_no,
+        result.transaction_id,
+        result.out_transaction_id,
+        result.base_fee,
+        result.total_fee,
+        result.coupon_fee,
+        getattr(result, "paytype", None),  # facepay answers have none (C 33)
+        result.time_end,
+        source,
+        raw,
     )
 
 
