@@ -126,12 +126,9 @@ class Desk:
         received = storable(facts)
         if received is None:
             return self._nameless(facts)
-        expected: ExpectedOrder | NoAmountCheck | None
-        if self._expected is None:
-            expected, key = NO_AMOUNT_CHECK, received
-        else:
-            expected = await self._expected(*received)
-            key = _key(received, expected)
+        looked_up = self._expected
+        expected = NO_AMOUNT_CHECK if looked_up is None else _checked(await looked_up(*received))
+        key = _key(received, expected)
         record = await self._inbox.look(key)
         if record is None and first_seen is None and self._confirm is None:
             now = self._clock.now()
@@ -159,8 +156,7 @@ class Desk:
     ) -> tuple[Case, Record | None]:
         """All that is known beside a message that a person decided about, and the order."""
         expected = await self.expected(*received)
-        key = received if expected is NO_AMOUNT_CHECK else _key(received, expected)
-        record = await self._inbox.look(key)
+        record = await self._inbox.look(_key(received, expected))
         return self._case(facts, expected, record, first_seen), record
 
     def _case(
@@ -209,13 +205,11 @@ class Desk:
         return Matter(facts, NO_KEY, verdict, self._clock.now())
 
 
-def _key(received: OrderKey, found: Any) -> OrderKey:
+def _key(received: OrderKey, expected: ExpectedOrder | NoAmountCheck | None) -> OrderKey:
     """The order by the shop's own merchant number."""
-    if not isinstance(found, ExpectedOrder):
-        _checked(found)
-    elif found.mch_id != received.mch_id:
-        return OrderKey(found.mch_id, received.out_trade_no)
-    return received
+    if not isinstance(expected, ExpectedOrder) or expected.mch_id == received.mch_id:
+        return received
+    return OrderKey(expected.mch_id, received.out_trade_no)
 
 
 def seen_of(record: Record, now: datetime) -> Seen:
