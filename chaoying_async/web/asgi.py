@@ -152,7 +152,8 @@ def _content_length(length: int) -> tuple[bytes, bytes]:
 
 def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
     told = dict(headers)
-    return content_length(told.get(b"content-length")), b"transfer-encoding" in told
+    length = told.get(b"content-length", b"").decode("latin-1")
+    return content_length(length), b"transfer-encoding" in told
 
 
 class _GoneError(Exception):

@@ -74,12 +74,12 @@ def headers_of(answer: Answer | Refusal) -> dict[str, str]:
 
 
 def content_length(text: Any) -> int | None:
-    """A Content-Length, text or bytes, or None where there is none that can be read.
+    """A Content-Length, or None where there is none that can be read.
 
     What is longer than any length that could be meant becomes one that is too large: ``int`` takes
     4300 digits and no more.
     """
-    if not isinstance(text, (str, bytes)) or not text.isascii() or not text.isdigit():
+    if not isinstance(text, str) or not text.isascii() or not text.isdigit():
         return None
     return int(text) if len(text) <= _DIGITS else sys.maxsize
 
