@@ -36,6 +36,7 @@ from chaoying_async.sansio.exchange import (
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
 from chaoying_async.transport.signals import RequestHookRaised
 
 if TYPE_CHECKING:
@@ -73,8 +74,9 @@ class GatewaySession:
     ``httpx.ASGITransport``); it is never closed here, and neither are ``limits``, ``verify``,
     ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every
     answer without a signature, also pending ones and those that the document prints so (M-08).
-    ``event_hooks`` has httpx's shape and sees everything unmasked; ``on_exchange`` gets an
-    :class:`Exchange` with everything personal masked, for audits. ``read_retries`` is how often a
+    ``event_hooks`` has httpx's shape, lists of async functions, and sees everything unmasked;
+    ``on_exchange``, a plain function, gets an :class:`Exchange` with everything personal masked,
+    for audits. ``read_retries`` is how often a
     *read* is repeated after a transport error; what moves money is never repeated (M-02).
     """
 
@@ -102,6 +104,8 @@ class GatewaySession:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        self._engine: Engine | None = None  # first: a session that is refused has a repr, too
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.credentials = credentials
         self.defaults = Defaults(mch_id=mch_id, op_user_id=op_user_id, device_info=device_info)
         self.hosts = hosts or Hosts.document()
@@ -113,6 +117,7 @@ class GatewaySession:
             phases,
         )
 
+        check_functions(Kind.PLAIN, 1, on_exchange=on_exchange)
         self._phases = phases
         self._timeout = phases(timeout)
         self._deadline = deadline
@@ -135,8 +140,6 @@ class GatewaySession:
         most = None if transport is not None else (limits or DEFAULT_LIMITS).max_connections
         #: Calls under way at once; None: no limit, or none that is known (a ``transport``).
         self.max_connections: int | None = most
-        self._engine: Engine | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -335,17 +338,17 @@ class GatewaySession:
         try:
             elapsed = self._clock.monotonic() - started
             status, body = (answer.status, answer.body) if answer else (None, None)
-            self._on_exchange(
-                record(
-                    outgoing,
-                    self.credentials,
-                    elapsed=elapsed,
-                    status=status,
-                    body=body,
-                    error=problem,
-                )
+            made = record(
+                outgoing,
+                self.credentials,
+                elapsed=elapsed,
+                status=status,
+                body=body,
+                error=problem,
             )
-        except Exception as error:  # noqa: BLE001 - whatever the user's function raises
+            refuse_unbegun("on_exchange", self._on_exchange(made))
+        # A CancelledError, too: nothing is awaited here, so it is the user's function's own.
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it raises
             what = f"{outgoing.endpoint.name} {outgoing.order}"
             _emit(logging.ERROR, f"on_exchange raised {type(error).__name__} for {what}", {})
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, TypeVar
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.userfunctions import Kind, function_problem, refuse_unbegun
 
 T = TypeVar("T")
 
@@ -17,8 +17,6 @@ Effect = Callable[..., Awaitable[None] | None]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _AND_CONNECTION = 2
-#: What a function with a ``yield``, or one that is not awaited, returns without having run.
-_UNBEGUN = (GeneratorType, AsyncGeneratorType, CoroutineType)
 
 
 async def resolved(value: Awaitable[T] | T) -> T:
@@ -34,7 +32,6 @@ class EffectCall:
     def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
         self.name = name
         self._function = function
-        _refuse_what_never_runs(name, function)
         #: Nearly every one is a coroutine function; the others are made one.
         self._coroutine: Callable[..., Coroutine[Any, Any, Any]] = (
             function if inspect.iscoroutinefunction(function) else self._called
@@ -56,26 +53,16 @@ class EffectCall:
 
     def check(self, returned: Any) -> None:
         """Raise where what it returned is its work, not begun: nothing took effect."""
-        if isinstance(returned, _UNBEGUN):
-            if isinstance(returned, CoroutineType):
-                returned.close()
-            what = type(returned).__name__.replace("_", " ")
-            raise TypeError(f"{self.name} returned a {what}: nothing of that has run")
-
-
-def _refuse_what_never_runs(name: str, function: Effect) -> None:
-    called = getattr(type(function), "__call__", None)  # noqa: B004 - to look at, not to call
-    for each in (function, called):
-        if inspect.isgeneratorfunction(each) or inspect.isasyncgenfunction(each):
-            raise ParameterError(
-                {name: "has a `yield` in it, so calling it would run nothing: take the yield out"}
-            )
+        refuse_unbegun(self.name, returned)
 
 
 def _wants_connection(name: str, function: Effect) -> bool:
-    if not callable(function):
-        raise ParameterError({name: "must be an async function"})
-    parameters = list(inspect.signature(function).parameters.values())
+    if problem := function_problem(function, Kind.EITHER, None):
+        raise ParameterError({name: problem})
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):  # written in C without saying what it takes
+        return False
     needed = [
         parameter
         for parameter in parameters

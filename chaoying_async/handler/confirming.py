@@ -16,6 +16,11 @@ _NOT_PAID = frozenset(
 )
 
 
+def can_be_asked(gateway: object) -> bool:
+    """Whether this is a gateway at all: :func:`ask` takes whatever goes wrong for "no answer"."""
+    return not isinstance(gateway, type) and callable(getattr(gateway, "send", None))
+
+
 async def ask(
     gateway: Gateway, *, mch_id: str, out_trade_no: str, paytype: str | None
 ) -> Confirmation:

@@ -13,6 +13,7 @@ from chaoying_async.handler.acting import Acting, Limits
 from chaoying_async.handler.answers import ANSWERS, NOT_NOW, refused
 from chaoying_async.handler.calls import Effect as EffectFunction
 from chaoying_async.handler.calls import EffectCall
+from chaoying_async.handler.confirming import can_be_asked
 from chaoying_async.handler.desk import Desk, Lookup
 from chaoying_async.handler.due import EVERY, PATIENCE, Due
 from chaoying_async.handler.effects import Effects
@@ -31,6 +32,7 @@ from chaoying_async.sansio.decisions import (
 from chaoying_async.sansio.facts import facts_of_order
 from chaoying_async.sansio.notifications import Wallet
 from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.userfunctions import Kind, check_functions
 
 #: Seconds of the budget that are kept back for saying that somebody else is still at work.
 MOMENT = 0.05
@@ -97,6 +99,14 @@ class NotificationHandler:
             raise ParameterError(
                 {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
             )
+        check_functions(
+            Kind.EITHER,
+            2,
+            expected=None if isinstance(expected, NoAmountCheck) else expected,
+        )
+        check_functions(Kind.EITHER, 1, on_not_paid=on_not_paid, on_conflict=on_conflict)
+        if confirm is not None and not can_be_asked(confirm):
+            raise ParameterError({"confirm": "must be a session, or what sends as one does"})
         self._keys = Keys(credentials, self._clock)
         self._budget = _seconds("budget", budget)
         self._grace = _seconds("grace", grace)

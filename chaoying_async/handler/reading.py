@@ -25,6 +25,7 @@ from chaoying_async.sansio.notifications import (
     verified_fields,
     wallet_of,
 )
+from chaoying_async.sansio.userfunctions import Kind, check_functions
 
 Resolver = Callable[[str], Awaitable[Credentials | None] | Credentials | None]
 
@@ -49,6 +50,8 @@ class Keys:
             raise ParameterError(
                 {"credentials": "must be Credentials, or a function of the merchant number"}
             )
+        if not isinstance(source, Credentials):
+            check_functions(Kind.EITHER, 1, credentials=source)
         self._source = source
         #: The credentials, where there is nothing to be asked.
         self.at_once = source if isinstance(source, Credentials) else None

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import httpx
 
 from chaoying_async.exceptions import ParameterError, TransportError
+from chaoying_async.sansio.userfunctions import Kind, function_problem
 from chaoying_async.transport.base import Answer, Engine, Headers
 from chaoying_async.transport.signals import RequestHookRaised
 
 Hooks = Mapping[str, Sequence[Callable[[Any], Awaitable[None]]]]
 
-_EVENTS = frozenset({"request", "response"})
+_EVENTS = ("request", "response")
+
+
+def checked(hooks: Hooks | None) -> Hooks:
+    """The hooks as tuples; a ``ParameterError`` for whatever would fail once money has moved."""
+    if hooks is None:
+        return {}
+    if not isinstance(hooks, Mapping) or not set(hooks) <= set(_EVENTS):
+        raise ParameterError(
+            {"event_hooks": "must be a mapping with no keys but request and response"}
+        )
+    found: dict[str, tuple[Callable[[Any], Awaitable[None]], ...]] = {}
+    problems: dict[str, str] = {}
+    for event, listed in hooks.items():
+        name = f"event_hooks[{event}]"
+        if not isinstance(listed, Iterable):
+            problems[name] = "must be a list of async functions"
+            continue
+        found[event] = tuple(listed)
+        for hook in found[event]:
+            if problem := function_problem(hook, Kind.ASYNC, 1):
+                problems[name] = problem
+    if problems:
+        raise ParameterError(problems)
+    return found
 
 
 class HookedEngine:
@@ -25,12 +51,10 @@ class HookedEngine:
     """
 
     def __init__(self, engine: Engine, hooks: Hooks) -> None:
-        unknown = set(hooks) - _EVENTS
-        if unknown:
-            raise ParameterError({"event_hooks": "has keys other than request and response"})
         self._engine = engine
-        self._on_request = tuple(hooks.get("request", ()))
-        self._on_response = tuple(hooks.get("response", ()))
+        hooks = checked(hooks)
+        self._on_request = hooks.get("request", ())
+        self._on_response = hooks.get("response", ())
 
     async def round_trip(
         self,
@@ -67,9 +91,18 @@ class HookedEngine:
             response = answer.response(request)
             for hook in self._on_response:
                 await hook(response)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            raise _raised(exc) from exc  # its own: nobody cancelled this call
         except Exception as exc:
-            raise TransportError(f"a response hook raised {type(exc).__name__}") from exc
+            raise _raised(exc) from exc
 
     async def aclose(self) -> None:
         """Close the engine underneath."""
         await self._engine.aclose()
+
+
+def _raised(exc: BaseException) -> TransportError:
+    return TransportError(f"a response hook raised {type(exc).__name__}")

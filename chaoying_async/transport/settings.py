@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import httpx
@@ -10,7 +10,7 @@ import httpx
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.transport import default_engine
 from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
-from chaoying_async.transport.hooks import HookedEngine, Hooks
+from chaoying_async.transport.hooks import HookedEngine, Hooks, checked
 from chaoying_async.transport.httpx_engine import TransportEngine
 from chaoying_async.transport.proxies import ProxyGiven
 from chaoying_async.transport.tls import Cert, Verify
@@ -26,12 +26,23 @@ DEFAULT_LIMITS = httpx.Limits(
 )
 
 
+def _sends(_settings: object, _attribute: object, transport: Any) -> None:
+    """A synchronous transport, a class or a client would end each call "outcome unknown"."""
+    if transport is None:
+        return
+    sends = getattr(transport, "handle_async_request", None)
+    if isinstance(transport, type) or not callable(sends):
+        raise ParameterError(
+            {"transport": "must be an asynchronous httpx transport (handle_async_request)"}
+        )
+
+
 @attrs.frozen(kw_only=True, repr=False)
 class EngineSettings:
     """Everything that decides which engine a session gets; a ``transport`` overrides the rest."""
 
-    transport: httpx.AsyncBaseTransport | None
-    event_hooks: Hooks | None
+    transport: httpx.AsyncBaseTransport | None = attrs.field(validator=_sends)
+    event_hooks: Hooks = attrs.field(converter=checked)
     limits: httpx.Limits | None
     verify: Verify
     cert: Cert

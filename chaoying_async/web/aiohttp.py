@@ -19,6 +19,7 @@ from chaoying_async.web.contract import (
     Handles,
     Refusal,
     check_all_there,
+    check_handler,
     headers_of,
     too_large,
 )
@@ -54,6 +55,7 @@ def notification_handler(
     notification is verified like any other. ``kind`` and ``clock`` as in
     :func:`~chaoying_async.web.asgi.notification_app`.
     """
+    check_handler(handler)
     times = clock or SystemClock()
 
     async def notified(request: web.Request) -> web.Response:

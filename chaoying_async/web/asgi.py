@@ -21,6 +21,7 @@ from chaoying_async.web.contract import (
     Answer,
     Handles,
     check_all_there,
+    check_handler,
     content_length,
 )
 
@@ -69,6 +70,7 @@ class NotificationApp:
         self, handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
     ) -> None:
         self.opens: AbstractAsyncContextManager[Any] | None = None
+        check_handler(handler)
         self._handle = handler.handle
         self._kind = kind
         self._clock: Clock = clock or SystemClock()

@@ -12,8 +12,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from chaoying_async.exceptions import UsageError
+from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.notifications import Wallet
+from chaoying_async.sansio.userfunctions import Kind, function_problem
 from chaoying_async.web.contract import NO_ANSWER, Answer, Handles, log
 from chaoying_async.web.loop import LoopThread, NoResultError
 
@@ -53,6 +54,8 @@ class BackgroundHandler(Generic[H]):
         *,
         patience: float = PATIENCE,
     ) -> None:
+        if problem := function_problem(make, Kind.PLAIN, 0):
+            raise ParameterError({"make": problem})
         self._make = make
         self._patience = patience
         self._lock = threading.Lock()

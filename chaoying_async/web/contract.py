@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-from chaoying_async.exceptions import BodyAlreadyConsumedError
+from chaoying_async.exceptions import BodyAlreadyConsumedError, ParameterError
 from chaoying_async.sansio.notifications import FAIL, MAX_BODY, Wallet
 
 log = logging.getLogger("chaoying_async.web")
@@ -65,6 +65,12 @@ TOO_LARGE: Final = Refusal(413)
 INCOMPLETE: Final = Refusal(400)
 #: The background loop did not say anything in time: ask for another delivery.
 NO_ANSWER: Final = Refusal(200)
+
+
+def check_handler(handler: object) -> None:
+    """Refuse what could answer no notification when the route is made, not at the first of them."""
+    if isinstance(handler, type) or not callable(getattr(handler, "handle", None)):
+        raise ParameterError({"handler": "must be a NotificationHandler, or what answers like one"})
 
 
 def headers_of(answer: Answer | Refusal) -> dict[str, str]:

@@ -19,6 +19,7 @@ from chaoying_async.web.contract import (
     Handles,
     Refusal,
     check_all_there,
+    check_handler,
     consumed,
     content_length,
     drain,
@@ -51,6 +52,7 @@ def notification_view(
     Behind ASGI Django itself reads the whole body before any view runs, of any size and for as long
     as it takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
     """
+    check_handler(handler)
 
     async def notified(request: Any) -> Any:
         body = _body(request)
@@ -72,6 +74,7 @@ def sync_notification_view(
     Exempt from CSRF checks; the signature is the check. A slow sender holds one thread of the
     server, as it would with any view: serve with threads, or behind a proxy that collects bodies.
     """
+    check_handler(background)
 
     def notified(request: Any) -> Any:
         body = _body(request)

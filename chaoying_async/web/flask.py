@@ -17,6 +17,7 @@ from chaoying_async.web.contract import (
     Answer,
     Refusal,
     check_all_there,
+    check_handler,
     consumed,
     drain,
     headers_of,
@@ -45,6 +46,7 @@ def add_notification_route(
     A slow sender holds one thread of the server, as it would with any view: serve with threads,
     or behind a proxy that collects bodies.
     """
+    check_handler(background)
 
     def notified() -> Response:
         body = _body(request)
