@@ -8,10 +8,11 @@ import pty
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -115,13 +116,22 @@ def sandbox(*options: str, env: dict[str, str | None] | None = None) -> Generato
         yield Running(url=told["url"], told=told)
 
 
-def on_a_terminal(arguments: Sequence[str], env: dict[str, str | None], typed: str = "") -> str:
-    """What a person at a terminal sees who types this once something is asked."""
+def on_a_terminal(
+    arguments: Sequence[str],
+    env: dict[str, str | None],
+    typed: str = "",
+    *,
+    more: Mapping[str, str] = MappingProxyType({}),
+) -> str:
+    """What a person at a terminal sees who types this once something is asked.
+
+    ``more`` goes into its environment: ``COLUMNS`` is how wide the terminal is.
+    """
     ours, theirs = pty.openpty()
     with subprocess.Popen(
         [*PROGRAM, *arguments],
         cwd=ROOT,
-        env=environment(env),
+        env={**environment(env), **more},
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from chaoying_async.exceptions import (
@@ -32,6 +33,7 @@ from chaoying_async.exceptions import (
     TransportError,
     UsageError,
 )
+from chaoying_async.sansio.api.barcode import Refund, RefundQuery
 
 
 class Exit(IntEnum):
@@ -87,10 +89,45 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
 )
 
+#: What to do next about a refund, where that is something else than about a payment (M-25).
+_REFUND_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
+    (
+        OutcomeUnknownError,
+        Exit.UNKNOWN,
+        (
+            "the money may be on its way back: query the same out_refund_no before anything else,"
+            " and never send another one meanwhile"
+        ),
+    ),
+    (
+        TradePendingError,
+        Exit.PENDING,
+        "not decided yet: ask again, and send no other refund meanwhile",
+    ),
+    (TradeFailedError, Exit.PENDING, "not accepted: query its out_refund_no"),
+    (TradeRefundedError, Exit.PENDING, "not accepted: query its out_refund_no"),
+)
+_REFUND_QUERY_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
+    (
+        OrderNotFoundError,
+        Exit.REFUSED,
+        (
+            "no such refund under this merchant and paytype: are they right? What was sent minutes"
+            " ago may still appear: query again, and send the refund again under the same number"
+            " only"
+        ),
+    ),
+    *_REFUND_ROWS,
+)
+_ABOUT: Mapping[str, tuple[tuple[type[ChaoyingError], Exit, str], ...]] = {
+    Refund.endpoint.name: _REFUND_ROWS,
+    RefundQuery.endpoint.name: _REFUND_QUERY_ROWS,
+}
+
 
 def ending(error: ChaoyingError) -> tuple[Exit, str]:
     """The exit code for one of our errors, and what to do next."""
-    for kind, code, then in _ROWS:
+    for kind, code, then in (*_ABOUT.get(getattr(error, "doing", ""), ()), *_ROWS):
         if isinstance(error, kind):
             return code, then
     return Exit.REFUSED, ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
@@ -20,7 +20,7 @@ from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknow
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,23 +94,78 @@ def tell(record: Mapping[str, Any]) -> None:
     click.echo(json.dumps(record, ensure_ascii=False, default=str))
 
 
-def table(title: str, *columns: str) -> Table:
-    """An empty table, framed on a terminal only."""
+def table(title: str, *columns: Column | str) -> Table:
+    """An empty table, framed on a terminal only; what is too long for a cell is folded."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Column, Table
 
     framed = sys.stdout.isatty()
     frame = box.ROUNDED if framed else None
-    return Table(*columns, title=title if framed else None, box=frame, show_header=bool(columns))
+    made = (Column(each, overflow="fold") if isinstance(each, str) else each for each in columns)
+    return Table(*made, title=title if framed else None, box=frame, show_header=bool(columns))
+
+
+def say(*lines: str, style: str | None = None) -> None:
+    """Lines that nothing is cut off from, and that are not broken: a terminal wraps by itself."""
+    console().print("\n".join(map(printable, lines)), style=style, soft_wrap=True)
+
+
+def show_table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    wraps: Collection[str] = (),
+) -> None:
+    """Rows under each other; where a terminal is too narrow for them, a block of lines for each.
+
+    Numbers and statuses are never cut nor broken. The columns in ``wraps`` hold sentences, which
+    may be.
+    """
+    cells = [["" if cell is None else printable(cell) for cell in row] for row in rows]
+    shown = table(title, *_columns(columns, cells, wraps))
+    for row in cells:
+        shown.add_row(*row)
+    if not _shown(shown):
+        for row in cells:
+            named = zip(columns, row, strict=True)
+            say(*(f"{name}: {cell}" for name, cell in named if cell), "")
 
 
 def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     """Names and values below each other; rows without a value are left out."""
-    shown = table(title)
-    for name, value in pairs:
-        if value not in (None, ""):
-            shown.add_row(name, printable(value))
-    console().print(shown)
+    rows = [(name, printable(value)) for name, value in pairs if value not in (None, "")]
+    shown = table(title, *_columns(("", ""), rows, ()))
+    shown.show_header = False
+    for row in rows:
+        shown.add_row(*row)
+    if rows and not _shown(shown):
+        say(*(f"{name}: {value}" for name, value in rows))
+
+
+def _columns(
+    names: Sequence[str], rows: Iterable[Sequence[str]], wraps: Collection[str]
+) -> list[Column]:
+    """Columns that are as wide as what stands in them, but for those that may be broken."""
+    from rich.cells import cell_len
+    from rich.table import Column
+
+    widths = [max(map(cell_len, cells)) for cells in zip(names, *rows, strict=True)]
+    return [
+        Column(name, overflow="fold", no_wrap=True, min_width=width)
+        if name not in wraps
+        else Column(name, overflow="fold")
+        for name, width in zip(names, widths, strict=True)
+    ]
+
+
+def _shown(shown: Table) -> bool:
+    """Show a table if the terminal is wide enough for it."""
+    said = console()
+    needed = said.measure(shown, options=said.options.update(max_width=_WIDE)).minimum
+    if fits := needed <= said.width:
+        said.print(shown)
+    return fits
 
 
 def printable(value: object) -> str:

@@ -59,8 +59,9 @@ def query(out_trade_no: str | None, **options: Any) -> None:
 def refund_query(out_refund_no: str | None, **options: Any) -> None:
     """Ask how a refund ended (退款查询, refundquery).
 
-    OUT_REFUND_NO is the refund's own number (商户退款单号), never the order's. See refund_status
-    in refund_list.
+    OUT_REFUND_NO is the refund's own number (商户退款单号), never the order's. Every refund of its
+    order has a row, with its own end. Exit code, as of `watch --refunds`, by the one that was asked
+    about: 0 refunded; 6 not decided yet, or to be sent again; 1 failed, for a person, or not found.
     """
     refund_id = options.pop("refund_id")
     if bool(out_refund_no) == bool(refund_id):

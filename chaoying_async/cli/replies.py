@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from chaoying_async.cli import output
-from chaoying_async.cli.exits import Exit, ending
-from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.cli import meanings, output
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.meanings import RefundRow, Said
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.masking import MASK, masked_body
-from chaoying_async.sansio.outcome import Meaning
-from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.request import Reply, Request, order_of
+from chaoying_async.sansio.values import Fen
 
 _HIDDEN = SECRET | {"sign", "key"}
 _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"})
@@ -21,22 +22,48 @@ _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"}
 
 def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) -> Exit:
     """Show a reply; the exit code. ``qr``: draw ``code_url``; None: on a terminal."""
-    code, then = _ending(reply)
+    told = meanings.said(request, reply)
     fields = masked(reply.raw, request.wire_fields())
+    rows = meanings.refunds(request, reply)
     if output.as_json():
-        output.tell(_record(reply, fields, code, then))
-        return code
-    said = output.console()
-    said.print(
-        f"{request.endpoint.name} {request.endpoint.title}: {reply.meaning.says}",
-        style="bold green" if code is Exit.OK else "bold yellow",
-    )
-    output.show_pairs("", _rows(reply, fields))
-    if then:
-        said.print(then)
+        output.tell(_record(reply, told, fields, rows))
+        return told.end.exit
+    number = order_of(request)
+    headline = f"{request.endpoint.name} {request.endpoint.title}: {told.line}"
+    output.say(f"{headline}  {number}".rstrip(), style=told.end.style)
+    if told.end.then:
+        output.say(told.end.then)
+    if rows:
+        output.show_table("refunds", _REFUND_COLUMNS, map(_cells, rows), wraps=("what to do",))
+    output.show_pairs("", _rows(reply, fields, leave_out={"refund_list"} if rows else set()))
     if (url := fields.get("code_url")) and (sys.stdout.isatty() if qr is None else qr):
         draw(str(url))
-    return code
+    return told.end.exit
+
+
+_REFUND_COLUMNS = (
+    *("out_refund_no", "status", "refund_status", "applied for", "returned", "refund_id"),
+    *("refund_time", "asked", "what to do"),
+)
+
+
+def _cells(row: RefundRow) -> tuple[object, ...]:
+    item = row.item
+    return (
+        item.out_refund_no,
+        row.status,
+        item.refund_status,
+        _yuan(item.base_refund_fee),
+        _yuan(item.refund_fee) if row.status == PollStatus.REFUNDED else None,
+        item.refund_id,
+        item.refund_time and item.refund_time.isoformat(sep=" "),
+        "yes" if row.asked else "",
+        row.end.then,
+    )
+
+
+def _yuan(fen: int | None) -> str | None:
+    return None if fen is None else f"{Fen(fen).yuan} yuan"
 
 
 def draw(text: str) -> None:
@@ -61,38 +88,45 @@ def _masked(name: str, value: Any, sent: Mapping[str, str]) -> Any:
     return value
 
 
-def _ending(reply: Reply[Any]) -> tuple[Exit, str]:
-    if reply.meaning is Meaning.RESULT:
-        return Exit.OK, ""
-    try:
-        reply.unwrap()
-    except ChaoyingError as error:
-        return ending(error)
-    return Exit.OK, ""
-
-
-def _record(reply: Reply[Any], fields: Mapping[str, Any], code: Exit, then: str) -> dict[str, Any]:
-    return {
-        "ok": code is Exit.OK,
+def _record(
+    reply: Reply[Any], told: Said, fields: Mapping[str, Any], rows: Iterable[RefundRow]
+) -> dict[str, Any]:
+    record = {
+        "ok": told.end.exit is Exit.OK,
         "endpoint": reply.endpoint.name,
+        "status": told.status or None,
+        "payable": told.amount,
         "meaning": reply.meaning.name,
         "state": reply.state,
         "code": reply.code,
         "trade_state": reply.trade_state,
         "msg": reply.msg and fields.get("msg"),
         "signed": reply.signed,
-        "exit": int(code),
-        "next": then,
+        "exit": int(told.end.exit),
+        "next": told.end.then,
         "fields": fields,
     }
+    listed = [_refund(row) for row in rows]
+    return record | ({"refunds": listed} if listed else {})
 
 
-def _rows(reply: Reply[Any], fields: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
+def _refund(row: RefundRow) -> dict[str, Any]:
+    item = row.item
+    names = ("out_refund_no", "refund_id", "refund_status", "base_refund_fee", "refund_fee")
+    end = {"exit": int(row.end.exit), "next": row.end.then}
+    named = {name: getattr(item, name) for name in names}
+    ok = row.end.exit is Exit.OK
+    return {"ok": ok, "status": row.status, "asked": row.asked, **named, **end}
+
+
+def _rows(
+    reply: Reply[Any], fields: Mapping[str, Any], leave_out: Collection[str]
+) -> Iterator[tuple[str, object]]:
     yield "state", f"{reply.state} {reply.code or ''} {reply.trade_state or ''}".strip()
     yield "msg", fields.get("msg")
     yield "signed", "yes, and verified" if reply.signed else "no"
     for name, value in fields.items():
-        if name not in _STATUS:
+        if name not in _STATUS and name not in leave_out:
             yield name, readable(name, value)
 
 

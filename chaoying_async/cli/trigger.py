@@ -150,13 +150,14 @@ def _notified(answer: Mapping[str, Any]) -> None:
         words = f"it comes in {late:g} s of the sandbox's clock" if late else "nothing to send"
         output.console().print(words)
         return
-    shown = output.table("notified", "order", "to", "status", "answer", "")
-    for each in deliveries:
-        shown.add_row(
-            output.printable(each["out_trade_no"]),
-            output.printable(each["url"]),
-            str(each["status"] or ""),
-            output.printable(each["answer"][:60]),
+    rows = [
+        (
+            each["out_trade_no"],
+            each["url"],
+            each["status"],
+            each["answer"][:60],
             "accepted" if each["accepted"] else each["problem"] or "not accepted",
         )
-    output.console().print(shown)
+        for each in deliveries
+    ]
+    output.show_table("notified", ("order", "to", "status", "answer", "so it is"), rows)

@@ -57,10 +57,15 @@ _WORST = (Exit.UNTRUSTED, Exit.PENDING, Exit.REFUSED)
 
 
 def end_of(outcome: PollOutcome[Any]) -> End:
-    """What an outcome means; an order that was refunded is not one that was paid."""
-    if outcome.status is PollStatus.REFUNDED and not isinstance(outcome.query, RefundQuery):
+    """What an outcome means."""
+    return end_at(outcome.status, refund=isinstance(outcome.query, RefundQuery))
+
+
+def end_at(status: PollStatus, *, refund: bool) -> End:
+    """What a status means; an order that was refunded is not one that was paid."""
+    if status is PollStatus.REFUNDED and not refund:
         return _IN_REFUND
-    return _ENDS[outcome.status]
+    return _ENDS[status]
 
 
 def worst(exits: Iterable[Exit]) -> Exit:

@@ -36,12 +36,16 @@ class Tally:
         """The table at the end."""
         if not self.counts:
             return
-        shown = output.table("How they ended", "status", "orders", "amount", "what to do")
-        for status, count in sorted(self.counts.items()):
-            fen = self.amounts[status]
-            yuan = f"{Fen(fen).yuan:,} yuan" if fen else ""
-            shown.add_row(status, f"{count:,}", yuan, self.says[status])
-        output.console().print(shown)
+        rows = [
+            (status, f"{count:,}", self._amount(status), self.says[status])
+            for status, count in sorted(self.counts.items())
+        ]
+        columns = ("status", "orders", "amount", "what to do")
+        output.show_table("How they ended", columns, rows, wraps=("what to do",))
+
+    def _amount(self, status: PollStatus) -> str:
+        fen = self.amounts[status]
+        return f"{Fen(fen).yuan:,} yuan" if fen else ""
 
 
 class Lines:
@@ -61,7 +65,7 @@ class Lines:
         if output.as_json():
             output.tell(record(outcome))
         else:
-            output.console().print(line(outcome))
+            output.say(line(outcome))
 
     def going(self, stats: PollStats, ended: int) -> None:
         """How it goes now."""
@@ -111,7 +115,7 @@ class Display:
             from rich.text import Text
 
             lines = (Text(line(each), style=end_of(each).style) for each in self._waiting)
-            self._console.print(Text("\n").join(lines))
+            self._console.print(Text("\n").join(lines), soft_wrap=True)
             self._waiting.clear()
 
     def _renderable(self, stats: PollStats) -> RenderableType:

@@ -1,0 +1,168 @@
+"""What one reply says to whoever asked: a status, an exit code, and what to do next.
+
+What a reply means is the library's to say (``pollstatus.py``, ``outcome.py``), and what a status
+means to a person is in ``watchends.py``, so that ``query`` and ``watch`` cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from chaoying_async.cli.exits import Exit, ending
+from chaoying_async.cli.watchends import End, end_at
+from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery, RefundQueryResult
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.outcome import Family, Meaning
+from chaoying_async.sansio.pollstatus import (
+    REFUND_ENDS,
+    UNPAID,
+    PollStatus,
+    Says,
+    read_answer,
+    refund_item,
+)
+from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.values import Fen
+
+#: What nothing has been decided about yet.
+PENDING = "PENDING"
+
+#: A call that only begins something: its status, and which query tells how that ends (C 24, C 40).
+_BEGUN: Mapping[Family, tuple[str, str]] = {
+    Family.REFUND: (
+        "ACCEPTED",
+        "accepted, and not carried out yet: chaoying refund-query {out_refund_no}",
+    ),
+    Family.CANCEL: (
+        "ACCEPTED",
+        "it is cancelled once a query shows it closed or revoked: chaoying query {out_trade_no}",
+    ),
+    Family.PREORDER: ("OPEN", "it can be paid now, and is not yet: chaoying query {out_trade_no}"),
+}
+_REFUND_PENDING = End(
+    Exit.PENDING,
+    "bold yellow",
+    "not decided yet, and banks take days: ask again, and send no other refund meanwhile",
+)
+
+
+@attrs.frozen(kw_only=True)
+class Said:
+    """What a reply says, for a person and for a program."""
+
+    #: A :class:`PollStatus`, or ``PENDING``, ``ACCEPTED``, ``OPEN``; empty where nothing is paid.
+    status: str
+    #: In words, where the status alone does not say it.
+    words: str
+    end: End
+    #: The amount that the status is about, in fen.
+    amount: int | None = None
+
+    @property
+    def line(self) -> str:
+        """``PAID 12.30 yuan``; a program reads the parts."""
+        amount = "" if self.amount is None else f"{Fen(self.amount).yuan} yuan"
+        told = " ".join(part for part in (self.status, amount) if part)
+        return ": ".join(part for part in (told, self.words) if part)
+
+
+def said(request: Request[Any], reply: Reply[Any]) -> Said:
+    """What the reply to this request says."""
+    status = _status(request, reply)
+    if isinstance(status, PollStatus):
+        refund = isinstance(request, RefundQuery)
+        end = end_at(status, refund=refund)
+        return Said(status=status, words="", end=end, amount=_amount(request, reply))
+    if isinstance(request, RefundQuery) and reply.meaning is Meaning.RESULT:
+        return Said(status=PENDING, words="", end=_REFUND_PENDING, amount=_amount(request, reply))
+    if reply.meaning is Meaning.RESULT:
+        return _done(request, reply)
+    code, then = _without_result(reply)
+    shown = PENDING if code is Exit.PENDING and reply.endpoint.family in _TRADES else ""
+    return Said(status=shown, words=reply.meaning.says, end=End(code, "bold yellow", then))
+
+
+_TRADES = frozenset({Family.PAY, Family.QUERY, Family.REFUND, Family.REFUND_QUERY, Family.CANCEL})
+
+
+def _status(request: Request[Any], reply: Reply[Any]) -> PollStatus | None:
+    """How it ended, where it has."""
+    if isinstance(request, OrderQuery | RefundQuery):
+        answer = read_answer(request, reply)
+        return answer.status if answer.says is Says.ENDED else None
+    if reply.endpoint.family is not Family.PAY:
+        return None
+    if reply.meaning is Meaning.FAILED:
+        return UNPAID.get(reply.code or "")
+    return _PAID_OR_NOT.get(reply.meaning)
+
+
+_PAID_OR_NOT: Mapping[Meaning, PollStatus] = {
+    Meaning.RESULT: PollStatus.PAID,
+    Meaning.REFUNDED: PollStatus.REFUNDED,
+}
+
+
+def _done(request: Request[Any], reply: Reply[Any]) -> Said:
+    """The call did what was asked, which for these is not the end of it."""
+    status, then = _BEGUN.get(reply.endpoint.family, ("", ""))
+    words = "" if status else reply.meaning.says
+    named = then.format_map(_Fields(request.wire_fields()))
+    amount = _amount(request, reply)
+    return Said(status=status, words=words, end=End(Exit.OK, "green", named), amount=amount)
+
+
+class _Fields(dict[str, str]):
+    """The fields of a request; a number that it does not name is left to the reader."""
+
+    def __missing__(self, name: str) -> str:
+        return name.upper()
+
+
+def _without_result(reply: Reply[Any]) -> tuple[Exit, str]:
+    try:
+        reply.unwrap()
+    except ChaoyingError as error:
+        return ending(error)
+    return Exit.OK, ""
+
+
+def _amount(request: Request[Any], reply: Reply[Any]) -> int | None:
+    """What the order amounts to, or the refund (what was applied for); fen."""
+    if isinstance(request, RefundQuery):
+        item = refund_item(request, reply)
+        return None if item is None else item.base_refund_fee
+    name = "base_refund_fee" if reply.endpoint.family is Family.REFUND else "base_fee"
+    found: int | None = getattr(reply.result, name, None)
+    if found is None and reply.endpoint.family is Family.PREORDER:
+        found = getattr(request, "total_fee", None)
+    return found
+
+
+@attrs.frozen(kw_only=True)
+class RefundRow:
+    """One refund of a ``refund_list``."""
+
+    item: RefundItem
+    #: The one that was asked about; the others are of the same order.
+    asked: bool
+    status: str
+    end: End
+
+
+def refunds(request: Request[Any], reply: Reply[Any]) -> list[RefundRow]:
+    """Every refund that the reply lists, each with its own end."""
+    if not isinstance(request, RefundQuery) or not isinstance(reply.result, RefundQueryResult):
+        return []
+    asked = refund_item(request, reply)
+    return [_row(item, asked=item is asked) for item in reply.result.refund_list]
+
+
+def _row(item: RefundItem, *, asked: bool) -> RefundRow:
+    status = REFUND_ENDS.get(item.refund_status or "")
+    end = _REFUND_PENDING if status is None else end_at(status, refund=True)
+    return RefundRow(item=item, asked=asked, status=status or PENDING, end=end)
