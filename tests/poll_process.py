@@ -55,7 +55,7 @@ async def main(where: str, track: int, done: int) -> None:
         await poller.kept()
         say("kept", track)
         await asyncio.to_thread(sys.stdin.readline)
-        async for outcome in poller.outcomes():
+        async for outcome in poller.drain():
             say("took", number_of(outcome.query), outcome.status)
             if done > 0:
                 done -= 1

@@ -26,6 +26,7 @@ DEMOS = {
     "django_shop": ("-m", "django_shop"),
     "queue_worker": (str(EXAMPLES / "queue_worker.py"),),
     "till": (str(EXAMPLES / "till.py"),),
+    "asking_shop": (str(EXAMPLES / "asking_shop.py"),),
 }
 
 

@@ -190,7 +190,7 @@ async def test_tracking_an_order_twice_joins_the_wait() -> None:
         with pytest.raises(ParameterError, match="another amount"):
             poller.track(order(), 99)
         waits = [asyncio.create_task(poller.wait(order())) for _ in range(3)]
-        found = await clock.run(collected(poller.outcomes()))
+        found = await clock.run(collected(poller.drain()))
         assert [outcome.status for outcome in found] == [PollStatus.PAID]
         assert {(await task).status for task in waits} == {PollStatus.PAID}
     assert gateway.times("A100011") == [5, 10]
@@ -234,7 +234,7 @@ async def test_a_settled_order_ignores_the_answer_under_way() -> None:
         poller.track(order())
         await clock.advance(6)
         assert poller.settle(paid_order(100))
-        assert len(await clock.run(collected(poller.outcomes()))) == 1
+        assert len(await clock.run(collected(poller.drain()))) == 1
         await clock.advance(300)
     assert gateway.times("A100011") == [5]
 
@@ -332,7 +332,7 @@ async def test_a_poller_can_be_opened_again() -> None:
     async with poller:
         poller.track(order())
     async with poller:
-        assert await collected(poller.outcomes()) == []
+        assert await collected(poller.drain()) == []
         assert (await clock.run(poller.wait(order()))).status is PollStatus.PAID
         (await clock.run(poller.wait(order()))).done()
 

@@ -118,7 +118,7 @@ async def test_the_nearest_deadline_goes_first() -> None:
     async with poller_on(gateway, rate=1) as poller:
         for number, until in (("FAR01", 600), ("NEAR1", 40), ("MID01", 180), ("NEAR2", 40)):
             poller.track(order(number), schedule=PollSchedule(until=until, jitter=0))
-        await clock.run(collected(poller.outcomes()))
+        await clock.run(collected(poller.drain()))
     assert [number for _, number in gateway.asked] == ["NEAR1", "NEAR2", "MID01", "FAR01"]
 
 
@@ -134,7 +134,7 @@ async def test_everybody_is_asked_where_demand_is_above_capacity() -> None:
         asked = Counter(number for _, number in gateway.asked)
         assert len(asked) == 200
         assert max(asked.values()) <= 2
-        found = await clock.run(collected(poller.outcomes()))
+        found = await clock.run(collected(poller.drain()))
     assert {outcome.status for outcome in found} == {PollStatus.EXPIRED}
     last = {number: moment for moment, number in gateway.asked}
     starts = {query.out_trade_no: n * 0.01 for n, query in enumerate(orders(200))}
@@ -167,7 +167,7 @@ async def test_deadlines_are_honoured_under_an_open_breaker() -> None:
     async with poller_on(gateway, rng=random.Random(1)) as poller:
         for n in range(60):
             poller.track(order(f"B{n:05d}"), schedule=PollSchedule(until=60 + n, jitter=0))
-        found = await clock.run(collected(poller.outcomes()))
+        found = await clock.run(collected(poller.drain()))
     assert {outcome.status for outcome in found} == {PollStatus.EXPIRED}
     for outcome in found:
         assert isinstance(outcome.error, TransportError)

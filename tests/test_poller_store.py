@@ -95,7 +95,7 @@ async def test_an_order_is_picked_up_with_its_deadline_and_attempts() -> None:
     world.gateway.asked.clear()
     async with world.store, world.poller() as poller:
         assert [number_of(query) for query in poller.pending()] == ["A100011"]
-        (outcome,) = await world.clock.run(collected(poller.outcomes()))
+        (outcome,) = await world.clock.run(collected(poller.drain()))
     assert (outcome.status, outcome.attempts, outcome.elapsed) == (PollStatus.EXPIRED, 36, 180)
     # The process began at 65 s of the order: what was due then, and the last query at 180 s.
     assert [world.gateway.times("A100011")[n] for n in (0, 1, -1)] == [0, 5, 115]
@@ -109,7 +109,7 @@ async def test_a_deadline_that_passed_meanwhile_is_one_query_and_then_expired() 
     world.later(86_400)
     world.gateway.asked.clear()
     async with world.store, world.poller() as poller:
-        (outcome,) = await world.clock.run(collected(poller.outcomes()))
+        (outcome,) = await world.clock.run(collected(poller.drain()))
     assert outcome.status is PollStatus.EXPIRED
     assert world.gateway.asked == [(0, "A100011")]
 
@@ -128,7 +128,7 @@ async def test_an_answer_that_was_under_way_at_the_deadline_does_not_count() -> 
     world.gateway.before = None
     world.later(5)
     async with world.store, world.poller() as poller:
-        (outcome,) = await world.clock.run(collected(poller.outcomes()))
+        (outcome,) = await world.clock.run(collected(poller.drain()))
     assert outcome.status is PollStatus.PAID
 
 
@@ -141,7 +141,7 @@ async def test_what_was_heard_is_remembered() -> None:
     world.later(1)
     world.gateway.asked.clear()
     async with world.store, world.poller() as poller:
-        (outcome,) = await world.clock.run(collected(poller.outcomes()))
+        (outcome,) = await world.clock.run(collected(poller.drain()))
     assert (outcome.status, outcome.attempts) == (PollStatus.CLOSED, 2)
     assert len(world.gateway.asked) == 1
 
@@ -194,7 +194,7 @@ async def test_done_says_that_it_took_effect() -> None:
     world.later()
     async with world.store, world.poller() as poller:
         poller.track(order("B000001"), 100)
-        found = await world.clock.run(collected(poller.outcomes()))
+        found = await world.clock.run(collected(poller.drain()))
     assert [number_of(outcome.query) for outcome in found] == ["A000001", "B000001"]
     assert world.texts() == []
     found[0].done()  # too late, and harmless
@@ -207,7 +207,7 @@ async def test_an_undelivered_outcome_says_all_it_said() -> None:
     asked = len(world.gateway.asked)
     world.later(10)
     async with world.store, world.poller() as poller:
-        paid, closed, missing, _ = await collected(poller.outcomes())
+        paid, closed, missing, _ = await collected(poller.drain())
     assert len(world.gateway.asked) == asked
     assert paid.unwrap().payable == 100
     assert (paid.unwrap().out_trade_no, paid.unwrap().mch_id) == ("A000000", MCH_ID)
@@ -239,7 +239,7 @@ async def test_a_refund_that_nobody_took_still_names_its_entry() -> None:
     assert "R-OTHER" not in str(world.texts())
     world.later(10)
     async with world.store, world.poller() as poller:
-        (outcome,) = await collected(poller.outcomes())
+        (outcome,) = await collected(poller.drain())
     assert outcome.status is PollStatus.REFUNDED
     assert (outcome.unwrap().out_refund_no, outcome.unwrap().base_refund_fee) == (REFUND, 40)
     assert outcome.unwrap().refund_time.hour == 12
@@ -254,7 +254,7 @@ async def test_a_mismatch_and_a_strangers_error_come_back_too() -> None:
         await world.clock.advance(200)
     world.later()
     async with world.store, world.poller() as poller:
-        mismatch, expired = await collected(poller.outcomes())
+        mismatch, expired = await collected(poller.drain())
     with pytest.raises(ReplyMismatchError, match="100 fen"):
         mismatch.unwrap()
     assert expired.status is PollStatus.EXPIRED
@@ -318,7 +318,7 @@ async def test_only_what_was_tracked_is_kept() -> None:
         poller.track(order("W1"), 100)
         await poller.kept()
         assert len(world.texts()) == 2
-        found = await world.clock.run(collected(poller.outcomes()))
+        found = await world.clock.run(collected(poller.drain()))
         assert {number_of(outcome.query) for outcome in found} == {"W1", "T1"}
         assert [(await task).status for task in waits] == [PollStatus.PAID] * 2
     assert world.texts() == []
@@ -335,7 +335,7 @@ async def test_what_run_pulled_is_kept_too() -> None:
     world.later()
     world.gateway.script = always(PAID)
     async with world.store, world.poller() as poller:
-        found = await world.clock.run(collected(poller.outcomes()))
+        found = await world.clock.run(collected(poller.drain()))
         assert [number_of(outcome.query) for outcome in found] == [f"A{n:06d}" for n in range(4)]
         assert len(await world.clock.run(collected(poller.run(orders(4))))) == 4
     assert world.texts() == []
@@ -379,7 +379,7 @@ async def test_a_settled_order_is_kept_like_any_other() -> None:
         assert poller.settle(paid_order(100))
     world.later(1000)
     async with world.store, world.poller() as poller:
-        (outcome,) = await collected(poller.outcomes())
+        (outcome,) = await collected(poller.drain())
     assert (outcome.status, outcome.unwrap().payable) == (PollStatus.PAID, 100)
     assert world.gateway.asked == []
 
@@ -394,7 +394,7 @@ async def test_a_record_that_cannot_be_read_stays(
         await world.store.put("poll", {'["its","key",7]': text, "not even a key": text})
         async with world.poller() as poller:
             poller.track(order(), 100)
-            await world.clock.run(collected(poller.outcomes()))
+            await world.clock.run(collected(poller.drain()))
             assert poller.stats().unreadable == 2
     assert len(world.store._texts["poll"]) == 2
     assert '["its","key",7]' in caplog.text
@@ -555,7 +555,7 @@ async def test_a_store_that_another_process_took_ends_the_poller() -> None:
     """Its new owner asks from now on: nothing more is asked, given out or taken here."""
     world = troubled(lambda number, _: PAID if number == "A000000" else PENDING)
     async with world.store, world.poller() as poller:
-        taking = asyncio.create_task(collected(poller.outcomes()))
+        taking = asyncio.create_task(collected(poller.drain()))
         running = asyncio.create_task(collected(poller.run([order("R1")])))
         waiting = asyncio.create_task(poller.wait(order("W1")))
         for query in orders(2):
@@ -571,7 +571,7 @@ async def test_a_store_that_another_process_took_ends_the_poller() -> None:
             with pytest.raises(StoreInUseError):
                 await call(order("B1"))  # type: ignore[misc]
         with pytest.raises(StoreInUseError):
-            await collected(poller.outcomes())
+            await collected(poller.drain())
         with pytest.raises(StoreInUseError):
             await poller.kept()
         await world.clock.advance(1000)
@@ -640,7 +640,7 @@ async def test_the_log_of_a_whole_life_names_no_order(caplog: pytest.LogCaptureF
     world = World(always(PAID))
     async with world.store, world.poller() as poller:
         poller.track(order(), 100)
-        await world.clock.run(collected(poller.outcomes()))
+        await world.clock.run(collected(poller.drain()))
     assert caplog.text == ""
 
 
@@ -652,7 +652,7 @@ async def test_a_clock_that_was_set_back_asks_soon_rather_than_never() -> None:
     world.gateway.clock = world.clock
     world.gateway.asked.clear()
     async with world.store, world.poller() as poller:
-        (outcome,) = await world.clock.run(collected(poller.outcomes()))
+        (outcome,) = await world.clock.run(collected(poller.drain()))
     assert outcome.status is PollStatus.EXPIRED
     assert 0 < world.gateway.asked[0][0] <= 30
     assert world.gateway.asked[-1][0] == 180

@@ -193,7 +193,7 @@ async def _followed(
     """Wait for all of them, or for somebody who stops it; what is pending then."""
 
     async def follow() -> None:
-        run, left = poller.run(asked.wanted(), at_once=_AT_ONCE), poller.outcomes()
+        run, left = poller.run(asked.wanted(), at_once=_AT_ONCE), poller.drain()
         tasks = [asyncio.create_task(ends.follow(each)) for each in (run, left)]
         try:
             await asyncio.gather(*tasks)

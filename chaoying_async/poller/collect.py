@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
 from typing import Any
@@ -11,6 +12,8 @@ from chaoying_async.exceptions import SessionClosedError
 from chaoying_async.poller.line import Sink
 from chaoying_async.poller.outcome import PollOutcome
 from chaoying_async.sansio.pollstatus import Query
+
+log = logging.getLogger("chaoying_async.poller")
 
 #: What ``run`` takes: queries, or queries with their expected amounts in fen.
 Wanted = Query | tuple[Query, int | None]
@@ -43,8 +46,15 @@ class Collector:
 
     def __init__(self) -> None:
         self.alone: tuple[Sink, ...] = (self,)
+        #: Whose loop it is: nobody else may wait here.
+        self.loop = asyncio.get_running_loop()
         self._ready: deque[PollOutcome[Any]] = deque()
+        #: Outcomes whose consumer went away before they were done.
+        self._returned: deque[PollOutcome[Any]] = deque()
         self._error: Exception | None = None
+        self._lost: Exception | None = None
+        self._left = False
+        self._withheld = False
         self._changed = asyncio.Event()
         #: Orders that were given to it and have not ended.
         self.open = 0
@@ -56,37 +66,90 @@ class Collector:
         """Orders that are not with the consumer yet, ended or not."""
         return self.open + len(self._ready)
 
+    @property
+    def unread(self) -> int:
+        """Outcomes that wait for a consumer."""
+        return len(self._ready) + sum(outcome.comes_again for outcome in self._returned)
+
     def deliver(self, outcome: PollOutcome[Any]) -> None:
         """See ``Sink``."""
         self.open -= 1
         self._ready.append(outcome)
-        self._changed.set()
+        self.wake()
 
     def fail(self, error: Exception) -> None:
         """See ``Sink``; also what the source of queries raised. Outcomes come first."""
         self._error = error
-        self._changed.set()
+        self.wake()
 
     def lose(self, error: Exception) -> None:
         """Nothing more is given out, whatever is ready: the store's new owner gives it out."""
-        self._ready.clear()
-        self.fail(error)
+        self._lost = error
+        self.wake()
+
+    def leave(self, error: Exception, *, withhold: bool) -> None:
+        """The poller's block is left; with ``withhold`` the store's next poller gives out the rest.
+
+        Who waits for what is tracked later is at the end then; who waits for all that was tracked
+        gets ``error`` unless all of it was given out.
+        """
+        self._left, self._withheld = True, withhold
+        if self.unread and withhold:
+            self._error = error
+        elif self.unread:
+            log.warning("the poller was left with %s outcomes that nobody has read", self.unread)
+        self.wake()
+
+    def give_back(self, outcome: PollOutcome[Any]) -> None:
+        """Its consumer went away. What a store still keeps goes to the next one, after the others.
+
+        After the others, because the consumer may have failed over this one, and would again.
+        """
+        if outcome.comes_again:
+            self._returned.append(outcome)
+            self.wake()
 
     def grown(self) -> None:
         """No more orders will be added."""
         self.growing = False
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
         self._changed.set()
+
+    async def changed(self) -> None:
+        """Wait until there is a reason to look again."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    def take(self) -> PollOutcome[Any] | None:
+        """The next outcome that is ready; None when there is none at the moment."""
+        if self._lost is not None:
+            raise self._lost
+        if self._withheld:
+            return None
+        if self._ready:
+            return self._ready.popleft()
+        while self._returned:
+            outcome = self._returned.popleft()
+            if outcome.comes_again:  # else it was done meanwhile
+                return outcome
+        return None
+
+    def is_over(self, *, waits: bool) -> bool:
+        """Whether nothing more will come; ``waits`` is for those that are tracked later, too."""
+        if waits:
+            return self._left
+        if self._error is not None:
+            raise self._error
+        return not self.open and not self.growing
 
     async def next(self) -> PollOutcome[Any] | None:
         """The next outcome; None when all have been given out."""
-        while not self._ready:
-            if self._error is not None:
-                raise self._error
-            if not self.open and not self.growing:
-                return None
-            self._changed.clear()
-            await self._changed.wait()
-        return self._ready.popleft()
+        while (outcome := self.take()) is None and not self.is_over(waits=False):
+            await self.changed()
+        return outcome
 
 
 async def each(source: Iterable[Wanted] | AsyncIterable[Wanted]) -> AsyncGenerator[Wanted]:

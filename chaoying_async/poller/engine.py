@@ -23,10 +23,17 @@ from chaoying_async.poller.collect import (
     fed,
     query_and_amount,
 )
+from chaoying_async.poller.consumer import Outcomes
 from chaoying_async.poller.keeping import Keeping
 from chaoying_async.poller.line import Entry, Key, Kind, Sink
 from chaoying_async.poller.outcome import PollOutcome, PollStats
-from chaoying_async.poller.wanted import check_amount, number_of
+from chaoying_async.poller.wanted import (
+    check_amount,
+    check_loop,
+    connections_of,
+    not_open,
+    number_of,
+)
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
@@ -66,10 +73,10 @@ class Poller:
     Leaving the block ends what is under way and leaves ``pending()`` to look at.
 
     An open ``store`` keeps what :meth:`track` and :meth:`run` were given, until its outcome was
-    taken: the next poller on that store asks on, with the same deadlines, and :meth:`outcomes`
-    gives out what was left, undelivered outcomes first. So an outcome may come twice, and never
-    not at all: make what you do with it harmless to repeat. ``wait`` keeps nothing. A store that
-    fails is tried again, and outcomes wait for it.
+    taken: the next poller on that store asks on, with the same deadlines, and :meth:`outcomes` or
+    :meth:`drain` gives out what was left, undelivered outcomes first. So an outcome may come
+    twice, and never not at all: make what you do with it harmless to repeat. ``wait`` keeps
+    nothing. A store that fails is tried again, and outcomes wait for it.
     """
 
     def __init__(
@@ -98,7 +105,7 @@ class Poller:
             gateway,
             self._clock,
             rng or random.Random(),
-            concurrency=min(concurrency, _connections(gateway, concurrency)),
+            concurrency=min(concurrency, connections_of(gateway, concurrency)),
             rate=rate,
             merchant_rate=merchant_rate,
             finish=self._finish,
@@ -151,6 +158,8 @@ class Poller:
             entry.ended = True
             for sink in entry.sinks:
                 sink.fail(SessionClosedError(closed))
+        if self._tracked is not None:
+            self._tracked.leave(SessionClosedError(closed), withhold=self._keeping is not None)
         if group is None:
             return
         failed: Exception | None = None
@@ -212,7 +221,7 @@ class Poller:
         *,
         schedule: PollSchedule | None = None,
     ) -> None:
-        """Start waiting now, and collect the end with :meth:`outcomes`.
+        """Start waiting now; :meth:`outcomes` or :meth:`drain` gives out how it ended.
 
         An order that is waited for already is joined, schedule and deadline included. A store has
         it shortly after: ``await poller.kept()`` before you forget it yourself. With a store a
@@ -228,16 +237,24 @@ class Poller:
         if self._keeping is not None:
             await self._keeping.kept()
 
-    async def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
-        """Tracked orders as they end; it ends when all that were tracked so far have ended.
+    def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
+        """Tracked orders as they end: for a service, begun at its start, ended with this block.
 
-        With a store each is durable before it comes, and is forgotten when the next one is taken
-        or ``done()`` called; what an earlier process left comes first.
+        It waits for what is tracked later, too. Several consumers share what comes: call this once
+        for each. With a store each outcome is durable before it comes, and is forgotten when its
+        consumer asks for the next one or ``done()`` is called; what an earlier process left comes
+        first. A consumer that goes away before that leaves its outcome to the next consumer.
         """
-        collector = self._collector()
-        while (outcome := await collector.next()) is not None:
-            yield outcome
-            await self._took(outcome)
+        return Outcomes(self._collector, self._took, waits=True)
+
+    def drain(self) -> AsyncGenerator[PollOutcome[Any]]:
+        """Tracked orders as they end, until all that were tracked so far have ended.
+
+        For a script or a job. What is tracked meanwhile counts too; where nothing is tracked it
+        ends at once. All else is as in :meth:`outcomes`. Where the block is left before the end, it
+        is a :class:`SessionClosedError`.
+        """
+        return Outcomes(self._collector, self._took, waits=False)
 
     async def run(
         self,
@@ -254,7 +271,7 @@ class Poller:
         far. A consumer that stops early leaves nothing running.
 
         A store keeps what was pulled, and what an early stop left it keeps for the next poller,
-        whose :meth:`outcomes` has it: read those too.
+        whose :meth:`outcomes` and :meth:`drain` have it: read those too.
         """
         if at_once < 1:
             raise ParameterError({"at_once": "must be a whole number, 1 or more"})
@@ -276,7 +293,7 @@ class Poller:
                         room.clear()
                         await room.wait()
 
-        feeder = self._open_group().create_task(fed(feed(), collector))
+        feeder = self._opened()[0].create_task(fed(feed(), collector))
         self._feeders.add(feeder)
         feeder.add_done_callback(self._feeders.discard)
         self._runs.add(collector)
@@ -319,6 +336,7 @@ class Poller:
     def stats(self) -> PollStats:
         """How it goes, for a progress display. It looks at all that is due: not for every poll."""
         stats = self._asking.stats(pending=len(self._entries))
+        stats = attrs.evolve(stats, unread=self._tracked.unread if self._tracked else 0)
         if (keeping := self._keeping) is None:
             return stats
         return attrs.evolve(
@@ -337,7 +355,7 @@ class Poller:
         *,
         keep: bool = False,
     ) -> Entry:
-        self._open_group()
+        self._opened()
         key = self._key(query)
         check_amount(expected)
         entry = self._entries.get(key) or self._left(key)
@@ -415,8 +433,9 @@ class Poller:
         waiting = [sink for entry in self._entries.values() for sink in entry.sinks]
         for sink in {*held, *waiting}:
             sink.fail(error)
-        for collector in {self._collector(), *self._runs}:
-            collector.lose(error)
+        for collector in {self._tracked, *self._runs}:
+            if collector is not None:
+                collector.lose(error)
 
     def _leave(self, entry: Entry, sink: Sink) -> None:
         entry.sinks = tuple(other for other in entry.sinks if other is not sink)
@@ -468,23 +487,12 @@ class Poller:
         return found
 
     def _collector(self) -> Collector:
-        if self._tracked is None:
-            raise _not_open()
-        return self._tracked
+        return self._opened()[1]
 
-    def _open_group(self) -> asyncio.TaskGroup:
+    def _opened(self) -> tuple[asyncio.TaskGroup, Collector]:
         if self._lost is not None:
             raise self._lost
-        if self._group is None:
-            raise _not_open()
-        return self._group
-
-
-def _connections(gateway: Gateway, default: int) -> int:
-    """How many queries the gateway's pool can carry at once; more would wait for it and fail."""
-    found: int | None = getattr(gateway, "max_connections", None)  # a fake need not have it
-    return found or default
-
-
-def _not_open() -> UsageError:
-    return SessionClosedError("the poller is not open: use it inside `async with Poller(...)`")
+        if self._group is None or self._tracked is None:
+            raise not_open()
+        check_loop(self._tracked.loop)
+        return self._group, self._tracked

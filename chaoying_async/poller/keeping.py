@@ -12,7 +12,6 @@ import asyncio
 import contextlib
 import logging
 from datetime import timedelta
-from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
@@ -21,7 +20,7 @@ import attrs
 from chaoying_async.abc import Clock, PollStore
 from chaoying_async.exceptions import SessionClosedError, StoreInUseError
 from chaoying_async.poller.line import Entry, Key, Sink
-from chaoying_async.poller.outcome import PollOutcome
+from chaoying_async.poller.outcome import PollOutcome, Receipt
 from chaoying_async.sansio.pending import (
     POLL,
     Ended,
@@ -206,7 +205,7 @@ class Keeping:
         key = record_key(_parts(entry.key), self._numbers.pop(entry.key))
         for waiting in (self._lazy, self._overdue, self._left):
             waiting.pop(entry.key, None)
-        outcome = attrs.evolve(outcome, forget=partial(self._taken, key))
+        outcome = attrs.evolve(outcome, forget=self._receipt(key))
         ended = Ended(
             query=outcome.query,
             status=outcome.status,
@@ -219,6 +218,9 @@ class Keeping:
         self._owed.add(key)
         self._held[key] = (sinks, outcome)
         self._change(key, ended.text(entry.merchant))
+
+    def _receipt(self, key: str) -> Receipt:
+        return Receipt(key, self._owed, self._taken)
 
     def _taken(self, key: str) -> None:
         """The consumer has it; after the poller was left it comes again."""
@@ -334,7 +336,7 @@ class Keeping:
             error=ended.error,
             attempts=ended.attempts,
             elapsed=ended.elapsed,
-            forget=partial(self._taken, key),
+            forget=self._receipt(key),
         )
 
     # ------------------------------------------------------------------------------- leaving

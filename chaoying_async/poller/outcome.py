@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -23,6 +23,25 @@ from chaoying_async.sansio.pollstatus import PollStatus, Query, refund_item
 from chaoying_async.sansio.request import Reply, order_of
 
 W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
+
+
+@attrs.frozen
+class Receipt:
+    """An outcome's record in a poller's store: calling it says that the outcome was taken."""
+
+    _key: str
+    #: Records that are to stay until their outcome was taken.
+    _owed: Collection[str]
+    _taken: Callable[[str], None]
+
+    def __call__(self) -> None:
+        """Say that it was taken."""
+        self._taken(self._key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody said so yet."""
+        return self._key in self._owed
 
 
 @attrs.frozen(kw_only=True)
@@ -74,11 +93,17 @@ class PollOutcome(Generic[W_co]):
     def done(self) -> None:
         """Say that this outcome took effect: a store forgets it then, and it does not come again.
 
-        Taking the next outcome says the same of the one before. Say it while the poller is open;
-        ``await poller.kept()`` returns when it is durable. Without a store nothing has to be said.
+        Asking for the next outcome says the same of the one before. Say it while the poller is
+        open; ``await poller.kept()`` returns when it is durable. Without a store nothing has to be
+        said.
         """
         if self._forget is not None:
             self._forget()
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether a poller's store still has it, and gives it to the next consumer: not done."""
+        return isinstance(self._forget, Receipt) and self._forget.is_open
 
 
 def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
@@ -167,3 +192,6 @@ class PollStats:
     unwritten: int = 0
     store_errors: int = 0
     unreadable: int = 0
+    #: Tracked orders that ended, and whose outcome no ``outcomes()`` or ``drain()`` has given out:
+    #: a number that only grows says that nobody reads them.
+    unread: int = 0

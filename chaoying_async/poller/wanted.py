@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from chaoying_async.exceptions import ParameterError
+import asyncio
+
+from chaoying_async.abc import Gateway
+from chaoying_async.exceptions import ParameterError, SessionClosedError, WrongEventLoopError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.pollstatus import Query
 
@@ -29,3 +32,26 @@ def check_amount(expected: object) -> None:
     if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
         rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
         raise ParameterError({"expected": rule})
+
+
+def check_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """:class:`WrongEventLoopError` in a thread or a loop that could not wake the poller's."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        here = None
+    if here is not loop:
+        raise WrongEventLoopError(
+            "this poller belongs to another event loop: call it there, or open one for each loop"
+        )
+
+
+def not_open() -> SessionClosedError:
+    """The error for a poller that is used before or after its block."""
+    return SessionClosedError("the poller is not open: use it inside `async with Poller(...)`")
+
+
+def connections_of(gateway: Gateway, default: int) -> int:
+    """How many queries the gateway's pool can carry at once; more would wait for it and fail."""
+    found: int | None = getattr(gateway, "max_connections", None)  # a fake need not have it
+    return found or default

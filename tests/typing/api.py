@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -48,6 +49,7 @@ from chaoying_async import (
     PayResult,
     PayType,
     Poller,
+    PollOutcome,
     PollSchedule,
     PollStatus,
     PreviousKey,
@@ -255,6 +257,9 @@ async def polling(gateway: Gateway, query: OrderQuery, refund: RefundQuery) -> N
         assert_type((await poller.wait(refund)).unwrap(), RefundItem)
         assert_type((await poller.wait(query)).status, PollStatus)
         poller.track(refund, expected=None, schedule=PollSchedule.refunds())
+        assert_type(poller.outcomes(), AsyncGenerator[PollOutcome[Any]])
+        assert_type(poller.drain(), AsyncGenerator[PollOutcome[Any]])
+        assert_type(poller.stats().unread, int)
         async for outcome in poller.run([query, (refund, 40)]):
             assert_type(outcome.paid, PaidOrder | None)
     assert_type(
