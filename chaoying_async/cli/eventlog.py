@@ -2,20 +2,31 @@
 
 One JSON object a line. A ``received`` line holds the whole verified body, which has the buyer's
 numbers in it, so the file is made for its owner alone; it is on the disk before the gateway is
-answered (M-14). A ``forwarded`` line closes it. Nothing unverified is ever stored (M-15).
+answered (M-14). A ``forwarded`` line closes it. Nothing unverified is ever stored (M-15), and no
+notification twice, in whatever spelling somebody who has captured it sends it again.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import math
 import os
+from collections.abc import Mapping
+from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Final, Self
 
 import attrs
 
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sansio.codec import parse_form
+
+#: A log takes in nothing more from this size on: some fifty thousand notifications.
+LARGEST: Final = 64 * 1024 * 1024
 _OWNER_ONLY = 0o600
 _BEGINNING = b'{"event": "'
 
@@ -29,19 +40,30 @@ class Entry:
     body: bytes = attrs.field(repr=False)
 
 
+def mark_of(fields: Mapping[str, str]) -> bytes:
+    """What a notification says, in 32 bytes: the fields that are signed, however they came.
+
+    Order, escapes, and empty fields that anybody may add do not change it.
+    """
+    signed = sorted((name, text) for name, text in fields.items() if text and name != "sign")
+    return hashlib.sha256(json.dumps(signed).encode()).digest()
+
+
 class EventLog:
     """A file that lines are added to. Use with ``with``."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, largest: int = LARGEST) -> None:
         self._path = path
-        self._file: IO[bytes] | None = None
+        self._largest = largest
+        self._file: FileIO | None = None
         self._last = 0
+        self._marks: set[bytes] = set()
         #: Received and not yet passed on, oldest first.
         self.open: dict[int, Entry] = {}
 
     def __enter__(self) -> Self:
         opener = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
-        self._file = os.fdopen(opener, "r+b")
+        self._file = os.fdopen(opener, "r+b", buffering=0)  # what failed is not written later
         try:
             self._resume(self._file)
         except BaseException:
@@ -62,12 +84,18 @@ class EventLog:
             self._file.close()
             self._file = None
 
+    def __contains__(self, mark: bytes) -> bool:
+        """Whether a notification is in here, passed on or not; see :func:`mark_of`."""
+        return mark in self._marks
+
     def received(self, body: bytes, at: str, out_trade_no: str) -> Entry:
-        """Note a notification; on the disk when this returns."""
+        """Note a notification; on the disk when this returns, else an :class:`OSError`."""
         entry = Entry(self._last + 1, out_trade_no, body)
         about = {"number": entry.number, "at": at, "out_trade_no": out_trade_no}
-        self._add({"event": "received", **about, "body": base64.b64encode(body).decode()})
+        line = {"event": "received", **about, "body": base64.b64encode(body).decode()}
+        self._add(line, self._largest)
         self._last, self.open[entry.number] = entry.number, entry
+        self._marks.add(_mark_in(body))
         return entry
 
     def forwarded(self, entry: Entry, at: str, status: int) -> None:
@@ -75,7 +103,7 @@ class EventLog:
         self._add({"event": "forwarded", "number": entry.number, "at": at, "status": status})
         self.open.pop(entry.number, None)
 
-    def _resume(self, file: IO[bytes]) -> None:
+    def _resume(self, file: FileIO) -> None:
         file.seek(0)
         *lines, rest = file.read().split(b"\n")
         for line in lines:
@@ -99,12 +127,33 @@ class EventLog:
         if event == "received":
             body = base64.b64decode(line["body"])
             self.open[number] = Entry(number, str(line["out_trade_no"]), body)
+            self._marks.add(_mark_in(body))
         else:
             self.open.pop(number, None)
 
-    def _add(self, record: dict[str, Any]) -> None:
+    def _add(self, record: dict[str, Any], largest: float = math.inf) -> None:
         if self._file is None:
             raise OSError("the event log is closed")
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        end = self._file.seek(0, os.SEEK_END)
+        if end + len(line) > largest:
+            raise OSError(f"{self._path} is full, it has {end} bytes: name another file")
+        try:
+            _write_whole(self._file, line)
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(end)  # no half line before the next one
+            raise
+
+
+def _write_whole(file: FileIO, line: bytes) -> None:
+    if file.write(line) != len(line):
+        raise OSError("the disk is full")
+    os.fsync(file.fileno())
+
+
+def _mark_in(body: bytes) -> bytes:
+    try:
+        return mark_of(parse_form(body))
+    except MalformedMessageError:  # of a version that read more
+        return b""

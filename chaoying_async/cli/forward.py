@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from http import HTTPStatus
+from typing import Any
 
 import attrs
 import httpx
@@ -28,6 +30,8 @@ class Attempt:
     status: int | None = None
     answer: bytes = b""
     problem: str = ""
+    #: Of a notification that was here before.
+    again: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -50,13 +54,22 @@ class Forwarder:
         await self._client.aclose()
 
     async def deliver(
-        self, body: bytes, waits: Sequence[float], tell: Callable[[Attempt], None]
+        self,
+        body: bytes,
+        waits: Sequence[float],
+        tell: Callable[[Attempt], None],
+        *,
+        room: AbstractAsyncContextManager[Any] | None = None,
     ) -> Attempt:
-        """Try until it is accepted or the waits are used up; ``tell`` hears of every attempt."""
+        """Try until it is accepted or the waits are used up; ``tell`` hears of every attempt.
+
+        ``room`` is entered for each attempt: who has to wait for it waits before its time counts.
+        """
         attempt = Attempt(problem="not tried")
         for wait in waits:
             await self._clock.sleep(wait)
-            attempt = await self._once(body)
+            async with room or nullcontext():
+                attempt = await self._once(body)
             tell(attempt)
             if attempt.accepted:
                 break
@@ -64,12 +77,18 @@ class Forwarder:
 
     async def _once(self, body: bytes) -> Attempt:
         try:
-            async with self._client.stream("POST", self._url, content=body, headers=_FORM) as reply:
-                answer = b""
-                async for chunk in reply.aiter_bytes():
-                    answer += chunk
-                    if len(answer) > _LONGEST:
-                        break
-                return Attempt(status=reply.status_code, answer=answer[:_LONGEST])
+            async with self._clock.timeout(PATIENCE):
+                return await self._post(body)
+        except TimeoutError:
+            return Attempt(problem="no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Attempt(problem=type(error).__name__)
+
+    async def _post(self, body: bytes) -> Attempt:
+        async with self._client.stream("POST", self._url, content=body, headers=_FORM) as reply:
+            answer = b""
+            async for chunk in reply.aiter_bytes():
+                answer += chunk
+                if len(answer) > _LONGEST:
+                    break
+            return Attempt(status=reply.status_code, answer=answer[:_LONGEST])

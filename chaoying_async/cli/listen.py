@@ -7,20 +7,24 @@ import contextlib
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
+from chaoying_async.abc import Clock
 from chaoying_async.cli import keys, output, replies
 from chaoying_async.cli.forward import Attempt, Forwarder
 from chaoying_async.cli.receiver import Heard, Receiver
 from chaoying_async.cli.target import given_from
+from chaoying_async.cli.telling import Teller
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.rules import absolute_url
 
 _SHOWN = ("mch_id", "total_fee", "coupon_fee", "transaction_id", "time_end", "trade_type")
+_MINUTE: Final = 60.0
 
 
 def _address(_ctx: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
@@ -60,31 +64,46 @@ async def _listen(
     from chaoying_async.cli.eventlog import EventLog
     from chaoying_async.sandbox.server import listening
 
-    clock, stop = SystemClock(), asyncio.Event()
+    loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, stop.set)
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(EventLog(log)) if log else None
+        teller = Teller(_left_out, lambda: loop.call_soon_threadsafe(stop.set))
+        stack.enter_context(teller)
         forward = Forwarder(url, clock) if url else None
         if forward is not None:
             stack.push_async_callback(forward.aclose)
         receiver = Receiver(
-            who, clock, forward=forward, log=kept, tell=_counted(count, stop), tell_attempt=_passed
+            who,
+            clock,
+            forward=forward,
+            log=kept,
+            tell=_counted(count, stop, teller),
+            tell_attempt=_attempts(teller),
         )
         stack.push_async_callback(receiver.aclose)
         address = await stack.enter_async_context(listening(receiver, host=at[0], port=at[1]))
         _announce(address, url)
         receiver.resume()
+        minutes = asyncio.create_task(_minutes(clock, teller))
         await stop.wait()
+        minutes.cancel()
 
 
-def _counted(count: int | None, stop: asyncio.Event) -> Callable[[Heard], None]:
+async def _minutes(clock: Clock, teller: Teller) -> None:
+    while True:
+        await clock.sleep(_MINUTE)
+        teller.a_minute_passed()
+
+
+def _counted(count: int | None, stop: asyncio.Event, teller: Teller) -> Callable[[Heard], None]:
     left = count
 
     def tell(heard: Heard) -> None:
         nonlocal left
-        _tell(heard)
+        teller.say(partial(_tell, heard), bounded=heard.notification is None or heard.again)
         if left is not None:
             left -= 1
             if left <= 0:
@@ -93,13 +112,31 @@ def _counted(count: int | None, stop: asyncio.Event) -> Callable[[Heard], None]:
     return tell
 
 
-def _announce(address: str, forward: str | None) -> None:
+def _attempts(teller: Teller) -> Callable[[str, Attempt], None]:
+    def tell(number: str, attempt: Attempt) -> None:
+        teller.say(partial(_passed, number, attempt), bounded=attempt.again)
+
+    return tell
+
+
+def _left_out(number: int) -> None:
     if output.as_json():
-        output.tell({"event": "listening", "url": address, "forward": forward})
+        output.tell({"event": "left-out", "ok": False, "lines": number})
+        return
+    words = f"{number} more lines in this minute: refused ones, and repetitions"
+    output.console().print(words, style="bold red")
+
+
+def _announce(address: str, forward: str | None) -> None:
+    from chaoying_async.sandbox.masked import address_of
+
+    shown = address_of(forward) if forward else None
+    if output.as_json():
+        output.tell({"event": "listening", "url": address, "forward": shown})
         return
     click.echo(f"notify_url: {address}/notify   Ctrl-C ends it.")
-    if forward:
-        click.echo(f"verified notifications go on to {forward}")
+    if shown:
+        click.echo(f"verified notifications go on to {shown}")
 
 
 def _tell(heard: Heard) -> None:
@@ -117,7 +154,8 @@ def _tell(heard: Heard) -> None:
     outcome = notification.outcome.name
     style = {"PAID": "bold green", "NOT_PAID": "yellow"}.get(outcome, "bold red")
     number = output.printable(notification.out_trade_no)
-    said.print(f"{outcome}  {number}  {notification.wallet}; {answered}", style=style)
+    again = ", again" if heard.again else ""
+    said.print(f"{outcome}{again}  {number}  {notification.wallet}; {answered}", style=style)
     raw = notification.raw
     output.show_pairs("", ((name, replies.readable(name, raw.get(name))) for name in _SHOWN))
 
@@ -132,6 +170,7 @@ def _record(heard: Heard) -> dict[str, Any]:
     return {
         "event": "received",
         "ok": True,
+        "again": heard.again,
         "out_trade_no": notification.out_trade_no,
         "outcome": notification.outcome.name,
         "wallet": notification.wallet,

@@ -1,19 +1,24 @@
-"""The receiving end of ``chaoying listen``: verify, keep, pass on, answer."""
+"""The receiving end of ``chaoying listen``: verify, keep, pass on, answer.
+
+Whoever reaches its port may send what he likes, as often as he likes: what a body may cost is
+bounded in bytes, in seconds, in work for the doctor, and in what the log keeps.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli.eventlog import Entry, EventLog
+from chaoying_async.cli.eventlog import Entry, EventLog, mark_of
+from chaoying_async.cli.examining import Examiner
 from chaoying_async.cli.forward import PATIENCE, PATIENT, QUICK, Attempt, Forwarder
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.notifications import (
     FAIL,
     MAX_BODY,
@@ -23,7 +28,12 @@ from chaoying_async.sansio.notifications import (
 )
 
 if TYPE_CHECKING:
-    from chaoying_async.sandbox.app import Receive, Scope, Send
+    from chaoying_async.sandbox.app import Send
+    from chaoying_async.sandbox.bodies import Receive, Scope
+
+#: So many notifications are passed on at the same time; more wait, or are answered ``fail``.
+AT_ONCE: Final = 20
+_REMEMBERED: Final = 10_000
 
 
 @attrs.frozen(kw_only=True)
@@ -34,8 +44,12 @@ class Heard:
     why: str = ""
     #: What the signature doctor makes of a wrong sign.
     mistakes: tuple[str, ...] = ()
+    #: A body whose sign the doctor may look at, once the gateway has its answer.
+    unexplained: bytes = attrs.field(default=b"", repr=False)
     status: int
     answer: bytes
+    #: It was here before: this is one more delivery of the same notification.
+    again: bool = False
 
 
 Tell = Callable[[Heard], None]
@@ -66,49 +80,97 @@ class Receiver:
         self._log = log
         self._tell = tell
         self._tell_attempt = tell_attempt
+        self._examiner = Examiner(credentials, clock)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._lately: dict[bytes, bool] = {}
+        self._repeating = 0
+        self._passing = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery with exactly ``success``, or with ``fail``."""
+        from chaoying_async.sandbox.bodies import BodyNotReadError, read_body
+
         if scope["type"] != "http":
             return
-        heard = await self.handle(await _read(receive))
-        headers = [(b"content-type", b"text/plain")]
-        await send({"type": "http.response.start", "status": heard.status, "headers": headers})
-        await send({"type": "http.response.body", "body": heard.answer})
-        self._tell(heard)
+        try:
+            body = await read_body(scope, receive, limit=MAX_BODY, clock=self._clock)
+        except BodyNotReadError as error:
+            if error.status is None:
+                return  # nobody is left to be answered
+            heard = _NOT_READ[error.status]
+        else:
+            heard = await self.handle(body)
+            del body
+        await _answer(send, heard)
+        self._tell(await self._examined(heard))
 
     async def handle(self, body: bytes) -> Heard:
         """What to answer to a body, and why."""
         if len(body) > MAX_BODY:
-            return Heard(why="too large", status=413, answer=FAIL)
+            return _NOT_READ[413]
         try:
             notification = parse_notification(body, self._credentials, now=self._clock.now())
         except MalformedMessageError as error:
             return Heard(why=str(error), status=400, answer=FAIL)
         except ChaoyingError as error:
-            mistakes = _mistakes(body, self._credentials)
-            return Heard(why=str(error), mistakes=mistakes, status=200, answer=FAIL)
-        answer = SUCCESS if await self._safe(notification, body) else FAIL
-        return Heard(notification=notification, status=200, answer=answer)
-
-    async def _safe(self, notification: Notification, body: bytes) -> bool:
-        number = notification.out_trade_no
+            return Heard(why=str(error), unexplained=body, status=200, answer=FAIL)
+        mark = mark_of(notification.raw)
         if self._log is not None:
-            at = self._clock.now().isoformat()
-            entry = self._log.received(body, at, number)
-            self._pass_on(entry)
-            return True
+            return self._kept(self._log, notification, body, again=mark in self._log)
+        again = self._seen(mark)
         if self._forward is None:
-            return True
-        deliver = self._forward.deliver(
-            body, QUICK, lambda attempt: self._tell_attempt(number, attempt)
-        )
+            safe = True
+        else:
+            number = notification.out_trade_no
+            safe = await self._passed_on(self._forward, number, body, again=again)
+        answer = SUCCESS if safe else FAIL
+        return Heard(notification=notification, status=200, answer=answer, again=again)
+
+    def _seen(self, mark: bytes) -> bool:
+        """Whether it was here lately; from now on it was."""
+        again = self._lately.pop(mark, False)
+        self._lately[mark] = True
+        if len(self._lately) > _REMEMBERED:
+            del self._lately[next(iter(self._lately))]
+        return again
+
+    async def _examined(self, heard: Heard) -> Heard:
+        if not heard.unexplained:
+            return heard
+        mistakes = await self._examiner.mistakes(heard.unexplained)
+        return attrs.evolve(heard, mistakes=mistakes, unexplained=b"")
+
+    def _kept(
+        self, log: EventLog, notification: Notification, body: bytes, *, again: bool
+    ) -> Heard:
+        """One delivery where a log keeps them: each notification once, however often it comes."""
+        number = notification.out_trade_no
+        if again:
+            self._pass_on_again(number, body)
+        else:
+            try:
+                entry = log.received(body, self._clock.now().isoformat(), number)
+            except OSError as error:
+                why = f"verified, but not kept: {error.strerror or error}"
+                return Heard(why=why, status=200, answer=FAIL)
+            self._pass_on(entry)
+        return Heard(notification=notification, status=200, answer=SUCCESS, again=again)
+
+    async def _passed_on(
+        self, forward: Forwarder, number: str, body: bytes, *, again: bool
+    ) -> bool:
+        if self._passing.locked():
+            return False  # it comes again
         try:
-            async with self._clock.timeout(PATIENCE):
-                return (await deliver).accepted
+            async with self._passing, self._clock.timeout(PATIENCE):
+                return (
+                    await forward.deliver(body, QUICK, self._told(number, again=again))
+                ).accepted
         except TimeoutError:
             return False
+
+    def _told(self, number: str, *, again: bool = False) -> Callable[[Attempt], None]:
+        return lambda attempt: self._tell_attempt(number, attrs.evolve(attempt, again=again))
 
     def resume(self) -> None:
         """Take up what an earlier run received and did not pass on."""
@@ -120,12 +182,23 @@ class Receiver:
             self._spawn(self._deliver(self._forward, entry))
 
     async def _deliver(self, forward: Forwarder, entry: Entry) -> None:
-        attempt = await forward.deliver(
-            entry.body, PATIENT, lambda attempt: self._tell_attempt(entry.out_trade_no, attempt)
-        )
+        told = self._told(entry.out_trade_no)
+        attempt = await forward.deliver(entry.body, PATIENT, told, room=self._passing)
         if attempt.accepted and self._log is not None:
-            at = self._clock.now().isoformat()
-            self._log.forwarded(entry, at, attempt.status or 0)
+            with suppress(OSError):  # a full disk: the next run passes it on once more
+                self._log.forwarded(entry, self._clock.now().isoformat(), attempt.status or 0)
+
+    def _pass_on_again(self, number: str, body: bytes) -> None:
+        """Once more, as the gateway's own repetitions are; nothing depends on it."""
+        if self._forward is not None and self._repeating < AT_ONCE:
+            self._repeating += 1
+            self._spawn(self._repeat(self._forward, number, body))
+
+    async def _repeat(self, forward: Forwarder, number: str, body: bytes) -> None:
+        try:
+            await forward.deliver(body, QUICK, self._told(number, again=True), room=self._passing)
+        finally:
+            self._repeating -= 1
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
@@ -139,18 +212,16 @@ class Receiver:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-def _mistakes(body: bytes, credentials: Credentials) -> tuple[str, ...]:
-    try:
-        verdict = diagnose(body, credentials)
-    except ChaoyingError:
-        return ()
-    return tuple(finding.mistake for finding in verdict.findings)
+_NOT_READ = {
+    413: Heard(why="too large", status=413, answer=FAIL),
+    408: Heard(why="incomplete: the rest did not come in time", status=400, answer=FAIL),
+}
 
 
-async def _read(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more and len(body) <= MAX_BODY:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
+async def _answer(send: Send, heard: Heard) -> None:
+    length = str(len(heard.answer)).encode()
+    headers = [(b"content-type", b"text/plain"), (b"content-length", length)]
+    if heard is _NOT_READ[408]:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": heard.status, "headers": headers})
+    await send({"type": "http.response.body", "body": heard.answer})

@@ -7,15 +7,17 @@ The gateway's own paths are the document's. ``/_sandbox/...`` is for those who r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
 from typing import Any
 
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.sandbox.bodies import CLOSE, BodyNotReadError, Receive, Scope, read_body
 from chaoying_async.sandbox.console.security import Guard
 from chaoying_async.sandbox.control import PREFIX, Control, as_json
 from chaoying_async.sandbox.gateway import MAX_BODY, Cut, Request, Response
 from chaoying_async.sandbox.runtime import Runtime
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -25,8 +27,9 @@ CONSOLE = "/console"
 class SandboxApp:
     """``uvicorn.run(SandboxApp(runtime))``, or mounted wherever ASGI applications are."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, *, clock: Clock | None = None) -> None:
         self.runtime = runtime
+        self._clock = clock or SystemClock()  # sockets know nothing of the sandbox's own
         #: What answers below ``/_sandbox/``; give it a ``token`` before others may reach it.
         self.control = Control(runtime)
         #: Who may reach it; None: everybody who reaches this application.
@@ -42,13 +45,19 @@ class SandboxApp:
             await self.console(scope, receive, send)
             return
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        body = await _body(receive)
-        if body is None:
-            reply = Response(413, "text/plain", b"too large")
-        elif scope["path"].startswith(PREFIX):
-            reply = self._turned_away(headers, scope) or await self.control.answer(
-                scope["method"], scope["path"], headers, body
-            )
+        controlled = scope["path"].startswith(PREFIX)
+        if controlled and (stranger := self._turned_away(headers, scope)) is not None:
+            await _respond(send, stranger)
+            return
+        try:
+            body = await read_body(scope, receive, limit=MAX_BODY, clock=self._clock)
+        except BodyNotReadError as error:
+            if error.status is not None:
+                more = [CLOSE] if error.status == HTTPStatus.REQUEST_TIMEOUT else []
+                await _respond(send, _NOT_READ[error.status], *more)
+            return
+        if controlled:
+            reply = await self.control.answer(scope["method"], scope["path"], headers, body)
         else:
             reply = await self.runtime.exchange(_request(scope, headers, body))
         if reply.cut in (Cut.REFUSED, Cut.RESET):
@@ -83,24 +92,18 @@ def _request(scope: Scope, headers: dict[bytes, str], body: bytes) -> Request:
     )
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """The request's body; None if it is larger than any request of the document."""
-    chunks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > MAX_BODY:
-            return None
-        chunks.append(chunk)
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+_NOT_READ = {
+    # Not closed at once: a client that is still sending would not see the answer.
+    413: Response(413, "text/plain", b"too large"),
+    408: Response(408, "text/plain", b"too slow"),
+}
 
 
-async def _respond(send: Send, reply: Response) -> None:
+async def _respond(send: Send, reply: Response, *more: tuple[bytes, bytes]) -> None:
     headers = [
         (b"content-type", reply.content_type.encode("ascii")),
         (b"content-length", str(len(reply.body)).encode("ascii")),
+        *more,
     ]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     half = reply.cut is Cut.HALF

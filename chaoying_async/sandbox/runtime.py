@@ -158,4 +158,5 @@ def _masked(delivery: Delivery, credentials: Credentials) -> Delivery:
     """As it may be kept (M-27): what it said, without whom it was about."""
     answer = masked.answer_of(delivery.answer, delivery.body, credentials)
     body = masked.wire(delivery.body, credentials)
-    return attrs.evolve(delivery, body=body.encode(), answer=answer.encode())
+    url = masked.address_of(delivery.url)
+    return attrs.evolve(delivery, url=url, body=body.encode(), answer=answer.encode())

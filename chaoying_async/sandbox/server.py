@@ -20,9 +20,17 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
     """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
 
     A port that is taken is an :class:`OSError` here and now, which names it. No signal handler is
-    installed.
+    installed. Headers, idle connections and answers that nobody reads are bounded, see
+    ``connections``; bodies are the app's affair, see ``bodies``. What a proxy says of its clients
+    is not believed.
     """
     import uvicorn  # noqa: PLC0415 - behind the extra [sandbox]
+
+    from chaoying_async.sandbox.connections import (  # noqa: PLC0415 - stands on uvicorn
+        HEADER_BYTES,
+        Connection,
+        sparing_warnings,
+    )
 
     class Server(uvicorn.Server):
         """uvicorn inside somebody else's event loop: signals stay theirs."""
@@ -43,19 +51,24 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             app,
+            http=Connection,
+            ws="none",
             lifespan="off",
             log_level="warning",
             access_log=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=HEADER_BYTES,
             timeout_graceful_shutdown=2,
         )
         server = Server(config)
-        serving = asyncio.create_task(server.serve([bound]))
-        await server.ready.wait()
-        try:
-            yield f"http://{host}:{bound.getsockname()[1]}"
-        finally:
-            server.should_exit = True
-            await serving
+        with sparing_warnings():
+            serving = asyncio.create_task(server.serve([bound]))
+            await server.ready.wait()
+            try:
+                yield f"http://{host}:{bound.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                await serving
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -25,9 +25,10 @@ ENGLISH: Mapping[str, str] = {
     "any": "any",
     "show": "Filter",
     "error": "That did not work",
-    "error.400": "The form cannot be read.",
+    "error.400": "What was asked for or sent cannot be read.",
     "error.403": "This post does not come from this console's own page. Reload and try again.",
     "error.404": "There is no such page, or what it showed has been forgotten.",
+    "error.408": "The form did not arrive in time.",
     "error.413": "The form is too large.",
     "back": "Back to the orders",
     # log in

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import segno
 
-from chaoying_async.sandbox.masked import answer_of, text_of, wire
+from chaoying_async.sandbox.masked import address_of, answer_of, text_of, wire, without_access
 from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Key, Order, Status
 from chaoying_async.sandbox.replies import preorder_fields
@@ -16,7 +16,7 @@ from chaoying_async.sansio.doctor.shown import MASK, is_hidden
 from chaoying_async.sansio.values import GMT8
 
 __all__ = [
-    "address",
+    "address_of",
     "answer_of",
     "as_of",
     "code_url",
@@ -33,17 +33,11 @@ __all__ = [
 
 
 def fields_of(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Decoded fields for a table, sorted; what is personal as ``***``."""
-    return [(name, MASK if is_hidden(name) else value) for name, value in sorted(fields.items())]
-
-
-def address(url: str) -> str:
-    """An address without user, password and query."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return MASK
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    """Decoded fields for a table, sorted; what is personal as ``***``, addresses without access."""
+    return [
+        (name, MASK if is_hidden(name) else without_access(value))
+        for name, value in sorted(fields.items())
+    ]
 
 
 def yuan(fen: int) -> str:

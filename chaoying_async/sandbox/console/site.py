@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
+from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -15,7 +17,10 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response, S
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
 from chaoying_async.sandbox import gateway
+from chaoying_async.sandbox.bodies import BodyNotReadError, read_body
 from chaoying_async.sandbox.console import (
     page_doctor,
     page_faults,
@@ -39,6 +44,7 @@ from chaoying_async.sandbox.runtime import Runtime
 _HERE = Path(__file__).parent
 #: A form with a message of the greatest size, every byte of it escaped, and something over.
 LARGEST_FORM = 256 * 1024
+_MOST_FIELDS = 50
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -98,6 +104,7 @@ class Console:
         self._keeper = Keeper(runtime, chronicle, kept) if chronicle is not None else None
         self.journal = Journal(kept, self._keeper.load() if self._keeper else ())
         self._bell = Bell(runtime.clock)
+        self._clock: Clock = SystemClock()  # browsers know nothing of the sandbox's own
         self._desk = Desk(
             runtime=runtime,
             guard=guard,
@@ -180,10 +187,10 @@ class Console:
     def _posted(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             visit = Visit(desk=self._desk, request=request, words=_words(request))
-            body = await _body(request)
-            if body is None:
-                return _error(visit, 413)
-            form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+            try:
+                form = await self._form(request)
+            except RefusedError as error:
+                return _error(visit, error.status)
             if not self._desk.guard.is_ours(request.headers, form.get("form_token", "")):
                 return _error(visit, 403)
             visit = Visit(desk=self._desk, request=request, words=visit.words, form=form)
@@ -192,6 +199,18 @@ class Console:
             return response
 
         return endpoint
+
+    async def _form(self, request: Request) -> dict[str, str]:
+        try:
+            body = await read_body(
+                request.scope, request.receive, limit=LARGEST_FORM, clock=self._clock
+            )
+        except BodyNotReadError as error:
+            raise RefusedError(error.status or HTTPStatus.BAD_REQUEST) from None
+        with suppress(ValueError):  # more fields than any form of ours has
+            text = body.decode("utf-8", "replace")
+            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        raise RefusedError(HTTPStatus.BAD_REQUEST)
 
     async def _events(self, _request: Request) -> Response:
         return StreamingResponse(self._bell.stream(), media_type="text/event-stream")
@@ -205,16 +224,10 @@ async def _answered(handler: Handler, visit: Visit) -> Response:
 
 
 def _error(visit: Visit, status: int) -> Response:
-    return visit.page("error.html", status=status, code=status)
-
-
-async def _body(request: Request) -> bytes | None:
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_FORM:
-            return None
-    return body
+    response = visit.page("error.html", status=status, code=status)
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        response.headers["connection"] = "close"
+    return response
 
 
 def _words(request: Request) -> Words:
@@ -248,6 +261,6 @@ def _environment() -> Environment:
     made.filters["yuan"] = shown.yuan
     made.filters["moment"] = shown.moment
     made.filters["exact"] = shown.exact
-    made.filters["address"] = shown.address
+    made.filters["address"] = shown.address_of
     made.filters["order_link"] = shown.order_link
     return made

@@ -1,0 +1,69 @@
+"""The doctor for messages of strangers: little work each, little in all, and none on the loop."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from typing import Final
+
+from chaoying_async.abc import Clock
+from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.doctor import diagnose
+
+#: Longer messages are not looked at: a notification has about 1 KiB, and each byte costs.
+LONGEST: Final = 8 * 1024
+#: So many messages are looked at in a minute; each takes up to a tenth of a second.
+A_MINUTE: Final = 30
+_MINUTE: Final = 60.0
+_REMEMBERED: Final = 100
+
+
+class Examiner:
+    """Says which mistake a wrong sign comes from, as far as its time allows.
+
+    What it does not look at has no mistakes to tell. A message that came before is answered from
+    memory, so who sends the same thing again and again costs nothing.
+    """
+
+    def __init__(self, credentials: Credentials, clock: Clock) -> None:
+        self._credentials = credentials
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
+        self._left = float(A_MINUTE)
+        self._since = clock.monotonic()
+        self._one = asyncio.Lock()
+
+    async def mistakes(self, body: bytes) -> tuple[str, ...]:
+        """The mistakes behind the sign of this body; none where it is not looked at."""
+        if len(body) > LONGEST:
+            return ()
+        mark = hashlib.sha256(body).digest()
+        if mark in self._known:
+            return self._known[mark]
+        if not self._may():
+            return ()
+        async with self._one:
+            found = await asyncio.to_thread(_mistakes, body, self._credentials)
+        self._known[mark] = found
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    def _may(self) -> bool:
+        now = self._clock.monotonic()
+        earned = (now - self._since) * A_MINUTE / _MINUTE
+        self._left, self._since = min(float(A_MINUTE), self._left + earned), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+def _mistakes(body: bytes, credentials: Credentials) -> tuple[str, ...]:
+    try:
+        verdict = diagnose(body, credentials)
+    except ChaoyingError:
+        return ()
+    return tuple(finding.mistake for finding in verdict.findings)

@@ -1,0 +1,507 @@
+"""What strangers do to ``chaoying listen`` and to the sandbox's port costs next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import httpx
+import pytest
+
+from chaoying_async import Credentials
+from chaoying_async.cli import examining, receiver, telling
+from chaoying_async.cli.eventlog import EventLog
+from chaoying_async.cli.examining import Examiner
+from chaoying_async.cli.forward import Attempt, Forwarder
+from chaoying_async.cli.receiver import Heard, Receiver
+from chaoying_async.cli.telling import Teller
+from chaoying_async.sandbox import Sandbox, connections
+from chaoying_async.sandbox.bodies import BODY_SECONDS
+from chaoying_async.sandbox.server import listening
+from chaoying_async.sansio.notifications import MAX_BODY
+from chaoying_async.testing import FakeClock, sign_notification
+
+CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
+HEAD = b"POST /notify HTTP/1.1\r\nHost: x\r\n"
+HALF = HEAD + b"Content-Length: 100\r\n\r\na=1"
+
+
+def body(number: str = "A100011", **more: str) -> bytes:
+    return sign_notification(CREDENTIALS, mch_id="1", out_trade_no=number, total_fee=1, **more)
+
+
+def unsigned(size: int) -> bytes:
+    return b"a=" + b"%26" * (size // 3) + b"&sign=" + b"A" * 32
+
+
+class Listening:
+    """A receiver in this process, on a clock that is moved by hand."""
+
+    def __init__(self, clock: FakeClock | None = None, **more: Any) -> None:
+        self.clock = clock or FakeClock()
+        self.heard: list[Heard] = []
+        self.attempts: list[Attempt] = []
+        self.app = Receiver(
+            *(CREDENTIALS, self.clock),
+            tell=self.heard.append,
+            tell_attempt=lambda _, attempt: self.attempts.append(attempt),
+            **more,
+        )
+
+    async def answer(self, sent: bytes) -> httpx.Response:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://here") as client:
+            return await client.post("/any/path", content=sent)
+
+
+@asynccontextmanager
+async def wire(url: str, sent: bytes) -> AsyncGenerator[asyncio.StreamReader]:
+    """A socket to that address on which these bytes were sent, and nothing more."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+    try:
+        writer.write(sent)
+        await writer.drain()
+        yield reader
+    finally:
+        writer.close()
+        with_reset = asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        await with_reset
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the loop turn until something is so."""
+    while not true():
+        await asyncio.sleep(0)
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """All that still comes, to the end of the connection."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+class TestTime:
+    """Nobody is waited for for long, and nobody holds a place that others need."""
+
+    async def test_half_bodies_end(self) -> None:
+        """Two seconds, as a shop's own route allows: 400 ``fail``, and the connection is closed."""
+        here = Listening()
+        async with listening(here.app) as url, wire(url, HALF) as one, wire(url, HALF) as two:
+            await until(lambda: here.clock.waiting == 2)
+            await here.clock.advance(BODY_SECONDS)
+            for reader in (one, two):
+                said = await ended(reader)
+                assert said.startswith(b"HTTP/1.1 400 ")
+                assert said.endswith(b"\r\n\r\nfail")
+        assert [each.notification for each in here.heard] == [None, None]
+
+    async def test_half_bodies_end_at_the_sandbox(self) -> None:
+        """The same at its gateway, its control and its console, on a clock of real seconds."""
+        clock = FakeClock()
+        async with Sandbox() as sandbox, sandbox.serve(console=True) as url:
+            sandbox.app._clock = sandbox.app.console._clock = clock  # type: ignore[union-attr]
+            for path in (b"/UnifiedPay/Gateway", b"/_sandbox/notify", b"/console/faults/seed"):
+                half = HALF.replace(b"/notify", path, 1).replace(b"Host: x", b"Host: 127.0.0.1")
+                async with wire(url, half) as reader:
+                    await until(lambda: clock.waiting == 1)
+                    await clock.advance(BODY_SECONDS)
+                    assert (await ended(reader)).startswith(b"HTTP/1.1 408 "), path
+
+    async def test_who_leaves_in_the_middle_is_no_error(
+        self, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Nobody is answered, nothing is carried out, and nothing is written about it."""
+        here = Listening()
+        async with (
+            Sandbox() as sandbox,
+            sandbox.serve(console=True) as url,
+            listening(here.app) as at,
+        ):
+            for address, path in (
+                (at, b"/notify"),
+                (url, b"/UnifiedPay/Gateway"),
+                (url, b"/_sandbox/faults"),
+                (url, b"/console/faults/seed"),
+            ):
+                half = HALF.replace(b"/notify", path, 1).replace(b"Host: x", b"Host: 127.0.0.1")
+                async with wire(address, half):
+                    pass
+            async with httpx.AsyncClient(trust_env=False) as client:  # all came before this one
+                await client.get(f"{url}/_sandbox/books")
+                await client.get(at)
+            assert sandbox.requests == {}
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("sent", [b"", b"POST / HT", HEAD, HEAD + b"X: y\r\n"])
+    async def test_half_headers_end(self, sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        """And so does a connection on which nothing comes."""
+        monkeypatch.setattr(connections, "HEADER_SECONDS", 0.05)
+        async with listening(Listening().app) as url, wire(url, sent) as reader:
+            assert await ended(reader) == b""
+
+    async def test_a_body_that_nobody_reads_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The answer goes out before the body has come: the rest is not waited for."""
+        monkeypatch.setattr(connections, "HEADER_SECONDS", 0.05)
+        half = HALF.replace(b"/notify", b"/_sandbox/faults", 1)  # a name that is not loopback's
+        async with Sandbox() as sandbox, sandbox.serve() as url, wire(url, half) as reader:
+            assert b" 403 " in await ended(reader)
+
+    async def test_an_answer_that_nobody_reads_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Who asks for much and reads nothing does not keep it in memory for ever."""
+        monkeypatch.setattr(connections, "ANSWER_SECONDS", 0.05)
+        left = asyncio.Event()
+
+        async def app(_scope: Any, _receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            for _ in range(400):
+                await send({"type": "http.response.body", "body": b"x" * 65536, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            left.set()
+
+        async with listening(app) as url, wire(url, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"):
+            await left.wait()
+
+    @pytest.mark.parametrize("sent", [b"", HALF], ids=["idle", "half a body"])
+    async def test_connections_are_bounded(
+        self, sent: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Who waited longest makes room, and the next notification is answered."""
+        monkeypatch.setattr(connections, "MOST", 5)
+        here, closed = Listening(), 0
+        async with listening(here.app) as url:
+            readers = []
+            for _ in range(20):
+                reader, writer = await asyncio.open_connection(*_address(url))
+                writer.write(sent)
+                readers.append((reader, writer))
+            async with httpx.AsyncClient(trust_env=False) as client:
+                assert (await client.post(url, content=body())).content == b"success"
+            for reader, writer in readers[:14]:
+                assert await ended(reader) == b""
+                closed += 1
+                writer.close()
+            for _, writer in readers[14:]:
+                writer.close()
+        assert closed == 14
+
+    async def test_who_is_being_answered_is_not_put_out(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Where all places are taken by requests that came whole, the newest has to go."""
+        monkeypatch.setattr(connections, "MOST", 2)
+        go, arrived = asyncio.Event(), 0
+
+        async def app(_scope: Any, receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:
+            nonlocal arrived
+            await receive()
+            arrived += 1
+            await go.wait()
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        whole = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        async with listening(app) as url, wire(url, whole) as one, wire(url, whole) as two:
+            await until(lambda: arrived == 2)
+            async with wire(url, whole) as three:
+                assert await ended(three) == b""
+            go.set()
+            assert b" 204 " in await one.readline()
+            assert b" 204 " in await two.readline()
+
+
+def _address(url: str) -> tuple[str | None, int | None]:
+    return urlsplit(url).hostname, urlsplit(url).port
+
+
+class TestSize:
+    """What is too large is not read, and every answer says how long it is."""
+
+    async def test_large_headers_are_refused(self) -> None:
+        """16 KiB are enough for everybody, however they arrive."""
+        async with listening(Listening().app) as url:
+            for size in (30_000, 60_000, 200_000):
+                large = HEAD + b"X: " + b"y" * size + b"\r\n\r\n"
+                async with wire(url, large) as reader:
+                    assert b" 400 " in (await ended(reader) or b" 400 "), size  # or a reset
+
+    async def test_an_announced_length_is_enough(self) -> None:
+        """A body that is too large by its own word is refused before it is sent."""
+        here = Listening()
+        async with listening(here.app) as url:
+            for length in (MAX_BODY + 1, 10**19 - 1):
+                head = HEAD + b"Content-Length: %d\r\n\r\n" % length
+                async with wire(url, head) as reader:
+                    assert b" 413 " in await reader.readline()
+
+    @pytest.mark.parametrize(
+        ("sent", "answer"),
+        [
+            (body(), b"success"),
+            (b"<xml/>", b"fail"),
+            (b"x" * (MAX_BODY + 1), b"fail"),
+            (unsigned(100), b"fail"),
+        ],
+        ids=["verified", "unreadable", "large", "forged"],
+    )
+    async def test_every_answer_of_the_listener_has_a_length(
+        self, sent: bytes, answer: bytes
+    ) -> None:
+        """As everywhere else: a gateway compares bytes, and chunks are other bytes."""
+        async with listening(Listening().app) as url:
+            said = await _raw(url, HEAD, sent)
+        head, _, rest = said.partition(b"\r\n\r\n")
+        assert rest == answer
+        assert b"content-length: %d\r\n" % len(answer) in head.lower() + b"\r\n"
+        assert b"transfer-encoding" not in head.lower()
+
+    async def test_every_answer_of_the_sandbox_has_a_length(self) -> None:
+        """Gateway, control and console, the good ones and the bad; only the events have none."""
+        lines = [
+            b"GET / HTTP/1.1",
+            b"POST /UnifiedPay/Gateway HTTP/1.1",
+            b"GET /_sandbox/books HTTP/1.1",
+            b"POST /_sandbox/act HTTP/1.1",
+            b"GET /_sandbox/nowhere HTTP/1.1",
+            b"HEAD /console/ HTTP/1.1",
+            b"GET /console HTTP/1.1",
+            b"GET /console/ HTTP/1.1",
+            b"GET /console/nowhere HTTP/1.1",
+            b"GET /console/static/console.js HTTP/1.1",
+            b"POST /console/orders/new HTTP/1.1",
+            b"DELETE /console/ HTTP/1.1",
+            b"nonsense",
+        ]
+        async with Sandbox() as sandbox, sandbox.serve(console=True) as url:
+            for line in lines:
+                said = await _raw(url, line + b"\r\nHost: 127.0.0.1\r\n", b"")
+                head = said.partition(b"\r\n\r\n")[0].lower()
+                assert b"\r\ncontent-length: " in head, line
+                assert b"transfer-encoding" not in head, line
+
+
+async def _raw(url: str, head: bytes, sent: bytes) -> bytes:
+    """The bytes of an answer."""
+    length = b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(sent)
+    async with wire(url, head + length + sent) as reader:
+        return await ended(reader)
+
+
+class TestWork:
+    """What the doctor may cost."""
+
+    async def test_the_doctor_looks_at_small_ones(self) -> None:
+        """A body of 63 kB holds nobody up; one of a notification's size is explained."""
+        here = Listening()
+        for size in (63_000, 1000):
+            assert (await here.answer(unsigned(size))).content == b"fail"
+        assert [each.mistakes for each in here.heard] == [(), ("unexplained",)]
+
+    async def test_the_doctor_looks_at_so_many_a_minute(self) -> None:
+        """The rest is refused as fast as it comes; a minute later there is time again."""
+        clock = FakeClock()
+        examiner = Examiner(CREDENTIALS, clock)
+        found = [await examiner.mistakes(b"a=%d&sign=0" % number) for number in range(40)]
+        assert sum(map(bool, found)) == examining.A_MINUTE
+        assert await examiner.mistakes(b"a=39&sign=0") == ()
+        await clock.advance(60)
+        assert await examiner.mistakes(b"a=39&sign=0")
+
+    async def test_the_same_again_costs_nothing(self) -> None:
+        """It is answered from memory, which is bounded."""
+        examiner = Examiner(CREDENTIALS, clock := FakeClock())
+        for _ in range(1000):
+            assert await examiner.mistakes(b"a=1&sign=0")
+        for number in range(150):
+            await clock.advance(2)
+            await examiner.mistakes(b"a=%d&sign=0" % number)
+        assert len(examiner._known) == 100
+
+    async def test_the_gateway_is_answered_before_the_doctor_is_asked(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """However long that takes."""
+        here, order = Listening(), list[str]()
+
+        async def slow(_self: Examiner, _body: bytes) -> tuple[str, ...]:
+            order.append("examined")
+            return ()
+
+        async def send(message: Any) -> None:
+            order.append(message["type"])
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": unsigned(100)}
+
+        monkeypatch.setattr(Examiner, "mistakes", slow)
+        await here.app({"type": "http", "headers": []}, receive, send)
+        assert order == ["http.response.start", "http.response.body", "examined"]
+
+
+def spellings(sent: bytes) -> Iterator[bytes]:
+    """The same notification as whoever captured it may send it without the key."""
+    pairs = parse_qsl(sent.decode())
+    yield sent
+    yield b"&".join(reversed(sent.split(b"&")))
+    yield "&".join(
+        f"{name}={''.join(map('%{:02x}'.format, text.encode()))}" for name, text in pairs
+    ).encode()
+    yield b"&&" + sent
+    for number in range(50):
+        yield sent + f"&empty{number}={quote('')}".encode()
+
+
+class TestLog:
+    """What is kept, and what is said."""
+
+    async def test_a_captured_notification_is_kept_once(self, tmp_path: Path) -> None:
+        """Whatever its spelling, and over restarts: answered ``success``, and not written again."""
+        sent = body(attach="x" * 15_000)
+        heard = []
+        for _ in range(2):
+            with EventLog(tmp_path / "log") as log:
+                here = Listening(log=log)
+                for each in spellings(sent):
+                    assert (await here.answer(each)).content == b"success"
+                await here.answer(body("A100012"))
+                heard += [each.again for each in here.heard]
+        assert len((tmp_path / "log").read_bytes().splitlines()) == 2
+        assert heard.count(False) == 2
+
+    async def test_a_repetition_reaches_the_program_all_the_same(self, tmp_path: Path) -> None:
+        """It has to withstand the gateway's own; but only so many are on their way at a time."""
+        got, go, clock = list[bytes](), asyncio.Event(), FakeClock()
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            got.append(await request.aread())
+            await go.wait()
+            return httpx.Response(200, content=b"success")
+
+        forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
+        with EventLog(tmp_path / "log") as log:
+            here = Listening(clock, log=log, forward=forward)
+            for _ in range(100):
+                assert (await here.answer(body())).content == b"success"
+            await until(lambda: len(got) == receiver.AT_ONCE)
+            go.set()
+            await until(lambda: not here.app._tasks)
+            assert len(got) == receiver.AT_ONCE + 1
+            assert [each.again for each in here.attempts].count(False) == 1
+            await here.answer(body())
+            await until(lambda: len(got) == receiver.AT_ONCE + 2)
+            await here.app.aclose()
+        await forward.aclose()
+
+    async def test_a_program_that_hangs_is_not_overrun(self) -> None:
+        """So many attempts at a time; beyond, the gateway is answered ``fail`` at once."""
+        clock, running = FakeClock(), 0
+
+        async def answer(_request: httpx.Request) -> httpx.Response:
+            nonlocal running
+            running += 1
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
+        here = Listening(clock, forward=forward)
+        waiting = [
+            asyncio.create_task(here.answer(body(f"B{number}")))
+            for number in range(receiver.AT_ONCE)
+        ]
+        await until(lambda: running == receiver.AT_ONCE)
+        assert (await here.answer(body())).content == b"fail"
+        await clock.advance(3)
+        assert {(await each).content for each in waiting} == {b"fail"}
+        await forward.aclose()
+
+    async def test_a_full_log_takes_nothing_in(self, tmp_path: Path) -> None:
+        """``fail``, so that the gateway comes again; what is open can still be closed (M-14)."""
+        with EventLog(tmp_path / "log", largest=1500) as log:
+            here = Listening(log=log)
+            answers = [(await here.answer(body(f"C{n}"))).content for n in range(20)]
+            size = (tmp_path / "log").stat().st_size
+            log.forwarded(next(iter(log.open.values())), "now", 200)
+        kept = answers.count(b"success")
+        assert answers == [b"success"] * kept + [b"fail"] * (20 - kept)
+        assert 0 < kept < 10
+        assert size <= 1500
+        assert "not kept" in here.heard[-1].why
+
+    async def test_a_full_disk_leaves_no_half_line(self, tmp_path: Path) -> None:
+        """``fail``, and the log can be read and written to again."""
+        path, limits = tmp_path / "log", resource.getrlimit(resource.RLIMIT_FSIZE)
+        with EventLog(path) as log:
+            here = Listening(log=log)
+            await here.answer(body("D1"))
+            try:
+                size = path.stat().st_size
+                resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, limits[1]))
+                assert (await here.answer(body("D2"))).content == b"fail"
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            assert path.stat().st_size == size
+            assert (await here.answer(body("D2"))).content == b"success"
+        with EventLog(path) as log:
+            assert [each.out_trade_no for each in log.open.values()] == ["D1", "D2"]
+
+    async def test_uvicorn_warns_once_a_minute(self, capfd: pytest.CaptureFixture[str]) -> None:
+        """Bytes that are no HTTP do not fill a log."""
+        async with listening(Listening().app) as url:
+            for _ in range(20):
+                assert await _raw(url, b"\x16\x03\x01\r\n", b"")
+        assert capfd.readouterr().err.count("Invalid HTTP request") == 1
+
+
+class TestTeller:
+    """Lines for a person, or a program, that may be slow to read them."""
+
+    def test_strangers_get_so_many_lines_a_minute(self) -> None:
+        """The rest is counted, and the number said; what is verified and new is always said."""
+        said: list[Any] = []
+        with Teller(said.append, lambda: None) as teller:
+            for number in range(100):
+                teller.say(lambda: said.append("refused"), bounded=True)
+                teller.say(lambda n=number: said.append(f"paid {n}"), bounded=False)  # type: ignore[misc]
+            teller.a_minute_passed()
+            teller.say(lambda: said.append("refused"), bounded=True)
+        assert said.count("refused") == telling.A_MINUTE + 1
+        assert 100 - telling.A_MINUTE in said
+        assert [each for each in said if str(each).startswith("paid")] == [
+            f"paid {n}" for n in range(100)
+        ]
+
+    def test_a_reader_who_stands_still_holds_nobody_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its lines are counted instead, and the end does not wait for it."""
+        monkeypatch.setattr(telling, "_SECONDS_TO_END", 0.01)
+        still = threading.Event()
+
+        def wait() -> None:
+            still.wait()
+
+        with Teller(lambda _: None, lambda: None) as teller:
+            for _ in range(2 * telling.WAITING):
+                teller.say(wait, bounded=False)
+            assert teller._left_out >= telling.WAITING - 1
+        still.set()
+
+    def test_where_nobody_reads_any_more_it_ends(self) -> None:
+        """``chaoying listen | head -1``."""
+        gone = threading.Event()
+
+        def broken() -> None:
+            raise BrokenPipeError
+
+        with Teller(lambda _: None, gone.set) as teller:
+            teller.say(broken, bounded=False)
+            gone.wait()
+        assert not teller._left_out
