@@ -150,6 +150,13 @@ class Inbox(Protocol):
         """End a claim in QUARANTINED; True if it did (the claim was still ours)."""
         ...
 
+    async def give_up(self, claim: Claim) -> bool:
+        """End a claim in NOT_PAID, as if nothing but failures had been heard: True if it did.
+
+        For an order whose message is set aside instead: free for the next claim, and never due.
+        """
+        ...
+
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """Note that a payment failed; True if it was news. Never over HELD, DONE, QUARANTINED."""
         ...
@@ -196,7 +203,8 @@ class Inbox(Protocol):
 
         With a fingerprint, about an open aside: DISMISS closes it, the others make it due at once.
         Without one, about a QUARANTINED order: DISMISS makes it DONE, since a person says that its
-        effect is there; the others make it HELD and due at once.
+        effect is there; the others make it HELD and due at once, and APPLY has its entry's decision
+        say :data:`~chaoying_async.sansio.inboxvalues.BY_A_PERSON`.
         """
         ...
 

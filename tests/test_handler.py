@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chaoying_async import PaidOrder, PaidSource
+from chaoying_async import OrderQuery, PaidOrder, PaidSource, PayType, PollStatus
 from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, Decision, ExpectedOrder
 from chaoying_async.sansio.inboxvalues import Aside, OrderKey, SeenState
 from chaoying_async.sansio.notifications import MAX_BODY
 from chaoying_async.sansio.signing import texts
 from tests.factories import KEY, MCH_ID, OPENID, ORDER, TRANSACTION
 from tests.handlers import FAIL, OUT_TRANSACTION, PRICE, SUCCESS, Shop, message, said
+from tests.pollers import PENDING, Scripted, always, poller_on
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -47,6 +48,44 @@ async def test_a_redelivery_is_a_duplicate(shop: Shop) -> None:
         assert (await handler.handle(body)).body == SUCCESS
     assert len(shop.delivered) == 1
     assert handler.stats().decisions == {D.APPLY: 1, D.DUPLICATE: 2}
+
+
+async def test_the_answer_carries_the_order_whose_effect_is_durable(shop: Shop) -> None:
+    """M-13: what on_paid was given, again with a redelivery, and with nothing else."""
+    handler = shop.handler()
+    body = shop.body()
+    for decision in (D.APPLY, D.DUPLICATE):
+        answer = await handler.handle(body)
+        assert (answer.decision, answer.paid) == (decision, shop.delivered[0])
+    another = shop.body(transaction_id="T2", out_transaction_id="W2")
+    for told in (another, shop.body(total_fee=1), shop.body(pay_result="1"), b"a=1"):
+        assert (await handler.handle(told)).paid is None
+    assert OPENID not in repr(answer)
+
+
+async def test_an_answer_that_says_fail_carries_no_order(shop: Shop) -> None:
+    """M-14: its effect is not durable yet, so the wait for it must not end."""
+
+    async def fails(_order: PaidOrder) -> None:
+        raise RuntimeError("no stock")
+
+    shop.before = fails
+    answer = await shop.handler().handle(shop.body())
+    assert (answer.decision, answer.body, answer.paid) == (D.APPLY, FAIL, None)
+
+
+async def test_what_an_answer_carries_ends_the_pollers_wait(shop: Shop) -> None:
+    """M-13: a verified notification, and nobody asks about the order any more."""
+    gateway = Scripted(shop.clock, always(PENDING))
+    handler = shop.handler()
+    async with poller_on(gateway) as poller:
+        query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
+        waiting = asyncio.create_task(poller.wait(query, expected=PRICE))
+        await shop.clock.advance(1)
+        answer = await handler.handle(shop.body())
+        assert answer.paid is not None
+        assert poller.settle(answer.paid)
+        assert (await waiting).status is PollStatus.PAID
 
 
 async def test_concurrent_deliveries_have_one_effect_and_both_are_acknowledged(shop: Shop) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from chaoying_async import PaidOrder
+from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.inboxvalues import Aside, OrderKey
@@ -31,6 +34,17 @@ def asked(shop: Shop, **says: Any) -> Scripted:
     """A gateway that says "paid as ordered"."""
     paid = {"base_fee": str(PRICE), "total_fee": str(PRICE), "time_end": "20260101080000"}
     return Scripted(shop.clock, always(paid | says))
+
+
+def failing_once() -> Callable[[PaidOrder], Any]:
+    """What raises the first time, and then never again."""
+    outcomes = [RuntimeError("no stock")]
+
+    async def before(_order: PaidOrder) -> None:
+        if outcomes:
+            raise outcomes.pop()
+
+    return before
 
 
 async def recorded(inbox: MemoryInbox) -> str:
@@ -73,14 +87,7 @@ async def test_a_query_that_names_another_number_is_recorded_as_the_query(shop: 
 async def test_the_record_says_so_too_when_the_effect_came_at_the_second_try(shop: Shop) -> None:
     """M-15, M-16: run_due takes up what is written down, and the record's source with it."""
     inbox = shop.inbox()
-    outcomes = [RuntimeError("no stock"), None]
-
-    async def before(_order: PaidOrder) -> None:
-        error = outcomes.pop(0)
-        if error is not None:
-            raise error
-
-    shop.before = before
+    shop.before = failing_once()
     handler = shop.handler(inbox, confirm=asked(shop, transaction_id="T1"))
     assert said(await handler.handle(shop.body(**FIRST))) == (D.APPLY, FAIL)
     await shop.clock.advance(60)
@@ -173,14 +180,7 @@ async def test_when_its_body_was_pruned_the_next_of_its_way_is_a_warning_again(
 async def test_a_confirmed_payment_whose_place_was_taken_stays_a_conflict(shop: Shop) -> None:
     """M-15: it was told by a notification, so run_due does not take it for one of a query."""
     inbox = shop.inbox()
-    outcomes = [RuntimeError("no stock"), None]
-
-    async def before(_order: PaidOrder) -> None:
-        error = outcomes.pop(0)
-        if error is not None:
-            raise error
-
-    shop.before = before
+    shop.before = failing_once()
     handler = shop.handler(inbox, confirm=asked(shop, transaction_id=None))
     await handler.handle(shop.body(**FIRST))
     await shop.clock.advance(10)
@@ -193,3 +193,79 @@ async def test_a_confirmed_payment_whose_place_was_taken_stays_a_conflict(shop: 
     assert isinstance(waits, Aside)
     assert waits.decision == D.CONFLICT
     assert shop.reasons() == [D.CONFLICT]
+
+
+# ------------------------------------------------------------ two payments, in whatever order
+
+#: Two payments of one order, each as a notification and as a query names it.
+TOLD: dict[str, Any] = {"n1": FIRST, "n2": SECOND, "q1": "T1", "q2": "T2"}
+ARRIVALS = [
+    arrivals
+    for count in range(1, len(TOLD) + 1)
+    for arrivals in itertools.permutations(TOLD, count)
+]
+#: Which payment the query that confirms a notification names; None: nobody asks.
+CONFIRMS = [None, "T1", "T2", "another name"]
+
+
+async def arrive(shop: Shop, handler: NotificationHandler, name: str) -> None:
+    if name.startswith("n"):
+        await handler.handle(shop.body(**TOLD[name]))
+    else:
+        await handler.settle(queried(transaction_id=TOLD[name]))
+
+
+def are_two(arrivals: Iterable[str], confirms: str | None) -> bool:
+    """Two of one way with different numbers; the query that confirms is one, too."""
+    queries = {TOLD[name] for name in arrivals if name.startswith("q")}
+    if confirms is not None and next(iter(arrivals)).startswith("n"):
+        queries.add(confirms)
+    return len(queries) > 1 or {"n1", "n2"} <= set(arrivals)
+
+
+@pytest.mark.parametrize("confirms", CONFIRMS)
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_second_payment_is_reported_whichever_way_each_was_learnt(
+    shop: Shop, confirms: str | None, *, fails: bool
+) -> None:
+    """M-13, M-15: every order of arrival, also where the first on_paid failed and is retried."""
+    for arrivals in ARRIVALS:
+        shop.told.clear()
+        shop.delivered.clear()
+        shop.before = failing_once() if fails else None
+        confirm = None if confirms is None else asked(shop, transaction_id=confirms)
+        handler = shop.handler(confirm=confirm)
+        await arrive(shop, handler, arrivals[0])
+        await shop.clock.advance(61)
+        await handler.run_due()
+        for name in arrivals[1:]:
+            await arrive(shop, handler, name)
+        for name in arrivals:  # redeliveries change nothing
+            await arrive(shop, handler, name)
+        await shop.clock.advance(4000)
+        await handler.run_due()
+        assert len(shop.delivered) == 1, arrivals
+        assert set(shop.reasons()) == ({D.CONFLICT} if are_two(arrivals, confirms) else set()), (
+            arrivals
+        )
+
+
+@pytest.mark.parametrize("confirms", CONFIRMS)
+async def test_a_second_payment_that_comes_before_the_retry_is_reported(
+    shop: Shop, confirms: str | None
+) -> None:
+    """M-15, M-16: the first one's on_paid failed, and its place is taken before it is retried."""
+    for arrivals in ARRIVALS:
+        shop.told.clear()
+        shop.delivered.clear()
+        shop.before = failing_once()
+        confirm = None if confirms is None else asked(shop, transaction_id=confirms)
+        handler = shop.handler(confirm=confirm)
+        for name in arrivals:
+            await arrive(shop, handler, name)
+        for _ in range(3):
+            await shop.clock.advance(4000)
+            await handler.run_due()
+        assert len(shop.delivered) == 1, arrivals
+        if are_two(arrivals, confirms):
+            assert set(shop.reasons()) == {D.CONFLICT}, arrivals

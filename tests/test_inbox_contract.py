@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from chaoying_async.sansio.inboxvalues import (
+    BY_A_PERSON,
     Aside,
     Claim,
     ClaimLostError,
@@ -242,8 +243,42 @@ async def test_a_person_decides_about_a_quarantined_order(
     await bench.inbox.quarantine(claim, "why")
     assert await bench.other.mark(KEY, mark)
     assert await _state(bench) is state
-    assert len(await bench.inbox.unfinished(10)) == (state is HELD)
+    due = await bench.inbox.unfinished(10)
+    assert len(due) == (state is HELD)
+    for order in due:
+        assert isinstance(order, Record)
+        assert (order.entry.decision == BY_A_PERSON) is (mark is Mark.APPLY)
     assert not await bench.inbox.renew(claim, lease=30.0)
+
+
+async def test_a_record_keeps_which_way_each_number_was_learnt(bench: Bench) -> None:
+    """M-13: the other way's numbers too, after the effect and after pruning, whatever they hold."""
+    others = ("T 2", 'W"2')
+    entry = an_entry(bench, source="CONFIRM", other_numbers=others)
+    claim = await bench.inbox.claim(KEY, entry, lease=30.0)
+    assert isinstance(claim, Claim)
+    async with bench.inbox.work(claim):
+        pass
+    await bench.inbox.prune(bench.now() + timedelta(days=1))
+    record = await bench.other.look(KEY)
+    assert record is not None
+    assert (record.entry.source, record.entry.other_numbers) == ("CONFIRM", others)
+    assert record.entry.numbers == {"T1", "W1"}
+
+
+async def test_an_order_that_was_given_up_is_free_and_never_due(bench: Bench) -> None:
+    """M-17: its message waits in its place; an old holder can do nothing with it any more."""
+    claim = await claimed(bench)
+    assert await bench.inbox.give_up(claim)
+    assert not await bench.inbox.give_up(claim)
+    await bench.pass_time(1000)
+    assert not await bench.other.unfinished(10)
+    assert not await bench.other.listing(10)
+    assert await _state(bench) is NOT_PAID
+    with pytest.raises(ClaimLostError):
+        async with bench.inbox.work(claim):
+            pass
+    assert (await claimed(bench)).token != claim.token
 
 
 # ---------------------------------------------------------------------------------- set aside

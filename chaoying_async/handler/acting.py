@@ -8,9 +8,9 @@ import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, begun, go_on
-from chaoying_async.handler.answers import OUTCOMES, Outcome
+from chaoying_async.handler.answers import Outcome
 from chaoying_async.handler.desk import Desk, Matter
-from chaoying_async.handler.effects import Effects, Held
+from chaoying_async.handler.effects import Effects, Held, entry_of
 from chaoying_async.handler.endings import tamed
 from chaoying_async.handler.reports import Reports, log
 from chaoying_async.handler.tasks import Tasks
@@ -19,6 +19,10 @@ from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey
 from chaoying_async.sansio.judging import OTHER_NUMBERS
 
+#: The warning where a query says "paid" of the order, and names another transaction (M-15).
+CONFIRMED_BY_ANOTHER_NUMBER = (
+    "the query that confirms it names another transaction than the notification"
+)
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
 
@@ -82,17 +86,18 @@ class Acting:
                     await self._effects.give_back(held)  # its owner has gone in the meantime
                     return Outcome(Decision.IN_PROGRESS, durable=False)
                 await self._tasks.run(self._effects.run(held), until=answer_until)
-                return OUTCOMES[decision, held.durable]
+                return Outcome(decision, held.durable, held.order if held.durable else None)
             if decision is Decision.DUPLICATE:
                 if matter.verdict.reason == OTHER_NUMBERS:
                     log.warning("order %r: %s", matter.key.out_trade_no, OTHER_NUMBERS)
-                return Outcome(decision, durable=True)
+                return Outcome(decision, durable=True, paid=matter.done)
             if decision is not Decision.IN_PROGRESS and not has_effect(decision):
                 if orphan:
                     return Outcome(decision, durable=False)
                 keeping = tamed(self._without_effect(matter))
                 kept = await self._tasks.run(keeping, until=answer_until)
-                return Outcome(decision, durable=kept and decision is Decision.NOT_PAID)
+                durable = kept and decision is Decision.NOT_PAID
+                return Outcome(decision, durable, reason=matter.verdict.reason)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, came + limits.wait):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
@@ -106,14 +111,17 @@ class Acting:
     ) -> None:
         """Adds what was decided, and what is held for it."""
         matter = await self._desk.decide(facts, first_seen=first_seen, until=until)
-        decision, _, paid, source = matter.verdict
-        free = paid is not None
-        if paid is not None and matter.before is not None:
-            keeping = self._effects.keep_what_is_replaced(matter.key, paid, matter.before)
-            free = await self._tasks.run(tamed(keeping))
-        held = None
-        if paid is not None and free:
-            held = await self._effects.claim(matter.key, decision, paid, matter.first_seen, source)
+        paid, held = matter.verdict.paid, None
+        if paid is not None:
+            free = True
+            if matter.before is not None:
+                entry = entry_of(matter, paid)
+                keeping = self._effects.keep_what_is_replaced(matter.key, entry, matter.before)
+                free = await self._tasks.run(tamed(keeping))
+            if free:
+                held = await self._effects.claim(matter, paid)
+            if held is not None and matter.verdict.is_told_crosswise:
+                log.warning("order %r: %s", matter.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
         decided.append((matter, held))
 
     async def _without_effect(self, matter: Matter) -> None:

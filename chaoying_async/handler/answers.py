@@ -9,6 +9,7 @@ from chaoying_async.exceptions import MalformedMessageError, SignatureVerificati
 from chaoying_async.handler.reading import UnknownMerchantError
 from chaoying_async.sansio.decisions import Decision, NotificationAnswer, is_success
 from chaoying_async.sansio.notifications import FAIL, SUCCESS, OversizedNotificationError
+from chaoying_async.sansio.outcome import PaidOrder
 
 _OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
 
@@ -19,27 +20,40 @@ class Outcome(NamedTuple):
     decision: Decision
     #: Its effect, or that there is none, is recorded.
     durable: bool
+    #: The order, where its effect is durable.
+    paid: PaidOrder | None = None
+    reason: str = ""
 
 
-def _answer(outcome: Outcome) -> NotificationAnswer:
-    success = is_success(outcome.decision, durable=outcome.durable)
-    body = SUCCESS if success else FAIL
-    return NotificationAnswer(status=_OK, body=body, decision=outcome.decision)
+def _answer(decision: Decision, *, durable: bool) -> NotificationAnswer:
+    body = SUCCESS if is_success(decision, durable=durable) else FAIL
+    return NotificationAnswer(status=_OK, body=body, decision=decision)
 
 
 def _refusal(status: int) -> NotificationAnswer:
     return NotificationAnswer(status=status, body=FAIL)
 
 
-#: Every outcome, and the answer to it. Made once: there are few, and they never change.
-OUTCOMES: Mapping[tuple[Decision, bool], Outcome] = {
-    (decision, durable): Outcome(decision, durable)
+#: The answers that name no order. Made once: there are few, and they never change.
+_ANSWERS: Mapping[tuple[Decision, bool], NotificationAnswer] = {
+    (decision, durable): _answer(decision, durable=durable)
     for decision in Decision
     for durable in (False, True)
 }
-ANSWERS: Mapping[tuple[Decision, bool], NotificationAnswer] = {
-    outcome: _answer(outcome) for outcome in OUTCOMES.values()
-}
+
+
+def answer_to(outcome: Outcome) -> NotificationAnswer:
+    """What the gateway hears, and what the caller learns beside it."""
+    answer = _ANSWERS[outcome.decision, outcome.durable]
+    if outcome.paid is None:
+        return answer
+    return NotificationAnswer(
+        status=answer.status, body=answer.body, decision=answer.decision, paid=outcome.paid
+    )
+
+
+#: Somebody else's work has not ended in time.
+NOT_YET = _ANSWERS[Decision.IN_PROGRESS, False]
 
 #: Nothing could be done about it: another delivery may fare better.
 NOT_NOW = _refusal(_OK)

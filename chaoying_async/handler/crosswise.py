@@ -1,20 +1,21 @@
 """Messages that tell of a payment in the other way than the one that took effect.
 
 A query and a notification may name one payment by different numbers (M-13), so what the first of
-the other way says is taken for the payment that is known, with a warning. Its numbers are kept, and
-the next one of that way is held against them: two notifications with different numbers, or two
-queries, are two payments (M-15).
+the other way says is taken for the payment that is known; with a warning, where no number meets.
+Its numbers are kept, and the next one of that way is held against them: two notifications with
+different numbers, or two queries, are two payments (M-15), whichever of them the record names.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from chaoying_async.abc import Inbox
 from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.facts import Facts, facts_from_text, to_text
-from chaoying_async.sansio.inboxvalues import Aside, OrderKey
+from chaoying_async.sansio.inboxvalues import Aside, InboxFullError, OrderKey
 from chaoying_async.sansio.judging import OTHER_NUMBERS
 from chaoying_async.sansio.outcome import NotificationOutcome
 
@@ -29,23 +30,26 @@ TWO_PAYMENTS: Final = "two messages of the same kind name different transactions
 async def is_another(inbox: Inbox, key: OrderKey, facts: Facts, first_seen: datetime) -> bool:
     """Whether another payment of this order was told in the same way before.
 
-    Of two first ones in the same moment one may be overlooked; its warning is logged all the same.
+    Of two first ones in the same moment one finds the other: what was closed is not overwritten,
+    so both then read the same. Where the inbox has no room for it, nothing is known.
     """
     if not facts.numbers or facts.outcome is not NotificationOutcome.PAID:
         return False
     kept = await inbox.aside(key, FIRST)
-    if kept is not None:
-        # Where the body has been pruned, nobody knows any more.
-        told = facts_from_text(kept.payload).numbers if kept.payload else facts.numbers
-        return told.isdisjoint(facts.numbers)
-    first = Aside(
-        key=key,
-        fingerprint=FIRST,
-        decision=Decision.DUPLICATE,
-        reason=OTHER_NUMBERS,
-        payload=to_text(facts),
-        first_seen=first_seen,
-    )
-    await inbox.set_aside(first, retry_in=CLOSED_IN)
-    await inbox.close(first)  # nobody has to do anything about it
-    return False
+    if kept is None:
+        first = Aside(
+            key=key,
+            fingerprint=FIRST,
+            decision=Decision.DUPLICATE,
+            reason=OTHER_NUMBERS,
+            payload=to_text(facts),
+            first_seen=first_seen,
+        )
+        with suppress(InboxFullError):
+            await inbox.set_aside(first, retry_in=CLOSED_IN)
+            await inbox.close(first)  # nobody has to do anything about it
+            kept = await inbox.aside(key, FIRST)
+    # Where the body has been pruned, nobody knows any more.
+    if kept is None or not kept.payload:
+        return False
+    return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)

@@ -24,9 +24,17 @@ from chaoying_async.sansio.decisions import (
 )
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey, Record
-from chaoying_async.sansio.judging import OTHER_NUMBERS, Case, Verdict, judge, plainly_paid
+from chaoying_async.sansio.judging import (
+    Case,
+    Verdict,
+    is_told_otherwise,
+    judge,
+    order_of_case,
+    plainly_paid,
+    repeats_what_is_done,
+)
 from chaoying_async.sansio.judging import first_seen as judged_as_of
-from chaoying_async.sansio.outcome import NotificationOutcome, PaidSource
+from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
@@ -54,6 +62,8 @@ class Matter:
     first_seen: datetime
     #: The order as its inbox knew it when this was decided.
     before: Record | None = None
+    #: Of a duplicate, the order that took effect, where the message says the same of it.
+    done: PaidOrder | None = None
 
     @property
     def as_received(self) -> OrderKey:
@@ -147,9 +157,10 @@ class Desk:
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)
-        if verdict.reason == OTHER_NUMBERS and await is_another(self._inbox, key, facts, case.now):
+        if is_told_otherwise(case, verdict) and await is_another(self._inbox, key, facts, case.now):
             verdict = Verdict(Decision.CONFLICT, TWO_PAYMENTS)
-        return Matter(facts, key, verdict, judged_as_of(case), record)
+        done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
+        return Matter(facts, key, verdict, judged_as_of(case), record, done)
 
     async def case(
         self, facts: Facts, received: OrderKey, first_seen: datetime
@@ -223,4 +234,5 @@ def seen_of(record: Record, now: datetime) -> Seen:
         lease_until=now + timedelta(seconds=record.lease) if record.lease > 0 else None,
         first_seen=entry.first_seen,
         source=PaidSource(entry.source) if entry.source else None,
+        other_numbers=frozenset(entry.other_numbers),
     )

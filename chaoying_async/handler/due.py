@@ -5,19 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
 from chaoying_async.handler.acting import Acting, Limits
-from chaoying_async.handler.desk import Desk, storable
-from chaoying_async.handler.effects import Effects
+from chaoying_async.handler.desk import Desk, Matter, storable
+from chaoying_async.handler.effects import Effects, entry_of
 from chaoying_async.handler.endings import tamed
 from chaoying_async.handler.reports import FIRST_RETRY, Reports, is_untold, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
-from chaoying_async.sansio.facts import Facts, facts_from_text, order_from_text
-from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
-from chaoying_async.sansio.judging import order_of_case
+from chaoying_async.sansio.facts import Facts, facts_from_text, kept_facts
+from chaoying_async.sansio.inboxvalues import (
+    BY_A_PERSON,
+    Aside,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
+from chaoying_async.sansio.judging import Verdict, order_of_case
+from chaoying_async.sansio.outcome import PaidOrder
 
 #: What one look at the inbox brings, and how much of it is done at the same time.
 PAGE, AT_ONCE = 100, 10
@@ -112,18 +121,31 @@ class Due:
             self._under_way.discard(name)
 
     async def _order(self, record: Record) -> None:
-        """Work that died or failed: decided then, so it is not judged again, only looked up."""
-        if not record.entry.payload:
+        """Work that died or failed: judged again by what the shop expects now (M-17).
+
+        Where it is not to take effect any more, its message is set aside as if it had just come,
+        and the order waits no longer: whoever takes up the message, or applies it, has it.
+        """
+        entry = record.entry
+        if not entry.payload:
             return
-        order = order_from_text(record.entry.payload)
-        decision = Decision(record.entry.decision)
-        asking = self._desk.expected(*record.key)
-        expected = await within(self._clock, PATIENCE, asking)
-        if isinstance(expected, ExpectedOrder):
-            decision = Decision.PAID_AFTER_CLOSE if expected.closed else Decision.APPLY
-        first_seen = record.entry.first_seen
-        source = record.entry.source
-        held = await self._effects.claim(record.key, decision, order, first_seen, source)
+        facts = kept_facts(entry.payload, entry.source)
+        if entry.decision == BY_A_PERSON:
+            await self._run_as_decided(record, facts)
+            return
+        now = self._clock.monotonic()
+        outcome = await self._acting.act(facts, self._limits, now, first_seen=entry.first_seen)
+        if outcome.decision is not Decision.IN_PROGRESS and not has_effect(outcome.decision):
+            await self._effects.give_up(record, outcome)
+
+    async def _run_as_decided(self, record: Record, facts: Facts) -> None:
+        """What a person decided stays decided, whatever the shop expects by now."""
+        received = storable(facts) or record.key
+        gathering = self._desk.case(facts, received, record.entry.first_seen)
+        case, _ = await within(self._clock, PATIENCE, gathering)
+        order = order_of_case(case, record.key.mch_id)
+        matter = _decided(facts, record.key, order, record.entry.first_seen, record)
+        held = await self._effects.claim(matter, order, BY_A_PERSON)
         if held is not None:
             await self._effects.run(held)
 
@@ -159,14 +181,23 @@ class Due:
             return
         order = order_of_case(case)
         key = OrderKey(order.mch_id, order.out_trade_no)
+        matter = _decided(facts, key, order, aside.first_seen, record)
         if record is not None:
-            await self._effects.keep_what_is_replaced(key, order, record)
-        held = await self._effects.claim(key, Decision.APPLY, order, aside.first_seen)
+            entry = entry_of(matter, order)
+            await self._effects.keep_what_is_replaced(key, entry, record)
+        held = await self._effects.claim(matter, order, BY_A_PERSON)
         if held is None:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
             return
         await self._inbox.close(aside)  # from here on the order itself is due
         await self._effects.run(held)
+
+
+def _decided(
+    facts: Facts, key: OrderKey, order: PaidOrder, first_seen: datetime, record: Record | None
+) -> Matter:
+    verdict = Verdict(Decision.APPLY, "a person said so", order)
+    return Matter(facts, key, verdict, first_seen, record)
 
 
 def _name(item: Record | Aside) -> Name:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -13,6 +12,7 @@ import attrs
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import go_on
 from chaoying_async.exceptions import HandlerMisuseError
+from chaoying_async.handler.answers import Outcome
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.claims import LEASE, Renewals
 from chaoying_async.handler.desk import Matter
@@ -20,16 +20,18 @@ from chaoying_async.handler.endings import is_wanted
 from chaoying_async.handler.reports import Reports, log, retry_in
 from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.facts import facts_of_order, order_from_text, to_text
+from chaoying_async.sansio.facts import kept_facts, to_text
 from chaoying_async.sansio.inboxvalues import (
+    BY_A_PERSON,
     Claim,
     ClaimLostError,
     Entry,
     OrderKey,
     Record,
     SeenState,
+    Ways,
 )
-from chaoying_async.sansio.judging import Verdict
+from chaoying_async.sansio.judging import PAID_BUT_CLOSED, Learnt, Verdict
 from chaoying_async.sansio.outcome import PaidOrder
 
 #: Seconds in which an inbox has to take a claim back, or its lease ends by itself.
@@ -43,6 +45,7 @@ class Held:
     key: OrderKey
     decision: Decision
     order: PaidOrder
+    entry: Entry
     claim: Claim
     #: The moment before the claim was asked for.
     since: float
@@ -52,19 +55,39 @@ class Held:
     durable: bool = False
 
 
-def entry_of(
-    order: PaidOrder, decision: Decision, first_seen: datetime, source: str | None
-) -> Entry:
-    """As the inbox keeps it while it is being run, and afterwards."""
-    return Entry(
-        partial(to_text, order),
-        first_seen,
+def entry_of(matter: Matter, order: PaidOrder) -> Entry:
+    """As the inbox keeps it while it is being run, and afterwards.
+
+    What is written down is the message itself: a retry decides about it again (M-17).
+    """
+    learnt = matter.verdict.learnt
+    if learnt is None:
+        learnt = Learnt(order.source, order.transaction_id, order.out_transaction_id, ())
+    entry = Entry(
+        partial(to_text, matter.facts),
+        matter.first_seen,
         order.payable,
-        order.transaction_id,
-        order.out_transaction_id,
-        source or order.source,
-        decision,
+        learnt.transaction_id,
+        learnt.out_transaction_id,
+        learnt.source,
+        matter.verdict.decision,
+        learnt.other_numbers,
     )
+    if matter.before is not None and matter.before.state is SeenState.HELD:
+        _keep_what_was_known(entry, matter.before.entry)
+    return entry
+
+
+def _keep_what_was_known(entry: Entry, before: Entry) -> None:
+    """When the same payment is claimed again: the other way's numbers, and a person's word."""
+    known, mine = Ways.of(before), Ways.of(entry)
+    if mine.is_another(known):
+        return
+    if not entry.other_numbers:
+        others = known.notification if mine.query else known.query
+        entry.other_numbers = tuple(sorted(others))
+    if before.decision == BY_A_PERSON:
+        entry.decision = BY_A_PERSON
 
 
 class Effects:
@@ -97,22 +120,20 @@ class Effects:
         return held.ended
 
     async def claim(
-        self,
-        key: OrderKey,
-        decision: Decision,
-        order: PaidOrder,
-        first_seen: datetime,
-        source: str | None = None,
+        self, matter: Matter, order: PaidOrder, decision: str | None = None
     ) -> Held | None:
-        """Take the order; None when it is not free. ``source``: to keep instead of the order's."""
+        """Take the order; None when it is not free. ``decision``: as the record has to say it."""
+        key = matter.key
         if key in self._working:
             return None
         since = self._clock.monotonic()
-        entry = entry_of(order, decision, first_seen, source)
+        entry = entry_of(matter, order)
+        if decision is not None:
+            entry.decision = decision
         claim = await self._inbox.claim(key, entry, lease=LEASE)
         if not isinstance(claim, Claim):
             return None
-        return Held(key, decision, order, claim, since)
+        return Held(key, matter.verdict.decision, order, entry, claim, since)
 
     def run(self, held: Held) -> Coroutine[Any, Any, None]:
         """To be awaited: then it is ``held.durable``, or what went wrong has been dealt with."""
@@ -124,7 +145,7 @@ class Effects:
         self._working[held.key] = held
         try:
             if claim.before is not None:
-                await self.keep_what_is_replaced(held.key, held.order, claim.before)
+                await self.keep_what_is_replaced(held.key, held.entry, claim.before)
             async with self._inbox.work(claim) as connection:
                 working = call.begin(held.order, connection)
                 try:
@@ -174,20 +195,33 @@ class Effects:
     async def give_back(self, held: Held) -> None:
         """Nothing was begun: whoever comes next may have it."""
         if held.claim.before is not None:
-            await self.keep_what_is_replaced(held.key, held.order, held.claim.before)
+            await self.keep_what_is_replaced(held.key, held.entry, held.claim.before)
         await self._release(held.claim, failed=False)
 
-    async def keep_what_is_replaced(self, key: OrderKey, order: PaidOrder, before: Record) -> None:
+    async def give_up(self, record: Record, outcome: Outcome) -> None:
+        """An order whose retry came to nothing is not retried by itself any more.
+
+        One that the shop has closed since is quarantined: whether it is to be delivered where it is
+        opened again, a person has to say. Without effect where somebody else has the order by now.
+        """
+        claim = await self._inbox.claim(record.key, record.entry, lease=LEASE)
+        if not isinstance(claim, Claim):
+            return
+        if outcome.reason == PAID_BUT_CLOSED:
+            await self._inbox.quarantine(claim, outcome.reason)
+        else:
+            await self._inbox.give_up(claim)
+
+    async def keep_what_is_replaced(self, key: OrderKey, entry: Entry, before: Record) -> None:
         """Another payment of the same order, whose work had died: it must not be forgotten.
 
         Before the claim, which overwrites it, and once more for what came in between.
         """
         if before.state is not SeenState.HELD or not before.entry.payload:
             return
-        dead = facts_of_order(order_from_text(before.entry.payload), before.entry.source)
-        mine = facts_of_order(order)
-        if not dead.numbers or not mine.numbers or dead.numbers & mine.numbers:
+        if not Ways.of(entry).is_another(Ways.of(before.entry)):
             return
+        dead = kept_facts(before.entry.payload, before.entry.source)
         verdict = Verdict(
             Decision.CONFLICT,
             "its work was broken off, and another payment of the order came first",

@@ -10,7 +10,7 @@ from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.handler.acting import Acting, Limits
-from chaoying_async.handler.answers import ANSWERS, NOT_NOW, refused
+from chaoying_async.handler.answers import NOT_NOW, NOT_YET, answer_to, refused
 from chaoying_async.handler.calls import Effect as EffectFunction
 from chaoying_async.handler.calls import EffectCall
 from chaoying_async.handler.confirming import can_be_asked
@@ -199,7 +199,7 @@ class NotificationHandler:
             late = opened and self._clock.monotonic() >= started + self._budget - MOMENT
             return self._unended(error, late=late)
         self._counts.decisions[outcome.decision] += 1
-        return ANSWERS[outcome]
+        return answer_to(outcome)
 
     async def settle(self, paid_order: PaidOrder) -> Decision:
         """The same effect and the same record for a payment that was learnt by a query.
@@ -256,7 +256,7 @@ class NotificationHandler:
         if not (late and isinstance(error, TimeoutError)):
             return self._troubled(error)
         self._counts.late += 1  # what was begun has an owner, and goes on
-        return ANSWERS[Decision.IN_PROGRESS, False]
+        return NOT_YET
 
     def _troubled(self, error: BaseException) -> NotificationAnswer:
         self._counts.troubled += 1

@@ -15,6 +15,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.inboxvalues import (
     AHEAD,
+    BY_A_PERSON,
     Aside,
     Claim,
     ClaimLostError,
@@ -173,6 +174,17 @@ class MemoryInbox:
         order.token += 1
         return True
 
+    async def give_up(self, claim: Claim) -> bool:
+        """See ``Inbox``."""
+        order = self.held(claim)
+        if order is None:
+            return False
+        self._move(claim.key, order, SeenState.NOT_PAID)
+        order.keep_text()
+        order.token += 1
+        order.held_until = self._clock.monotonic()
+        return True
+
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """See ``Inbox``."""
         if key in self._orders:
@@ -249,6 +261,9 @@ class MemoryInbox:
         ends = mark is Mark.DISMISS
         self._move(key, order, SeenState.DONE if ends else SeenState.HELD)
         order.held_until, order.due = self._clock.monotonic() if ends else 0.0, 0.0
+        if mark is Mark.APPLY:
+            order.entry = order.entry.with_payload(order.entry.payload)  # a copy
+            order.entry.decision = BY_A_PERSON
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:

@@ -105,7 +105,8 @@ class Seen:
 
     ``lease_until`` is when the holder's claim ends; None and the past: nobody holds it.
     ``first_seen`` is when the message that is decided about first came, if that was not just now:
-    its age is judged as of then. ``source`` is how the payment was learnt that took effect.
+    its age is judged as of then. ``source`` is how the payment was learnt that took effect, and
+    ``other_numbers`` are its numbers as the other way (a query, or a notification) names them.
     """
 
     state: SeenState = attrs.field(converter=SeenState)
@@ -115,6 +116,7 @@ class Seen:
     lease_until: datetime | None = None
     first_seen: datetime | None = None
     source: PaidSource | None = None
+    other_numbers: frozenset[str] = frozenset()
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -140,11 +142,15 @@ class NotificationAnswer(Model):
 
     ``decision`` is None where nothing could be verified. ``success`` is said only of what is
     durable, so APPLY with ``fail`` means: not yet.
+
+    ``paid`` is the order whose effect is durable, now or since an earlier delivery: give it to
+    ``poller.settle``, so that nobody asks about it any more. None with every other answer.
     """
 
     status: int
     body: bytes
     decision: Decision | None = None
+    paid: PaidOrder | None = None
 
 
 #: ``success`` at once; APPLY and PAID_AFTER_CLOSE only when their effect is durable (M-14, M-15).

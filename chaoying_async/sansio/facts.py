@@ -237,6 +237,16 @@ def facts_from_text(text: str) -> Facts:
     return Facts(**fields)
 
 
+def kept_facts(text: str, source: str) -> Facts:
+    """What an order's record holds: the message, or as the last version wrote it the paid order.
+
+    ``source`` is the record's: how the payment was learnt.
+    """
+    if "outcome" in json.loads(text):
+        return facts_from_text(text)
+    return facts_of_order(order_from_text(text), source)
+
+
 def order_from_text(text: str) -> PaidOrder:
     """The same for a paid order."""
     fields = _read_text(text, ("payable", "paid", "coupon_fee"))

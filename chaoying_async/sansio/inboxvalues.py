@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -54,6 +54,11 @@ class Mark(StrEnum):
     DISMISS = "DISMISS"
 
 
+#: An order's decision (``Entry.decision``) where a person said that it is to be applied: a retry
+#: does not ask again whether it should be.
+BY_A_PERSON: Final = "APPLY (a person said so)"
+
+
 def _written(text: str | Callable[[], str]) -> str:
     return text if isinstance(text, str) else text()
 
@@ -78,6 +83,16 @@ class Entry:
     source: str = ""
     #: ``Decision`` as text: which function is to run.
     decision: str = ""
+    #: The same payment's numbers as the other way names them: a query's, where ``source`` is a
+    #: notification, and the other way round; empty where that is not known (M-13).
+    other_numbers: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The payment's transaction numbers, as ``source`` names them (M-13)."""
+        return frozenset(
+            number for number in (self.transaction_id, self.out_transaction_id) if number
+        )
 
     @property
     def payload(self) -> str:
@@ -94,7 +109,32 @@ class Entry:
             self.out_transaction_id,
             self.source,
             self.decision,
+            self.other_numbers,
         )
+
+
+class Ways(NamedTuple):
+    """A payment's numbers as a notification names them, and as a query does (M-13)."""
+
+    notification: frozenset[str]
+    query: frozenset[str]
+
+    @classmethod
+    def of(cls, entry: Entry) -> Ways:
+        """What a record says."""
+        others = frozenset(entry.other_numbers)
+        if entry.source == "NOTIFICATION":
+            return cls(entry.numbers, others)
+        return cls(others, entry.numbers)
+
+    def is_another(self, payment: Ways) -> bool:
+        """Whether those are two payments: told in the same way, or never by the same number."""
+        if not any(self) or not any(payment):
+            return False  # a conflict needs two numbers that differ
+        told_twice = [(mine, theirs) for mine, theirs in zip(self, payment, strict=True)]
+        if any(mine and theirs and not mine & theirs for mine, theirs in told_twice):
+            return True
+        return frozenset().union(*self).isdisjoint(frozenset().union(*payment))
 
 
 @attrs.frozen(kw_only=True)

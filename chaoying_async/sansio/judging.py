@@ -89,14 +89,36 @@ class Case:
         return self.facts.time_end
 
 
+class Learnt(NamedTuple):
+    """Which numbers a payment has, and which way each was learnt: what its record has to say."""
+
+    source: PaidSource
+    transaction_id: str | None
+    out_transaction_id: str | None
+    #: As the other way names the same payment.
+    other_numbers: tuple[str, ...]
+
+
 class Verdict(NamedTuple):
     """A decision, its reason in words, and for an effect the order to run it with."""
 
     decision: Decision
     reason: str
     paid: PaidOrder | None = None
-    #: How the record has to say that the payment was learnt; None: as the order does.
-    source: PaidSource | None = None
+    #: What the record has to say where two ways told of the payment; None: what the order says.
+    learnt: Learnt | None = None
+
+    @property
+    def source(self) -> PaidSource | None:
+        """How the record has to say that the payment was learnt; None: as the order does."""
+        if self.learnt is None or self.paid is None or self.learnt.source is self.paid.source:
+            return None
+        return self.learnt.source
+
+    @property
+    def is_told_crosswise(self) -> bool:
+        """Whether a query confirmed the order and named another transaction: a warning (M-15)."""
+        return self.learnt is not None and self.learnt.source is PaidSource.CONFIRM
 
 
 def decide(
@@ -137,7 +159,7 @@ def judge(case: Case) -> Verdict:
             if not has_effect(decision):
                 return Verdict(decision, reason)
             paid = order_of_case(case)
-            return Verdict(decision, reason, paid, _recorded_source(case, paid))
+            return Verdict(decision, reason, paid, _learnt(case))
     raise AssertionError("the last row fits everything")
 
 
@@ -200,13 +222,23 @@ def _not_paid(case: Case) -> str | None:
 
 
 def _duplicate(case: Case) -> str | None:
-    if case.seen is None or case.seen.state is not SeenState.DONE:
+    seen, numbers = case.seen, case.numbers
+    if seen is None or seen.state is not SeenState.DONE:
         return None
-    if case.seen.numbers & case.numbers:
-        return "this payment has taken effect already"
+    same_way, other_way = seen.numbers, seen.other_numbers
     if other_source(case):
-        return OTHER_NUMBERS
-    return None
+        same_way, other_way = other_way, same_way
+    if same_way & numbers:
+        return TAKEN_EFFECT
+    if same_way and numbers:
+        return None  # told in the same way, under other numbers: another payment
+    if other_way & numbers:
+        return TAKEN_EFFECT
+    return OTHER_NUMBERS if other_source(case) else None
+
+
+#: The reason of a DUPLICATE that names the payment by a number that is known.
+TAKEN_EFFECT = "this payment has taken effect already"
 
 
 #: The reason of a DUPLICATE that deserves a warning (M-15).
@@ -219,6 +251,22 @@ def other_source(case: Case) -> bool:
     """Whether the record and the message came by the two different ways (M-13)."""
     source = case.seen.source if case.seen is not None else None
     return source is not None and (source is PaidSource.NOTIFICATION) is case.by_query
+
+
+def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
+    """Whether a duplicate came by the way of which nothing was heard before.
+
+    Then its numbers have to be kept: the next one of that way is held against them.
+    """
+    duplicate = verdict.decision is Decision.DUPLICATE and case.seen is not None
+    return duplicate and other_source(case) and not (case.seen and case.seen.other_numbers)
+
+
+def repeats_what_is_done(case: Case, verdict: Verdict) -> bool:
+    """Whether a duplicate tells the very payment that took effect, and its amount."""
+    if verdict.reason != TAKEN_EFFECT or case.facts.outcome is not _PAID or case.seen is None:
+        return False
+    return case.payable == case.seen.payable and _another_merchant(case) is None
 
 
 def _in_progress(case: Case) -> str | None:
@@ -305,7 +353,10 @@ def _unconfirmed(case: Case) -> str | None:
 
 def _closed(case: Case) -> str | None:
     closed = case.order is not None and case.order.closed
-    return "it was paid, but the shop had closed the order" if closed else None
+    return PAID_BUT_CLOSED if closed else None
+
+
+PAID_BUT_CLOSED = "it was paid, but the shop had closed the order"
 
 
 _AS_EXPECTED = "it is paid as expected"
@@ -368,10 +419,10 @@ def _coupon_fits(facts: Facts, order: ExpectedOrder) -> bool:
 _PAYTYPES = PayType.__members__
 
 
-def order_of_case(case: Case) -> PaidOrder:
-    """The paid order, under the shop's own merchant number (M-13, M-18)."""
+def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
+    """The paid order, under the shop's own merchant number or the given one (M-13, M-18)."""
     facts, confirmed = case.facts, case.confirmed
-    mch_id = facts.mch_id if case.order is None else case.order.mch_id
+    mch_id = mch_id or (facts.mch_id if case.order is None else case.order.mch_id)
     if confirmed is not None:
         told: dict[str, Any] = {
             field.name: getattr(confirmed, field.name) for field in fields_of(PaidOrder)
@@ -404,16 +455,25 @@ def _paid_order(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None
     )
 
 
-def _recorded_source(case: Case, paid: PaidOrder) -> PaidSource | None:
-    """A query that confirms the very payment of a notification changes nobody's numbers.
+def _learnt(case: Case) -> Learnt | None:
+    """What a notification and the query that confirmed it say, each for itself.
 
-    The record says NOTIFICATION then, though the order says CONFIRM: the next notification is of
-    the same way, and other numbers in it are another payment (M-13, M-15).
+    Where they name the same payment the record is the notification's, though the order says
+    CONFIRM. Where they do not, it is the query's, as the order is. The next message is held
+    against the numbers of its own way: others in it are another payment (M-13, M-15).
     """
-    if case.confirmed is None or case.by_query:
+    facts, confirmed = case.facts, case.confirmed
+    if confirmed is None or case.by_query or not facts.numbers:
         return None
-    agreed = {paid.transaction_id, paid.out_transaction_id} & case.facts.numbers
-    return PaidSource.NOTIFICATION if agreed else None
+    asked = confirmed.transaction_id, confirmed.out_transaction_id
+    told = facts.transaction_id, facts.out_transaction_id
+    numbers = frozenset(number for number in asked if number)
+    agree = not numbers.isdisjoint(facts.numbers)
+    if case.unclear:  # what it says of itself is not believed
+        return Learnt(PaidSource.NOTIFICATION, *asked, ()) if agree else None
+    if numbers and not agree:
+        return Learnt(PaidSource.CONFIRM, *asked, tuple(sorted(facts.numbers)))
+    return Learnt(PaidSource.NOTIFICATION, *told, tuple(sorted(numbers)))
 
 
 def _paid(case: Case) -> Fen | None:

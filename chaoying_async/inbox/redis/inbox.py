@@ -24,6 +24,7 @@ from chaoying_async.inbox.redis.values import (
 )
 from chaoying_async.sansio.inboxvalues import (
     AHEAD,
+    BY_A_PERSON,
     Aside,
     Claim,
     ClaimLostError,
@@ -119,6 +120,10 @@ class RedisInbox:
         """See ``Inbox``."""
         return bool(await self._on_claim(scripts.QUARANTINE, claim, reason))
 
+    async def give_up(self, claim: Claim) -> bool:
+        """See ``Inbox``."""
+        return bool(await self._on_claim(scripts.GIVE_UP, claim, _KEEP))
+
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """See ``Inbox``."""
         return bool(await self._on_order(scripts.NOT_PAID, key, _KEEP, *entry_args(entry)))
@@ -161,7 +166,8 @@ class RedisInbox:
         """See ``Inbox``."""
         if fingerprint is None:
             done = int(mark is Mark.DISMISS)
-            return bool(await self._on_order(scripts.MARK_ORDER, key, _KEEP, done))
+            decided = BY_A_PERSON if mark is Mark.APPLY else ""
+            return bool(await self._on_order(scripts.MARK_ORDER, key, _KEEP, done, decided))
         keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets]
         args = [name_of(key, fingerprint), fingerprint, _KEEP, str(mark)]
         return bool(await self._run(scripts.MARK_ASIDE, keys, args))

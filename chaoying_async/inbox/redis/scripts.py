@@ -82,6 +82,7 @@ local token = redis.call('HINCRBY', order, 'token', 1)
 redis.call('HSETNX', order, 'failures', 0)
 redis.call('HSET', order, 'state', 'HELD', 'payload', ARGV[3], 'first_seen', ARGV[4],
   'facts', ARGV[5])
+redis.call('HDEL', order, 'decided')
 redis.call('PERSIST', order)
 redis.call('SET', lease, token, 'PX', ARGV[2])
 redis.call('ZREM', sets.ended, name)
@@ -139,6 +140,18 @@ return 1
 """
 )
 
+#: token, keep ms -> 1 where it was ours
+GIVE_UP: Final = (
+    _ORDERS
+    + """
+if not ours(ARGV[2]) then return 0 end
+let_go()
+redis.call('HSET', order, 'state', 'NOT_PAID')
+ended(order, sets, name, ARGV[3])
+return 1
+"""
+)
+
 #: keep ms, payload, first_seen, facts -> 1 where it is new
 NOT_PAID: Final = (
     _ORDERS
@@ -151,7 +164,8 @@ return 1
 """
 )
 
-#: keep ms, whether the effect is there -> 1 where there was something to decide
+#: keep ms, whether the effect is there, what a person decided or '' -> 1 where there was something
+#: to decide
 MARK_ORDER: Final = (
     _ORDERS
     + """
@@ -162,6 +176,7 @@ if ARGV[3] == '1' then
 else
   redis.call('HSET', order, 'state', 'HELD')
   redis.call('ZADD', sets.due, 0, name)
+  if ARGV[4] ~= '' then redis.call('HSET', order, 'decided', ARGV[4]) end
 end
 return 1
 """

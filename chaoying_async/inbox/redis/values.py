@@ -52,18 +52,25 @@ def to_hash(reply: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
 
 def entry_args(entry: Entry) -> tuple[str, int, str]:
     """The payload, ``first_seen``, and the rest."""
-    facts = json.dumps([getattr(entry, name) for name in _FACTS])
-    return entry.payload, microseconds(entry.first_seen), facts
+    facts = [getattr(entry, name) for name in _FACTS]
+    if entry.other_numbers:
+        facts.append(entry.other_numbers)
+    return entry.payload, microseconds(entry.first_seen), json.dumps(facts)
 
 
 def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
     """An order's hash; ``left`` is what PTTL says of its lease."""
     state = SeenState(fields["state"])
-    facts = dict(zip(_FACTS, json.loads(fields["facts"]), strict=True))
+    told = json.loads(fields["facts"])
+    facts = dict(zip(_FACTS, told, strict=False))  # the other way's numbers may come behind them
+    facts["decision"] = fields.get("decided") or facts["decision"]
+    others = tuple(told[len(_FACTS)]) if len(told) > len(_FACTS) else ()
     return Record(
         key=key,
         state=state,
-        entry=Entry(payload=fields["payload"], first_seen=_moment(fields), **facts),
+        entry=Entry(
+            payload=fields["payload"], first_seen=_moment(fields), other_numbers=others, **facts
+        ),
         lease=max(0, left) / 1000 if state is SeenState.HELD else 0.0,
         failures=int(fields["failures"]),
         reason=fields.get("reason", ""),

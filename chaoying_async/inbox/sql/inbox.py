@@ -167,6 +167,10 @@ class SqlInbox:
         params = self._ours(claim) | {"p_reason": reason}
         return bool(await self._access.write(self._orders.quarantine, params))
 
+    async def give_up(self, claim: Claim) -> bool:
+        """See ``Inbox``."""
+        return bool(await self._access.write(self._orders.give_up, self._ours(claim)))
+
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """See ``Inbox``."""
         params = key_params(key) | entry_params(entry)
@@ -228,9 +232,7 @@ class SqlInbox:
             params = message_params(key, fingerprint)
             params |= {"p_mark": mark, "p_closed": dismissed}
             return bool(await self._access.write(self._asides.mark, params))
-        state = SeenState.DONE if dismissed else SeenState.HELD
-        params = key_params(key) | {"p_state": state}
-        return bool(await self._access.write(self._orders.mark, params))
+        return bool(await self._access.write(self._orders.mark[mark], key_params(key)))
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """See ``Inbox``; in short transactions, oldest first, so nobody waits long for it."""

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from chaoying_async.inbox.sql.dialects import Dialect
-from chaoying_async.sansio.inboxvalues import Mark, SeenState
+from chaoying_async.sansio.inboxvalues import BY_A_PERSON, Mark, SeenState
 
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
@@ -129,11 +129,22 @@ class OrderStatements:
                 state=SeenState.QUARANTINED, token=c.token + 1, held_until=0, reason=p("reason")
             )
         )
-        self.mark = (
+        # As one of which only failures were heard: free, and not due.
+        self.give_up = (
+            update(table)
+            .where(ours)
+            .values(state=SeenState.NOT_PAID, token=c.token + 1, held_until=now)
+        )
+        mark = (
             update(table)
             .where(this, state == SeenState.QUARANTINED)
-            .values(state=p("state"), held_until=now, due=0)
+            .values(held_until=now, due=0, state=SeenState.HELD)
         )
+        self.mark = {
+            Mark.RETRY: mark,
+            Mark.APPLY: mark.values(decision=BY_A_PERSON),
+            Mark.DISMISS: mark.values(state=SeenState.DONE),
+        }
         self.unfinished = self._oldest(state == SeenState.HELD, over)
         self.listing = self._oldest(_is_one_of(state, _FOR_PEOPLE))
 

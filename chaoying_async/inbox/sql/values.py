@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,6 +42,8 @@ def entry_params(entry: Entry) -> Params:
     """The parameters that a claim brings."""
     params = {f"p_{name}": getattr(entry, name) for name in ENTRY}
     params["p_first_seen"] = microseconds(entry.first_seen)
+    if entry.other_numbers:  # behind the source, since the tables have no column for them
+        params["p_source"] = f"{entry.source} {json.dumps(entry.other_numbers)}"
     return params
 
 
@@ -55,6 +58,8 @@ def to_record(row: Any) -> Record:
     """An order's row; its lease as seen when the row was read."""
     fields = {name: getattr(row, name) for name in ENTRY}
     fields["first_seen"] = _moment(row)
+    fields["source"], _, others = row.source.partition(" ")
+    fields["other_numbers"] = tuple(json.loads(others or "[]"))
     held = row.state == SeenState.HELD
     return Record(
         key=_key_of(row),
