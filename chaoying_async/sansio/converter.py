@@ -23,7 +23,7 @@ import cattrs
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.codec import parse_json
-from chaoying_async.sansio.models import Model, fields_of
+from chaoying_async.sansio.models import Model, fields_of, name_of
 from chaoying_async.sansio.values import Fen, parse_time, received_fen
 
 T = TypeVar("T")
@@ -139,12 +139,12 @@ def _model(model: type[Any]) -> Hook:
     texts, tables, hooks = [], [], []
     for field in wire_attributes(model):
         if field.type == str | None:
-            texts.append(field.name)
+            texts.append(name_of(field))
         elif _is_open_enum(field.type):
-            tables.append((field.name, _table_of(field.type)))
+            tables.append((name_of(field), _table_of(field.type)))
         else:
-            wire = field.metadata.get("wire", field.name)
-            hooks.append((field.name, wire, _CONVERTER.get_structure_hook(field.type)))
+            wire = field.metadata.get("wire", name_of(field))
+            hooks.append((name_of(field), wire, _CONVERTER.get_structure_hook(field.type)))
 
     def read(fields: Mapping[str, Any], _type: Any) -> Any:
         get = fields.get
@@ -201,9 +201,9 @@ def _blame(model: type[Any], fields: Mapping[str, Any]) -> str:
     for field in wire_attributes(model):
         if field.default is not attrs.NOTHING:
             continue
-        value = fields.get(field.name)
+        value = fields.get(name_of(field))
         try:
             _CONVERTER.get_structure_hook(field.type)(value or "", None)
         except _UNREADABLE:
-            bad.append(f"{field.name} is {'unreadable' if value else 'missing'}")
+            bad.append(f"{name_of(field)} is {'unreadable' if value else 'missing'}")
     return f"not a readable {model.__name__}: {', '.join(bad) or 'a field is unreadable'}"

@@ -10,6 +10,7 @@ from typing import Any, Never, TypeVar
 import attrs
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.sealed import sealing
 
 C = TypeVar("C")
 
@@ -46,6 +47,7 @@ def _itself(self: C, _memo: object = None) -> C:
 
 
 @attrs.frozen(repr=False)
+@sealing(("key",))
 class PreviousKey:
     """A key being rotated out: it verifies until ``until`` (aware), and then nothing (M-21)."""
 
@@ -79,6 +81,7 @@ def _sort_order(given: SortOrder | str) -> SortOrder:
 
 
 @attrs.frozen(repr=False)
+@sealing(("key",))
 class Credentials:
     """The agent number, key and product name that every message is signed with.
 

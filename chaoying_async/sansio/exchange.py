@@ -17,7 +17,6 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -48,6 +47,7 @@ from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line
 from chaoying_async.sansio.request import Endpoint, Reply, Request, order_of
 from chaoying_async.sansio.rules import text_problem
 from chaoying_async.sansio.scanned import read_link
+from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
 
 T = TypeVar("T")
@@ -66,6 +66,7 @@ class Defaults:
 
 
 @attrs.frozen(kw_only=True, repr=False)
+@sealing(("url", "body", "fields"))
 class Outgoing(Generic[T]):
     """One signed request, to be sent once; ``fields`` is what was signed *and* sent (M-03)."""
 
@@ -156,7 +157,7 @@ def _outgoing(
         url=url,
         headers=(_FORM, *endpoint.headers) if post else endpoint.headers,
         body=text.encode() if post else b"",
-        fields=MappingProxyType(dict(fields)),
+        fields=dict(fields),
         trusted=trusted,
     )
 
@@ -233,20 +234,32 @@ def read_reply(
     which previous keys still count; without it none does (M-21). More than ``max_bytes`` is
     refused.
     """
+    body = shy(body)
     try:
         _check_status(status)
-        members, fields = parse_reply(body, max_bytes)
-        if fields.get("sign"):
-            verify_for(credentials, fields, now)
-        return _typed(outgoing, members, fields, credentials, require_signed=require_signed)
-    except (ProtocolError, GatewayUnavailableError, ParameterError) as error:
-        error.about(outgoing.endpoint.name, outgoing.order)
-        if not outgoing.endpoint.moves_money:
-            raise
-        raise outcome_unknown(outgoing, error) from error
+        return _verified(outgoing, body, credentials, now, max_bytes, require_signed=require_signed)
     except ChaoyingError as error:
-        error.about(outgoing.endpoint.name, outgoing.order)
-        raise
+        # Without the frames that read it: whoever reports an error shows their locals (M-27).
+        error.about(outgoing.endpoint.name, outgoing.order).with_traceback(None)
+        unclear = (ProtocolError, GatewayUnavailableError, ParameterError)
+        if outgoing.endpoint.moves_money and isinstance(error, unclear):
+            raise outcome_unknown(outgoing, error) from error
+        raise error  # noqa: TRY201 - a bare raise would put the frames back
+
+
+def _verified(
+    outgoing: Outgoing[T],
+    body: bytes,
+    credentials: Credentials,
+    now: datetime | None,
+    max_bytes: int,
+    *,
+    require_signed: bool,
+) -> Reply[T]:
+    members, fields = parse_reply(body, max_bytes)
+    if fields.get("sign"):
+        verify_for(credentials, fields, now)
+    return _typed(outgoing, members, fields, credentials, require_signed=require_signed)
 
 
 def _check_status(status: int) -> None:
@@ -303,11 +316,13 @@ def _typed(
         meaning=meaning,
         state=State.SUCCESS,
         code=_code(endpoint, code),
-        msg=fields.get("msg") or None,
+        msg=_message(fields["msg"], credentials, outgoing.fields, fields)
+        if fields.get("msg")
+        else None,
         trade_state=_TRADE_STATES.get(trade_state, trade_state),
         result=_result(outgoing.request, fields) if meaning is Meaning.RESULT else None,
         signed=signed,
-        raw=MappingProxyType(members),
+        raw=members,
     )
 
 
@@ -371,7 +386,7 @@ def _gateway_error(
         state=state or "",
         code=code,
         msg=shown if msg else None,
-        raw=MappingProxyType(dict(members)),
+        raw=SealedMap(dict(members)),
     ).about(outgoing.endpoint.name, outgoing.order)
 
 

@@ -19,7 +19,7 @@ import attrs
 
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.models import Model, fields_of
+from chaoying_async.sansio.models import Model, fields_of, name_of
 from chaoying_async.sansio.notifications import Notification, Wallet, typed, wallet_of
 from chaoying_async.sansio.outcome import (
     NotificationOutcome,
@@ -274,7 +274,7 @@ def _plain(value: Any) -> str:
 
 
 def _all_but_raw(cls: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(field.name for field in fields_of(cls) if field.name != "raw")
+    names = tuple(name_of(field) for field in fields_of(cls) if name_of(field) != "raw")
     return names, attrgetter(*names)
 
 

@@ -22,7 +22,7 @@ from chaoying_async.sansio.decisions import (
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.facts import Facts, facts_of
 from chaoying_async.sansio.inboxvalues import AHEAD, SeenState
-from chaoying_async.sansio.models import fields_of
+from chaoying_async.sansio.models import fields_of, name_of
 from chaoying_async.sansio.notifications import Notification
 from chaoying_async.sansio.outcome import (
     NotificationOutcome,
@@ -425,7 +425,7 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
     mch_id = mch_id or (facts.mch_id if case.order is None else case.order.mch_id)
     if confirmed is not None:
         told: dict[str, Any] = {
-            field.name: getattr(confirmed, field.name) for field in fields_of(PaidOrder)
+            name_of(field): getattr(confirmed, field.name) for field in fields_of(PaidOrder)
         }
         told["mch_id"], told["out_trade_no"] = mch_id, facts.out_trade_no
         told["source"] = PaidSource.CONFIRM

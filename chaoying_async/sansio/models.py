@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, Self, TypeVar, dataclass_transform
 
 import attrs
 
 from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.sealed import Sealed, SealedMap, sealing
 
 C = TypeVar("C", bound=type)
 M = TypeVar("M", bound="Model")
@@ -23,9 +23,9 @@ class Model:
 
     def __repr__(self) -> str:
         fields = ", ".join(
-            f"{field.name}={_masked(field.name, value)}"
+            f"{name_of(field)}={shown(getattr(self, field.name))}"
             for field in fields_of(type(self))
-            if field.repr and (value := getattr(self, field.name)) not in (None, (), "", {})
+            if field.repr and getattr(self, field.name) not in (None, (), "", {})
         )
         return f"{type(self).__name__}({fields})"
 
@@ -38,27 +38,20 @@ class Model:
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         kept: dict[str, Any] = {}
         for field in fields_of(type(self)):
-            if field.name == "raw":  # every field as received, personal ones too
+            if name_of(field) == "raw":  # every field as received, personal ones too
                 continue
             value = getattr(self, field.name)
-            if field.name in SECRET and value not in (None, ""):
+            if isinstance(value, Sealed):
                 raise TypeError(
-                    f"{type(self).__name__}.{field.name} is personal and is not pickled (M-27)"
+                    f"{type(self).__name__}.{name_of(field)} is personal and is not pickled (M-27)"
                 )
-            kept[field.name] = dict(value) if isinstance(value, MappingProxyType) else value
+            kept[name_of(field)] = dict(value) if isinstance(value, SealedMap) else value
         return _rebuild, (type(self), kept)
 
 
 def frozen_list(value: Any) -> Any:
     """A list as a tuple, so that a request cannot change after it was checked."""
     return tuple(value) if isinstance(value, list) else value
-
-
-def _masked(name: str, value: object) -> str:
-    """What a repr may show; of undocumented parameters only the names, since nobody knows them."""
-    if isinstance(value, MappingProxyType):
-        return "{" + ", ".join(f"{key!r}: ***" for key in value) + "}"
-    return "***" if name in SECRET else shown(value)
 
 
 def shown(value: object) -> str:
@@ -72,14 +65,21 @@ def fields_of(cls: type[Any]) -> tuple[attrs.Attribute[Any], ...]:
     return found
 
 
+def name_of(field: attrs.Attribute[Any]) -> str:
+    """What a field is called outside: attrs' own name of a sealed one is private."""
+    return field.alias or field.name
+
+
 def maker(cls: type[M]) -> Callable[..., M]:
     """Makes a ``cls`` of all its values, by position, at a third of the cost: it is frozen last.
 
-    To fill in a frozen value is a call for every field. For a model without converters and
-    validators: none would run.
+    To fill in a frozen value is a call for every field. For a model without validators: none would
+    run. Converters do.
     """
-    names = [field.name for field in fields_of(cls)]
-    draft: Any = attrs.make_class(cls.__name__, names, bases=(Model,), slots=True)
+    fields: dict[str, Any] = {
+        field.name: attrs.field(converter=field.converter) for field in fields_of(cls)
+    }
+    draft: Any = attrs.make_class(cls.__name__, fields, bases=(Model,), slots=True)
 
     def make(*values: Any) -> M:
         made = draft(*values)
@@ -95,5 +95,10 @@ def _rebuild(cls: type[Any], kept: dict[str, Any]) -> Any:
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(attrs.field,))
 def model(cls: C) -> C:
-    """``attrs.frozen`` as every model has it; equality by value, the repr of :class:`Model`."""
-    return attrs.frozen(cls, kw_only=True, repr=False)
+    """``attrs.frozen`` as every model has it; equality by value, secrets sealed (M-27)."""
+    hints = cls.__annotations__
+    sealing(SECRET)(cls)
+    sealing(("raw",), hash=False, repr=False)(cls)
+    made = attrs.frozen(cls, kw_only=True, repr=False)
+    made.__annotations__ = made.__annotations__ | hints  # the sealed ones under their own names too
+    return made

@@ -10,10 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from enum import Enum, StrEnum
-from types import MappingProxyType
 from typing import Any, Final, Generic, Never, Self, TypeVar, overload
-
-import attrs
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.api.details import FundBill, Promotion
@@ -23,6 +20,7 @@ from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResul
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.models import Model, model, shown
 from chaoying_async.sansio.outcome import NotificationOutcome, notification_outcome
+from chaoying_async.sansio.sealed import Secret, shy
 from chaoying_async.sansio.signing import verify_form
 from chaoying_async.sansio.values import Fen
 
@@ -69,9 +67,11 @@ class _Field(Generic[T]):
     def __init__(self, hint: Any) -> None:
         self.hint = hint
         self.name = ""
+        self.secret = False
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = name
+        self.secret = name in SECRET
 
     @overload
     def __get__(self, notification: None, owner: type[Any]) -> Self: ...
@@ -80,8 +80,10 @@ class _Field(Generic[T]):
     def __get__(self, notification: Notification | None, owner: type[Any]) -> T | Self:
         if notification is None:
             return self
-        value: T = read_text(notification.raw.get(self.name), self.hint)
-        return value
+        value: Any = read_text(notification.raw.get(self.name), self.hint)
+        if self.secret and value:
+            value = Secret(value)
+        return value  # type: ignore[no-any-return]  # it was read as the hint says
 
 
 def _field(kind: type[T]) -> _Field[T | None]:
@@ -107,7 +109,7 @@ class Notification(Model):
     nor failed.
     """
 
-    raw: Mapping[str, str] = attrs.field(hash=False)
+    raw: Mapping[str, str]
 
     mch_id = _Field[str](str)
     out_trade_no = _Field[str](str)
@@ -157,9 +159,7 @@ class Notification(Model):
 
     def __repr__(self) -> str:
         known = [name for name in self.field_names() if self.raw.get(name)]
-        parts = (
-            f"{name}={'***' if name in SECRET else shown(getattr(self, name))}" for name in known
-        )
+        parts = (f"{name}={shown(getattr(self, name))}" for name in known)
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
@@ -225,7 +225,12 @@ def parse_notification(
     encoded again: what is no bytes and no text is a :class:`TypeError`. Repeats are normal: nothing
     here knows whether the order was handled before.
     """
-    return typed(verified_fields(body, credentials, now), kind)
+    if isinstance(body, (bytes, str)):
+        body = shy(body)  # whoever reports an error shows the locals of its frames (M-27)
+    try:
+        return typed(verified_fields(body, credentials, now), kind)
+    except ChaoyingError as error:
+        raise error.with_traceback(None)  # noqa: B904 - itself, without the frames that read it
 
 
 def verified_fields(
@@ -253,7 +258,7 @@ def typed(
     fields: Mapping[str, str], kind: Wallet | None = None
 ) -> WechatNotification | AlipayNotification:
     """A notification of fields that are verified already."""
-    return _MODELS[kind or wallet_of(fields)](raw=MappingProxyType(fields))
+    return _MODELS[kind or wallet_of(fields)](raw=fields)
 
 
 def _incomplete(fields: Mapping[str, str]) -> IncompleteNotificationError:

@@ -24,6 +24,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.models import Model, maker, model
+from chaoying_async.sansio.sealed import SealedMap
 from chaoying_async.sansio.values import Fen
 
 
@@ -227,7 +228,7 @@ class PaidOrder(Model):
     paytype: PayType | str | None = None
     time_end: datetime | None = None
     source: PaidSource
-    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False, hash=False)
+    raw: Mapping[str, Any] = SealedMap({})
 
     def same_payment(self, other: PaidOrder) -> bool:
         """True when any transaction number of the two is the same one (M-13)."""

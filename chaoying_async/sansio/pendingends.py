@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, TypeVar
 
 from chaoying_async import exceptions
@@ -18,7 +17,7 @@ from chaoying_async.exceptions import ChaoyingError, GatewayError, ParameterErro
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.codec import structure
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.models import fields_of
+from chaoying_async.sansio.models import fields_of, name_of
 from chaoying_async.sansio.outcome import Meaning, PaidOrder, PaidSource
 from chaoying_async.sansio.pollstatus import Query, refund_item
 from chaoying_async.sansio.request import Reply
@@ -55,7 +54,7 @@ def _texts(item: RefundItem) -> Iterator[tuple[str, str]]:
         value = getattr(item, field.name)
         if value is not None:
             text = format_time(value) if isinstance(value, datetime) else str(value)
-            yield field.metadata.get("wire", field.name), text
+            yield field.metadata.get("wire", name_of(field)), text
 
 
 def reply_in(query: Query, members: Mapping[str, Any]) -> Reply[Any]:
@@ -72,7 +71,7 @@ def reply_in(query: Query, members: Mapping[str, Any]) -> Reply[Any]:
         trade_state=_member(TradeState, fields.get("trade_state")),
         result=result,
         signed=bool(members["signed"]),
-        raw=MappingProxyType(fields),
+        raw=fields,
     )
 
 

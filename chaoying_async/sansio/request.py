@@ -10,7 +10,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
 import attrs
@@ -18,10 +17,11 @@ import attrs
 from chaoying_async.exceptions import ChaoyingWarning, ParameterError
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
-from chaoying_async.sansio.models import Model, fields_of, model
+from chaoying_async.sansio.models import Model, fields_of, model, name_of
 from chaoying_async.sansio.outcome import WITHOUT_RESULT, Family, Meaning
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.rules import Problems, Rule, text_problem
+from chaoying_async.sansio.sealed import SealedMap, sealing
 from chaoying_async.sansio.signing import ambiguity
 
 T_co = TypeVar("T_co", covariant=True)
@@ -76,7 +76,7 @@ class FieldSpec:
 
 def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
     # `converter=dict` would make pyright refuse {"name": "text"}: it reads dict's last overload.
-    return MappingProxyType(dict(extra))
+    return SealedMap(dict(extra))
 
 
 @model
@@ -173,9 +173,9 @@ def field_specs(cls: type[Request[Any]]) -> tuple[FieldSpec, ...]:
 def _read_specs(cls: type[Request[Any]]) -> Iterator[FieldSpec]:
     hints = get_type_hints(cls, include_extras=True)
     for field in fields_of(cls):
-        if field.name not in cls.not_sent:
+        if name_of(field) not in cls.not_sent:
             required = field.default is attrs.NOTHING
-            yield FieldSpec(field.name, _rule_in(hints[field.name]), required)
+            yield FieldSpec(name_of(field), _rule_in(hints[field.name]), required)
 
 
 def _rule_in(hint: Any) -> Rule:
@@ -221,6 +221,7 @@ def _plain_number(value: object) -> str:
 
 
 @attrs.frozen(repr=False)
+@sealing(("raw",), hash=False)
 class Reply(Generic[T_co]):
     """One verified answer of the gateway.
 
@@ -238,7 +239,7 @@ class Reply(Generic[T_co]):
     trade_state: TradeState | str | None
     result: T_co | None
     signed: bool
-    raw: Mapping[str, Any] = attrs.field(hash=False)
+    raw: Mapping[str, Any]
 
     def __repr__(self) -> str:
         return (

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from chaoying_async.sansio.enums import Undocumented
-from chaoying_async.sansio.models import Model, fields_of, model
+from chaoying_async.sansio.models import Model, fields_of, model, name_of
 from chaoying_async.sansio.signing import ambiguity
 from chaoying_async.sansio.values import format_time
 
@@ -226,7 +226,7 @@ class GoodsDetail(Model):
 
     def as_json(self) -> dict[str, str | int]:
         """The item in the document's order, numbers as JSON numbers, empty members left out."""
-        members = {field.name: getattr(self, field.name) for field in fields_of(type(self))}
+        members = {name_of(field): getattr(self, field.name) for field in fields_of(type(self))}
         return {
             name: int(value) if isinstance(value, int) else value
             for name, value in members.items()

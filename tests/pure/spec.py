@@ -14,7 +14,7 @@ import attrs
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS, details
 from chaoying_async.sansio.enums import IsMinipg, LimitPay, PayType, TradeType
-from chaoying_async.sansio.models import Model, fields_of
+from chaoying_async.sansio.models import Model, fields_of, name_of
 from chaoying_async.sansio.notifications import AlipayNotification, Notification, WechatNotification
 from chaoying_async.sansio.request import Request, field_specs
 from chaoying_async.sansio.rules import GoodsDetail
@@ -113,7 +113,7 @@ def wire_names(model: type[Any]) -> dict[str, attrs.Attribute[Any]]:
     return {
         name: field
         for field in attrs.fields(model)
-        if (name := field.metadata.get("wire", field.name))
+        if (name := field.metadata.get("wire", name_of(field)))
     }
 
 
@@ -159,5 +159,5 @@ def full_request(cls: type[Request[Any]], **changes: Any) -> Request[Any]:
 
 def changed(request: Request[Any], **changes: Any) -> Request[Any]:
     """A request like another one, but for some fields."""
-    kept = {field.name: getattr(request, field.name) for field in fields_of(type(request))}
+    kept = {name_of(field): getattr(request, name_of(field)) for field in fields_of(type(request))}
     return type(request)(**(kept | changes))

@@ -315,7 +315,7 @@ def test_two_messages_are_the_same_payment_when_their_numbers_meet(
 
 def test_a_paid_order_has_the_fields_of_the_rules() -> None:
     """M-13 names them."""
-    assert [field.name for field in fields_of(PaidOrder)] == [
+    assert [field.alias for field in fields_of(PaidOrder)] == [
         *("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "payable", "paid"),
         *("coupon_fee", "paytype", "time_end", "source", "raw"),
     ]

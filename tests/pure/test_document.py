@@ -211,7 +211,7 @@ def test_a_result_has_every_documented_field_in_its_type(name: str) -> None:
 @requests
 def test_a_reply_has_the_whole_envelope(name: str) -> None:
     """state, code, msg, trade_state, and whether `sign` was there and right."""
-    ours = {field.name for field in attrs.fields(Reply)}
+    ours = {field.alias for field in attrs.fields(Reply)}
     envelope = {row["name"] for row in ENDPOINTS[name]["envelope"]}
     general = {row["name"] for row in DOCUMENT["response_envelope"]["fields"]}
 
