@@ -42,6 +42,7 @@ carries a key, and none prints a payment code or anything about the buyer (M-27)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -55,11 +56,13 @@ class ChaoyingError(Exception):
     """Any failure this library reports.
 
     ``doing`` is the document's name of the call (``orderquery``) and ``order`` the number it was
-    about; both are filled in on the way out and are empty where there was no such thing.
+    about; both are filled in on the way out and are empty where there was no such thing. ``date``
+    is the moment in the ``Date`` header of the answer that was an error, where one came and had it.
     """
 
     doing: str = ""
     order: str = ""
+    date: datetime | None = None
 
     def about(self, doing: str, order: str = "") -> Self:
         """Add what was being done, unless something nearer to the cause already said so."""

@@ -30,6 +30,7 @@ from chaoying_async.sansio.exchange import (
     Defaults,
     Outgoing,
     build_request,
+    date_in,
     outcome_unknown,
     read_reply,
 )
@@ -288,6 +289,7 @@ class GatewaySession:
                 now=now,
                 require_signed=self._require_signed,
                 max_bytes=self._max_reply_bytes,
+                date=date_in(answer.headers),
             )
         except ChaoyingError:
             raise

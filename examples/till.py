@@ -114,10 +114,12 @@ class Till:
 
     async def book(self, outcome: CheckoutOutcome) -> None:
         """Write down how it ended. The same outcome may come twice: the second changes nothing."""
+        paid, earlier = outcome.paid, outcome.status is CheckoutStatus.PAID_EARLIER
         values = {
             "status": outcome.status,
             "out_trade_no": outcome.out_trade_no,
-            "paid": None if outcome.paid is None else outcome.paid.paid,
+            # PAID_EARLIER is another sale's money: two tills count alike, or a file was lost.
+            "paid": None if paid is None or earlier else paid.paid,
             "advice": outcome.advice,
         }
         this = sales.c.id == int(outcome.order_no.rpartition("X")[2])

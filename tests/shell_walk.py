@@ -95,6 +95,8 @@ class World:
         self.calls: Counter[str] = Counter()
         self.cancelled_at: list[float] = []
         self.pay_started: float | None = None
+        #: The order was paid before, by another till; the pay call is answered 20004.
+        self.others = False
         self.refund = "ABSENT"
         self.refunds = 0
 
@@ -200,9 +202,10 @@ def _pay(world: World, request: Pay) -> Any:
     how = world.pick(*_PAYS, cost=0)
     truth, said = _PAYS[how]
     world.truth = truth
-    world.payments += truth in ("OPEN", "PAID")
+    world.others = how.startswith("20004")
+    world.payments += truth in ("OPEN", "PAID") and not world.others
     if said == "paid":
-        return _reply(request, _paid(PayResult, request.out_trade_no))
+        return _reply(request, _paid(world, PayResult, request.out_trade_no))
     return _reply(request, None, *_WAITING) if said == "waiting" else said
 
 
@@ -216,12 +219,21 @@ _PAYS: dict[str, tuple[str, Any]] = {
     "20006, nothing": ("ABSENT", _unclear("20006")),
     "not sent": ("ABSENT", RequestNotSentError("refused")),
     "20013": ("ABSENT", _refused("20013")),
+    "20004, paid": ("PAID", _unclear("20004")),
+    "20004, open": ("OPEN", _unclear("20004")),
 }
 
 
-def _paid(cls: Any, number: str) -> Any:
+def _paid(world: World, cls: Any, number: str) -> Any:
     amount = Fen(AMOUNT)
-    return cls(out_trade_no=number, base_fee=amount, total_fee=amount, transaction_id="T1")
+    when = START - timedelta(hours=1) if world.others else None
+    return cls(
+        out_trade_no=number,
+        base_fee=amount,
+        total_fee=amount,
+        transaction_id="T1",
+        time_end=when,
+    )
 
 
 def _meanwhile(world: World) -> None:
@@ -236,7 +248,7 @@ def _orderquery(world: World, request: OrderQuery) -> Any:
     if world.truth == "ABSENT":
         return _refused("20007")
     if world.truth == "PAID":
-        return _reply(request, _paid(OrderQueryResult, str(request.out_trade_no)))
+        return _reply(request, _paid(world, OrderQueryResult, str(request.out_trade_no)))
     code = {"OPEN": "10001", "CLOSED": "10004", "REVOKED": "10005", "FAILED": "10006"}[world.truth]
     return _reply(request, None, code, "NEED_QUERY" if code == "10001" else "FAIL")
 
@@ -339,10 +351,13 @@ async def _no_second_attempt(world: World) -> None:
 def _judge(world: World, status: CheckoutStatus | None) -> None:
     _check(world.calls["pay"] <= 1 and world.payments <= 1, "charged twice", world)
     _check(all(15 <= at <= 270 for at in world.cancelled_at), "a cancel out of time", world)
+    _check(not (world.others and world.cancelled_at), "another till's sale was cancelled", world)
+    own = world.truth == "PAID" and not world.others
     fits = {
         None: True,
-        CheckoutStatus.PAID: world.truth == "PAID",
-        CheckoutStatus.PAID_AFTER_CANCEL: world.truth == "PAID",
+        CheckoutStatus.PAID: own,
+        CheckoutStatus.PAID_EARLIER: world.truth == "PAID" and world.others,
+        CheckoutStatus.PAID_AFTER_CANCEL: own,
         CheckoutStatus.FAILED: world.truth in ("ABSENT", "FAILED", "CLOSED", "REVOKED"),
         CheckoutStatus.CANCELLED: world.truth in ("CLOSED", "REVOKED"),
         CheckoutStatus.UNKNOWN: True,

@@ -72,4 +72,6 @@ async def test_a_fifth_of_everything_fails_and_the_books_agree(seed: int) -> Non
         unknown = [outcome for outcome in outcomes if outcome.status is CheckoutStatus.UNKNOWN]
         assert kept <= shop.sandbox.books.kept
         assert len(unknown) < len(outcomes) / 4
-        assert {outcome.status for outcome in outcomes} == set(CheckoutStatus)
+        assert {outcome.status for outcome in outcomes} == set(CheckoutStatus) - {
+            CheckoutStatus.PAID_EARLIER
+        }

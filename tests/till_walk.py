@@ -47,12 +47,23 @@ LONGEST = 900.0
 
 @attrs.frozen
 class World:
-    """The truth. ``late_until``: a payment may come through although the order was closed."""
+    """The truth. ``late_until``: a payment may come through although the order was closed.
+
+    ``others``: another till made the order under the same number, before this one's pay call, and
+    under a wallet of its own. ``refused``: the pay call was answered 20004.
+    """
 
     truth: Truth
     in_flight: bool = False
     reversing: bool = False
     late_until: float = -1.0
+    others: bool = False
+    refused: bool = False
+    wallet: str = "WECHAT"
+
+    def becomes(self, truth: Truth) -> World:
+        """The same order, and nothing more on its way."""
+        return attrs.evolve(self, truth=truth, in_flight=False, reversing=False, late_until=-1.0)
 
 
 @attrs.frozen
@@ -63,6 +74,8 @@ class Facts:
     certain: bool = False
     paytype: str | None = None
     cancels: Cancels = NO_CANCELS
+    used: bool = False
+    answered: bool = False
 
 
 class State(NamedTuple):
@@ -147,9 +160,14 @@ class Walk:
             for took in self.size.pay_takes:
                 for seen, certain, world in _after_pay(self.size.certain):
                     till = opened(
-                        schedule, ended=took, paytype="WECHAT", certain=certain, seen=seen
+                        schedule,
+                        ended=took,
+                        paytype="WECHAT",
+                        certain=certain,
+                        seen=seen,
+                        used=world.refused,
                     )
-                    kept = Facts(False, certain, "WECHAT")
+                    kept = Facts(False, certain, "WECHAT")  # as it was before the pay call
                     state = State(
                         till, world, kept, took, self.size.faults, self.size.crashes, False
                     )
@@ -206,16 +224,24 @@ class Walk:
                     seen=state.kept.seen,
                     suspect=False,
                     cancels=state.kept.cancels,
+                    used=state.kept.used,
+                    answered=state.kept.answered,
                 )
                 yield State(till, world, state.kept, age, state.faults, state.crashes - 1, True)
 
     def _asked(self, state: State, move: Ask) -> Iterator[State]:
         for world in _meanwhile(state.world, state.now):
-            right = move.paytype == "WECHAT"
+            right = move.paytype == world.wallet
             truth = ANSWERS[world.truth if right else Truth.ABSENT]
             for fault, answer in ((0, truth), (1, LOST), (1, UNBELIEVABLE)):
                 if fault <= state.faults:
-                    till = heard_query(state.till, answer, sent=state.now, paytype=move.paytype)
+                    till = heard_query(
+                        state.till,
+                        answer,
+                        sent=state.now,
+                        paytype=move.paytype,
+                        earlier=world.others and world.truth is Truth.PAID and answer is truth,
+                    )
                     yield state._replace(till=till, world=world, faults=state.faults - fault)
 
     def _cancelled(self, state: State, move: Cancel) -> Iterator[State]:
@@ -234,6 +260,8 @@ class Walk:
         earliest, latest = (30.0, 240.0) if state.restarted else (state.till.since + 15.0, 270.0)
         if not earliest <= state.now <= latest:
             raise BrokenError(f"a cancel outside its window, at {state.now}")
+        if state.world.refused:
+            raise BrokenError("a cancel of what may be another till's sale: 20004 was answered")
         if state.till.standing.status is PollStatus.PAID and state.till.standing.counts:
             raise BrokenError("a cancel of what was just seen paid")
 
@@ -243,10 +271,12 @@ class Walk:
         settled = settled and world.late_until < state.now
         never = world.truth is Truth.ABSENT and state.now > TRAVELS
         fine = {
-            CheckoutStatus.PAID: world.truth is Truth.PAID and not world.reversing,
+            CheckoutStatus.PAID: world.truth is Truth.PAID
+            and not (world.reversing or world.others),
+            CheckoutStatus.PAID_EARLIER: world.truth is Truth.PAID and world.others,
             CheckoutStatus.FAILED: settled or never,
             CheckoutStatus.CANCELLED: settled,
-            CheckoutStatus.PAID_AFTER_CANCEL: world.truth is Truth.PAID,
+            CheckoutStatus.PAID_AFTER_CANCEL: world.truth is Truth.PAID and not world.others,
             CheckoutStatus.UNKNOWN: True,
         }[end.status]
         if not fine:
@@ -257,7 +287,7 @@ class Walk:
 
 def _facts(till: Till) -> Facts:
     cancels = attrs.evolve(till.cancels, last_at=0.0)
-    return Facts(till.seen, till.certain, till.paytype, cancels)
+    return Facts(till.seen, till.certain, till.paytype, cancels, till.used, answered=True)
 
 
 def _after_pay(wallets: tuple[bool, ...]) -> Iterator[tuple[bool, bool, World]]:
@@ -270,6 +300,10 @@ def _after_pay(wallets: tuple[bool, ...]) -> Iterator[tuple[bool, bool, World]]:
         yield False, certain, World(Truth.OPEN)  # booked, and the reply lost
         yield False, certain, World(Truth.PAID)
         yield False, certain, World(Truth.FAILED)
+        yield False, certain, World(Truth.PAID, others=True)  # 20004, and the reply lost
+    for truth in (Truth.PAID, Truth.OPEN, Truth.CLOSED):  # 20004 is answered
+        yield False, True, World(truth, others=True, refused=True, wallet="ALIPAY")
+    yield False, True, World(Truth.ABSENT, refused=True)  # a parameter was wrong, no more
 
 
 def _meanwhile(world: World, now: float) -> Iterator[World]:
@@ -279,23 +313,25 @@ def _meanwhile(world: World, now: float) -> Iterator[World]:
     yield world
     if world.in_flight:
         for truth in (Truth.OPEN, Truth.PAID, Truth.FAILED):
-            yield World(truth)
+            yield world.becomes(truth)
     if world.truth is Truth.OPEN:
         for truth in (Truth.PAID, Truth.FAILED, Truth.CLOSED):
-            yield World(truth)
+            yield world.becomes(truth)
     if world.truth is Truth.CLOSED and now <= world.late_until:
-        yield World(Truth.PAID)
+        yield world.becomes(Truth.PAID)
     if world.reversing:
-        yield World(Truth.REVOKED)
+        yield world.becomes(Truth.REVOKED)
 
 
 def _cancel_ends(world: World, now: float) -> Iterator[tuple[int, CancelNews, World]]:
     """How a cancel can end: what it costs, what the till hears, the truth after it."""
     carried: list[World] = []
     if world.truth is Truth.OPEN:
-        carried = [World(Truth.CLOSED), World(Truth.CLOSED, late_until=now + LATE_SUCCESS)]
+        closed = world.becomes(Truth.CLOSED)
+        carried = [closed, attrs.evolve(closed, late_until=now + LATE_SUCCESS)]
     elif world.truth is Truth.PAID:
-        carried = [World(Truth.REVOKED), World(Truth.PAID, reversing=True)]
+        paid = world.becomes(Truth.PAID)
+        carried = [world.becomes(Truth.REVOKED), attrs.evolve(paid, reversing=True)]
     elif world.truth is not Truth.ABSENT:
         carried = [world]
     for after in carried:

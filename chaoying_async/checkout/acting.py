@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
@@ -19,8 +20,10 @@ from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.till import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.tillcancels import CancelNews
 from chaoying_async.sansio.tillmoves import Ask, Cancel, End, Reason, WaitUntil
-from chaoying_async.sansio.tillnews import all_wrongly_signed, read_cancel
+from chaoying_async.sansio.tillnews import all_wrongly_signed, made_earlier, read_cancel
 
+#: Seconds that a ``Date`` header does not tell apart.
+_A_DATE_HAS = 1.0
 #: One answer may be anybody's, two in a row are a wrong key.
 _SUSPICIOUS = 2
 
@@ -43,6 +46,7 @@ class Acting:
         self._rng = rng
         self._keeper = keeper
         self._zero = clock.monotonic() - age
+        self._began = intent.started
         self._kept = intent
         #: The intent with everything that was learnt.
         self.intent = intent
@@ -53,10 +57,12 @@ class Acting:
     def starts(self) -> None:
         """The pay call leaves now."""
         self._zero = self._clock.monotonic()
+        self._began = self._clock.now()
 
     def heard(self, said: Reply[Any] | Exception) -> None:
-        """Keep what was said; a warning, once, when none of it can be believed."""
+        """Keep what was said, and when; a warning, once, when none of it can be believed."""
         self.replies.append(said)
+        self._compare_clocks(getattr(said, "date", None))
         if not self._warned and all_wrongly_signed(self.replies, at_least=_SUSPICIOUS):
             self._warned = True
             log.warning(
@@ -64,6 +70,28 @@ class Acting:
                 "believed: are key and algorithm right? `chaoying check` tells",
                 self.intent.out_trade_no,
             )
+
+    def _compare_clocks(self, date: datetime | None) -> None:
+        """By how much the gateway's clock was ahead of ours when the pay call started (M-24).
+
+        What is uncertain is taken so that a payment of this call's own never seems earlier: our
+        clock may be put forward, or the machine sleep, and several servers' clocks differ.
+        """
+        if date is None:
+            return
+        by_the_wall = (self._clock.now() - self._began).total_seconds()
+        at_the_start = date - timedelta(seconds=max(self.now, by_the_wall))
+        found = (at_the_start - self.intent.started).total_seconds()
+        ahead = self.intent.ahead
+        if ahead is None or found < ahead - _A_DATE_HAS:
+            self.intent = attrs.evolve(self.intent, ahead=found)
+
+    @property
+    def paid_earlier(self) -> bool:
+        """Whether the payment that was last seen was made before the pay call started."""
+        intent = self.intent
+        time_end = None if self.paid is None else self.paid.time_end
+        return made_earlier(time_end, intent.started, intent.ahead)
 
     def _explained(self, end: End) -> End:
         """Nobody answered, or nobody who could be believed: the same end, another thing to do."""
@@ -109,12 +137,14 @@ class Acting:
         except Exception as error:  # noqa: BLE001 - no answer is an answer: ask again
             said = error
         self.heard(said)
+        answer = self._read(query, said)
         till = heard_query(
             till,
-            self._read(query, said),
+            answer,
             sent=now,
             paytype=move.paytype,
             about=isinstance(said, ProtocolError),
+            earlier=self.paid_earlier,
             dice=self.dice(),
         )
         await self._learnt(till)

@@ -27,6 +27,10 @@ _DOING = "checkout"
 #: What to do with an order whose attempt ended so, instead of charging it again.
 _BARRED: Mapping[CheckoutStatus, str] = {
     CheckoutStatus.PAID: "deliver it, once; do not charge again",
+    CheckoutStatus.PAID_EARLIER: (
+        "it was paid by an earlier call: deliver it only if your own record says that it was not "
+        "delivered yet; do not charge again"
+    ),
     CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
     CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",
     CheckoutStatus.PAID_AFTER_CANCEL: (
@@ -48,7 +52,7 @@ def ended(status: CheckoutStatus) -> str:
 class CheckoutOutcome:
     """How the checkout of one ``out_trade_no`` ended.
 
-    ``paid`` is there when somebody paid: with PAID, with PAID_AFTER_CANCEL, and with an UNKNOWN
+    ``paid`` is there when somebody paid: with PAID, PAID_EARLIER, PAID_AFTER_CANCEL, and an UNKNOWN
     whose ``reason`` is MISMATCH or PAID_UNCONFIRMED. ``replies`` has every reply and every error
     on the way, oldest first (none of them survives a restart). ``paytype`` is the wallet, as far
     as it became known. ``suggested_refund`` is *not sent*: read ``advice`` before you send it.
@@ -80,9 +84,9 @@ class CheckoutOutcome:
 
         FAILED raises what refused the payment (:class:`RequestNotSentError`, a
         :class:`GatewayError`) or, like CANCELLED, a :class:`TradeFailedError`: over, and not paid.
-        PAID_AFTER_CANCEL is a :class:`TradePendingError`, UNKNOWN a :class:`PollTimeoutError`, a
-        MISMATCH a :class:`ReplyMismatchError`: for a person, and neither delivered nor charged
-        again.
+        PAID_EARLIER and PAID_AFTER_CANCEL are a :class:`TradePendingError`, UNKNOWN a
+        :class:`PollTimeoutError`, a MISMATCH a :class:`ReplyMismatchError`: for a person, or for
+        your own records, and not to be charged again.
         """
         if self.status is CheckoutStatus.PAID and self.paid is not None:
             return self.paid
@@ -120,6 +124,10 @@ _TRADE_ERRORS: Mapping[CheckoutStatus, type[TradeFailedError]] = {
 
 _ADVICE: Mapping[CheckoutStatus | Reason, str] = {
     CheckoutStatus.PAID: "deliver, once",
+    CheckoutStatus.PAID_EARLIER: (
+        "paid, but not by this call: deliver only if your own record of this number says that it "
+        "was not delivered yet; do not charge again"
+    ),
     CheckoutStatus.FAILED: "not paid: another attempt needs another out_trade_no",
     CheckoutStatus.CANCELLED: "cancelled, not paid: another attempt needs another out_trade_no",
     CheckoutStatus.PAID_AFTER_CANCEL: (
@@ -132,6 +140,11 @@ _ADVICE: Mapping[CheckoutStatus | Reason, str] = {
     Reason.REFUNDED: "it was paid and has gone into refund: a person looks; do not deliver",
     Reason.PAID_UNCONFIRMED: (
         "it was seen paid after a cancel, and then nobody answered: look at the books"
+    ),
+    Reason.AFTER_CANCEL: (
+        "paid by an earlier call, and a cancel may have left since: look at the books first, since "
+        "the reversal may be on its way; then deliver only if your own record of this number says "
+        "that it was not delivered yet; do not charge again"
     ),
     Reason.UNVERIFIED: (
         "every answer failed its signature check, and none was believed: put the key right "

@@ -191,6 +191,8 @@ class _Resuming:
             seen=intent.seen,
             suspect=intent.suspect,
             cancels=intent.cancels,
+            used=intent.used,
+            answered=intent.answered,
             dice=acting.dice(),
         )
         end = await acting.until_ended(till)

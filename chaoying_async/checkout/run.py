@@ -65,6 +65,10 @@ async def checkout(
     :class:`~chaoying_async.exceptions.ParameterError` *before* anything is sent, unless
     ``allow_no_cancel`` says that an order may be left open (it then ends UNKNOWN).
 
+    What is paid, but was not paid by this call, is PAID_EARLIER: the number was used before, by a
+    task that was delivered twice (then the goods are still to be handed out) or by another sale
+    (then they are not). Where the gateway said so (20004), this call never cancels.
+
     One business order is charged once: while an attempt is under way, undecided or paid, another
     one of the same order, or with the same ``out_trade_no``, is an
     :class:`~chaoying_async.exceptions.AttemptInProgressError`. The order is ``order_no``, else the
@@ -258,8 +262,11 @@ class _Running:
         acting = self._acting
         if answer.news is PayNews.FAILED and answer.status is not None:
             return End(CheckoutStatus.FAILED, Reason(answer.status.value))
+        if answer.news is PayNews.PAID and acting.paid_earlier:
+            return End(CheckoutStatus.PAID_EARLIER)
         if (end := _ENDS.get(answer.news)) is not None:
             return end
+        acting.intent = attrs.evolve(acting.intent, answered=True, used=answer.used)
         till = opened(
             schedule,
             ended=acting.now,
@@ -267,6 +274,7 @@ class _Running:
             certain=acting.intent.certain,
             seen=answer.seen,
             suspect=answer.suspect,
+            used=answer.used,
             dice=acting.dice(),
         )
         return await acting.until_ended(till)
@@ -313,10 +321,12 @@ async def record_end(keeper: Keeper, orders: OrderBook, acting: Acting, end: End
 
 def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
     """What was paid once and then reversed is not "paid" any more."""
-    says_paid = end.status in (CheckoutStatus.PAID, CheckoutStatus.PAID_AFTER_CANCEL)
-    return paid if says_paid or end.reason in _SAW_PAID else None
+    return paid if end.status in _PAID or end.reason in _SAW_PAID else None
 
 
+_PAID = frozenset(
+    {CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER, CheckoutStatus.PAID_AFTER_CANCEL}
+)
 _SAW_PAID = frozenset({Reason.MISMATCH, Reason.PAID_UNCONFIRMED})
 
 

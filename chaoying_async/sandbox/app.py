@@ -15,7 +15,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.sandbox.bodies import CLOSE, BodyNotReadError, Receive, Scope, read_body
 from chaoying_async.sandbox.console.security import Guard
 from chaoying_async.sandbox.control import PREFIX, Control, as_json
-from chaoying_async.sandbox.gateway import MAX_BODY, Cut, Request, Response
+from chaoying_async.sandbox.gateway import MAX_BODY, Cut, Request, Response, http_date
 from chaoying_async.sandbox.runtime import Runtime
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -63,7 +63,8 @@ class SandboxApp:
         if reply.cut in (Cut.REFUSED, Cut.RESET):
             await _hang_up(receive, send)
             return
-        await _respond(send, reply)
+        date = http_date(self.runtime.clock.now())  # of the sandbox's own clock, as time_end is
+        await _respond(send, reply, (b"date", date.encode("ascii")))
         if reply.cut is Cut.HALF:
             await _hang_up(receive, send)
 

@@ -11,7 +11,8 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from enum import Enum
 from urllib.parse import unquote_plus
 
@@ -296,6 +297,11 @@ def lower_escapes(form: str) -> str:
     """``%5B`` as ``%5b``: how the vendor's samples are escaped (C 15)."""
     head, *rest = form.split("%")
     return head + "".join(f"%{part[:2].lower()}{part[2:]}" for part in rest)
+
+
+def http_date(now: datetime) -> str:
+    """The ``Date`` header of a reply: the clock of the gateway's front, whatever skew is behind."""
+    return format_datetime(now.astimezone(UTC), usegmt=True)
 
 
 def _page(status: int, text: str) -> Response:

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from chaoying_async.exceptions import RequestNotSentError, TransportError
-from chaoying_async.sandbox.gateway import Cut, Request
+from chaoying_async.sandbox.gateway import Cut, Request, http_date
 from chaoying_async.sandbox.runtime import Runtime
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import too_large
@@ -52,7 +52,12 @@ class SandboxTransport(NativeTransport):
             raise TransportError("no usable answer came: a fault of the sandbox")
         if len(reply.body) > max_bytes:
             raise too_large(max_bytes)
-        return Answer(reply.status, (("content-type", reply.content_type),), reply.body)
+        return Answer(
+            reply.status, (*self._dated(), ("content-type", reply.content_type)), reply.body
+        )
+
+    def _dated(self) -> Headers:
+        return (("date", http_date(self._runtime.clock.now())),)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """See httpx; the reply is complete when this returns."""
@@ -74,7 +79,7 @@ class SandboxTransport(NativeTransport):
         # A stream and no length: httpx takes ten times as long to prepare a body given as content.
         return httpx.Response(
             reply.status,
-            headers=[(b"content-type", reply.content_type.encode("ascii"))],
+            headers=[*self._dated(), ("content-type", reply.content_type)],
             stream=whole if reply.cut is None else _Half(reply.body),
         )
 

@@ -58,6 +58,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
             access_log=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=HEADER_BYTES,
+            date_header=False,  # the application sends its own
             timeout_graceful_shutdown=2,
         )
         server = Server(config)

@@ -14,7 +14,7 @@ money twice, and treat every failure of its HTTP client after a byte left as "ou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Generic, TypeVar
@@ -49,6 +49,7 @@ from chaoying_async.sansio.rules import text_problem
 from chaoying_async.sansio.scanned import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
+from chaoying_async.sansio.values import parse_http_date
 
 T = TypeVar("T")
 
@@ -225,6 +226,7 @@ def read_reply(
     now: datetime | None,
     require_signed: bool = False,
     max_bytes: int = MAX_REPLY,
+    date: datetime | None = None,
 ) -> Reply[T]:
     """What came back, verified and typed; or the error that says what to do next.
 
@@ -232,18 +234,26 @@ def read_reply(
     raise, and where money was asked to move, everything that does not prove that it did not is an
     :class:`~chaoying_async.exceptions.OutcomeUnknownError` (M-09, M-10). ``now`` (aware) decides
     which previous keys still count; without it none does (M-21). More than ``max_bytes`` is
-    refused.
+    refused. ``date`` is the moment in its ``Date`` header (:func:`date_in`), and goes with the
+    reply or the error.
     """
     body = shy(body)
     try:
         _check_status(status)
-        return _verified(outgoing, body, credentials, now, max_bytes, require_signed=require_signed)
+        return _verified(
+            outgoing, body, credentials, now, max_bytes, require_signed=require_signed, date=date
+        )
     except ChaoyingError as error:
         # Without the frames that read it: whoever reports an error shows their locals (M-27).
         error.about(outgoing.endpoint.name, outgoing.order).with_traceback(None)
+        error.date = date
+        if isinstance(error, OutcomeUnknownError) and error.refusal is not None:
+            error.refusal.date = date
         unclear = (ProtocolError, GatewayUnavailableError, ParameterError)
         if outgoing.endpoint.moves_money and isinstance(error, unclear):
-            raise outcome_unknown(outgoing, error) from error
+            unknown = outcome_unknown(outgoing, error)
+            unknown.date = date
+            raise unknown from error
         raise error  # noqa: TRY201 - a bare raise would put the frames back
 
 
@@ -255,11 +265,18 @@ def _verified(
     max_bytes: int,
     *,
     require_signed: bool,
+    date: datetime | None,
 ) -> Reply[T]:
     members, fields = parse_reply(body, max_bytes)
     if fields.get("sign"):
         verify_for(credentials, fields, now)
-    return _typed(outgoing, members, fields, credentials, require_signed=require_signed)
+    return _typed(outgoing, members, fields, credentials, require_signed=require_signed, date=date)
+
+
+def date_in(headers: Iterable[tuple[str, str]]) -> datetime | None:
+    """The moment in a reply's ``Date`` header; of several the last, which is the application's."""
+    dates = [value for name, value in headers if name.lower() == "date"]
+    return parse_http_date(dates[-1]) if dates else None
 
 
 def _check_status(status: int) -> None:
@@ -284,6 +301,7 @@ def _typed(
     credentials: Credentials,
     *,
     require_signed: bool,
+    date: datetime | None,
 ) -> Reply[T]:
     """The reply in fields whose signature, if there is one, was verified."""
     endpoint = outgoing.endpoint
@@ -323,6 +341,7 @@ def _typed(
         result=_result(outgoing.request, fields) if meaning is Meaning.RESULT else None,
         signed=signed,
         raw=members,
+        date=date,
     )
 
 

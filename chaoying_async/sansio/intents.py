@@ -69,6 +69,11 @@ class Intent:
     certain: bool
     seen: bool = False
     suspect: bool = False
+    #: How the pay call was answered is known; ``used``: by 20004, so the order may be another's.
+    answered: bool = False
+    used: bool = False
+    #: Seconds by which the gateway's clock was ahead of ours; None before a reply had a ``Date``.
+    ahead: float | None = None
     cancels: Cancels = NO_CANCELS
     #: The awaiting task was cancelled: recorded UNKNOWN, to be asked about by ``resume``.
     interrupted: bool = False
@@ -100,7 +105,9 @@ class Intent:
     def text(self) -> str:
         """As a store keeps it."""
         members: dict[str, Any] = {
-            name: getattr(self, name) for name in _PLAIN if getattr(self, name) is not None
+            name: getattr(self, name)
+            for name in (*_PLAIN, *_ADDED)
+            if getattr(self, name) is not None
         }
         members["started"] = self.started.isoformat()
         members["cancels"] = {name: getattr(self.cancels, name) for name in _COUNTS}
@@ -128,6 +135,7 @@ _PLAIN = (
     "suspect",
     "interrupted",
 )
+_ADDED = ("answered", "used", "ahead")
 _COUNTS = ("tries", "left", "refused", "absent", "carried_out")
 
 
@@ -146,8 +154,13 @@ def _intent(members: Mapping[str, Any]) -> Intent:
     ended = "status" in members and not interrupted
     paid = members.get("paid")
     plain: dict[str, Any] = {name: members[name] for name in _PLAIN if name != "paytype"}
+    ahead = members.get("ahead")
     intent = Intent(
         **plain,
+        # What earlier versions did not write: then nobody knows how the pay call was answered.
+        answered=bool(members.get("answered", False)),
+        used=bool(members.get("used", False)),
+        ahead=None if ahead is None else float(ahead),
         paytype=members.get("paytype"),
         started=datetime.fromisoformat(members["started"]),
         cancels=Cancels(**cancels, last=None if last is None else CancelNews[last]),

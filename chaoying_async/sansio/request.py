@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
 
@@ -228,7 +229,8 @@ class Reply(Generic[T_co]):
     ``result`` is there exactly when the call did what was asked (M-07), which for a pre-order means
     that it exists and for a refund that it was accepted: only pay, facepay and orderquery say
     *paid* (C 24). ``signed`` tells whether a signature was there and verified. ``raw`` has every
-    field as received, unknown ones too, JSON numbers as their source text.
+    field as received, unknown ones too, JSON numbers as their source text. ``date`` is the moment
+    in the reply's ``Date`` header, the gateway's own clock; None where it had none.
     """
 
     endpoint: Endpoint
@@ -240,6 +242,7 @@ class Reply(Generic[T_co]):
     result: T_co | None
     signed: bool
     raw: Mapping[str, Any]
+    date: datetime | None = attrs.field(default=None, eq=False)
 
     def __repr__(self) -> str:
         return (

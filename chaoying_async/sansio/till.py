@@ -104,6 +104,12 @@ class Till:
     seen: bool = False
     #: The pay call's answer was about another order or amount: never cancelled unless seen open.
     suspect: bool = False
+    #: The pay call was answered 20004: the order, if there is one, may be another till's.
+    used: bool = False
+    #: Cancelling could reverse another till's sale, so it is never done.
+    never_cancel: bool = False
+    #: The payment that was last seen was made before the pay call.
+    earlier: bool = False
     #: The last news of the order was that it is open.
     open: bool = False
     #: The end that it is known to have come to, other than paid.
@@ -143,9 +149,13 @@ def opened(
     certain: bool,
     seen: bool = False,
     suspect: bool = False,
+    used: bool = False,
     dice: float = 0.0,
 ) -> Till:
-    """A till whose pay call took ``ended`` seconds and did not decide."""
+    """A till whose pay call took ``ended`` seconds and did not decide.
+
+    ``used``: it was answered 20004. Then the order may be another call's, of any wallet.
+    """
     return Till(
         schedule=schedule,
         since=ended,
@@ -154,9 +164,11 @@ def opened(
         cancel_until=CANCEL_UNTIL,
         give_up=GIVE_UP,
         paytype=paytype,
-        certain=certain,
+        certain=certain and not used,
         seen=seen,
         suspect=suspect,
+        used=used,
+        never_cancel=used,
         dice=dice,
     )
 
@@ -170,12 +182,15 @@ def reopened(
     seen: bool,
     suspect: bool,
     cancels: Cancels,
+    used: bool = False,
+    answered: bool = True,
     dice: float = 0.0,
 ) -> Till:
     """A till that a dead process left, ``age`` seconds after its pay call started (wall time).
 
     A negative age means that the wall clock was moved: nobody knows how old the order is, so
-    nothing is cancelled.
+    nothing is cancelled. Nor is it where nobody knows how the pay call was answered: that may have
+    been 20004, and the order another call's, of any wallet.
     """
     since = max(0.0, age)
     earliest, latest = RESTARTED_CANCEL
@@ -188,9 +203,11 @@ def reopened(
         give_up=max(GIVE_UP + _RESTARTED_LATER, since + RESTARTED_PATIENCE),
         never_arrived=NEVER_ARRIVED + _RESTARTED_LATER,
         paytype=paytype,
-        certain=certain,
+        certain=certain and (answered or seen),
         seen=seen,
         suspect=suspect,
+        used=used,
+        never_cancel=used or not answered,
         cancels=attrs.evolve(cancels, last_at=since),
         dice=dice,
     )
@@ -203,11 +220,13 @@ def heard_query(
     sent: float,
     paytype: str,
     about: bool = False,
+    earlier: bool = False,
     dice: float = 0.0,
 ) -> Till:
     """After a query that was sent at ``sent``; ``about``: something answered that may be ours.
 
-    ``answer`` is ``pollstatus.read_answer``'s, with the amount compared.
+    ``answer`` is ``pollstatus.read_answer``'s, with the amount compared; ``earlier`` says of a paid
+    one that the payment was made before the pay call.
     """
     refused = answer.status is PollStatus.REFUSED  # asking may be possible again
     if refused or (till.confirms is not None and answer.says is Says.ABSENT):
@@ -229,6 +248,7 @@ def heard_query(
         standing=standing,
         seen=till.seen or news or about,
         open=is_open or (till.open and answer.status is None),
+        earlier=earlier if paid else till.earlier,
         over=None if paid or is_open else (over or till.over),
         over_at=till.over_at if over is None else sent,
         paytype=paytype if news else till.paytype,
@@ -329,15 +349,22 @@ def _verdict(till: Till, now: float) -> End | None:
     if standing.counts and standing.status is PollStatus.MISMATCH:
         return End(CheckoutStatus.UNKNOWN, Reason.MISMATCH)
     if standing.counts and standing.status is PollStatus.PAID:
-        if till.cancels.harmless:
-            return End(CheckoutStatus.PAID)
         stays = till.confirms is not None and till.confirms >= len(CONFIRM)
-        return End(CheckoutStatus.PAID_AFTER_CANCEL) if stays else None
+        return _paid_end(till) if till.cancels.harmless or stays else None
     if till.over is not None:
         return _verdict_of_ended(till, till.over, now)
     if _may_be_absent(till) and _absent_everywhere(till):
         return End(CheckoutStatus.FAILED, Reason.NOT_FOUND)
     return None
+
+
+def _paid_end(till: Till) -> End:
+    """How a payment that is there ends, by whose it is and whether a cancel may have left."""
+    if till.used or till.earlier:
+        reason = Reason.NONE if till.cancels.harmless else Reason.AFTER_CANCEL
+        return End(CheckoutStatus.PAID_EARLIER, reason)
+    harmless = till.cancels.harmless
+    return End(CheckoutStatus.PAID if harmless else CheckoutStatus.PAID_AFTER_CANCEL)
 
 
 def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> End | None:
@@ -367,7 +394,7 @@ def _absent_everywhere(till: Till) -> bool:
 
 def _cancel_moment(till: Till, now: float) -> float | None:
     """When a cancel should leave; None when none should, or none may any more."""
-    if till.paytype is None or not _cancel_wanted(till):
+    if till.never_cancel or till.paytype is None or not _cancel_wanted(till):
         return None
     moment = till.cancel_from
     if till.cancels.tries:

@@ -12,6 +12,8 @@ class CheckoutStatus(StrEnum):
 
     #: Paid, with the amount that was asked for: deliver, once.
     PAID = "PAID"
+    #: Paid, by another call than this one: deliver only if your own record says that nobody did.
+    PAID_EARLIER = "PAID_EARLIER"
     #: Over, and known not to be paid: another attempt needs another number.
     FAILED = "FAILED"
     #: The till gave up, and the gateway confirmed that the order is cancelled.
@@ -39,6 +41,8 @@ class Reason(StrEnum):
     UNVERIFIED = "UNVERIFIED"
     CANCEL_UNCONFIRMED = "CANCEL_UNCONFIRMED"
     PAID_UNCONFIRMED = "PAID_UNCONFIRMED"
+    #: Paid by another call, and a cancel of ours may have left all the same.
+    AFTER_CANCEL = "AFTER_CANCEL"
     UNREADABLE = "UNREADABLE"
     NONE = ""
 

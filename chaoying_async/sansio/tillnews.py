@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any
 
@@ -45,12 +46,13 @@ class PayNews(Enum):
 
 @attrs.frozen
 class PayAnswer:
-    """The news; for FAILED its kind. ``seen``: the order exists. ``suspect``: see ``Till``."""
+    """The news; for FAILED its kind. ``seen``: the order exists. The others: see ``Till``."""
 
     news: PayNews
     status: PollStatus | None = None
     seen: bool = False
     suspect: bool = False
+    used: bool = False
 
 
 def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
@@ -66,6 +68,10 @@ def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
         PayNews.UNDECIDED,
         seen=isinstance(said, ProtocolError) or isinstance(cause, ProtocolError),
         suspect=isinstance(said, ReplyMismatchError) or isinstance(cause, ReplyMismatchError),
+        used=any(
+            isinstance(each, GatewayError) and each.code == _USED
+            for each in (said, cause, getattr(said, "refusal", None))
+        ),
     )
 
 
@@ -78,7 +84,27 @@ def _of_pay_reply(pay: Payment, reply: Reply[Any]) -> PayAnswer:
         return PayAnswer(PayNews.PAID if fits else PayNews.MISMATCH)
     if reply.meaning is Meaning.FAILED and (status := UNPAID.get(reply.code or "")):
         return PayAnswer(PayNews.FAILED, status)
-    return PayAnswer(PayNews.UNDECIDED, seen=True)
+    return PayAnswer(PayNews.UNDECIDED, seen=True, used=reply.code == _USED)
+
+
+#: 参数错误, which on a payment may mean that its number was used before (M-09).
+_USED = "20004"
+
+#: Without a ``Date`` header our clock is as good as any: so much may lie between it and theirs.
+_CLOCKS_APART = timedelta(minutes=15)
+
+
+def made_earlier(time_end: datetime | None, started: datetime, ahead: float | None) -> bool:
+    """Whether a payment was made before the pay call that ``started``, and so not by it (M-24).
+
+    ``time_end`` is the gateway's clock's, in whole seconds, and ``started`` is ours; ``ahead`` is
+    by how many seconds theirs was ahead, None where no reply had a ``Date``.
+    """
+    if time_end is None or time_end.utcoffset() is None:
+        return False
+    if ahead is None:
+        return time_end < started - _CLOCKS_APART
+    return time_end < (started + timedelta(seconds=ahead)).replace(microsecond=0)
 
 
 def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:

@@ -130,6 +130,25 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
+_HTTP_DATE = re.compile(
+    r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
+).fullmatch
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def parse_http_date(text: str) -> datetime | None:
+    """The moment of a ``Date`` header (IMF-fixdate), in UTC; None for every other form."""
+    match = _HTTP_DATE(text)
+    if match is None or match[2] not in _MONTHS or match[4] == "24":
+        return None
+    day, _, year, hour, minute, second = match.groups()
+    date = f"{year}-{_MONTHS.index(match[2]) + 1:02}-{day}"
+    try:
+        return datetime.fromisoformat(f"{date}T{hour}:{minute}:{second}").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
 def format_time(moment: datetime) -> str:
     """``yyyyMMddHHmmss`` in GMT+8. A naive datetime is a ValueError, whoever's noon it is."""
     if moment.utcoffset() is None:

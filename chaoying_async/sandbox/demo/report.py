@@ -35,7 +35,11 @@ class Line:
 
 #: What the gateway closed by itself and what a cancel closed look alike in its books.
 _UNPAID = (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
-_OPEN_ENDS = (CheckoutStatus.UNKNOWN, CheckoutStatus.PAID_AFTER_CANCEL)
+_OPEN_ENDS = (
+    CheckoutStatus.UNKNOWN,
+    CheckoutStatus.PAID_AFTER_CANCEL,
+    CheckoutStatus.PAID_EARLIER,
+)
 
 
 def compare(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -> list[Line]:

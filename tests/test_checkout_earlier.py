@@ -1,0 +1,484 @@
+"""A number that was used before: whose payment it is, and that nobody else's sale is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from chaoying_async import (
+    ChaoyingError,
+    OrderNumbers,
+    OutcomeUnknownError,
+    Pay,
+    PayType,
+    Refund,
+    TradePendingError,
+    TransportError,
+)
+from chaoying_async.checkout import CheckoutReason, CheckoutStatus, checkout, resume
+from chaoying_async.exceptions import AttemptInProgressError, GatewayError
+from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sansio.intents import CHECKOUT, intent_in
+from chaoying_async.sansio.values import parse_http_date
+from chaoying_async.testing import FakeClock
+from tests.fake_gateway import FakeGateway, session
+from tests.tills import EXACT, ORDER, Counter, Shop, a_shop, facepay, pay
+
+ALIPAY_CODE = "280000000000000001"
+AGES = [1, 600, 86_400]
+
+
+async def sold_before(shop: Shop, age: float, amount: int = 100, **fields: Any) -> None:
+    """Another till charges another customer under the same number, so many seconds before."""
+    with suppress(OutcomeUnknownError):  # another amount than the one that it asked for
+        await shop.till.send(pay(amount, **{"auth_code": ALIPAY_CODE} | fields))
+    await shop.clock.advance(age)
+    shop.till = Counter(shop.till.session, shop.clock)
+
+
+def failing(shop: Shop, *names: str) -> None:
+    """Such queries get no answer, from now on."""
+
+    def fails(request: Any) -> None:
+        if request.endpoint.name in names:
+            raise TransportError("lost")
+
+    shop.till.before = fails
+
+
+def losing_the_pay_reply(shop: Shop) -> None:
+    """The pay call gets no answer: had one come, it would have been 20004."""
+
+    def lost(request: Any) -> None:
+        if request.endpoint.name == "pay":
+            raise OutcomeUnknownError("lost")
+
+    shop.till.before = lost
+
+
+async def resumed(shop: Shop, store: MemoryPollStore) -> Any:
+    async def collect() -> list[Any]:
+        found = resume(shop.till, store, schedule=EXACT, clock=shop.clock)
+        return [outcome async for outcome in found]
+
+    async with store:
+        (outcome,) = await shop.clock.run(collect())
+    return outcome
+
+
+async def killed_at(shop: Shop, seconds: float, store: MemoryPollStore, **options: Any) -> None:
+    """Begin a checkout whose process ends after so long; another one takes its place."""
+    async with store:
+        running = asyncio.ensure_future(shop.charging(store=store, **options))
+        await shop.clock.advance(seconds)
+        running.cancel()
+        await asyncio.wait([running])
+    shop.till = Counter(shop.till.session, shop.clock)
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("face", [False, True])
+async def test_a_number_that_was_paid_before_is_paid_earlier(age: float, face: bool) -> None:
+    """M-24: answered 20004, and paid under another wallet; never delivered twice, nor cancelled."""
+    async with a_shop() as shop:
+        await sold_before(shop, age)
+        request = facepay(100) if face else pay(100)
+        outcome = await shop.checkout(100, pay=request)
+        assert outcome.status is CheckoutStatus.PAID_EARLIER
+        assert outcome.paid is not None
+        assert (outcome.paid.payable, outcome.paytype) == (100, PayType.ALIPAY)
+        assert outcome.suggested_refund is None
+        assert "your own record" in outcome.advice
+        with pytest.raises(TradePendingError, match="PAID_EARLIER"):
+            outcome.unwrap()
+        assert shop.till.at("cancel") == []
+        assert (shop.status(), shop.sandbox.books.kept) == ("PAID", 100)
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("found", [False, True])
+async def test_after_20004_no_cancel_leaves_whatever_the_queries_say(
+    age: float, found: bool
+) -> None:
+    """M-24: no answer, and nothing found, to the end: UNKNOWN, or never arrived."""
+    async with a_shop() as shop:
+        await sold_before(shop, age)
+        failing(shop, "orderquery")
+        running = asyncio.ensure_future(shop.charging(100))
+        await shop.clock.advance(200)
+        if found:
+            shop.till.before = None
+        await shop.clock.advance(600)
+        outcome = await running
+        assert outcome.status == ("PAID_EARLIER" if found else "UNKNOWN")
+        assert shop.till.at("cancel") == []
+        assert shop.status() == "PAID"
+
+
+@pytest.mark.parametrize(
+    ("amount", "status", "reason"),
+    [
+        (405, "UNKNOWN", CheckoutReason.STILL_OPEN),
+        (406, "FAILED", CheckoutReason.FAILED),
+        (417, "FAILED", CheckoutReason.CLOSED),
+        (402, "PAID_EARLIER", CheckoutReason.NONE),
+        (412, "UNKNOWN", CheckoutReason.MISMATCH),
+    ],
+)
+async def test_after_20004_only_what_is_plainly_over_is_told_as_over(
+    amount: int, status: str, reason: str
+) -> None:
+    """M-24: another till's order that is open is left open, and one that is over is over."""
+    async with a_shop() as shop:
+        await sold_before(shop, 1, amount)
+        outcome = await shop.checkout(amount)
+        assert (outcome.status, outcome.reason) == (status, reason)
+        assert shop.till.at("cancel") == []
+
+
+async def test_after_20004_an_order_in_refund_is_for_a_person() -> None:
+    """M-24: it was paid, perhaps by this sale's customer."""
+    async with a_shop() as shop:
+        await sold_before(shop, 1)
+        await _refunded(shop)
+        outcome = await shop.checkout(100)
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.REFUNDED)
+        assert shop.till.at("cancel") == []
+
+
+async def test_a_refused_parameter_is_never_arrived_when_nobody_knows_it_under_any_wallet() -> None:
+    """M-24: 20004 may mean just that; the number may be of any wallet, so all are asked."""
+    async with a_shop() as shop:
+
+        def refuses(request: Any) -> None:
+            if request.endpoint.name == "pay":
+                refusal = GatewayError("refused", state="FAIL", code="20004")
+                raise OutcomeUnknownError("refused", refusal=refusal)
+
+        shop.till.before = refuses
+        outcome = await shop.checkout(100, paytype=PayType.WECHAT)
+        assert (outcome.status, outcome.reason) == ("FAILED", CheckoutReason.NOT_FOUND)
+        assert shop.till.at("orderquery")[-5:] == [270.0] * 5
+        assert shop.till.at("cancel") == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        GatewayError("x", state="FAIL", code="20004"),
+        GatewayError("x", state="VER", code="20004"),
+        OutcomeUnknownError("x", refusal=GatewayError("x", state="FAIL", code="20004")),
+    ],
+)
+async def test_20004_counts_however_it_is_told(said: Exception) -> None:
+    """M-24: by a session or by any other gateway."""
+    async with a_shop() as shop:
+        await sold_before(shop, 1, 405)
+
+        def says(request: Any) -> None:
+            if request.endpoint.name == "pay":
+                raise said
+
+        shop.till.before = says
+        outcome = await shop.checkout(405)
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.STILL_OPEN)
+        assert shop.till.at("cancel") == []
+
+
+@pytest.mark.parametrize("signed", [True, False])
+async def test_20004_on_a_connection_that_proves_nothing_still_forbids_the_cancel(
+    signed: bool,
+) -> None:
+    """M-09, M-24: unsigned, on plain http to a stranger's host, it is no proof; nor is it safe."""
+    async with a_shop(sign_failures=signed) as shop:
+        await sold_before(shop, 1)
+        failing(shop, "orderquery")
+        outcome = await shop.checkout(100)
+        assert outcome.status is CheckoutStatus.UNKNOWN
+        assert shop.till.at("cancel") == []
+
+
+@pytest.mark.parametrize("age", AGES)
+async def test_a_lost_reply_and_a_payment_of_before_is_paid_earlier(age: float) -> None:
+    """M-24: time_end lies before the pay call's start, on the gateway's clock."""
+    async with a_shop() as shop:
+        await sold_before(shop, age, auth_code="130000000000000009")
+        losing_the_pay_reply(shop)
+        outcome = await shop.checkout(100)
+        assert outcome.status is CheckoutStatus.PAID_EARLIER
+
+
+@pytest.mark.parametrize("ours", [-86_400, -700, -1, 0, 1, 700, 86_400])
+@pytest.mark.parametrize("earlier", [True, False])
+async def test_time_end_is_compared_on_the_gateways_clock(ours: float, earlier: bool) -> None:
+    """M-24, M-26: whatever our clock says, if a reply has a Date."""
+    async with a_shop() as shop:
+        if earlier:
+            await sold_before(shop, 1, auth_code="130000000000000009")
+        losing = losing_the_pay_reply if earlier else _losing_only_the_reply
+        losing(shop)
+        outcome = await shop.clock.run(
+            checkout(shop.till, pay(100), schedule=EXACT, clock=_Off(shop.clock, ours))
+        )
+        assert outcome.status == ("PAID_EARLIER" if earlier else "PAID")
+
+
+@pytest.mark.parametrize(
+    ("ours", "status"), [(0, "PAID"), (899, "PAID"), (900, "PAID_EARLIER"), (-600, "PAID")]
+)
+async def test_without_a_date_a_quarter_of_an_hour_is_allowed(ours: float, status: str) -> None:
+    """M-24: the gateway paid one second before; by our clock up to 15 minutes are no proof."""
+    async with a_shop() as shop:
+        await sold_before(shop, 1, auth_code="130000000000000009")
+        losing_the_pay_reply(shop)
+        shop.till.after = lambda _, reply: attrs.evolve(reply, date=None)
+        outcome = await shop.clock.run(
+            checkout(shop.till, pay(100), schedule=EXACT, clock=_Off(shop.clock, ours))
+        )
+        assert outcome.status == status
+
+
+async def test_without_a_time_end_it_is_not_earlier() -> None:
+    """M-24: money is never guessed, in either direction."""
+    async with a_shop() as shop:
+        await sold_before(shop, 86_400, auth_code="130000000000000009")
+        losing_the_pay_reply(shop)
+        shop.till.after = _without_time_end
+        assert (await shop.checkout(100)).status is CheckoutStatus.PAID
+
+
+async def test_a_pay_call_that_answers_paid_with_an_old_time_is_paid_earlier() -> None:
+    """M-24: a gateway that tells the old payment again instead of refusing the number."""
+    async with a_shop() as shop:
+
+        def old(request: Any, reply: Any) -> Any:
+            result = attrs.evolve(reply.result, time_end=shop.clock.now() - timedelta(seconds=1))
+            return attrs.evolve(reply, result=result)
+
+        shop.till.after = old
+        outcome = await shop.checkout(100)
+        assert outcome.status is CheckoutStatus.PAID_EARLIER
+        assert outcome.paid is not None
+        assert shop.till.at("orderquery") == []
+
+
+async def test_several_servers_whose_clocks_differ_make_no_payment_earlier() -> None:
+    """M-24: a payment of this call's own is PAID, whichever of them its time comes from."""
+    for first, then in ((3600, 0), (0, 3600), (-3600, 0), (0, -3600)):
+        async with a_shop() as shop:
+            dates = iter([first, *[then] * 99])
+
+            def dated(_: Any, reply: Any, dates: Any = dates) -> Any:
+                return attrs.evolve(reply, date=reply.date + timedelta(seconds=next(dates)))
+
+            shop.till.after = dated
+            assert (await shop.checkout(401)).status is CheckoutStatus.PAID
+
+
+async def test_a_cancel_that_left_before_an_earlier_payment_was_seen_suggests_no_refund() -> None:
+    """M-24: the reply to pay was lost, so it cancelled; the money it then finds is not its own."""
+    async with a_shop() as shop:
+        await sold_before(shop, 1, auth_code="130000000000000009")
+        losing_the_pay_reply(shop)
+        lost = shop.till.before
+
+        def loses_more(request: Any) -> None:
+            lost(request)
+            if request.endpoint.name == "cancel":
+                raise OutcomeUnknownError("lost")
+            if request.endpoint.name == "orderquery" and not shop.till.at("cancel"):
+                raise TransportError("lost")
+
+        shop.till.before = loses_more
+        outcome = await shop.checkout(100)
+        assert (outcome.status, outcome.reason) == ("PAID_EARLIER", CheckoutReason.AFTER_CANCEL)
+        assert outcome.suggested_refund is None
+        assert "books" in outcome.advice
+        assert len(shop.till.at("orderquery")) > len(shop.till.at("cancel"))
+
+
+@pytest.mark.parametrize("seconds", [1, 6, 170, 200])
+async def test_after_a_restart_nothing_is_cancelled_either(seconds: float) -> None:
+    """M-24: that it was answered 20004 is stored; an order that another till has open stays."""
+    async with a_shop() as shop:
+        store = MemoryPollStore()
+        await sold_before(shop, 1, 405)
+        await killed_at(shop, seconds, store, amount=405)
+        async with store:
+            ((_, text),) = [each async for each in store.load(CHECKOUT)]
+        assert json.loads(text)["used"] is True
+        outcome = await resumed(shop, store)
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.STILL_OPEN)
+        assert shop.till.at("cancel") == []
+        assert shop.status() == "OPEN"
+
+
+async def test_a_process_that_died_before_it_heard_the_answer_cancels_nothing() -> None:
+    """M-24: that an intent exists proves nothing: the answer may have been 20004."""
+    async with a_shop() as shop:
+        store = MemoryPollStore()
+        await sold_before(shop, 1, 405)
+        shop.sandbox.faults.add(Fault.SLOW, endpoints={"pay"}, seconds=20)
+        await killed_at(shop, 10, store, amount=405)
+        shop.sandbox.faults.clear()
+        outcome = await resumed(shop, store)
+        assert outcome.status is CheckoutStatus.UNKNOWN
+        assert shop.till.at("cancel") == []
+        assert shop.status() == "OPEN"
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize("dated", [True, False])
+async def test_resume_compares_with_the_stored_start(age: float, dated: bool) -> None:
+    """M-24: by the offset that the dead process learnt; without a Date, 15 minutes are allowed."""
+    async with a_shop() as shop:
+        store = MemoryPollStore()
+        await sold_before(shop, age, auth_code="130000000000000009")
+        losing_the_pay_reply(shop)
+        await killed_at(shop, 2, store, amount=100)
+        if not dated:
+            shop.till.after = lambda _, reply: attrs.evolve(reply, date=None)
+        outcome = await resumed(shop, store)
+        assert outcome.status == ("PAID_EARLIER" if dated or age > 900 else "PAID")
+        assert outcome.paid is not None
+
+
+async def test_a_clock_that_was_put_right_after_a_crash_does_not_matter() -> None:
+    """M-24: the stored start is read with the offset that belonged to it."""
+    async with a_shop() as shop:
+        store = MemoryPollStore()
+        fast = _Off(shop.clock, 7200)
+        async with store:
+            paying = checkout(shop.till, pay(402), schedule=EXACT, clock=fast, store=store)
+            running = asyncio.ensure_future(paying)
+            await shop.clock.advance(7)
+            running.cancel()
+            await asyncio.wait([running])
+        shop.till = Counter(shop.till.session, shop.clock)
+        await shop.clock.advance(60)
+        assert (await resumed(shop, store)).status is CheckoutStatus.PAID
+
+
+async def test_an_intent_of_the_version_before_is_read_and_never_cancelled() -> None:
+    """M-23, M-24: it does not say how the pay call was answered, which may have been by 20004."""
+    old = (
+        '{"mch_id":"%s","out_trade_no":"A100011","order_no":"A100011","total_fee":405,'
+        '"op_user_id":"op","paytype":"WECHAT","certain":true,"seen":true,"suspect":false,'
+        '"interrupted":false,"started":"2026-01-01T00:00:00+00:00","cancels":{"tries":0,"left":0,'
+        '"refused":0,"absent":0,"carried_out":false}}'
+    )
+    async with a_shop() as shop:
+        text = old % shop.sandbox.mch_id
+        intent = intent_in(text)
+        assert (intent.answered, intent.used, intent.ahead) == (False, False, None)
+        await shop.till.send(pay(405))
+        store = MemoryPollStore()
+        async with store:
+            await store.put(CHECKOUT, {intent.key: text})
+        outcome = await resumed(shop, store)
+        assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.STILL_OPEN)
+        assert shop.till.at("cancel") == []
+
+
+async def test_an_order_paid_earlier_is_not_charged_again() -> None:
+    """R-27: neither under its number nor under the next one, in this process and after it."""
+    async with a_shop() as shop:
+        store, numbers = MemoryPollStore(), OrderNumbers("A10001")
+        first = numbers.next()
+        await shop.till.send(pay(100, str(first), auth_code=ALIPAY_CODE))
+        await shop.clock.advance(1)
+        async with store:
+            outcome = await shop.checkout(100, number=first, store=store)
+            assert outcome.status is CheckoutStatus.PAID_EARLIER
+            for number in (first, numbers.next()):
+                with pytest.raises(AttemptInProgressError, match=r"own record|in the store"):
+                    await shop.charging(100, number=number, store=store)
+        async with store:
+            again = [each async for each in resume(shop.till, store, clock=shop.clock)]
+            assert [(each.status, each.paid) for each in again] == [
+                ("PAID_EARLIER", attrs.evolve(outcome.paid, raw={}))  # type: ignore[misc]
+            ]
+            assert "own record" in again[0].advice
+
+
+async def test_replies_and_refusals_bring_the_gateways_clock() -> None:
+    """M-24: a reply, a refusal, and what is no answer at all, each with the Date that it had."""
+    text = "Thu, 01 Jan 2026 00:00:05 GMT"
+    moment = datetime(2026, 1, 1, 0, 0, 5, tzinfo=UTC)
+    dated = {"Date": text}
+    refusal = b'{"state":"FAIL","code":"20004","msg":"no"}'
+    replies = [httpx.Response(502, headers=dated), httpx.Response(200, headers=dated, content=b"?")]
+    replies.append(httpx.Response(200, headers=dated, content=refusal))
+    fake = FakeGateway(*replies)
+    async with session(fake) as gateway:
+        for _ in replies:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await gateway.send(_payment())
+            assert caught.value.date == moment
+            cause = caught.value.refusal or caught.value.__cause__
+            assert isinstance(cause, ChaoyingError)
+            assert cause.date == moment
+        assert (await gateway.send(_payment())).date is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "Thu, 01 Jan 2026 00:00:05", "Thu, 32 Jan 2026 00:00:05 GMT", "1" * 9999),
+        *("Thu, 01 Foo 2026 00:00:05 GMT", "Thu, 01 Jan 0000 00:00:05 GMT"),
+        "Thu, 01 Jan 2026 24:00:60 GMT",
+    ],
+)
+def test_a_date_that_is_none_is_none(text: str) -> None:
+    """M-24: then 15 minutes are allowed."""
+    assert parse_http_date(text) is None
+
+
+def _payment() -> Pay:
+    return pay(100)
+
+
+class _Off:
+    """Our clock, when its hands are off by so much."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        self._clock, self._off = clock, timedelta(seconds=seconds)
+        self.monotonic, self.sleep, self.timeout = clock.monotonic, clock.sleep, clock.timeout
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._off
+
+
+def _losing_only_the_reply(shop: Shop) -> None:
+    def loses(request: Any, reply: Any) -> Any:
+        if request.endpoint.name == "pay":
+            raise OutcomeUnknownError("lost")
+        return reply
+
+    shop.till.after = loses
+
+
+def _without_time_end(_: Any, reply: Any) -> Any:
+    return attrs.evolve(reply, result=attrs.evolve(reply.result, time_end=None))
+
+
+async def _refunded(shop: Shop) -> None:
+    await shop.till.send(
+        Refund(
+            paytype=PayType.ALIPAY,
+            out_trade_no=ORDER,
+            out_refund_no="R-1",
+            total_fee=100,
+            refund_fee=40,
+            op_user_id="op",
+        )
+    )
+    await shop.clock.advance(5)
