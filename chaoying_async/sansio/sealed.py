@@ -128,7 +128,7 @@ _SHY: Mapping[type[Any], Callable[[Any], Any]] = {
 def shy(value: Any) -> Any:
     """The same text, bytes or mapping, so that showing it takes more than a slip."""
     cls = value.__class__
-    if cls not in _SHY:  # a subclass, an enum, a mapping of another kind: rare, and five times slower
+    if cls not in _SHY:  # a subclass or another kind of mapping: rare, and five times slower
         cls = next((plain for plain in (str, bytes, Mapping) if isinstance(value, plain)), cls)
     return _SHY[cls](value) if cls in _SHY else value
 
