@@ -31,6 +31,7 @@
       TradeRefundedError             the order has gone into refund        .reply
       NotConfiguredYetError          the terminal has no merchant yet      .reply
       PollTimeoutError               still undecided at the deadline       .last
+      StoreError                     the poll store failed: mend it        .kind .sent
       UsageError                     the library was used in a way that cannot work
         WrongEventLoopError  SessionClosedError  BodyAlreadyConsumedError
         StoreInUseError  AttemptInProgressError  HandlerMisuseError
@@ -43,6 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -50,6 +52,17 @@ if TYPE_CHECKING:
 
 #: What an exception keeps of itself when it is pickled: messages from the gateway hold buyer ids.
 _NEVER_PICKLED = frozenset({"raw", "reply", "last", "refusal"})
+
+
+#: What an error adds about the money call that it interrupted.
+_SENT: Mapping[bool | None, str] = {
+    None: "",
+    False: "; nothing was sent: the same call may be made again",
+    True: (
+        "; it may have been sent: neither repeat it under another number nor deliver before "
+        "resume(), or resume_refunds(), says how it ended"
+    ),
+}
 
 
 class ChaoyingError(Exception):
@@ -63,6 +76,9 @@ class ChaoyingError(Exception):
     doing: str = ""
     order: str = ""
     date: datetime | None = None
+    #: Where a store failed or was lost around a money call: False when nothing was sent, True when
+    #: it may have been; None where no money call was concerned.
+    sent: bool | None = None
 
     def about(self, doing: str, order: str = "") -> Self:
         """Add what was being done, unless something nearer to the cause already said so."""
@@ -72,7 +88,7 @@ class ChaoyingError(Exception):
 
     def __str__(self) -> str:
         what = " ".join(part for part in (self.doing, self.order) if part)
-        text = super().__str__()
+        text = super().__str__() + _SENT[self.sent]
         return f"{what}: {text}" if what else text
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -293,6 +309,41 @@ class PollTimeoutError(ChaoyingError):
 
     def __init__(self, message: str, *, last: Any = None) -> None:
         self.last = last
+        super().__init__(message)
+
+
+class StoreTrouble(StrEnum):
+    """What is wrong with a poll store, as far as its database said so."""
+
+    #: Somebody else holds a lock for too long.
+    LOCKED = "LOCKED"
+    DISK_FULL = "DISK_FULL"
+    READ_ONLY = "READ_ONLY"
+    #: Refused, lost, timed out.
+    CONNECTION = "CONNECTION"
+    #: User, password, rights, or the database's name.
+    ACCESS = "ACCESS"
+    #: Missing, or made by another program.
+    TABLE_MISSING = "TABLE_MISSING"
+    #: All connections of the pool are taken.
+    POOL_TIMEOUT = "POOL_TIMEOUT"
+    #: Damaged, or no database at all.
+    CORRUPT = "CORRUPT"
+    #: Anything else: see the ``__cause__``.
+    OTHER = "OTHER"
+
+
+class StoreError(ChaoyingError):
+    """A poll store failed. ``kind`` says what to mend, ``sent`` what had become of the money call.
+
+    The database's own error is the ``__cause__``. Whether what was being written is there or not
+    is not known; calling again does no harm where ``sent`` is False or None.
+    """
+
+    kind: StoreTrouble
+
+    def __init__(self, message: str, *, kind: StoreTrouble = StoreTrouble.OTHER) -> None:
+        self.kind = kind
         super().__init__(message)
 
 

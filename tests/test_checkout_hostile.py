@@ -22,7 +22,7 @@ from chaoying_async.checkout import (
     release_order,
     resume,
 )
-from chaoying_async.exceptions import AttemptInProgressError
+from chaoying_async.exceptions import AttemptInProgressError, StoreError
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.intents import CHECKOUT, ORDER
 from tests.tills import EXACT, Counter, Shop, a_shop, pay
@@ -108,7 +108,7 @@ async def test_a_new_attempt_that_stumbles_leaves_the_old_ones_record_alone(how:
 
         async with store:
             store.stumbles = stumbles
-            with pytest.raises((OSError, asyncio.CancelledError)):
+            with pytest.raises((StoreError, asyncio.CancelledError)):
                 await shop.charging(402, store=store, number=first)
             store.stumbles = None
             with pytest.raises(AttemptInProgressError):

@@ -43,9 +43,9 @@ SignatureVerificationError MissingSignatureError AmbiguousSignatureError Gateway
 SignatureRefusedError InvalidRequestError MerchantError SystemRefusedError
 OrderNotFoundError RefundRefusedError QueryRefusedError CancelRefusedError AgentError
 MerchantConfigError VersionTooLowError TradePendingError TradeFailedError
-TradeRefundedError NotConfiguredYetError PollTimeoutError UsageError WrongEventLoopError
-SessionClosedError BodyAlreadyConsumedError StoreInUseError AttemptInProgressError
-HandlerMisuseError
+TradeRefundedError NotConfiguredYetError PollTimeoutError StoreError UsageError
+WrongEventLoopError SessionClosedError BodyAlreadyConsumedError StoreInUseError
+AttemptInProgressError HandlerMisuseError
 """)
 FRONT_PAGE = [*REQUESTS, *(f"{name}Result" for name in REQUESTS), *OTHERS, *ERRORS]
 

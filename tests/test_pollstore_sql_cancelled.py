@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from chaoying_async.exceptions import SessionClosedError, UsageError
+from chaoying_async.exceptions import SessionClosedError, StoreError
 from chaoying_async.pollstore.sql import SqlPollStore
 from tests.pollstores import everything, until
 
@@ -139,7 +139,7 @@ async def test_leaving_that_is_cancelled_ends_and_gives_the_store_back(tmp_path:
 
 @pytest.mark.parametrize("case", ["no database", "another program's"])
 async def test_a_file_that_is_no_store_is_named(tmp_path: Path, case: str) -> None:
-    """The database's own error comes out, and with it which file it is about."""
+    """What to mend, and in a note which file it is about."""
     path = tmp_path / "polls.db"
     if case == "no database":
         path.write_bytes(b"no database at all" * 500)
@@ -147,16 +147,17 @@ async def test_a_file_that_is_no_store_is_named(tmp_path: Path, case: str) -> No
         connection = sqlite3.connect(path)
         connection.execute("CREATE TABLE chaoying_polls_owner (id INTEGER)")
         connection.close()
-    with pytest.raises(Exception, match=r"database|column") as caught:
+    with pytest.raises(StoreError, match=r"database|tables") as caught:
         await SqlPollStore(path).__aenter__()
+    assert caught.value.kind == ("CORRUPT" if case == "no database" else "TABLE_MISSING")
     assert str(path) in "".join(caught.value.__notes__)
 
 
 async def test_an_address_in_an_error_has_no_password() -> None:
     """M-27: a server that refuses is named, and who may log in is not told."""
-    with pytest.raises(Exception, match=r"refused|connect") as caught:
+    with pytest.raises(StoreError, match=r"refused|connect") as caught:
         await SqlPollStore("postgresql+psycopg://till:hunter2@127.0.0.1:1/shop").__aenter__()
     notes = "".join(caught.value.__notes__)
     assert "127.0.0.1:1/shop" in notes
     assert "hunter2" not in f"{caught.value!s}{caught.value!r}{notes}"
-    assert not isinstance(caught.value, UsageError)
+    assert caught.value.kind == "CONNECTION"

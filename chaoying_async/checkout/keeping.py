@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from chaoying_async.abc import Clock, PollStore
-from chaoying_async.exceptions import SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
+from chaoying_async.pollstore.errands import Task, errands_of
+from chaoying_async.pollstore.guarded import GuardedStore
 
 log = logging.getLogger("chaoying_async.checkout")
 
+#: The store is not ours any more, or not open: nothing may be paid, cancelled or told by it.
+GONE = (StoreInUseError, SessionClosedError)
+#: What a store raises: it failed, or is gone.
+STORE_ERRORS = (StoreError, *GONE)
 #: Seconds that a record may take while its task is being cancelled.
 SHIELDED_FOR = 10.0
-
-#: Forgetting that is under way: the store (by ``id``: its task keeps it alive), kind and key.
-_FORGETTING: dict[tuple[int, str, str], asyncio.Task[None]] = {}
+#: Seconds after which a lease that could not be read is read again.
+_AGAIN = (1.0, 2.0, 4.0)
 
 
 class Keeper:
@@ -24,80 +29,86 @@ class Keeper:
     def __init__(self, store: PollStore | None, kind: str) -> None:
         self.store = store
         self.kind = kind
+        self._texts = None if store is None else GuardedStore(store)
 
     async def put(self, key: str, text: str) -> None:
-        """Durable on return; raises what the store raises."""
-        if self.store is not None:
-            await self.store.put(self.kind, {key: text})
+        """Durable on return; :class:`StoreError` where the store fails."""
+        if self._texts is not None:
+            await self._texts.put(self.kind, {key: text})
 
     async def get(self, key: str) -> str | None:
         """What is there."""
-        return None if self.store is None else await self.store.get(self.kind, key)
+        return None if self._texts is None else await self._texts.get(self.kind, key)
+
+    async def load(self) -> AsyncGenerator[tuple[str, str]]:
+        """Everything of this kind, as key and text."""
+        if self._texts is not None:
+            async for item in self._texts.load(self.kind):
+                yield item
+
+    async def hold(self) -> None:
+        """Read again that the store is ours."""
+        if self._texts is not None:
+            await self._texts.hold()
 
     async def before_money(self, key: str, text: str) -> bool:
         """Write it down, and read again that the store is ours; False: then nothing may leave."""
-        if self.store is None:
-            return True
         try:
-            await self.store.put(self.kind, {key: text})
-            await self.store.hold()
-        except (StoreInUseError, SessionClosedError):
+            await self.put(key, text)
+            await self.hold()
+        except GONE:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a database raises
+        except ChaoyingError as error:
             self._complain(key, error)
             return False
         return True
 
+    async def before_an_end(self, clock: Clock) -> None:
+        """Read again that the store is ours; without that nobody is told how anything ended (M-23).
+
+        What another process that has taken the store over did since is not known here: it may have
+        cancelled what we believe paid, or have been told of a payment that we did not see. A
+        database that fails is asked again for a few seconds, and then raises.
+        """
+        for pause in _AGAIN:
+            try:
+                return await self.hold()
+            except StoreError:
+                await clock.sleep(pause)
+        return await self.hold()
+
     async def note(self, key: str, text: str) -> None:
         """Write down what was learnt; a store that fails must not lose what was learnt."""
-        if self.store is None:
-            return
         try:
-            await self.store.put(self.kind, {key: text})
-        except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
+            await self.put(key, text)
+        except GONE:
+            raise
+        except ChaoyingError as error:
             self._complain(key, error)
 
     async def forget(self, key: str) -> None:
         """Drop it; one that stays comes again, which does no harm."""
-        if self.store is None:
+        if self._texts is None:
             return
         try:
-            await self.store.forget(self.kind, [key])
-        except Exception as error:  # noqa: BLE001 - the same
+            await self._texts.forget(self.kind, [key])
+        except ChaoyingError as error:
             self._complain(key, error)
 
-    def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> asyncio.Task[None]:
+    def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> Task:
         """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""
-        if (under_way := self._forgetting(key)) is not None:
-            return under_way
-
-        async def forget() -> None:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - the same
-                self._complain(key, error)
-
-        task = asyncio.get_running_loop().create_task(forget())
-        where = self._where(key)
-        _FORGETTING[where] = task
-        task.add_done_callback(lambda _: _FORGETTING.pop(where, None))
-        return task
+        return errands_of(self.store).begin(self._where(key), f"{self.kind} {key}", work)
 
     async def forgotten(self, key: str) -> None:
         """Wait for a forgetting that was begun: it must not drop what is written from now on."""
-        if (under_way := self._forgetting(key)) is not None:
+        if (under_way := errands_of(self.store).under_way(self._where(key))) is not None:
             await asyncio.wait([under_way])
-
-    def _forgetting(self, key: str) -> asyncio.Task[None] | None:
-        task = _FORGETTING.get(self._where(key))
-        here = asyncio.get_running_loop()  # what a loop left that is gone, never ends
-        return None if task is None or task.get_loop() is not here else task
 
     def _where(self, key: str) -> tuple[int, str, str]:
         return (id(self.store), self.kind, key)
 
     def _complain(self, key: str, error: Exception) -> None:
-        log.error("the store failed with %s for %s %s", type(error).__name__, self.kind, key)
+        log.error("%s for %s %s", error, self.kind, key)
 
 
 async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:

@@ -11,6 +11,7 @@ import attrs
 from chaoying_async.abc import PollStore
 from chaoying_async.checkout.attempts import attempts_of, number_key
 from chaoying_async.checkout.keeping import Keeper
+from chaoying_async.pollstore.errands import Durable, Task, durable
 from chaoying_async.sansio.intents import (
     CHECKOUT,
     ORDER,
@@ -33,19 +34,20 @@ class Letting:
         self._store = store
         self._checkouts = Keeper(store, CHECKOUT)
 
-    def soon(self, intent: Intent) -> None:
-        """In a task."""
-        self._begun(intent)
+    def soon(self, intent: Intent) -> Durable:
+        """Begin it in a task; what is returned may be awaited."""
+        return durable(self._begun(intent))
 
     async def now(self, intent: Intent) -> None:
         """Done, or in the log, on return."""
         await asyncio.wait([self._begun(intent)])
 
-    def unreadable(self, key: str, text: str) -> None:
-        """In a task, for a record that nobody can read."""
-        self._checkouts.forget_soon(key, partial(self._drop_unreadable, key, text))
+    def unreadable(self, key: str, text: str) -> Durable:
+        """The same for a record that nobody can read."""
+        work = partial(self._drop_unreadable, key, text)
+        return durable(self._checkouts.forget_soon(key, work))
 
-    def _begun(self, intent: Intent) -> asyncio.Task[None]:
+    def _begun(self, intent: Intent) -> Task:
         # Asked now: whoever takes the number from now on waits until this is done.
         busy = attempts_of(self._store).runs(number_key(intent.mch_id, intent.out_trade_no))
         return self._checkouts.forget_soon(intent.key, partial(self._drop, intent, busy=busy))

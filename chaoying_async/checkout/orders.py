@@ -11,6 +11,7 @@ from chaoying_async.checkout.attempts import attempts_of, order_key
 from chaoying_async.checkout.keeping import Keeper
 from chaoying_async.checkout.outcome import ended
 from chaoying_async.exceptions import AttemptInProgressError, ParameterError
+from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.intents import (
     CHECKOUT,
     ORDER,
@@ -55,13 +56,7 @@ class OrderBook:
         await self._orders.put(intent.order_key, self._record.text())
 
     async def _check(self, intent: Intent, text: str) -> None:
-        try:
-            record = order_record_in(text)
-        except ValueError as error:
-            raise AttemptInProgressError(
-                f"the store's record of order {intent.order_no} cannot be read: look at its "
-                "attempts by hand, then release_order()"
-            ) from error
+        record = _record_of(intent.order_no, text)
         if record.out_trade_no == intent.out_trade_no and record.free:
             raise AttemptInProgressError(
                 f"{intent.out_trade_no} was used before: take the next one"
@@ -104,13 +99,23 @@ class OrderBook:
             await self._orders.put(intent.order_key, record.text())
 
 
+def _record_of(order_no: str, text: str) -> OrderRecord:
+    try:
+        return order_record_in(text)
+    except ValueError as error:
+        raise AttemptInProgressError(
+            f"the store's record of order {order_no} cannot be read: look at its attempts by "
+            "hand, then release_order()"
+        ) from error
+
+
 async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> int:
     """The last attempt that a store knows of: ``OrderNumbers(order_no, last=...)`` goes on there.
 
     0 where there was none, or where its number was not from ``OrderNumbers``.
     """
-    text = await store.get(ORDER, key_of(mch_id, order_no))
-    return 0 if text is None else order_record_in(text).attempt
+    text = await GuardedStore(store).get(ORDER, key_of(mch_id, order_no))
+    return 0 if text is None else _record_of(order_no, text).attempt
 
 
 async def release_order(
@@ -134,12 +139,12 @@ async def release_order(
     if any(attempts_of(owner).runs(key) for owner in owners):
         raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
     if store is not None:
-        await _release_in(store, merchant, order_no)
+        await _release_in(GuardedStore(store), merchant, order_no)
     for owner in owners:
         attempts_of(owner).free(key)
 
 
-async def _release_in(store: PollStore, mch_id: str, order_no: str) -> None:
+async def _release_in(store: GuardedStore, mch_id: str, order_no: str) -> None:
     text = await store.get(ORDER, key_of(mch_id, order_no))
     if text is None:
         return
@@ -162,7 +167,8 @@ async def prune_orders(store: PollStore, *, before: datetime) -> int:
     those that nobody can want to charge any more.
     """
     old = []
-    async for key, text in store.load(ORDER):
+    texts = GuardedStore(store)
+    async for key, text in texts.load(ORDER):
         with suppress(ValueError):  # one that cannot be read is for a person
             record = order_record_in(text)
             if record.status is not None and record.started < before:
@@ -176,7 +182,8 @@ async def prune_orders(store: PollStore, *, before: datetime) -> int:
 
 async def _prune(store: PollStore, key: str, text: str) -> bool:
     """Another attempt may have begun since it was read: then it is not old any more."""
-    if await store.get(ORDER, key) != text or attempts_of(store).runs(order_key(*number_in(key))):
+    texts = GuardedStore(store)
+    if await texts.get(ORDER, key) != text or attempts_of(store).runs(order_key(*number_in(key))):
         return False
-    await store.forget(ORDER, [key])
+    await texts.forget(ORDER, [key])
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -16,6 +16,7 @@ from chaoying_async.exceptions import (
     TradeFailedError,
     TradePendingError,
 )
+from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.barcode import Refund
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.outcome import PaidOrder
@@ -70,7 +71,7 @@ class CheckoutOutcome:
     paytype: PayType | str | None = None
     suggested_refund: Refund | None = None
     reason: Reason = Reason.NONE
-    _forget: Callable[[], None] | None = attrs.field(
+    _forget: Callable[[], Awaitable[None]] | None = attrs.field(
         default=None, repr=False, eq=False, alias="forget"
     )
 
@@ -92,14 +93,14 @@ class CheckoutOutcome:
             return self.paid
         raise self._error().about(_DOING, self.out_trade_no)
 
-    def done(self) -> None:
+    def done(self) -> Awaitable[None]:
         """Say that this outcome took effect; a store may then forget it (M-23).
 
-        It is forgotten a moment later, by a task: keep the store open until then. An outcome that
-        is not forgotten comes again from ``resume``.
+        That is durable when the store's ``async with`` block has been left, and before that when
+        what is returned here was awaited, which raises where it could not be made durable. Nothing
+        has to be awaited. An outcome that is not forgotten comes again from ``resume``.
         """
-        if self._forget is not None:
-            self._forget()
+        return NOTHING_KEPT if self._forget is None else self._forget()
 
     def _error(self) -> ChaoyingError:
         said = self.replies[0] if self.replies else None
@@ -149,6 +150,10 @@ _ADVICE: Mapping[CheckoutStatus | Reason, str] = {
     Reason.UNVERIFIED: (
         "every answer failed its signature check, and none was believed: put the key right "
         "(`chaoying check`), then query it; neither deliver nor charge again before"
+    ),
+    Reason.STORE_FAILED: (
+        "the store failed when this was to be told, and nobody knows what another process did: "
+        "when it works again resume() says how this ended; neither deliver nor charge again before"
     ),
     Reason.UNREADABLE: "the store's record cannot be read: query this number by hand",
 }

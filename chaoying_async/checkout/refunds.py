@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Any
 
@@ -13,18 +13,17 @@ import attrs
 
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.attempts import Claim, Key, attempts_of, refund_key
-from chaoying_async.checkout.keeping import Keeper, log, shielded
+from chaoying_async.checkout.keeping import GONE, STORE_ERRORS, Keeper, log, shielded
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import (
     AttemptInProgressError,
     GatewayError,
     ParameterError,
     RequestNotSentError,
-    SessionClosedError,
-    StoreInUseError,
     UsageError,
 )
 from chaoying_async.poller.outcome import PollOutcome
+from chaoying_async.pollstore.errands import Durable, Task, durable
 from chaoying_async.sansio.api.barcode import Refund, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.intents import REFUND, RefundIntent, refund_intent_in
@@ -47,15 +46,6 @@ AT_ONCE = 100
 @attrs.frozen(kw_only=True)
 class RefundOutcome(PollOutcome[RefundItem]):
     """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
-
-    _forget: Callable[[], None] | None = attrs.field(
-        default=None, repr=False, eq=False, alias="forget"
-    )
-
-    def done(self) -> None:
-        """Say that this outcome took effect; a store forgets it a moment later, by a task."""
-        if self._forget is not None:
-            self._forget()
 
 
 async def refund_and_track(
@@ -99,13 +89,17 @@ async def refund_and_track(
     up what a dead process left. Without a store it holds for this gateway in this process; in
     another one, calling this *sends*. To send one again that ended NOT_FOUND is a person's
     decision: ``gateway.send(refund)``, under the same number.
+
+    A store that fails, or that another process has taken over, raises: ``sent`` of the error says
+    whether the refund may have left. Its end is told only after the store's lease was read again.
     """
     clock = clock or SystemClock()
     mch_id = _merchant(gateway, refund)
     intent = RefundIntent(refund=refund, mch_id=mch_id, started=clock.now())
     owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
     claim = Claim(owners, _keys(intent), again=True)
-    tracking = _Tracking(gateway, Keeper(store, REFUND), schedule, clock, rng or random.Random())
+    keeper = Keeper(store, REFUND)
+    tracking = _Tracking(gateway, keeper, schedule, clock, rng or random.Random())
     tried = any(attempts_of(owner).tried(key) for owner in owners for key in claim.keys)
     tracking.left = tried
     try:
@@ -113,8 +107,12 @@ async def refund_and_track(
         if not known:
             intent = await tracking.sent(intent)
         outcome = await tracking.track(intent, at_once=known)
+        await keeper.before_an_end(clock)
         tracking.left = outcome.status is not PollStatus.NOTSURE
         return outcome
+    except STORE_ERRORS as error:
+        error.about("refund", refund.out_refund_no).sent = tracking.left
+        raise
     finally:
         claim.settle(claim.keys if tracking.left else (), "was sent")
 
@@ -137,7 +135,7 @@ async def resume_refunds(
     clock = clock or SystemClock()
     keeper = Keeper(store, REFUND)
     waiting: deque[RefundIntent] = deque()
-    async for key, text in store.load(REFUND):
+    async for key, text in keeper.load():
         try:
             waiting.append(refund_intent_in(text))
         except ValueError:
@@ -151,6 +149,7 @@ async def resume_refunds(
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 if (ended := task.result()) is not None:
+                    await keeper.before_an_end(clock)
                     yield ended[1]
                     await asyncio.wait([tracking.letting_go(ended[0])])
     finally:
@@ -233,7 +232,8 @@ class _Tracking:
             notsure = outcome.status is PollStatus.NOTSURE  # the caller sends it again
             claim.settle(() if notsure else claim.keys, "was sent")
             return intent, outcome
-        except (StoreInUseError, SessionClosedError):
+        except GONE as error:
+            error.about("resume_refunds", intent.refund.out_refund_no).sent = True
             raise
         except Exception as error:  # noqa: BLE001 - one refund must not stop the others
             number = intent.refund.out_refund_no
@@ -247,8 +247,7 @@ class _Tracking:
         before = self._before
         try:
             await self._keeper.put(intent.key, intent.text())
-            if self._keeper.store is not None:
-                await self._keeper.store.hold()
+            await self._keeper.hold()
         except BaseException:
             await self._take_back(intent, before)
             raise
@@ -354,11 +353,11 @@ class _Tracking:
             forget=partial(self.let_go, asking.intent) if kept else None,
         )
 
-    def let_go(self, intent: RefundIntent) -> None:
-        """As :meth:`letting_go`, for a consumer that does not wait."""
-        self.letting_go(intent)
+    def let_go(self, intent: RefundIntent) -> Durable:
+        """As :meth:`letting_go`, for a consumer, who may wait for it or not."""
+        return durable(self.letting_go(intent))
 
-    def letting_go(self, intent: RefundIntent) -> asyncio.Task[None]:
+    def letting_go(self, intent: RefundIntent) -> Task:
         """Forget it in a task, unless it is being sent again (NOTSURE), or was since."""
         # Asked now: whoever takes the number from now on waits until this is done.
         busy = attempts_of(self._keeper.store or self).runs(*_keys(intent))

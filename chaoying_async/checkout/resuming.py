@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from datetime import datetime
 
 import attrs
@@ -13,13 +14,13 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
 from chaoying_async.checkout.attempts import Claim
-from chaoying_async.checkout.keeping import Keeper, log
+from chaoying_async.checkout.keeping import GONE, Keeper, log
 from chaoying_async.checkout.letting import Letting, same_attempt
 from chaoying_async.checkout.orders import OrderBook
 from chaoying_async.checkout.outcome import CheckoutOutcome
 from chaoying_async.checkout.run import DEFAULT_SCHEDULE, keys_of, outcome_of, record_end, settle
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import AttemptInProgressError, SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.sansio.intents import CHECKOUT, Intent, intent_in, number_in
 from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.till import reopened
@@ -50,14 +51,15 @@ async def resume(
     what nobody knows is FAILED in the end.
 
     What goes wrong with one order does not stop the others: it comes as UNKNOWN, and stays in the
-    store.
+    store. Before an outcome is told, the store's lease is read again: where that fails, or another
+    process has taken the store, this raises, and nothing is lost by that.
     """
     clock = clock or SystemClock()
     keeper, letting = Keeper(store, CHECKOUT), Letting(store)
     ended: list[tuple[Intent, CheckoutOutcome]] = []
     unreadable: list[CheckoutOutcome] = []
     waiting: list[Intent] = []
-    async for key, text in store.load(CHECKOUT):
+    async for key, text in keeper.load():
         try:
             intent = intent_in(text)
         except ValueError:
@@ -69,6 +71,7 @@ async def resume(
             ended.append((intent, outcome_of(intent, intent.end, intent.paid, (), store)))
     for intent, outcome in ended:
         if same_attempt(await keeper.get(intent.key), intent):  # not done() meanwhile
+            await keeper.before_an_end(clock)
             yield outcome
             await letting.now(intent)
     for outcome in unreadable:
@@ -78,10 +81,13 @@ async def resume(
     runs = _Resuming(
         gateway, store, keeper, schedule=schedule, clock=clock, rng=rng or random.Random()
     )
-    async for intent, outcome, over in runs.all(deque(youngest), at_once):
-        yield outcome
-        if over:
-            await letting.now(intent)
+    async with aclosing(runs.all(deque(youngest), at_once)) as ends:
+        async for intent, outcome, over in ends:
+            if over:
+                await keeper.before_an_end(clock)
+            yield outcome
+            if over:
+                await letting.now(intent)
 
 
 def _started(intent: Intent) -> datetime:
@@ -151,8 +157,9 @@ class _Resuming:
                 claim.release()
                 return None
             return await self._asked(left, claim)
-        except (StoreInUseError, SessionClosedError):
+        except GONE as error:
             claim.release()
+            error.about("resume", intent.out_trade_no).sent = True
             raise  # the store is gone, for all of them
         except Exception as error:  # noqa: BLE001 - one order must not stop the others
             log.error("resuming %s failed with %s", intent.out_trade_no, type(error).__name__)

@@ -12,12 +12,19 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.acting import Acting
 from chaoying_async.checkout.attempts import Claim, Key, number_key, order_key
-from chaoying_async.checkout.keeping import Keeper, log, shielded
+from chaoying_async.checkout.keeping import GONE, STORE_ERRORS, Keeper, log, shielded
 from chaoying_async.checkout.letting import Letting
 from chaoying_async.checkout.orders import OrderBook
 from chaoying_async.checkout.outcome import CheckoutOutcome, ended
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import AttemptInProgressError, ParameterError, UsageError
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    ParameterError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+    UsageError,
+)
 from chaoying_async.sansio.api.barcode import OrderQuery, Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.intents import CHECKOUT, Intent, paid_under, wallet
@@ -30,6 +37,7 @@ from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
 from chaoying_async.sansio.tillnews import PayAnswer, Payment, PayNews, read_pay
 
 DEFAULT_SCHEDULE = PollSchedule()
+_DOING = "checkout"
 
 #: Pay calls that decide at once.
 _ENDS = {
@@ -78,6 +86,12 @@ async def checkout(
     With a ``store`` what is intended is durable before it leaves, and :func:`resume` takes up what
     a dead process left. Cancelling the awaiting task records UNKNOWN and re-raises; without a
     store it is a line at ERROR. Call ``outcome.done()`` when the outcome took effect.
+
+    A store that fails before the payment leaves is a :class:`~chaoying_async.exceptions.StoreError`
+    whose ``sent`` is False. Before an end is told, the store's lease is read again: where another
+    process has taken the store, or it was closed, this raises (``sent`` says whether the payment
+    may have left) and that process tells the end; where the database fails, it ends UNKNOWN with
+    the reason STORE_FAILED, and stays in the store.
     """
     if not isinstance(pay, Payment):
         raise TypeError(f"checkout takes Pay and FacePay, not {type(pay).__name__}")
@@ -185,7 +199,13 @@ class _Running:
         try:
             self._end = end = await self._to_the_end(answer, schedule)
             await self._record_end()
-        except BaseException:  # cancelled, or the store was taken over
+            await self._keeper.before_an_end(self._clock)
+        except StoreError:
+            return self._untold()
+        except GONE as error:
+            self._lost(error)
+            raise
+        except BaseException:  # cancelled
             await self._interrupt()
             raise
         settle(self._claim, self._acting.intent, end)
@@ -198,21 +218,32 @@ class _Running:
         intent = self._acting.intent
         try:
             await self._orders.admit(intent, getattr(self._pay.out_trade_no, "attempt", 0))
+            self._written = True
+            await self._keeper.put(intent.key, intent.text())
+            await self._keeper.hold()
         except AttemptInProgressError:
             self._claim.release()
             raise
-        except BaseException:
+        except BaseException as error:
             await self._withdraw()
-            raise
-        try:
-            self._written = True
-            await self._keeper.put(intent.key, intent.text())
-            if self._store is not None:
-                await self._store.hold()
-        except BaseException:
-            await self._withdraw()
+            if isinstance(error, STORE_ERRORS):
+                error.about(_DOING, intent.out_trade_no).sent = False
             raise
         self._acting.starts()
+
+    def _untold(self) -> CheckoutOutcome:
+        """The store fails: nobody knows whether what we heard is the end, so it is none."""
+        acting, end = self._acting, self._end
+        if end is None or end.status is not CheckoutStatus.UNKNOWN:
+            end = End(CheckoutStatus.UNKNOWN, Reason.STORE_FAILED)
+        settle(self._claim, acting.intent, end)
+        return outcome_of(acting.intent, end, acting.paid, acting.replies)
+
+    def _lost(self, error: StoreInUseError | SessionClosedError) -> None:
+        """The store is not ours any more: whoever has it says how this payment ended."""
+        settle(self._claim, self._acting.intent, End(CheckoutStatus.UNKNOWN))
+        error.sent = self._end is None or self._end.reason is not Reason.NOT_SENT
+        error.about(_DOING, self._acting.intent.out_trade_no)
 
     async def _withdraw(self) -> None:
         """Nothing was sent: leave no trace."""
@@ -314,8 +345,10 @@ async def record_end(keeper: Keeper, orders: OrderBook, acting: Acting, end: End
         return
     try:
         await orders.close(intent, end)
+    except GONE:
+        raise
     except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
-        log.error("the store failed with %s for %s", type(error).__name__, intent.order_no)
+        log.error("%s for order %s", error, intent.order_no)
     await keeper.note(intent.key, intent.text())
 
 

@@ -27,6 +27,7 @@ from chaoying_async.exceptions import (
     ProtocolError,
     ReplyMismatchError,
     RequestNotSentError,
+    StoreError,
     TradeFailedError,
     TradePendingError,
     TradeRefundedError,
@@ -53,6 +54,7 @@ class Exit(IntEnum):
 _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (ParameterError, Exit.USAGE, "nothing was sent: put the fields right"),
     (UsageError, Exit.USAGE, "nothing was sent"),
+    (StoreError, Exit.USAGE, "what was being waited for is in the store still: run it again"),
     (
         OutcomeUnknownError,
         Exit.UNKNOWN,

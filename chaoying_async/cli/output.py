@@ -16,7 +16,7 @@ import click
 
 from chaoying_async.cli import exits
 from chaoying_async.cli.exits import Exit
-from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError
+from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError, StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -196,7 +196,8 @@ def failed(error: ChaoyingError) -> Exit:
     more: dict[str, Any] = {}
     if isinstance(refusal, GatewayError):
         more = {"state": refusal.state, "code": refusal.code, "msg": refusal.msg}
-    return refused(type(error).__name__, str(error), code, then, **more)
+    notes = getattr(error, "__notes__", ()) if isinstance(error, StoreError) else ()
+    return refused(type(error).__name__, "; ".join((str(error), *notes)), code, then, **more)
 
 
 def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) -> Exit:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from chaoying_async.exceptions import SessionClosedError
@@ -17,6 +17,11 @@ log = logging.getLogger("chaoying_async.poller")
 
 #: What ``run`` takes: queries, or queries with their expected amounts in fen.
 Wanted = Query | tuple[Query, int | None]
+
+
+#: Awaited before an outcome is given out: whether the store is ours still (M-23). What it raises is
+#: the consumer's, and the outcome stays.
+Before = Callable[[], Awaitable[None]]
 
 
 class Waiter:
@@ -44,10 +49,11 @@ class Waiter:
 class Collector:
     """Outcomes in the order in which they came, and how many are still to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Before | None = None) -> None:
         self.alone: tuple[Sink, ...] = (self,)
         #: Whose loop it is: nobody else may wait here.
         self.loop = asyncio.get_running_loop()
+        self._before = before
         self._ready: deque[PollOutcome[Any]] = deque()
         #: Outcomes whose consumer went away before they were done.
         self._returned: deque[PollOutcome[Any]] = deque()
@@ -123,6 +129,13 @@ class Collector:
         self._changed.clear()
         await self._changed.wait()
 
+    async def taken(self) -> PollOutcome[Any] | None:
+        """As :meth:`take`, once it is known again that outcomes may be given out at all."""
+        silent = self._withheld or self._lost is not None
+        if self._before is not None and not silent and (self._ready or self._returned):
+            await self._before()
+        return self.take()
+
     def take(self) -> PollOutcome[Any] | None:
         """The next outcome that is ready; None when there is none at the moment."""
         if self._lost is not None:
@@ -147,7 +160,7 @@ class Collector:
 
     async def next(self) -> PollOutcome[Any] | None:
         """The next outcome; None when all have been given out."""
-        while (outcome := self.take()) is None and not self.is_over(waits=False):
+        while (outcome := await self.taken()) is None and not self.is_over(waits=False):
             await self.changed()
         return outcome
 

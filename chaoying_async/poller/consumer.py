@@ -55,7 +55,7 @@ class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
         if taken is not None:
             await self._took(taken)
         while not self._closed:
-            outcome = self._in_hand = self._collector.take()
+            outcome = self._in_hand = await self._collector.taken()
             if outcome is not None:
                 return outcome
             if self._collector.is_over(waits=self._waits):

@@ -15,14 +15,7 @@ from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageError
 from chaoying_async.poller.asking import Asking
-from chaoying_async.poller.collect import (
-    Collector,
-    Waiter,
-    Wanted,
-    each,
-    fed,
-    query_and_amount,
-)
+from chaoying_async.poller.collect import Collector, Waiter, Wanted, each, fed, query_and_amount
 from chaoying_async.poller.consumer import Outcomes
 from chaoying_async.poller.keeping import Keeping
 from chaoying_async.poller.line import Entry, Key, Kind, Sink
@@ -31,9 +24,11 @@ from chaoying_async.poller.wanted import (
     check_amount,
     check_loop,
     connections_of,
+    default_mch_id_of,
     not_open,
     number_of,
 )
+from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
@@ -94,8 +89,7 @@ class Poller:
         self._group: asyncio.TaskGroup | None = None
         self._entries: dict[Key, Entry] = {}
         self._kinds: dict[Kind, Kind] = {}
-        if store is not None and not callable(getattr(store, "hold", None)):
-            raise UsageError("store takes an open PollStore, such as pollstore.sql.SqlPollStore")
+        check_store(store)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
             raise ParameterError({"concurrency": "must be a whole number, 1 or more"})
         self._gateway = gateway
@@ -127,7 +121,7 @@ class Poller:
             raise UsageError("this poller is open already; open another one")
         self._entries.clear()
         self._lost = None
-        collector = Collector()
+        collector = Collector(self._before_an_end)
         keeping = None if self._store is None else Keeping(self._store, self._clock, self._lose)
         found = None if keeping is None else await keeping.load()
         group = asyncio.TaskGroup()
@@ -210,7 +204,9 @@ class Poller:
         waiter = Waiter()
         entry = self._add(query, expected, schedule, waiter)
         try:
-            return await waiter.outcome()
+            outcome = await waiter.outcome()
+            await self._before_an_end()
+            return outcome
         finally:
             self._leave(entry, waiter)
 
@@ -275,7 +271,7 @@ class Poller:
         """
         if at_once < 1:
             raise ParameterError({"at_once": "must be a whole number, 1 or more"})
-        collector = Collector()
+        collector = Collector(self._before_an_end)
         collector.growing = True
         room = asyncio.Event()
         room.set()
@@ -420,6 +416,11 @@ class Poller:
         if self._keeping is not None:
             self._keeping.learnt(entry)
 
+    async def _before_an_end(self) -> None:
+        """Whoever lost the store says nothing of how anything ended (M-23)."""
+        if self._keeping is not None:
+            await self._keeping.hold()
+
     async def _took(self, outcome: PollOutcome[Any]) -> None:
         """The consumer asks for the next one; one that never waits must not outrun the store."""
         if self._keeping is not None:
@@ -474,17 +475,12 @@ class Poller:
     def _key(self, query: Query) -> Key:
         """Which order it is about; what the session would fill in is filled in at once (M-18)."""
         name, number = number_of(query)
-        merchant = query.mch_id or self._default_mch_id()
+        merchant = query.mch_id or default_mch_id_of(self._gateway)
         if not merchant:
             rule = "is required: name it in the query or give the session a default"
             raise ParameterError({"mch_id": rule}).about(query.endpoint.name)
         kind = (query.endpoint.name, merchant, str(query.paytype), name)
         return (self._kinds.setdefault(kind, kind), number)
-
-    def _default_mch_id(self) -> str | None:
-        defaults = getattr(self._gateway, "defaults", None)  # a session has them; a fake need not
-        found: str | None = getattr(defaults, "mch_id", None)
-        return found
 
     def _collector(self) -> Collector:
         return self._opened()[1]

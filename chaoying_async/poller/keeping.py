@@ -12,15 +12,24 @@ import asyncio
 import contextlib
 import logging
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from typing import Any, Protocol
 
 import attrs
 
 from chaoying_async.abc import Clock, PollStore
-from chaoying_async.exceptions import SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+)
 from chaoying_async.poller.line import Entry, Key, Sink
 from chaoying_async.poller.outcome import PollOutcome, Receipt
+from chaoying_async.pollstore.errands import Durable, Task, durable, errands_of
+from chaoying_async.pollstore.failures import store_error
+from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.pending import (
     POLL,
     Ended,
@@ -72,6 +81,7 @@ class Keeping:
 
     def __init__(self, store: PollStore, clock: Clock, lost: Lost) -> None:
         self._store = store
+        self._texts = GuardedStore(store)
         self._clock = clock
         self._lost = lost
         #: The number of the record of each order that is kept.
@@ -128,7 +138,7 @@ class Keeping:
 
     async def _load(self) -> Found:
         found = Found([], [])
-        async for key, text in self._store.load(POLL):
+        async for key, text in self._texts.load(POLL):
             self._last_number = max(self._last_number, number_in(key))
             try:
                 pending = read_pending(text)
@@ -222,11 +232,19 @@ class Keeping:
     def _receipt(self, key: str) -> Receipt:
         return Receipt(key, self._owed, self._taken)
 
-    def _taken(self, key: str) -> None:
-        """The consumer has it; after the poller was left it comes again."""
-        if key in self._owed and not self._closed:
+    def _taken(self, key: str) -> Durable:
+        """The consumer has it, and its record goes: with the next write, or after leaving alone."""
+        if key in self._owed and self._error is None:
             self._owed.discard(key)
+            if self._closed:
+                return durable(self._forget_at_once(key))
             self._change(key, None)
+        return Durable(partial(self._kept, {key}))
+
+    def _forget_at_once(self, key: str) -> Task:
+        """The poller was left, and writes nothing more."""
+        work = partial(self._texts.forget, POLL, [key])
+        return errands_of(self._store).begin((id(self._store), POLL, key), f"poll {key}", work)
 
     def _change(self, key: str, what: Entry | str | None) -> None:
         self._changes[key] = what
@@ -234,7 +252,9 @@ class Keeping:
 
     async def kept(self) -> None:
         """Return when everything that happened so far is durable."""
-        wanted = {*self._changes, *self._writing}
+        await self._kept({*self._changes, *self._writing})
+
+    async def _kept(self, wanted: set[str]) -> None:
         while True:
             if self._error is not None:
                 raise self._error
@@ -245,6 +265,25 @@ class Keeping:
                 raise SessionClosedError("the poller was left before this was kept")
             self._written.clear()
             await self._written.wait()
+
+    async def hold(self) -> None:
+        """Read again that the store is ours, as before every outcome that is given out (M-23).
+
+        It waits while the store fails, as outcomes do; a store that was lost raises.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            if self._error is not None:
+                raise self._error
+            try:
+                return await self._texts.hold()
+            except _FOR_GOOD as error:
+                self._lose(error)
+                raise
+            except StoreError as error:
+                if self._closed:
+                    raise
+                pause = await self._pause_after(error, pause)
 
     # ----------------------------------------------------------------------------- writing
 
@@ -258,11 +297,15 @@ class Keeping:
             except _FOR_GOOD as error:
                 self._lose(error)
                 return
-            except Exception as error:  # noqa: BLE001 - whatever a database raises
-                self.errors += 1
-                log.error("the poll store failed: %s; again soon", type(error).__name__)  # noqa: TRY400
-                await self._clock.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            except Exception as error:  # noqa: BLE001 - a record that cannot be written, too
+                pause = await self._pause_after(error, pause)
+
+    async def _pause_after(self, error: Exception, pause: float) -> float:
+        """Wait so long before the store is tried again; how long to wait after the next failure."""
+        self.errors += 1
+        log.error("%s; again soon", _words(error))
+        await self._clock.sleep(pause)
+        return min(2 * pause, LONGEST_PAUSE)
 
     async def _pause(self) -> None:
         """Until there is something to write; what was only learnt waits for more."""
@@ -296,9 +339,9 @@ class Keeping:
                 if what is not None
             }
             if texts:
-                await self._store.put(POLL, texts)
+                await self._texts.put(POLL, texts)
             if gone:
-                await self._store.forget(POLL, gone)
+                await self._texts.forget(POLL, gone)
         except BaseException:
             self._changes = self._writing | self._changes  # what is newer counts
             self._writing = {}
@@ -342,6 +385,8 @@ class Keeping:
     # ------------------------------------------------------------------------------- leaving
 
     def _lose(self, error: Exception) -> None:
+        if self._error is not None:
+            return
         log.error("the poll store is not ours any more: nothing is asked, given out or kept")
         self._error = error
         self._written.set()
@@ -372,11 +417,18 @@ class Keeping:
                     self._ripen()
                     while self._changes or self._overdue:
                         await self._write()
-            except Exception as error:  # noqa: BLE001 - whatever a database raises, or a time-out
-                failed = error
+            except Exception as error:  # noqa: BLE001 - or a time-out
+                failed = error if isinstance(error, ChaoyingError) else store_error(error)
                 self.errors += 1
-                log.error("the poll store failed: %s", type(error).__name__)  # noqa: TRY400
+                log.error("%s", _words(failed))  # noqa: TRY400
         return failed
+
+
+def _words(error: Exception) -> str:
+    """An error of ours says what it is; the text of another one may say anything."""
+    if isinstance(error, ChaoyingError):
+        return str(error)
+    return f"the poll store failed: {type(error).__name__}"
 
 
 def _parts(key: Key) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
 import attrs
@@ -16,6 +16,7 @@ from chaoying_async.exceptions import (
     TradePendingError,
     TradeRefundedError,
 )
+from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.barcode import RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.outcome import PaidOrder
@@ -32,11 +33,11 @@ class Receipt:
     _key: str
     #: Records that are to stay until their outcome was taken.
     _owed: Collection[str]
-    _taken: Callable[[str], None]
+    _taken: Callable[[str], Awaitable[None]]
 
-    def __call__(self) -> None:
-        """Say that it was taken."""
-        self._taken(self._key)
+    def __call__(self) -> Awaitable[None]:
+        """Say that it was taken; awaited, it returns when that is durable."""
+        return self._taken(self._key)
 
     @property
     def is_open(self) -> bool:
@@ -60,7 +61,7 @@ class PollOutcome(Generic[W_co]):
     error: Exception | None = None
     attempts: int = 0
     elapsed: float = 0.0
-    _forget: Callable[[], None] | None = attrs.field(
+    _forget: Callable[[], Awaitable[None]] | None = attrs.field(
         default=None, alias="forget", repr=False, eq=False
     )
 
@@ -90,15 +91,14 @@ class PollOutcome(Generic[W_co]):
         result: W_co = found
         return result
 
-    def done(self) -> None:
+    def done(self) -> Awaitable[None]:
         """Say that this outcome took effect: a store forgets it then, and it does not come again.
 
-        Asking for the next outcome says the same of the one before. Say it while the poller is
-        open; ``await poller.kept()`` returns when it is durable. Without a store nothing has to be
-        said.
+        Asking for the next outcome says the same of the one before. It is durable when the store's
+        ``async with`` block has been left, and before that when what is returned here was awaited;
+        nothing has to be awaited. Without a store nothing has to be said.
         """
-        if self._forget is not None:
-            self._forget()
+        return NOTHING_KEPT if self._forget is None else self._forget()
 
     @property
     def comes_again(self) -> bool:

@@ -55,3 +55,10 @@ def connections_of(gateway: Gateway, default: int) -> int:
     """How many queries the gateway's pool can carry at once; more would wait for it and fail."""
     found: int | None = getattr(gateway, "max_connections", None)  # a fake need not have it
     return found or default
+
+
+def default_mch_id_of(gateway: Gateway) -> str | None:
+    """The merchant that a session fills in where a query names none."""
+    defaults = getattr(gateway, "defaults", None)  # a session has them; a fake need not
+    found: str | None = getattr(defaults, "mch_id", None)
+    return found

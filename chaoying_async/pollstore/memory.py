@@ -6,7 +6,9 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
+from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import SessionClosedError, StoreInUseError
+from chaoying_async.pollstore.errands import Errands
 
 
 class MemoryPollStore:
@@ -21,6 +23,8 @@ class MemoryPollStore:
         self._open = False
         #: The poller that is open on it; a store has one at a time.
         self.polled_by: object | None = None
+        #: What was begun for it and is ended before it is closed.
+        self.errands = Errands()
 
     def __repr__(self) -> str:
         return f"<MemoryPollStore {sum(map(len, self._texts.values()))} kept>"
@@ -37,7 +41,10 @@ class MemoryPollStore:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._open = False
+        try:
+            await self.errands.finish(SystemClock())
+        finally:
+            self._open = False
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         """See ``PollStore``."""

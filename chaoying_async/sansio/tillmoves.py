@@ -44,6 +44,8 @@ class Reason(StrEnum):
     #: Paid by another call, and a cancel of ours may have left all the same.
     AFTER_CANCEL = "AFTER_CANCEL"
     UNREADABLE = "UNREADABLE"
+    #: The store failed, so it could not be read whether it is ours still: ``resume`` tells the end.
+    STORE_FAILED = "STORE_FAILED"
     NONE = ""
 
 

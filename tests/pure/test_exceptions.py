@@ -58,6 +58,7 @@ ChaoyingError
   TradeRefundedError
   NotConfiguredYetError
   PollTimeoutError
+  StoreError
   UsageError
     WrongEventLoopError
     SessionClosedError

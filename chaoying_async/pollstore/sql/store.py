@@ -19,6 +19,8 @@ from sqlalchemy.sql.dml import Insert
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, StoreInUseError
+from chaoying_async.pollstore.errands import Errands
+from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.addresses import advice
 from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace, whole
 from chaoying_async.pollstore.sql.ownership import Ownership
@@ -169,9 +171,12 @@ class SqlPollStore:
     so long that another took over can write nothing more: each call is then a ``StoreInUseError``.
 
     ``put`` and ``forget`` are durable when they return, and what comes together is written
-    together. Whatever the database raises comes out as it is, on opening with a note that says what
-    to look at. What no database could open (an address that is none, a driver or a directory that
-    is missing) is a :class:`~chaoying_async.exceptions.UsageError`.
+    together. Whatever the database raises is a :class:`~chaoying_async.exceptions.StoreError` whose
+    ``kind`` says what to mend; the database's own error is its cause. On opening it has a note that
+    says what to look at. What no database could open (an address that is none, a driver or a
+    directory that is missing) is a :class:`~chaoying_async.exceptions.UsageError`.
+
+    Leaving the block waits for what ``done()`` of an outcome has begun, up to 10 s.
     """
 
     def __init__(
@@ -192,6 +197,8 @@ class SqlPollStore:
         self._where = where
         #: The poller that is open on it; a store has one at a time.
         self.polled_by: object | None = None
+        #: What was begun for it and is ended before it is closed.
+        self.errands = Errands()
 
     def __repr__(self) -> str:
         return f"<SqlPollStore {'closed' if self._opened is None else 'open'}>"
@@ -203,9 +210,10 @@ class SqlPollStore:
         engine = self._where if isinstance(self._where, AsyncEngine) else engine_at(self._where)
         self._opening = True
         try:
-            check_engine(engine)
-            opened = _Open(self, engine)
-            await opened.start(self.clock)
+            with told():
+                check_engine(engine)
+                opened = _Open(self, engine)
+                await opened.start(self.clock)
         except BaseException as error:
             error.add_note(f"while opening the poll store {advice(engine.url)}")
             if ours:
@@ -222,10 +230,13 @@ class SqlPollStore:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        opened, self._opened = self._opened, None
-        if opened is None:
-            return
-        await opened.stop(dispose=not isinstance(self._where, AsyncEngine))
+        try:
+            await self.errands.finish(self.clock)
+        finally:
+            opened, self._opened = self._opened, None
+            if opened is not None:
+                with told():
+                    await opened.stop(dispose=not isinstance(self._where, AsyncEngine))
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         """See ``PollStore``."""
@@ -233,18 +244,21 @@ class SqlPollStore:
         for key, text in items.items():
             _check(kind, key, text)
         if items:
-            await opened.writer.write({(kind, key): text for key, text in items.items()})
+            with told():
+                await opened.writer.write({(kind, key): text for key, text in items.items()})
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
         """See ``PollStore``."""
         opened = self._usable()
         if keys:
-            await opened.writer.write({(kind, key): None for key in keys})
+            with told():
+                await opened.writer.write({(kind, key): None for key in keys})
 
     async def get(self, kind: str, key: str) -> str | None:
         """See ``PollStore``."""
         opened = self._usable()
-        rows = await opened.read(opened.get, {"p_kind": kind, "p_item": key})
+        with told():
+            rows = await opened.read(opened.get, {"p_kind": kind, "p_item": key})
         return rows[0].body if rows else None
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
@@ -252,7 +266,8 @@ class SqlPollStore:
         after = -1
         while True:
             opened = self._usable()
-            rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
+            with told():
+                rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
             for after, key, text in rows:  # noqa: B007 - where the next page begins
                 yield key, text
             if len(rows) < _PAGE:
@@ -260,7 +275,9 @@ class SqlPollStore:
 
     async def hold(self) -> None:
         """See ``PollStore``."""
-        await self._usable().owned.hold()
+        opened = self._usable()
+        with told():
+            await opened.owned.hold()
 
     def _usable(self) -> _Open:
         if self._opened is None:

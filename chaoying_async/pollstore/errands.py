@@ -1,0 +1,131 @@
+"""What was begun for a store without waiting for it, such as forgetting an outcome that is done.
+
+A store that has ``errands`` ends them before it is closed, so what ``done()`` said is durable once
+its block was left. A store of a user's own that has none cannot wait: there ``await`` what
+``done()`` returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator, Hashable
+from functools import partial
+from weakref import WeakKeyDictionary
+
+from chaoying_async.abc import Clock
+from chaoying_async.exceptions import UsageError
+from chaoying_async.pollstore.failures import told
+
+log = logging.getLogger("chaoying_async.pollstore")
+
+#: Seconds that closing a store waits for what was begun.
+LAST = 10.0
+
+Task = asyncio.Task[Exception | None]
+
+
+class Durable:
+    """What ``done()`` returns: awaited, it returns when that is durable, or raises why it is not.
+
+    Nothing has to be awaited where the store is left afterwards, which waits for it.
+    """
+
+    def __init__(self, until: Callable[[], Awaitable[None]] | None = None) -> None:
+        self._until = until
+
+    def __await__(self) -> Generator[object, None, None]:
+        if self._until is not None:
+            yield from self._until().__await__()
+
+
+#: Where there is no store there is nothing to wait for.
+NOTHING_KEPT = Durable()
+
+
+class Errands:
+    """Tasks by key, one at a time for each; what fails is logged, and told whoever awaits it."""
+
+    def __init__(self) -> None:
+        self._tasks: dict[Hashable, Task] = {}
+
+    def begin(self, key: Hashable, name: str, work: Callable[[], Awaitable[None]]) -> Task:
+        """Do this in a task, unless one is under way for this key already; that task.
+
+        ``name`` is for the log: what the outcome is of.
+        """
+        if (under_way := self.under_way(key)) is not None:
+            return under_way
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise UsageError("call done() where its store was opened, in a running loop") from None
+        task = loop.create_task(_run(name, work))
+        self._tasks[key] = task
+        task.add_done_callback(partial(self._ended, key))
+        return task
+
+    def under_way(self, key: Hashable) -> Task | None:
+        """The task for this key; None when none runs."""
+        task = self._tasks.get(key)
+        if task is None or task.done():
+            return None
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        return task if task.get_loop() is here else None  # a loop that is gone ends nothing
+
+    def _ended(self, key: Hashable, task: Task) -> None:
+        if self._tasks.get(key) is task:
+            del self._tasks[key]
+
+    async def finish(self, clock: Clock) -> None:
+        """Wait for all that was begun, for a while."""
+        try:
+            async with clock.timeout(LAST):
+                while waiting := self._here():
+                    await asyncio.wait(waiting)
+        except TimeoutError:
+            count = len(self._here())
+            log.warning("the store is closed before %d outcomes were forgotten", count)
+
+    def _here(self) -> list[Task]:
+        here = asyncio.get_running_loop()
+        return [task for task in self._tasks.values() if task.get_loop() is here]
+
+
+async def _run(name: str, work: Callable[[], Awaitable[None]]) -> Exception | None:
+    try:
+        with told():
+            await work()
+    except Exception as error:  # noqa: BLE001 - whoever awaits it is told
+        # Not the traceback: a driver's errors may quote what was being written.
+        log.error("%s is done() but comes again: %s", name, error)  # noqa: TRY400
+        return error
+    return None
+
+
+def durable(task: Task) -> Durable:
+    """What is awaited for the end of such a task."""
+
+    async def until() -> None:
+        if (error := await asyncio.shield(task)) is not None:
+            raise error
+
+    return Durable(until)
+
+
+_REGISTRIES: WeakKeyDictionary[object, Errands] = WeakKeyDictionary()
+_OTHERS = Errands()
+
+
+def errands_of(store: object) -> Errands:
+    """The store's own, or those that we keep for one that has none."""
+    found = getattr(store, "errands", None)
+    if isinstance(found, Errands):
+        return found
+    try:
+        return _REGISTRIES.setdefault(store, Errands())
+    except TypeError:
+        return _OTHERS
