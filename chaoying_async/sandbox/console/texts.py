@@ -16,7 +16,9 @@ _BY_TAG: Mapping[str, Language] = {language: language for language in TEXTS}
 #: What the ``lang`` attribute says of each.
 TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
-_PREFERENCE = re.compile(r"\s*([A-Za-z*]+)[\w-]*\s*(?:;\s*q\s*=\s*([0-9.]+))?\s*").fullmatch
+#: So many languages, and so many letters of each, are looked at: browsers send a handful.
+_MOST_TAGS, _LONGEST_TAG = 20, 50
+_NUMBER = re.compile(r"[01](?:\.[0-9]{0,3})?").fullmatch
 #: What the ledger notes of an order, as far as it holds numbers.
 _NOTED = (
     ("noted.made", re.compile(r"(?P<call>\w+) (?P<fen>\d+) fen").fullmatch),
@@ -52,19 +54,18 @@ class Words:
 def preferred(accept_language: str) -> Language:
     """The first of our languages that a browser asks for; English for anything else."""
     wanted: list[tuple[float, Language]] = []
-    for piece in accept_language.split(","):
-        match = _PREFERENCE(piece)
-        if match is None:
-            continue
-        weight = _weight(match[2])
-        language = _BY_TAG.get(match[1].lower())
+    for piece in accept_language.split(",", _MOST_TAGS)[:_MOST_TAGS]:
+        tag, _, parameter = piece[:_LONGEST_TAG].partition(";")
+        language = _BY_TAG.get(tag.strip().partition("-")[0].lower())
+        weight = _weight(parameter)
         if language is not None and weight > 0:
             wanted.append((weight, language))
     return max(wanted, key=lambda pair: pair[0])[1] if wanted else "en"
 
 
-def _weight(text: str | None) -> float:
-    try:
-        return 1.0 if text is None else float(text)
-    except ValueError:
-        return 0.0
+def _weight(parameter: str) -> float:
+    """What ``q=0.8`` says; one that cannot be read wants nothing."""
+    name, _, number = parameter.partition("=")
+    if not parameter.strip():
+        return 1.0
+    return float(number) if name.strip() == "q" and _NUMBER(number.strip()) else 0.0
