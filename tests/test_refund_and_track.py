@@ -82,7 +82,7 @@ async def test_a_refund_ends_as_its_own_status_says(shop: Shop, amount: int, sta
 
 
 async def test_three_days_are_waited_for() -> None:
-    """M-22: refunds are asked about ever more rarely, for five days."""
+    """M-22: refunds are asked about ever more rarely, for fifteen days."""
     async with a_shop() as shop:
         await shop.checkout(10_000)
         outcome = await tracked(shop, refund(501), schedule=PollSchedule.refunds())
@@ -330,7 +330,7 @@ async def test_what_is_sent_again_is_not_forgotten_with_what_was_before(
 
 
 async def test_a_refund_that_was_stopped_before_it_left_is_sent_the_next_time(shop: Shop) -> None:
-    """M-25: nothing moved, so there is nothing to ask about for five days."""
+    """M-25: nothing moved, so there is nothing to ask about for days."""
     async with Slow() as store:
         running = asyncio.ensure_future(tracked_quietly(shop, refund(100), store=store))
         await asyncio.sleep(0)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from chaoying_async.checkout.orders import attempts_so_far, prune_orders, release_order
 from chaoying_async.checkout.outcome import CheckoutOutcome
-from chaoying_async.checkout.refunds import RefundOutcome, refund_and_track, resume_refunds
+from chaoying_async.checkout.refundoutcome import RefundOutcome
+from chaoying_async.checkout.refunds import refund_and_track, resume_refunds
 from chaoying_async.checkout.resuming import resume
 from chaoying_async.checkout.run import checkout
 from chaoying_async.sansio.ordernumbers import AttemptNumber, OrderNumbers

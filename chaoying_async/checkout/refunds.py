@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncGenerator
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.checkout.attempts import Claim, Key, attempts_of, refund_key
 from chaoying_async.checkout.keeping import GONE, STORE_ERRORS, Keeper, log, shielded
+from chaoying_async.checkout.refundoutcome import RefundOutcome
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import (
     AttemptInProgressError,
@@ -22,10 +24,8 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     UsageError,
 )
-from chaoying_async.poller.outcome import PollOutcome
 from chaoying_async.pollstore.errands import Durable, Task, durable
 from chaoying_async.sansio.api.barcode import Refund, RefundQuery, RefundQueryResult
-from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.intents import REFUND, RefundIntent, refund_intent_in
 from chaoying_async.sansio.outcome import SETTLED_REFUSALS, Family, Meaning
 from chaoying_async.sansio.pollstatus import (
@@ -41,11 +41,6 @@ from chaoying_async.sansio.schedule import Done, PollSchedule, Wait, next_step
 
 DEFAULT_SCHEDULE = PollSchedule.refunds()
 AT_ONCE = 100
-
-
-@attrs.frozen(kw_only=True)
-class RefundOutcome(PollOutcome[RefundItem]):
-    """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
 
 
 async def refund_and_track(
@@ -75,7 +70,11 @@ async def refund_and_track(
       are certain: then, and only then, another refund with another number is safe;
     - ``CHANGED`` is for a person: the money came back and has to be paid out another way;
     - ``MISMATCH`` is for a person: another amount, or the number is another order's refund's;
-    - ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
+    - ``NOT_FOUND`` with ``never_made``: the call was refused (``outcome.refusal`` says why: too
+      little money in the account, a wrong parameter), and six queries over half an hour or more
+      found no such refund. Mend the cause, and send it again **under the same number** (call this
+      again with the same request);
+    - every other ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
       this again with a ``store``, or with ``Poller.wait(RefundQuery(...))``.
 
     What the refund applied for is compared with ``base_refund_fee``. A refund that never left
@@ -83,12 +82,12 @@ async def refund_and_track(
     words that prove that nothing moved (M-09) raises the ``GatewayError``.
 
     Called again with the same number, it asks first and does not send, but for a refund that ended
-    NOTSURE. With a ``store`` that holds after a restart, too: the intent is durable before it
-    leaves, another refund under its number is refused
+    NOTSURE or was never made. With a ``store`` that holds after a restart, too: the intent is
+    durable before it leaves, another refund under its number is refused
     (:class:`~chaoying_async.exceptions.AttemptInProgressError`), and :func:`resume_refunds` takes
     up what a dead process left. Without a store it holds for this gateway in this process; in
-    another one, calling this *sends*. To send one again that ended NOT_FOUND is a person's
-    decision: ``gateway.send(refund)``, under the same number.
+    another one, calling this *sends*. To send one again that ended NOT_FOUND otherwise is a
+    person's decision: ``gateway.send(refund)``, under the same number.
 
     A store that fails, or that another process has taken over, raises: ``sent`` of the error says
     whether the refund may have left. Its end is told only after the store's lease was read again.
@@ -108,7 +107,7 @@ async def refund_and_track(
             intent = await tracking.sent(intent)
         outcome = await tracking.track(intent, at_once=known)
         await keeper.before_an_end(clock)
-        tracking.left = outcome.status is not PollStatus.NOTSURE
+        tracking.left = not outcome.may_be_sent_again
         return outcome
     except STORE_ERRORS as error:
         error.about("refund", refund.out_refund_no).sent = tracking.left
@@ -186,7 +185,7 @@ class _Tracking:
         self._schedule = schedule
         self._clock = clock
         self._rng = rng
-        #: What the store held of a refund that is sent again (NOTSURE).
+        #: What the store held of a refund that is sent again.
         self._before: str | None = None
         #: Whether a refund under this number may have left, now or before.
         self.left = False
@@ -210,7 +209,7 @@ class _Tracking:
                 f"{intent.refund.out_refund_no} is the number of another refund: a number "
                 "belongs to one refund for ever"
             )
-        if known.status is PollStatus.NOTSURE:
+        if known.may_be_sent_again:
             self._before, self.left = text, False
             return intent, False
         return known, True
@@ -229,8 +228,7 @@ class _Tracking:
             if not _same_sending(text, intent):  # it was read some time ago, and is over since
                 return None
             outcome = await self.track(intent, at_once=True)
-            notsure = outcome.status is PollStatus.NOTSURE  # the caller sends it again
-            claim.settle(() if notsure else claim.keys, "was sent")
+            claim.settle(() if outcome.may_be_sent_again else claim.keys, "was sent")
             return intent, outcome
         except GONE as error:
             error.about("resume_refunds", intent.refund.out_refund_no).sent = True
@@ -263,15 +261,25 @@ class _Tracking:
                 self.left = tried
                 await self._take_back(intent, before)
                 raise
-            return intent
-        except Exception:  # noqa: BLE001 - it may have been carried out: ask (M-25)
-            return intent
+            return await self._refused(intent, error)
+        except Exception as error:  # noqa: BLE001 - it may have been carried out: ask (M-25)
+            return await self._refused(intent, getattr(error, "refusal", None))
         except asyncio.CancelledError:
             self._complain(intent)
             raise
         if isinstance(said, Reply) and said.meaning is Meaning.RESULT:
             intent = attrs.evolve(intent, accepted=True)
             await self._keeper.note(intent.key, intent.text())
+        return intent
+
+    async def _refused(self, intent: RefundIntent, refusal: object) -> RefundIntent:
+        """Remember what the gateway said, unless it names another wallet: ours may be wrong."""
+        if not isinstance(refusal, GatewayError):
+            return intent
+        if refusal.raw.get("paytype") not in (None, "", intent.refund.paytype):
+            return intent
+        intent = attrs.evolve(intent, refusal=refusal)
+        await self._keeper.note(intent.key, intent.text())
         return intent
 
     async def _take_back(self, intent: RefundIntent, before: str | None) -> None:
@@ -319,13 +327,13 @@ class _Tracking:
             Standing(seen=intent.accepted),
         )
         outcome = await self._until_ended(asking, schedule)
-        ended = attrs.evolve(intent, status=outcome.status)
+        ended = attrs.evolve(asking.intent, status=outcome.status)
         await self._keeper.note(ended.key, ended.text())
         return outcome
 
     async def _until_ended(self, asking: _Asking, schedule: PollSchedule) -> RefundOutcome:
         clock, started = self._clock, self._clock.monotonic()
-        attempts, sent = 0, 0.0
+        attempts, sent, intent = 0, 0.0, asking.intent
         said: Reply[Any] | Exception | None = None
         while True:
             step = next_step(schedule, attempts, sent, asking.standing, self._rng.random())
@@ -341,7 +349,13 @@ class _Tracking:
             except Exception as error:  # noqa: BLE001 - no answer: ask again
                 said = error
             attempts += 1
-            said = asking.heard(said)
+            said = asking.heard(said, clock.now())
+            if asking.intent != intent:
+                intent = asking.intent
+                await self._keeper.note(intent.key, intent.text())
+            if intent.never_made:
+                step, said = Done(PollStatus.NOT_FOUND), intent.refusal
+                break
         kept = self._keeper.store is not None
         return RefundOutcome(
             query=asking.query,
@@ -350,6 +364,8 @@ class _Tracking:
             error=said if isinstance(said, Exception) else None,
             attempts=attempts,
             elapsed=clock.monotonic() - started,
+            refusal=intent.refusal,
+            never_made=intent.never_made,
             forget=partial(self.let_go, asking.intent) if kept else None,
         )
 
@@ -380,7 +396,7 @@ class _Asking:
     query: RefundQuery
     standing: Standing
 
-    def heard(self, said: Reply[Any] | Exception) -> Reply[Any] | Exception:
+    def heard(self, said: Reply[Any] | Exception, now: datetime) -> Reply[Any] | Exception:
         """Take an answer in; the answer, or why it was none."""
         try:
             answer = read_answer(self.query, said, int(self.intent.refund.refund_fee))
@@ -389,6 +405,7 @@ class _Asking:
         except Exception as error:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             said, answer = error, Answer(Says.TROUBLE)
         self.standing = taken_together(self.standing, answer)
+        self.intent = self.intent.asked(answer, now)
         return said
 
 

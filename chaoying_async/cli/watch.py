@@ -56,7 +56,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
 @click.option(
     "--schedule",
     type=click.Choice(tuple(_SCHEDULES)),
-    help="When to ask; default: payments (5 s, to 3 min), with --refunds refunds (5 days).",
+    help="When to ask; default: payments (5 s, to 3 min), with --refunds refunds (15 days).",
 )
 @click.option("--every", type=_SECONDS, help="Seconds between two queries, instead.")
 @click.option("--until", type=_SECONDS, help="Seconds after which it is undecided, instead.")

@@ -52,6 +52,25 @@ _ENDS: Mapping[PollStatus, End] = {
     ),
 }
 
+#: What is said of a refund otherwise: nobody charges, or delivers, because of one (M-25).
+_REFUND_ENDS: Mapping[PollStatus, End] = {
+    **_ENDS,
+    PollStatus.NOT_FOUND: End(
+        Exit.REFUSED,
+        "yellow",
+        "no such refund under this paytype and merchant: are they right? If its call was refused,"
+        " mend the cause and send it again under the same number",
+    ),
+    PollStatus.MISMATCH: End(
+        Exit.UNTRUSTED, "bold red", "another amount than expected: a person looks"
+    ),
+    PollStatus.EXPIRED: End(
+        Exit.PENDING,
+        "bold yellow",
+        "not decided yet, and banks take days: watch again, and send no other refund meanwhile",
+    ),
+}
+
 #: Of several orders the worst counts, and that is whichever comes first.
 _WORST = (Exit.UNTRUSTED, Exit.PENDING, Exit.REFUSED)
 
@@ -65,7 +84,7 @@ def end_at(status: PollStatus, *, refund: bool) -> End:
     """What a status means; an order that was refunded is not one that was paid."""
     if status is PollStatus.REFUNDED and not refund:
         return _IN_REFUND
-    return _ENDS[status]
+    return (_REFUND_ENDS if refund else _ENDS)[status]
 
 
 def worst(exits: Iterable[Exit]) -> Exit:

@@ -108,9 +108,11 @@ class PollOutcome(Generic[W_co]):
 
 def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
     last = outcome.error if outcome.error is not None else outcome.reply
+    refund = isinstance(outcome.query, RefundQuery)
+    done, undone = ("made", "not made") if refund else ("paid", "unpaid")
     return PollTimeoutError(
         f"{outcome.status} after {outcome.attempts} queries in {outcome.elapsed:.0f} s: "
-        "not known to be paid, and not known to be unpaid",
+        f"not known to be {done}, and not known to be {undone}",
         last=last,
     )
 

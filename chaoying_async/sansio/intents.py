@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import attrs
 
+from chaoying_async.exceptions import GatewayError
 from chaoying_async.sansio.api.barcode import Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.outcome import PaidOrder, PaidSource
-from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.pendingends import error_in, error_members
+from chaoying_async.sansio.pollstatus import Answer, PollStatus, Says
 from chaoying_async.sansio.till import Till
 from chaoying_async.sansio.tillcancels import NO_CANCELS, CancelNews, Cancels
 from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
@@ -242,6 +244,11 @@ def order_record_in(text: str) -> OrderRecord:
         raise ValueError("not a record of an order") from error
 
 
+#: A refused refund that so many queries did not find, over so long, was never made (M-25).
+NEVER_MADE = 6
+NEVER_MADE_AFTER = timedelta(minutes=30)
+
+
 @attrs.frozen(kw_only=True)
 class RefundIntent:
     """One refund: the request, whose number belongs to it for ever, and how it stands (M-25)."""
@@ -252,6 +259,12 @@ class RefundIntent:
     started: datetime
     #: The gateway said that it took the refund, so "not found" can no longer be true.
     accepted: bool = False
+    #: What the gateway said, where it refused the call and did not prove that nothing moved.
+    refusal: GatewayError | None = attrs.field(default=None, eq=False)
+    #: How many queries found no such refund, and when the first and the last of them did.
+    absent: int = 0
+    absent_since: datetime | None = None
+    absent_until: datetime | None = None
     #: How waiting ended; None while it has not.
     status: PollStatus | None = None
 
@@ -260,12 +273,41 @@ class RefundIntent:
         """Its key in a store."""
         return key_of(self.mch_id, self.refund.out_refund_no)
 
+    @property
+    def never_made(self) -> bool:
+        """Refused, and then unknown to so many queries over so long that there is none (M-25)."""
+        since, until = self.absent_since, self.absent_until
+        if self.refusal is None or self.accepted or since is None or until is None:
+            return False
+        return self.absent >= NEVER_MADE and until - since >= NEVER_MADE_AFTER
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """Under its own number, and by its caller only: NOTSURE, or never made."""
+        ended = self.status is PollStatus.NOT_FOUND
+        return self.status is PollStatus.NOTSURE or (ended and self.never_made)
+
+    def asked(self, answer: Answer, now: datetime) -> RefundIntent:
+        """With what one more query said."""
+        if answer.about_order:
+            return attrs.evolve(self, accepted=True, absent=0, absent_since=None, absent_until=None)
+        if answer.says is not Says.ABSENT or self.refusal is None:
+            return self
+        since = self.absent_since or now
+        return attrs.evolve(self, absent=self.absent + 1, absent_since=since, absent_until=now)
+
     def text(self) -> str:
         """As a store keeps it."""
         members: dict[str, Any] = {"fields": self.refund.wire_fields(), "mch_id": self.mch_id}
         members["started"] = self.started.isoformat()
         members["accepted"] = self.accepted
         members["status"] = self.status
+        if self.refusal is not None:
+            members["refusal"] = error_members(self.refusal) | {"msg": self.refusal.msg}
+            members["absent"] = self.absent
+            for name in ("absent_since", "absent_until"):
+                if (moment := getattr(self, name)) is not None:
+                    members[name] = moment.isoformat()
         return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -297,6 +339,22 @@ def refund_intent_in(text: str) -> RefundIntent:
             started=datetime.fromisoformat(members["started"]),
             accepted=bool(members["accepted"]),
             status=None if status is None else PollStatus(status),
+            refusal=_refusal_in(members.get("refusal")),
+            absent=int(members.get("absent", 0)),
+            absent_since=_moment_in(members.get("absent_since")),
+            absent_until=_moment_in(members.get("absent_until")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError("not an intent to refund") from error
+
+
+def _refusal_in(members: Mapping[str, Any] | None) -> GatewayError | None:
+    error = None if members is None else error_in(members)
+    if members is None or not isinstance(error, GatewayError):
+        return None
+    error.msg = members.get("msg")
+    return error
+
+
+def _moment_in(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

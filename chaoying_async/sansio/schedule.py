@@ -83,8 +83,11 @@ class PollSchedule:
 
     @classmethod
     def refunds(cls) -> PollSchedule:
-        """For refunds: after 30 s, then ever more rarely up to every 4 hours, for 5 days (M-22)."""
-        return cls(first=30.0, every=30.0, until=5 * 24 * _HOUR, factor=1.5, longest=4 * _HOUR)
+        """For refunds: after 30 s, then ever more rarely up to every 6 hours, for 15 days (M-22).
+
+        Banks answer after three *working* days, and holidays are long.
+        """
+        return cls(first=30.0, every=30.0, until=15 * 24 * _HOUR, factor=1.5, longest=6 * _HOUR)
 
     def begun(self, now: datetime) -> PollSchedule:
         """The schedule of an order that is waited for from ``now``: ``ends`` as seconds from then.

@@ -1,0 +1,62 @@
+"""How a refund ended, and what a person should know who has to act on it (M-25)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import attrs
+
+from chaoying_async.exceptions import GatewayError, PollTimeoutError
+from chaoying_async.poller.outcome import PollOutcome
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.request import order_of
+
+_NEVER_MADE = (
+    "refused, and no query knows it: mend the cause and send the same refund again, under the same "
+    "number"
+)
+_LATER = "not known: query it again later, and send no other refund meanwhile"
+_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
+    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
+    PollStatus.NOTSURE: "send the same refund again, under the same number",
+    PollStatus.CHANGED: "a person pays it out another way",
+    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
+    PollStatus.NOT_FOUND: _LATER,
+    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
+    PollStatus.EXPIRED: _LATER,
+}
+
+
+@attrs.frozen(kw_only=True)
+class RefundOutcome(PollOutcome[RefundItem]):
+    """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
+
+    #: What the gateway said, where it refused the call in words that do not prove that nothing
+    #: moved: 20008, 20004 and others (M-09).
+    refusal: GatewayError | None = attrs.field(default=None, eq=False)
+    #: The refusal was right: no query has known the refund since (M-25).
+    never_made: bool = False
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """Whether the same request, under the same number, is what to send next."""
+        return self.never_made or self.status is PollStatus.NOTSURE
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        return _NEVER_MADE if self.never_made else _ADVICE[self.status]
+
+    def unwrap(self) -> RefundItem:
+        """The refund that was carried out; else an error, see :meth:`PollOutcome.unwrap`.
+
+        One that was refused and never made is a :class:`PollTimeoutError` with what the gateway
+        said.
+        """
+        if not self.never_made:
+            return super().unwrap()
+        text = f"{self.status}: {self.refusal}; {self.advice}"
+        error = PollTimeoutError(text, last=self.refusal)
+        raise error.about(self.query.endpoint.name, order_of(self.query)) from self.refusal
