@@ -32,7 +32,7 @@ GoodsDetail Promotion RefundItem Partner parse_notification peek_mch_id WechatNo
 AlipayNotification Notification Wallet PaidOrder Clock Gateway
 Poller PollSchedule PollOutcome PollStats PollStatus wait_for_terminal FaceAuthCache
 checkout CheckoutOutcome CheckoutStatus resume refund_and_track resume_refunds OrderNumbers
-PollStore
+PollStore open_attempts open_refunds OpenAttempt OpenRefund AttemptState StoreTrouble
 NotificationHandler NotificationAnswer decide Decision ExpectedOrder Seen SeenState SetAside
 NO_AMOUNT_CHECK MemoryInbox Inbox
 """)

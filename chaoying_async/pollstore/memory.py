@@ -68,6 +68,10 @@ class MemoryPollStore:
         for item in list(self._texts.get(kind, {}).items()):
             yield item
 
+    async def peek(self, kind: str) -> list[tuple[str, str]]:
+        """What :meth:`load` gives, whether the store is open or not."""
+        return list(self._texts.get(kind, {}).items())
+
     async def hold(self) -> None:
         """See ``PollStore``."""
         if not self._open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -21,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.dml import Insert
 
-from chaoying_async.exceptions import UsageError
+from chaoying_async.exceptions import StoreError, StoreTrouble, UsageError
 from chaoying_async.pollstore.sql.addresses import address
 from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
 
@@ -63,6 +64,17 @@ def engine_at(where: str | os.PathLike[str] | URL) -> AsyncEngine:
     engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     return engine
+
+
+def existing_at(where: str | os.PathLike[str] | URL) -> AsyncEngine:
+    """The same where a database is there already: SQLite would make a file by looking for one."""
+    url = address(where)
+    file = str(url.database or "")
+    a_path = url.get_backend_name() == "sqlite" and not file.startswith("file:")
+    if a_path and not Path(file).is_file():
+        words = f"there is no poll store at {file}: is that its file?"
+        raise StoreError(words, kind=StoreTrouble.TABLE_MISSING)
+    return engine_at(where)
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

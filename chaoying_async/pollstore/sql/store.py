@@ -7,7 +7,14 @@ import contextlib
 import logging
 import os
 import re
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Callable,
+    Collection,
+    Mapping,
+    Sequence,
+)
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,11 +25,22 @@ from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import ParameterError, SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import (
+    ParameterError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+)
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.addresses import advice
-from chaoying_async.pollstore.sql.databases import check_engine, engine_at, insert_or_replace, whole
+from chaoying_async.pollstore.sql.databases import (
+    check_engine,
+    engine_at,
+    existing_at,
+    insert_or_replace,
+    whole,
+)
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import (
     DEFAULT_PREFIX,
@@ -263,15 +281,28 @@ class SqlPollStore:
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
         """See ``PollStore``; read in pages, so it holds no transaction open."""
-        after = -1
-        while True:
-            opened = self._usable()
+        async for item in _pages(self._usable, kind):
+            yield item
+
+    async def peek(self, kind: str) -> list[tuple[str, str]]:
+        """What :meth:`load` gives, read beside the store's owner: nothing is opened or taken.
+
+        For looking only. Where no store was ever made there is nothing to look at: that is a
+        :class:`~chaoying_async.exceptions.StoreError`, and no file and no table is made by looking.
+        """
+        ours = not isinstance(self._where, AsyncEngine)
+        engine = self._where if isinstance(self._where, AsyncEngine) else existing_at(self._where)
+        try:
             with told():
-                rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
-            for after, key, text in rows:  # noqa: B007 - where the next page begins
-                yield key, text
-            if len(rows) < _PAGE:
-                return
+                check_engine(engine)
+            looking = _Open(self, engine)
+            return [item async for item in _pages(lambda: looking, kind)]
+        except StoreError as error:
+            error.add_note(f"while looking into the poll store {advice(engine.url)}")
+            raise
+        finally:
+            if ours:
+                await engine.dispose()
 
     async def hold(self) -> None:
         """See ``PollStore``."""
@@ -284,6 +315,18 @@ class SqlPollStore:
             raise SessionClosedError("the store is not open: use it inside `async with`")
         self._opened.owned.check()
         return self._opened
+
+
+async def _pages(reader: Callable[[], _Open], kind: str) -> AsyncGenerator[tuple[str, str]]:
+    after = -1
+    while True:
+        opened = reader()
+        with told():
+            rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
+        for after, key, text in rows:  # noqa: B007 - where the next page begins
+            yield key, text
+        if len(rows) < _PAGE:
+            return
 
 
 def _check(kind: str, key: str, text: str) -> None:
