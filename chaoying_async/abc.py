@@ -49,6 +49,11 @@ class PollStore(Protocol):
     its orders and their outcomes in it, ``checkout`` and ``refund_and_track`` their intents. Only
     an open store can be used; opening it takes the ownership, and
     :class:`~chaoying_async.exceptions.StoreInUseError` says that somebody else has it.
+
+    Whatever else these methods raise reaches callers of ``checkout`` and of pollers as a
+    :class:`~chaoying_async.exceptions.StoreError`, with what was raised as its cause. A store of
+    yours needs no more than these five methods; there ``await`` what ``outcome.done()`` returns,
+    since it cannot wait for that by itself when it is closed.
     """
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
