@@ -76,6 +76,8 @@ class GatewaySession:
     ``httpx.ASGITransport``); it is never closed here, and neither are ``limits``, ``verify``,
     ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every
     answer without a signature, also pending ones and those that the document prints so (M-08).
+    A reply may have ``max_reply_bytes``, counted after unpacking, below a head of 64 kB and 1,000
+    fields; what is larger is cut off, and is no usable answer.
     ``event_hooks`` has httpx's shape, lists of async functions, and sees everything unmasked;
     ``on_exchange``, a plain function, gets an :class:`Exchange` with everything personal masked,
     for audits. ``read_retries`` is how often a

@@ -10,7 +10,7 @@ import httpx
 
 from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
-from chaoying_async.transport.errors import not_sent, too_large, translate
+from chaoying_async.transport.errors import not_sent, translate
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy, given_proxy
 from chaoying_async.transport.tls import Cert, Verify, tls_context
@@ -150,8 +150,6 @@ class AiohttpTransport(NativeTransport):
             began = True
             answer = await line.exchange(data, (timeout.write, timeout.read))
             reply = await answer.body(max_bytes)
-            if reply is None:
-                raise too_large(max_bytes)  # noqa: TRY301 - `finally` below has to see it
             self._put(route.origin, line, reusable=line.finish(answer.message))
             line = None
         except ChaoyingError:

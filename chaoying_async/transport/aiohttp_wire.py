@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import select
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,9 @@ import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
-from chaoying_async.transport.errors import not_sent
+from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD
+from chaoying_async.transport.body import Body
+from chaoying_async.transport.errors import head_too_large, not_sent
 
 if TYPE_CHECKING:
     import ssl
@@ -53,6 +56,17 @@ _SEEN_AT_END = 5  # the length of the last chunk, "0\r\n\r\n"
 _BODILESS = frozenset({204, 304})
 _NEEDED = ("set_response_params", "start_timeout", "read", "should_close", "force_close")
 
+#: We unpack by ourselves (up to 3.13 aiohttp unpacked a kilobyte to a gigabyte at once, later ones
+#: take megabytes for each reply), and a header of 9 kB is no reason to lose a payment's reply.
+_PARAMETERS = inspect.signature(ResponseHandler.set_response_params).parameters
+_LIMITS: dict[str, Any] = {
+    "auto_decompress": False,
+    "max_line_size": MAX_HEAD,
+    "max_field_size": MAX_HEAD,
+    # Counted by us; its Python parser counts the status line and the empty one as well.
+    **({"max_headers": MAX_FIELDS + 2} if "max_headers" in _PARAMETERS else {}),
+}
+
 
 def usable() -> bool:
     """Whether this aiohttp is built the way this file expects."""
@@ -60,6 +74,7 @@ def usable() -> bool:
     return (
         made_by is not None
         and "_factory" in made_by.co_names
+        and _LIMITS.keys() <= _PARAMETERS.keys()
         and all(hasattr(ResponseHandler, name) for name in _NEEDED)
     )
 
@@ -89,6 +104,7 @@ class Guard(ResponseHandler):
         self._guard_head = b""  # what came before the end of the head was seen
         self._guard_head_size = -1
         self._guard_last = b""
+        self._guard_waits = False  # for the end of a head
         self._guard_drained: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -98,6 +114,11 @@ class Guard(ResponseHandler):
         self._guard_head = b""
         self._guard_head_size = -1
         self._guard_last = b""
+        self._guard_waits = True
+
+    def head_came(self) -> None:
+        """The head of the reply is complete; what counts from here on is its body."""
+        self._guard_waits = False
 
     def end(self, status: int, headers: Mapping[str, str], *, chunked: bool) -> bool:
         """The reply was read; whether the connection may serve another request."""
@@ -119,7 +140,16 @@ class Guard(ResponseHandler):
                 if self.transport is not None:
                     self.transport.abort()
                 return
+            before = self._guard_received
             self._count(data)
+            # The parser bounds each line, not all of them: neither a head without an end, nor one
+            # interim answer after another, may fill the memory.
+            if self._guard_waits and max(before, self._guard_head_size) > MAX_HEAD:
+                self.set_exception(head_too_large())
+                self.force_close()
+                if self.transport is not None:
+                    self.transport.abort()
+                return
         super().data_received(data)
 
     def _count(self, data: bytes) -> None:
@@ -197,7 +227,7 @@ class Line:
         """Write the request and wait for the head of the reply; ``timeout`` is (write, read)."""
         wire = self._wire
         write_seconds, read_seconds = timeout
-        wire.set_response_params(read_until_eof=True, read_timeout=read_seconds)
+        wire.set_response_params(read_until_eof=True, read_timeout=read_seconds, **_LIMITS)
         self._transport.write(data)
         if wire.writing_paused:
             await wire.drain(write_seconds)
@@ -205,6 +235,9 @@ class Line:
         while True:
             message, payload = await wire.read()
             if message.code >= 200:  # noqa: PLR2004 - 1xx only announce the reply
+                wire.head_came()
+                if len(message.raw_headers) > MAX_FIELDS:
+                    raise head_too_large()
                 return Answer(message, payload)
             if message.code == 101:  # noqa: PLR2004 - nobody asked to switch protocols
                 raise aiohttp.ClientPayloadError
@@ -231,20 +264,17 @@ class Answer:
     def __init__(self, message: RawResponseMessage, payload: StreamReader) -> None:
         self.message, self._payload = message, payload
 
-    async def body(self, max_bytes: int) -> bytes | None:
-        """The whole body, decoded; None as soon as it is longer than ``max_bytes``."""
+    async def body(self, max_bytes: int) -> bytes:
+        """The whole body, unpacked; cut off as soon as it is longer than ``max_bytes``."""
         payload = self._payload
+        codings = self.message.headers.getall("Content-Encoding", ())
+        body = Body(codings, max_bytes)
         if payload.is_eof():  # all of it came together with the head: the usual case
-            data = payload.read_nowait()
-            return None if len(data) > max_bytes else data
-        parts: list[bytes] = []
-        size = 0
-        while data := await payload.readany():
-            size += len(data)
-            if size > max_bytes:
-                return None
-            parts.append(data)
-        return b"".join(parts)
+            body.add(payload.read_nowait())
+        else:
+            while data := await payload.readany():
+                body.add(data)
+        return body.whole()
 
 
 class Opener:

@@ -7,6 +7,10 @@ from typing import NamedTuple, Protocol
 
 import httpx
 
+#: What the head of a reply may have, status line and all: bytes, and fields. (aiohttp alone would
+#: take 8 kB a field and, in some releases, 128 fields; httpx 100 kB in all.)
+MAX_HEAD, MAX_FIELDS = 64 * 1024, 1000
+
 #: Header fields as they are written, in order, the way httpx lists them.
 Headers = Sequence[tuple[str, str]]
 

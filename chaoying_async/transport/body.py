@@ -1,4 +1,8 @@
-"""Reading a reply's body with a limit that also holds for what it unpacks to."""
+"""What a reply may hold: a body with a limit that counts what it unpacks to, a head with another.
+
+Engines ask for ``identity``. Only what zlib packs is unpacked all the same, a piece at a time and
+never beyond the limit; everything else that a server may have done to the body is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +13,64 @@ from typing import cast
 import httpx
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.transport.errors import too_large
+from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD, Headers
+from chaoying_async.transport.errors import head_too_large, too_large
 
-#: wbits for zlib: 31 is gzip, 15 zlib ("deflate").
+#: wbits for zlib: 31 is gzip, 15 zlib ("deflate"), which some servers send without its header.
 _WBITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+_RAW_DEFLATE, _ZLIB_METHOD = -15, 8
+_PLAIN = frozenset({"", "identity"})
 
 
-class _Unpacker:
-    """Unpacks at most ``limit`` bytes and a few, so that a bomb cannot go off in memory."""
+class Body:
+    """The body of one reply while it comes in: never more than ``max_bytes``, packed or not.
 
-    def __init__(self, coding: str, limit: int) -> None:
-        if coding not in _WBITS:
+    ``codings`` are the values of Content-Encoding. Several are several layers: never unpacked.
+    """
+
+    def __init__(self, codings: Iterable[str], max_bytes: int) -> None:
+        self._most = max_bytes
+        self._coding = ",".join(codings).strip().lower()
+        if self._coding not in _PLAIN | _WBITS.keys():
             raise MalformedMessageError("the reply has an encoding that was not asked for")
-        self._zlib = zlib.decompressobj(_WBITS[coding])
-        self._room = limit + 1
+        self._zlib: zlib._Decompress | None = None
+        self._parts: list[bytes] = []
+        self._came = self._size = 0
 
-    def feed(self, data: bytes) -> bytes:
-        out = self._zlib.decompress(data, self._room)
-        self._room = max(1, self._room - len(out))
-        return out
+    def add(self, data: bytes) -> None:
+        """Take the next piece, as it came."""
+        self._came += len(data)
+        if self._came > self._most:
+            raise too_large(self._most)
+        part = data if self._coding in _PLAIN else self._unpacked(data)
+        self._size += len(part)
+        if self._size > self._most:
+            raise too_large(self._most)
+        self._parts.append(part)
 
-    def end(self) -> None:
-        if not self._zlib.eof:
+    def whole(self) -> bytes:
+        """All of it, after the last piece."""
+        if self._zlib is not None and not self._zlib.eof:
             raise MalformedMessageError("the compressed reply breaks off")
+        return b"".join(self._parts)
+
+    def _unpacked(self, data: bytes) -> bytes:
+        if not data:
+            return b""
+        if self._zlib is None:
+            bare = self._coding == "deflate" and data[0] & 0x0F != _ZLIB_METHOD
+            self._zlib = zlib.decompressobj(_RAW_DEFLATE if bare else _WBITS[self._coding])
+        try:  # one byte more than there is room for shows that it is too much
+            return self._zlib.decompress(data, self._most + 1 - self._size)
+        except zlib.error as error:
+            raise MalformedMessageError("the compressed reply cannot be unpacked") from error
+
+
+def check_head(headers: Headers) -> None:
+    """Raise where the head of a reply is over the limits, which are the same for both engines."""
+    size = sum(len(name) + len(value) + 4 for name, value in headers)
+    if size > MAX_HEAD or len(headers) > MAX_FIELDS:
+        raise head_too_large()
 
 
 async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
@@ -39,20 +78,10 @@ async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 
     Not ``response.aiter_bytes()``: that unpacks a whole chunk at once, 64 kB of gzip to 64 MB.
     """
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    unpacker = None if coding in {"", "identity"} else _Unpacker(coding, max_bytes)
-    parts: list[bytes] = []
-    raw = size = 0
+    body = Body(response.headers.get_list("content-encoding"), max_bytes)
     async for data in _chunks(response):
-        raw += len(data)
-        part = data if unpacker is None else unpacker.feed(data)
-        size += len(part)
-        if size > max_bytes or raw > max_bytes:
-            raise too_large(max_bytes)
-        parts.append(part)
-    if unpacker is not None and raw:
-        unpacker.end()
-    return b"".join(parts)
+        body.add(data)
+    return body.whole()
 
 
 async def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:

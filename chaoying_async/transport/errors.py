@@ -15,6 +15,7 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     TransportError,
 )
+from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD
 
 #: httpx's own engine, driven by us, where the flag "began to write" is known as well.
 HTTPX_NOT_SENT = (
@@ -43,6 +44,13 @@ def not_sent(why: str) -> RequestNotSentError:
 def too_large(max_bytes: int) -> MalformedMessageError:
     """The error for a reply that was cut off; says nothing of what it held."""
     return MalformedMessageError(f"the reply is longer than {max_bytes} bytes and was cut off")
+
+
+def head_too_large() -> TransportError:
+    """The error for a reply whose head is over the limits: no answer that can be used."""
+    return TransportError(
+        f"no usable answer came: its head has more than {MAX_HEAD} bytes or {MAX_FIELDS} fields"
+    )
 
 
 def translate(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.transport.base import Answer, Headers
-from chaoying_async.transport.body import read_bounded
+from chaoying_async.transport.body import check_head, read_bounded
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy
@@ -107,8 +107,8 @@ class HttpxEngine:
         await self._gate.enter(timeout.pool)
         try:
             response = await self._transport(address).handle_async_request(request)
-            return await _read(response, max_bytes)
-        except MalformedMessageError:
+            return await _read(response, max_bytes, of_ours=True)
+        except ChaoyingError:
             raise
         except Exception as exc:
             raise translate(exc, HTTPX_NOT_SENT, began=bool(began)) from exc
@@ -179,10 +179,15 @@ def build_request(
     return request
 
 
-async def _read(response: httpx.Response, max_bytes: int) -> Answer:
-    """The whole reply. Closing a stream that was read to its end may fail and changes nothing."""
+async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = False) -> Answer:
+    """The whole reply. Closing a stream that was read to its end may fail and changes nothing.
+
+    The head of what a user's transport made is that transport's affair.
+    """
     stream = response.stream
     try:
+        if of_ours:
+            check_head(response.headers.multi_items())
         body = await read_bounded(response, max_bytes)
     except BaseException:
         if isinstance(stream, httpx.AsyncByteStream):

@@ -29,6 +29,10 @@ _FIX = (
     " calls `request.post()` or `request.multipart()`; it must not read `request.content`."
 )
 
+#: What aiohttp unpacks a small piece at a time. It knows brotli and zstd too, but their windows are
+#: many megabytes for each sender, and no gateway packs what it sends.
+_UNPACKED = frozenset({"", "identity", "gzip", "deflate"})
+
 #: What aiohttp raises where a body ends too early or cannot be decoded.
 _BROKEN = (ClientPayloadError, RequestPayloadError, ConnectionError)
 
@@ -51,9 +55,9 @@ def notification_handler(
 
         app.cleanup_ctx.append(opened)
 
-    aiohttp undoes a Content-Encoding before anybody sees the body, so here a compressed
-    notification is verified like any other. ``kind`` and ``clock`` as in
-    :func:`~chaoying_async.web.asgi.notification_app`.
+    aiohttp undoes a Content-Encoding before anybody sees the body, so here a notification packed
+    with gzip or deflate is verified like any other; any other packing is refused. ``kind`` and
+    ``clock`` as in :func:`~chaoying_async.web.asgi.notification_app`.
     """
     check_handler(handler)
     times = clock or SystemClock()
@@ -61,7 +65,7 @@ def notification_handler(
     async def notified(request: web.Request) -> web.Response:
         body = await _body(request, times)
         if isinstance(body, Refusal):
-            return _response(body)
+            return await _refused(request, body)
         return _response(await handler.handle(body, kind=kind))
 
     return notified
@@ -72,6 +76,8 @@ async def _body(request: web.Request, clock: Clock) -> bytes | Refusal:
         return NOT_POST
     if too_large(request.content_length):
         return TOO_LARGE
+    if _packing(request) not in _UNPACKED:
+        return INCOMPLETE
     body = bytearray()
     try:
         async with clock.timeout(BODY_SECONDS):
@@ -85,6 +91,21 @@ async def _body(request: web.Request, clock: Clock) -> bytes | Refusal:
     came = request.content.total_bytes  # of a chunked body too, and unpacked
     check_all_there(body, max(came, length or 0), chunked=False, fix=_FIX)
     return bytes(body)
+
+
+def _packing(request: web.Request) -> str:
+    return ",".join(request.headers.getall("Content-Encoding", ())).strip().lower()
+
+
+async def _refused(request: web.Request, refusal: Refusal) -> web.Response:
+    """Answer, and hang up where the rest is packed: aiohttp would unpack on for ten seconds."""
+    response = _response(refusal)
+    if "Content-Encoding" in request.headers:
+        response.force_close()
+        await response.prepare(request)
+        await response.write_eof()
+        request.protocol.force_close()
+    return response
 
 
 def _response(answer: Answer) -> web.Response:
