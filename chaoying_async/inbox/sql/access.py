@@ -23,6 +23,7 @@ from chaoying_async.inbox.sql.lending import Guards, Nested
 from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
 from chaoying_async.inbox.sql.values import Params, microseconds
+from chaoying_async.sql.transactions import connected
 
 #: A statement that lost a deadlock, and processes that make the tables at the same moment.
 ATTEMPTS = 4
@@ -53,7 +54,7 @@ class Access:
 
         ``lent``: with the isolation that its user asked for.
         """
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             if self._sets_level and not lent:
                 await connection.execution_options(isolation_level="READ COMMITTED")
             if self._driver is not None:

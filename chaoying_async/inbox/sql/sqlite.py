@@ -20,6 +20,7 @@ from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.values import Params
+from chaoying_async.sql.transactions import driver_of
 
 _READY = "chaoying_async.inbox"
 _FULL = 2
@@ -146,7 +147,7 @@ def _told(sync: Any, method: str, answer: str | None) -> Generator[None]:
 
 
 async def _run(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> int:
-    driver = _driver_of(connection)
+    driver = driver_of(connection)
     async with _translated(connection, sql):
         before = driver.total_changes
         await driver.execute_fetchall(sql, values)
@@ -155,12 +156,12 @@ async def _run(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> 
 
 async def _fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = ()) -> Any:
     async with _translated(connection, sql):
-        return await _driver_of(connection).execute_fetchall(sql, values)
+        return await driver_of(connection).execute_fetchall(sql, values)
 
 
 async def _commit(connection: AsyncConnection) -> None:
     """For an engine that begins its transactions in its own way; else it has happened already."""
-    driver = _driver_of(connection)
+    driver = driver_of(connection)
     async with _translated(connection, "COMMIT"):
         if driver.in_transaction:
             await driver.commit()
@@ -197,7 +198,7 @@ async def _translated(connection: AsyncConnection, sql: str) -> AsyncGenerator[N
 
 def is_in_transaction(connection: AsyncConnection) -> bool:
     """Whether it may hold SQLite's one write lock."""
-    return not connection.invalidated and bool(_driver_of(connection).in_transaction)
+    return not connection.invalidated and bool(driver_of(connection).in_transaction)
 
 
 def check_transaction(connection: AsyncConnection) -> None:
@@ -229,11 +230,6 @@ async def pragma(connection: AsyncConnection, name: str, value: str | None = Non
     setting = "" if value is None else f"={value}"
     rows = list(await _fetch(connection, f"PRAGMA {name}{setting}"))
     return rows[0][0] if rows else None
-
-
-def _driver_of(connection: AsyncConnection) -> Any:
-    """The aiosqlite connection; SQLAlchemy has nothing to wait for here, it is checked out."""
-    return _sync(connection).connection.driver_connection
 
 
 def _sync(connection: AsyncConnection) -> Any:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
+from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")
 
@@ -112,7 +113,7 @@ class Ownership:
         )
 
     async def _try(self, first: Held | None, waited: float) -> Held | None:
-        async with self._engine.begin() as connection:
+        async with transaction(self._engine) as connection:
             # A write comes first: on SQLite that keeps every other writer out.
             await connection.execute(self._add_row)
             reading = self._read.with_for_update()
@@ -147,7 +148,7 @@ class Ownership:
         await whole(self._engine, self._renew_now())
 
     async def _renew_now(self) -> None:
-        async with self._engine.begin() as connection:
+        async with transaction(self._engine) as connection:
             await self.renew_in(connection)
 
     async def hold(self) -> None:
@@ -160,7 +161,7 @@ class Ownership:
             await self.renew()
 
     async def _read_now(self) -> Held | None:
-        async with self._engine.connect() as connection:
+        async with connected(self._engine) as connection:
             row = (await connection.execute(self._read, self._time())).first()
         return None if row is None else Held(*map(int, row))
 
@@ -169,7 +170,7 @@ class Ownership:
         await whole(self._engine, self._release_now())
 
     async def _release_now(self) -> None:
-        async with self._engine.begin() as connection:
+        async with transaction(self._engine) as connection:
             await connection.execute(self._release, {"p_token": self._token})
 
     def _lose(self) -> None:

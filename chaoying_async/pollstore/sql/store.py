@@ -50,6 +50,7 @@ from chaoying_async.pollstore.sql.tables import (
     texts_table,
 )
 from chaoying_async.pollstore.sql.writing import Changes, Writer
+from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")
 
@@ -95,7 +96,7 @@ class _Open:
         return await whole(self.engine, self._make_tables())
 
     async def _make_tables(self) -> None:
-        async with self.engine.begin() as connection:
+        async with transaction(self.engine) as connection:
             await connection.run_sync(self.metadata.create_all)
 
     async def stop(self, *, dispose: bool) -> None:
@@ -145,7 +146,7 @@ class _Open:
         return await whole(self.engine, self._read(statement, values))
 
     async def _read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
-        async with self.engine.connect() as connection:
+        async with connected(self.engine) as connection:
             return (await connection.execute(statement, values)).all()
 
     async def commit(self, changes: Changes) -> None:
@@ -161,7 +162,7 @@ class _Open:
         drop = [
             {"p_kind": kind, "p_item": key} for (kind, key), text in changes.items() if text is None
         ]
-        async with self.engine.begin() as connection:
+        async with transaction(self.engine) as connection:
             await self.owned.renew_in(connection)
             if put:
                 await connection.execute(self.put, put)
