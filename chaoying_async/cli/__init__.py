@@ -15,7 +15,10 @@ _BEHIND_EXTRA = frozenset({"click", "rich", "segno"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; its exit code."""
+    """Run a command; its exit code.
+
+    Without ``arguments`` this is the program, and signals no longer end it when this returns.
+    """
     try:
         from chaoying_async.cli.commands import run
     except ModuleNotFoundError as error:
@@ -23,4 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print("the command line needs an extra: pip install 'chaoying-async[cli]'", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return run(arguments)

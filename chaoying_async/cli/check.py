@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 import click
 
-from chaoying_async.cli import keys, output
+from chaoying_async.cli import interrupts, keys, output
 from chaoying_async.cli.diagnosis import Asked, Asker, failures_signed, name_order
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
@@ -50,7 +49,7 @@ def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
     """
     given = given_from(options)
     where, who = target(url, hosts), keys.credentials(given)
-    report = asyncio.run(_report(where, who, mch_id))
+    report = interrupts.run(_report(where, who, mch_id))
     if output.as_json():
         output.tell(_record(where, report))
     else:

@@ -11,8 +11,10 @@ from typing import Any, cast
 
 import click
 
-from chaoying_async.cli import output, stores
+from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.interrupts import Interrupts
+from chaoying_async.cli.streams import never_failing
 from chaoying_async.exceptions import ChaoyingError, ChaoyingWarning
 
 #: Command to the file that holds it; a command is loaded when it is used.
@@ -64,13 +66,17 @@ class Commands(click.Group):
         **extra: Any,
     ) -> click.Context:
         """Read the words before the command's name; ``--json`` anywhere holds for errors too."""
-        if "--json" not in itertools.takewhile(lambda word: word != "--", args):
-            return super().make_context(info_name, args, parent, **extra)
+        as_json = "--json" in itertools.takewhile(lambda word: word != "--", args)
         try:
             ctx = super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
+            if not as_json:
+                raise
             raise output.ToldAsJson(error) from error
-        output.expect_json(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(Exit.INTERRUPTED) from None
+        if as_json:
+            output.expect_json(ctx)
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -84,10 +90,10 @@ class Commands(click.Group):
             if not output.as_json():
                 raise
             raise output.ToldAsJson(error) from error
-        except (BrokenPipeError, click.exceptions.Exit):
-            raise  # `... | head`: click knows what to do
+        except click.exceptions.Exit:
+            raise
         except KeyboardInterrupt:
-            ctx.exit(Exit.INTERRUPTED)
+            ctx.exit(output.interrupted("interrupted"))
         except Exception as error:
             ending = _told(error)
             if ending is None:
@@ -100,6 +106,8 @@ def _told(error: Exception) -> Exit | None:
     if isinstance(error, ChaoyingError):
         return output.failed(error)
     if isinstance(error, click.Abort):
+        if interrupts.of_command().came:
+            return output.interrupted("interrupted, not confirmed: nothing was done")
         return output.refused("Aborted", "not confirmed: nothing was done", Exit.USAGE)
     if isinstance(error, ModuleNotFoundError):
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
@@ -147,8 +155,19 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code."""
     # What the library warns of is told as an end or a remark: not by Python's last resort too.
     logging.getLogger("chaoying_async").addHandler(logging.NullHandler())
+    signals = Interrupts()
+    with never_failing(signals), signals:
+        code = _ended(None if arguments is None else list(arguments), signals)
+        if arguments is None:
+            signals.ignore()
+    return code
+
+
+def _ended(arguments: list[str] | None, signals: Interrupts) -> int:
     try:
-        chaoying.main(None if arguments is None else list(arguments), prog_name="chaoying")
+        chaoying.main(arguments, prog_name="chaoying", obj=signals)
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(Exit.REFUSED)
+    except KeyboardInterrupt:
+        return int(Exit.INTERRUPTED)
     return int(Exit.OK)

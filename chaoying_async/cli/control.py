@@ -8,6 +8,8 @@ from typing import Any
 import click
 import httpx
 
+from chaoying_async.cli import interrupts, output
+from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.sandbox import TOKEN
 from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import RequestNotSentError, TransportError
@@ -26,10 +28,14 @@ def post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:
         with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
             reply = client.post(address, json=wish, headers=headers)
             answer = reply.json()
+            interrupts.of_command().settle()
     except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise RequestNotSentError(
             f"no sandbox at {url}: start one with `chaoying sandbox`"
         ) from error
+    except KeyboardInterrupt:
+        words = f"interrupted; the sandbox may have done it: see {url}/console/"
+        output.end(output.interrupted(words, Exit.UNKNOWN))
     except (httpx.HTTPError, ValueError) as error:
         raise TransportError(f"{url} does not answer like a sandbox") from error
     if not isinstance(answer, dict):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
-from chaoying_async.cli import output
+from chaoying_async.cli import interrupts, output
 
 
 @click.command(name="demo")
@@ -25,5 +23,5 @@ def demo(ctx: click.Context, payments: int) -> None:
     from chaoying_async.sandbox.demo.command import run
 
     if output.as_json():
-        ctx.exit(asyncio.run(run(payments, console=Console(quiet=True), tell=output.tell)))
-    ctx.exit(asyncio.run(run(payments)))
+        ctx.exit(interrupts.run(run(payments, console=Console(quiet=True), tell=output.tell)))
+    ctx.exit(interrupts.run(run(payments)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,8 +12,9 @@ import attrs
 import click
 
 from chaoying_async.abc import Inbox
-from chaoying_async.cli import output, stores
+from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.interrupts import Errand
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
 
@@ -85,8 +85,8 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         if found.problem:
             output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
-            click.confirm(f"run on_paid for {out_trade_no} whatever its amount?", abort=True)
-        if not _run(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
+            output.confirm(f"run on_paid for {out_trade_no} whatever its amount?")
+        if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         if output.as_json():
             output.tell({"ok": True, "mark": mark, "mch_id": mch_id, "out_trade_no": out_trade_no})
@@ -158,12 +158,29 @@ async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None)
     return _Found(problem=_HELD if state is SeenState.HELD else _NOTHING)
 
 
-def _run(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]]) -> T:
+def _run(
+    store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]], *, last: bool = False
+) -> T:
     async def run() -> T:
         async with _opened(store, prefix) as box:
             return await work(box)
 
-    return asyncio.run(run())
+    return interrupts.run(run(), last=last)
+
+
+def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bool]]) -> bool:
+    """Whether the mark was written; the command ends where nobody can know."""
+    errand: Errand[bool] = Errand()
+    try:
+        _run(store, prefix, lambda box: errand.send(work(box)), last=True)
+    except BaseException as error:
+        if errand.got is None and errand.begun:
+            kind = "Interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            words = f"{kind}: it may have been written down all the same"
+            output.end(output.refused(kind, words, Exit.UNKNOWN, "see `chaoying inbox list`"))
+        if errand.got is None:
+            raise
+    return bool(errand.got)
 
 
 @asynccontextmanager

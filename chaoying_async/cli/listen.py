@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,7 +12,7 @@ from typing import Any, Final
 import click
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli import keys, output, replies
+from chaoying_async.cli import interrupts, keys, output, replies
 from chaoying_async.cli.forward import Attempt, Forwarder
 from chaoying_async.cli.receiver import Heard, Receiver
 from chaoying_async.cli.target import given_from
@@ -55,7 +53,7 @@ def listen(port: int, host: str, count: int | None, **options: Any) -> None:
     within the gateway's three seconds (for hours with --log). Without both it is only shown.
     """
     who = keys.credentials(given_from(options))
-    asyncio.run(_listen(who, (host, port), count, options["forward"], options["log"]))
+    interrupts.run(_listen(who, (host, port), count, options["forward"], options["log"]))
 
 
 async def _listen(
@@ -65,9 +63,7 @@ async def _listen(
     from chaoying_async.sandbox.server import listening
 
     loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            loop.add_signal_handler(number, stop.set)
+    interrupts.of_command().stops(stop.set)
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(EventLog(log)) if log else None
         teller = Teller(_left_out, lambda: loop.call_soon_threadsafe(stop.set))

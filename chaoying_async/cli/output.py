@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from chaoying_async.cli import exits
+from chaoying_async.cli import exits, interrupts, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError, StoreError
 
@@ -90,8 +90,9 @@ def console(*, markup: bool = False) -> Console:
 
 
 def tell(record: Mapping[str, Any]) -> None:
-    """One JSON line."""
-    click.echo(json.dumps(record, ensure_ascii=False, default=str))
+    """One JSON line, in the characters that the stream has."""
+    line = json.dumps(record, ensure_ascii=False, default=str)
+    click.echo(line if streams.takes(line) else json.dumps(record, default=str))
 
 
 def table(title: str, *columns: Column | str) -> Table:
@@ -198,6 +199,22 @@ def failed(error: ChaoyingError) -> Exit:
         more = {"state": refusal.state, "code": refusal.code, "msg": refusal.msg}
     notes = getattr(error, "__notes__", ()) if isinstance(error, StoreError) else ()
     return refused(type(error).__name__, "; ".join((str(error), *notes)), code, then, **more)
+
+
+def interrupted(words: str, ending: Exit = Exit.INTERRUPTED) -> Exit:
+    """Say that a signal came, and what may have become of what was asked; the exit code."""
+    interrupts.of_command().settle()
+    return refused("Interrupted", words, ending)
+
+
+def confirm(question: str) -> None:
+    """Ask on stderr; without a yes the command ends, and nothing was done."""
+    try:
+        said_yes = click.confirm(printable(question), err=True)
+    except (OSError, ValueError) as error:  # a stdin that cannot be read
+        raise click.Abort from error
+    if not said_yes or getattr(sys.stderr, "lost", False):
+        raise click.Abort  # where nobody can see the question, no answer is one
 
 
 def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) -> Exit:

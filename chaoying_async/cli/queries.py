@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-from chaoying_async.cli import keys, output, replies
+from chaoying_async.cli import interrupts, keys, output, replies
 from chaoying_async.cli.target import given_from, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
@@ -90,5 +89,5 @@ def _run(options: dict[str, Any], ask: Ask) -> None:
             request = ask(wallets[-1])
             return request, await gateway.send(request)
 
-    request, reply = asyncio.run(asked())
+    request, reply = interrupts.run(asked())
     output.end(replies.show(request, reply))

@@ -7,7 +7,9 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from chaoying_async.cli import meanings, output
+import click
+
+from chaoying_async.cli import meanings, output, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.meanings import RefundRow, Said
 from chaoying_async.sansio.fieldnames import SECRET
@@ -21,24 +23,39 @@ _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"}
 
 
 def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) -> Exit:
-    """Show a reply; the exit code. ``qr``: draw ``code_url``; None: on a terminal."""
+    """Show a reply; the exit code. ``qr``: draw ``code_url``; None: on a terminal.
+
+    The exit code is what the reply says, also where showing the rest of it breaks.
+    """
     told = meanings.said(request, reply)
-    fields = masked(reply.raw, request.wire_fields())
-    rows = meanings.refunds(request, reply)
-    if output.as_json():
-        output.tell(_record(reply, told, fields, rows))
-        return told.end.exit
-    number = order_of(request)
-    headline = f"{request.endpoint.name} {request.endpoint.title}: {told.line}"
-    output.say(f"{headline}  {number}".rstrip(), style=told.end.style)
+    try:
+        if output.as_json():
+            fields = masked(reply.raw, request.wire_fields())
+            output.tell(_record(reply, told, fields, meanings.refunds(request, reply)))
+        else:
+            _show(request, reply, told, qr=qr)
+    except Exception as error:  # noqa: BLE001 - nothing may hide what became of the money
+        words = f"{_headline(request, told)}; the reply cannot be shown: {type(error).__name__}"
+        click.echo(output.printable(words), err=True)
+    return told.end.exit
+
+
+def _headline(request: Request[Any], told: Said) -> str:
+    name = f"{request.endpoint.name} {request.endpoint.title}"
+    return f"{name}: {told.line}  {order_of(request)}".rstrip()
+
+
+def _show(request: Request[Any], reply: Reply[Any], told: Said, *, qr: bool | None) -> None:
+    output.say(_headline(request, told), style=told.end.style)
     if told.end.then:
         output.say(told.end.then)
+    fields = masked(reply.raw, request.wire_fields())
+    rows = meanings.refunds(request, reply)
     if rows:
         output.show_table("refunds", _REFUND_COLUMNS, map(_cells, rows), wraps=("what to do",))
     output.show_pairs("", _rows(reply, fields, leave_out={"refund_list"} if rows else set()))
     if (url := fields.get("code_url")) and (sys.stdout.isatty() if qr is None else qr):
         draw(str(url))
-    return told.end.exit
 
 
 _REFUND_COLUMNS = (
@@ -68,6 +85,8 @@ def _yuan(fen: int | None) -> str | None:
 
 def draw(text: str) -> None:
     """A QR code of half-height blocks, for a customer to scan from the terminal."""
+    if not streams.takes("▀▄█"):
+        return
     import segno
 
     segno.make(text, error="m").terminal(out=sys.stdout, compact=True)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets  # noqa: TID251 - the token that keeps strangers out is the one thing not to be seeded
-import signal
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoying_async.cli import output
+from chaoying_async.cli import interrupts, output
 from chaoying_async.environment import settings_from_env
 from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.hosts import is_loopback
@@ -92,7 +90,7 @@ def sandbox(port: int, host: str, speed: float, plans: list[Plan], **world: Any)
     The last three digits of an amount choose what happens to a payment: see --scenarios. With
     --host, the token is CHAOYING_SANDBOX_TOKEN, or one that is made and printed.
     """
-    asyncio.run(_serve(port, host, speed, plans, world))
+    interrupts.run(_serve(port, host, speed, plans, world))
 
 
 async def _serve(
@@ -113,9 +111,7 @@ async def _serve(
     sandbox.faults.plans.extend(plans)
     token = None if is_loopback(host) else _token()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    interrupts.of_command().stops(stop.set)
     served = sandbox.serve(host=host, port=port, token=token, console=world["console"])
     async with sandbox, served as url:
         _announce(sandbox, url, token, console=world["console"])

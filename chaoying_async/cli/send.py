@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import click
 
-from chaoying_async.cli import fields, keys, output, reading, replies
+from chaoying_async.cli import fields, interrupts, keys, output, reading, replies
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.interrupts import Errand
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
 from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.request import Request, order_of
+from chaoying_async.sansio.request import Reply, Request, order_of
 
 #: Names in any case to requests: the document's own, and the class's.
 _KINDS: dict[str, type[Request[Any]]] = {
@@ -160,10 +160,8 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
         for name, text in request.wire_fields().items()
         if name not in SECRET and name in _TOLD
     )
-    click.confirm(
-        f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {shown}. Send it?",
-        abort=True,
-        err=True,
+    output.confirm(
+        f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {shown}. Send it?"
     )
 
 
@@ -171,21 +169,42 @@ _TOLD = ("mch_id", "out_trade_no", "transaction_id", "out_refund_no", "total_fee
 
 
 def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Exit:
-    async def exchange() -> Any:
+    errand: Errand[Reply[Any]] = Errand()
+
+    async def exchange() -> None:
         merchant, operator = keys.defaults()
         async with session(where, who, mch_id=merchant, op_user_id=operator) as gateway:
-            return await gateway.send(request)
+            await errand.send(gateway.send(request))
 
     try:
-        reply = asyncio.run(exchange())
-    except OutcomeUnknownError as error:
-        return _unknown(request, error)
-    return replies.show(request, reply, qr=qr)
+        interrupts.run(exchange())
+    except BaseException as error:  # noqa: BLE001 - what came back counts, whatever broke then
+        if errand.got is None:
+            return _without_reply(request, errand, error)
+    if errand.got is None:
+        raise RuntimeError("a request ends in a reply or in an error")
+    return replies.show(request, errand.got, qr=qr)
 
 
-def _unknown(request: Request[Any], error: ChaoyingError) -> Exit:
-    code = output.failed(error)
+def _without_reply(request: Request[Any], errand: Errand[Reply[Any]], error: BaseException) -> Exit:
+    """Nothing came back: what may have become of it depends on whether anybody was asked."""
+    if isinstance(error, OutcomeUnknownError):
+        code = output.failed(error)
+        output.remark(f"  {_question(request)}")
+        return code
+    interrupt = isinstance(error, KeyboardInterrupt)
+    if errand.begun and request.endpoint.moves_money and not isinstance(error, ChaoyingError):
+        doing = f"{request.endpoint.name} {order_of(request)}"
+        kind = "Interrupted" if interrupt else type(error).__name__
+        words = f"{doing}: {kind}: it may have been carried out"
+        then = f"query the same number before anything else: {_question(request)}"
+        return output.refused(kind, words, Exit.UNKNOWN, then)
+    if interrupt and not errand.begun:
+        return output.interrupted("interrupted: nothing was sent")
+    raise error
+
+
+def _question(request: Request[Any]) -> str:
+    """The command that tells what became of it."""
     refund = getattr(request, "out_refund_no", None)
-    command = f"refund-query {refund}" if refund else f"query {order_of(request)}"
-    output.remark(f"  chaoying {command}")
-    return code
+    return f"chaoying refund-query {refund}" if refund else f"chaoying query {order_of(request)}"

@@ -6,6 +6,7 @@ answer. What strangers can cause at will is said so many times a minute, and the
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -76,6 +77,9 @@ class Teller:
             while (line := self._lines.get()) is not None:
                 try:
                     line()
-                except OSError:  # nobody reads any more
+                except OSError:
+                    self._gone()
+                    return
+                if getattr(sys.stdout, "given_up", False):  # nobody reads any more
                     self._gone()
                     return

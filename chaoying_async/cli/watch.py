@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import signal
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -15,7 +13,7 @@ import attrs
 import click
 
 from chaoying_async.abc import PollStore
-from chaoying_async.cli import keys, output
+from chaoying_async.cli import interrupts, keys, output
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import given_from, session, target, target_options
 from chaoying_async.cli.watchends import end_of, number_of, worst
@@ -105,7 +103,7 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
         mch_id=options["mch_id"],
         read_retries=0 if options["rate"] else 2,  # repeats do not count against the rate
     )
-    output.end(asyncio.run(_watch(gateway, asked)))
+    output.end(interrupts.run(_watch(gateway, asked)))
 
 
 @attrs.frozen(kw_only=True)
@@ -138,9 +136,7 @@ def _schedule(options: dict[str, Any]) -> PollSchedule:
 
 async def _watch(gateway: GatewaySession, asked: Asked) -> Exit:
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows has no such handlers
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    interrupts.of_command().stops(stop.set)
     ends = Ends(Display() if sys.stdout.isatty() and not output.as_json() else Lines())
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
@@ -149,10 +145,10 @@ async def _watch(gateway: GatewaySession, asked: Asked) -> Exit:
             Poller(gateway, asked.schedule, asked.concurrency, asked.rate, store)
         )
         with ends.shown:
-            pending = await _followed(poller, asked, ends, stop)
+            ended, pending = await _followed(poller, asked, ends, stop)
     if not output.as_json():
         ends.tally.show()
-    if stop.is_set():
+    if not ended:
         _say_pending(pending, asked.store)
         return Exit.INTERRUPTED
     return worst(ends.exits.values())
@@ -189,8 +185,8 @@ class Ends:
 
 async def _followed(
     poller: Poller, asked: Asked, ends: Ends, stop: asyncio.Event
-) -> tuple[Query, ...]:
-    """Wait for all of them, or for somebody who stops it; what is pending then."""
+) -> tuple[bool, tuple[Query, ...]]:
+    """Wait for all of them, or for somebody who stops it; whether all ended, and what did not."""
 
     async def follow() -> None:
         run, left = poller.run(asked.wanted(), at_once=_AT_ONCE), poller.drain()
@@ -213,15 +209,15 @@ async def _followed(
     )
     try:
         await asyncio.wait((following, looking, stopping), return_when=asyncio.FIRST_COMPLETED)
-        pending = poller.pending()
+        ended, pending = following.done(), poller.pending()
     finally:
         for task in (following, looking, stopping):
             task.cancel()
-        ended = await asyncio.gather(following, looking, stopping, return_exceptions=True)
-    for end in ended:
-        if isinstance(end, Exception):
-            raise end
-    return pending
+        raised = await asyncio.gather(following, looking, stopping, return_exceptions=True)
+    for each in raised:
+        if isinstance(each, Exception):
+            raise each
+    return ended, pending
 
 
 def _say_pending(pending: Sequence[Query], store: str | None) -> None:
