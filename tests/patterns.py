@@ -274,7 +274,8 @@ def _sample_of(code: Any, value: Any) -> str:
         one = _one((code, value), 0)
         return str(next(filter(one.match, chain(_POOL, map(chr, range(sys.maxunicode))))))
     if code in {codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT}:
-        return _sample(value[2]) * min(max(value[0], 1), 3)
+        times: int = min(max(value[0], 1), 3)
+        return _sample(value[2]) * times
     if code is codes.BRANCH:
         return _sample(value[1][0])
     if code in {codes.ASSERT, codes.ASSERT_NOT}:

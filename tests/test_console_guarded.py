@@ -7,19 +7,22 @@ import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
 from chaoying_async import SystemClock
 from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.journal import Journal
+from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.security import (
     COOKIE,
-    OF_ALL,
+    LASTS,
     OF_ONE,
     WINDOW,
     Guard,
     Guesses,
+    Logins,
     is_loopback,
     new_token,
 )
@@ -182,8 +185,71 @@ class TestStrangers:
             assert "others can reach it" in await visitor.page("/console/")
             assert said(await visitor.post("/console/logout")) == "/console/login"
             assert said(await visitor.get("/console/")) == "/console/login"
-            for broken in ("chaoying_console=", "chaoying_console=x", "a=\x01; =;"):
+            for broken in (
+                "chaoying_console=",
+                "chaoying_console=x",
+                "a=\x01; =;",
+                '"',
+                "=" * 9000,
+            ):
                 assert said(await visitor.get("/console/", cookie=broken)) == "/console/login"
+
+    async def test_logging_out_ends_it_on_the_server(self) -> None:
+        """In every tab, and for whoever has copied the cookie; other logins go on."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            old, other = [await _logged_in(visitor) for _ in range(2)]
+            assert (await visitor.get("/console/", cookie=old)).status_code == 200
+            await visitor.post("/console/logout", cookie=old)
+            for path in ("/console/", "/console/events"):
+                assert said(await visitor.get(path, cookie=old)) == "/console/login"
+            assert (await visitor.get("/_sandbox/books", cookie=old)).status_code == 401
+            post = await visitor.post("/console/faults/seed", {"seed": "7"}, cookie=old)
+            assert post.status_code == 401
+            assert (await visitor.get("/console/", cookie=other)).status_code == 200
+
+    async def test_a_stream_ends_with_its_login(self) -> None:
+        """Who has logged out hears nothing more in the tabs that are still open."""
+        clock = FakeClock()
+        guard = Guard(EVERYWHERE, TOKEN, clock=clock)
+        headers = {"cookie": f"{COOKIE}={guard.login()}"}
+        bell = Bell(clock)
+        stream = bell.stream(lambda: guard.still_admits(headers))
+        await anext(stream)
+        bell.ring()
+        assert "changed" in await clock.run(anext(stream))
+        guard.logout(headers)
+        with pytest.raises(StopAsyncIteration):
+            await clock.run(anext(stream))
+
+    async def test_a_login_ends_by_itself(self) -> None:
+        """After twelve hours, here and in the browser; by a new one, and with the process."""
+        clock = FakeClock()
+        visitor = Visitor(token=TOKEN)
+        visitor.guard._logins = Logins(clock)
+        async with visitor.sandbox, visitor.client:
+            reply = await visitor.post("/console/login", {"token": TOKEN})
+            assert f"Max-Age={LASTS:.0f}" in reply.headers["set-cookie"]
+            first = reply.headers["set-cookie"].partition(";")[0]
+            second = await visitor.post("/console/login", {"token": TOKEN}, cookie=first)
+            cookie = second.headers["set-cookie"].partition(";")[0]
+            visitor.client.cookies.clear()
+            assert cookie != first
+            assert said(await visitor.get("/console/", cookie=first)) == "/console/login"
+            await clock.advance(LASTS - 1)
+            assert (await visitor.get("/console/", cookie=cookie)).status_code == 200
+            await clock.advance(1)
+            assert said(await visitor.get("/console/", cookie=cookie)) == "/console/login"
+        restarted = Guard(EVERYWHERE, TOKEN)
+        assert not restarted.admits({"cookie": f"{COOKIE}={visitor.guard.login()}"})
+
+    def test_logins_are_bounded(self) -> None:
+        """A program that logs in again and again ends its own oldest ones."""
+        logins = Logins(FakeClock())
+        values = [logins.new() for _ in range(150)]
+        assert sum(map(logins.holds, values)) == 100
+        assert logins.holds(values[-1])
+        assert not logins.holds("")
 
     async def test_a_token_is_not_guessed_at_for_long(self) -> None:
         """Five wrong ones of an address in a minute: then not even the right one is looked at."""
@@ -221,20 +287,59 @@ class TestStrangers:
             ).status_code == 429
             assert (await visitor.get("/console/", **cookie)).status_code == 200
 
-    def test_guesses_are_counted_by_address_and_in_all(self) -> None:
-        """Another address is listened to, until too many came from everywhere; a minute heals."""
+    async def test_nobody_is_locked_out_by_others(self) -> None:
+        """Fifty wrong tokens of ten addresses, or of ten thousand: the owner's right one counts."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            for number in range(10_000):
+                assert not visitor.guard.is_token("guess", f"10.{number // 250}.{number % 250}.1")
+            reply = await visitor.post("/console/login", {"token": TOKEN})
+            assert said(reply) == "/console/"
+            bearer = {"authorization": f"Bearer {TOKEN}"}
+            assert (await visitor.get("/_sandbox/books", **bearer)).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("guesser", "same", "other"),
+        [
+            ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("2001:db8::1", "2001:db8::ffff:1", "2001:db8:0:1::1"),
+            ("fe80::1%eth0", "fe80::2", "::1"),
+            ("::ffff:10.0.0.1", "10.0.0.1", "::ffff:10.0.0.2"),
+            ("", "", "testclient"),
+        ],
+    )
+    def test_guesses_are_counted_by_sender(self, guesser: str, same: str, other: str) -> None:
+        """One IPv4 address, or one network of IPv6; a minute heals."""
         clock = FakeClock()
         guard = Guard(EVERYWHERE, TOKEN, clock=clock)
         for _ in range(OF_ONE):
-            assert not guard.is_token("guess", "10.0.0.1")
-        assert not guard.is_token(TOKEN, "10.0.0.1")
-        assert guard.is_token(TOKEN, "10.0.0.2")
-        for number in range(OF_ALL):
-            assert not guard.is_token("guess", f"10.0.1.{number}")
-        assert not guard.is_token(TOKEN, "10.0.0.2")
-        assert len(guard._guesses._wrong) == OF_ALL
+            assert not guard.is_token("guess", guesser)
+        assert not guard.is_token(TOKEN, same)
+        assert guard.is_token(TOKEN, other)
         asyncio.run(clock.advance(WINDOW))
-        assert guard.is_token(TOKEN, "10.0.0.1")
+        assert guard.is_token(TOKEN, same)
+
+    def test_who_guessed_is_remembered_boundedly(self) -> None:
+        """However many senders there are; who goes on is not forgotten first."""
+        guard = Guard(EVERYWHERE, TOKEN, clock=FakeClock())
+        for number in range(12_000):
+            guard.is_token("guess", f"10.0.{number // 250}.{number % 250}")
+            guard.is_token("guess", "10.9.9.9")
+        assert len(guard._guesses._wrong) == 10_000
+        assert guard.too_many("10.9.9.9")
+
+    async def test_what_a_proxy_says_is_not_believed(self) -> None:
+        """Else a guesser would have as many addresses as he can write down."""
+        async with (
+            Sandbox(clock=SystemClock()) as sandbox,
+            sandbox.serve(token=TOKEN) as url,
+            httpx.AsyncClient(base_url=url, trust_env=False) as client,
+        ):
+            said = []
+            for number in range(OF_ONE + 1):
+                told = {"x-forwarded-for": f"10.0.0.{number}", "authorization": "Bearer guess"}
+                said.append((await client.get("/_sandbox/books", headers=told)).status_code)
+        assert said == [401] * OF_ONE + [429]
 
     def test_a_reachable_host_needs_a_good_token(self) -> None:
         """None, or one that can be guessed, is refused before anything listens."""
@@ -255,3 +360,11 @@ class TestStrangers:
             with pytest.raises(ValueError, match="a token is needed"):
                 async with sandbox.serve(host=EVERYWHERE):
                     pass
+
+
+async def _logged_in(visitor: Visitor) -> str:
+    """The cookie of a new login, as a browser sends it."""
+    visitor.client.cookies.clear()
+    reply = await visitor.post("/console/login", {"token": TOKEN})
+    visitor.client.cookies.clear()
+    return reply.headers["set-cookie"].partition(";")[0]

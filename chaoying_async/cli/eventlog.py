@@ -109,7 +109,7 @@ class EventLog:
         for line in lines:
             try:
                 self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise self._foreign() from error
         if not rest:
             return

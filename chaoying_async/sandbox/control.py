@@ -21,8 +21,8 @@ import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
-from urllib.parse import urlsplit
+from contextlib import suppress
+from typing import Any, Never
 
 import attrs
 
@@ -30,10 +30,12 @@ from chaoying_async.sandbox import ledger as ledgers
 from chaoying_async.sandbox.events import EVENTS, Event, body_of, imagined
 from chaoying_async.sandbox.faults import Plan
 from chaoying_async.sandbox.gateway import Response
+from chaoying_async.sandbox.masked import address_of
 from chaoying_async.sandbox.notifier import Delivery
 from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Order, Refund, Status
 from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sansio.rules import absolute_url
 
 PREFIX = "/_sandbox/"
 
@@ -132,10 +134,10 @@ class Control:
     async def faults(self, wish: Mapping[str, Any]) -> dict[str, Any]:
         """Exchange the plans in force for these."""
         texts = wish.get("plans")
-        if not isinstance(texts, list):
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise _WishError("plans is a list of [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]")
         try:
-            plans = [Plan.parse(str(text)) for text in texts]
+            plans = [Plan.parse(text) for text in texts]
         except ValueError as error:
             raise _WishError(str(error)) from error
         seed = wish.get("seed")
@@ -144,7 +146,7 @@ class Control:
         self.runtime.faults.plans[:] = plans
         if seed is not None:
             self.runtime.faults.reseed(seed)
-        return {"plans": [str(text) for text in texts]}
+        return {"plans": texts}
 
     def _known(self, wish: Mapping[str, Any]) -> Order | None:
         try:
@@ -158,9 +160,11 @@ class Control:
         number = wish.get("out_trade_no") or f"T{gateway.nonce()[:12]}"
         merchant = next(iter(gateway.ledger.merchants.values())).mch_id
         kind = "ALIPAY" if wish.get("kind") == "ALIPAY" else "WECHAT"
-        total = int(_number(wish, "total_fee", 1))
+        total = _number(wish, "total_fee", 1)
+        if total != int(total):
+            raise _WishError("total_fee is a whole number of fen")
         mch_id = str(wish.get("mch_id") or merchant)
-        return imagined(gateway, mch_id, str(number), kind=kind, total=total)
+        return imagined(gateway, mch_id, str(number), kind=kind, total=int(total))
 
     def _undelivered(self) -> list[Order]:
         """Orders that were notified of, in vain so far."""
@@ -198,13 +202,32 @@ def _over(order: Order) -> str:
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
-    try:
-        wish = json.loads(body)
-    except ValueError:
-        wish = None
+    wish = None
+    with suppress(ValueError, RecursionError):
+        read = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(read, ensure_ascii=False).encode()  # fails for half a surrogate pair
+        wish = read
     if not isinstance(wish, dict):
-        raise _WishError("the body is a JSON object")
+        raise _WishError("the body is a JSON object in UTF-8, with each name once")
+    for name in _TEXTS:
+        if not isinstance(wish.get(name, ""), str | None):
+            raise _WishError(f"{name} is a text")
     return wish
+
+
+#: Members of a wish that are texts, if they are there.
+_TEXTS = ("deed", "event", "kind", "mch_id", "notify_url", "out_trade_no")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name comes twice")
+    return members
+
+
+def _no_constant(_text: str) -> Never:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def _number(wish: Mapping[str, Any], name: str, default: float) -> float:
@@ -219,8 +242,10 @@ def _number(wish: Mapping[str, Any], name: str, default: float) -> float:
 def _addressed(order: Order, notify_url: object) -> Order:
     """The order with the address that it is notified at."""
     url = str(notify_url or order.asked.get("notify_url") or "")
-    if urlsplit(url).scheme not in {"http", "https"}:
+    if not url:
         raise _WishError(f"{order.out_trade_no} has no notify_url: name one")
+    if not absolute_url(url):
+        raise _WishError("notify_url is an absolute http or https address")
     return attrs.evolve(order, asked={**order.asked, "notify_url": url})
 
 
@@ -256,7 +281,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return {
         "out_trade_no": delivery.out_trade_no,
         "attempt": delivery.attempt,
-        "url": delivery.url,
+        "url": address_of(delivery.url),
         "status": delivery.status,
         "answer": delivery.answer.decode(errors="replace"),
         "accepted": delivery.accepted,

@@ -73,6 +73,10 @@ SECONDS: Mapping[Fault, float] = {
 }
 
 
+#: Longer than anybody waits, and still a moment that a calendar has.
+MOST_SECONDS = 1e9
+
+
 @attrs.frozen
 class Plan:
     """One fault, how likely it is (0 to 1), and which endpoints it befalls (none: all)."""
@@ -85,6 +89,8 @@ class Plan:
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.probability <= 1:
             raise ValueError("a probability is 0 to 1")
+        if not -MOST_SECONDS <= self.seconds <= MOST_SECONDS:
+            raise ValueError(f"a fault takes at most {MOST_SECONDS:g} seconds")
 
     @classmethod
     def parse(cls, text: str) -> Self:

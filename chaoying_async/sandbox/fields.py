@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 
@@ -218,6 +219,15 @@ def _urls(value: str) -> str | None:
     return "must be absolute addresses, separated by semicolons" if wrong else None
 
 
+def _notify_url(value: str) -> str | None:
+    try:
+        fits = bool(_PLAIN_ADDRESS(value)) and urlsplit(value).port != 0
+    except ValueError:  # half an IPv6 address, or a port that there is not
+        fits = False
+    return None if fits else "must be an absolute address without parameters"
+
+
+_PLAIN_ADDRESS = re.compile(r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
 _ADDRESS = re.compile(r"https?://[^\s/\\;]+(/[^\s\\;]*)?").fullmatch
 
 
@@ -242,9 +252,7 @@ KINDS: Mapping[str, Check] = {
         r"20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]",
         "must be a time as yyyyMMddHHmmss",
     ),
-    "notify-url": _matching(
-        r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?", "must be an absolute address without parameters"
-    ),
+    "notify-url": _notify_url,
     "ip": _ip,
     "goods": _goods,
     "urls": _urls,
@@ -283,11 +291,14 @@ def _both_or_none(first: str, second: str) -> Rule:
 def _not_above(smaller: str, larger: str) -> Rule:
     def rule(fields: Fields) -> Mapping[str, str]:
         values = [fields.get(name, "") for name in (smaller, larger)]
-        numbers = [int(value) for value in values if value.isascii() and value.isdecimal()]
+        numbers = [int(value) for value in values if _AMOUNT(value)]
         above = len(numbers) == len(values) and numbers[0] > numbers[1]
         return {smaller: f"must not be above {larger}"} if above else {}
 
     return rule
+
+
+_AMOUNT = re.compile(r"[0-9]{1,15}").fullmatch
 
 
 def _in_order(fields: Fields) -> Mapping[str, str]:

@@ -38,12 +38,12 @@ class Delivery:
     key: Key
     #: 1 is the first.
     attempt: int
-    url: str
+    url: str = attrs.field(repr=False)
     at: datetime
-    body: bytes
+    body: bytes = attrs.field(repr=False)
     #: HTTP status and body of the answer; None and empty where there was none.
     status: int | None = None
-    answer: bytes = b""
+    answer: bytes = attrs.field(default=b"", repr=False)
     #: What went wrong on the way; empty if nothing.
     problem: str = ""
     #: Seconds from the first byte to the answer, or to the end of patience; on the sandbox's clock.

@@ -279,6 +279,12 @@ REFUND_SCENARIOS: Mapping[int, RefundScenario] = {
 CHOSEN = "(scenario)"
 
 
+#: By the digits that name one, with zeros in front or without.
+_NUMBERED = {
+    f"{number:0{width}d}": each for number, each in SCENARIOS.items() for width in (1, 2, 3)
+}
+
+
 def scenario_for(fields: Mapping[str, str]) -> Scenario:
     """The course of a payment, by its code or buyer where that names one, else by its amount."""
     if CHOSEN in fields:
@@ -286,8 +292,8 @@ def scenario_for(fields: Mapping[str, str]) -> Scenario:
     for name in ("auth_code", "face_code", "buyer_id", "buyer_logon_id"):
         head, triggered, number = fields.get(name, "").rpartition("0000")
         del head
-        if triggered and number.isdigit() and int(number) in SCENARIOS:
-            return SCENARIOS[int(number)]
+        if triggered and (named := _NUMBERED.get(number)) is not None:
+            return named
     return SCENARIOS.get(int(fields["total_fee"]) % 1000, _PAID)
 
 

@@ -7,7 +7,7 @@ different. So there is one way to draw a page, and a browser that missed somethi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
 from chaoying_async.abc import Clock
@@ -36,11 +36,11 @@ class Bell:
         self._closed.set()
         self.ring()
 
-    async def stream(self) -> AsyncGenerator[str]:
-        """What one browser is sent."""
+    async def stream(self, stays: Callable[[], bool] = lambda: True) -> AsyncGenerator[str]:
+        """What one browser is sent, as long as it may hear it."""
         rung = self._rung
         yield "retry: 1000\n\n"
-        while not self._closed.is_set():
+        while not self._closed.is_set() and stays():
             with suppress(TimeoutError):
                 async with self._clock.timeout(TICK):
                     await rung.wait()

@@ -26,7 +26,9 @@ async def show(visit: Visit) -> Response:
     reply = visit.asked("of") == "reply"
     body = entry.response.body if reply else entry.request.parameters
     verdict = await _verdict(partial(diagnose, body, visit.credentials, strict=True))
-    return _page(visit, asked=True, verdict=verdict, number=entry.number)
+    fields = entry.answer if reply else entry.fields
+    values = tuple(fields.values())
+    return _page(visit, asked=True, verdict=verdict, number=entry.number, values=values)
 
 
 async def examine(visit: Visit) -> Response:
@@ -66,6 +68,7 @@ def _page(
     asked: bool = False,
     verdict: Verdict | None = None,
     number: int | None = None,
+    values: tuple[str, ...] = (),
     problem: str = "",
 ) -> Response:
     if asked and verdict is None:
@@ -75,6 +78,7 @@ def _page(
         verdict=verdict,
         findings=_findings(visit, verdict) if verdict else [],
         number=number,
+        values=values,
         problem=problem,
         algorithms=list(SignAlgorithm),
         orders=list(SortOrder),

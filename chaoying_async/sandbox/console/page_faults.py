@@ -6,7 +6,7 @@ import math
 
 from starlette.responses import Response
 
-from chaoying_async.sandbox.console.visit import RefusedError, Visit
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.faults import SECONDS, Fault, Plan
 from chaoying_async.sandbox.ledger import HANDLERS
 from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
@@ -38,10 +38,13 @@ async def add(visit: Visit) -> Response:
         raise RefusedError(400)
     chance = _number(form.get("probability", ""))
     seconds = _number(form.get("seconds", "") or str(SECONDS.get(Fault(fault), 0)))
-    if chance is None or seconds is None or chance > 1:
+    if chance is None or seconds is None:
         return visit.to(_PAGE, "fault")
-    endpoints = frozenset(filter(None, [endpoint]))
-    faults.plans.append(Plan(Fault(fault), chance, endpoints, seconds))
+    try:
+        plan = Plan(Fault(fault), chance, frozenset(filter(None, [endpoint])), seconds)
+    except ValueError:
+        return visit.to(_PAGE, "fault")
+    faults.plans.append(plan)
     return visit.to(_PAGE, "done")
 
 
@@ -50,11 +53,14 @@ async def remove(visit: Visit) -> Response:
     plans, which = visit.desk.runtime.faults.plans, visit.form.get("plan", "")
     if which == "all":
         plans.clear()
-    elif which.isdecimal() and int(which) < len(plans):
-        if str(plans[int(which)].fault) == visit.form.get("fault"):
-            del plans[int(which)]
-    else:
+        return visit.to(_PAGE, "done")
+    number = whole(which)
+    if number is None:
+        raise RefusedError(400)
+    if number >= len(plans):
         raise RefusedError(404)
+    if str(plans[number].fault) == visit.form.get("fault"):
+        del plans[number]
     return visit.to(_PAGE, "done")
 
 
@@ -71,10 +77,10 @@ async def choose(visit: Visit) -> Response:
     """Every payment, or every refund, follows one scenario from now on."""
     gateway, form = visit.desk.runtime.gateway, visit.form
     refunds = form.get("of") == "refund"
-    number, known = form.get("scenario", ""), REFUND_SCENARIOS if refunds else SCENARIOS
-    if number and (not number.isdecimal() or int(number) not in known):
+    known = REFUND_SCENARIOS if refunds else SCENARIOS
+    chosen = whole(form.get("scenario", ""))
+    if form.get("scenario") and chosen not in known:
         raise RefusedError(400)
-    chosen = int(number) if number else None
     if refunds:
         gateway.chosen_for_refunds = chosen
     else:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 
-from chaoying_async.sandbox.console.security import COOKIE
+from chaoying_async.sandbox.console.security import COOKIE, LASTS
 from chaoying_async.sandbox.console.texts import TEXTS
 from chaoying_async.sandbox.console.visit import Visit
 
@@ -30,12 +30,15 @@ async def login(visit: Visit) -> Response:
     if not guard.is_token(visit.form.get("token", "").strip(), address):
         return visit.page("login.html", status=401, problem="login.wrong")
     response = RedirectResponse("/console/", status_code=303)
-    response.set_cookie(COOKIE, guard.login(), httponly=True, samesite="strict")
+    guard.logout(visit.request.headers)  # a new login takes the place of the one before
+    value, age = guard.login(), int(LASTS)
+    response.set_cookie(COOKIE, value, max_age=age, httponly=True, samesite="strict")
     return response
 
 
-async def logout(_visit: Visit) -> Response:
-    """Forget the login in this browser."""
+async def logout(visit: Visit) -> Response:
+    """End the login: in every tab, and for whoever has copied its cookie."""
+    visit.desk.guard.logout(visit.request.headers)
     response = RedirectResponse("/console/login", status_code=303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sandbox.console import shown
 from chaoying_async.sandbox.console.journal import KEPT, Entry, Signature
-from chaoying_async.sandbox.console.visit import RefusedError, Visit
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.gateway import Cut
 from chaoying_async.sandbox.ledger import HANDLERS
 from chaoying_async.sansio.credentials import Credentials
@@ -71,7 +71,10 @@ async def show(visit: Visit) -> Response:
     credentials, journal = visit.credentials, visit.desk.journal
     request, response = entry.request, entry.response
     canonicals = await asyncio.to_thread(
-        lambda: [_canonical(body, credentials) for body in (request.parameters, response.body)]
+        lambda: [
+            shown.without_access(_canonical(body, credentials), fields.values())
+            for body, fields in ((request.parameters, entry.fields), (response.body, entry.answer))
+        ]
     )
     cut = response.cut
     return visit.page(
@@ -95,9 +98,8 @@ async def show(visit: Visit) -> Response:
 
 def entry_of(visit: Visit, name: str = "id") -> Entry:
     """The exchange that an address names."""
-    number = visit.asked(name)
-    known = number.isascii() and number.isdecimal() and len(number) < len(str(2**63))
-    entry = visit.desk.journal.find(int(number)) if known else None
+    number = whole(visit.asked(name))
+    entry = None if number is None else visit.desk.journal.find(number)
     if entry is None:
         raise RefusedError(404)
     return entry

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from chaoying_async.sandbox.console import cashier
 from chaoying_async.sandbox.console.shown import as_of, is_waiting
-from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page, whole
 from chaoying_async.sandbox.fields import CODES
 from chaoying_async.sandbox.records import Order, Status
 from chaoying_async.sandbox.scenarios import SCENARIOS
@@ -62,10 +62,11 @@ async def make(visit: Visit) -> Response:
     url = form.get("notify_url", "").strip()
     if url and not _URL(url):
         return visit.to("/console/", "url")
-    scenario, wallet, how = form.get("scenario", ""), form.get("wallet"), form.get("how")
+    wallet, how = form.get("wallet"), form.get("how")
+    scenario = whole(form.get("scenario") or "0")
     if wallet not in cashier.WALLETS or how not in cashier.HOW:
         raise RefusedError(400)
-    if scenario and (not scenario.isdecimal() or int(scenario) not in SCENARIOS):
+    if scenario is None or (scenario and scenario not in SCENARIOS):
         raise RefusedError(400)
     endpoint, fields = cashier.new_order(
         runtime,
@@ -73,7 +74,7 @@ async def make(visit: Visit) -> Response:
         how=how,
         wallet=wallet,
         total_fee=fen,
-        scenario=int(scenario or 0),
+        scenario=scenario,
         url=url,
     )
     await cashier.call(runtime, endpoint, fields)

@@ -11,23 +11,29 @@ import hashlib
 import hmac
 import ipaddress
 import secrets  # noqa: TID251 - what keeps strangers out must not follow from the sandbox's seed
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 
-#: Cookie that a login leaves; its value says nothing about the token.
+#: Cookie that a login leaves; its value is a number of that login's, and says nothing of the token.
 COOKIE = "chaoying_console"
 #: Shorter tokens can be guessed.
 SHORTEST_TOKEN = 16
-#: So many wrong tokens are looked at in :data:`WINDOW` seconds, of one address and of all.
-OF_ONE, OF_ALL = 5, 50
+#: So many wrong tokens of one sender are looked at in :data:`WINDOW` seconds.
+OF_ONE = 5
 WINDOW = 60.0
 #: What the header of that name says then.
 RETRY_AFTER = f"{WINDOW:g}"
+#: Seconds that a login lasts.
+LASTS = 12 * 3600.0
+#: So many senders of wrong tokens are remembered, and so many logins.
+_SENDERS, _LOGINS = 10_000, 100
+_NETWORK = 64
+#: Longer headers are no cookies of ours.
+_LONGEST_COOKIES = 8192
 
 
 def new_token() -> str:
@@ -47,29 +53,80 @@ def is_loopback(host: str) -> bool:
 class Guesses:
     """The wrong tokens of the last minute: who sent too many is not listened to for a while.
 
-    Never more than :data:`OF_ALL` are remembered, whoever sends them.
+    Each sender by itself, so that nobody is kept out by what others do; what holds a token safe
+    from many senders is its length. One sender is one IPv4 address, or one network of IPv6 (/64),
+    whose addresses are one customer's. Never more than 10,000 are remembered.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._wrong: deque[tuple[float, str]] = deque(maxlen=OF_ALL)
+        self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wrong(self, address: str) -> None:
         """One more."""
-        self._wrong.append((self._clock.monotonic(), address))
+        sender = sender_of(address)
+        lately = self._wrong.setdefault(sender, deque(maxlen=OF_ONE))
+        lately.append(self._clock.monotonic())
+        self._wrong.move_to_end(sender)
+        if len(self._wrong) > _SENDERS:
+            self._wrong.popitem(last=False)
 
     def too_many(self, address: str) -> bool:
         """Whether nothing from there is looked at now, not even the right token."""
         since = self._clock.monotonic() - WINDOW
-        lately = [sender for at, sender in self._wrong if at > since]
-        return len(lately) >= OF_ALL or lately.count(address) >= OF_ONE
+        lately = self._wrong.get(sender_of(address), ())
+        return sum(at > since for at in lately) >= OF_ONE
+
+
+def sender_of(address: str) -> str:
+    """Who is behind an address, as far as it tells."""
+    try:
+        known = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(known, ipaddress.IPv4Address):
+        return str(known)
+    inside = known.ipv4_mapped
+    return str(inside or ipaddress.IPv6Network((known, _NETWORK), strict=False))
+
+
+class Logins:
+    """Who has given the token: a number that nobody guesses for each, until it ends.
+
+    They are kept here and nowhere else, so the end of the process ends them all.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: OrderedDict[bytes, float] = OrderedDict()
+
+    def new(self) -> str:
+        """One more; the oldest ends when there are too many."""
+        value = secrets.token_urlsafe(32)
+        self._until[_digest(value)] = self._clock.monotonic() + LASTS
+        if len(self._until) > _LOGINS:
+            self._until.popitem(last=False)
+        return value
+
+    def holds(self, value: str) -> bool:
+        """Whether it is one, and has not ended."""
+        until = self._until.get(
+            _digest(value)
+        )  # found by its digest: how long it takes says nothing
+        return until is not None and self._clock.monotonic() < until
+
+    def end(self, value: str) -> None:
+        """It is none any more."""
+        self._until.pop(_digest(value), None)
 
 
 class Guard:
     """Decides by a request's headers, whose names are in lower case, and by where it comes from.
 
-    Tokens are guessed at only so often, see :class:`Guesses`; who has logged in stays in. The
-    ``clock`` is the real one however fast the sandbox's own runs.
+    Tokens are guessed at only so often, see :class:`Guesses`; who has logged in stays in for 12
+    hours, or until logout, or the end of the process. ``address`` is the connection's own: what a
+    proxy says of its clients anybody can say. The ``clock`` is the real one however fast the
+    sandbox's own runs.
 
     ``host`` is where the sandbox listens. One that others can reach needs a ``token`` of at least
     16 characters, and is a :class:`ValueError` without.
@@ -83,7 +140,8 @@ class Guard:
         self.host = host
         self._token = token
         self._secret = secrets.token_bytes(32)
-        self._guesses = Guesses(clock or SystemClock())
+        clock = clock or SystemClock()
+        self._guesses, self._logins = Guesses(clock), Logins(clock)
         #: What our own forms carry; another one in every process.
         self.form_token = self._derived("form")
 
@@ -99,7 +157,7 @@ class Guard:
         """Whether this request may come in."""
         if self._token is None:
             return is_loopback(_host_of(headers))
-        if _same(_cookie(headers), self._derived("login")):
+        if self._logins.holds(cookie(headers, COOKIE)):
             return True
         given = _bearer(headers)
         return given is not None and self.is_token(given, address)
@@ -121,16 +179,26 @@ class Guard:
             self._guesses.wrong(address)
         return right
 
+    def still_admits(self, headers: Mapping[str, str]) -> bool:
+        """Whether who came in with these headers may stay; nothing is counted."""
+        if self._token is None or self._logins.holds(cookie(headers, COOKIE)):
+            return True
+        return _same(_bearer(headers) or "", self._token)
+
     def login(self) -> str:
-        """The value of the cookie of somebody who gave the token."""
-        return self._derived("login")
+        """The value of the cookie of somebody who gave the token; it lasts :data:`LASTS` s."""
+        return self._logins.new()
+
+    def logout(self, headers: Mapping[str, str]) -> None:
+        """End the login that a request comes with, wherever else its cookie is."""
+        self._logins.end(cookie(headers, COOKIE))
 
     def is_ours(self, headers: Mapping[str, str], form_token: str) -> bool:
         """Whether a post comes from a form of ours: its token, and what the browser says of it."""
         if headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return False
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != headers.get("host", ""):
+        if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
             return False
         return _same(form_token, self.form_token)
 
@@ -138,10 +206,13 @@ class Guard:
         return hmac.new(self._secret, purpose.encode(), hashlib.sha256).hexdigest()
 
 
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="replace")).digest()
+
+
 def _same(one: str, other: str) -> bool:
     """Compared in a time that tells nothing, whatever the lengths."""
-    digests = [hashlib.sha256(text.encode(errors="replace")).digest() for text in (one, other)]
-    return hmac.compare_digest(*digests)
+    return hmac.compare_digest(_digest(one), _digest(other))
 
 
 def _bearer(headers: Mapping[str, str]) -> str | None:
@@ -156,9 +227,10 @@ def _host_of(headers: Mapping[str, str]) -> str:
         return ""
 
 
-def _cookie(headers: Mapping[str, str]) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+def cookie(headers: Mapping[str, str], name: str) -> str:
+    """The value of a cookie of ours; empty if there is none. Ours need no quotes."""
+    for piece in headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
+        found, _, value = piece.partition("=")
+        if found.strip() == name:
+            return value.strip()
+    return ""

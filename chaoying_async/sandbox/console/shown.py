@@ -28,6 +28,7 @@ __all__ = [
     "qr",
     "text_of",
     "wire",
+    "without_access",
     "yuan",
 ]
 

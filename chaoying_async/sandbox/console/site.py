@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -35,7 +36,7 @@ from chaoying_async.sandbox.console.journal import KEPT, Journal
 from chaoying_async.sandbox.console.keeping import Keeper
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.page_login import LANGUAGE
-from chaoying_async.sandbox.console.security import RETRY_AFTER, Guard
+from chaoying_async.sandbox.console.security import RETRY_AFTER, Guard, cookie
 from chaoying_async.sandbox.console.texts import TEXTS, Words, preferred
 from chaoying_async.sandbox.console.visit import Desk, Handler, RefusedError, Visit
 from chaoying_async.sandbox.faults import Fault
@@ -180,6 +181,8 @@ class Console:
     def _shown(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             visit = Visit(desk=self._desk, request=request, words=_words(request))
+            if not visit.is_readable:
+                return _error(visit, HTTPStatus.BAD_REQUEST)
             return await _answered(handler, visit)
 
         return endpoint
@@ -212,8 +215,9 @@ class Console:
             return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
         raise RefusedError(HTTPStatus.BAD_REQUEST)
 
-    async def _events(self, _request: Request) -> Response:
-        return StreamingResponse(self._bell.stream(), media_type="text/event-stream")
+    async def _events(self, request: Request) -> Response:
+        stays = partial(self._desk.guard.still_admits, request.headers)
+        return StreamingResponse(self._bell.stream(stays), media_type="text/event-stream")
 
 
 async def _answered(handler: Handler, visit: Visit) -> Response:
@@ -231,7 +235,7 @@ def _error(visit: Visit, status: int) -> Response:
 
 
 def _words(request: Request) -> Words:
-    chosen = request.cookies.get(LANGUAGE, "")
+    chosen = cookie(request.headers, LANGUAGE)
     for language in TEXTS:
         if chosen == language:
             return Words(language)
@@ -262,5 +266,6 @@ def _environment() -> Environment:
     made.filters["moment"] = shown.moment
     made.filters["exact"] = shown.exact
     made.filters["address"] = shown.address_of
+    made.filters["without_access"] = shown.without_access
     made.filters["order_link"] = shown.order_link
     return made

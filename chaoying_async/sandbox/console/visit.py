@@ -72,6 +72,12 @@ class Visit:
         """A value of the address, trimmed; empty if it is not there."""
         return self.request.query_params.get(name, "").strip()
 
+    @property
+    def is_readable(self) -> bool:
+        """Whether what the page is to say of a message names one by a number."""
+        message = self.asked("message")
+        return not (self.asked("said") and message) or whole(message) is not None
+
     def order(self, source: Mapping[str, str]) -> Order:
         """The order that an address or a form names, as it stands now."""
         key = (source.get("mch_id", ""), source.get("out_trade_no", ""))
@@ -83,11 +89,13 @@ class Visit:
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page, drawn from its template."""
         runtime, words = self.desk.runtime, self.words
-        now = runtime.clock.now()
+        now, scope = runtime.clock.now(), self.request.scope
+        # Not request.url: that is made of the Host header, in which anything may stand.
+        path, query = scope["path"], scope["query_string"].decode("latin-1")
         html = self.desk.templates.get_template(template).render(
             t=words,
-            section=_SECTIONS.get(self.request.url.path, self.request.url.path),
-            back=str(self.request.url.replace(scheme="", netloc="")),
+            section=_SECTIONS.get(path, path),
+            back=f"{path}?{query}" if query else path,
             navigation=NAVIGATION,
             guard=self.desk.guard,
             now=now,
@@ -129,8 +137,8 @@ class Visit:
         """What came of the button that led here."""
         name = self.asked("said")
         if name == "answered":
-            number = self.asked("message")
-            entry = self.desk.journal.find(int(number)) if number.isdecimal() else None
+            number = whole(self.asked("message"))
+            entry = None if number is None else self.desk.journal.find(number)
             if entry is None:
                 return ""
             answer = self.answer_of(entry)
@@ -145,6 +153,15 @@ class Visit:
 _SAID = frozenset({"done", "amount", "url", "fault", "order"})
 
 Handler = Callable[[Visit], Awaitable[Response]]
+_DIGITS = 18
+
+
+def whole(text: str) -> int | None:
+    """A whole number that somebody else wrote; None for anything else, and for one too long.
+
+    ``int`` takes other digits, blanks and underscores too, and raises from 4,301 digits on.
+    """
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 
 
 def order_page(key: Key) -> str:
