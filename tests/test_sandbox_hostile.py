@@ -321,7 +321,7 @@ class TestControl:
     @pytest.mark.parametrize("what", WISHES)
     async def test_whatever_a_wish_holds(self, visitor: Visitor, what: str) -> None:
         """Each member once as everything that JSON knows."""
-        values = [
+        values: list[Any] = [
             *VALUES,
             *(None, True, False, 0, -1, 1.5, 10**300, 1e308, [], {}, [[]], {"a": {}}, ["x"] * 1000),
             "\ud800",
