@@ -130,7 +130,7 @@ def test_flasks_own_limit_may_be_lower(fake: Fake, background: BackgroundHandler
     assert (answer.status_code, answer.data) == (413, b"fail")
 
 
-@pytest.mark.parametrize("take", ["read", "some", "swallow"])
+@pytest.mark.parametrize("take", ["read", "some"])
 def test_django_raises_what_the_fix_is(
     fake: Fake, background: BackgroundHandler[Fake], take: str
 ) -> None:
@@ -140,11 +140,27 @@ def test_django_raises_what_the_fix_is(
         request.read()
     if take == "some":
         request.read(1)
-    if take == "swallow":
-        request.environ["wsgi.input"].read()
     with pytest.raises(BodyAlreadyConsumedError, match=r"`request\.body`"):
         sync_notification_view(background)(request)
     assert fake.given == []
+
+
+@pytest.mark.parametrize(("taken", "status"), [(3, 500), (1, 400)])
+def test_a_body_that_is_gone_from_the_wsgi_environment_is_a_line(
+    fake: Fake,
+    background: BackgroundHandler[Fake],
+    taken: int,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """R-05: a sender that breaks off looks the same, so nothing is raised, and nothing verified."""
+    request = django_request()
+    request.environ["wsgi.input"].read(taken)
+    answer = sync_notification_view(background)(request)
+    assert (answer.status_code, answer.content) == (status, b"fail")
+    assert fake.given == []
+    (line,) = caplog.messages
+    assert status == 400 or "`request.body`" in line
 
 
 def test_a_body_that_django_cannot_read_is_unreadable(

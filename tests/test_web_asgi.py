@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -112,32 +113,45 @@ async def test_a_slow_body_has_two_seconds_on_the_clock() -> None:
     assert handler.bodies == []
 
 
-async def test_a_sender_that_has_gone_is_not_answered() -> None:
-    """Half a body and a closed connection: nothing is verified and nothing is sent."""
+async def test_a_sender_that_has_gone_is_answered_into_the_void() -> None:
+    """Half a body and a closed connection: a middleware would raise where no answer comes."""
     handler = Fake()
     connection = Connection(part(b"a=", more=True), {"type": "http.disconnect"})
     await connection.post(handler, (b"content-length", b"3"))
-    assert (connection.sent, handler.bodies) == ([], [])
+    assert (connection.status, handler.bodies) == (400, [])
+
+
+@pytest.mark.parametrize("left", [b"", b"a="])
+async def test_a_body_that_the_service_has_read_is_an_error_that_says_what_to_do(
+    left: bytes,
+) -> None:
+    """R-05: no server hands on half a body, so the error goes up into the framework."""
+    handler = Fake()
+    with pytest.raises(BodyAlreadyConsumedError, match=r"hand on what it read.*request\.body\(\)"):
+        await Connection(part(left)).post(handler, (b"content-length", b"3"))
+    assert handler.bodies == []
 
 
 @pytest.mark.parametrize(
-    ("messages", "header"),
+    ("messages", "header", "status"),
     [
-        ((), (b"content-length", b"3")),
-        ((part(b""),), (b"content-length", b"3")),
-        ((part(b"a="),), (b"content-length", b"3")),
-        ((), (b"transfer-encoding", b"chunked")),
-        ((part(b""),), (b"transfer-encoding", b"chunked")),
+        ((), (b"content-length", b"3"), 500),
+        ((), (b"transfer-encoding", b"chunked"), 500),
+        ((part(b""),), (b"transfer-encoding", b"chunked"), 400),
     ],
 )
-async def test_a_body_that_is_gone_is_an_error_that_says_what_to_do(
-    messages: tuple[dict[str, Any], ...], header: tuple[bytes, bytes]
+async def test_a_body_that_never_came_raises_nothing_and_says_what_it_may_be(
+    messages: tuple[dict[str, Any], ...],
+    header: tuple[bytes, bytes],
+    status: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """R-05: it goes up into the framework, and is never taken for a forgery."""
-    handler = Fake()
-    with pytest.raises(BodyAlreadyConsumedError, match=r"hand on what it read.*request\.body\(\)"):
-        await Connection(*messages).post(handler, header)
-    assert handler.bodies == []
+    """R-05: any stranger can send that, so it is a line; and a middleware may be the reason."""
+    handler, connection = Fake(), Connection(*messages)
+    await connection.post(handler, header)
+    assert (connection.status, handler.bodies) == (status, [])
+    assert connection.sent[1]["body"] == b"fail"
+    assert re.search(r"hand on what it read.*request\.body\(\)", caplog.text)
 
 
 async def test_no_body_at_all_is_the_handlers_to_refuse() -> None:

@@ -252,18 +252,41 @@ django_urls: dict[str, tuple[Any, ...]] = {}
 urlpatterns: list[Any] = []
 
 
+#: Everything that Django brings along to be put before every view.
+DJANGO_MIDDLEWARE = [
+    "tests.web_apps.django_middleware",
+    "django.middleware.security.SecurityMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+if [*map(int, django.__version__.split(".")[:2])] >= [5, 1]:
+    DJANGO_MIDDLEWARE.append("django.contrib.auth.middleware.LoginRequiredMiddleware")
+
+
 def django_is_set_up() -> None:
     if settings.configured:
         return
+    atomic = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "ATOMIC_REQUESTS": True}
     settings.configure(
         ALLOWED_HOSTS=["127.0.0.1"],
-        LOGGING_CONFIG=None,
-        MIDDLEWARE=[
-            "tests.web_apps.django_middleware",
-            "django.middleware.csrf.CsrfViewMiddleware",
+        DATABASES={"default": atomic, "books": atomic},
+        INSTALLED_APPS=[
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
         ],
+        LOGGING_CONFIG=None,
+        MIDDLEWARE=DJANGO_MIDDLEWARE,
         ROOT_URLCONF="tests.web_apps",
         SECRET_KEY="of the tests",
+        SESSION_ENGINE="django.contrib.sessions.backends.signed_cookies",
         USE_TZ=True,
     )
     django.setup()

@@ -154,6 +154,11 @@ class NotificationHandler:
         at_work = len(self._counts.working)
         return f"<NotificationHandler on {self._inbox!r}, {at_work} at work, {state}>"
 
+    @property
+    def is_open(self) -> bool:
+        """Whether work that outlives its answer has an owner: inside ``async with``."""
+        return self._tasks.opened
+
     async def __aenter__(self) -> Self:
         self._tasks.open(self._run_due_for_ever())
         self._effects.renewals.lingers = True

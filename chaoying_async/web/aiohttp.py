@@ -13,16 +13,17 @@ from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     INCOMPLETE,
-    NOT_POST,
-    TOO_LARGE,
     Answer,
     Handles,
     Refusal,
-    check_all_there,
     check_handler,
     headers_of,
-    too_large,
+    refused,
 )
+from chaoying_async.web.intime import InTime
+from chaoying_async.web.reports import Reports
+
+_OPEN = "Open it in app.cleanup_ctx, as the docstring of notification_handler shows."
 
 _FIX = (
     "A middleware must call `await request.read()` (aiohttp keeps those bytes), before anything"
@@ -61,36 +62,34 @@ def notification_handler(
     """
     check_handler(handler)
     times = clock or SystemClock()
+    reports = Reports(_FIX, times)
+    in_time = InTime(handler, kind, times, reports, _OPEN)
 
     async def notified(request: web.Request) -> web.Response:
-        body = await _body(request, times)
+        body = await _body(request, times, reports)
         if isinstance(body, Refusal):
             return await _refused(request, body)
-        return _response(await handler.handle(body, kind=kind))
+        return _response(await in_time.handle(body))
 
     return notified
 
 
-async def _body(request: web.Request, clock: Clock) -> bytes | Refusal:
-    if request.method != "POST":
-        return NOT_POST
-    if too_large(request.content_length):
-        return TOO_LARGE
+async def _body(request: web.Request, clock: Clock, reports: Reports) -> bytes | Refusal:
+    if (refusal := refused(request.method, request.content_length)) is not None:
+        return refusal
     if _packing(request) not in _UNPACKED:
         return INCOMPLETE
     body = bytearray()
     try:
         async with clock.timeout(BODY_SECONDS):
             await _read(request, body)
-    except (TimeoutError, *_BROKEN):
-        return INCOMPLETE
-    if len(body) > MAX_BODY:
-        return TOO_LARGE
+    except (TimeoutError, *_BROKEN) as error:
+        return reports.incomplete(type(error).__name__)
     encoded = "Content-Encoding" in request.headers
     length = None if encoded else request.content_length
-    came = request.content.total_bytes  # of a chunked body too, and unpacked
-    check_all_there(body, max(came, length or 0), chunked=False, fix=_FIX)
-    return bytes(body)
+    came = max(request.content.total_bytes, length or 0)  # in chunks too, and unpacked
+    found = reports.judged(body, came, chunked=False, ours=True)
+    return found if isinstance(found, Refusal) else bytes(found)
 
 
 def _packing(request: web.Request) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from copy import copy
@@ -10,20 +11,20 @@ from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, SystemClock, begun, go_on
-from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     CONTENT_TYPE,
-    INCOMPLETE,
     NOT_POST,
     TOO_LARGE,
     Answer,
     Handles,
-    check_all_there,
+    Refusal,
     check_handler,
     content_length,
 )
+from chaoying_async.web.intime import InTime
+from chaoying_async.web.reports import Reports
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -32,6 +33,13 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CONTENT_TYPE = (b"content-type", CONTENT_TYPE.encode())
+
+_OPEN = (
+    "Open it where the service starts: `async with handler: yield` in the lifespan of the"
+    " outermost app (the lifespan of a mounted app is never run), or"
+    " with_lifespan(app, handler). Uvicorn and hypercorn run it unless told `--lifespan off`;"
+    " daphne and most serverless adapters run none."
+)
 
 _FIX = (
     "A middleware in pure ASGI that calls receive() must hand on what it read: give the app a"
@@ -74,19 +82,22 @@ class NotificationApp:
         self._handle = handler.handle
         self._kind = kind
         self._clock: Clock = clock or SystemClock()
+        self._reports = Reports(_FIX, self._clock)
+        self._in_time = InTime(handler, kind, self._clock, self._reports, _OPEN)
+        #: Middleware (slowapi) looks its endpoints up by name: this one is `notification_app`.
+        self.__name__ = self.__qualname__ = notification_app.__name__
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection of ASGI."""
         if scope["type"] == "http":
             answer = await self._answer(scope, receive)
-            if answer is None:
-                return
             body, status = answer.body, answer.status
             headers = [_CONTENT_TYPE, _content_length(len(body))]
             if answer is NOT_POST:
                 headers.append((b"allow", b"POST"))
-            await send({"type": "http.response.start", "status": status, "headers": headers})
-            await send({"type": "http.response.body", "body": body})
+            with contextlib.suppress(OSError):  # the sender has gone
+                await send({"type": "http.response.start", "status": status, "headers": headers})
+                await send({"type": "http.response.body", "body": body})
         elif scope["type"] == "lifespan":
             await _lifespan(self.opens, receive, send)
         else:  # a websocket: refused, as 403
@@ -98,12 +109,27 @@ class NotificationApp:
         other.opens = handler
         return other
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["method"] != "POST":
             return NOT_POST
         length, chunked = _announced(scope["headers"])
         if length is not None and length > MAX_BODY:
             return TOO_LARGE
+        body = await self._body(receive, length, chunked=chunked)
+        if isinstance(body, Refusal):
+            return body
+        if self._in_time.has_owner:
+            return await self._handle(body, kind=self._kind)
+        return await self._in_time.handle(body)
+
+    async def _body(
+        self, receive: Receive, length: int | None, *, chunked: bool
+    ) -> bytes | Refusal:
+        """The body, or the answer to one that is not whole.
+
+        A sender that has gone is answered too: a middleware (Starlette's BaseHTTPMiddleware) raises
+        where no answer comes.
+        """
         parts: list[bytes] = []
         reading = _read(receive, parts)
         try:
@@ -111,21 +137,20 @@ class NotificationApp:
             if waits_for is not ENDED:
                 await go_on(reading, waits_for, self._clock.timeout(BODY_SECONDS))
         except _GoneError:
-            return None  # nobody is left to be answered
+            return self._reports.incomplete("the sender has gone")
         except TimeoutError:
-            if parts:  # else nothing at all came: it is not there
-                return INCOMPLETE
+            if parts:
+                return self._reports.incomplete(f"slower than {BODY_SECONDS:.0f} s")
+            if length or chunked:
+                return self._reports.gone()
         body = b"".join(parts)
-        if len(body) > MAX_BODY:
-            return TOO_LARGE
-        if len(body) != length:  # there is none where it came in chunks
-            parts.clear()
-            try:
-                check_all_there(body, length, chunked=chunked, fix=_FIX)
-            except BodyAlreadyConsumedError:
-                del body  # see there
-                raise
-        return await self._handle(body, kind=self._kind)
+        if len(body) == length:
+            return body
+        parts.clear()
+        left = bytearray(body)
+        del body  # see judged()
+        found = self._reports.judged(left, length, chunked=chunked, ours=True)
+        return found if isinstance(found, Refusal) else bytes(found)
 
 
 def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:

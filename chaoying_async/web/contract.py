@@ -4,9 +4,12 @@
 - Never more than :data:`MAX_BODY` bytes and a chunk are held, and where the framework lets us,
   a body has :data:`BODY_SECONDS` to arrive.
 - ``success`` is said by the handler alone. What an adapter says by itself is ``fail``.
-- A body that is no longer there is a :class:`~chaoying_async.exceptions.BodyAlreadyConsumedError`
-  that goes up into the framework, which answers 500 and reports it as it reports any bug; it is
-  never handed on as an empty body, which would look like a forgery.
+- A body that the service itself has read before us is a
+  :class:`~chaoying_async.exceptions.BodyAlreadyConsumedError` that goes up into the framework,
+  which answers 500 and reports it as it reports any bug; it is never handed on as an empty body,
+  which would look like a forgery. Where a stranger could be the cause, it is a line in the log.
+- Whatever strangers send, of each kind there is one line a minute (:mod:`.reports`), and the answer
+  is out in time, also where nobody opened the handler (:mod:`.intime`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
-from chaoying_async.exceptions import BodyAlreadyConsumedError, ParameterError
+from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.notifications import FAIL, MAX_BODY, Wallet
 
 log = logging.getLogger("chaoying_async.web")
@@ -63,6 +66,8 @@ NOT_POST: Final = Refusal(405, allow="POST")
 TOO_LARGE: Final = Refusal(413)
 #: Half a body, too slow or cut off: unreadable (M-14).
 INCOMPLETE: Final = Refusal(400)
+#: Nothing of the body is there: something has read it, or it never came.
+GONE: Final = Refusal(500)
 #: The background loop did not say anything in time: ask for another delivery.
 NO_ANSWER: Final = Refusal(200)
 
@@ -90,6 +95,13 @@ def content_length(text: Any) -> int | None:
     return int(text) if len(text) <= _DIGITS else sys.maxsize
 
 
+def refused(method: str, length: int | None) -> Refusal | None:
+    """The answer to a request that is not read at all."""
+    if method != "POST":
+        return NOT_POST
+    return TOO_LARGE if too_large(length) else None
+
+
 def too_large(length: int | None) -> bool:
     """Whether the announcement alone is over the limit: such a body is not read at all."""
     return length is not None and length > MAX_BODY
@@ -102,45 +114,3 @@ def drain(read: Callable[[int], bytes], body: bytearray) -> None:
     """
     while len(body) <= MAX_BODY and (part := read(MAX_BODY + 1 - len(body))):
         body += part
-
-
-def unreadable(error: Exception) -> Refusal:
-    """The answer where a server's stream raised this: whatever it is, the body is not whole."""
-    log.info("a notification's body could not be read: %s", type(error).__name__)
-    return INCOMPLETE
-
-
-def check_all_there(
-    body: bytes | bytearray, length: int | None, *, chunked: bool, fix: str
-) -> None:
-    """Raise ``BodyAlreadyConsumedError`` when an announced body is not there.
-
-    ``length`` is the Content-Length; ``chunked`` says that a body was announced without one.
-    ``fix`` is what to change in this framework. A bytearray is emptied before the error goes up:
-    debug pages, mails to the admins and Sentry print the locals of every frame, and half a body is
-    enough to name a buyer (M-27).
-    """
-    there = len(body)
-    if length is not None and there < length:
-        found = f"{there} of the {length} bytes that were announced are left"
-    elif chunked and not there:
-        found = "nothing is left of the body that was announced"
-    else:
-        return
-    if isinstance(body, bytearray):
-        body.clear()
-    del body
-    raise consumed(found, fix)
-
-
-def consumed(found: str, fix: str) -> BodyAlreadyConsumedError:
-    """The error for a body that something in front of us has read, logged: not every one is shown.
-
-    Litestar, for one, answers 500 without a word unless its own logging is set up.
-    """
-    error = BodyAlreadyConsumedError(
-        f"the notification cannot be verified: {found}. Something in front of it has read the"
-        f" request's body (or the sender never finished it). {fix}"
-    ).about("notification")
-    log.error("%s", error)
-    return error

@@ -7,32 +7,42 @@ from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
-from django.views.decorators.csrf import csrf_exempt  # type: ignore[import-untyped]
 
-from chaoying_async.exceptions import BodyAlreadyConsumedError
-from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.sansio.notifications import Wallet
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
-    NOT_POST,
     TOO_LARGE,
     Answer,
     Handles,
     Refusal,
-    check_all_there,
     check_handler,
-    consumed,
     content_length,
     drain,
     headers_of,
-    too_large,
-    unreadable,
+    refused,
 )
+from chaoying_async.web.intime import InTime
+from chaoying_async.web.reports import Reports
 
 _FIX = (
     "A middleware must look at `request.body` (Django keeps those bytes) before anything touches"
     " `request.POST` or `request.read()`; one in WSGI must put the bytes back as"
     " environ['wsgi.input'] = io.BytesIO(body)."
 )
+
+
+_OPEN = (
+    "In asgi.py: application = with_lifespan(get_asgi_application(), handler). A server without"
+    " lifespan (daphne), and WSGI, take sync_notification_view and a BackgroundHandler, which opens"
+    " itself."
+)
+
+
+class _EveryDatabase(set[str]):
+    """The databases in whose transaction a view does not run: whatever they are called."""
+
+    def __contains__(self, alias: object) -> bool:
+        return True
 
 
 def notification_view(
@@ -47,23 +57,28 @@ def notification_view(
         application = with_lifespan(get_asgi_application(), handler)  # asgi.py
 
     Under WSGI each request of an async view has an event loop of its own: use
-    :func:`sync_notification_view` there. Exempt from CSRF checks; the signature is the check.
+    :func:`sync_notification_view` there. Exempt from what a project puts before every view and
+    Django lets a view out of: CSRF checks, ``LoginRequiredMiddleware``, ``ATOMIC_REQUESTS``. The
+    signature is the check.
 
     Behind ASGI Django itself reads the whole body before any view runs, of any size and for as long
     as it takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
     """
     check_handler(handler)
+    reports = Reports(_FIX)
+    in_time = InTime(handler, kind, None, reports, _OPEN)
 
     async def notified(request: Any) -> Any:
-        body = _body(request)
+        body = _body(request, reports)
         try:
             if isinstance(body, Refusal):
                 return _response(body)
-            return _response(await handler.handle(bytes(body), kind=kind))
+            lasts = hasattr(request, "scope")  # under WSGI the loop ends with the request
+            return _response(await in_time.handle(bytes(body), lasts=lasts))
         finally:
-            del body  # see check_all_there
+            del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
-    return cast("Callable[[Any], Awaitable[Any]]", csrf_exempt(notified))
+    return cast("Callable[[Any], Awaitable[Any]]", _let_through(notified))
 
 
 def sync_notification_view(
@@ -71,46 +86,55 @@ def sync_notification_view(
 ) -> Callable[[Any], Any]:
     """A sync view, for Django behind a WSGI server (an ASGI server runs it in a thread).
 
-    Exempt from CSRF checks; the signature is the check. A slow sender holds one thread of the
-    server, as it would with any view: serve with threads, or behind a proxy that collects bodies.
+    Exempt as :func:`notification_view` is. A slow sender holds one thread of the server, as it
+    would with any view: serve with threads, or behind a proxy that collects bodies.
     """
     check_handler(background)
+    reports = Reports(_FIX)
 
     def notified(request: Any) -> Any:
-        body = _body(request)
+        body = _body(request, reports)
         try:
             if isinstance(body, Refusal):
                 return _response(body)
             return _response(background.handle(bytes(body), kind=kind))
         finally:
-            del body  # see check_all_there
+            del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
-    return cast("Callable[[Any], Any]", csrf_exempt(notified))
+    return cast("Callable[[Any], Any]", _let_through(notified))
 
 
-def _body(request: Any) -> bytearray | Refusal:
+def _let_through(view: Any) -> Any:
+    """Mark the view as ``csrf_exempt``, ``login_not_required`` and ``non_atomic_requests`` do.
+
+    By their attributes: the decorators of older versions of Django make a sync function of an async
+    one, do not exist yet, or take one database each.
+    """
+    view.csrf_exempt = True
+    view.login_required = False
+    view._non_atomic_requests = _EveryDatabase()  # noqa: SLF001 - Django's own name for it
+    return view
+
+
+def _body(request: Any, reports: Reports) -> bytearray | Refusal:
     # What @sensitive_post_parameters() does: no mail to the admins quotes the form (M-27).
     request.sensitive_post_parameters = "__ALL__"
-    if request.method != "POST":
-        return NOT_POST
     length = content_length(request.META.get("CONTENT_LENGTH"))
-    if too_large(length):
-        return TOO_LARGE
+    if (refusal := refused(request.method, length)) is not None:
+        return refusal
     environ = getattr(request, "environ", {"wsgi.input_terminated": True})  # ASGI has none
     ends = environ.get("wsgi.input_terminated", False)
     chunked = ends and "HTTP_TRANSFER_ENCODING" in request.META
+    # Django has no public way to ask whether the body is still there.
+    if getattr(request, "_read_started", False) and not hasattr(request, "_body"):
+        return reports.consumed("request.read() or request.POST was used before")
     try:
         body = _read(request, length, environ.get("wsgi.input") if chunked else None)
     except RequestDataTooBig:  # the site's own limit is lower still
         return TOO_LARGE
-    except BodyAlreadyConsumedError:
-        raise
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
-        return unreadable(error)
-    if len(body) > MAX_BODY:
-        return TOO_LARGE
-    check_all_there(body, length, chunked=chunked, fix=_FIX)
-    return body
+        return reports.incomplete(type(error).__name__)
+    return reports.judged(body, length, chunked=chunked, ours=False)
 
 
 def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
@@ -118,11 +142,7 @@ def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
     if chunks is not None:  # under WSGI Django takes these for no body, and leaves them alone
         drain(chunks.read, body)
         return body
-    # Django has no public way to ask whether the body is still there.
-    kept = hasattr(request, "_body")
-    if not kept and getattr(request, "_read_started", False):
-        raise consumed("request.read() or request.POST was used before", _FIX)
-    if kept or length is not None:
+    if hasattr(request, "_body") or length is not None:
         return bytearray(request.body)  # a middleware behind this view may still look at it
     drain(request.read, body)  # request.body would read anything that announced no length
     return body

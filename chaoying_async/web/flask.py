@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from chaoying_async.exceptions import BodyAlreadyConsumedError
-from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.sansio.notifications import Wallet
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
-    NOT_POST,
     TOO_LARGE,
     Answer,
     Refusal,
-    check_all_there,
     check_handler,
-    consumed,
     drain,
     headers_of,
-    too_large,
-    unreadable,
+    refused,
 )
+from chaoying_async.web.reports import Reports
 
 _FIX = (
     "Whatever runs first must call `request.get_data()` (Flask keeps those bytes) before anything"
     " touches `request.form`, `request.files` or `request.stream`; a WSGI middleware must put the"
     " bytes back as environ['wsgi.input'] = io.BytesIO(body)."
 )
+
+
+_EXEMPT = (
+    "Exempt the endpoint {endpoint!r} there; in a before_request function of your own:"
+    " `if request.endpoint == {endpoint!r}: return`."
+)
+#: In the request's environment: its view was reached.
+_REACHED = "chaoying_async.reached"
 
 
 def add_notification_route(
@@ -42,45 +47,74 @@ def add_notification_route(
 ) -> None:
     """Answer notifications at ``path`` of a Flask app or a blueprint.
 
-    With Flask-WTF's CSRFProtect, exempt the view: ``csrf.exempt(app.view_functions[endpoint])``.
+    Flask-WTF's CSRFProtect and Flask-Limiter let the route through by themselves. A
+    ``before_request`` function of your own, a login for example, has to do so: ``if
+    request.endpoint == "chaoying_notification": return`` (``"pay.chaoying_notification"`` on a
+    blueprint ``pay``). What is stopped there is a line at ERROR.
+
     A slow sender holds one thread of the server, as it would with any view: serve with threads,
     or behind a proxy that collects bodies.
     """
     check_handler(background)
+    reports = Reports(_FIX)
 
     def notified() -> Response:
-        body = _body(request)
+        request.environ[_REACHED] = True
+        body = _body(request, reports)
         try:
             if isinstance(body, Refusal):
                 return _response(body)
             return _response(background.handle(bytes(body), kind=kind))
         finally:
-            del body  # see check_all_there
+            del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
     # All of them, so that all get our own answer.
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     app.add_url_rule(path, endpoint, notified, methods=methods, provide_automatic_options=False)
+    if isinstance(app, Blueprint):
+        app.record_once(lambda state: _let_through(state.app, notified, reports))
+    else:
+        _let_through(app, notified, reports)
 
 
-def _body(request: Request) -> bytearray | Refusal:
-    if request.method != "POST":
-        return NOT_POST
-    if too_large(request.content_length):
-        return TOO_LARGE
+def _let_through(app: Any, view: Callable[[], Response], reports: Reports) -> None:
+    """See to it that nothing which exempts views stops this one, and that others are reported."""
+
+    def is_ours() -> bool:
+        return app.view_functions.get(request.endpoint or "") is view
+
+    def exempt() -> None:  # as late as this, because extensions may be set up after the route
+        if is_ours():
+            csrf, limiters = app.extensions.get("csrf"), app.extensions.get("limiter", ())
+            for extension in (csrf, *limiters):
+                if hasattr(extension, "exempt"):
+                    extension.exempt(view)
+
+    def look(response: Response) -> Response:
+        if is_ours() and not request.environ.get(_REACHED):
+            reports.unseen(response.status_code, _EXEMPT.format(endpoint=request.endpoint))
+        return response
+
+    app.before_request_funcs.setdefault(None, []).insert(0, exempt)
+    app.after_request(look)
+
+
+def _body(request: Request, reports: Reports) -> bytearray | Refusal:
+    length = request.content_length
+    if (refusal := refused(request.method, length)) is not None:
+        return refusal
+    touched = not vars(request).keys().isdisjoint(("stream", "form", "files"))
     try:
         body = _read(request)
     except RequestEntityTooLarge:  # the app's own limit is lower still
         return TOO_LARGE
-    except BodyAlreadyConsumedError:
-        raise
+    except ClientDisconnected:  # nothing came of it, or something has taken it from the environment
+        return reports.gone()
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
-        return unreadable(error)
-    if len(body) > MAX_BODY:
-        return TOO_LARGE
+        return reports.incomplete(type(error).__name__)
     ends = request.environ.get("wsgi.input_terminated", False)  # else a server without chunks
     chunked = ends and "Transfer-Encoding" in request.headers
-    check_all_there(body, request.content_length, chunked=chunked, fix=_FIX)
-    return body
+    return reports.judged(body, length, chunked=chunked, ours=touched)
 
 
 def _read(request: Request) -> bytearray:
@@ -89,8 +123,8 @@ def _read(request: Request) -> bytearray:
         drain(request.stream.read, body)
     except ClientDisconnected as error:
         if body:
-            raise  # cut off
-        raise consumed("the stream ends before its announced length", _FIX) from error
+            raise EOFError from error  # cut off
+        raise
     # What get_data() has kept is no longer in the stream, and what the form parser has taken is in
     # neither. The stream comes first, because get_data() has no limit.
     if not body:
