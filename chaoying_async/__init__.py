@@ -151,6 +151,7 @@ from chaoying_async.sansio.notifications import (
 )
 from chaoying_async.sansio.outcome import Meaning, NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.refundedorder import RefundedOrder
 from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.rules import GoodsDetail
 from chaoying_async.sansio.schedule import PollSchedule
@@ -302,6 +303,7 @@ __all__ = [
     "RefundRefusedError",
     "RefundResult",
     "RefundStatus",
+    "RefundedOrder",
     "Reply",
     "ReplyMismatchError",
     "Request",

@@ -28,7 +28,7 @@
         VersionTooLowError             state VER
       TradePendingError              ask again                             .reply
       TradeFailedError               over, and not paid                    .reply
-      TradeRefundedError             the order has gone into refund        .reply
+      TradeRefundedError             paid, and in refund, or a part of it  .reply .paid
       NotConfiguredYetError          the terminal has no merchant yet      .reply
       PollTimeoutError               still undecided at the deadline       .last
       StoreError                     the poll store failed: mend it        .kind .sent
@@ -48,6 +48,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from chaoying_async.sansio.refundedorder import RefundedOrder
     from chaoying_async.sansio.request import Reply
 
 #: What an exception keeps of itself when it is pickled: messages from the gateway hold buyer ids.
@@ -295,7 +296,13 @@ class TradeFailedError(_TradeError):
 
 
 class TradeRefundedError(_TradeError):
-    """The order has gone into refund: it was paid once, and must not be delivered."""
+    """The order was paid and has gone into refund: all of it, or a part. Look before you deliver.
+
+    ``paid`` is what is known of it, how much came back included; None where the answer does not
+    name the order.
+    """
+
+    paid: RefundedOrder | None = None
 
 
 class NotConfiguredYetError(_TradeError):

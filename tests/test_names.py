@@ -29,7 +29,7 @@ OTHERS = _names("""
 Credentials PreviousKey credentials_from_env SignAlgorithm SortOrder GatewaySession Hosts
 Reply Undocumented ChaoyingWarning Fen fen PayType State Code TradeState TradeType
 GoodsDetail Promotion RefundItem Partner parse_notification peek_mch_id WechatNotification
-AlipayNotification Notification Wallet PaidOrder Clock Gateway
+AlipayNotification Notification Wallet PaidOrder RefundedOrder Clock Gateway
 Poller PollSchedule PollOutcome PollStats PollStatus wait_for_terminal FaceAuthCache
 checkout CheckoutOutcome CheckoutStatus resume refund_and_track resume_refunds OrderNumbers
 PollStore open_attempts open_refunds OpenAttempt OpenRefund AttemptState StoreTrouble

@@ -14,8 +14,9 @@ from chaoying_async.exceptions import ProtocolError
 from chaoying_async.sansio.api.barcode import Cancel as CancelRequest
 from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.intents import Intent, paid_under, wallet
-from chaoying_async.sansio.outcome import PaidOrder, paid_order
+from chaoying_async.sansio.outcome import Meaning, PaidOrder, paid_order
 from chaoying_async.sansio.pollstatus import Answer, Says, read_answer
+from chaoying_async.sansio.refundedorder import refunded_order
 from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.till import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.tillcancels import CancelNews
@@ -156,6 +157,11 @@ class Acting:
             if isinstance(said, Reply) and isinstance(said.result, OrderQueryResult):
                 paid = paid_order(said.result, mch_id=self.intent.mch_id, raw=said.raw)
                 self.paid = paid_under(paid, str(query.paytype))
+            elif isinstance(said, Reply) and said.meaning is Meaning.REFUNDED:
+                intent = self.intent
+                self.paid = refunded_order(
+                    said.raw, mch_id=intent.mch_id, out_trade_no=intent.out_trade_no
+                )
         except Exception:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             return Answer(Says.TROUBLE)
         return answer

@@ -54,10 +54,11 @@ class CheckoutOutcome:
     """How the checkout of one ``out_trade_no`` ended.
 
     ``paid`` is there when somebody paid: with PAID, PAID_EARLIER, PAID_AFTER_CANCEL, and an UNKNOWN
-    whose ``reason`` is MISMATCH or PAID_UNCONFIRMED. ``replies`` has every reply and every error
-    on the way, oldest first (none of them survives a restart). ``paytype`` is the wallet, as far
-    as it became known. ``suggested_refund`` is *not sent*: read ``advice`` before you send it.
-    ``order_no`` is the business order where one was named, else the ``out_trade_no``.
+    whose ``reason`` is MISMATCH, PAID_UNCONFIRMED or REFUNDED (a ``RefundedOrder``). ``replies``
+    has every reply and every error on the way, oldest first (none of them survives a restart).
+    ``paytype`` is the wallet, as far as it became known. ``suggested_refund`` is *not sent*: read
+    ``advice`` before you send it. ``order_no`` is the business order where one was named, else the
+    ``out_trade_no``.
     """
 
     status: CheckoutStatus
@@ -138,7 +139,9 @@ _ADVICE: Mapping[CheckoutStatus | Reason, str] = {
     CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
     Reason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
     Reason.MISMATCH: "paid, but not the amount that was asked for: a person looks; do not deliver",
-    Reason.REFUNDED: "it was paid and has gone into refund: a person looks; do not deliver",
+    Reason.REFUNDED: (
+        "it was paid, and all of it or a part came back: a person looks; do not deliver before"
+    ),
     Reason.PAID_UNCONFIRMED: (
         "it was seen paid after a cancel, and then nobody answered: look at the books"
     ),

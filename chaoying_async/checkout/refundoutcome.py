@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import attrs
 
 from chaoying_async.exceptions import GatewayError, PollTimeoutError
@@ -16,17 +14,6 @@ _NEVER_MADE = (
     "refused, and no query knows it: mend the cause and send the same refund again, under the same "
     "number"
 )
-_LATER = "not known: query it again later, and send no other refund meanwhile"
-_ADVICE: Mapping[PollStatus, str] = {
-    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
-    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
-    PollStatus.NOTSURE: "send the same refund again, under the same number",
-    PollStatus.CHANGED: "a person pays it out another way",
-    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
-    PollStatus.NOT_FOUND: _LATER,
-    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
-    PollStatus.EXPIRED: _LATER,
-}
 
 
 @attrs.frozen(kw_only=True)
@@ -47,7 +34,7 @@ class RefundOutcome(PollOutcome[RefundItem]):
     @property
     def advice(self) -> str:
         """What to do next, in a sentence."""
-        return _NEVER_MADE if self.never_made else _ADVICE[self.status]
+        return _NEVER_MADE if self.never_made else super().advice
 
     def unwrap(self) -> RefundItem:
         """The refund that was carried out; else an error, see :meth:`PollOutcome.unwrap`.

@@ -360,7 +360,7 @@ def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
 _PAID = frozenset(
     {CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER, CheckoutStatus.PAID_AFTER_CANCEL}
 )
-_SAW_PAID = frozenset({Reason.MISMATCH, Reason.PAID_UNCONFIRMED})
+_SAW_PAID = frozenset({Reason.MISMATCH, Reason.PAID_UNCONFIRMED, Reason.REFUNDED})
 
 
 def outcome_of(

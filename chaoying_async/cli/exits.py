@@ -35,6 +35,7 @@ from chaoying_async.exceptions import (
     UsageError,
 )
 from chaoying_async.sansio.api.barcode import Refund, RefundQuery
+from chaoying_async.sansio.refundedorder import advice_in_refund
 
 
 class Exit(IntEnum):
@@ -78,7 +79,7 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     ),
     (NotConfiguredYetError, Exit.PENDING, "the terminal has no merchant yet: ask again"),
     (TradeFailedError, Exit.REFUSED, "over, and not paid: a new attempt takes a new number"),
-    (TradeRefundedError, Exit.REFUSED, "it was paid once and is in refund: deliver nothing"),
+    (TradeRefundedError, Exit.REFUSED, advice_in_refund(None)),
     (
         OrderNotFoundError,
         Exit.REFUSED,

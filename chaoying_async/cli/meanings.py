@@ -25,6 +25,7 @@ from chaoying_async.sansio.pollstatus import (
     read_answer,
     refund_item,
 )
+from chaoying_async.sansio.refundedorder import refunded_order
 from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.values import Fen
 
@@ -75,8 +76,12 @@ def said(request: Request[Any], reply: Reply[Any]) -> Said:
     status = _status(request, reply)
     if isinstance(status, PollStatus):
         refund = isinstance(request, RefundQuery)
-        end = end_at(status, refund=refund)
-        return Said(status=status, words="", end=end, amount=_amount(request, reply))
+        back = None if refund else refunded_order(reply.raw)
+        end = end_at(status, refund=refund, paid=back)
+        amount = _amount(request, reply)
+        if status is PollStatus.REFUNDED and back is not None:
+            amount = back.payable
+        return Said(status=status, words="", end=end, amount=amount)
     if isinstance(request, RefundQuery) and reply.meaning is Meaning.RESULT:
         return Said(status=PENDING, words="", end=_REFUND_PENDING, amount=_amount(request, reply))
     if reply.meaning is Meaning.RESULT:

@@ -10,7 +10,9 @@ import attrs
 from chaoying_async.cli.exits import Exit
 from chaoying_async.poller import PollOutcome
 from chaoying_async.sansio.api.barcode import RefundQuery
+from chaoying_async.sansio.outcome import PaidOrder
 from chaoying_async.sansio.pollstatus import PollStatus, Query
+from chaoying_async.sansio.refundedorder import advice_in_refund
 
 
 @attrs.frozen
@@ -23,7 +25,6 @@ class End:
 
 
 _UNPAID = End(Exit.REFUSED, "yellow", "over, and not paid: a new attempt takes a new number")
-_IN_REFUND = End(Exit.REFUSED, "yellow", "it has gone into refund: deliver nothing")
 
 _ENDS: Mapping[PollStatus, End] = {
     PollStatus.PAID: End(Exit.OK, "green"),
@@ -77,13 +78,14 @@ _WORST = (Exit.UNTRUSTED, Exit.PENDING, Exit.REFUSED)
 
 def end_of(outcome: PollOutcome[Any]) -> End:
     """What an outcome means."""
-    return end_at(outcome.status, refund=isinstance(outcome.query, RefundQuery))
+    refund = isinstance(outcome.query, RefundQuery)
+    return end_at(outcome.status, refund=refund, paid=outcome.paid)
 
 
-def end_at(status: PollStatus, *, refund: bool) -> End:
-    """What a status means; an order that was refunded is not one that was paid."""
+def end_at(status: PollStatus, *, refund: bool, paid: PaidOrder | None = None) -> End:
+    """What a status means; an order that was refunded, or a part of it, is not simply paid."""
     if status is PollStatus.REFUNDED and not refund:
-        return _IN_REFUND
+        return End(Exit.REFUSED, "yellow", advice_in_refund(paid))
     return (_REFUND_ENDS if refund else _ENDS)[status]
 
 
@@ -119,6 +121,7 @@ def record(outcome: PollOutcome[Any]) -> dict[str, Any]:
         "status": outcome.status,
         **named,
         "payable": amount_of(outcome),
+        "refunded": outcome.refunded,
         "code": reply.code if reply is not None else getattr(error, "code", None),
         "error": type(error).__name__ if error is not None else None,
         "message": str(error) if error is not None else None,

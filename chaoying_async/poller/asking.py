@@ -11,7 +11,7 @@ from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import TransportError
 from chaoying_async.poller.line import Entry, Line, Sleepers
 from chaoying_async.poller.outcome import PollOutcome, PollStats
-from chaoying_async.sansio.api.barcode import OrderQueryResult
+from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.breaker import CLOSED, Breaker
 from chaoying_async.sansio.budget import Bucket
 from chaoying_async.sansio.outcome import PaidOrder, paid_order
@@ -22,6 +22,7 @@ from chaoying_async.sansio.pollstatus import (
     read_answer,
     taken_together,
 )
+from chaoying_async.sansio.refundedorder import refunded_order
 from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.schedule import Done, Wait, next_step
 
@@ -114,6 +115,13 @@ class Asking:
         reply = said if isinstance(said, Reply) else None
         if paid is None and reply is not None and isinstance(reply.result, OrderQueryResult):
             paid = paid_order(reply.result, mch_id=entry.merchant, raw=reply.raw)
+        if (
+            status is PollStatus.REFUNDED
+            and isinstance(entry.query, OrderQuery)
+            and reply is not None
+        ):
+            number = entry.query.out_trade_no
+            paid = refunded_order(reply.raw, mch_id=entry.merchant, out_trade_no=number)
         return PollOutcome(
             query=entry.query,
             status=status,

@@ -21,7 +21,9 @@ from chaoying_async.sansio.api.barcode import RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.outcome import PaidOrder
 from chaoying_async.sansio.pollstatus import PollStatus, Query, refund_item
+from chaoying_async.sansio.refundedorder import RefundedOrder, advice_in_refund
 from chaoying_async.sansio.request import Reply, order_of
+from chaoying_async.sansio.values import Fen
 
 W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
 
@@ -50,8 +52,9 @@ class PollOutcome(Generic[W_co]):
     """How waiting for one order or refund ended.
 
     ``reply`` is the answer that decided, None after an error or a notification. ``paid`` is there
-    when the status is PAID, and with MISMATCH, where it says what was paid instead. ``error`` is
-    what the last query ended with, if it raised. ``elapsed`` is in seconds.
+    when the status is PAID; with MISMATCH it says what was paid instead, and with an order's
+    REFUNDED it is a :class:`RefundedOrder`, what is known of the payment. ``error`` is what the
+    last query ended with, if it raised. ``elapsed`` is in seconds.
     """
 
     query: Query
@@ -69,6 +72,25 @@ class PollOutcome(Generic[W_co]):
     def refund(self) -> RefundItem | None:
         """The entry of this refund, where the answer held one; None for an order."""
         return refund_item(self.query, self.reply) if self.reply is not None else None
+
+    @property
+    def refunded(self) -> Fen | None:
+        """How much came back, in fen: of an order or by a refund; None where nothing says so."""
+        if isinstance(self.paid, RefundedOrder):
+            return self.paid.refunded
+        item = self.refund if self.status is PollStatus.REFUNDED else None
+        if item is None:
+            return None
+        return item.base_refund_fee if item.refund_fee is None else item.refund_fee
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        if isinstance(self.query, RefundQuery):
+            return REFUND_ADVICE[self.status]
+        if self.status is PollStatus.REFUNDED:
+            return advice_in_refund(self.paid)
+        return _ADVICE[self.status]
 
     def unwrap(self) -> W_co:
         """The paid order, or the refund that was carried out; else an error, by what to do next.
@@ -106,6 +128,32 @@ class PollOutcome(Generic[W_co]):
         return isinstance(self._forget, Receipt) and self._forget.is_open
 
 
+_OVER = "over, and not paid: a new attempt takes a new number"
+_UNKNOWN = "not known to be paid or unpaid: query it again, and neither deliver nor charge before"
+_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.PAID: "deliver, once",
+    PollStatus.FAILED: _OVER,
+    PollStatus.CLOSED: _OVER,
+    PollStatus.REVOKED: _OVER,
+    PollStatus.NOT_FOUND: f"{_UNKNOWN}; are paytype and merchant right?",
+    PollStatus.MISMATCH: "another amount than expected: a person looks, deliver nothing",
+    PollStatus.REFUSED: "the gateway will not be asked: put that right and query it again",
+    PollStatus.EXPIRED: _UNKNOWN,
+}
+_LATER = "not known: query it again later, and send no other refund meanwhile"
+#: The same of a refund: nobody delivers or charges because of one (M-25).
+REFUND_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
+    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
+    PollStatus.NOTSURE: "send the same refund again, under the same number",
+    PollStatus.CHANGED: "a person pays it out another way",
+    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
+    PollStatus.NOT_FOUND: _LATER,
+    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
+    PollStatus.EXPIRED: _LATER,
+}
+
+
 def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
     last = outcome.error if outcome.error is not None else outcome.reply
     refund = isinstance(outcome.query, RefundQuery)
@@ -122,7 +170,9 @@ def _failed(outcome: PollOutcome[Any]) -> ChaoyingError:
 
 
 def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:
-    return TradeRefundedError("the order has gone into refund", reply=_reply(outcome))
+    error = TradeRefundedError(f"{outcome.status}: {outcome.advice}", reply=_reply(outcome))
+    error.paid = outcome.paid if isinstance(outcome.paid, RefundedOrder) else None
+    return error
 
 
 def _mismatch(outcome: PollOutcome[Any]) -> ChaoyingError:

@@ -27,6 +27,7 @@ from chaoying_async.sansio.outcome import (
     PaidSource,
     notification_outcome,
 )
+from chaoying_async.sansio.refundedorder import RefundedOrder
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
 _PAYTYPES: Mapping[Wallet, PayType] = {
@@ -144,16 +145,22 @@ def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | Non
     )
 
 
+_IN_REFUND = "it was paid, and all of it or a part came back: a person decides what is delivered"
+
+
 def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
     """What a paid order says that was learnt by a query (or any other way).
 
-    ``source``: as its record says that it was learnt, where the order itself says otherwise.
+    ``source``: as its record says that it was learnt, where the order itself says otherwise. One
+    that has gone into refund was paid, and is a person's to deliver.
     """
+    in_refund = isinstance(paid, RefundedOrder)
     return Facts(
         source=PaidSource(source or paid.source),
         mch_id=paid.mch_id,
         out_trade_no=paid.out_trade_no,
-        outcome=NotificationOutcome.PAID,
+        outcome=NotificationOutcome.UNCLEAR if in_refund else NotificationOutcome.PAID,
+        problem=_IN_REFUND if in_refund else "",
         transaction_id=paid.transaction_id or None,
         out_transaction_id=paid.out_transaction_id or None,
         total_fee=paid.paid,

@@ -18,12 +18,11 @@ from chaoying_async.exceptions import GatewayError
 from chaoying_async.sansio.api.barcode import Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.outcome import PaidOrder, PaidSource
-from chaoying_async.sansio.pendingends import error_in, error_members
+from chaoying_async.sansio.pendingends import error_in, error_members, paid_in, paid_members
 from chaoying_async.sansio.pollstatus import Answer, PollStatus, Says
 from chaoying_async.sansio.till import Till
 from chaoying_async.sansio.tillcancels import NO_CANCELS, CancelNews, Cancels
 from chaoying_async.sansio.tillmoves import CheckoutStatus, End, Reason
-from chaoying_async.sansio.values import Fen
 
 #: Kinds of the store.
 CHECKOUT, REFUND, ORDER = "checkout", "refund", "checkout-order"
@@ -121,7 +120,7 @@ class Intent:
             members["status"] = self.end.status.value
             members["reason"] = self.end.reason.value
         if self.paid is not None:
-            members["paid"] = _paid_members(self.paid)
+            members["paid"] = paid_members(self.paid)
         return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -167,39 +166,14 @@ def _intent(members: Mapping[str, Any]) -> Intent:
         started=datetime.fromisoformat(members["started"]),
         cancels=Cancels(**cancels, last=None if last is None else CancelNews[last]),
         end=End(CheckoutStatus(members["status"]), Reason(members["reason"])) if ended else None,
-        paid=None if paid is None else _paid_order(paid),
+        # Earlier versions did not write how it was learnt: by a query, always.
+        paid=None if paid is None else paid_in({"source": PaidSource.QUERY, **paid}),
     )
     if intent.started.utcoffset() is None or not intent.mch_id or not intent.out_trade_no:
         raise ValueError("not an intent to pay")
     if type(intent.total_fee) is not int or intent.total_fee < 1:  # None would compare nothing
         raise ValueError("not an intent to pay")
     return intent
-
-
-def _paid_members(paid: PaidOrder) -> dict[str, Any]:
-    members = {name: getattr(paid, name) for name in (*_PAID_TEXTS, *_PAID_AMOUNTS)}
-    if paid.time_end is not None:
-        members["time_end"] = paid.time_end.isoformat()
-    return {
-        name: int(value) if isinstance(value, Fen) else value
-        for name, value in members.items()
-        if value is not None
-    }
-
-
-_PAID_TEXTS = ("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "paytype")
-_PAID_AMOUNTS = ("payable", "paid", "coupon_fee")
-
-
-def _paid_order(members: Mapping[str, Any]) -> PaidOrder:
-    fields: dict[str, Any] = {name: members.get(name) for name in _PAID_TEXTS}
-    fields |= {name: Fen(members[name]) for name in _PAID_AMOUNTS if name in members}
-    time_end = members.get("time_end")
-    return PaidOrder(
-        **fields,
-        time_end=None if time_end is None else datetime.fromisoformat(time_end),
-        source=PaidSource.QUERY,
-    )
 
 
 @attrs.frozen(kw_only=True)

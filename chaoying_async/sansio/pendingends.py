@@ -20,6 +20,7 @@ from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.models import fields_of, name_of
 from chaoying_async.sansio.outcome import Meaning, PaidOrder, PaidSource
 from chaoying_async.sansio.pollstatus import Query, refund_item
+from chaoying_async.sansio.refundedorder import RefundedOrder
 from chaoying_async.sansio.request import Reply
 from chaoying_async.sansio.values import Fen, format_time
 
@@ -33,7 +34,7 @@ KEPT = frozenset(
     """.split()  # noqa: SIM905 - a page of names reads better than a page of quotes
 )
 
-_AMOUNTS = ("payable", "paid", "coupon_fee")
+_AMOUNTS = ("payable", "paid", "coupon_fee", "refunded")
 _NUMBERS = ("mch_id", "out_trade_no", "transaction_id", "out_transaction_id")
 
 
@@ -82,10 +83,12 @@ def _member(table: type[E], text: str | None) -> E | str | None:
 
 def paid_members(paid: PaidOrder) -> dict[str, Any]:
     """A paid order without what was received with it."""
-    found: dict[str, Any] = {name: getattr(paid, name) for name in (*_NUMBERS, *_AMOUNTS)}
+    found: dict[str, Any] = {name: getattr(paid, name, None) for name in (*_NUMBERS, *_AMOUNTS)}
     found["paytype"] = None if paid.paytype is None else str(paid.paytype)
     found["time_end"] = None if paid.time_end is None else paid.time_end.isoformat()
     found["source"] = paid.source.value
+    if isinstance(paid, RefundedOrder):
+        found["in_refund"] = True
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -100,7 +103,7 @@ def paid_in(members: Mapping[str, Any]) -> PaidOrder:
     if "time_end" in found:
         found["time_end"] = datetime.fromisoformat(found["time_end"])
     found["source"] = PaidSource(found["source"])
-    return PaidOrder(**found)
+    return RefundedOrder(**found) if found.pop("in_refund", False) else PaidOrder(**found)
 
 
 def error_members(error: Exception) -> dict[str, Any]:

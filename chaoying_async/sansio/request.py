@@ -15,12 +15,13 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 
 import attrs
 
-from chaoying_async.exceptions import ChaoyingWarning, ParameterError
+from chaoying_async.exceptions import ChaoyingWarning, ParameterError, TradeRefundedError
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.models import Model, fields_of, model, name_of
 from chaoying_async.sansio.outcome import WITHOUT_RESULT, Family, Meaning
 from chaoying_async.sansio.printable import one_line
+from chaoying_async.sansio.refundedorder import refunded_order
 from chaoying_async.sansio.rules import Problems, Rule, text_problem
 from chaoying_async.sansio.sealed import SealedMap, sealing
 from chaoying_async.sansio.signing import ambiguity
@@ -260,12 +261,18 @@ class Reply(Generic[T_co]):
         """
         if self.result is not None:
             return self.result
-        error = WITHOUT_RESULT[self.meaning]
-        raise error(
+        error = WITHOUT_RESULT[self.meaning](
             f"{self.meaning.says} "
             f"(code {_shown(self.code)}, trade_state {_shown(self.trade_state)})",
             reply=self,
-        ).about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
+        )
+        if isinstance(error, TradeRefundedError) and self.endpoint.family in _ORDERS:
+            error.paid = refunded_order(self.raw)
+        raise error.about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
+
+
+#: Whose answers are about an order.
+_ORDERS = frozenset({Family.PAY, Family.QUERY})
 
 
 def _shown(value: str | None) -> str:

@@ -67,7 +67,8 @@ class SafetyNet:
                 expected=order.total_fee,
                 schedule=self._settings.schedule(order.expires),
             )
-            if outcome.paid is not None:  # of another amount too: the handler reports that
+            # Of another amount, or refunded meanwhile, too: the handler reports that.
+            if outcome.paid is not None:
                 decision = await self._handler.settle(outcome.paid)
                 log.info("a query says that %s is paid: %s", order.out_trade_no, decision)
             elif outcome.error is None and outcome.status in OVER:

@@ -20,6 +20,7 @@ from chaoying_async.sandbox.demo.till import Sale, take_payment
 from chaoying_async.sansio.api.barcode import OrderQuery, Pay
 from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
 from chaoying_async.sansio.enums import PayType, TradeType
+from chaoying_async.sansio.pollstatus import PollStatus
 from chaoying_async.sansio.request import Request
 from chaoying_async.sansio.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen
@@ -116,7 +117,8 @@ class Shop:
         wallet = await self.announce(number, out_trade_no, total)
         query = OrderQuery(paytype=wallet, out_trade_no=out_trade_no)
         outcome = await self.poller.wait(query, total, schedule=PREORDERS)
-        if outcome.paid is not None:  # whoever comes second is a duplicate
+        if outcome.status is PollStatus.PAID and outcome.paid is not None:
+            # Whoever comes second is a duplicate.
             await self.receiver.handler.settle(outcome.paid)
             day.preorders.append(await self.reconciled(query))
         self.progress("pre-orders")
