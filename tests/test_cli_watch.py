@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 from chaoying_async import OrderQuery, PayType, RefundQuery
 from chaoying_async.cli.exits import Exit
@@ -149,18 +150,18 @@ class TestLists:
         "text",
         [
             '{"out_trade_no": "A1", "expected": 1230}\n{"out_trade_no": "A2"}',
-            '{"out_trade_no": "A1", "expected": "12.30", "shop": 7}\n\n{"out_trade_no": "A2"}\n',
+            '{"Out_Trade_No ": "A1", "expected": "12.30"}\n\n{"out_trade_no": "A2"}\n',
             "out_trade_no,expected\nA1,12.30\nA2,\n",
-            "shop,Expected,out_trade_no\nx,1230,A1\ny,,A2",
+            "mch_id,Expected, OUT_TRADE_NO\n1,1230,A1\n2,,A2",
             "\ufeffA1,1230\nA2",
             'A1,"12.30"\n{"out_trade_no": "A2"}',
             "out_trade_no;expected\nA1;12.30\nA2;\n",
             "A1;12.30\r\nA2;\r\n",
             "A1\t1230\nA2\t\n",
-            "expected\tshop, city\tout_trade_no\n1230\tx, y\tA1\n\tz\tA2",
+            "expected\tmch_id\tout_trade_no\n1230\t\tA1\n\t1\tA2",
         ],
         ids=[
-            *("json", "yuan, more names", "header", "any order", "no header", "mixed"),
+            *("json", "yuan, other spelling", "header", "any order", "no header", "mixed"),
             *("semicolons", "no header, semicolons", "tabs", "tabs, any order"),
         ],
     )
@@ -188,7 +189,7 @@ class TestLists:
             ("A1,12.30\nA2;12.30", "line 2, column 1 (out_trade_no): 'A2;12.30' is no number"),
             ("A1,12,30", "line 1, column 3: there are 2 columns"),
             ("A1;12,30", "line 1, column 2 (expected): must be fen"),
-            ("shop,out_trade_no,expected\nx,A1,1O", "line 2, column 3 (expected): must be fen"),
+            ("mch_id,out_trade_no,expected\n1,A1,1O", "line 2, column 3 (expected): must be fen"),
             ("out_trade_no,paytype\nA1,WECHATT", "line 2, column 2 (paytype): 'WECHATT'"),
         ],
     )
@@ -201,6 +202,161 @@ class TestLists:
         result = running.call("watch", "--file", str(file), *WECHAT, *QUICK)
         assert result.exit_code == Exit.USAGE
         assert words in result.stderr
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "out_trade_no,paytype,amount\nA1000,WECHAT,0.01",
+            "out_trade_no,paytype,total_fee\nA1000,WECHAT,1",
+            "out_trade_no,expectd\nA1000,1",
+            "Out_Trade_No , Amount \nA1000,1",
+            "\ufeffout_trade_no,金额\nA1000,1",
+            "商户订单号,金额\nA1000,1",
+            "订单号\nA1000",
+            "order_no\nA1000",
+            "order_no,expected\nA1000,1",
+            "out_trade_no;amount\nA1000;1",
+            "out_trade_no\tamount\nA1000\t1",
+            '{"out_trade_no": "A1000", "expectd": 1}',
+            '{"out_trade_no": "A1000", "order": {"expected": 1}}',
+            'A1000\n{"out_trade_no": "A1000", "total_fee": 1}',
+        ],
+    )
+    def test_an_unknown_column_is_refused(
+        self, running: Running, tmp_path: Path, text: str
+    ) -> None:
+        """It may say what is expected: exit code 2, the known ones named, and nothing is asked."""
+        result = self.watched(running, tmp_path, text)
+        assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+        assert "known are out_trade_no, transaction_id, expected, paytype, mch_id" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("text", "words"),
+        [
+            ("out_trade_no,expected,expected\nA1000,1,2", "'expected' comes twice"),
+            ('{"out_trade_no": "A1000", "expected": 2, "expected": 1}', "'expected' comes twice"),
+            ('{"out_trade_no": "A1000", "Expected": 2, "expected": 1}', "'expected' comes twice"),
+            ("out_trade_no,,expected\nA1000,7,1", "line 2, column 2: its column has no name"),
+            ("out_trade_no,expected\nA1000,1,2", "line 2, column 3: there are 2 columns"),
+            ('out_trade_no,expected\n"A1000,1', "line 2: not a row of CSV"),
+            ("paytype,expected\nWECHAT,1", "needs out_trade_no or transaction_id as a column"),
+            ('[{"out_trade_no": "A1000"}]', "one JSON object a line"),
+            ('{"out_trade_no": ["A1000"]}', "out_trade_no must be a text"),
+            ('{"a":' * 5000, "not a JSON object"),
+            ("out_trade_no,expected\nA1000,12.30\nA1406,12", "line 3, column 2 (expected): '12'"),
+            ("A1000,1230\nA1406,12.30", "line 2, column 2 (expected): '12.30' and '1230' (line 1)"),
+            ('out_trade_no,expected\nA1000,"1,230.00"', "line 2, column 2 (expected): must be fen"),
+            ("out_trade_no,expected\nA1000,１２３０", "line 2, column 2 (expected): must be fen"),
+            ("out_trade_no,expected\nA1000,1.23E+03", "line 2, column 2 (expected): must be fen"),
+        ],
+        ids=str,
+    )
+    def test_a_column_that_could_be_read_twice(
+        self, running: Running, tmp_path: Path, text: str, words: str
+    ) -> None:
+        """M-12: no amount is guessed, none is left out; nothing is asked."""
+        result = self.watched(running, tmp_path, text)
+        assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+        assert words in result.stderr
+
+    @pytest.mark.parametrize("under", ["out_trade_no", "transaction_id", "mch_id", "json"])
+    @pytest.mark.parametrize(
+        ("number", "words"),
+        [
+            ("1.49777E+14", "a spreadsheet has made a number of it"),
+            ("1.49777e+14", "a spreadsheet has made a number of it"),
+            ("1,49777E+14", "a spreadsheet has made a number of it"),
+            ("1.0E14", "a spreadsheet has made a number of it"),
+            ("1E+14", "a spreadsheet has made a number of it"),
+            ("149777000000000.0", "written with a decimal point"),
+            ("149777000000000.", "written with a decimal point"),
+            ("'149777000000000", "mark for a text"),
+            ('="149777000000000"', "mark for a text"),
+            ("149,777,000", "separators of thousands"),
+            ("149 777 000", "separators of thousands"),
+            ("１４９７７７", "full-width"),
+            ("14977７", "full-width"),
+            ("A1\x000", "cannot be seen"),
+            ("A1\x1b0", "cannot be seen"),
+            ("A1\u200b0", "cannot be seen"),
+            ("订单1", "plain letters and digits"),
+        ],
+    )
+    def test_a_number_that_a_spreadsheet_has_damaged(
+        self, running: Running, tmp_path: Path, under: str, number: str, words: str
+    ) -> None:
+        """Refused before anything is asked: which line, what happened to it, how to export it."""
+        if under == "json":
+            text = f'{{"out_trade_no": "A1000"}}\n{json.dumps({"out_trade_no": number})}'
+        else:
+            cell = '"' + number.replace('"', '""') + '"'
+            text = f"out_trade_no,{under}\nA1000,\n{'A1000' if under == 'mch_id' else ''},{cell}"
+            if under == "out_trade_no":
+                text = f"out_trade_no\nA1000\n{cell}"
+        result = self.watched(running, tmp_path, text)
+        assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+        assert f"line {2 if under == 'json' else 3}" in result.stderr
+        assert words in result.stderr
+
+    @pytest.mark.parametrize("number", ["149777", "1e14", "1.49777E+14", "true", "null", "[]"])
+    def test_a_json_number_is_no_order_number(
+        self, running: Running, tmp_path: Path, number: str
+    ) -> None:
+        """Leading zeros and the last digits of a long one are gone before anybody looks."""
+        result = self.watched(running, tmp_path, f'{{"out_trade_no": {number}}}')
+        assert result.exit_code == Exit.USAGE
+        words = "needs out_trade_no" if number == "null" else "must be a text"
+        assert words in result.stderr
+
+    @pytest.mark.parametrize(
+        ("encoding", "kind"), [("utf-16", "UTF-16"), ("gb18030", "perhaps GBK")]
+    )
+    def test_an_encoding_that_a_spreadsheet_saves(
+        self, running: Running, tmp_path: Path, encoding: str, kind: str
+    ) -> None:
+        """Told with the line, and how to save it instead; never guessed."""
+        file = tmp_path / "orders"
+        file.write_bytes("out_trade_no,备注\nA1000,茶".encode(encoding))
+        result = running.call("watch", "--file", str(file), *WECHAT, *QUICK)
+        assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+        assert f"line 1: not UTF-8 ({kind})" in result.stderr
+        assert "CSV UTF-8" in result.stderr
+
+    def test_stdin_is_read_as_a_file_is(self, running: Running) -> None:
+        """The same refusals in a pipe, with the line."""
+        for given, words in (
+            (b"A1000\n1.49777E+14\n", "line 2, column 1 (out_trade_no): '1.49777E+14'"),
+            (b"out_trade_no,amount\nA1000,1\n", "line 1: the column 'amount' is not known"),
+            ("A1000\n茶\n".encode("gbk"), "line 2: not UTF-8"),
+            (b"A1000\nA\x001\n", "cannot be seen"),
+        ):
+            done = subprocess.run(
+                [*PROGRAM, "watch", "--file", "-", *WECHAT, *QUICK],
+                cwd=ROOT,
+                env=environment(running.env),
+                input=given,
+                capture_output=True,
+                check=False,
+            )
+            assert done.returncode == Exit.USAGE
+            assert words in done.stderr.decode()
+
+    def test_what_may_be_rounded_is_asked_about(self, running: Running, tmp_path: Path) -> None:
+        """A spreadsheet keeps 15 digits: zeros behind them are only remarked."""
+        result = self.watched(running, tmp_path, "149777123456789000\n149777123456788000")
+        assert result.exit_code == Exit.REFUSED
+        assert result.stderr.count("is it whole?") == 1
+
+    def test_empty_rows_and_columns_of_a_spreadsheet_say_nothing(self) -> None:
+        """Commas without anything between them, blanks around a name."""
+        text = "out_trade_no, expected ,,\nA1,1230,,\n,,,\n\u3000A2\u00a0,,,\n"
+        found = [(query.out_trade_no, amount) for query, amount in self.rows(text)]
+        assert found == [("A1", 1230), ("A2", None)]
+
+    def watched(self, running: Running, tmp_path: Path, text: str) -> Result:
+        file = tmp_path / "orders"
+        file.write_bytes(text.encode())
+        return running.call("watch", "--file", str(file), *WECHAT, *QUICK)
 
     def test_a_wallet_is_needed_somewhere(self, running: Running) -> None:
         """A "not found" means nothing under a wallet that was guessed (M-22)."""

@@ -13,6 +13,7 @@ import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TextIO
 
 from chaoying_async.cli.interrupts import Interrupts
@@ -120,12 +121,14 @@ def never_failing(interrupts: Interrupts) -> Generator[None]:
     if closed:
         _fill_descriptors()
     if sys.stdin is None:
-        sys.stdin = io.StringIO()
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115 - as stdin is
     stderr = Outlet(sys.stderr, interrupts)
     sys.stdout, sys.stderr = Outlet(sys.stdout, interrupts, stderr), stderr
     try:
         yield
     finally:
+        if before[0] is None:
+            sys.stdin.close()
         sys.stdin, sys.stdout, sys.stderr = before
 
 

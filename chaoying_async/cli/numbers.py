@@ -1,0 +1,66 @@
+"""Numbers that a spreadsheet or a program has damaged: what happened to them, and what to do.
+
+An order number is a text. Whoever takes it for a number loses digits, and what is left is the
+number of no order, or of another one. Leading zeros that are gone leave no trace: only "not found"
+may tell of those.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_EXPORT = (
+    "format the column as text (文本) before the numbers come in, and save as CSV UTF-8 (逗号分隔)"
+)
+_UNSEEN = (
+    "it holds a character that cannot be seen (a file in UTF-16 is full of them): save it as UTF-8"
+)
+
+#: What a damaged number looks like, and what has happened to it; the first row that fits wins.
+_DAMAGES: tuple[tuple[Callable[[str], object], str], ...] = (
+    (
+        re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028\u2029\u2060\ufeff]").search,
+        _UNSEEN,
+    ),
+    (
+        re.compile(
+            r"[+-]?[0-9]+([.,][0-9]*)?[eE][+-][0-9]+|[+-]?[0-9]+[.,][0-9]*[eE][0-9]+"
+        ).fullmatch,
+        f"a spreadsheet has made a number of it, and its other digits are lost: {_EXPORT}",
+    ),
+    (
+        re.compile(r"[+-]?[0-9]+\.[0-9]*").fullmatch,
+        f"it was read as a number, and written with a decimal point: {_EXPORT}",
+    ),
+    (
+        re.compile(r"['‘’=].*").fullmatch,
+        "a spreadsheet's mark for a text is left in it: write the number alone",
+    ),
+    (
+        re.compile(r"[0-9]{1,3}([,，. \u00a0\u202f'’][0-9]{3})+").fullmatch,
+        f"it has separators of thousands: {_EXPORT}",
+    ),
+    (
+        re.compile(r".*[０-９Ａ-Ｚａ-ｚ].*").fullmatch,
+        "it has full-width characters: an order number has plain ones (0-9, A-Z)",
+    ),
+    (
+        re.compile(r".*[^\x00-\x7f].*").fullmatch,
+        "an order number has plain letters and digits",
+    ),
+)
+
+#: A spreadsheet keeps so many digits of a number, and writes zeros for the rest.
+_KEPT = 15
+_ROUNDED = re.compile(rf"[1-9][0-9]{{{_KEPT - 1}}}0+").fullmatch
+
+
+def damage(number: str) -> str | None:
+    """What has happened to a number that is none any more; None where nothing can be seen."""
+    return next((words for fits, words in _DAMAGES if fits(number)), None)
+
+
+def looks_rounded(number: str) -> bool:
+    """Whether everything behind the 15th digit is zero: it may be whole, and mostly is not."""
+    return _ROUNDED(number) is not None
