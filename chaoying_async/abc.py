@@ -172,6 +172,11 @@ class Inbox(Protocol):
         That is the first time, and when its decision is another one than before. Of a message that
         is kept already, ``first_seen``, ``tries`` and the mark stay, and what was dismissed stays
         so (False). ``retry_in`` seconds from now it is due; None: only when somebody marks it.
+
+        A new one is refused with :class:`~chaoying_async.sansio.inboxvalues.TooManyWaitError` where
+        the order has ``MOST_MESSAGES`` open ones already, or, for a ``foreign`` one, where the
+        merchant has ``MOST_FOREIGN`` such orders. Processes that write at the same moment may go
+        beyond that by what they are writing.
         """
         ...
 
@@ -216,9 +221,10 @@ class Inbox(Protocol):
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """Forget the payloads of what ended (DONE, NOT_PAID, closed) before then; how many did.
 
-        With ``keys`` their records too, but none of which the message came, or the effect, inside
-        :attr:`window` and ``AHEAD`` (10 minutes): a redelivery of anything older is STALE, of
-        anything younger it would take effect again. A ``settle`` has no age: one that comes after
-        the record was forgotten runs ``on_paid`` again.
+        Of what is set aside and came before then the raw fields go; numbers and amounts stay. With
+        ``keys`` ``foreign`` messages go altogether, and the records of what ended too, but nothing
+        of which the message came, or the effect, inside :attr:`window` and ``AHEAD`` (10 minutes):
+        a redelivery of anything older is STALE, of anything younger it would take effect again. A
+        ``settle`` has no age: one that comes after the record was forgotten runs ``on_paid`` again.
         """
         ...

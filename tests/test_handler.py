@@ -172,6 +172,8 @@ async def test_a_failure_never_blocks_a_payment_and_never_undoes_one(shop: Shop)
     failed = shop.body(pay_result="1")
     assert said(await handler.handle(failed)) == (D.NOT_PAID, SUCCESS)
     assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
+    assert said(await handler.handle(failed)) == (D.DUPLICATE, SUCCESS)  # by its numbers
+    failed = shop.body(pay_result="1", transaction_id="T2", out_transaction_id="W2")
     assert said(await handler.handle(failed)) == (D.NOT_PAID, SUCCESS)
     record = await inbox.look(ORDER_KEY)
     assert record is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from datetime import datetime
+from typing import Any
 
 import attrs
 
@@ -16,7 +18,7 @@ from chaoying_async.handler.reports import Reports, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, has_effect
 from chaoying_async.sansio.facts import Facts
-from chaoying_async.sansio.inboxvalues import OrderKey
+from chaoying_async.sansio.inboxvalues import OrderKey, TooManyWaitError
 from chaoying_async.sansio.judging import OTHER_NUMBERS
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
@@ -95,9 +97,8 @@ class Acting:
                 if orphan:
                     return Outcome(decision, durable=False)
                 keeping = tamed(self._without_effect(matter))
-                kept = await self._tasks.run(keeping, until=answer_until)
-                durable = kept and decision is Decision.NOT_PAID
-                return Outcome(decision, durable, reason=matter.verdict.reason)
+                kept = await self._kept(matter, keeping, answer_until)
+                return Outcome(decision, kept, reason=matter.verdict.reason)
             # Somebody holds it, or took it between the decision and our claim.
             if not await self._waited(matter.key, came + limits.wait):
                 return Outcome(Decision.IN_PROGRESS, durable=False)
@@ -124,7 +125,18 @@ class Acting:
                 log.warning("order %r: %s", matter.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
         decided.append((matter, held))
 
+    async def _kept(
+        self, matter: Matter, keeping: Coroutine[Any, Any, None], until: float | None
+    ) -> bool:
+        try:
+            return await self._tasks.run(keeping, until=until)
+        except TooManyWaitError as error:
+            self._reports.refused(matter.as_received, error)
+            return False
+
     async def _without_effect(self, matter: Matter) -> None:
+        if matter.leaves_nothing:
+            return
         if matter.verdict.decision is Decision.NOT_PAID:
             await self._reports.not_paid(matter)
         else:

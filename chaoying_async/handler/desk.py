@@ -27,6 +27,7 @@ from chaoying_async.sansio.inboxvalues import OrderKey, Record
 from chaoying_async.sansio.judging import (
     Case,
     Verdict,
+    is_anothers,
     is_told_otherwise,
     judge,
     order_of_case,
@@ -44,8 +45,8 @@ SPARE = 0.25
 #: Names that no database could keep as a key (M-18); the document's have 32 characters.
 LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
 _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-#: The key of messages whose own could not be kept.
-NO_KEY = OrderKey("?", "?")
+#: In the key of messages in place of what could not be kept.
+NO_NAME = "?"
 
 #: Only the gateway's word is missing.
 _WORTH_ASKING = frozenset({Decision.UNCONFIRMED, Decision.UNREADABLE})
@@ -64,11 +65,19 @@ class Matter:
     before: Record | None = None
     #: Of a duplicate, the order that took effect, where the message says the same of it.
     done: PaidOrder | None = None
+    #: The shop knows no such order of this merchant: strangers send such messages (M-15).
+    foreign: bool = False
 
     @property
     def as_received(self) -> OrderKey:
         """The order as the message names it."""
-        return storable(self.facts) or NO_KEY
+        return storable(self.facts) or _nameless_key(self.facts)
+
+    @property
+    def leaves_nothing(self) -> bool:
+        """Whether it is a failure of an order that is not this merchant's (M-15)."""
+        failed = self.facts.outcome is NotificationOutcome.NOT_PAID
+        return self.foreign and failed and self.verdict.decision is not Decision.UNREADABLE
 
 
 def lookup_of(expected: Lookup) -> Callable[[str, str], Coroutine[Any, Any, ExpectedOrder | None]]:
@@ -145,6 +154,7 @@ class Desk:
             verdict = plainly_paid(facts, expected, now, self._window)
             if verdict is not None:
                 return Matter(facts, key, verdict, now)
+        foreign = expected is None or is_anothers(facts.mch_id, expected)
         case = self._case(facts, expected, record, first_seen)
         verdict = judge(case)
         if verdict.decision is Decision.STALE and first_seen is None:
@@ -152,7 +162,8 @@ class Desk:
             if aside is not None:
                 case = attrs.evolve(case, first_seen=aside.first_seen)
                 verdict = judge(case)
-        if case.confirmation is Unconfirmed.NO_ANSWER and self._is_worth_asking(case, verdict):
+        is_open = case.confirmation is Unconfirmed.NO_ANSWER and not foreign
+        if is_open and verdict.decision in _WORTH_ASKING:
             case = attrs.evolve(case, confirmation=await self._ask(key, facts, until - SPARE))
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
@@ -160,7 +171,10 @@ class Desk:
         if is_told_otherwise(case, verdict) and await is_another(self._inbox, key, facts, case.now):
             verdict = Verdict(Decision.CONFLICT, TWO_PAYMENTS)
         done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
-        return Matter(facts, key, verdict, judged_as_of(case), record, done)
+        if foreign and key != received:
+            # Its key did not verify this message: nothing is kept under it.
+            key, record = received, await self._inbox.look(received)
+        return Matter(facts, key, verdict, judged_as_of(case), record, done, foreign)
 
     async def case(
         self, facts: Facts, received: OrderKey, first_seen: datetime
@@ -191,10 +205,6 @@ class Desk:
             confirmation=Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER,
         )
 
-    @staticmethod
-    def _is_worth_asking(case: Case, verdict: Verdict) -> bool:
-        return case.expected is not None and verdict.decision in _WORTH_ASKING
-
     async def _ask(self, key: OrderKey, facts: Facts, until: float) -> Confirmation:
         if self._confirm is None:
             return Unconfirmed.NOT_ASKED
@@ -213,7 +223,13 @@ class Desk:
     def _nameless(self, facts: Facts) -> Matter:
         reason = facts.problem or "its merchant or order number is none that could be kept"
         verdict = Verdict(Decision.UNREADABLE, reason)
-        return Matter(facts, NO_KEY, verdict, self._clock.now())
+        return Matter(facts, _nameless_key(facts), verdict, self._clock.now(), foreign=True)
+
+
+def _nameless_key(facts: Facts) -> OrderKey:
+    """Under the merchant's number, where that can be kept: each merchant has bounds of its own."""
+    merchant = storable(attrs.evolve(facts, out_trade_no=NO_NAME))
+    return merchant or OrderKey(NO_NAME, NO_NAME)
 
 
 def _key(received: OrderKey, expected: ExpectedOrder | NoAmountCheck | None) -> OrderKey:

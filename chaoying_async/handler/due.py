@@ -135,7 +135,8 @@ class Due:
             return
         now = self._clock.monotonic()
         outcome = await self._acting.act(facts, self._limits, now, first_seen=entry.first_seen)
-        if outcome.decision is not Decision.IN_PROGRESS and not has_effect(outcome.decision):
+        # Durable: set aside, so that nothing is lost with the retry.
+        if outcome.durable and not has_effect(outcome.decision):
             await self._effects.give_up(record, outcome)
 
     async def _run_as_decided(self, record: Record, facts: Facts) -> None:

@@ -132,6 +132,7 @@ class NotificationHandler:
         self._reports = Reports(
             inbox,
             self._clock,
+            self._counts,
             on_conflict=on_conflict,
             on_not_paid=on_not_paid,
             confirms=confirm is not None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -13,9 +14,10 @@ from chaoying_async.clock import within
 from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.desk import Matter
 from chaoying_async.handler.endings import is_wanted
+from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision, SetAside
 from chaoying_async.sansio.facts import notification_of, to_text
-from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState
+from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState, TooManyWaitError
 from chaoying_async.sansio.notifications import Notification
 from chaoying_async.sansio.outcome import PaidSource
 
@@ -30,6 +32,8 @@ _MOST_DOUBLINGS = 10
 
 #: Seconds that ``on_conflict`` may take: less than until what it was not told is taken up again.
 TELL_WITHIN = 20.0
+#: Seconds between two lines about messages for which there was no room.
+REFUSALS_EVERY = 60.0
 #: The end of a message's decision in the inbox until somebody was told of it.
 _UNTOLD = " (untold)"
 
@@ -51,6 +55,7 @@ class Reports:
         self,
         inbox: Inbox,
         clock: Clock,
+        counts: Counts,
         *,
         on_conflict: OnConflict | None,
         on_not_paid: OnNotPaid | None,
@@ -59,6 +64,7 @@ class Reports:
         self._inbox, self._clock = inbox, clock
         self._on_conflict = on_conflict
         self._on_not_paid = on_not_paid
+        self._counts, self._refused, self._refusals_told = counts, 0, -math.inf
         #: What deciding again, with what is known then, can change.
         self._retried = {Decision.UNKNOWN_ORDER, Decision.UNCONFIRMED, Decision.CONFLICT}
         if confirms:
@@ -82,6 +88,7 @@ class Reports:
             reason=verdict.reason,
             payload=to_text(matter.facts),
             first_seen=matter.first_seen,
+            foreign=matter.foreign,
         )
         kept = await self._inbox.aside(aside.key, aside.fingerprint)
         if kept is None or kept.decision != aside.decision:
@@ -101,6 +108,21 @@ class Reports:
             return False  # somebody is telling it, or else it is due soon
         waiting = await self._inbox.asides(aside.key)
         return any(each.fingerprint == aside.fingerprint for each in waiting)
+
+    def refused(self, key: OrderKey, error: TooManyWaitError) -> None:
+        """Say that a message was not kept: one line a minute, whatever a stranger sends (M-15)."""
+        self._counts.not_kept += 1
+        self._refused += 1
+        now = self._clock.monotonic()
+        if now >= self._refusals_told + REFUSALS_EVERY:
+            log.error(
+                "not kept: %s; order %r of merchant %r, %d messages since the last such line",
+                error,
+                key[1],
+                key[0],
+                self._refused,
+            )
+            self._refused, self._refusals_told = 0, now
 
     async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
         """Tell ``on_conflict``; the log where there is none, or it fails, or takes too long."""

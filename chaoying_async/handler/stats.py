@@ -29,6 +29,8 @@ class HandlerStats:
     failed: int
     #: Orders that are being worked on now.
     working: int
+    #: Messages that were answered ``fail`` and not kept, since too many of their kind wait already.
+    not_kept: int = 0
 
 
 class Counts:
@@ -37,6 +39,7 @@ class Counts:
     def __init__(self) -> None:
         self.decisions: Counter[Decision] = Counter()
         self.unverified = self.malformed = self.troubled = self.late = self.failed = 0
+        self.not_kept = 0
         #: What is worked on now, kept by whoever does the work.
         self.working: Sized = ()
 
@@ -54,4 +57,5 @@ class Counts:
             late=self.late,
             failed=self.failed,
             working=len(self.working),
+            not_kept=self.not_kept,
         )

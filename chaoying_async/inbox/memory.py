@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.facts import without_raw
 from chaoying_async.sansio.inboxvalues import (
     AHEAD,
     BY_A_PERSON,
@@ -25,6 +27,8 @@ from chaoying_async.sansio.inboxvalues import (
     OrderKey,
     Record,
     SeenState,
+    TooManyWaitError,
+    check_room,
 )
 
 # Names of their own: looking a member up in its enum is as slow as a call.
@@ -33,10 +37,13 @@ _HELD, _DONE = SeenState.HELD, SeenState.DONE
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 
+#: What waits of one merchant's messages is at most one part in so many of the inbox (M-15).
+MERCHANTS_PART = 10
 #: Seconds between two sweeps of a full inbox: each looks at everything in it.
 SWEEP_EVERY = 60.0
 
 AsideKey = tuple[OrderKey, str]
+T = TypeVar("T")
 
 
 @attrs.define
@@ -61,6 +68,30 @@ class _Kept:
     aside: Aside
     due: float | None
     closed: bool = False
+
+
+class _Waiting:
+    """How many open messages there are, so that nobody has to count them."""
+
+    def __init__(self) -> None:
+        self.of_merchant: Counter[str] = Counter()
+        self.of_order: Counter[OrderKey] = Counter()
+        #: Of each merchant, the orders that the shop does not know.
+        self.foreign: defaultdict[str, Counter[OrderKey]] = defaultdict(Counter)
+
+    def add(self, aside: Aside, count: int = 1) -> None:
+        """One more, or with -1 one less."""
+        mch_id = aside.key.mch_id
+        _count(self.of_merchant, mch_id, count)
+        _count(self.of_order, aside.key, count)
+        if aside.foreign:
+            _count(self.foreign[mch_id], aside.key, count)
+
+
+def _count(counter: Counter[T], name: T, count: int) -> None:
+    counter[name] += count
+    if not counter[name]:
+        del counter[name]
 
 
 class MemoryInbox:
@@ -91,6 +122,7 @@ class MemoryInbox:
         # Those of them that wait for somebody: few, and asked for every 30 s.
         self._open_orders: dict[OrderKey, _Order] = {}
         self._open_asides: dict[AsideKey, _Kept] = {}
+        self._waiting = _Waiting()
         self._swept = -math.inf
 
     def __repr__(self) -> str:
@@ -199,17 +231,25 @@ class MemoryInbox:
         kept = self._asides.get((aside.key, aside.fingerprint))
         due = None if retry_in is None else self._clock.monotonic() + retry_in
         if kept is None:
+            self._check_room(aside)
             self._make_room()
             at = aside.key, aside.fingerprint
             self._asides[at] = self._open_asides[at] = _Kept(aside, due)
+            self._waiting.add(aside)
             return True
         if kept.closed:
             return False
         news = kept.aside.decision != aside.decision
         kept.due = due
+        self._waiting.add(kept.aside, -1)
         kept.aside = attrs.evolve(
-            kept.aside, decision=aside.decision, reason=aside.reason, payload=aside.payload
+            kept.aside,
+            decision=aside.decision,
+            reason=aside.reason,
+            payload=aside.payload,
+            foreign=aside.foreign,
         )
+        self._waiting.add(kept.aside)
         return news
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
@@ -273,8 +313,13 @@ class MemoryInbox:
             # Nor by that alone: a payment may have waited for days for its order.
             ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
             return self._forget(
-                lambda order: order.held_until < ended and order.entry.first_seen < until, until
-            )
+                lambda order: order.held_until < ended and order.entry.first_seen < until,
+                until,
+                foreign=True,
+            ) + self._prune_bodies(before)
+        return self._prune_bodies(before)
+
+    def _prune_bodies(self, before: datetime) -> int:
         pruned = 0
         for order in self._orders.values():
             entry = order.entry
@@ -282,10 +327,25 @@ class MemoryInbox:
                 order.entry = entry.with_payload("")
                 pruned += 1
         for kept in self._asides.values():
-            if kept.closed and kept.aside.first_seen < before and kept.aside.payload:
-                kept.aside = attrs.evolve(kept.aside, payload="")
+            payload = "" if kept.closed else without_raw(kept.aside.payload)
+            if kept.aside.first_seen < before and payload != kept.aside.payload:
+                kept.aside = attrs.evolve(kept.aside, payload=payload)
                 pruned += 1
         return pruned
+
+    def _check_room(self, aside: Aside) -> None:
+        mch_id, waiting = aside.key.mch_id, self._waiting
+        if waiting.of_merchant[mch_id] >= max(1, self._max_items // MERCHANTS_PART):
+            raise TooManyWaitError(
+                "the messages of this merchant that wait are a tenth of the inbox"
+            )
+        foreign = waiting.foreign[mch_id]
+        check_room(
+            aside,
+            messages=waiting.of_order[aside.key],
+            of_it=aside.key in foreign,
+            orders=len(foreign),
+        )
 
     def _move(self, key: OrderKey, order: _Order, state: SeenState) -> None:
         """The one place where an order changes its state, so that those that are open are known."""
@@ -299,6 +359,7 @@ class MemoryInbox:
         kept = self._open_asides.pop(at, None)
         if kept is not None:
             kept.closed, kept.due = True, None
+            self._waiting.add(kept.aside, -1)
 
     def _record(self, key: OrderKey, order: _Order) -> Record:
         held = order.state is SeenState.HELD
@@ -336,8 +397,10 @@ class MemoryInbox:
         """What came before this would be STALE if it came again."""
         return self._clock.now() - self._window - AHEAD
 
-    def _forget(self, is_old: Callable[[_Order], bool], before: datetime) -> int:
-        """Old orders that ended, and messages that are closed and came before then.
+    def _forget(
+        self, is_old: Callable[[_Order], bool], before: datetime, *, foreign: bool = False
+    ) -> int:
+        """Old orders that ended, and messages that are closed (or foreign) and came before then.
 
         A message goes no later than its order: as long as it is there, it is judged as of when it
         first came, and would take effect again.
@@ -348,11 +411,12 @@ class MemoryInbox:
         asides = [
             at
             for at, kept in self._asides.items()
-            if kept.closed and kept.aside.first_seen < before
+            if (kept.closed or (foreign and kept.aside.foreign)) and kept.aside.first_seen < before
         ]
         for key in orders:
             del self._orders[key]
         for at in asides:
+            self._close(at)
             del self._asides[at]
         return len(orders) + len(asides)
 

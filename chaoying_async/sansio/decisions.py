@@ -21,22 +21,25 @@ from chaoying_async.sansio.values import Fen
 
 
 class Decision(StrEnum):
-    """What to do about one message, in the order of the table: the first that fits wins (M-15)."""
+    """What to do about one message, in the order of the table: the first that fits wins (M-15).
+
+    CONFLICT has two places in it: another merchant's order comes first, everything else later.
+    """
 
     #: Verified, but it can be read in two ways, or its decision fields make no sense.
     UNREADABLE = "UNREADABLE"
-    #: The payment failed; a later one may succeed.
-    NOT_PAID = "NOT_PAID"
     #: This very payment has taken effect already.
     DUPLICATE = "DUPLICATE"
     #: Somebody is working on it.
     IN_PROGRESS = "IN_PROGRESS"
     #: The shop knows no such order, or not yet.
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
-    #: Too old, or from the future.
-    STALE = "STALE"
     #: Another amount, currency, merchant or payment than there should be: for a person.
     CONFLICT = "CONFLICT"
+    #: The payment failed; a later one may succeed.
+    NOT_PAID = "NOT_PAID"
+    #: Too old, or from the future.
+    STALE = "STALE"
     #: Plausible, but nothing vouches for it yet.
     UNCONFIRMED = "UNCONFIRMED"
     #: Paid, but the shop had closed the order unpaid: give the money back, or reopen it.

@@ -36,6 +36,9 @@ _PAYTYPES: Mapping[Wallet, PayType] = {
 }
 # A name of its own: looking a member up in its enum is as slow as a call.
 _NOTIFICATION = PaidSource.NOTIFICATION
+#: Characters of a transaction number: the document's have 32. And of all that is written down of
+#: one message (M-15).
+LONGEST_TEXT, MOST_KEPT = 128, 8000
 #: The same payment told twice differs in these.
 _OF_THE_DELIVERY = frozenset({"nonce_str", "sign"})
 
@@ -62,6 +65,8 @@ class Facts(Model):
     time_end: datetime | None = None
     paytype: str | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    #: Its fingerprint, where ``raw`` was cut when it was written down.
+    told_as: str = ""
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -73,6 +78,8 @@ class Facts(Model):
     @property
     def fingerprint(self) -> str:
         """The same for the same message, 64 hex digits; another delivery may change its nonce."""
+        if self.told_as:
+            return self.told_as
         kept = without_buyer(self.raw)  # what was written down has to have the same
         fields = sorted(kept.items(), key=lambda field: field[0])
         told = [
@@ -105,14 +112,20 @@ def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
         time_end=time_end,
         total_fee=total_fee,
     )
+    transaction_id, out_transaction_id = told("transaction_id"), told("out_transaction_id")
+    problem = ""
+    if len(transaction_id or "") > LONGEST_TEXT or len(out_transaction_id or "") > LONGEST_TEXT:
+        transaction_id = out_transaction_id = None
+        if outcome is NotificationOutcome.PAID:
+            outcome, problem = NotificationOutcome.UNCLEAR, "its numbers are too long to be kept"
     return Facts(  # by position: names would cost half as much again
         _NOTIFICATION,
         fields["mch_id"],
         fields["out_trade_no"],
         outcome,
-        "",
-        told("transaction_id") or None,
-        told("out_transaction_id") or None,
+        problem,
+        transaction_id or None,
+        out_transaction_id or None,
         total_fee,
         coupon_fee,
         None,  # payable
@@ -230,11 +243,47 @@ def _kept(value: Any) -> Any:
 
 
 def to_text(value: Facts | PaidOrder) -> str:
-    """ASCII JSON, without anything about the buyer."""
+    """ASCII JSON, without anything about the buyer; :data:`MOST_KEPT` characters at the most.
+
+    Of what is longer the longest fields of ``raw`` are left out. Numbers and amounts never are.
+    """
+    text = _ENCODER.encode(_told(value, without_buyer(value.raw)))
+    return text if len(text) <= MOST_KEPT else _cut(value)
+
+
+def without_raw(text: str) -> str:
+    """What :func:`to_text` wrote of a message, without its raw fields; another text as it is."""
+    if '"outcome":' not in text or '"raw":{}' in text:
+        return text
+    facts = facts_from_text(text)
+    facts.raw, facts.told_as = {}, facts.fingerprint
+    return to_text(facts)
+
+
+def _told(value: Facts | PaidOrder, raw: Mapping[str, Any]) -> dict[str, Any]:
     names, told = _TOLD[type(value)]
     fields = dict(zip(names, told(value), strict=True))
-    fields["raw"] = without_buyer(value.raw)
-    return _ENCODER.encode(fields)
+    if not fields.get("told_as", True):
+        del fields["told_as"]
+    return fields | {"raw": raw}
+
+
+def _cut(value: Facts | PaidOrder) -> str:
+    """As much of ``raw`` as there is room for, the shortest fields first."""
+    fields = _told(value, {})
+    if isinstance(value, Facts):
+        fields["told_as"] = value.fingerprint
+    # A longer number is no key, so there is nothing that such a message could be applied to.
+    for name in ("mch_id", "out_trade_no", "fee_type", "paytype"):
+        fields[name] = fields[name] and fields[name][: 2 * LONGEST_TEXT]
+    room = MOST_KEPT - len(_ENCODER.encode(fields))
+    raw, kept = without_buyer(value.raw), {}
+    for size, name in sorted((len(_ENCODER.encode({name: raw[name]})) - 1, name) for name in raw):
+        room -= size
+        if room < 0:
+            break
+        kept[name] = raw[name]
+    return _ENCODER.encode(fields | {"raw": kept})
 
 
 def facts_from_text(text: str) -> Facts:

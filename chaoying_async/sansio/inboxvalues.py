@@ -183,6 +183,8 @@ class Aside:
     tries: int = 0
     #: What a person wants; None until then.
     mark: Mark | None = None
+    #: The shop knows no such order of this merchant, so the message may be any stranger's.
+    foreign: bool = False
 
 
 class ClaimLostError(ChaoyingError):
@@ -191,3 +193,24 @@ class ClaimLostError(ChaoyingError):
 
 class InboxFullError(ChaoyingError):
     """A bounded inbox has no room, and nothing in it is old enough to be forgotten (M-19)."""
+
+
+class TooManyWaitError(InboxFullError):
+    """Too many messages of this order, or of this merchant, wait already (M-15)."""
+
+
+#: So many open messages of one order are kept, and of so many orders of one merchant's that the
+#: shop does not know: more would be a stranger who fills the inbox (M-15).
+MOST_MESSAGES, MOST_FOREIGN = 20, 200
+
+
+def check_room(aside: Aside, *, messages: int, of_it: bool, orders: int) -> None:
+    """Raise :class:`TooManyWaitError` where no further message of that order is to be kept.
+
+    ``messages`` are the order's own open ones, ``orders`` the merchant's other foreign orders;
+    ``of_it``: this order is a foreign one already.
+    """
+    if messages >= MOST_MESSAGES:
+        raise TooManyWaitError(f"{MOST_MESSAGES} messages of this order wait already")
+    if aside.foreign and not of_it and orders >= MOST_FOREIGN:
+        raise TooManyWaitError(f"messages of {MOST_FOREIGN} unknown orders of this merchant wait")

@@ -234,6 +234,10 @@ def _duplicate(case: Case) -> str | None:
         return None  # told in the same way, under other numbers: another payment
     if other_way & numbers:
         return TAKEN_EFFECT
+    # Not taken for the same payment: a failure, or what another merchant's key has signed.
+    failed = case.facts.outcome is NotificationOutcome.NOT_PAID
+    if failed or is_anothers(case.facts.mch_id, case.expected):
+        return None
     return OTHER_NUMBERS if other_source(case) else None
 
 
@@ -258,15 +262,17 @@ def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
 
     Then its numbers have to be kept: the next one of that way is held against them.
     """
-    duplicate = verdict.decision is Decision.DUPLICATE and case.seen is not None
-    return duplicate and other_source(case) and not (case.seen and case.seen.other_numbers)
+    if verdict.decision is not Decision.DUPLICATE or case.seen is None:
+        return False
+    anothers = is_anothers(case.facts.mch_id, case.expected)
+    return other_source(case) and not case.seen.other_numbers and not anothers
 
 
 def repeats_what_is_done(case: Case, verdict: Verdict) -> bool:
     """Whether a duplicate tells the very payment that took effect, and its amount."""
     if verdict.reason != TAKEN_EFFECT or case.facts.outcome is not _PAID or case.seen is None:
         return False
-    return case.payable == case.seen.payable and _another_merchant(case) is None
+    return case.payable == case.seen.payable and not is_anothers(case.facts.mch_id, case.expected)
 
 
 def _in_progress(case: Case) -> str | None:
@@ -313,10 +319,16 @@ def _another_payment(case: Case) -> str | None:
     return "the order has taken effect already, by another payment" if done else None
 
 
+def is_anothers(mch_id: str, expected: ExpectedOrder | NoAmountCheck | None) -> bool:
+    """Whether the shop knows the order, and as another merchant's than the message's (M-18)."""
+    if not isinstance(expected, ExpectedOrder):
+        return False
+    return mch_id != expected.mch_id and mch_id not in expected.also
+
+
 def _another_merchant(case: Case) -> str | None:
-    order, told = case.order, case.facts.mch_id
-    known = order is None or told == order.mch_id or told in order.also
-    return None if known else "another merchant than expected"
+    anothers = is_anothers(case.facts.mch_id, case.expected)
+    return "another merchant than expected" if anothers else None
 
 
 def _another_currency(case: Case) -> str | None:
@@ -370,15 +382,16 @@ Row = Callable[[Case], str | None]
 
 ROWS: tuple[tuple[Decision, Row], ...] = (
     (Decision.UNREADABLE, _unreadable),
-    (Decision.NOT_PAID, _not_paid),
     (Decision.DUPLICATE, _duplicate),
     (Decision.IN_PROGRESS, _in_progress),
+    # Whose order it is comes before what happened to it.
     (Decision.UNKNOWN_ORDER, _unknown_order),
+    (Decision.CONFLICT, _another_merchant),
+    (Decision.NOT_PAID, _not_paid),
     (Decision.STALE, _stale),
-    # Everything that is for a person (M-15).
+    # Everything else that is for a person.
     (Decision.CONFLICT, _quarantined),
     (Decision.CONFLICT, _another_payment),
-    (Decision.CONFLICT, _another_merchant),
     (Decision.CONFLICT, _another_currency),
     (Decision.CONFLICT, _not_confirmed),
     (Decision.CONFLICT, _another_amount),

@@ -132,17 +132,20 @@ def by_the_rules(  # noqa: C901, PLR0911, PLR0912, PLR0917 - the rules in prose,
     unclear = says in ("unclear", "contradicts")
     if unclear and not vouched:
         return "UNREADABLE"
-    if says == "failed":
-        return "NOT_PAID"
     # Its own numbers are T1 and W1; of an unreadable one the query's count, which says W1.
-    if seen in ("done, crosswise", "another done by query"):
+    if seen in ("done", "done, crosswise"):
         return "DUPLICATE"
-    if seen == "done":
+    # Across the two sources other numbers are a warning: of a payment, and of this merchant's.
+    if seen == "another done by query" and says != "failed" and expected != "another merchant's":
         return "DUPLICATE"
     if seen == "held":
         return "IN_PROGRESS"
     if expected == "unknown":
         return "UNKNOWN_ORDER"
+    if expected == "another merchant's":
+        return "CONFLICT"
+    if says == "failed":
+        return "NOT_PAID"
     when = "fresh" if unclear else age  # the query's own time is now
     # The same payment, first heard of two seconds ago, is judged as of then.
     too_far = ("ahead", "future") if seen == "held since long" else ("old", "future")
@@ -150,7 +153,7 @@ def by_the_rules(  # noqa: C901, PLR0911, PLR0912, PLR0917 - the rules in prose,
         return "STALE"
     if seen in ("another done", "done, unnumbered", "quarantined"):
         return "CONFLICT"
-    if expected in ("another merchant's", "dollars"):
+    if expected == "dollars":
         return "CONFLICT"
     if expected != "anything" and confirmation == "another currency":
         return "CONFLICT"
@@ -219,9 +222,23 @@ def test_every_case_is_decided_by_the_rules(seen: str, expected: str) -> None:
     assert (taken > 0) == (seen == "nothing" and expected == "as it is"), taken
 
 
-def test_the_table_has_every_decision_once_in_the_order_of_the_rules() -> None:
+def test_the_table_has_every_decision_in_the_order_of_the_rules() -> None:
     """M-15: the first row that fits wins, so their order is part of it."""
-    assert [decision for decision, _ in itertools.groupby(row[0] for row in ROWS)] == list(Decision)
+    assert list(dict.fromkeys(row[0] for row in ROWS)) == list(Decision)
+    rows = [decision.value for decision, _ in itertools.groupby(row[0] for row in ROWS)]
+    assert rows == [
+        "UNREADABLE",
+        "DUPLICATE",
+        "IN_PROGRESS",
+        "UNKNOWN_ORDER",
+        "CONFLICT",  # another merchant's
+        "NOT_PAID",
+        "STALE",
+        "CONFLICT",  # another amount, currency or payment
+        "UNCONFIRMED",
+        "PAID_AFTER_CLOSE",
+        "APPLY",
+    ]
 
 
 def test_only_a_durable_effect_or_none_at_all_is_a_success() -> None:

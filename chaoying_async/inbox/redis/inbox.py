@@ -22,9 +22,12 @@ from chaoying_async.inbox.redis.values import (
     to_hash,
     to_record,
 )
+from chaoying_async.sansio.facts import without_raw
 from chaoying_async.sansio.inboxvalues import (
     AHEAD,
     BY_A_PERSON,
+    MOST_FOREIGN,
+    MOST_MESSAGES,
     Aside,
     Claim,
     ClaimLostError,
@@ -32,6 +35,7 @@ from chaoying_async.sansio.inboxvalues import (
     Mark,
     OrderKey,
     Record,
+    check_room,
 )
 
 _WINDOW = timedelta(days=1)
@@ -130,8 +134,13 @@ class RedisInbox:
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         """See ``Inbox``."""
-        args = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))
-        return bool(await self._on_aside(scripts.SET_ASIDE, aside, _retry(retry_in), *args))
+        told = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))
+        args = (_retry(retry_in), *told, int(aside.foreign), MOST_MESSAGES, MOST_FOREIGN)
+        answer = await self._on_aside(scripts.SET_ASIDE, aside, *args)
+        if isinstance(answer, list):
+            messages, of_it, orders = answer
+            check_room(aside, messages=messages, of_it=bool(of_it), orders=orders)
+        return bool(answer)
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
         """See ``Inbox``."""
@@ -168,18 +177,31 @@ class RedisInbox:
             done = int(mark is Mark.DISMISS)
             decided = BY_A_PERSON if mark is Mark.APPLY else ""
             return bool(await self._on_order(scripts.MARK_ORDER, key, _KEEP, done, decided))
-        keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets]
-        args = [name_of(key, fingerprint), fingerprint, _KEEP, str(mark)]
-        return bool(await self._run(scripts.MARK_ASIDE, keys, args))
+        args = (key, fingerprint, _KEEP, str(mark))
+        return bool(await self._on_message(scripts.MARK_ASIDE, *args))
 
-    async def prune(self, before: datetime, *, keys: bool = False) -> int:  # noqa: ARG002
-        """See ``Inbox``; ``keys`` adds nothing, as Redis forgets everything a day after its end."""
+    async def prune(self, before: datetime, *, keys: bool = False) -> int:
+        """See ``Inbox``; what ended is forgotten a day later by itself, whatever ``keys`` says."""
         until = microseconds(before)
         pruned = 0
         names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
         for at in range(0, len(names), _PAGE):
             pruned += await self._prune(names[at : at + _PAGE], until)
+        waiting = [text(name) for name in await self._client.zrange(self._open, 0, -1)]
+        for at in range(0, len(waiting), _PAGE):
+            for item in await self._things(waiting[at : at + _PAGE]):
+                if isinstance(item, Aside) and item.first_seen < before:
+                    pruned += await self._prune_waiting(item, before, keys=keys)
         return pruned
+
+    async def _prune_waiting(self, aside: Aside, before: datetime, *, keys: bool) -> int:
+        if keys and aside.foreign and aside.first_seen < before - _WINDOW - AHEAD:
+            await self.close(aside)
+            return 1
+        payload = without_raw(aside.payload)
+        if payload == aside.payload:
+            return 0
+        return int(await self._on_aside(scripts.REPLACE, aside, aside.payload, payload))
 
     async def _prune(self, names: Iterable[str], until: int) -> int:
         # The block gives the connection back even where loading the scripts is cancelled.
@@ -229,8 +251,11 @@ class RedisInbox:
         return int(await self._on_order(script, claim.key, claim.token, *args))
 
     async def _on_aside(self, script: str, aside: Aside, *args: Any) -> Any:
-        key, fingerprint = aside.key, aside.fingerprint
-        keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets]
+        return await self._on_message(script, aside.key, aside.fingerprint, *args)
+
+    async def _on_message(self, script: str, key: OrderKey, fingerprint: str, *args: Any) -> Any:
+        foreign = f"{self._prefix}foreign:{key.mch_id}"
+        keys = [self._aside(key, fingerprint), self._siblings(key), *self._sets, foreign]
         return await self._run(script, keys, [name_of(key, fingerprint), fingerprint, *args])
 
     async def _run(

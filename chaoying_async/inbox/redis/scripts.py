@@ -41,7 +41,8 @@ local function let_go()
 end
 """
 
-#: KEYS of messages: the hash, the set of the order's open ones, then the sets.
+#: KEYS of messages: the hash, the set of the order's open ones, then the sets, then how many open
+#: messages each of the merchant's foreign orders has.
 _ASIDE: Final = """
 local aside, siblings, name, fingerprint = KEYS[1], KEYS[2], ARGV[1], ARGV[2]
 local sets = {due = KEYS[3], open = KEYS[4], ended = KEYS[5]}
@@ -55,7 +56,13 @@ local function schedule(retry)
     redis.call('ZADD', sets.due, now() + retry, name)
   end
 end
+local foreign = KEYS[6]
+local function count(by)
+  local left = redis.call('HINCRBY', foreign, siblings, by)
+  if left <= 0 then redis.call('HDEL', foreign, siblings) end
+end
 local function close(keep)
+  if redis.call('HGET', aside, 'foreign') == '1' then count(-1) end
   redis.call('HSET', aside, 'closed', 1)
   redis.call('SREM', siblings, fingerprint)
   ended(aside, sets, name, keep)
@@ -182,12 +189,24 @@ return 1
 """
 )
 
-#: retry ms or '', decision, reason, payload, first_seen -> 1 where it is to be reported
+#: retry ms or '', decision, reason, payload, first_seen, foreign, MOST_MESSAGES, MOST_FOREIGN -> 1
+#: where it is to be reported; a list of what check_room wants to know where there is no room
 SET_ASIDE: Final = (
     _ASIDES
     + """
 local before = redis.call('HGET', aside, 'decision')
 if before and not is_open() then return 0 end
+if not before then
+  local messages, orders = redis.call('SCARD', siblings), redis.call('HLEN', foreign)
+  local of_it = redis.call('HEXISTS', foreign, siblings)
+  if messages >= tonumber(ARGV[9])
+    or (ARGV[8] == '1' and of_it == 0 and orders >= tonumber(ARGV[10])) then
+    return {messages, of_it, orders}
+  end
+end
+local was = redis.call('HGET', aside, 'foreign') or '0'
+if was ~= ARGV[8] then count(ARGV[8] == '1' and 1 or -1) end
+redis.call('HSET', aside, 'foreign', ARGV[8])
 redis.call('HSET', aside, 'decision', ARGV[4], 'reason', ARGV[5], 'payload', ARGV[6])
 if not before then
   redis.call('HSET', aside, 'first_seen', ARGV[7], 'tries', 0, 'mark', '', 'closed', 0)
@@ -228,6 +247,16 @@ MARK_ASIDE: Final = (
 if not is_open() then return 0 end
 redis.call('HSET', aside, 'mark', ARGV[4])
 if ARGV[4] == 'DISMISS' then close(ARGV[3]) else schedule('') end
+return 1
+"""
+)
+
+#: payload before, payload -> 1 where it still waits, unchanged
+REPLACE: Final = (
+    _ASIDES
+    + """
+if not is_open() or redis.call('HGET', aside, 'payload') ~= ARGV[3] then return 0 end
+redis.call('HSET', aside, 'payload', ARGV[4])
 return 1
 """
 )

@@ -87,6 +87,7 @@ def to_aside(key: OrderKey, fingerprint: str, fields: Hash) -> Aside:
         payload=fields["payload"],
         first_seen=_moment(fields),
         tries=int(fields["tries"]),
+        foreign=fields.get("foreign") == "1",
         mark=Mark(fields["mark"]) if fields["mark"] else None,
     )
 

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import MetaData
+from sqlalchemy import Insert, MetaData
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.lending import LentConnection, lend
-from chaoying_async.inbox.sql.pruning import prune
+from chaoying_async.inbox.sql.loops import OfLoop
+from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.rowlocks import needs_row_lock
 from chaoying_async.inbox.sql.sqlite import check_transaction
-from chaoying_async.inbox.sql.statements import AsideStatements, OrderStatements
+from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
 from chaoying_async.inbox.sql.tables import (
     DEFAULT_PREFIX,
     asides_table,
@@ -35,6 +37,8 @@ from chaoying_async.inbox.sql.values import (
     to_record,
 )
 from chaoying_async.sansio.inboxvalues import (
+    MOST_FOREIGN,
+    MOST_MESSAGES,
     Aside,
     Claim,
     ClaimLostError,
@@ -43,6 +47,7 @@ from chaoying_async.sansio.inboxvalues import (
     OrderKey,
     Record,
     SeenState,
+    check_room,
 )
 
 _WINDOW = timedelta(days=35)
@@ -88,6 +93,7 @@ class SqlInbox:
         self._locked: set[tuple[OrderKey, int]] = set()
         together = Together(self._access, self._orders.claim_new)
         self._together = together if dialect.one_writer else None
+        self._room = OfLoop(asyncio.Lock)
 
     def __repr__(self) -> str:
         return f"<SqlInbox {self._prefix}>"
@@ -181,16 +187,30 @@ class SqlInbox:
         timed, due = _due(retry_in)
         params = aside_params(aside) | due
         while True:
-            if await self._access.insert(self._asides.new[timed], params):
-                return True
             row = await self._aside_row(aside.key, aside.fingerprint)
             if row is None:
-                continue  # pruned at this very moment
+                if await self._set_aside_new(aside, self._asides.new[timed], params):
+                    return True
+                continue  # set aside by somebody else at this very moment
             if row.closed:
                 return False
             seen = {"p_seen": row.decision}
             if await self._access.write(self._asides.again[timed], params | seen):
-                return bool(row.decision != aside.decision)
+                return to_aside(row).decision != aside.decision
+
+    async def _set_aside_new(self, aside: Aside, statement: Insert, params: Params) -> bool:
+        """One at a time in this process, so that those which come together are counted."""
+        key = key_params(aside.key)
+        async with self._room.get():
+            limit = {"p_limit": MOST_MESSAGES}
+            rows = await self._access.read(self._asides.messages, key | limit)
+            others: Sequence[Any] = ()
+            if aside.foreign:
+                limit = {"p_limit": MOST_FOREIGN}
+                others = await self._access.read(self._asides.foreign, key | limit)
+            of_it = any(row.decision.endswith(FOREIGN) for row in rows)
+            check_room(aside, messages=len(rows), of_it=of_it, orders=len(others))
+            return await self._access.insert(statement, params)
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
         """See ``Inbox``."""
@@ -237,7 +257,8 @@ class SqlInbox:
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """See ``Inbox``; in short transactions, oldest first, so nobody waits long for it."""
         tables = (self._orders.pruning, self._asides.pruning)
-        return await prune(self._access, tables, before, window=_WINDOW, keys=keys)
+        pruned = await prune(self._access, tables, before, window=_WINDOW, keys=keys)
+        return pruned + await prune_raw(self._access, self._asides, before)
 
     def _ours(self, claim: Claim) -> Params:
         return key_params(claim.key) | {"p_token": claim.token}

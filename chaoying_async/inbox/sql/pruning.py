@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.statements import PruningStatements
-from chaoying_async.inbox.sql.values import Params, microseconds
+from chaoying_async.inbox.sql.statements import AsideStatements, PruningStatements
+from chaoying_async.inbox.sql.values import Params, message_params, microseconds, to_aside
+from chaoying_async.sansio.facts import without_raw
 from chaoying_async.sansio.inboxvalues import AHEAD
 
 #: Rows in one transaction: few enough that a payment hardly waits for it.
@@ -30,6 +31,24 @@ async def prune(
         kept = (window + AHEAD) // timedelta(microseconds=1)
         until = min(until, await access.now() - kept)
     return sum([await _prune_one(access, table, until, keys=keys) for table in tables])
+
+
+async def prune_raw(access: Access, asides: AsideStatements, before: datetime) -> int:
+    """Take the raw fields out of what waits and came before then; how many messages."""
+    params: Params = {"p_before": microseconds(before), "p_limit": PAGE}
+    pruned = 0
+    while rows := await access.read(asides.with_raw, params):
+        changed = 0
+        for row in rows:
+            aside = to_aside(row)
+            payload = without_raw(aside.payload)
+            if payload != aside.payload:
+                this = message_params(aside.key, aside.fingerprint) | {"p_payload": payload}
+                changed += await access.write(asides.replace, this)
+        if not changed:
+            break
+        pruned += changed
+    return pruned
 
 
 async def _prune_one(access: Access, table: PruningStatements, until: int, *, keys: bool) -> int:

@@ -21,7 +21,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    true,
     update,
 )
 
@@ -43,6 +42,10 @@ ENTRY = (
     "decision",
 )
 ASIDE = ("decision", "reason", "payload", "first_seen")
+#: Behind the decision of a foreign message, since the tables have no column for it.
+FOREIGN = " (foreign)"
+#: What a body has where its raw fields were not taken out yet.
+_WITH_RAW = '%"raw":{"%'
 
 
 def p(name: str) -> Any:
@@ -62,18 +65,17 @@ class PruningStatements:
     """
 
     def __init__(
-        self, table: Table, ended: ColumnElement[bool], forgotten: ColumnElement[bool] | None = None
+        self, table: Table, ended: ColumnElement[bool], forgotten: ColumnElement[bool]
     ) -> None:
         c = table.c
-        old = and_(ended, c.first_seen >= p("after"), c.first_seen < p("before"))
-        has_body = c.payload != ""
+        old = and_(c.first_seen >= p("after"), c.first_seen < p("before"))
+        has_body = and_(ended, c.payload != "")
         page = select(c.first_seen).where(old).order_by(c.first_seen).limit(p("limit"))
         of_page = and_(old, c.first_seen <= p("last"))
-        goes = true() if forgotten is None else forgotten
         #: By whether the rows themselves go, or their bodies only.
-        self.page = {True: page.where(goes), False: page.where(has_body)}
+        self.page = {True: page.where(forgotten), False: page.where(has_body)}
         self.act = {
-            True: delete(table).where(of_page, goes),
+            True: delete(table).where(of_page, forgotten),
             False: update(table).where(of_page, has_body).values(payload=""),
         }
 
@@ -150,7 +152,7 @@ class OrderStatements:
 
         # A message may have waited for days for its order: what took effect only now is kept.
         ended = _is_one_of(state, _ENDED)
-        self.pruning = PruningStatements(table, ended, c.held_until < p("before"))
+        self.pruning = PruningStatements(table, ended, and_(ended, c.held_until < p("before")))
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
         return self._all.where(*which).order_by(self.table.c.first_seen).limit(p("limit"))
@@ -192,7 +194,20 @@ class AsideStatements:
         self.unfinished = self._oldest(is_open, or_(c.mark.is_not(None), c.due <= now))
         self.listing = self._oldest(is_open)
 
-        self.pruning = PruningStatements(table, c.closed.is_(True))
+        foreign = c.decision.like(f"%{FOREIGN}")
+        is_closed = c.closed.is_(True)
+        self.pruning = PruningStatements(table, is_closed, or_(is_closed, foreign))
+        #: What waits and was not pruned yet, oldest first; and what is written in its place.
+        self.with_raw = self._oldest(is_open, c.first_seen < p("before"), c.payload.like(_WITH_RAW))
+        self.replace = update(table).where(this, is_open).values(payload=p("payload"))
+        #: Whether there is room for one more: the order's own, and the merchant's other ones.
+        self.messages = select(c.decision).where(order, is_open).limit(p("limit"))
+        self.foreign = (
+            select(c.out_trade_no)
+            .distinct()
+            .where(c.mch_id == p("mch_id"), c.out_trade_no != p("out_trade_no"), is_open, foreign)
+            .limit(p("limit"))
+        )
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
         chosen = select(self.table).where(*which)

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaoying_async.inbox.sql.statements import ASIDE, ENTRY
+from chaoying_async.inbox.sql.statements import ASIDE, ENTRY, FOREIGN
 from chaoying_async.inbox.sql.tables import LONGEST_MCH_ID, LONGEST_NUMBER
 from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
 
@@ -50,6 +50,8 @@ def entry_params(entry: Entry) -> Params:
 def aside_params(aside: Aside) -> Params:
     """The parameters of a message."""
     params = {f"p_{name}": getattr(aside, name) for name in ASIDE}
+    if aside.foreign:
+        params["p_decision"] = f"{aside.decision}{FOREIGN}"
     params["p_first_seen"] = microseconds(aside.first_seen)
     return params | message_params(aside.key, aside.fingerprint)
 
@@ -76,10 +78,11 @@ def to_aside(row: Any) -> Aside:
     return Aside(
         key=_key_of(row),
         fingerprint=row.fingerprint,
-        decision=row.decision,
+        decision=row.decision.removesuffix(FOREIGN),
         reason=row.reason,
         payload=row.payload,
         first_seen=_moment(row),
+        foreign=row.decision.endswith(FOREIGN),
         tries=row.tries,
         mark=None if row.mark is None else Mark(row.mark),
     )

@@ -1,0 +1,102 @@
+"""How much of a message is written down, and that it stays the same message (M-15, M-17)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from chaoying_async.sansio.facts import (
+    LONGEST_TEXT,
+    MOST_KEPT,
+    Facts,
+    facts_from_text,
+    facts_of_fields,
+    facts_of_order,
+    kept_facts,
+    to_text,
+    without_raw,
+)
+from chaoying_async.sansio.notifications import Wallet
+from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.values import Fen
+from tests.pure.factories import notification
+
+#: What is neither a number nor an amount may be cut.
+ATTACHED = {
+    "short": "x" * 100,
+    "long": "x" * 20_000,
+    "wide": "超" * 5_000,  # six characters each, when written
+    "buyer": "openid=" + "o" * 20_000,
+    "quotes": '"' * 9_000,
+}
+
+
+def read(**fields: str) -> Facts:
+    return facts_of_fields(notification(**fields), Wallet.WECHAT)
+
+
+@pytest.mark.parametrize("attach", ATTACHED.values(), ids=ATTACHED)
+def test_only_raw_is_cut(attach: str) -> None:
+    """M-15: 8 kB at the most, and the facts and the fingerprint are those of the whole message."""
+    facts = read(attach=attach, **{f"extra{number}": "y" * 300 for number in range(10)})
+    text = to_text(facts)
+    assert len(text) <= MOST_KEPT
+    again = facts_from_text(text)
+    for name in (
+        *("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "total_fee"),
+        *("coupon_fee", "fee_type", "time_end", "outcome", "source", "paytype"),
+    ):
+        assert getattr(again, name) == getattr(facts, name), name
+    assert again.fingerprint == facts.fingerprint
+    assert json.loads(to_text(again)) == json.loads(text)
+    assert json.loads(text)["raw"]["extra9"] == "y" * 300
+    assert ("attach" in again.raw) is (len(attach) == 100 or attach.startswith("openid"))
+
+
+def test_what_is_short_is_written_as_ever() -> None:
+    """The last version reads it: it has no name that it would not know."""
+    assert "told_as" not in to_text(read(attach="x"))
+
+
+def test_without_its_raw_fields_it_is_the_same_message() -> None:
+    """M-19: what pruning leaves of a message that waits; anything else is left alone."""
+    facts = read(attach="x" * 500)
+    bare = without_raw(to_text(facts))
+    assert len(bare) < 700
+    again = facts_from_text(bare)
+    assert (again.fingerprint, again.numbers, again.raw) == (facts.fingerprint, facts.numbers, {})
+    assert without_raw(bare) == bare
+    order = to_text(
+        PaidOrder(mch_id="1", out_trade_no="A", source=PaidSource.QUERY, raw={"a": "1"})
+    )
+    for other in ("", '{"a":"1"}', order):
+        assert without_raw(other) == other
+
+
+@pytest.mark.parametrize("name", ["transaction_id", "out_transaction_id"])
+@pytest.mark.parametrize(
+    ("pay_result", "outcome"),
+    [("0", NotificationOutcome.UNCLEAR), ("1", NotificationOutcome.NOT_PAID)],
+)
+def test_a_number_that_no_inbox_could_keep_is_none(
+    name: str, pay_result: str, outcome: NotificationOutcome
+) -> None:
+    """M-15: numbers are never cut, so a payment under such a one is unreadable."""
+    fits = read(**{name: "T" * LONGEST_TEXT, "pay_result": "0"})
+    assert "T" * LONGEST_TEXT in fits.numbers
+    assert fits.outcome is NotificationOutcome.PAID
+    facts = read(**{name: "T" * (LONGEST_TEXT + 1), "pay_result": pay_result})
+    assert (facts.outcome, facts.numbers) == (outcome, frozenset())
+
+
+def test_a_record_of_the_last_version_is_read_as_a_message() -> None:
+    """M-17: it holds the paid order; its source is the record's."""
+    fields: dict[str, Any] = {"mch_id": "1", "out_trade_no": "A", "transaction_id": "T1"}
+    order = PaidOrder(**fields, payable=Fen(100), paid=Fen(90), source=PaidSource.CONFIRM)
+    facts = kept_facts(to_text(order), "NOTIFICATION")
+    assert facts == facts_of_order(order, "NOTIFICATION")
+    assert (facts.payable, facts.total_fee) == (100, 90)
+    whole = read()
+    assert kept_facts(to_text(whole), "NOTIFICATION").fingerprint == whole.fingerprint
