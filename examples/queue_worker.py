@@ -224,17 +224,25 @@ async def opened_handler(
 ) -> AsyncIterator[NotificationHandler]:
     """The shop's side: what an order costs, and what happens when it is paid."""
 
-    async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:  # noqa: ARG001
-        query = select(orders).where(orders.c.out_trade_no == out_trade_no)
+    async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        query = select(orders).where(
+            orders.c.out_trade_no == out_trade_no, orders.c.mch_id == mch_id
+        )
         async with engine.connect() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else ExpectedOrder(row.total_fee, row.mch_id)
 
     async def on_paid(order: PaidOrder, connection: AsyncConnection) -> None:
-        """Committed together with the record of the notification."""
-        this = orders.c.out_trade_no == order.out_trade_no
-        shipped = update(orders).where(this).values(shipments=orders.c.shipments + 1)
-        await connection.execute(shipped)
+        """Committed together with the record of the notification; only what is as expected."""
+        this = update(orders).where(
+            orders.c.out_trade_no == order.out_trade_no,
+            orders.c.mch_id == order.mch_id,
+            orders.c.total_fee == order.payable,
+            orders.c.shipments == 0,
+        )
+        shipped = this.values(shipments=orders.c.shipments + 1)
+        if (await connection.execute(shipped)).rowcount != 1:
+            raise LookupError(order.out_trade_no)  # changed meanwhile: rolled back, judged again
 
     inbox = SqlInbox(engine)
     await inbox.create_tables()

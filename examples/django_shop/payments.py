@@ -28,15 +28,23 @@ orders = table(
 
 
 async def on_paid(order: PaidOrder, connection: AsyncConnection) -> None:
-    """In the transaction that records the notification: never through Django's ORM (see above)."""
+    """In the transaction that records the notification: never through Django's ORM (see above).
+
+    The order may have been refused or repriced since ``expected`` was asked: then no row fits.
+    """
     changes = {
         "status": "PAID",
         "shipments": orders.c.shipments + 1,
         "transaction_id": order.transaction_id or "",
     }
-    query = update(orders).where(orders.c.out_trade_no == order.out_trade_no).values(changes)
-    if (await connection.execute(query)).rowcount != 1:
-        raise LookupError(order.out_trade_no)  # rolled back, reported, tried again
+    query = update(orders).where(
+        orders.c.out_trade_no == order.out_trade_no,
+        orders.c.mch_id == order.mch_id,
+        orders.c.status == "OPEN",
+        orders.c.total_fee == order.payable,
+    )
+    if (await connection.execute(query.values(changes))).rowcount != 1:
+        raise LookupError(order.out_trade_no)  # rolled back, judged again, tried again or reported
 
 
 class Payments:
@@ -53,12 +61,14 @@ class Payments:
             self.credentials, self.inbox, on_paid, expected=self.expected
         )
 
-    async def expected(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:  # noqa: ARG002
-        """The order as *we* know it.
+    async def expected(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        """The order as *we* know it, of that very merchant.
 
         By the engine too: outside of requests nobody would mend a broken connection of Django's.
         """
-        query = select(orders).where(orders.c.out_trade_no == out_trade_no)
+        query = select(orders).where(
+            orders.c.out_trade_no == out_trade_no, orders.c.mch_id == mch_id
+        )
         async with self.engine.connect() as connection:
             row = (await connection.execute(query)).first()
         if row is None:

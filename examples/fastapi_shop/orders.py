@@ -17,6 +17,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     insert,
     select,
     update,
@@ -105,16 +106,18 @@ class OrderBook:
             await connection.execute(insert(orders).values(row))
         return order
 
-    async def find(self, out_trade_no: str) -> Order | None:
-        """One order; None: not ours."""
-        query = select(orders).where(orders.c.out_trade_no == out_trade_no)
+    async def find(self, out_trade_no: str, mch_id: str | None = None) -> Order | None:
+        """One order of this merchant, or of the one that is named; None: not ours."""
+        query = select(orders).where(
+            orders.c.out_trade_no == out_trade_no, orders.c.mch_id == (mch_id or self._mch_id)
+        )
         async with self._engine.connect() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else _order(row)
 
-    async def expected(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:  # noqa: ARG002
-        """What the handler asks: the amount and the merchant as *we* know them."""
-        order = await self.find(out_trade_no)
+    async def expected(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        """What the handler asks: the amount as *we* know it, of that very merchant's order."""
+        order = await self.find(out_trade_no, mch_id)
         if order is None:
             return None
         closed = order.status is Status.REFUSED
@@ -125,11 +128,20 @@ class OrderBook:
 
         Everything has to go through ``connection``. What cannot (a mail, another service) belongs
         into a table that is written here and worked off elsewhere.
+
+        The order may have been refused or repriced since ``expected`` was asked. So the update says
+        what it expects; raising takes everything back, and the handler judges anew.
         """
-        this = orders.c.out_trade_no == paid.out_trade_no
-        item = (await connection.execute(select(orders.c.item).where(this))).scalar_one()
+        this = and_(orders.c.out_trade_no == paid.out_trade_no, orders.c.mch_id == paid.mch_id)
+        as_expected = and_(
+            orders.c.status.in_((Status.OPEN, Status.LAPSED)),
+            orders.c.total_fee == paid.payable,
+        )
         changes = {"status": Status.PAID, "transaction_id": paid.transaction_id}
-        await connection.execute(update(orders).where(this).values(changes))
+        change = update(orders).where(this, as_expected).values(changes)
+        if (await connection.execute(change)).rowcount != 1:
+            raise LookupError(paid.out_trade_no)
+        item = (await connection.execute(select(orders.c.item).where(this))).scalar_one()
         shipment = {"out_trade_no": paid.out_trade_no, "item": item}
         await connection.execute(insert(shipments).values(shipment))
 

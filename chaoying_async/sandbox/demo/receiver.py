@@ -67,6 +67,8 @@ class Receiver:
         if number.endswith(("0", "5")) and number not in self.put_off:
             self.put_off.add(number)
             raise ShopBusyError(number)
+        if order.payable != self.expected.get(number):  # repriced since the lookup
+            raise LookupError(number)
         self.shipped[number] += 1
         self.paid[number] = order.payable or Fen(0)
         if self.poller is not None:
