@@ -390,14 +390,40 @@ class TestLog:
             here = Listening(clock, log=log, forward=forward)
             for _ in range(100):
                 assert (await here.answer(body())).content == b"success"
-            await until(lambda: len(got) == receiver.AT_ONCE)
+            await until(lambda: len(got) == receiver.THE_SAME + 1)
+            assert (await here.answer(body("A100012"))).content == b"success"
+            await until(lambda: len(got) == receiver.THE_SAME + 2)  # it does not wait for those
             go.set()
             await until(lambda: not here.app._tasks)
-            assert len(got) == receiver.AT_ONCE + 1
-            assert [each.again for each in here.attempts].count(False) == 1
+            assert len(got) == receiver.THE_SAME + 2
+            assert [each.again for each in here.attempts].count(True) == receiver.THE_SAME
             await here.answer(body())
-            await until(lambda: len(got) == receiver.AT_ONCE + 2)
+            await until(lambda: len(got) == receiver.THE_SAME + 3)
             await here.app.aclose()
+            assert not here.app._under_way
+        await forward.aclose()
+
+    async def test_one_that_is_repeated_takes_no_room_from_others(self) -> None:
+        """The program hangs, a captured one comes a hundred times: the next one is passed on."""
+        clock, running = FakeClock(), 0
+
+        async def answer(request: httpx.Request) -> httpx.Response:
+            nonlocal running
+            if b"A100012" in await request.aread():
+                return httpx.Response(200, content=b"success")
+            running += 1
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
+        here = Listening(clock, forward=forward)
+        waiting = [asyncio.create_task(here.answer(body())) for _ in range(100)]
+        await until(lambda: sum(each.done() for each in waiting) == 100 - receiver.THE_SAME)
+        assert (await here.answer(body("A100012"))).content == b"success"
+        assert running == receiver.THE_SAME
+        await clock.advance(3)
+        assert {(await each).content for each in waiting} == {b"fail"}
+        assert not here.app._under_way
         await forward.aclose()
 
     async def test_a_program_that_hangs_is_not_overrun(self) -> None:

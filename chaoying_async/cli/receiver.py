@@ -7,6 +7,7 @@ bounded in bytes, in seconds, in work for the doctor, and in what the log keeps.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: So many notifications are passed on at the same time; more wait, or are answered ``fail``.
 AT_ONCE: Final = 20
+#: And so many times the same one: who repeats what he captured takes no room from the others.
+THE_SAME: Final = 2
 _REMEMBERED: Final = 10_000
 
 
@@ -83,7 +86,7 @@ class Receiver:
         self._examiner = Examiner(credentials, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lately: dict[bytes, bool] = {}
-        self._repeating = 0
+        self._under_way: Counter[bytes] = Counter()
         self._passing = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -116,13 +119,11 @@ class Receiver:
             return Heard(why=str(error), unexplained=body, status=200, answer=FAIL)
         mark = mark_of(notification.raw)
         if self._log is not None:
-            return self._kept(self._log, notification, body, again=mark in self._log)
-        again = self._seen(mark)
-        if self._forward is None:
-            safe = True
-        else:
-            number = notification.out_trade_no
-            safe = await self._passed_on(self._forward, number, body, again=again)
+            return self._kept(self._log, notification, body, mark)
+        again, safe = self._seen(mark), True
+        if self._forward is not None:
+            told = self._told(notification.out_trade_no, again=again)
+            safe = await self._passed_on(self._forward, mark, body, told)
         answer = SUCCESS if safe else FAIL
         return Heard(notification=notification, status=200, answer=answer, again=again)
 
@@ -140,13 +141,11 @@ class Receiver:
         mistakes = await self._examiner.mistakes(heard.unexplained)
         return attrs.evolve(heard, mistakes=mistakes, unexplained=b"")
 
-    def _kept(
-        self, log: EventLog, notification: Notification, body: bytes, *, again: bool
-    ) -> Heard:
+    def _kept(self, log: EventLog, notification: Notification, body: bytes, mark: bytes) -> Heard:
         """One delivery where a log keeps them: each notification once, however often it comes."""
-        number = notification.out_trade_no
+        number, again = notification.out_trade_no, mark in log
         if again:
-            self._pass_on_again(number, body)
+            self._pass_on_again(number, body, mark)
         else:
             try:
                 entry = log.received(body, self._clock.now().isoformat(), number)
@@ -157,17 +156,23 @@ class Receiver:
         return Heard(notification=notification, status=200, answer=SUCCESS, again=again)
 
     async def _passed_on(
-        self, forward: Forwarder, number: str, body: bytes, *, again: bool
+        self, forward: Forwarder, mark: bytes, body: bytes, told: Callable[[Attempt], None]
     ) -> bool:
-        if self._passing.locked():
+        if self._passing.locked() or self._under_way[mark] >= THE_SAME:
             return False  # it comes again
+        self._under_way[mark] += 1
         try:
             async with self._passing, self._clock.timeout(PATIENCE):
-                return (
-                    await forward.deliver(body, QUICK, self._told(number, again=again))
-                ).accepted
+                return (await forward.deliver(body, QUICK, told)).accepted
         except TimeoutError:
             return False
+        finally:
+            self._ended(mark)
+
+    def _ended(self, mark: bytes) -> None:
+        self._under_way[mark] -= 1
+        if not self._under_way[mark]:
+            del self._under_way[mark]
 
     def _told(self, number: str, *, again: bool = False) -> Callable[[Attempt], None]:
         return lambda attempt: self._tell_attempt(number, attrs.evolve(attempt, again=again))
@@ -188,22 +193,21 @@ class Receiver:
             with suppress(OSError):  # a full disk: the next run passes it on once more
                 self._log.forwarded(entry, self._clock.now().isoformat(), attempt.status or 0)
 
-    def _pass_on_again(self, number: str, body: bytes) -> None:
+    def _pass_on_again(self, number: str, body: bytes, mark: bytes) -> None:
         """Once more, as the gateway's own repetitions are; nothing depends on it."""
-        if self._forward is not None and self._repeating < AT_ONCE:
-            self._repeating += 1
-            self._spawn(self._repeat(self._forward, number, body))
+        if self._forward is not None and self._under_way[mark] < THE_SAME:
+            self._under_way[mark] += 1
+            task = self._spawn(self._repeat(self._forward, number, body))
+            task.add_done_callback(lambda _: self._ended(mark))
 
     async def _repeat(self, forward: Forwarder, number: str, body: bytes) -> None:
-        try:
-            await forward.deliver(body, QUICK, self._told(number, again=True), room=self._passing)
-        finally:
-            self._repeating -= 1
+        await forward.deliver(body, QUICK, self._told(number, again=True), room=self._passing)
 
-    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def aclose(self) -> None:
         """End what is still being passed on; a log keeps it for the next run."""
