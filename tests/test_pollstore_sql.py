@@ -114,6 +114,54 @@ async def test_hold_reads_the_lease_itself(tmp_path: Path) -> None:
             await dead.hold()
 
 
+class Stopped(FakeClock):
+    """A clock that can jump, as it does for a process that was stopped."""
+
+    jump = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.jump
+
+
+async def test_a_process_stopped_while_it_reads_its_lease_reads_it_again(tmp_path: Path) -> None:
+    """M-23: the answer was right when it was given, and is old when the process wakes up."""
+    clock, engine = Stopped(), engine_in(tmp_path)
+    async with SqlPollStore(engine, clock=clock) as store:
+        reads: list[str] = []
+
+        @event.listens_for(engine.sync_engine, "after_cursor_execute")
+        def stop(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            reads.append(statement)
+            if len(reads) == 1:
+                with contextlib.closing(sqlite3.connect(tmp_path / "polls.db")) as other:
+                    other.execute("UPDATE chaoying_polls_owner SET token = token + 1")
+                    other.commit()
+                clock.jump += 20
+
+        with pytest.raises(StoreInUseError):
+            await store.hold()
+        assert len(reads) == 2
+    await engine.dispose()
+
+
+async def test_those_who_ask_together_share_one_reading_of_the_lease(tmp_path: Path) -> None:
+    """M-23: one that began after they asked; a thousand ends at once need no thousand readings."""
+    engine = engine_in(tmp_path)
+    async with SqlPollStore(engine) as store:
+        reads: list[str] = []
+
+        @event.listens_for(engine.sync_engine, "after_cursor_execute")
+        def seen(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            reads.append(statement)
+
+        await asyncio.gather(*(store.hold() for _ in range(1000)))
+        assert len(reads) <= 2
+        await store.hold()
+        await store.hold()
+        assert 3 <= len(reads) <= 4
+    await engine.dispose()
+
+
 async def test_a_lease_that_ran_out_and_that_nobody_took_is_renewed(tmp_path: Path) -> None:
     """The owner was asleep, and nothing was lost by that."""
     clock = FakeClock()

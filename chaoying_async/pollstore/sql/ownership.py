@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.
 _LOOK = 1.0
 _ONLY = 1
+#: So often a lease is read that came too late to be certain of.
+_READINGS = 3
 LOST = "another process has taken this store over: nothing more may be written, or paid"
 
 
@@ -55,6 +58,12 @@ class Ownership:
         self._given_time = clock_of_ours(engine)
         self._token = 0
         self._lost = False
+        #: Readings of the lease: how many began, which was the last that found it ours, and until
+        #: when (on the monotonic clock) that is certain.
+        self._began = 0
+        self._found_ours = 0
+        self._sure_until = 0.0
+        self._reading = asyncio.Lock()
         self.lease = lease
         now, mine = now_of(engine), table.c.id == _ONLY
         columns = table.c
@@ -152,8 +161,27 @@ class Ownership:
             await self.renew_in(connection)
 
     async def hold(self) -> None:
-        """Read that it is ours still, with half a lease left at the least."""
-        self.check()
+        """Read that it is ours still; on return it is, whatever happened to this process meanwhile.
+
+        Nobody can take it before half a lease after the reading began. A process that was stopped
+        for longer than that in the middle of it reads again. Those who ask at the same time share
+        one reading, which began after they asked.
+        """
+        asked = self._began
+        async with self._reading:
+            for _ in range(_READINGS):
+                self.check()
+                if self._found_ours > asked and self._clock.monotonic() < self._sure_until:
+                    return
+                self._began += 1
+                began = self._clock.monotonic()
+                await self._read_that_it_is_ours()
+                self._found_ours, self._sure_until = self._began, began + self.lease / 2
+            if self._clock.monotonic() >= self._sure_until:
+                raise TimeoutError("reading the lease takes longer than half of it")
+
+    async def _read_that_it_is_ours(self) -> None:
+        """With half a lease left at the least."""
         found = await whole(self._engine, self._read_now())
         if found is None or found.token != self._token:
             self._lose()
