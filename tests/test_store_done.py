@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sqlite3
 from contextlib import closing
@@ -134,6 +135,23 @@ async def test_whoever_awaits_is_told_that_it_is_not_durable(
     store.error = None
     await outcome.done()
     assert [kind for kind, _ in store.texts] == ["checkout-order"]
+
+
+async def test_a_disk_that_is_full_forgets_nothing() -> None:
+    """It can be read still; whoever awaits is told, of a payment and of a refund."""
+    async with a_shop() as shop:
+        store = OwnStore({})
+        outcome = await shop.checkout(100, store=store)
+        tracking = refund_and_track(shop.till, refund(), store=store, clock=shop.clock)
+        refunded = await shop.clock.run(tracking)
+
+        async def full(*_: Any) -> None:
+            raise OSError(errno.ENOSPC, "no space left")
+
+        setattr(store, "forget", full)  # noqa: B010
+        for one in (outcome, refunded):
+            with pytest.raises(StoreError, match="disk is full"):
+                await one.done()
 
 
 async def test_without_a_store_there_is_nothing_to_wait_for() -> None:

@@ -88,12 +88,15 @@ class Keeper:
 
     async def forget(self, key: str) -> None:
         """Drop it; one that stays comes again, which does no harm."""
-        if self._texts is None:
-            return
         try:
-            await self._texts.forget(self.kind, [key])
+            await self.drop(key)
         except ChaoyingError as error:
             self._complain(key, error)
+
+    async def drop(self, key: str) -> None:
+        """Drop it, durable on return; :class:`StoreError` where the store fails."""
+        if self._texts is not None:
+            await self._texts.forget(self.kind, [key])
 
     def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> Task:
         """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""

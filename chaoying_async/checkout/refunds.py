@@ -381,7 +381,7 @@ class _Tracking:
 
     async def _drop(self, intent: RefundIntent, *, busy: bool) -> None:
         if not busy and _same_sending(await self._keeper.get(intent.key), intent):
-            await self._keeper.forget(intent.key)
+            await self._keeper.drop(intent.key)
 
 
 #: Sums of floats drift: a query that is due this near to the deadline is the last one.
