@@ -269,3 +269,26 @@ async def test_a_second_payment_that_comes_before_the_retry_is_reported(
         assert len(shop.delivered) == 1, arrivals
         if are_two(arrivals, confirms):
             assert set(shop.reasons()) == {D.CONFLICT}, arrivals
+
+
+@pytest.mark.parametrize("crosswise", [False, True])
+async def test_a_second_payment_is_not_applied_when_the_first_is_forgotten(
+    shop: Shop, *, crosswise: bool
+) -> None:
+    """M-15, M-19: it waits for a person, however long, and whatever was pruned meanwhile."""
+    inbox = shop.inbox()
+    handler = shop.handler(inbox)
+    if crosswise:
+        await handler.settle(queried(transaction_id="Q1"))
+    await handler.handle(shop.body(**FIRST))
+    assert said(await handler.handle(shop.body(**SECOND))) == (D.CONFLICT, FAIL)
+    await shop.clock.advance(60)
+    await handler.run_due()
+    await shop.clock.advance(3 * 86_400)
+    await inbox.prune(shop.clock.now(), keys=True)
+    assert await inbox.look(KEY) is None
+    for _ in range(3):
+        await shop.clock.advance(4000)
+        await handler.run_due()
+    assert len(shop.delivered) == 1
+    assert len(await inbox.listing(10)) == 1

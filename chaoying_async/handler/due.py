@@ -162,7 +162,7 @@ class Due:
         elif outcome.decision is Decision.IN_PROGRESS:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
         else:
-            retry = self._reports.next_try(outcome.decision, aside.tries + 1)
+            retry = self._reports.next_try(outcome.decision, outcome.reason, aside.tries + 1)
             if retry is None and is_untold(aside):  # it may be somebody else who tells it
                 retry = FIRST_RETRY
             await self._inbox.postpone(aside, retry_in=retry)

@@ -12,12 +12,14 @@ import attrs
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
 from chaoying_async.handler.calls import resolved
+from chaoying_async.handler.crosswise import TWO_PAYMENTS
 from chaoying_async.handler.desk import Matter
 from chaoying_async.handler.endings import is_wanted
 from chaoying_async.handler.stats import Counts
 from chaoying_async.sansio.decisions import Decision, SetAside
 from chaoying_async.sansio.facts import notification_of, to_text
 from chaoying_async.sansio.inboxvalues import Aside, Entry, OrderKey, SeenState, TooManyWaitError
+from chaoying_async.sansio.judging import ANOTHER_PAYMENT
 from chaoying_async.sansio.notifications import Notification
 from chaoying_async.sansio.outcome import PaidSource
 
@@ -34,6 +36,8 @@ _MOST_DOUBLINGS = 10
 TELL_WITHIN = 20.0
 #: Seconds between two lines about messages for which there was no room.
 REFUSALS_EVERY = 60.0
+#: The reasons of a CONFLICT that nothing but a person can end.
+SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, TWO_PAYMENTS})
 #: The end of a message's decision in the inbox until somebody was told of it.
 _UNTOLD = " (untold)"
 
@@ -70,9 +74,14 @@ class Reports:
         if confirms:
             self._retried.add(Decision.UNREADABLE)
 
-    def next_try(self, decision: Decision, tries: int) -> float | None:
-        """When ``run_due`` looks at it again; None: only when somebody marks it."""
-        return retry_in(tries) if decision in self._retried else None
+    def next_try(self, decision: Decision, reason: str, tries: int) -> float | None:
+        """When ``run_due`` looks at it again; None: only when somebody marks it.
+
+        A second payment stays one for ever, also when the inbox has forgotten the first.
+        """
+        if decision not in self._retried or reason in SECOND_PAYMENT:
+            return None
+        return retry_in(tries)
 
     async def set_aside(self, matter: Matter, tries: int = 0) -> None:
         """Keep the message with its reason, and report it if that is news: at least once.
@@ -95,7 +104,9 @@ class Reports:
             if not await self._is_ours_to_tell(aside, kept):
                 return
             await self.report(verdict.decision, verdict.reason, aside.key)
-        await self._inbox.set_aside(aside, retry_in=self.next_try(verdict.decision, tries))
+        await self._inbox.set_aside(
+            aside, retry_in=self.next_try(verdict.decision, verdict.reason, tries)
+        )
 
     async def _is_ours_to_tell(self, aside: Aside, kept: Aside | None) -> bool:
         """Whether to report it now; then it is kept by now, as what nobody was told of."""

@@ -316,7 +316,10 @@ def _quarantined(case: Case) -> str | None:
 
 def _another_payment(case: Case) -> str | None:
     done = case.seen is not None and case.seen.state is SeenState.DONE
-    return "the order has taken effect already, by another payment" if done else None
+    return ANOTHER_PAYMENT if done else None
+
+
+ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
 
 
 def is_anothers(mch_id: str, expected: ExpectedOrder | NoAmountCheck | None) -> bool:
