@@ -195,11 +195,13 @@ class TestStrangers:
                 assert said(await visitor.get("/console/", cookie=broken)) == "/console/login"
 
     async def test_logging_out_ends_it_on_the_server(self) -> None:
-        """In every tab, and for whoever has copied the cookie; other logins go on."""
+        """In every tab, and for whoever has copied the cookie; other logins and cookies go on."""
         visitor = Visitor(token=TOKEN)
         async with visitor.sandbox, visitor.client:
             old, other = [await _logged_in(visitor) for _ in range(2)]
             assert (await visitor.get("/console/", cookie=old)).status_code == 200
+            others = "; ".join(f"of_another_program_{n}={'x' * 50}" for n in range(200))
+            assert (await visitor.get("/console/", cookie=f"{others}; {old}")).status_code == 200
             await visitor.post("/console/logout", cookie=old)
             for path in ("/console/", "/console/events"):
                 assert said(await visitor.get(path, cookie=old)) == "/console/login"

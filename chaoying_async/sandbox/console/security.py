@@ -33,7 +33,7 @@ LASTS = 12 * 3600.0
 _SENDERS, _LOGINS = 10_000, 100
 _NETWORK = 64
 #: Longer headers are no cookies of ours.
-_LONGEST_COOKIES = 8192
+_LONGEST_COOKIES = 32 * 1024
 
 
 def new_token() -> str:
