@@ -91,7 +91,7 @@ def _let_through(app: Any, view: Callable[[], Response], reports: Reports) -> No
                     extension.exempt(view)
 
     def look(response: Response) -> Response:
-        if is_ours() and not request.environ.get(_REACHED):
+        if request.method == "POST" and is_ours() and not request.environ.get(_REACHED):
             reports.unseen(response.status_code, _EXEMPT.format(endpoint=request.endpoint))
         return response
 
