@@ -69,8 +69,10 @@ class Link:
 class TcpServer:
     """``async with TcpServer(script) as server: server.url("/path")``."""
 
-    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
-        self._script, self._tls = script, tls
+    def __init__(
+        self, script: Script, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    ) -> None:
+        self._script, self._tls, self._host = script, tls, host
         self.connections = 0
         self.requests: list[bytes] = []
         self.received = bytearray()
@@ -78,7 +80,7 @@ class TcpServer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        self._server = await asyncio.start_server(self._serve, self._host, 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

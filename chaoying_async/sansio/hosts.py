@@ -7,6 +7,7 @@ loopback, and a scanned link must stand on a list of its own (M-05, C 17, C 95).
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Self
@@ -18,6 +19,10 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.request import Host, Request
 
 _SCANNED = ("qrpay.storepos.cn",)
+#: What the engines send as it stands, and never repair.
+_WRITABLE = re.compile(
+    r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[\x21-\x7e]*)?"
+)
 _LOCAL_SUFFIX = ".localhost"
 
 
@@ -54,7 +59,7 @@ class Hosts:
             if problem := self._problem(url):
                 problems[f"overrides[{request.__name__}]"] = problem
         for entry in self.scanned:
-            if "/" in entry and not is_loopback(urlsplit(entry).hostname):
+            if "/" in entry and not is_loopback(_hostname(entry)):
                 problems["scanned"] = "must hold host names, or origins of a loopback sandbox"
         if problems:
             raise ParameterError(problems)
@@ -91,7 +96,7 @@ class Hosts:
 
         Scanned links are allowed to a loopback sandbox only.
         """
-        scanned: tuple[str, ...] = (url.rstrip("/"),) if is_loopback(urlsplit(url).hostname) else ()
+        scanned: tuple[str, ...] = (url.rstrip("/"),) if is_loopback(_hostname(url)) else ()
         return cls(
             pay=url, api=url, qrpay=url, scanned=scanned, dangerous_allow_http=dangerous_allow_http
         )
@@ -111,14 +116,23 @@ class Hosts:
             _ = parts.port
         except ValueError:
             return "is not an address"
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        if not url.startswith(("http://", "https://")) or not parts.hostname:
             return "must begin with https://"
         if parts.username is not None or parts.query or parts.fragment:
             return "must be a plain address without user, query or fragment"
+        if _WRITABLE.fullmatch(url) is None or parts.port == 0:
+            return "must be a host and a port that a request can be written to, escaped as in a URL"
         if parts.scheme == "http" and not (
             is_loopback(parts.hostname) or self.dangerous_allow_http
         ):
             return "must be https; plain http to another machine needs dangerous_allow_http=True"
+        return None
+
+
+def _hostname(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
         return None
 
 

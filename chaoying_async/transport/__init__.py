@@ -74,13 +74,11 @@ def default_engine(
 
 
 def _aiohttp_serves(proxy: ProxyGiven, *, trust_env: bool) -> bool:
-    """Installed, of a build we know, and no SOCKS proxy, which aiohttp cannot use."""
-    from chaoying_async.transport.proxies import environment_proxy, given_proxy  # noqa: PLC0415
+    """Installed, of a build we know, and no proxy with SOCKS or a TLS context of its own."""
+    from chaoying_async.transport.proxies import Proxies  # noqa: PLC0415
 
-    vias = [given_proxy(proxy)]
-    if trust_env:
-        vias += [environment_proxy(scheme, "") for scheme in ("https", "http")]
-    if any(via is not None and via.url.startswith("socks") for via in vias):
+    vias = Proxies(proxy, trust_env=trust_env).all
+    if any(via.is_socks or via.context is not None for via in vias):
         return False
     try:
         from chaoying_async.transport import aiohttp_wire  # noqa: PLC0415 - only when used

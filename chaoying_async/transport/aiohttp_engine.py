@@ -12,7 +12,7 @@ from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import not_sent, translate
 from chaoying_async.transport.gate import Gate
-from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy, given_proxy
+from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.tls import Cert, Verify, tls_context
 from chaoying_async.transport.wire import Address, parse_url, request_head, with_body
 
@@ -70,8 +70,7 @@ class AiohttpTransport(NativeTransport):
 
         self._wire = aiohttp_wire
         self._context = tls_context(verify, cert, trust_env=trust_env)
-        self._proxy = given_proxy(proxy)
-        self._trust_env = trust_env
+        self._proxies = Proxies(proxy, trust_env=trust_env)
         self._gate = Gate(limits.max_connections, clock)
         keep = limits.max_keepalive_connections
         self._keep = float("inf") if keep is None else keep
@@ -181,9 +180,7 @@ class AiohttpTransport(NativeTransport):
         if route is not None:
             return route
         address = parse_url(url)
-        via = self._proxy
-        if via is None and self._trust_env:
-            via = environment_proxy(address.scheme, address.host)
+        via = self._proxies.to(address)
         target = address.target
         if via is not None and address.scheme == "http":  # no tunnel: the proxy gets the request
             target = address.origin + target

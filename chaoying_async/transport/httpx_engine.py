@@ -13,7 +13,7 @@ from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import check_head, read_bounded
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from chaoying_async.transport.gate import Gate
-from chaoying_async.transport.proxies import ProxyGiven, Via, environment_proxy
+from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.tls import Cert, Verify, tls_context
 from chaoying_async.transport.wire import Address, parse_url, request_head
 
@@ -84,10 +84,8 @@ class HttpxEngine:
     ) -> None:
         self._gate = Gate(limits.max_connections, clock)
         self._context = tls_context(verify, cert, trust_env=trust_env)
-        self._proxy = proxy
-        self._trust_env = trust_env
-        self._transports: dict[ProxyGiven, httpx.AsyncHTTPTransport] = {}
-        self._proxies: dict[Via, httpx.Proxy] = {}
+        self._proxies = Proxies(proxy, trust_env=trust_env)
+        self._transports: dict[Via | None, httpx.AsyncHTTPTransport] = {}
 
     async def round_trip(
         self,
@@ -123,20 +121,20 @@ class HttpxEngine:
 
     def _transport(self, address: Address) -> httpx.AsyncHTTPTransport:
         """A transport for each proxy in use; httpx binds the two together."""
-        proxy = self._proxy
-        if proxy is None and self._trust_env:
-            via = environment_proxy(address.scheme, address.host)
-            if via is not None:
-                proxy = self._proxies.setdefault(via, httpx.Proxy(via.url, headers=via.headers))
-        found = self._transports.get(proxy)
+        via = self._proxies.to(address)
+        found = self._transports.get(via)
         if found is None:
-            found = self._transports[proxy] = httpx.AsyncHTTPTransport(
+            found = self._transports[via] = httpx.AsyncHTTPTransport(
                 verify=self._context,
                 trust_env=False,
-                proxy=proxy,
+                proxy=None if via is None else _proxy(via),
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
             )
         return found
+
+
+def _proxy(via: Via) -> httpx.Proxy:
+    return httpx.Proxy(via.url, headers=via.headers, auth=via.auth, ssl_context=via.context)
 
 
 class _Began:

@@ -12,7 +12,7 @@ from chaoying_async.transport import default_engine
 from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
 from chaoying_async.transport.hooks import HookedEngine, Hooks, checked
 from chaoying_async.transport.httpx_engine import TransportEngine
-from chaoying_async.transport.proxies import ProxyGiven
+from chaoying_async.transport.proxies import Proxies, ProxyGiven, check_socks
 from chaoying_async.transport.tls import Cert, Verify
 
 if TYPE_CHECKING:
@@ -61,17 +61,15 @@ class EngineSettings:
         return HookedEngine(engine, self.event_hooks) if self.event_hooks else engine
 
     def _default(self, clock: Clock) -> Engine:
-        try:
-            return default_engine(
-                limits=self.limits or DEFAULT_LIMITS,
-                verify=self.verify,
-                cert=self.cert,
-                proxy=self.proxy,
-                trust_env=self.trust_env,
-                clock=clock,
-            )
-        except (ValueError, httpx.InvalidURL) as error:
-            raise ParameterError({"proxy": f"cannot be used: {type(error).__name__}"}) from error
+        check_socks(Proxies(self.proxy, trust_env=self.trust_env).all)
+        return default_engine(
+            limits=self.limits or DEFAULT_LIMITS,
+            verify=self.verify,
+            cert=self.cert,
+            proxy=self.proxy,
+            trust_env=self.trust_env,
+            clock=clock,
+        )
 
 
 def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:

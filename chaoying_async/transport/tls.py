@@ -10,11 +10,19 @@ from typing import TypeAlias
 
 import httpx
 
+from chaoying_async.exceptions import ParameterError
+
 #: What httpx accepts: PEM file with both, (certificate, key), or (certificate, key, password).
 Cert: TypeAlias = str | tuple[str, str] | tuple[str, str, str] | None
 Verify: TypeAlias = "bool | str | os.PathLike[str] | ssl.SSLContext"
 
 
+_LONGEST_CHAIN = 3
+_WHAT = {
+    "verify": "must be True, False, a context, or a path to certificates that can be read"
+    " (with trust_env: so must SSL_CERT_FILE and SSL_CERT_DIR)",
+    "cert": "must be a PEM file, (certificate, key) or (certificate, key, password) that fit",
+}
 #: What httpx reads when it may.
 _CA_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -26,23 +34,54 @@ def tls_context(verify: Verify, cert: Cert, *, trust_env: bool) -> ssl.SSLContex
     to a CA file or directory, or a context of your own, to which ``cert`` is then added, as httpx
     does. A file that changed on disk makes a new context.
     """
-    if isinstance(verify, ssl.SSLContext):
-        if cert is not None:
-            verify.load_cert_chain(*_chain(cert))
-        return verify
-    where = verify if isinstance(verify, bool) else os.fspath(verify)
-    chain = None if cert is None else _chain(cert)
-    env = tuple(map(os.environ.get, _CA_VARIABLES)) if trust_env else ()  # noqa: TID251 - asked for
-    files = [name for name in (where, *(chain or ())[:2]) if isinstance(name, str)]
-    return _make(where, chain, env, tuple(_changed(name) for name in files))
+    context = _base(verify, trust_env=trust_env, chain=None if cert is None else _chain(cert))
+    if isinstance(context, str):  # raised here: what `ssl` raises is kept out of the chain
+        raise ParameterError({context: _WHAT[context]})
+    return context
+
+
+def _base(
+    verify: Verify, *, trust_env: bool, chain: tuple[str, ...] | None
+) -> ssl.SSLContext | str:
+    """The context, or the name of the setting that cannot be read."""
+    if chain == () or verify == "":  # which is the working directory, to `ssl`
+        return "cert" if chain == () else "verify"
+    reading = "verify"
+    try:
+        if isinstance(verify, ssl.SSLContext):
+            reading = "cert"
+            if chain is not None:
+                _load(verify, chain)
+            return verify
+        where = verify if isinstance(verify, bool) else os.fspath(verify)
+        env = tuple(map(os.environ.get, _CA_VARIABLES)) if trust_env else ()  # noqa: TID251 - asked for
+        context = _make(where, None, env, _changed(where))
+        if chain is not None:
+            reading = "cert"
+            context = _make(where, chain, env, _changed(where, *chain[:2]))
+    except (OSError, ValueError, TypeError):
+        return reading
+    return context
 
 
 def _chain(cert: Cert) -> tuple[str, ...]:
-    return (cert,) if isinstance(cert, str) else tuple(cert or ())
+    """Files and password; empty where that is no such thing."""
+    if isinstance(cert, (str, os.PathLike)):
+        return (os.fspath(cert),)
+    if not isinstance(cert, (tuple, list)) or not 1 <= len(cert) <= _LONGEST_CHAIN:
+        return ()
+    return tuple(os.fspath(part) if isinstance(part, os.PathLike) else part for part in cert)
 
 
-def _changed(name: str) -> int:
-    return Path(name).stat().st_mtime_ns
+def _load(context: ssl.SSLContext, chain: tuple[str, ...]) -> None:
+    """Without a password an encrypted key fails: OpenSSL would ask for one on the terminal."""
+    certificate, *more = chain
+    key, password = (*more, None, None)[:2]
+    context.load_cert_chain(certificate, key, "" if password is None else password)
+
+
+def _changed(*names: object) -> tuple[int, ...]:
+    return tuple(Path(name).stat().st_mtime_ns for name in names if isinstance(name, str))
 
 
 @functools.lru_cache(maxsize=16)
@@ -59,6 +98,6 @@ def _make(
     else:
         context = ssl.create_default_context(cafile=where)
     if chain is not None:
-        context.load_cert_chain(*chain)
+        _load(context, chain)
     context.set_alpn_protocols(["http/1.1"])
     return context
