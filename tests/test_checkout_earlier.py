@@ -14,6 +14,8 @@ import pytest
 
 from chaoying_async import (
     ChaoyingError,
+    GatewaySession,
+    Hosts,
     OrderNumbers,
     OutcomeUnknownError,
     Pay,
@@ -25,11 +27,14 @@ from chaoying_async import (
 from chaoying_async.checkout import CheckoutReason, CheckoutStatus, checkout, resume
 from chaoying_async.exceptions import AttemptInProgressError, GatewayError
 from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.server import listening
 from chaoying_async.sansio.intents import CHECKOUT, intent_in
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.testing import FakeClock
 from tests.fake_gateway import FakeGateway, session
+from tests.sandbox_calls import session_with
 from tests.tills import EXACT, ORDER, Counter, Shop, a_shop, facepay, pay
 
 ALIPAY_CODE = "280000000000000001"
@@ -198,10 +203,14 @@ async def test_20004_on_a_connection_that_proves_nothing_still_forbids_the_cance
     signed: bool,
 ) -> None:
     """M-09, M-24: unsigned, on plain http to a stranger's host, it is no proof; nor is it safe."""
+    address = "http://gateway.invalid"
+    plain = Hosts(pay=address, api=address, qrpay=address, dangerous_allow_http=True)
     async with a_shop(sign_failures=signed) as shop:
         await sold_before(shop, 1)
-        failing(shop, "orderquery")
-        outcome = await shop.checkout(100)
+        async with session_with(shop.sandbox, hosts=plain, read_retries=0) as stranger:
+            shop.till = Counter(stranger, shop.clock)
+            failing(shop, "orderquery")
+            outcome = await shop.checkout(100)
         assert outcome.status is CheckoutStatus.UNKNOWN
         assert shop.till.at("cancel") == []
 
@@ -427,6 +436,22 @@ async def test_replies_and_refusals_bring_the_gateways_clock() -> None:
             assert isinstance(cause, ChaoyingError)
             assert cause.date == moment
         assert (await gateway.send(_payment())).date is None
+
+
+async def test_a_served_sandbox_dates_its_replies_by_its_own_clock() -> None:
+    """M-24: as time_end is; the server's own would be of another day. Once, in every reply."""
+    clock = FakeClock()
+    async with Sandbox(clock=clock) as sandbox, listening(sandbox.app) as url:
+        async with httpx.AsyncClient() as client:
+            said = await client.post(f"{url}/UnifiedPay/Gateway", data={"method": "pay"})
+        async with GatewaySession(
+            sandbox.credentials, mch_id=sandbox.mch_id, hosts=Hosts.single(url)
+        ) as gateway:
+            reply = await gateway.send(pay(100))
+    assert said.headers.get_list("date") == ["Thu, 01 Jan 2026 00:00:00 GMT"]
+    assert reply.date == clock.now()
+    assert reply.result is not None
+    assert reply.result.time_end == clock.now()
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,8 @@ async def release_order(
 ) -> None:
     """A person found that every attempt of this order is unpaid, or paid back: allow another one.
 
-    For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL. The library cannot check what you
+    For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL, or PAID_EARLIER where that payment
+    turned out to be another sale's. The library cannot check what you
     say here: who is wrong charges a customer twice. One that is still under way is an
     :class:`~chaoying_async.exceptions.AttemptInProgressError`.
     """

@@ -30,7 +30,7 @@ _BARRED: Mapping[CheckoutStatus, str] = {
     CheckoutStatus.PAID: "deliver it, once; do not charge again",
     CheckoutStatus.PAID_EARLIER: (
         "it was paid by an earlier call: deliver it only if your own record says that it was not "
-        "delivered yet; do not charge again"
+        "delivered yet; do not charge again, unless release_order() says that it is another sale's"
     ),
     CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
     CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",

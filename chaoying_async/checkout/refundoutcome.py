@@ -23,7 +23,7 @@ class RefundOutcome(PollOutcome[RefundItem]):
     #: What the gateway said, where it refused the call in words that do not prove that nothing
     #: moved: 20008, 20004 and others (M-09).
     refusal: GatewayError | None = attrs.field(default=None, eq=False)
-    #: The refusal was right: no query has known the refund since (M-25).
+    #: The refusal was right: no query has known the refund since (M-25). ``error`` is the refusal.
     never_made: bool = False
 
     @property
