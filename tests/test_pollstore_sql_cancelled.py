@@ -158,6 +158,6 @@ async def test_an_address_in_an_error_has_no_password() -> None:
     with pytest.raises(StoreError, match=r"refused|connect") as caught:
         await SqlPollStore("postgresql+psycopg://till:hunter2@127.0.0.1:1/shop").__aenter__()
     notes = "".join(caught.value.__notes__)
-    assert "127.0.0.1:1/shop" in notes
+    assert "//127.0.0.1:1:" in notes
     assert "hunter2" not in f"{caught.value!s}{caught.value!r}{notes}"
     assert caught.value.kind == "CONNECTION"

@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.cli.stores import trouble
-from chaoying_async.exceptions import UsageError
+from chaoying_async.exceptions import StoreError, UsageError
+from chaoying_async.inbox.redis.opening import redis_inbox_at
+from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.pollstore.sql.addresses import address
+from chaoying_async.sansio.redact import shown_address
 from tests.cli_calls import NOTHING, call, said
 from tests.servers import Servers, free_port
 
@@ -75,10 +80,10 @@ async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
 async def test_a_wrong_password_comes_with_what_to_look_at(
     servers: Servers, driver: Literal["psycopg", "asyncpg"]
 ) -> None:
-    """The database's own error, with a note that names the address, the remedy, no password."""
+    """An error of ours, with a note that names the address, the remedy, no user, no password."""
     url = servers.postgresql_url(driver)
     nobody = str(address(url).set(username="nobody", password=SECRET)).replace("***", SECRET)
-    with pytest.raises(Exception, match="nobody") as caught:
+    with pytest.raises(Exception, match="refuses the user") as caught:
         await SqlPollStore(nobody).__aenter__()
     (note,) = caught.value.__notes__
     assert "are user, password and database right?" in note
@@ -104,7 +109,7 @@ class TestCommands:
         """No traceback: what failed, where, and what to look at."""
         where = f"127.0.0.1:{free_port()}"
         words = self.told(command, f"{scheme}://u:{SECRET}@{where}/db")
-        assert f"u:***@{where}/db: does the server run there" in words
+        assert f"://{where}: does the server run there" in words
 
     def test_a_file_that_is_no_database_is_one_line(
         self, command: tuple[str, ...], tmp_path: Path
@@ -128,7 +133,10 @@ class TestInboxes:
     @pytest.mark.parametrize(
         ("store", "says"),
         [
-            (f"redis://:{SECRET}@127.0.0.1:PORT/0", "Redis at 127.0.0.1:PORT: does it run there"),
+            (
+                f"redis://:{SECRET}@127.0.0.1:PORT/0",
+                "Redis at redis://127.0.0.1:PORT: does it run there",
+            ),
             (f"redis://:{SECRET}@h:port", "write redis://HOST:PORT/NUMBER"),
             ("sqlite:///nosuch.db", "there is no file nosuch.db"),
         ],
@@ -147,3 +155,128 @@ def test_other_errors_are_not_taken_for_a_store_s() -> None:
     """A mistake of ours stays a traceback."""
     assert trouble(ValueError("a bug")) is None
     assert trouble(OSError("the disk is full")) == "the disk is full"
+
+
+# ------------------------------------------------------------------- passwords in any message
+
+TAIL = "TAIL"
+#: Addresses in which somebody forgot to escape a password, or that hold one elsewhere.
+DOUBTFUL = [
+    "{scheme}://u:half@TAIL@host/x",
+    "{scheme}://u:half/TAIL@host/x",
+    "{scheme}://u:1/TAIL@host/x",
+    "{scheme}://u:half?TAIL@host/x",
+    "{scheme}://u:1#TAIL@host/x",
+    "{scheme}://u:half\\TAIL@host/x",
+    "{scheme}://u:half TAIL@host/x",
+    "{scheme}://u:half[TAIL]@host/x",
+    "{scheme}://u:TAIL\n@host/x",
+    "{scheme}://host:TAIL/x",
+    "{scheme}://:TAIL",
+    "{scheme}://host/x?password=half@TAIL",
+    "{scheme}:/u:half@TAIL@host/x",
+    "{scheme}//u:TAIL@host/x",
+    "u:TAIL@host/x",
+]
+#: These are certain, and so somebody tries to connect.
+CERTAIN = [
+    "{scheme}://u:TAIL@127.0.0.1:1/x",
+    "{scheme}://u:a:TAIL@127.0.0.1:1/x",
+    "{scheme}://TAIL@127.0.0.1:1/x",
+    "{scheme}://TAIL:@127.0.0.1:1/x",
+    "{scheme}://:TAIL@127.0.0.1:1/x",
+    "{scheme}://u:half%40TAIL@127.0.0.1:1/x",
+    "{scheme}://127.0.0.1:1/x?password=TAIL",
+    "{scheme}://127.0.0.1:1/x?sslpassword=TAIL",
+    "{scheme}://127.0.0.1:1/x?passwd=TAIL",
+]
+SCHEMES = ["postgresql", "PostgreSQL", "postgresql+asyncpg", "mysql", "mariadb", "sqlite"]
+REDIS = ["redis", "REDIS", "rediss", "unix"]
+
+
+def _everything(error: BaseException | None) -> str:
+    """All that a log, a reporter or a person may see of an error and of what caused it."""
+    if error is None:
+        return ""
+    of_it = f"{error!s} {error!r} {getattr(error, '__notes__', '')} {vars(error)!r}"
+    return of_it + _everything(error.__cause__) + _everything(error.__context__)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("form", DOUBTFUL)
+async def test_a_doubtful_address_is_refused_and_not_shown(
+    form: str, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-27: before anything is opened; not in the error, nor in what SQLAlchemy said before it."""
+    with pytest.raises(UsageError) as caught:
+        await SqlPollStore(form.format(scheme=scheme)).__aenter__()
+    assert TAIL not in _everything(caught.value) + caplog.text
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("form", CERTAIN)
+async def test_an_address_that_is_certain_is_shown_without_user_and_query(
+    form: str, scheme: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-27: in the notes of whatever is raised, whoever raised it; the user may be a token."""
+    with pytest.raises((UsageError, StoreError)) as caught:
+        await SqlPollStore(form.format(scheme=scheme)).__aenter__()
+    told = f"{caught.value!s} {caught.value!r} {getattr(caught.value, '__notes__', '')}"
+    assert TAIL not in told + caplog.text
+
+
+@pytest.mark.parametrize("host", ["half@TAIL", "u:TAIL", "half/TAIL", "half?TAIL"])
+async def test_a_url_or_an_engine_made_of_a_doubtful_address_is_refused(host: str) -> None:
+    """M-27: SQLAlchemy took the end of a password for the host, and drivers quote hosts."""
+    url = URL.create("postgresql+asyncpg", host=host, database="x")
+    engine = create_async_engine(url)
+    for open_it in (SqlPollStore(url).__aenter__, SqlPollStore(engine).__aenter__):
+        with pytest.raises(UsageError, match="escaped") as caught:
+            await open_it()
+        assert TAIL not in _everything(caught.value)
+    with pytest.raises(UsageError, match="escaped"):
+        SqlInbox(engine)
+
+
+@pytest.mark.parametrize("scheme", ["PostgreSQL", "postgresql+asyncpg", "mysql", "REDIS", "unix"])
+@pytest.mark.parametrize("command", [WATCH, ("inbox", "list")], ids=["watch", "inbox"])
+def test_no_command_shows_a_part_of_a_password(command: tuple[str, ...], scheme: str) -> None:
+    """M-27: whatever the address is like, and whatever the driver says about it."""
+    for form in (*DOUBTFUL[:3], DOUBTFUL[12], *CERTAIN[::2]):
+        store = form.format(scheme=scheme)
+        result = call(*command, "--store", store, env={**NOTHING, **WHO})
+        assert TAIL not in f"{result.output}{result.stderr}{result.exception!r}", store
+        assert result.exit_code == 2, (store, result.output)
+
+
+@pytest.mark.parametrize("store", ["host=h user=u password=TAIL", "u:TAIL@host", "u@TAIL"])
+def test_settings_taken_for_a_file_are_not_shown(store: str) -> None:
+    """M-27: libpq's own form, or half an address, is no file, and may hold a password."""
+    result = call("inbox", "list", "--store", store)
+    assert (result.exit_code, TAIL in result.output) == (2, False)
+    assert "a path that is not shown" in result.output
+
+
+@pytest.mark.parametrize("scheme", REDIS)
+@pytest.mark.parametrize("form", DOUBTFUL)
+async def test_a_doubtful_address_of_redis_is_refused(form: str, scheme: str) -> None:
+    """M-27: redis-py would quote a part of it, or look for a server of that name."""
+    with pytest.raises(UsageError) as caught:
+        async with redis_inbox_at(form.format(scheme=scheme)):
+            raise AssertionError
+    assert TAIL not in _everything(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("address_", "shown"),
+    [
+        ("postgresql://u:p@db.example:5432/shop?password=x", "postgresql://db.example:5432"),
+        ("redis://:p@[::1]:6379/0", "redis://[::1]:6379"),
+        ("redis://u:p@q@h", "redis://..."),
+        ("postgresql://u:p@/db?host=/run/postgresql", "postgresql://"),
+        ("u:p@h", "(an address that is not shown)"),
+    ],
+)
+def test_what_is_shown_of_an_address(address_: str, shown: str) -> None:
+    """M-27: what is allowed: its scheme, and host and port where they are certain."""
+    assert shown_address(address_) == shown

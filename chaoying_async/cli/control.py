@@ -13,6 +13,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.sandbox import TOKEN
 from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import RequestNotSentError, TransportError
+from chaoying_async.sansio.redact import shown_address
 
 #: A notification may take a receiver three seconds, and a sandbox makes several.
 _PATIENCE = 30.0
@@ -31,15 +32,15 @@ def post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:
             interrupts.of_command().settle()
     except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
         raise RequestNotSentError(
-            f"no sandbox at {url}: start one with `chaoying sandbox`"
+            f"no sandbox at {shown_address(url)}: start one with `chaoying sandbox`"
         ) from error
     except KeyboardInterrupt:
-        words = f"interrupted; the sandbox may have done it: see {url}/console/"
+        words = f"interrupted; the sandbox may have done it: see {shown_address(url)}/console/"
         output.end(output.interrupted(words, Exit.UNKNOWN))
     except (httpx.HTTPError, ValueError) as error:
-        raise TransportError(f"{url} does not answer like a sandbox") from error
+        raise TransportError(f"{shown_address(url)} does not answer like a sandbox") from error
     if not isinstance(answer, dict):
-        raise TransportError(f"{url} does not answer like a sandbox")
+        raise TransportError(f"{shown_address(url)} does not answer like a sandbox")
     if reply.status_code != HTTPStatus.OK:
         raise click.UsageError(f"the sandbox says: {answer.get('problem', reply.status_code)}")
     return answer

@@ -186,7 +186,7 @@ def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bo
 @asynccontextmanager
 async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
     more = {} if prefix is None else {"prefix": prefix}
-    if store.startswith(stores.REDIS):
+    if stores.is_redis(store):
         from chaoying_async.inbox.redis.opening import redis_inbox_at
 
         with stores.named(f"the inbox in {stores.redis_advice(store)}"):

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
-REDIS = ("redis://", "rediss://", "unix://")
+from chaoying_async.pollstore.failures import says
+from chaoying_async.sansio.redact import shown_address, shown_path
+
+_REDIS = ("redis://", "rediss://", "unix://")
 #: Packages whose errors are about a store; a command uses a database for nothing else.
 _FOREIGN = frozenset({"sqlalchemy", "redis", "sqlite3", "asyncpg", "psycopg", "pymysql"})
 
@@ -34,33 +36,39 @@ def existing_database(store: str) -> tuple[str, str]:
 
     url = address(store)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
-        raise click.UsageError(f"there is no file {url.database}")
+        raise click.UsageError(f"there is no file {shown_path(str(url.database))}")
     return url.render_as_string(hide_password=False), advice(url)
+
+
+def is_redis(store: str) -> bool:
+    """Whether this is the address of a Redis, and not of a database or a file."""
+    return store.lower().startswith(_REDIS)
 
 
 def redis_advice(store: str) -> str:
     """What to look at when Redis cannot be reached; the address without its password."""
-    try:
-        parts = urlsplit(store)
-        where = parts.hostname or parts.path
-        port = parts.port or 6379
-    except ValueError:
-        raise click.UsageError("this is no address: write redis://HOST:PORT/NUMBER") from None
-    return f"Redis at {where}:{port}: does it run there, and is the password right?"
+    return f"Redis at {shown_address(store)}: does it run there, and is the password right?"
+
+
+def shown(store: str) -> str:
+    """Which store it is, without anything that may be a password."""
+    return shown_address(store) if "://" in store else shown_path(store)
 
 
 def trouble(error: Exception) -> str | None:
-    """One line about an error of a store's own; None for every other error."""
+    """One line about an error of a store's own; None for every other error.
+
+    What a database or Redis says is not quoted: it names users, and a token may be one.
+    """
+    notes = getattr(error, "__notes__", ())
+    if isinstance(error, OSError):
+        return "; ".join([str(_without_number(error)), *notes])
     kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
-    if not kinds & _FOREIGN and not isinstance(error, OSError):
+    if not kinds & _FOREIGN:
         return None
-    said = str(getattr(error, "orig", None) or _without_number(error)).strip()
-    first = said.splitlines()[0] if said else type(error).__name__
-    return "; ".join([first, *getattr(error, "__notes__", ())])
+    return "; ".join(filter(None, [type(error).__name__, says(error), *notes]))
 
 
-def _without_number(error: Exception) -> object:
+def _without_number(error: OSError) -> object:
     """An error of the system's that names no file says nothing by its number."""
-    if isinstance(error, OSError) and error.filename is None:
-        return error.strerror or error
-    return error
+    return (error.strerror or error) if error.filename is None else error

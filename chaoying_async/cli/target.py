@@ -14,6 +14,7 @@ from chaoying_async.cli.keys import Given
 from chaoying_async.sansio.audit import Exchange
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.hosts import Hosts, is_loopback
+from chaoying_async.sansio.redact import is_certain, shown_address
 from chaoying_async.session import GatewaySession
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,7 +59,8 @@ def target(url: str | None, hosts: str) -> Target:
         real = not is_loopback(urlsplit(url).hostname)
     except ValueError:
         raise click.UsageError("--url is not an address") from None
-    return Target(hosts=Hosts.single(url), name=url, real=real)
+    name = url if is_certain(url) else shown_address(url)
+    return Target(hosts=Hosts.single(url), name=name, real=real)
 
 
 def session(

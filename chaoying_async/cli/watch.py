@@ -13,7 +13,7 @@ import attrs
 import click
 
 from chaoying_async.abc import PollStore
-from chaoying_async.cli import interrupts, keys, output
+from chaoying_async.cli import interrupts, keys, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import given_from, session, target, target_options
 from chaoying_async.cli.watchends import end_of, number_of, worst
@@ -225,5 +225,5 @@ def _say_pending(pending: Sequence[Query], store: str | None) -> None:
     named = ", ".join(number_of(query) for query in pending[:_NAMED])
     more = f" and {len(pending) - _NAMED:,} more" if len(pending) > _NAMED else ""
     told = f"{len(pending):,} still pending: {named}{more}" if pending else "nothing was pending"
-    kept = f"; kept in {store}" if store and pending else ""
+    kept = f"; kept in {stores.shown(store)}" if store and pending else ""
     click.echo(output.printable(f"interrupted; {told}{kept}"), err=True)

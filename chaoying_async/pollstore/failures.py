@@ -132,6 +132,12 @@ def store_error(error: Exception) -> StoreError:
     )
 
 
+def says(error: BaseException) -> str:
+    """What is wrong, in words that quote nothing of the error; empty where nobody knows."""
+    kind = trouble_of(error)
+    return "" if kind is StoreTrouble.OTHER else _SAYS[kind]
+
+
 def trouble_of(error: BaseException) -> StoreTrouble:
     """What is wrong, from the first error in the chain that has a code for it."""
     for each in _chain(error):

@@ -12,6 +12,7 @@ from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.tables import MYSQL_NAMES
+from chaoying_async.sql.addresses import check_address
 
 #: The name under which a statement is given the time, where the database has no shared clock.
 NOW = "p_now"
@@ -73,6 +74,7 @@ def dialect_of(engine: AsyncEngine) -> Dialect:
     if make is None:
         names = ", ".join(sorted(_DIALECTS))
         raise UsageError(f"SqlInbox knows {names}, not {engine.dialect.name}")
+    check_address(engine.url)
     if _autocommits(engine):
         raise UsageError("an engine in AUTOCOMMIT has no transactions: give SqlInbox another one")
     if isinstance(engine.pool, StaticPool):

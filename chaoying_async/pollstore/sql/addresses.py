@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy import URL
+from sqlalchemy.exc import NoSuchModuleError
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
+from chaoying_async.sansio.redact import shown_path
+from chaoying_async.sql.addresses import check_address, read_address, shown_url
 
 #: The drivers that are tried out; an address may name another one.
 DRIVERS = {
@@ -23,11 +25,6 @@ DRIVERS = {
 
 #: What to install for a driver, where that is not called like the driver.
 _PACKAGES = {"aiosqlite": "chaoying-async[sql]", "psycopg": "psycopg[binary]"}
-
-_NO_ADDRESS = (
-    "this is no address of a database: write postgresql://USER:PASSWORD@HOST:PORT/NAME, with what "
-    "is special in the password escaped (@ is %40, : is %3A, / is %2F)"
-)
 
 
 def address(where: str | os.PathLike[str] | URL) -> URL:
@@ -53,19 +50,15 @@ def advice(url: URL) -> str:
         look = "is it a database's file, on a disk of this machine, that you may write?"
     else:
         look = "does the server run there, and are user, password and database right?"
-    return f"{url.set(query={})!r}: {look}"
+    return f"{shown_url(url)}: {look}"
 
 
 def _parsed(where: str | os.PathLike[str] | URL) -> URL:
     if isinstance(where, URL):
+        check_address(where)
         return where
     text = os.fspath(where)
-    if "://" not in text:
-        return URL.create("sqlite", database=text)
-    try:
-        return make_url(text)
-    except (ArgumentError, ValueError):
-        raise UsageError(_NO_ADDRESS) from None
+    return read_address(text) if "://" in text else URL.create("sqlite", database=text)
 
 
 def _check_driver(url: URL) -> None:
@@ -93,6 +86,7 @@ def _check_file(url: URL) -> None:
     if str(file).startswith("file:"):  # SQLite's own URI form, read by SQLite
         return
     if path.is_dir():
-        raise UsageError(f"{path} is a directory: name a file in it")
+        raise UsageError(f"{shown_path(str(path))} is a directory: name a file in it")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no directory {path.parent}: make it first, or name another")
+        parent = shown_path(str(path.parent))
+        raise UsageError(f"there is no directory {parent}: make it first, or name another")

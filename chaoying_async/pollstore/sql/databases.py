@@ -25,6 +25,7 @@ from sqlalchemy.sql.dml import Insert
 from chaoying_async.exceptions import StoreError, StoreTrouble, UsageError
 from chaoying_async.pollstore.sql.addresses import address
 from chaoying_async.pollstore.sql.tables import MYSQL_NAMES
+from chaoying_async.sql.addresses import check_address
 
 T = TypeVar("T")
 
@@ -89,6 +90,7 @@ def check_engine(engine: AsyncEngine) -> None:
     name = engine.dialect.name
     if name not in _NOW:
         raise UsageError(f"SqlPollStore knows {', '.join(sorted(_NOW))}, not {name}")
+    check_address(engine.url)
     options = engine.sync_engine.get_execution_options()
     # create_engine(isolation_level=...) leaves its word only here.
     of_connections = getattr(engine.dialect, "_on_connect_isolation_level", None)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
+from chaoying_async.sql.addresses import shown_url
 from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")
@@ -112,10 +113,10 @@ class Ownership:
 
     def _say_waiting(self, found: Held) -> None:
         log.warning(
-            "the poll store at %r is held until %s by its owner number %d, another process: "
+            "the poll store at %s is held until %s by its owner number %d, another process: "
             "waiting up to %.0f s, in case that process is dead; if it lives, end it or use "
             "another store",
-            self._engine.url.set(query={}),
+            shown_url(self._engine.url),
             found.until,
             found.token,
             found.left + _LOOK,
