@@ -73,7 +73,8 @@ class Keeper:
         for pause in _AGAIN:
             try:
                 return await self.hold()
-            except StoreError:
+            except StoreError as error:
+                log.warning("%s: its lease is read again in %.0f s", error, pause)
                 await clock.sleep(pause)
         return await self.hold()
 
@@ -111,7 +112,7 @@ class Keeper:
         return (id(self.store), self.kind, key)
 
     def _complain(self, key: str, error: Exception) -> None:
-        log.error("%s for %s %s", error, self.kind, key)
+        log.error("%s (%s %s)", error, self.kind, key)
 
 
 async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:

@@ -348,7 +348,7 @@ async def record_end(keeper: Keeper, orders: OrderBook, acting: Acting, end: End
     except GONE:
         raise
     except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
-        log.error("%s for order %s", error, intent.order_no)
+        log.error("%s (order %s)", error, intent.order_no)
     await keeper.note(intent.key, intent.text())
 
 

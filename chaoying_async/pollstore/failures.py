@@ -33,7 +33,9 @@ _SAYS: Mapping[StoreTrouble, str] = {
         "no connection of its pool came free in time: give the engine a larger pool, or see who "
         "keeps them"
     ),
-    StoreTrouble.CORRUPT: "its file is damaged, or is no database: restore it, do not delete it",
+    StoreTrouble.CORRUPT: (
+        "its file is damaged, cannot be read, or is no database: restore it, do not delete it"
+    ),
     StoreTrouble.OTHER: "see the cause",
 }
 
