@@ -24,6 +24,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.intents import OrderRecord
 from tests.owners import OwnStore
+from tests.pollstores import until
 from tests.test_store_lost import another_process, moved, refund
 from tests.tills import ORDER, Shop, a_shop, pay
 
@@ -129,19 +130,18 @@ async def test_a_process_that_does_not_own_the_store_may_look(tmp_path: Path) ->
     async with a_shop() as shop:
         path = tmp_path / "polls.db"
         async with SqlPollStore(path) as owner:
-            running = asyncio.ensure_future(shop.charging(405, store=owner))
-            await shop.clock.advance(0)
-            while shop.till.at("pay") == []:
-                await asyncio.sleep(0.002)
             ended = shop.charging(100, store=owner, number="E100011")
             await moved(shop, asyncio.ensure_future(ended))
+            running = asyncio.ensure_future(shop.charging(405, store=owner))
+            await until(lambda: len(shop.till.at("pay")) == 2)
             found = await open_attempts(SqlPollStore(path))
             assert {each.out_trade_no: str(each.state) for each in found} == {
                 ORDER: "UNDER_WAY",
                 "E100011": "ENDED",
             }
             await owner.hold()
-            await moved(shop, running)
+            running.cancel()
+            await asyncio.wait([running])
         assert len(await open_attempts(SqlPollStore(path))) == 2
         assert await open_refunds(SqlPollStore(path)) == ()
 
