@@ -17,9 +17,10 @@ from chaoying_async.inbox.redis.opening import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.inbox.sql.opening import sql_inbox_at
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sansio.inboxvalues import Aside, OrderKey
+from chaoying_async.sansio.inboxvalues import BY_A_PERSON, Aside, OrderKey, Record
+from chaoying_async.sansio.judging import amounts_in
 from chaoying_async.testing import FakeClock
-from tests.cli_calls import call
+from tests.cli_calls import NOTHING, call, on_a_terminal
 from tests.servers import Servers
 
 Deed = Callable[[NotificationHandler, Sandbox], Coroutine[Any, Any, None]]
@@ -159,6 +160,62 @@ def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
     assert call("inbox", "list").exit_code == 2
 
 
+def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-15: 12.30 expected, 4.13 paid: list, JSON, the question, the answer, the log of its end."""
+    shop.expected["A1"] = 1230
+    shop(told("A1", 413))
+    where = ("--store", str(shop.path))
+    (one,) = listed(shop)
+    assert (one["expected"], one["paid"], one["fen"]) == (1230, 413, 413)
+    assert "1230 fen: 413 fen" in one["why"]
+    shown = call("inbox", "list", *where).output
+    assert all(words in shown for words in ("12.30 yuan", "4.13 yuan", one["transaction_id"]))
+    asked = call("inbox", "apply", one["mch_id"], "A1", *where, input="n\n")
+    question = (
+        f"run on_paid for A1 of merchant {one['mch_id']}, 4.13 yuan paid, 12.30 yuan expected?"
+    )
+    assert question in asked.stderr
+    marked = call("inbox", "apply", one["mch_id"], "A1", *where, "--yes")
+    assert "A1 of merchant 00000001: APPLY, 4.13 yuan paid" in marked.output
+    told_json = call("inbox", "apply", one["mch_id"], "A1", *where, "--yes", "--json")
+    result = json.loads(told_json.output)
+    assert (result["expected"], result["paid"]) == (1230, 413)
+    assert result["message"].startswith(one["message"])
+    caplog.clear()
+    shop(due)
+    assert shop.shipped == ["A1"]
+    ours = [each for each in caplog.records if each.name.startswith("chaoying_async")]
+    said = [line for each in ours if "a person said so" in (line := each.getMessage())]
+    words = ("'A1'", "'00000001'", "413 fen paid", "1230 fen expected")
+    assert [all(word in line for word in words) for line in said] == [True], said
+    assert recorded(shop, "A1").entry.decision == BY_A_PERSON
+
+
+@pytest.mark.parametrize("columns", ["40", "80", "120", "300"])
+def test_no_width_cuts_what_identifies_an_order(shop: Shop, columns: str) -> None:
+    """The longest number there may be, merchant, time, amounts and message, on every terminal."""
+    number = "A" * 32
+    shop.expected[number] = 1230
+    shop(told(number, 413), told("B1", 5))
+    seen = on_a_terminal(
+        ("inbox", "list", "--store", str(shop.path)), NOTHING, more={"COLUMNS": columns}
+    )
+    for each in listed(shop):
+        for name in ("what", "mch_id", "out_trade_no", "since", "transaction_id", "message"):
+            assert each[name] in seen, name
+    assert "12.30 yuan" in seen
+    assert "…" not in seen
+
+
+def test_amounts_are_read_out_of_the_reason_that_names_them() -> None:
+    """What an older version wrote down has the expected one only; other reasons have none."""
+    assert amounts_in("another amount than the expected 1230 fen: 413 fen") == (1230, 413)
+    assert amounts_in("another amount than the expected 1230 fen") == (1230, None)
+    assert amounts_in("the shop knows no such order") == (None, None)
+
+
 def test_nobody_is_asked_about_what_cannot_be_applied(shop: Shop) -> None:
     """`apply` looks before it asks: nothing there, done already; then no answer is needed."""
     shop(told("A2", 100), told("A1", 99))
@@ -219,6 +276,18 @@ def test_an_inbox_in_redis_or_another_database_is_named_by_its_address(servers: 
         assert json.loads(found.output)["out_trade_no"] == "B1"
         assert call("inbox", "dismiss", aside.key.mch_id, "B1", *where).exit_code == 0
         assert call("inbox", "list", *where).output.strip() == "nothing waits"
+
+
+def recorded(shop: Shop, number: str) -> Record:
+    """The order as the inbox has it now."""
+
+    async def look() -> Record | None:
+        async with sql_inbox_at(f"sqlite+aiosqlite:///{shop.path}") as inbox:
+            return await inbox.look(OrderKey("00000001", number))
+
+    found = asyncio.run(look())
+    assert found is not None
+    return found
 
 
 def an_aside_of(number: str) -> Aside:

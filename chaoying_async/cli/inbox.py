@@ -17,6 +17,8 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Errand
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
+from chaoying_async.sansio.judging import amounts_in
+from chaoying_async.sansio.values import Fen
 
 T = TypeVar("T")
 
@@ -54,16 +56,12 @@ def list_(store: str, prefix: str | None, limit: int) -> None:
     found = _run(store, prefix, lambda box: box.listing(limit))
     if output.as_json():
         for item in found:
-            output.tell(_as_record(item) | {"kept": json.loads(_payload(item) or "{}")})
+            output.tell(_as_record(item) | {"kept": _kept(item)})
         return
     if not found:
-        output.console().print("nothing waits")
+        output.say("nothing waits")
         return
-    shown = output.table("inbox", *_COLUMNS)
-    for item in found:
-        record = _as_record(item)
-        shown.add_row(*(output.printable(record[name] or "") for name in _COLUMNS))
-    output.console().print(shown)
+    output.show_table("inbox", _COLUMNS, map(_cells, found), wraps=("why",))
 
 
 def _marking(name: str, mark: Mark, words: str) -> None:
@@ -85,13 +83,16 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         if found.problem:
             output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
-            output.confirm(f"run on_paid for {out_trade_no} whatever its amount?")
+            output.confirm(f"run on_paid for {out_trade_no} of merchant {mch_id}, {found.amounts}?")
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         if output.as_json():
-            output.tell({"ok": True, "mark": mark, "mch_id": mch_id, "out_trade_no": out_trade_no})
+            named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
+            amounts = {"expected": found.expected, "paid": found.paid}
+            output.tell({"ok": True, "mark": mark, **named, **amounts})
         else:
-            output.console().print(f"{out_trade_no}: {mark}; a running handler acts on it")
+            order = f"{out_trade_no} of merchant {mch_id}"
+            output.say(f"{order}: {mark}, {found.amounts}; a running handler acts on it")
 
     for decorate in (output.json_option, *reversed(_KEY), _PREFIX, _STORE):
         command = decorate(command)
@@ -136,6 +137,22 @@ class _Found:
 
     fingerprint: str | None = None
     problem: str = ""
+    #: Fen, as far as anything says so.
+    expected: int | None = None
+    paid: int | None = None
+
+    @classmethod
+    def of(cls, item: Record | Aside) -> _Found:
+        """What a person is to decide about."""
+        expected, paid = _amounts(item)
+        fingerprint = item.fingerprint if isinstance(item, Aside) else None
+        return cls(fingerprint=fingerprint, expected=expected, paid=paid)
+
+    @property
+    def amounts(self) -> str:
+        """Both of them, in words."""
+        wanted = "no amount" if self.expected is None else _yuan(self.expected)
+        return f"{_yuan(self.paid) or 'no known amount'} paid, {wanted} expected"
 
 
 async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _Found:
@@ -144,8 +161,8 @@ async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None)
     state = None if record is None else record.state
     if mark is Mark.APPLY and state is SeenState.DONE:
         return _Found(problem=_DONE)
-    if fingerprint is None and state is SeenState.QUARANTINED:
-        return _Found()
+    if fingerprint is None and record is not None and state is SeenState.QUARANTINED:
+        return _Found.of(record)
     asides = [
         aside
         for aside in await box.asides(key)
@@ -154,7 +171,7 @@ async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None)
     if len(asides) > 1:
         raise click.UsageError("several messages wait for this order: name one with --message")
     if asides:
-        return _Found(asides[0].fingerprint)
+        return _Found.of(asides[0])
     return _Found(problem=_HELD if state is SeenState.HELD else _NOTHING)
 
 
@@ -202,17 +219,51 @@ async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
             yield box
 
 
-_COLUMNS = ("what", "mch_id", "out_trade_no", "since", "fen", "why", "mark", "message")
+_COLUMNS = (
+    *("what", "mch_id", "out_trade_no", "since", "expected", "paid", "transaction_id"),
+    *("why", "mark", "message"),
+)
+
+
+def _cells(item: Record | Aside) -> list[object]:
+    record = _as_record(item)
+    amounts = {name: _yuan(record[name]) for name in ("expected", "paid")}
+    return [(record | amounts)[name] for name in _COLUMNS]
+
+
+def _yuan(fen: int | None) -> str:
+    return "" if fen is None else f"{Fen(fen).yuan} yuan"
+
+
+def _amounts(item: Record | Aside) -> tuple[int | None, int | None]:
+    """What was expected, as far as the reason says so, and what was paid; fen."""
+    expected, found = amounts_in(item.reason)
+    kept = _kept(item)
+    payable = item.entry.payable if isinstance(item, Record) else None
+    known = (found, payable, *(kept.get(name) for name in ("payable", "total_fee", "paid")))
+    return expected, next((amount for amount in known if amount is not None), None)
+
+
+def _kept(item: Record | Aside) -> dict[str, Any]:
+    kept: dict[str, Any] = json.loads(_payload(item) or "{}")
+    return kept
 
 
 def _as_record(item: Record | Aside) -> dict[str, Any]:
-    common = {"mch_id": item.key.mch_id, "out_trade_no": item.key.out_trade_no}
+    expected, paid = _amounts(item)
+    common = {
+        "mch_id": item.key.mch_id,
+        "out_trade_no": item.key.out_trade_no,
+        "expected": expected,
+        "paid": paid,
+        "transaction_id": _kept(item).get("transaction_id"),
+    }
     if isinstance(item, Record):
         entry = item.entry
         return common | {
             "what": item.state,
             "since": entry.first_seen.isoformat(timespec="seconds"),
-            "fen": entry.payable,
+            "fen": paid,
             "why": item.reason or (f"on_paid failed {item.failures} times" * bool(item.failures)),
             "mark": None,
             "message": None,
@@ -220,7 +271,7 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
     return common | {
         "what": item.decision,
         "since": item.first_seen.isoformat(timespec="seconds"),
-        "fen": None,
+        "fen": paid,
         "why": item.reason,
         "mark": item.mark,
         "message": item.fingerprint[:SHOWN],

@@ -148,6 +148,7 @@ class Due:
         matter = _decided(facts, record.key, order, record.entry.first_seen, record)
         held = await self._effects.claim(matter, order, BY_A_PERSON)
         if held is not None:
+            _tell_applied(facts, record.key, case.order)
             await self._effects.run(held)
 
     async def _aside(self, aside: Aside) -> None:
@@ -191,6 +192,7 @@ class Due:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
             return
         await self._inbox.close(aside)  # from here on the order itself is due
+        _tell_applied(facts, key, case.order)
         await self._effects.run(held)
 
 
@@ -199,6 +201,19 @@ def _decided(
 ) -> Matter:
     verdict = Verdict(Decision.APPLY, "a person said so", order)
     return Matter(facts, key, verdict, first_seen, record)
+
+
+def _tell_applied(facts: Facts, key: OrderKey, expected: ExpectedOrder | None) -> None:
+    """Leave a line about what is delivered on a person's word alone; the record says so as well."""
+    told = facts.payable if facts.payable is not None else facts.total_fee
+    wanted = "no known order" if expected is None else f"{expected.total_fee} fen expected"
+    log.warning(
+        "order %r of merchant %r is applied because a person said so: %s fen paid, %s",
+        key.out_trade_no,
+        key.mch_id,
+        told,
+        wanted,
+    )
 
 
 def _name(item: Record | Aside) -> Name:

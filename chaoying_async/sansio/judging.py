@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -355,7 +356,19 @@ def _another_amount(case: Case) -> str | None:
     known, expected = case.payable, case.order.total_fee
     if known is None or known == expected:  # None: a query could tell
         return None
-    return f"another amount than the expected {expected} fen"
+    return f"another amount than the expected {expected} fen: {known} fen"
+
+
+_AMOUNTS = re.compile(r"another amount than the expected ([0-9]+) fen(?:: ([0-9]+) fen)?").fullmatch
+
+
+def amounts_in(reason: str) -> tuple[int | None, int | None]:
+    """What was expected and what was found, where a reason says so; fen."""
+    told = _AMOUNTS(reason)
+    if told is None:
+        return None, None
+    expected, found = told.groups()
+    return int(expected), None if found is None else int(found)
 
 
 def _unconfirmed(case: Case) -> str | None:
