@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import sqlite3
 import stat
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 
 import attrs
 import httpx
+import pytest
 
 from chaoying_async import (
     Credentials,
@@ -175,6 +178,34 @@ async def test_messages_are_written_down_soon_and_not_while_a_client_waits(tmp_p
         assert [entry.key[1] for entry in chronicle.load(Entry, 10)] == [
             f"A10001{number}" for number in range(3)
         ]
+
+
+async def test_large_messages_are_masked_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of a stranger's holds nobody up; at the end the latest of it are written down."""
+    data, clock, masked = tmp_path / "books.sqlite", FakeClock(), Entry.masked
+    threads: list[bool] = []
+
+    def watched(entry: Entry, credentials: Credentials) -> Entry:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return masked(entry, credentials)
+
+    monkeypatch.setattr(Entry, "masked", watched)
+    kind = {"content-type": "application/x-www-form-urlencoded"}
+    async with running(data, clock) as (sandbox, browser):
+        chronicle = sandbox.app.runtime.chronicle
+        assert chronicle is not None
+        for number in range(3):
+            large = f"a{number}=" + "%" * 20_000
+            await browser.post("/UnifiedPay/Gateway", content=large, headers=kind)
+        await sandbox.advance(SOON)
+        while len(chronicle.load(Entry, 10)) < 3:
+            await asyncio.sleep(0)
+        assert threads == [False] * 3
+        for _ in range(60):
+            await browser.post("/UnifiedPay/Gateway", content="a=1", headers=kind)
+    assert threads[3:] == [True] * 50
 
 
 def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
