@@ -193,6 +193,15 @@ def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
     assert recorded(shop, "A1").entry.decision == BY_A_PERSON
 
 
+def test_an_unknown_order_is_applied_with_what_was_paid(shop: Shop) -> None:
+    """Nothing is expected of it: the question names what was paid, and no other amount."""
+    shop(told("B1", 5))
+    (one,) = listed(shop)
+    asked = call("inbox", "apply", one["mch_id"], "B1", "--store", str(shop.path), input="n\n")
+    assert "run on_paid for B1 of merchant 00000001, 0.05 yuan paid?" in asked.stderr
+    assert (one["expected"], one["paid"]) == (None, 5)
+
+
 @pytest.mark.parametrize("columns", ["40", "80", "120", "300"])
 def test_no_width_cuts_what_identifies_an_order(shop: Shop, columns: str) -> None:
     """The longest number there may be, merchant, time, amounts and message, on every terminal."""

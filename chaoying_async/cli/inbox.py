@@ -150,9 +150,9 @@ class _Found:
 
     @property
     def amounts(self) -> str:
-        """Both of them, in words."""
-        wanted = "no amount" if self.expected is None else _yuan(self.expected)
-        return f"{_yuan(self.paid) or 'no known amount'} paid, {wanted} expected"
+        """Both of them, in words, as far as they were written down."""
+        paid = f"{_yuan(self.paid) or 'an amount that was not recorded'} paid"
+        return paid if self.expected is None else f"{paid}, {_yuan(self.expected)} expected"
 
 
 async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _Found:
