@@ -151,6 +151,7 @@ CALLS: dict[str, Call] = {
     "work": _of_claim(_work),
     "release": _of_claim(lambda shop, claim: shop.inbox.release(claim, retry_in=0, failed=True)),
     "quarantine": _of_claim(lambda shop, claim: shop.inbox.quarantine(claim, "why")),
+    "give_up": _of_claim(lambda shop, claim: shop.inbox.give_up(claim)),
     "set_aside again": _of_aside(lambda shop, aside: shop.inbox.set_aside(aside, retry_in=None)),
     "postpone": _of_aside(lambda shop, aside: shop.inbox.postpone(aside, retry_in=None)),
     "close": _of_aside(lambda shop, aside: shop.inbox.close(aside)),
