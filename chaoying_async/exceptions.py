@@ -184,7 +184,7 @@ class GatewayError(ChaoyingError):
 
     A refused *query* says nothing about the order it asked for. For payments and refunds "this
     call" is meant literally: an earlier call with the same number may have been carried out.
-    ``raw`` holds the fields as received.
+    ``raw`` holds the fields as received; a key that the gateway echoes is ``***`` there.
     """
 
     state: str

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import httpx
+import httpx2
 import pytest
 import trustme
 
@@ -41,10 +42,19 @@ def foreign(**options: Any) -> Engine:
     return TransportEngine(httpx.AsyncHTTPTransport(trust_env=False, **settings | options))
 
 
+def foreign2(**options: Any) -> Engine:
+    """A user's transport of the other package with httpx's names."""
+    options.pop("clock", None)
+    settings: dict[str, Any] = {"verify": tls_context(True, None, trust_env=False)}
+    transport: Any = httpx2.AsyncHTTPTransport(trust_env=False, **settings | options)
+    return TransportEngine(transport)
+
+
 ENGINES: dict[str, Make] = {
     "aiohttp": own(AiohttpTransport),
     "httpx": own(HttpxEngine),
     "user": foreign,
+    "httpx2": foreign2,
 }
 
 

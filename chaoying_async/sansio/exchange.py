@@ -405,8 +405,24 @@ def _gateway_error(
         state=state or "",
         code=code,
         msg=shown if msg else None,
-        raw=SealedMap(dict(members)),
+        raw=SealedMap(_without_keys(members, credentials)),
     ).about(outgoing.endpoint.name, outgoing.order)
+
+
+def _without_keys(value: Any, credentials: Credentials) -> Any:
+    """A value of a refusal, with every key that it echoes masked, however deep it stands (M-27)."""
+    if isinstance(value, str):
+        return hide_keys(credentials, value.encode("utf-8", "surrogatepass")).decode(
+            "utf-8", "surrogatepass"
+        )
+    if isinstance(value, Mapping):
+        return {
+            _without_keys(name, credentials): _without_keys(each, credentials)
+            for name, each in value.items()
+        }
+    if isinstance(value, list):
+        return [_without_keys(each, credentials) for each in value]
+    return value
 
 
 def _message(text: str, credentials: Credentials, *messages: Mapping[str, str]) -> str:

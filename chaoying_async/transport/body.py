@@ -87,7 +87,7 @@ async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 async def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
     # A response that a mock built from content counts as consumed, but its stream can be read.
     stream = response.stream
-    if isinstance(stream, httpx.AsyncByteStream):
+    if isinstance(stream, AsyncIterable):  # of whichever family
         async for data in stream:
             yield data
     else:

@@ -7,6 +7,10 @@ engines that we drive ourselves also know whether they had begun to write.
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from types import ModuleType, SimpleNamespace
+
 import httpx
 
 from chaoying_async.exceptions import (
@@ -33,7 +37,37 @@ FOREIGN_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout)
 
 
 #: Libraries whose errors quote what they could not read.
-_TALKATIVE = frozenset({"aiohttp", "httpx", "httpcore", "h11", "yarl", "zlib"})
+_TALKATIVE = frozenset(
+    {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "yarl", "zlib"}
+)
+#: What an error may carry beside its text: the request with the payment code and the proxy's
+#: password, the reply, the bytes that could not be decoded.
+_CARRIED: dict[str, object] = {
+    "_request": None,
+    "response": None,
+    "request_info": SimpleNamespace(url="", method="", headers={}, real_url=""),
+    "headers": None,
+    "history": (),
+    "message": "",
+    "object": b"",
+    "doc": "",
+}
+
+
+def families() -> tuple[ModuleType, ...]:
+    """httpx, and httpx2 if this program has loaded it: two packages, the same classes by name."""
+    second = sys.modules.get("httpx2")
+    return (httpx,) if second is None or second is httpx else (httpx, second)
+
+
+def foreign_not_sent() -> tuple[type[BaseException], ...]:
+    """The cautious table with the classes of every family.
+
+    They are the packages' own, looked up in the packages themselves: a class that merely has such
+    a name proves nothing.
+    """
+    names = [cls.__name__ for cls in FOREIGN_NOT_SENT]
+    return tuple(getattr(family, name) for family in families() for name in names)
 
 
 def not_sent(why: str) -> RequestNotSentError:
@@ -71,17 +105,23 @@ def translate(
     return error
 
 
-def _quieten(exc: BaseException | None) -> None:
-    """Empty the texts of ``exc`` and what caused it: parsers quote the line they choked on.
+def _quieten(exc: BaseException) -> None:
+    """Empty ``exc`` and all that led to it: parsers quote the line they choked on.
 
-    Errors of the operating system stay as they are (they name an address at most), and so do those
-    of the user's own making.
+    Texts of the operating system's errors stay (they name an address at most), and so do those of
+    the user's own making; what an error carries beside its text goes in any case.
     """
     seen: set[int] = set()
-    while exc is not None and id(exc) not in seen:
-        seen.add(id(exc))
-        if isinstance(exc, ValueError) or type(exc).__module__.partition(".")[0] in _TALKATIVE:
-            exc.args = ()
-            if isinstance(getattr(exc, "message", None), str):
-                exc.message = ""  # type: ignore[attr-defined]  # aiohttp's parser errors
-        exc = exc.__cause__ or exc.__context__
+    waiting: list[BaseException | None] = [exc]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        if isinstance(each, ValueError) or type(each).__module__.partition(".")[0] in _TALKATIVE:
+            each.args = ()
+        for name, nothing in _CARRIED.items():
+            if name in vars(each) or (name == "object" and isinstance(each, UnicodeError)):
+                with contextlib.suppress(AttributeError, TypeError):
+                    setattr(each, name, nothing)
+        waiting += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]

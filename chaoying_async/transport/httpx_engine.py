@@ -11,7 +11,7 @@ import httpx
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import check_head, read_bounded
-from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
+from chaoying_async.transport.errors import HTTPX_NOT_SENT, families, foreign_not_sent, translate
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.tls import Cert, Verify, tls_context
@@ -32,6 +32,10 @@ class TransportEngine:
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
+        #: The package whose requests it takes: httpx2's transports refuse httpx's.
+        self._family: Any = next(
+            (each for each in families() if isinstance(transport, each.AsyncBaseTransport)), httpx
+        )
 
     async def round_trip(
         self,
@@ -45,19 +49,19 @@ class TransportEngine:
     ) -> Answer:
         """See :class:`Engine`."""
         address = parse_url(url)
-        request = build_request(method, address, headers, body, timeout)
+        request = build_request(method, address, headers, body, timeout, self._family)
         try:
             response = await self._transport.handle_async_request(request)
         except MalformedMessageError:
             raise
         except Exception as exc:
-            raise translate(exc, FOREIGN_NOT_SENT, began=False) from exc
+            raise translate(exc, foreign_not_sent(), began=False) from exc
         try:
             return await _read(response, max_bytes)
         except MalformedMessageError:
             raise
         except Exception as exc:  # a head had come, whatever the error is called
-            raise translate(exc, FOREIGN_NOT_SENT, began=True) from exc
+            raise translate(exc, foreign_not_sent(), began=True) from exc
 
     async def aclose(self) -> None:
         """Nothing: who made the transport closes it."""
@@ -152,21 +156,29 @@ class _Began:
 
 
 @lru_cache(maxsize=64)
-def _plain_url(url: str) -> httpx.URL:
+def _plain_url(family: Any, url: str) -> httpx.URL:
     """The few addresses that requests are posted to; httpx takes long to read one."""
-    return httpx.URL(url)
+    found: httpx.URL = family.URL(url)
+    return found
 
 
-def build_request(
-    method: str, address: Address, headers: Headers, body: bytes, timeout: httpx.Timeout
+def build_request(  # noqa: PLR0917 - private, called in two places
+    method: str,
+    address: Address,
+    headers: Headers,
+    body: bytes,
+    timeout: httpx.Timeout,
+    family: Any = httpx,
 ) -> httpx.Request:
     """An httpx request with the URL's bytes as given and no encoding asked for."""
     request_head(method, address.target, address.authority, headers)  # refuses what httpx lets by
     kept = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
     url = address.origin + address.target
-    request = httpx.Request(
+    request: httpx.Request = family.Request(
         method,
-        httpx.URL(url) if "?" in url else _plain_url(url),  # a query has a signature: not kept
+        family.URL(url)
+        if "?" in url
+        else _plain_url(family, url),  # a query has a signature: not kept
         headers=[*kept, ("Accept-Encoding", "identity")],
         content=body,
         extensions={"timeout": timeout.as_dict()},
@@ -188,10 +200,13 @@ async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = Fal
             check_head(response.headers.multi_items())
         body = await read_bounded(response, max_bytes)
     except BaseException:
-        if isinstance(stream, httpx.AsyncByteStream):
-            await stream.aclose()
+        await _close(stream)
         raise
     with contextlib.suppress(Exception):
-        if isinstance(stream, httpx.AsyncByteStream):
-            await stream.aclose()
+        await _close(stream)
     return Answer(response.status_code, tuple(response.headers.multi_items()), body)
+
+
+async def _close(stream: Any) -> None:
+    if hasattr(stream, "aclose"):  # of whichever family
+        await stream.aclose()
