@@ -210,7 +210,7 @@ class TestWhatCannotBeSaid:
             end = ran_into_nobody(running, arguments)
         else:
             end = ran(running, arguments, BROKEN[how])
-        assert (end.code, "A1: APPLY" in end.err) == (Exit.OK, True)
+        assert (end.code, "A1 of merchant 00000001: APPLY" in end.err) == (Exit.OK, True)
         assert listed(shop)[0]["mark"] == "APPLY"
 
     def test_a_demo_whose_reader_has_left(self, running: Running) -> None:
