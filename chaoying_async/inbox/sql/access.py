@@ -23,6 +23,7 @@ from chaoying_async.inbox.sql.lending import Guards, Nested
 from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
 from chaoying_async.inbox.sql.values import Params, microseconds
+from chaoying_async.sql.modes import outside
 from chaoying_async.sql.transactions import connected
 
 #: A statement that lost a deadlock, and processes that make the tables at the same moment.
@@ -154,7 +155,8 @@ class Access:
             try:
                 async with self.connect() as connection:
                     if self._driver is not None:
-                        await pragma(connection, "journal_mode", "WAL")
+                        async with outside(connection):
+                            await pragma(connection, "journal_mode", "WAL")
                     await connection.run_sync(metadata.create_all)
                     await connection.commit()
                     return

@@ -18,7 +18,6 @@ from chaoying_async.inbox.sql.lending import LentConnection, lend
 from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.rowlocks import needs_row_lock
-from chaoying_async.inbox.sql.sqlite import check_transaction
 from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
 from chaoying_async.inbox.sql.tables import (
     DEFAULT_PREFIX,
@@ -49,6 +48,7 @@ from chaoying_async.sansio.inboxvalues import (
     SeenState,
     check_room,
 )
+from chaoying_async.sql.modes import check_transaction
 
 _WINDOW = timedelta(days=35)
 _LOST = "the claim was taken over before its work was recorded: the work is rolled back"
@@ -152,7 +152,9 @@ class SqlInbox:
         async with access.connect_to_write(lent=True) as connection:
             await connection.begin()
             try:
-                if not await self._holds(connection, claim):
+                held = await self._holds(connection, claim)
+                check_transaction(connection)
+                if not held:
                     raise ClaimLostError(_LOST)
                 async with lend(connection, access.guards) as lent:
                     yield lent
@@ -268,7 +270,6 @@ class SqlInbox:
         ours = self._ours(claim)
         if self._access.dialect.one_writer:
             held = await self._access.change(connection, self._orders.hold, ours)
-            check_transaction(connection)
             return bool(held)
         if not await needs_row_lock(connection):
             return bool(await self._access.rows(connection, self._orders.still_ours, ours))

@@ -20,6 +20,7 @@ from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.values import Params
+from chaoying_async.sql.modes import check_commit, outside
 from chaoying_async.sql.transactions import driver_of
 
 _READY = "chaoying_async.inbox"
@@ -201,26 +202,19 @@ def is_in_transaction(connection: AsyncConnection) -> bool:
     return not connection.invalidated and bool(driver_of(connection).in_transaction)
 
 
-def check_transaction(connection: AsyncConnection) -> None:
-    """After the first write of a transaction; :class:`UsageError` where there is none."""
-    if not is_in_transaction(connection):
-        raise UsageError(
-            "this engine's connections commit every statement by themselves (isolation_level=None"
-            " without an event that begins): the effect and its record could not be one"
-        )
-
-
 async def make_durable(connection: AsyncConnection) -> None:
     """Once a connection: a commit is on the disk when it returns."""
     info = _sync(connection).info
     if info.get(_READY):
         return
+    await check_commit(connection)
     if int(await pragma(connection, "synchronous")) < _FULL:
-        await pragma(connection, "synchronous", "FULL")
+        async with outside(connection):
+            await pragma(connection, "synchronous", "FULL")
         if int(await pragma(connection, "synchronous")) < _FULL:
             raise UsageError(
-                "this engine's connections run with PRAGMA synchronous below FULL, and inside a"
-                " transaction from the start, so it cannot be changed: a payment could be lost"
+                "this engine's connections run with PRAGMA synchronous below FULL, which cannot be"
+                " changed: a payment could be lost"
             )
     info[_READY] = True
 

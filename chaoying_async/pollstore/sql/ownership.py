@@ -14,6 +14,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
 from chaoying_async.sql.addresses import shown_url
+from chaoying_async.sql.modes import check_transaction
 from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")
@@ -126,6 +127,7 @@ class Ownership:
         async with transaction(self._engine) as connection:
             # A write comes first: on SQLite that keeps every other writer out.
             await connection.execute(self._add_row)
+            check_transaction(connection)
             reading = self._read.with_for_update()
             row = (await connection.execute(reading, self._time())).one()
             found = Held(*map(int, row))

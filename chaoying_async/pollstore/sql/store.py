@@ -50,6 +50,7 @@ from chaoying_async.pollstore.sql.tables import (
     texts_table,
 )
 from chaoying_async.pollstore.sql.writing import Changes, Writer
+from chaoying_async.sql.modes import check_commit
 from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")
@@ -96,6 +97,8 @@ class _Open:
         return await whole(self.engine, self._make_tables())
 
     async def _make_tables(self) -> None:
+        async with connected(self.engine) as connection:
+            await check_commit(connection)
         async with transaction(self.engine) as connection:
             await connection.run_sync(self.metadata.create_all)
 

@@ -1,0 +1,73 @@
+"""Drivers that commit in a way of their own: what can be worked with, and what is refused.
+
+SQLite's driver has ``isolation_level`` and, from Python 3.12 on, ``autocommit``; psycopg and
+aiomysql have an ``autocommit`` too. SQLAlchemy is told of none of them, so connections are asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chaoying_async.exceptions import UsageError
+from chaoying_async.sql.transactions import driver_of
+
+_KNOWN = "chaoying_async.sql.modes"
+_BY_ITSELF = (
+    "this engine's connections commit every statement by themselves (autocommit, or SQLite's"
+    " isolation_level=None without an event that begins): what belongs together could not be one"
+    " transaction"
+)
+_NEVER = (
+    "commit() does nothing on this engine's connections (SQLite's autocommit=True): leave that out,"
+    " or use autocommit=False"
+)
+
+#: By the driver: whether a connection is in no transaction although a statement was just executed.
+_COMMITTED: Mapping[str, Callable[[Any], bool]] = {
+    "aiosqlite": lambda driver: not driver.in_transaction,
+    "psycopg": lambda driver: bool(driver.autocommit),
+    "aiomysql": lambda driver: bool(driver.get_autocommit()),
+}
+
+
+def check_transaction(connection: AsyncConnection) -> None:
+    """After the first write of a transaction; :class:`UsageError` where there is none."""
+    committed = _COMMITTED.get(connection.dialect.driver)
+    if committed is not None and not connection.invalidated and committed(driver_of(connection)):
+        raise UsageError(_BY_ITSELF)
+
+
+async def check_commit(connection: AsyncConnection) -> None:
+    """Once for a connection to SQLite: :class:`UsageError` where ``commit()`` commits nothing."""
+    sync: Any = connection.sync_connection
+    if connection.dialect.name != "sqlite" or sync.info.get(_KNOWN):
+        return
+    driver = driver_of(connection)
+    if not driver.in_transaction:  # else it begins by itself, and so it ends as well
+        await driver.execute_fetchall("BEGIN")
+        await driver.commit()
+        if driver.in_transaction:
+            await driver.execute_fetchall("ROLLBACK")
+            raise UsageError(_NEVER)
+    sync.info[_KNOWN] = True
+
+
+@asynccontextmanager
+async def outside(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """SQLite: for what it refuses inside a transaction; nothing may have been written there yet.
+
+    With ``autocommit=False`` the driver is in one from the start, and is left in one.
+    """
+    driver = driver_of(connection)
+    inside = bool(driver.in_transaction)
+    if inside:
+        await driver.execute_fetchall("ROLLBACK")
+    try:
+        yield
+    finally:
+        if inside and not driver.in_transaction:
+            await driver.execute_fetchall("BEGIN")
