@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.sql.transactions import driver_of
+from chaoying_async.sql.transactions import driver_of, is_open, to_its_end
 
 _KNOWN = "chaoying_async.sql.modes"
 _BY_ITSELF = (
@@ -28,7 +28,7 @@ _NEVER = (
 
 #: By the driver: whether a connection is in no transaction although a statement was just executed.
 _COMMITTED: Mapping[str, Callable[[Any], bool]] = {
-    "aiosqlite": lambda driver: not driver.in_transaction,
+    "aiosqlite": lambda driver: not is_open(driver),
     "psycopg": lambda driver: bool(driver.autocommit),
     "aiomysql": lambda driver: bool(driver.get_autocommit()),
 }
@@ -47,12 +47,12 @@ async def check_commit(connection: AsyncConnection) -> None:
     if connection.dialect.name != "sqlite" or sync.info.get(_KNOWN):
         return
     driver = driver_of(connection)
-    if not driver.in_transaction:  # else it begins by itself, and so it ends as well
-        await driver.execute_fetchall("BEGIN")
-        await driver.commit()
-        if driver.in_transaction:
-            await driver.execute_fetchall("ROLLBACK")
-            raise UsageError(_NEVER)
+    if not is_open(driver):  # else it begins by itself, and so it ends as well
+        async with _or_thrown_away(connection):
+            await driver.execute_fetchall("BEGIN")
+            await driver.commit()
+            if is_open(driver):
+                raise UsageError(_NEVER)
     sync.info[_KNOWN] = True
 
 
@@ -63,11 +63,20 @@ async def outside(connection: AsyncConnection) -> AsyncGenerator[None]:
     With ``autocommit=False`` the driver is in one from the start, and is left in one.
     """
     driver = driver_of(connection)
-    inside = bool(driver.in_transaction)
-    if inside:
+    if not is_open(driver):
+        yield
+        return
+    async with _or_thrown_away(connection):
         await driver.execute_fetchall("ROLLBACK")
+        yield
+        await driver.execute_fetchall("BEGIN")
+
+
+@asynccontextmanager
+async def _or_thrown_away(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """Whoever is cancelled or fails half-way leaves a connection that nobody may get."""
     try:
         yield
-    finally:
-        if inside and not driver.in_transaction:
-            await driver.execute_fetchall("BEGIN")
+    except BaseException:
+        await to_its_end(connection.invalidate())
+        raise

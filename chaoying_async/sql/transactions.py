@@ -30,9 +30,9 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
             if connection.closed or connection.invalidated:
                 pass  # the pool has it no more, or as something new
             elif _commit_was_tried(connection):
-                await _to_its_end(connection.invalidate())
+                await to_its_end(connection.invalidate())
             elif _driver_has_one_open(connection):
-                await _to_its_end(_roll_back(connection))
+                await to_its_end(_roll_back(connection))
 
 
 @asynccontextmanager
@@ -57,7 +57,15 @@ def _driver_has_one_open(connection: AsyncConnection) -> bool:
     """
     if connection.in_transaction() or connection.dialect.name != "sqlite":
         return False
-    return bool(driver_of(connection).in_transaction)
+    return is_open(driver_of(connection))
+
+
+def is_open(driver: Any) -> bool:
+    """Whether SQLite's driver is in a transaction; a dead connection is in none."""
+    try:
+        return bool(driver.in_transaction)
+    except ValueError:  # aiosqlite's for a connection that was closed: the next statement says so
+        return False
 
 
 async def _roll_back(connection: AsyncConnection) -> None:
@@ -74,7 +82,7 @@ def driver_of(connection: AsyncConnection) -> Any:
     return sync.connection.driver_connection
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Await this, however often the caller is cancelled meanwhile; the caller learns it after."""
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
