@@ -28,6 +28,7 @@ from rich.traceback import Traceback
 from chaoying_async import (
     ChaoyingError,
     Credentials,
+    GatewaySession,
     ParameterError,
     Pay,
     PreviousKey,
@@ -139,6 +140,28 @@ def test_what_is_sealed_is_compared_by_value() -> None:
     pay = PAY
     assert bool(pay == attrs.evolve(pay, auth_code=AUTH_CODE)) is True
     assert bool(pay == attrs.evolve(pay, auth_code="28" + AUTH_CODE[2:])) is False
+
+
+@pytest.mark.parametrize("proxy", ["http://till:{}@127.0.0.1:1", "https://till:{}@[::1]:1"])
+async def test_a_proxys_password_is_not_walked_to(proxy: str) -> None:
+    """M-27: neither in a session's settings nor in what its engine made of them."""
+    password = "pa55-CANARY"
+    async with GatewaySession(CREDENTIALS, proxy=proxy.format(password)) as gateway:
+        held: list[Any] = [gateway]
+        for _ in range(4):
+            for thing in held:
+                for name, walk in WALKERS.items():
+                    assert password not in walk(thing), (name, type(thing))
+            held = [inner for thing in held for inner in _ours(thing)]
+
+
+def _ours(thing: Any) -> Iterator[Any]:
+    """What an object of ours holds that is ours, too."""
+    slots = (name for cls in type(thing).__mro__ for name in getattr(cls, "__slots__", ()))
+    for name in (*slots, *getattr(thing, "__dict__", ())):
+        value = getattr(thing, name, None)
+        if type(value).__module__.startswith("chaoying_async"):
+            yield value
 
 
 def test_what_is_empty_shows_that_it_is() -> None:

@@ -12,11 +12,13 @@ import re
 import ssl
 import urllib.request  # noqa: TID251 - reads the environment's proxies, opens nothing
 from collections.abc import Mapping
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
+import attrs
 import httpx
 
 from chaoying_async.exceptions import ParameterError, RequestNotSentError
+from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport.noproxy import is_left_out
 from chaoying_async.transport.wire import Address, request_head
 
@@ -29,7 +31,9 @@ _PLAIN = re.compile(
 _SCHEMES = ("https", "http")
 
 
-class Via(NamedTuple):
+@attrs.frozen(repr=False)
+@sealing(("headers", "auth"))
+class Via:
     """A proxy: its URL without credentials, and the header fields for it alone."""
 
     url: str
@@ -40,7 +44,7 @@ class Via(NamedTuple):
     context: ssl.SSLContext | None = None
 
     def __repr__(self) -> str:
-        return f"Via({self.url!r})"  # the fields hold its password (M-27)
+        return f"Via({self.url!r})"
 
     @property
     def is_socks(self) -> bool:

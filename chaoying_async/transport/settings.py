@@ -8,6 +8,7 @@ import attrs
 import httpx
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport import default_engine
 from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
 from chaoying_async.transport.hooks import HookedEngine, Hooks, checked
@@ -38,6 +39,7 @@ def _sends(_settings: object, _attribute: object, transport: Any) -> None:
 
 
 @attrs.frozen(kw_only=True, repr=False)
+@sealing(("cert", "proxy"))  # both may hold a password (M-27)
 class EngineSettings:
     """Everything that decides which engine a session gets; a ``transport`` overrides the rest."""
 
