@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import traceback
 import warnings
 from collections.abc import Generator, Iterator
@@ -39,6 +40,14 @@ def pytest_configure(config: pytest.Config) -> None:
     # Where the package is installed, its entry point has loaded the plugin already.
     if pytest_plugin not in config.pluginmanager.get_plugins():
         config.pluginmanager.register(pytest_plugin)
+    # A shell's background job, or nohup, has these ignored, and our commands heed that: their tests
+    # are about a process that was started as usual.
+    for number, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 def _noticed(cls: type[ChaoyingError], *args: Any, **kwargs: Any) -> ChaoyingError:

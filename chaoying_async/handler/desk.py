@@ -13,6 +13,7 @@ from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.confirming import ask
 from chaoying_async.handler.crosswise import TWO_PAYMENTS, is_another
+from chaoying_async.sansio.case import Case, order_of_case
 from chaoying_async.sansio.decisions import (
     NO_AMOUNT_CHECK,
     Confirmation,
@@ -25,12 +26,10 @@ from chaoying_async.sansio.decisions import (
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey, Record
 from chaoying_async.sansio.judging import (
-    Case,
     Verdict,
     is_anothers,
     is_told_otherwise,
     judge,
-    order_of_case,
     plainly_paid,
     repeats_what_is_done,
 )

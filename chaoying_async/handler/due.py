@@ -15,6 +15,7 @@ from chaoying_async.handler.effects import Effects, entry_of
 from chaoying_async.handler.endings import tamed
 from chaoying_async.handler.reports import FIRST_RETRY, Reports, is_untold, log
 from chaoying_async.handler.tasks import Tasks
+from chaoying_async.sansio.case import order_of_case
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
 from chaoying_async.sansio.facts import Facts, facts_from_text, kept_facts
 from chaoying_async.sansio.inboxvalues import (
@@ -25,7 +26,7 @@ from chaoying_async.sansio.inboxvalues import (
     Record,
     SeenState,
 )
-from chaoying_async.sansio.judging import Verdict, order_of_case
+from chaoying_async.sansio.judging import Verdict
 from chaoying_async.sansio.outcome import PaidOrder
 
 #: What one look at the inbox brings, and how much of it is done at the same time.

@@ -19,6 +19,7 @@ from chaoying_async.handler.desk import Matter
 from chaoying_async.handler.endings import is_wanted
 from chaoying_async.handler.reports import Reports, log, retry_in
 from chaoying_async.handler.stats import Counts
+from chaoying_async.sansio.case import Learnt
 from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.facts import kept_facts, to_text
 from chaoying_async.sansio.inboxvalues import (
@@ -31,7 +32,7 @@ from chaoying_async.sansio.inboxvalues import (
     SeenState,
     Ways,
 )
-from chaoying_async.sansio.judging import PAID_BUT_CLOSED, Learnt, Verdict
+from chaoying_async.sansio.judging import PAID_BUT_CLOSED, Verdict
 from chaoying_async.sansio.outcome import PaidOrder
 
 #: Seconds in which an inbox has to take a claim back, or its lease ends by itself.

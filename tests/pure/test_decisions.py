@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.case import Case
 from chaoying_async.sansio.decisions import (
     NO_AMOUNT_CHECK,
     Decision,
@@ -31,7 +32,7 @@ from chaoying_async.sansio.facts import (
     to_text,
 )
 from chaoying_async.sansio.inboxvalues import Entry, SeenState
-from chaoying_async.sansio.judging import ROWS, Case, decide, judge, plainly_paid
+from chaoying_async.sansio.judging import ROWS, decide, judge, plainly_paid
 from chaoying_async.sansio.notifications import Notification, parse_notification
 from chaoying_async.sansio.outcome import PaidOrder, PaidSource
 from chaoying_async.sansio.suggested import suggested_refund

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from chaoying_async.sansio.case import Case
 from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, ExpectedOrder, Unconfirmed
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import AHEAD
-from chaoying_async.sansio.judging import Case, Verdict, judge, plainly_paid
+from chaoying_async.sansio.judging import Verdict, judge, plainly_paid
 from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.values import GMT8, Fen
 
