@@ -135,10 +135,12 @@ class OutcomeUnknownError(TransportError):
     """The request may have been carried out: ask the gateway before anything else (M-02).
 
     Never repeat the call under another number. ``refusal`` is the :class:`GatewayError` when the
-    gateway did answer, in words that do not prove that nothing moved (M-09).
+    gateway did answer, in words that do not prove that nothing moved (M-09). ``number_used``: an
+    answer speaks of 20004, believed or not, so the number may be another sale's (M-24).
     """
 
     refusal: GatewayError | None
+    number_used: bool = False
 
     def __init__(self, message: str, *, refusal: GatewayError | None = None) -> None:
         self.refusal = refusal

@@ -15,6 +15,7 @@ from chaoying_async import (
     StoreError,
     StoreInUseError,
     StoreTrouble,
+    SystemClock,
     open_attempts,
     open_refunds,
     refund_and_track,
@@ -22,6 +23,7 @@ from chaoying_async import (
 )
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.intents import ORDER as ORDERS
 from chaoying_async.sansio.intents import OrderRecord
 from tests.owners import OwnStore
 from tests.pollstores import until
@@ -207,3 +209,21 @@ async def test_refunds_are_listed_too() -> None:
         (unreadable,) = await open_refunds(store)
         assert (unreadable.out_refund_no, unreadable.state) == ("R2", "UNREADABLE")
         assert "by hand" in unreadable.advice
+
+
+async def test_an_order_that_goes_between_two_looks_is_not_there() -> None:
+    """M-23: its record was forgotten by the owner meanwhile; nothing raises over that."""
+    store = MemoryPollStore()
+    async with store:
+        record = OrderRecord(out_trade_no=ORDER, attempt=0, started=SystemClock().now())
+        await store.put(ORDERS, {'["m","O1"]': record.text()})
+    looks = 0
+    peek = store.peek
+
+    async def losing(kind: str) -> list[tuple[str, str]]:
+        nonlocal looks
+        looks += kind == ORDERS
+        return await peek(kind) if looks < 2 else []
+
+    store.peek = losing  # type: ignore[method-assign]
+    assert await open_attempts(store) == ()

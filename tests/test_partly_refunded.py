@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 from typing import Any
@@ -14,6 +15,7 @@ from chaoying_async import (
     OrderQuery,
     PayType,
     Poller,
+    PollStatus,
     Refund,
     RefundedOrder,
     RefundQuery,
@@ -45,6 +47,27 @@ async def ended(fields: dict[str, Any]) -> Any:
     clock = FakeClock()
     async with poller_on(Scripted(clock, always(fields))) as poller:
         return await clock.run(poller.wait(order(), expected=10_000))
+
+
+async def test_a_refunded_order_settles_nothing_as_paid() -> None:
+    """M-13: given to ``settle``, it has the order asked about at once instead."""
+    clock = FakeClock()
+    async with poller_on(Scripted(clock, always(NAMED))) as poller:
+        waiting = asyncio.ensure_future(poller.wait(order(), expected=10_000))
+        await clock.advance(0)
+        known = refunded_order(NAMED, mch_id=MCH_ID, out_trade_no=order().out_trade_no)
+        assert known is not None
+        assert poller.settle(known) is False
+        outcome = await clock.run(waiting)
+    assert outcome.status is PollStatus.REFUNDED
+
+
+def test_a_zero_says_nothing_of_how_much_came_back() -> None:
+    """C 39: an order in refund of which nothing came back is none; so the amount is not known."""
+    known = refunded_order({**NAMED, "refund_fee": "0"}, mch_id=MCH_ID, out_trade_no=ORDER)
+    assert known is not None
+    assert known.refunded is None
+    assert "deliver nothing before you know" in advice_in_refund(known)
 
 
 async def test_what_the_answer_names_is_in_the_outcome() -> None:

@@ -111,6 +111,29 @@ async def test_a_polled_outcome_that_is_done_stays_done(tmp_path: Path, when: st
         assert kept_in(path) == []
 
 
+@pytest.mark.parametrize("when", ["inside", "after the poller"])
+async def test_a_done_that_failed_can_be_said_again(when: str) -> None:
+    """M-23: it never says durable while the outcome would come again."""
+    async with a_shop() as shop:
+        gateway, store = Scripted(shop.clock, always(PAID)), OwnStore({})
+        async with poller_on(gateway, store=store) as poller:
+            poller.track(order(), 100)
+            outcomes = poller.outcomes()
+            outcome = await moved(shop, asyncio.ensure_future(anext(outcomes)))
+            await outcomes.aclose()
+            store.error = OSError(28, "full")
+            if when == "inside":
+                outcome.done()
+        for _ in range(2):
+            with pytest.raises(StoreError):
+                await outcome.done()
+        assert store.texts
+        store.error = None
+        for _ in range(2):
+            await outcome.done()
+            assert not store.texts
+
+
 async def test_a_store_of_the_users_own_is_awaited() -> None:
     """It has no way to wait when it is left, and so `done()` is something to await."""
     store = OwnStore({})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -46,8 +46,10 @@ class Acting:
         self._clock = clock
         self._rng = rng
         self._keeper = keeper
-        self._zero = clock.monotonic() - age
-        self._began = intent.started
+        self._zero = clock.monotonic() - max(0.0, age)
+        #: Our clock was set back since the start was stored: nobody knows when that was.
+        self._set_back = age < 0 and intent.ahead is None
+        self._began = clock.now() if self._set_back else intent.started
         self._kept = intent
         #: The intent with everything that was learnt.
         self.intent = intent
@@ -78,11 +80,11 @@ class Acting:
         What is uncertain is taken so that a payment of this call's own never seems earlier: our
         clock may be put forward, or the machine sleep, and several servers' clocks differ.
         """
-        if date is None:
+        if date is None or self._set_back:
             return
         by_the_wall = (self._clock.now() - self._began).total_seconds()
-        at_the_start = date - timedelta(seconds=max(self.now, by_the_wall))
-        found = (at_the_start - self.intent.started).total_seconds()
+        since = (date - self.intent.started).total_seconds()
+        found = since - max(self.now, by_the_wall)
         ahead = self.intent.ahead
         if ahead is None or found < ahead - _A_DATE_HAS:
             self.intent = attrs.evolve(self.intent, ahead=found)
@@ -92,7 +94,8 @@ class Acting:
         """Whether the payment that was last seen was made before the pay call started."""
         intent = self.intent
         time_end = None if self.paid is None else self.paid.time_end
-        return made_earlier(time_end, intent.started, intent.ahead)
+        started = self._began if self._set_back else intent.started
+        return made_earlier(time_end, started, intent.ahead)
 
     def _explained(self, end: End) -> End:
         """Nobody answered, or nobody who could be believed: the same end, another thing to do."""

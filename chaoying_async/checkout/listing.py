@@ -175,7 +175,9 @@ class _Look:
 
     async def again(self, kind: str, key: str) -> str | None:
         """One text as it is now."""
-        return await self._texts.get(kind, key) if self.owns else dict(await self.texts(kind))[key]
+        if self.owns:
+            return await self._texts.get(kind, key)
+        return dict(await self.texts(kind)).get(key)
 
     async def check_ownership(self) -> None:
         """What was read is only ours to judge while the store is."""

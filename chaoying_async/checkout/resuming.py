@@ -187,9 +187,7 @@ class _Resuming:
 
     async def _asked(self, intent: Intent, claim: Claim) -> Ended:
         age = (self._clock.now() - intent.started).total_seconds()
-        acting = Acting(
-            self._gateway, self._clock, self._rng, self._keeper, intent, age=max(0.0, age)
-        )
+        acting = Acting(self._gateway, self._clock, self._rng, self._keeper, intent, age=age)
         till = reopened(
             self._schedule.begun(self._clock.now()),
             age=age,

@@ -35,6 +35,7 @@ from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.outcome import PaidOrder
 from chaoying_async.sansio.pending import Waiting
 from chaoying_async.sansio.pollstatus import PollStatus, Query, amount_fits
+from chaoying_async.sansio.refundedorder import RefundedOrder
 from chaoying_async.sansio.schedule import PollSchedule
 
 DEFAULT_SCHEDULE = PollSchedule()
@@ -312,12 +313,14 @@ class Poller:
 
         For verified notifications, whose ``mch_id`` is the one of your query. The expected amount
         is held against ``payable``: another one ends MISMATCH. Where it has to be compared and is
-        not known, the order is asked about now instead, and the answer is False.
+        not known, or some of it came back (:class:`RefundedOrder`), the order is asked about now
+        instead, and the answer is False.
         """
         entry = self._waiting_for(paid_order)
         if entry is None or self._group is None or self._lost is not None:
             return False
-        if entry.expected is not None and paid_order.payable is None:
+        uncompared = entry.expected is not None and paid_order.payable is None
+        if uncompared or isinstance(paid_order, RefundedOrder):
             self._asking.ask_now(entry)
             return False
         fits = amount_fits(entry.expected, paid_order.payable)

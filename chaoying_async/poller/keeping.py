@@ -234,17 +234,21 @@ class Keeping:
 
     def _taken(self, key: str) -> Durable:
         """The consumer has it, and its record goes: with the next write, or after leaving alone."""
+        if self._closed:
+            return durable(self._forget_at_once(key)) if key in self._owed else Durable()
         if key in self._owed and self._error is None:
             self._owed.discard(key)
-            if self._closed:
-                return durable(self._forget_at_once(key))
             self._change(key, None)
         return Durable(partial(self._kept, {key}))
 
     def _forget_at_once(self, key: str) -> Task:
         """The poller was left, and writes nothing more."""
-        work = partial(self._texts.forget, POLL, [key])
-        return errands_of(self._store).begin((id(self._store), POLL, key), f"poll {key}", work)
+
+        async def forget() -> None:
+            await self._texts.forget(POLL, [key])
+            self._owed.discard(key)  # only now: where it failed, done() can be said again
+
+        return errands_of(self._store).begin((id(self._store), POLL, key), f"poll {key}", forget)
 
     def _change(self, key: str, what: Entry | str | None) -> None:
         self._changes[key] = what
@@ -405,6 +409,8 @@ class Keeping:
             failed = await self._write_what_is_left()
         finally:  # cancelled in the middle of it, too: nobody waits for what will not come
             self._closed = True
+            # What was done() and could not be written may be said again.
+            self._owed.update(key for key, what in self._changes.items() if what is None)
             self._written.set()
             self._mark(None)
         return failed if self._new else None

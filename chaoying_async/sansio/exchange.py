@@ -252,9 +252,17 @@ def read_reply(
         unclear = (ProtocolError, GatewayUnavailableError, ParameterError)
         if outgoing.endpoint.moves_money and isinstance(error, unclear):
             unknown = outcome_unknown(outgoing, error)
-            unknown.date = date
+            unknown.date, unknown.number_used = date, _speaks_of_a_used_number(body)
             raise unknown from error
         raise error  # noqa: TRY201 - a bare raise would put the frames back
+
+
+_CODE_20004 = re.compile(rb'"code"\s*:[\s"]*20004(?![0-9])').search
+
+
+def _speaks_of_a_used_number(body: bytes) -> bool:
+    """Whether an answer that cannot be believed says 20004: enough to leave a cancel out (M-24)."""
+    return _CODE_20004(body) is not None
 
 
 def _verified(

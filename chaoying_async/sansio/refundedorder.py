@@ -13,7 +13,7 @@ from chaoying_async.sansio.models import model
 from chaoying_async.sansio.outcome import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
-#: How much came back, best name first: in cash, else as it was applied for (C 43).
+#: How much came back, best name first: in cash, else as it was applied for (C 43). 0 says nothing.
 _CAME_BACK = ("refund_fee_summary", "refund_fee", "base_refund_fee_summary", "base_refund_fee")
 
 
@@ -54,7 +54,7 @@ def refunded_order(
         time_end=None if time_end is None else parse_time(time_end),
         source=PaidSource.QUERY,
         raw=raw,
-        refunded=next((amount for amount in amounts if amount is not None), None),
+        refunded=next((amount for amount in amounts if amount), None),
     )
 
 

@@ -68,11 +68,16 @@ def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
         PayNews.UNDECIDED,
         seen=isinstance(said, ProtocolError) or isinstance(cause, ProtocolError),
         suspect=isinstance(said, ReplyMismatchError) or isinstance(cause, ReplyMismatchError),
-        used=any(
-            isinstance(each, GatewayError) and each.code == _USED
+        used=getattr(said, "number_used", False)
+        or any(
+            isinstance(each, GatewayError) and _says_used(each.code)
             for each in (said, cause, getattr(said, "refusal", None))
         ),
     )
+
+
+def _says_used(code: str | None) -> bool:
+    return (code or "").strip() == _USED
 
 
 def _of_pay_reply(pay: Payment, reply: Reply[Any]) -> PayAnswer:
@@ -84,7 +89,7 @@ def _of_pay_reply(pay: Payment, reply: Reply[Any]) -> PayAnswer:
         return PayAnswer(PayNews.PAID if fits else PayNews.MISMATCH)
     if reply.meaning is Meaning.FAILED and (status := UNPAID.get(reply.code or "")):
         return PayAnswer(PayNews.FAILED, status)
-    return PayAnswer(PayNews.UNDECIDED, seen=True, used=reply.code == _USED)
+    return PayAnswer(PayNews.UNDECIDED, seen=True, used=_says_used(reply.code))
 
 
 #: 参数错误, which on a payment may mean that its number was used before (M-09).

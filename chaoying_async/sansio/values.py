@@ -133,13 +133,18 @@ def _moment(text: str) -> datetime | None:
 _HTTP_DATE = re.compile(
     r"[A-Z][a-z]{2}, ([0-9]{2}) ([A-Z][a-z]{2}) ([0-9]{4}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) GMT"
 ).fullmatch
+#: 1970 is what a clock without a battery shows.
+_YEARS = frozenset(map(str, range(1970, 2100)))
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def parse_http_date(text: str) -> datetime | None:
-    """The moment of a ``Date`` header (IMF-fixdate), in UTC; None for every other form."""
+    """The moment of a ``Date`` header (IMF-fixdate), in UTC; None for every other form.
+
+    And for a year that no clock shows: servers write the year 1 where they mean "unset".
+    """
     match = _HTTP_DATE(text)
-    if match is None or match[2] not in _MONTHS or match[4] == "24":
+    if match is None or match[2] not in _MONTHS or match[4] == "24" or match[3] not in _YEARS:
         return None
     day, _, year, hour, minute, second = match.groups()
     date = f"{year}-{_MONTHS.index(match[2]) + 1:02}-{day}"

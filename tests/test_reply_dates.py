@@ -1,0 +1,108 @@
+"""The ``Date`` of an answer: the gateway's own clock, or none at all (M-24)."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+
+from chaoying_async import GatewaySession, Hosts, OutcomeUnknownError
+from chaoying_async.checkout import CheckoutStatus, checkout, resume
+from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.sandbox import Sandbox
+from chaoying_async.sandbox.server import listening
+from chaoying_async.sansio.values import parse_http_date
+from chaoying_async.testing import FakeClock
+from tests.tills import EXACT, Counter, a_shop, pay
+
+
+async def test_a_served_sandbox_dates_its_replies_by_its_own_clock() -> None:
+    """M-24: as time_end is; the server's own would be of another day. Once, in every reply."""
+    clock = FakeClock()
+    async with Sandbox(clock=clock) as sandbox, listening(sandbox.app) as url:
+        async with httpx.AsyncClient() as client:
+            said = await client.post(f"{url}/UnifiedPay/Gateway", data={"method": "pay"})
+        async with GatewaySession(
+            sandbox.credentials, mch_id=sandbox.mch_id, hosts=Hosts.single(url)
+        ) as gateway:
+            reply = await gateway.send(pay(100))
+    assert said.headers.get_list("date") == ["Thu, 01 Jan 2026 00:00:00 GMT"]
+    assert reply.date == clock.now()
+    assert reply.result is not None
+    assert reply.result.time_end == clock.now()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "Thu, 01 Jan 2026 00:00:05", "Thu, 32 Jan 2026 00:00:05 GMT", "1" * 9999),
+        *("Mon, 01 Jan 0001 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"),
+        *("Thu, 01 Foo 2026 00:00:05 GMT", "Thu, 01 Jan 0000 00:00:05 GMT"),
+        "Thu, 01 Jan 2026 24:00:60 GMT",
+    ],
+)
+def test_a_date_that_is_none_is_none(text: str) -> None:
+    """M-24: then 15 minutes are allowed. Servers write the year 1 where they mean "unset"."""
+    assert parse_http_date(text) is None
+
+
+@pytest.mark.parametrize("year", [1, 1970, 2099, 9999])
+async def test_a_date_of_any_year_leaves_the_outcome_readable(year: int) -> None:
+    """M-24: a broken clock of a server never makes checkout raise after a payment."""
+    date = datetime(year, 1, 1, tzinfo=UTC) if parse_http_date(_http(year)) else None
+
+    def dated(_: Any, reply: Any) -> Any:
+        return attrs.evolve(reply, date=date)
+
+    async with a_shop() as shop:
+        shop.till.after = dated
+        outcome = await shop.checkout(100)
+        assert outcome.status in (CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER)
+        assert (outcome.status is CheckoutStatus.PAID) == (year != 2099)
+
+
+def _http(year: int) -> str:
+    return f"Thu, 01 Jan {year:04} 00:00:00 GMT"
+
+
+@pytest.mark.parametrize("ahead", [3600, -60, -3600])
+async def test_a_clock_that_was_put_right_makes_no_payment_an_earlier_one(ahead: float) -> None:
+    """M-24: the start was stored by a clock that was wrong; nobody knows it any more."""
+    async with a_shop() as shop:
+        clock, store = _Wrong(shop.clock, ahead), MemoryPollStore()
+
+        def lost(request: Any, reply: Any) -> Any:
+            if request.endpoint.name == "pay":
+                raise OutcomeUnknownError("lost")
+            return reply
+
+        shop.till.after = lost
+        async with store:
+            running = asyncio.ensure_future(
+                checkout(shop.till, pay(100), schedule=EXACT, clock=clock, store=store)
+            )
+            await shop.clock.advance(1)
+            running.cancel()
+            await asyncio.wait([running])
+        shop.till = Counter(shop.till.session, shop.clock)
+        await shop.clock.advance(300)
+        async with store:
+            found = resume(shop.till, store, schedule=EXACT, clock=shop.clock)
+            outcome = await shop.clock.run(anext(found))
+            await found.aclose()
+        assert outcome.status is CheckoutStatus.PAID
+
+
+class _Wrong:
+    """Our clock while its hands were off by so many seconds."""
+
+    def __init__(self, clock: FakeClock, seconds: float) -> None:
+        self._clock, self._off = clock, timedelta(seconds=seconds)
+        self.monotonic, self.sleep, self.timeout = clock.monotonic, clock.sleep, clock.timeout
+
+    def now(self) -> datetime:
+        return self._clock.now() + self._off
