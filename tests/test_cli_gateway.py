@@ -212,6 +212,15 @@ class TestSend:
         assert unclear.exit_code == Exit.UNKNOWN
         assert "chaoying refund-query TK-3" in unclear.stderr
 
+    def test_a_number_that_was_used_before_is_told_as_that(self, running: Running) -> None:
+        """M-24: the query will say PAID, and that may be the earlier sale's."""
+        running.call(*pay("C20004", "1230", "--yes"))
+        again = running.call(*pay("C20004", "1230", "--yes"))
+        assert again.exit_code == Exit.UNKNOWN
+        assert "your own record" in again.stderr
+        assert "never cancel it" in again.stderr
+        assert "your own record" not in running.call(*pay("C20005", "1413", "--yes")).stderr
+
     def test_a_refusal_as_json(self, running: Running) -> None:
         """Its class, code and message."""
         told = running.ask("query", "NOSUCH2", "--paytype", "ALIPAY")

@@ -13,6 +13,7 @@ from chaoying_async import (
     ExpectedOrder,
     Fen,
     OrderQuery,
+    ParameterError,
     PayType,
     Poller,
     PollStatus,
@@ -62,6 +63,18 @@ async def test_a_refunded_order_settles_nothing_as_paid() -> None:
     assert outcome.status is PollStatus.REFUNDED
 
 
+async def test_settle_says_what_it_wants_where_there_is_no_paid_order() -> None:
+    """An outcome that is not paid has none; both `settle` name the mistake."""
+    clock = FakeClock()
+    nothing: Any = None
+    async with Receiver().handler() as handler:
+        with pytest.raises(ParameterError, match="look at the status"):
+            await handler.settle(nothing)
+    async with poller_on(Scripted(clock, always(NAMED))) as poller:
+        with pytest.raises(ParameterError, match="look at the status"):
+            poller.settle(nothing)
+
+
 def test_a_zero_says_nothing_of_how_much_came_back() -> None:
     """C 39: an order in refund of which nothing came back is none; so the amount is not known."""
     known = refunded_order({**NAMED, "refund_fee": "0"}, mch_id=MCH_ID, out_trade_no=ORDER)
@@ -103,6 +116,9 @@ async def test_what_it_does_not_name_is_not_guessed() -> None:
         ({**AMOUNTS, "refund_fee_summary": "9000"}, "all of it came back (90.00 yuan)"),
         ({**AMOUNTS, "refund_fee_summary": "300", "refund_fee": "100"}, "3.00 yuan came back"),
         ({"base_fee": "10000", "base_refund_fee": "200"}, "2.00 yuan came back of 100.00"),
+        ({"base_fee": "409", "refund_fee": "307"}, "3.07 yuan came back: compare"),
+        ({**AMOUNTS, "base_refund_fee": "9000"}, "90.00 yuan came back of 100.00"),
+        ({**AMOUNTS, "base_refund_fee": "10000"}, "all of it came back"),
         ({**AMOUNTS, "refund_fee": "x", "total_fee": "-1"}, "all of it or a part came back"),
     ],
 )
@@ -188,6 +204,6 @@ def test_it_comes_back_from_a_store_and_a_pickle_as_what_it_is() -> None:
         assert found is not None
         kept = paid_in(paid_members(found))
         assert isinstance(kept, RefundedOrder)
-        assert kept.refunded == found.refunded
+        assert (kept.refunded, kept.refunded_of) == (found.refunded, found.refunded_of)
         copied = pickle.loads(pickle.dumps(copy.copy(found)))  # noqa: S301 - our own
         assert copied.refunded == found.refunded

@@ -14,6 +14,7 @@ from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.outcome import Family
 from chaoying_async.sansio.request import Reply, Request, order_of
 
 #: Names in any case to requests: the document's own, and the class's.
@@ -191,6 +192,11 @@ def _without_reply(request: Request[Any], errand: Errand[Reply[Any]], error: Bas
     if isinstance(error, OutcomeUnknownError):
         code = output.failed(error)
         output.remark(f"  {_question(request)}")
+        if error.number_used and request.endpoint.family is Family.PAY:
+            output.remark(
+                "  the number may have been used before: if that says PAID, it may be an earlier "
+                "sale's; deliver only if your own record says that nobody did, and never cancel it"
+            )
         return code
     interrupt = isinstance(error, KeyboardInterrupt)
     if errand.begun and request.endpoint.moves_money and not isinstance(error, ChaoyingError):

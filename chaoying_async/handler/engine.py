@@ -31,7 +31,7 @@ from chaoying_async.sansio.decisions import (
 )
 from chaoying_async.sansio.facts import facts_of_order
 from chaoying_async.sansio.notifications import Wallet
-from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.outcome import PaidOrder, check_paid
 from chaoying_async.sansio.userfunctions import Kind, check_functions
 
 #: Seconds of the budget that are kept back for saying that somebody else is still at work.
@@ -214,6 +214,7 @@ class NotificationHandler:
         ``outcome.done()`` then. IN_PROGRESS: not yet; :meth:`run_due` or whoever holds it goes on.
         Everything else was set aside. What the inbox or ``expected`` raise comes out.
         """
+        check_paid(paid_order)
         facts = facts_of_order(paid_order)
         limits = Limits(self._budget, PATIENCE, opened=self._tasks.opened)
         outcome = await tamed(self._acting.act(facts, limits, self._clock.monotonic()))

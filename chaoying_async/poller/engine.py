@@ -32,7 +32,7 @@ from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.outcome import PaidOrder, check_paid
 from chaoying_async.sansio.pending import Waiting
 from chaoying_async.sansio.pollstatus import PollStatus, Query, amount_fits
 from chaoying_async.sansio.refundedorder import RefundedOrder
@@ -316,6 +316,7 @@ class Poller:
         not known, or some of it came back (:class:`RefundedOrder`), the order is asked about now
         instead, and the answer is False.
         """
+        check_paid(paid_order)
         entry = self._waiting_for(paid_order)
         if entry is None or self._group is None or self._lost is not None:
             return False

@@ -249,6 +249,7 @@ def read_reply(
         error.date = date
         if isinstance(error, OutcomeUnknownError) and error.refusal is not None:
             error.refusal.date = date
+            error.number_used = _speaks_of_a_used_number(body)
         unclear = (ProtocolError, GatewayUnavailableError, ParameterError)
         if outgoing.endpoint.moves_money and isinstance(error, unclear):
             unknown = outcome_unknown(outgoing, error)

@@ -17,6 +17,7 @@ import attrs
 
 from chaoying_async.exceptions import (
     NotConfiguredYetError,
+    ParameterError,
     TradeFailedError,
     TradePendingError,
     TradeRefundedError,
@@ -234,6 +235,13 @@ class PaidOrder(Model):
         """True when any transaction number of the two is the same one (M-13)."""
         mine = {self.transaction_id, self.out_transaction_id} - {None, ""}
         return bool(mine & {other.transaction_id, other.out_transaction_id})
+
+
+def check_paid(paid_order: object) -> None:
+    """Raise where there is no paid order, as with every outcome that is not paid."""
+    if not isinstance(paid_order, PaidOrder):
+        rule = f"is {type(paid_order).__name__}: only what is paid has one, so look at the status"
+        raise ParameterError({"paid_order": rule})
 
 
 #: One is made of every message.

@@ -34,7 +34,7 @@ KEPT = frozenset(
     """.split()  # noqa: SIM905 - a page of names reads better than a page of quotes
 )
 
-_AMOUNTS = ("payable", "paid", "coupon_fee", "refunded")
+_AMOUNTS = ("payable", "paid", "coupon_fee", "refunded", "refunded_of")
 _NUMBERS = ("mch_id", "out_trade_no", "transaction_id", "out_transaction_id")
 
 
