@@ -177,6 +177,7 @@ def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
         f"run on_paid for A1 of merchant {one['mch_id']}, 4.13 yuan paid, 12.30 yuan expected?"
     )
     assert question in asked.stderr
+    assert "first let your own row say what was paid (reprice it)" in asked.stderr
     marked = call("inbox", "apply", one["mch_id"], "A1", *where, "--yes")
     assert "A1 of merchant 00000001: APPLY, 4.13 yuan paid" in marked.output
     told_json = call("inbox", "apply", one["mch_id"], "A1", *where, "--yes", "--json")
@@ -188,7 +189,7 @@ def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
     assert shop.shipped == ["A1"]
     ours = [each for each in caplog.records if each.name.startswith("chaoying_async")]
     said = [line for each in ours if "a person said so" in (line := each.getMessage())]
-    words = ("'A1'", "'00000001'", "413 fen paid", "1230 fen expected")
+    words = ("on_paid is run for order 'A1'", "'00000001'", "413 fen paid", "1230 fen expected")
     assert [all(word in line for word in words) for line in said] == [True], said
     assert recorded(shop, "A1").entry.decision == BY_A_PERSON
 
@@ -199,6 +200,7 @@ def test_an_unknown_order_is_applied_with_what_was_paid(shop: Shop) -> None:
     (one,) = listed(shop)
     asked = call("inbox", "apply", one["mch_id"], "B1", "--store", str(shop.path), input="n\n")
     assert "run on_paid for B1 of merchant 00000001, 0.05 yuan paid?" in asked.stderr
+    assert "reprice" not in asked.stderr
     assert (one["expected"], one["paid"]) == (None, 5)
 
 

@@ -34,6 +34,10 @@ _STORE = click.option(
 )
 _PREFIX = click.option("--prefix", help="Of the tables, or of the keys in Redis.")
 _KEY = (click.argument("mch_id"), click.argument("out_trade_no"))
+_REPRICE = (
+    "Where another amount was paid, first let your own row say what was paid (reprice it): the "
+    "WHERE of your on_paid still decides, and on_paid is tried again."
+)
 
 
 @click.group(name="inbox")
@@ -41,8 +45,8 @@ def inbox() -> None:
     """What could not take effect: list it, and say what to do. A running handler then acts.
 
     Quarantined orders and messages that were set aside stay until somebody decides. `retry` decides
-    again with what the shop knows today; `apply` runs on_paid whatever the amounts say; `dismiss`
-    leaves it at that.
+    again with what the shop knows today; `apply` runs on_paid without judging the amount again: its
+    own WHERE still decides; `dismiss` leaves it at that.
     """
 
 
@@ -83,6 +87,8 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         if found.problem:
             output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
+            if found.differs:
+                output.remark(_REPRICE)
             output.confirm(f"run on_paid for {out_trade_no} of merchant {mch_id}, {found.amounts}?")
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
@@ -100,7 +106,11 @@ def _marking(name: str, mark: Mark, words: str) -> None:
 
 
 _marking("retry", Mark.RETRY, "Decide again, with what the shop knows today.")
-_marking("apply", Mark.APPLY, "Run on_paid for it, whatever the amounts say. Asks first.")
+_marking(
+    "apply",
+    Mark.APPLY,
+    f"Run on_paid for it, without judging the amount again; asks first. {_REPRICE}",
+)
 _marking("dismiss", Mark.DISMISS, "Nothing is to be done about it any more.")
 
 
@@ -147,6 +157,11 @@ class _Found:
         expected, paid = _amounts(item)
         fingerprint = item.fingerprint if isinstance(item, Aside) else None
         return cls(fingerprint=fingerprint, expected=expected, paid=paid)
+
+    @property
+    def differs(self) -> bool:
+        """Whether another amount was paid than was expected when the message came."""
+        return self.expected is not None and self.expected != self.paid
 
     @property
     def amounts(self) -> str:

@@ -209,7 +209,7 @@ def _tell_applied(facts: Facts, key: OrderKey, expected: ExpectedOrder | None) -
     told = facts.payable if facts.payable is not None else facts.total_fee
     wanted = "no known order" if expected is None else f"{expected.total_fee} fen expected"
     log.warning(
-        "order %r of merchant %r is applied because a person said so: %s fen paid, %s",
+        "on_paid is run for order %r of merchant %r because a person said so: %s fen paid, %s",
         key.out_trade_no,
         key.mch_id,
         told,
