@@ -290,7 +290,11 @@ class _TradeError(ChaoyingError):
 
 
 class TradePendingError(_TradeError):
-    """Not decided, or not understood: ask again, pay nothing again (M-11)."""
+    """Not decided, or not understood: ask again, pay nothing again (M-11).
+
+    ``unwrap()`` of a checkout raises it too for what was paid by another call, or after a cancel:
+    look at ``outcome.status`` and ``advice`` then, do not just query and deliver.
+    """
 
 
 class TradeFailedError(_TradeError):
