@@ -48,7 +48,7 @@ class Mark(StrEnum):
 
     #: Decide again, with what is known today.
     RETRY = "RETRY"
-    #: Run ``on_paid`` for it, whatever the amounts say; never for an order that is DONE.
+    #: Run ``on_paid`` for it, without judging the amount again; never for an order that is DONE.
     APPLY = "APPLY"
     #: Nothing is to be done about it any more.
     DISMISS = "DISMISS"
