@@ -37,7 +37,6 @@ from chaoying_async.sansio.exchange import (
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.request import Reply, Request
-from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
 from chaoying_async.transport.signals import RequestHookRaised
 
@@ -325,7 +324,7 @@ class GatewaySession:
             problem = error
             raise
         else:
-            return answer._replace(body=shy(answer.body))
+            return answer
         finally:
             if self._on_exchange is not None:
                 self._audit(outgoing, started, answer, problem)

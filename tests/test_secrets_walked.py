@@ -5,12 +5,15 @@ rich and its tracebacks, pytest's report of a failed ``==``, serialisers and cra
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import io
+import json
 import pickle
 import pprint
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,10 +32,13 @@ from chaoying_async import (
     ChaoyingError,
     Credentials,
     GatewaySession,
+    Hosts,
     ParameterError,
     Pay,
     PreviousKey,
     parse_notification,
+    peek_mch_id,
+    transport,
 )
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.sealed import Sealed, SealedMap, Secret, SecretBytes
@@ -302,3 +308,96 @@ def test_what_is_read_by_hand_leaves_no_frames_behind() -> None:
         text = _shown_by_rich(caught.value)
         assert "credentials" in text
         assert not any(canary in text for canary in CANARIES)
+
+
+def _made_badly() -> Iterator[Callable[[], Any]]:
+    secret: dict[str, Any] = {"auth_code": AUTH_CODE, "out_trade_no": ORDER, "total_fee": 1}
+    yield lambda: Pay(body="", **secret)
+    yield lambda: Pay(body="tea", **secret, nonsense=1)  # type: ignore[call-arg]
+    yield lambda: Pay(body="tea", **secret, extra={"card": OPENID, "total_fee": "1"})
+    yield lambda: Credentials("", KEY, "p")
+    yield lambda: PreviousKey(KEY, "never")  # type: ignore[arg-type]
+    yield lambda: peek_mch_id(f"a=1&a=2&openid={OPENID}".encode())
+    yield lambda: parse_notification(f"openid={OPENID}".encode(), KEY)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("making", [*_made_badly()])
+def test_what_cannot_be_made_leaves_no_frame_with_its_arguments(making: Callable[[], Any]) -> None:
+    """M-27: attrs' generated frames are ours as well, and crash reporters show their locals."""
+    with pytest.raises((ChaoyingError, TypeError)) as caught:
+        making()
+    assert caught.tb.tb_next is not None
+    caught.value.__traceback__ = caught.tb.tb_next.tb_next  # without this test's own frames
+    dump = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    shown = "".join(dump.format())
+    assert not any(canary in shown for canary in CANARIES)
+
+
+ANSWERS: dict[str, tuple[bytes, bytes]] = {
+    "refused": (b"", b""),
+    "cut": (b"Content-Length: 999\r\n", b'{"openid": "' + OPENID.encode()),
+    "bad gzip": (b"Content-Encoding: gzip\r\n", b"xx" + OPENID.encode()),
+    "bad chunk": (b"Transfer-Encoding: chunked\r\n", b"zz\r\n" + OPENID.encode()),
+    "forged": (b"", json.dumps({"state": "SUCCESS", "openid": OPENID, "sign": "0"}).encode()),
+}
+
+
+@pytest.mark.parametrize("fallback", [False, True], ids=["aiohttp", "httpx"])
+@pytest.mark.parametrize("answer", ANSWERS)
+async def test_no_frame_of_an_engine_shows_what_went_over_the_wire(
+    answer: str, fallback: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-27: the signed request and the reply, whatever breaks on the way, with every local."""
+    if fallback:
+        monkeypatch.setattr(transport, "_aiohttp_serves", lambda *_, **__: False)
+    head, body = ANSWERS[answer]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = (
+            b""
+            if b"Content-Length" in head or b"chunked" in head
+            else (f"Content-Length: {len(body)}\r\n".encode())
+        )
+        writer.write(b"HTTP/1.1 200 OK\r\n" + head + length + b"\r\n" + body)
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1] if answer != "refused" else 9
+        hosts = Hosts.single(f"http://127.0.0.1:{port}")
+        async with GatewaySession(CREDENTIALS, mch_id=MCH_ID, hosts=hosts) as gateway:
+            with pytest.raises(ChaoyingError) as caught:
+                await gateway.send(PAY)
+    dump: traceback.TracebackException | None
+    dump = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    while dump is not None:
+        for frame in dump.stack:
+            if frame.filename != __file__:
+                text = repr(frame.locals)
+                assert not any(canary in text for canary in CANARIES), (frame.filename, frame.name)
+        dump = dump.__cause__ or dump.__context__
+
+
+async def test_a_hook_that_raises_shows_no_reply() -> None:
+    """M-27: its own frame has the response, ours only what hides itself."""
+
+    async def breaks(_: Any) -> None:
+        raise RuntimeError("of the user")
+
+    reply = body_of(answer_fields("pay", openid=OPENID))
+    async with session(FakeGateway(reply), event_hooks={"response": [breaks]}) as till:
+        with pytest.raises(ChaoyingError) as caught:
+            await till.send(PAY)
+    assert not any(canary in _shown_by_rich(caught.value) for canary in CANARIES)
+
+
+def test_a_mapping_as_received_is_one_to_its_reader() -> None:
+    """As the read-only mappings before it, and silent about personal fields in a comparison."""
+    raw = SealedMap({"openid": OPENID, "state": "SUCCESS"})
+    assert raw == {"openid": OPENID, "state": "SUCCESS"} == raw.copy()
+    assert raw | {"a": "b"} == {"openid": OPENID, "state": "SUCCESS", "a": "b"}
+    assert {"state": "x"} | raw == raw.copy()
+    assert list(reversed(raw)) == ["state", "openid"]
+    assert json.loads(json.dumps(raw.copy())) == raw
+    assert OPENID not in repr([*raw.items()])

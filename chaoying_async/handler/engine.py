@@ -32,6 +32,7 @@ from chaoying_async.sansio.decisions import (
 from chaoying_async.sansio.facts import facts_of_order
 from chaoying_async.sansio.notifications import Wallet
 from chaoying_async.sansio.outcome import PaidOrder, check_paid
+from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
 
 #: Seconds of the budget that are kept back for saying that somebody else is still at work.
@@ -190,7 +191,8 @@ class NotificationHandler:
             return NOT_NOW
         facts = None
         try:
-            raw = body if type(body) is bytes else raw_bytes(body)
+            # Shy, since the frames of what fails below are logged (M-27).
+            raw = body = shy(raw_bytes(body))
             credentials = self._keys.at_once
             if credentials is None:
                 credentials = await within(self._clock, self._budget, self._keys.of(raw))

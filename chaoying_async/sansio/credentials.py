@@ -10,7 +10,7 @@ from typing import Any, Never, TypeVar
 import attrs
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.sealed import sealing
+from chaoying_async.sansio.sealed import quiet, sealing
 
 C = TypeVar("C")
 
@@ -46,6 +46,7 @@ def _itself(self: C, _memo: object = None) -> C:
     return self
 
 
+@quiet
 @attrs.frozen(repr=False)
 @sealing(("key",))
 class PreviousKey:
@@ -80,6 +81,7 @@ def _sort_order(given: SortOrder | str) -> SortOrder:
     return SortOrder.__members__.get(given, given)  # type: ignore[arg-type]  # checked next
 
 
+@quiet
 @attrs.frozen(repr=False)
 @sealing(("key",))
 class Credentials:

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, dataclass_transform
 import attrs
 
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.sealed import Sealed, SealedMap, sealing
+from chaoying_async.sansio.sealed import Sealed, SealedMap, quiet, sealing
 
 C = TypeVar("C", bound=type)
 M = TypeVar("M", bound="Model")
@@ -99,6 +99,8 @@ def model(cls: C) -> C:
     hints = cls.__annotations__
     sealing(SECRET)(cls)
     sealing(("raw",), hash=False, repr=False)(cls)
-    made = attrs.frozen(cls, kw_only=True, repr=False)
+    if "_raw" in cls.__annotations__:
+        cls.__annotations__["_raw"] = Any  # a serialiser takes it as it is, and reads nothing
+    made = quiet(attrs.frozen(cls, kw_only=True, repr=False))
     made.__annotations__ = made.__annotations__ | hints  # the sealed ones under their own names too
     return made

@@ -225,6 +225,10 @@ def parse_notification(
     encoded again: what is no bytes and no text is a :class:`TypeError`. Repeats are normal: nothing
     here knows whether the order was handled before.
     """
+    if not isinstance(credentials, Credentials):
+        wrong = type(credentials).__name__
+        del body, credentials  # most likely a key
+        raise TypeError(f"pass Credentials, not {wrong}")
     if isinstance(body, (bytes, str)):
         body = shy(body)  # whoever reports an error shows the locals of its frames (M-27)
     try:
@@ -275,7 +279,11 @@ def peek_mch_id(body: bytes | str) -> str:
     """
     if len(body) > MAX_BODY:
         raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
-    mch_id = parse_form(body).get("mch_id", "")
+    body = shy(body)
+    try:
+        mch_id = parse_form(body).get("mch_id", "")
+    except ChaoyingError as error:
+        raise error.with_traceback(None)  # noqa: B904 - itself, without the frames that read it
     if not _MCH_ID(mch_id):
         raise MalformedMessageError("the notification names no merchant")
     return mch_id

@@ -115,7 +115,7 @@ class Request(Model, Generic[T_co]):
         for advise in self.advice:
             for name, words in advise(self).items():
                 text = f"{self.endpoint.name}: {name} {words}"
-                warnings.warn(text, ChaoyingWarning, stacklevel=3)
+                warnings.warn(text, ChaoyingWarning, stacklevel=4)
 
     def _field_problems(self) -> dict[str, str]:
         problems: dict[str, str] = {}

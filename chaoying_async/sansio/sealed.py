@@ -8,10 +8,13 @@ documented name gives it out. ``pay.auth_code`` is the text; what walks finds ``
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Never, Self, SupportsIndex, TypeVar
 
 import attrs
+
+from chaoying_async.sansio.fieldnames import SECRET
 
 C = TypeVar("C", bound=type)
 
@@ -98,11 +101,24 @@ class SealedMap(_Closed, Mapping[str, Any]):
         )
 
     def __getitem__(self, name: str) -> Any:
-        return self._members()[name]
+        return _as_secret(name, self._members()[name])
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value, or the default; here because the mixin's takes five times as long."""
-        return self._members().get(name, default)
+        return _as_secret(name, self._members().get(name, default))
+
+    def copy(self) -> dict[str, Any]:
+        """A dict of its own, as of any other read-only mapping."""
+        return dict(self)
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self, **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        return {**other, **self}
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
 
     def __contains__(self, name: object) -> bool:
         return name in self._members()
@@ -133,6 +149,11 @@ def shy(value: Any) -> Any:
     return _SHY[cls](value) if cls in _SHY else value
 
 
+def _as_secret(name: str, value: Any) -> Any:
+    """Of a personal field, so that what compares two mappings for a report shows nothing of it."""
+    return Secret(value) if name in SECRET and value.__class__ is str else value
+
+
 def sealing(names: Iterable[str], **options: Any) -> Callable[[C], C]:
     """A decorator below attrs' own: the fields of these names are kept sealed.
 
@@ -153,6 +174,26 @@ def sealing(names: Iterable[str], **options: Any) -> Callable[[C], C]:
         return cls
 
     return decorate
+
+
+def quiet(cls: C) -> C:
+    """A decorator above attrs' own: what cannot be made leaves no frame that holds its arguments.
+
+    Whoever reports the error shows the locals of frames, attrs' generated ones too (M-27).
+    """
+    init: Any = vars(cls)["__init__"]
+
+    @functools.wraps(init)
+    def quietly(self: Any, *args: Any, **given: Any) -> None:
+        try:
+            init(self, *args, **given)
+        except Exception as error:  # noqa: BLE001 - whatever a converter or a rule raises
+            del self, args  # half made, it could not even be shown
+            given.clear()
+            raise error.with_traceback(None)  # noqa: B904 - itself, without attrs' frame
+
+    cls.__init__ = quietly  # type: ignore[misc]
+    return cls
 
 
 def _revealed(name: str, private: str) -> property:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
+from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import not_sent, translate
 from chaoying_async.transport.gate import Gate
@@ -138,7 +139,7 @@ class AiohttpTransport(NativeTransport):
     ) -> tuple[RawResponseMessage, bytes]:
         self._check_loop()
         route = self._route(method, url, headers)
-        data = with_body(route.head, method, body)
+        data = shy(with_body(route.head, method, body))
         if not self._gate.try_enter():
             await self._gate.enter(timeout.pool)
         line: Line | None = None
@@ -151,12 +152,12 @@ class AiohttpTransport(NativeTransport):
             reply = await answer.body(max_bytes)
             self._put(route.origin, line, reusable=line.finish(answer.message))
             line = None
-        except ChaoyingError:
-            raise
+        except ChaoyingError as error:
+            raise error.with_traceback(None)  # noqa: B904 - without the frames that read the reply
         except Exception as exc:
             raise translate(exc, self._wire.AIOHTTP_NOT_SENT, began=began) from exc
         else:
-            return answer.message, reply
+            return answer.message, shy(reply)
         finally:
             try:
                 if line is not None:  # not read to the end: never to be used again (M-06)

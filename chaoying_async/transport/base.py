@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import attrs
 import httpx
+
+from chaoying_async.sansio.sealed import sealing
 
 #: What the head of a reply may have, status line and all: bytes, and fields. (aiohttp alone would
 #: take 8 kB a field and, in some releases, 128 fields; httpx 100 kB in all.)
@@ -15,7 +18,9 @@ MAX_HEAD, MAX_FIELDS = 64 * 1024, 1000
 Headers = Sequence[tuple[str, str]]
 
 
-class Answer(NamedTuple):
+@attrs.frozen(repr=False)
+@sealing(("body",))
+class Answer:
     """One whole reply: its body is decoded where the server compressed it unasked."""
 
     status: int

@@ -63,7 +63,8 @@ class Body:
         try:  # one byte more than there is room for shows that it is too much
             return self._zlib.decompress(data, self._most + 1 - self._size)
         except zlib.error as error:
-            raise MalformedMessageError("the compressed reply cannot be unpacked") from error
+            why = error.with_traceback(None)  # without this frame: it holds what came (M-27)
+            raise MalformedMessageError("the compressed reply cannot be unpacked") from why
 
 
 def check_head(headers: Headers) -> None:

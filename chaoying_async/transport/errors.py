@@ -93,7 +93,8 @@ def translate(
     """Our error for an engine's: not sent only if its class is a proof and writing had not begun.
 
     The text names the class alone. The caller raises it ``from exc``, after the texts of ``exc``
-    were emptied where they can hold a piece of the URL or the reply (M-27).
+    were emptied where they can hold a piece of the URL or the reply, and its frames let go of
+    (M-27).
     """
     what = type(exc).__name__
     error: TransportError
@@ -118,6 +119,7 @@ def _quieten(exc: BaseException) -> None:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
+        each.__traceback__ = None  # its frames hold the request, and what came of the reply
         if isinstance(each, ValueError) or type(each).__module__.partition(".")[0] in _TALKATIVE:
             each.args = ()
         for name, nothing in _CARRIED.items():

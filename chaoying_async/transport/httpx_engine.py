@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
+from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import check_head, read_bounded
 from chaoying_async.transport.errors import HTTPX_NOT_SENT, families, foreign_not_sent, translate
@@ -110,8 +111,8 @@ class HttpxEngine:
         try:
             response = await self._transport(address).handle_async_request(request)
             return await _read(response, max_bytes, of_ours=True)
-        except ChaoyingError:
-            raise
+        except ChaoyingError as error:
+            raise error.with_traceback(None)  # noqa: B904 - without the frames that read the reply
         except Exception as exc:
             raise translate(exc, HTTPX_NOT_SENT, began=bool(began)) from exc
         finally:
@@ -204,7 +205,7 @@ async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = Fal
         raise
     with contextlib.suppress(Exception):
         await _close(stream)
-    return Answer(response.status_code, tuple(response.headers.multi_items()), body)
+    return Answer(response.status_code, tuple(response.headers.multi_items()), shy(body))
 
 
 async def _close(stream: Any) -> None:
