@@ -97,6 +97,21 @@ class TestRefunds:
         assert "charge" not in told["next"]
         assert "under the same number" in told["next"]
 
+    @pytest.mark.parametrize("options", [(), ("--paytype", "WECHAT")], ids=["all", "one"])
+    def test_a_query_that_failed_is_no_not_found(
+        self, running: Running, options: tuple[str, ...]
+    ) -> None:
+        """M-11: one wallet answers 20010, the others 20007: undecided, and no refund is sent."""
+        fee = 508 if options else 1508
+        total = f"{fee}0"
+        order = f"QE{fee}"
+        running.call(*pay(order, total))
+        assert running.ask(*refund(order, f"{fee}", total))["status"] == "ACCEPTED"
+        told = running.ask("refund-query", f"RR{fee}", *options)
+        assert (told["error"], told["exit"]) == ("QueryRefusedError", Exit.PENDING)
+        assert "no such" not in told["next"]
+        assert "send no other refund" in told["next"]
+
     def test_each_refund_of_the_list_has_its_row(self) -> None:
         """M-06, M-25: the one that was asked about decides; the others are shown beside it."""
         request = RefundQuery(paytype=PayType.WECHAT, out_refund_no="T2")
@@ -129,6 +144,24 @@ class TestRefunds:
 
 
 class TestOrders:
+    @pytest.mark.parametrize("options", [(), ("--paytype", "WECHAT")], ids=["all", "one"])
+    def test_a_query_that_failed_is_no_not_found(
+        self, running: Running, options: tuple[str, ...]
+    ) -> None:
+        """M-11: one wallet answers 20009, the others 20007: undecided, and the next query knows."""
+        order = f"QE0423{len(options)}"
+        assert running.ask(*pay(order, "423"))["status"] == "PAID"
+        shown = running.ask("query", order, *options)
+        assert (shown["error"], shown["exit"]) == ("QueryRefusedError", Exit.PENDING)
+        assert "no such number" not in shown["next"]
+        assert "charge nothing again" in shown["next"]
+        assert running.ask("query", order, *options)["status"] == "PAID"
+
+    def test_not_found_is_said_by_all(self, running: Running) -> None:
+        """M-11: every wallet answered 20007."""
+        told = running.ask("query", "NOSUCH423")
+        assert (told["error"], told["exit"]) == ("OrderNotFoundError", Exit.REFUSED)
+
     @pytest.mark.parametrize("command", ["query", "send orderquery paytype=WECHAT", "send pay"])
     def test_paid_is_said_with_its_amount(self, running: Running, command: str) -> None:
         """`PAID 12.30`, and never "the call succeeded"."""

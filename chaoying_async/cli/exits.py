@@ -25,6 +25,7 @@ from chaoying_async.exceptions import (
     OutcomeUnknownError,
     ParameterError,
     ProtocolError,
+    QueryRefusedError,
     ReplyMismatchError,
     RequestNotSentError,
     StoreError,
@@ -89,6 +90,14 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
             " again"
         ),
     ),
+    (
+        QueryRefusedError,
+        Exit.PENDING,
+        (
+            "the query failed, which says nothing of the order, so neither paid nor unpaid: deliver"
+            " nothing and charge nothing again; query again in 5 seconds"
+        ),
+    ),
     (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
 )
 
@@ -118,6 +127,14 @@ _REFUND_QUERY_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
             "no such refund under this merchant and paytype: are they right? What was sent minutes"
             " ago may still appear: query again, and send the refund again under the same number"
             " only"
+        ),
+    ),
+    (
+        QueryRefusedError,
+        Exit.PENDING,
+        (
+            "the query failed, which says nothing of the refund: query again, and send no other"
+            " refund meanwhile"
         ),
     ),
     *_REFUND_ROWS,

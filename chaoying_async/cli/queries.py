@@ -79,15 +79,16 @@ def _run(options: dict[str, Any], ask: Ask) -> None:
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
     async def asked() -> tuple[Request[Any], Reply[Any]]:
+        refused: list[OrderNotFoundError | QueryRefusedError] = []
         async with session(where, who, mch_id=options["mch_id"]) as gateway:
-            for wallet in wallets[:-1]:
+            for wallet in wallets:
                 request = ask(wallet)
                 try:
                     return request, await gateway.send(request)
-                except (OrderNotFoundError, QueryRefusedError):
-                    continue
-            request = ask(wallets[-1])
-            return request, await gateway.send(request)
+                except (OrderNotFoundError, QueryRefusedError) as error:
+                    refused.append(error)
+        # One wallet that could not say is no "not found", whatever the others said (M-11).
+        raise next((each for each in refused if isinstance(each, QueryRefusedError)), refused[-1])
 
     request, reply = interrupts.run(asked())
     output.end(replies.show(request, reply))
