@@ -257,7 +257,7 @@ class TestTheQuestion:
         assert (end.code, "PAID 12.30 yuan" in end.err) == (Exit.OK, True)
 
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGHUP, by how far a command has come.
+"""SIGINT, SIGTERM, SIGHUP and SIGQUIT, by how far a command has come.
 
 Before anything is asked for, a signal ends the command. While something is being asked for it
 cancels that, and whoever asked says what may have become of it. Once the answer is there, a signal
@@ -22,7 +22,9 @@ import click
 T = TypeVar("T")
 
 _SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT")
+    if hasattr(signal, name)
 )
 
 
