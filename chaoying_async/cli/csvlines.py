@@ -59,6 +59,7 @@ class CsvLines:
         self._known = known
         self._separator = ""
         self._columns: list[str] | None = None
+        self._has_header = False
         #: The first amount, and where it is: all others are written alike.
         self._first_amount: tuple[str, str] | None = None
 
@@ -70,11 +71,14 @@ class CsvLines:
         if self._columns is None:
             if self._is_header(cells, line):
                 self._columns = [cell.lower() for cell in cells]
+                self._has_header = True
                 return None
             self._columns = [self._numbers[0], "expected"]
         place = Place(line, self._columns)
         self._check_width(cells, place)
         found = {name: cell for name, cell in zip(self._columns, cells, strict=False) if name}
+        if self._has_header and "expected" in self._columns:
+            found.setdefault("expected", "")  # a row that ends before it is a row without an amount
         self._check_numbers(found, place)
         self._check_amount(found.get("expected", ""), place)
         return found, place

@@ -16,6 +16,7 @@ _EXPORT = (
 _UNSEEN = (
     "it holds a character that cannot be seen (a file in UTF-16 is full of them): save it as UTF-8"
 )
+_DATE = f"a spreadsheet has made a date of it: {_EXPORT}"
 
 #: What a damaged number looks like, and what has happened to it; the first row that fits wins.
 _DAMAGES: tuple[tuple[Callable[[str], object], str], ...] = (
@@ -28,6 +29,27 @@ _DAMAGES: tuple[tuple[Callable[[str], object], str], ...] = (
             r"[+-]?[0-9]+([.,][0-9]*)?[eE][+-][0-9]+|[+-]?[0-9]+[.,][0-9]*[eE][0-9]+"
         ).fullmatch,
         f"a spreadsheet has made a number of it, and its other digits are lost: {_EXPORT}",
+    ),
+    (
+        re.compile(r"#+").fullmatch,
+        f"its column was too narrow when a spreadsheet showed it: {_EXPORT}",
+    ),
+    (
+        re.compile(r"#[A-Za-z0-9/_]+[?!]?").fullmatch,
+        "it is a spreadsheet's error in the place of a number: mend the formula",
+    ),
+    (
+        re.compile(
+            r"[0-9]{1,4}[/年][0-9]{1,2}.*|[0-9]{1,2}月[0-9]{1,2}日.*"
+            r"|[0-9]{1,4}\.[0-9]{1,2}\.[0-9]{1,4}( .*)?"
+            r"|[0-9]{1,4}-[0-9]{1,2}-[0-9]{1,4}[ T][0-9]+:.*"
+            r"|[0-9]{1,2}:[0-9]{2}(:[0-9]{2})?( ?[AaPp][Mm])?"
+        ).fullmatch,
+        _DATE,
+    ),
+    (
+        re.compile(r"[A-Za-z0-9_-]+[=:].*").fullmatch,
+        "something stands behind it: in a file the amount is a column of its own (NUMBER,12.30)",
     ),
     (
         re.compile(r"[+-]?[0-9]+\.[0-9]*").fullmatch,
@@ -59,6 +81,28 @@ _ROUNDED = re.compile(rf"[1-9][0-9]{{{_KEPT - 1}}}0+").fullmatch
 def damage(number: str) -> str | None:
     """What has happened to a number that is none any more; None where nothing can be seen."""
     return next((words for fits, words in _DAMAGES if fits(number)), None)
+
+
+#: Dates that a refund's own number may look like: it may have hyphens.
+_HYPHENED_DATE = re.compile(
+    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}"
+    r"|[0-9]{1,2}-(MONTH)(-[0-9]{2,4})?|(MONTH)-[0-9]{2,4}".replace(
+        "MONTH", "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+    ),
+    re.IGNORECASE,
+).fullmatch
+#: The document lets our own numbers have no more than this; of the gateway's it says nothing.
+_PLAIN = re.compile(r"[A-Za-z0-9_]+").fullmatch
+_HYPHENED = re.compile(r"[A-Za-z0-9_-]+").fullmatch
+
+
+def impossible(name: str, number: str) -> str | None:
+    """Why nothing of this name is written so, where :func:`damage` knows no better."""
+    if name != "out_refund_no" and _HYPHENED_DATE(number):
+        return _DATE
+    if name in ("out_trade_no", "mch_id"):
+        return None if _PLAIN(number) else "it has letters, digits and underscores only"
+    return None if _HYPHENED(number) else "it has letters, digits, underscores and hyphens only"
 
 
 def looks_rounded(number: str) -> bool:

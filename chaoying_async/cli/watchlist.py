@@ -25,7 +25,7 @@ import click
 from chaoying_async.cli import output
 from chaoying_async.cli.csvlines import BLANKS, CsvLines, Place, unknown
 from chaoying_async.cli.fields import amount
-from chaoying_async.cli.numbers import damage, looks_rounded
+from chaoying_async.cli.numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
@@ -56,8 +56,10 @@ class Reader:
 
     def argument(self, word: str) -> Wanted:
         """``NUMBER`` or ``NUMBER=AMOUNT``."""
-        number, _, expected = word.partition("=")
-        fields = {_NUMBERS[self.refunds][0]: number, "expected": expected}
+        number, separator, expected = word.partition("=")
+        fields = {_NUMBERS[self.refunds][0]: number}
+        if separator:
+            fields["expected"] = expected
         return self._wanted(fields, Place(word))
 
     def rows(self, lines: Iterable[str]) -> Iterator[Wanted]:
@@ -108,7 +110,7 @@ class Reader:
                 f"{place.line}: under which paytype? name it there, or as --paytype"
             )
         try:
-            expected = _expected(fields.get("expected"))
+            expected = _expected(fields["expected"]) if "expected" in fields else None
         except ValueError as error:
             raise click.UsageError(f"{place.of('expected')}: {error}") from error
         try:
@@ -137,7 +139,7 @@ class Reader:
                 f'{place.of(name)}: {name} must be a text, as in "0001230": what JSON calls a '
                 "number has no leading zeros, and a long one loses its last digits"
             )
-        if words := damage(value):
+        if words := damage(value) or impossible(name, value):
             raise click.UsageError(f"{place.of(name)}: {value!r} is no number: {words}")
         if looks_rounded(value) and not self._doubted:
             self._doubted.append(value)
@@ -169,7 +171,10 @@ class Reader:
 def _expected(given: object) -> int | None:
     """An int is fen; a text as in ``send``: digits are fen, with a decimal point it is yuan."""
     if given in (None, ""):
-        return None
+        raise ValueError(
+            "no amount is there, and nothing would be compared: if that is meant, leave out the "
+            "separator, or the whole column"
+        )
     if isinstance(given, int) and not isinstance(given, bool):
         return given
     if isinstance(given, str):
@@ -183,19 +188,25 @@ async def wanted(reader: Reader, words: Iterable[str], file: str | None) -> Asyn
         yield reader.argument(word)
     if file is None:
         return
+    empty = True
     try:
         if file == "-" and _is_pipe():
             async with _stdin() as pipe:
                 async for each in reader.arriving(pipe):
+                    empty = False
                     yield each
         else:
             lines = _LINE_END.split(_decoded(_bytes(file), 1))
             for _ in reader.rows(lines):
                 pass  # what is wrong anywhere is told before anything is asked
             for each in reader.rows(lines):
+                empty = False
                 yield each
     except NotUtf8Error as error:
         raise click.UsageError(f"{file}, {error}") from error
+    if empty:
+        name = "stdin" if file == "-" else file
+        raise click.UsageError(f"{name} names no order: nothing of it was asked about")
 
 
 _LINE_END = re.compile("\r\n|\r|\n")
