@@ -55,6 +55,8 @@ def _base(
             return verify
         where = verify if isinstance(verify, bool) else os.fspath(verify)
         env = tuple(map(os.environ.get, _CA_VARIABLES)) if trust_env else ()  # noqa: TID251 - asked for
+        if any(place and not Path(place).exists() for place in env):  # older httpx ignores it
+            return reading
         context = _make(where, None, env, _changed(where))
         if chain is not None:
             reading = "cert"
