@@ -117,9 +117,17 @@ class GatewaySession:
         from chaoying_async.transport.settings import (  # noqa: PLC0415
             DEFAULT_LIMITS,
             EngineSettings,
+            check_numbers,
             phases,
         )
 
+        check_numbers(
+            timeout=timeout,
+            deadline=deadline,
+            limits=limits,
+            max_reply_bytes=max_reply_bytes,
+            read_retries=read_retries,
+        )
         check_functions(Kind.PLAIN, 1, on_exchange=on_exchange)
         self._phases = phases
         self._timeout = phases(timeout)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -11,6 +13,7 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport import default_engine
 from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
+from chaoying_async.transport.errors import families
 from chaoying_async.transport.hooks import HookedEngine, Hooks, checked
 from chaoying_async.transport.httpx_engine import TransportEngine
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, check_socks
@@ -24,6 +27,14 @@ DEFAULT_TIMEOUT = httpx.Timeout(connect=5.0, read=20.0, write=10.0, pool=10.0)
 #: ``keepalive_expiry`` is short of the 15 s and more that servers keep an idle connection.
 DEFAULT_LIMITS = httpx.Limits(
     max_connections=100, max_keepalive_connections=100, keepalive_expiry=10.0
+)
+_SECONDS = "must be a finite number above 0, or None"
+_SECONDS_OR_TIMEOUT = (
+    "must be a finite number of seconds above 0, an httpx.Timeout of such numbers, or None"
+)
+_LIMITS = (
+    "must be an httpx.Limits: max_connections an int of at least 1 or None,"
+    " max_keepalive_connections an int of at least 0 or None, keepalive_expiry seconds or None"
 )
 
 
@@ -76,4 +87,60 @@ class EngineSettings:
 
 def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:
     """The phase time-outs of a session or a call; None means the default."""
-    return DEFAULT_TIMEOUT if timeout is None else httpx.Timeout(timeout)
+    if timeout is None:
+        return DEFAULT_TIMEOUT
+    made = _timeout(timeout)
+    if made is None:
+        raise ParameterError({"timeout": _SECONDS_OR_TIMEOUT})
+    return made
+
+
+def check_numbers(
+    *, timeout: Any, deadline: Any, limits: Any, max_reply_bytes: Any, read_retries: Any
+) -> None:
+    """Raise for every number that would fail only once the payment was made, or never left."""
+    rules = {
+        "timeout": (timeout is None or _timeout(timeout) is not None, _SECONDS_OR_TIMEOUT),
+        "deadline": (deadline is None or _is_seconds(deadline), _SECONDS),
+        "limits": (limits is None or _are_limits(limits), _LIMITS),
+        "max_reply_bytes": (_is_whole(max_reply_bytes, 1), "must be an int of at least 1"),
+        "read_retries": (_is_whole(read_retries, 0), "must be an int of at least 0"),
+    }
+    if problems := {name: rule for name, (holds, rule) in rules.items() if not holds}:
+        raise ParameterError(problems)
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _is_seconds(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 < value <= sys.float_info.max  # an int may be too large for a clock
+
+
+def _timeout(timeout: Any) -> httpx.Timeout | None:
+    """As httpx reads it; None where a phase is no time that can be waited."""
+    try:
+        made = httpx.Timeout(timeout)
+    except (ValueError, TypeError, LookupError):
+        return None
+    parts = made.as_dict().values()
+    return made if all(part is None or _is_seconds(part) for part in parts) else None
+
+
+def _are_limits(limits: Any) -> bool:
+    kinds: tuple[Any, ...] = tuple(each.Limits for each in families())
+    if not isinstance(limits, kinds):
+        return False
+    most, idle, expiry = (
+        limits.max_connections,
+        limits.max_keepalive_connections,
+        limits.keepalive_expiry,
+    )
+    return (
+        (most is None or _is_whole(most, 1))
+        and (idle is None or _is_whole(idle, 0))
+        # 0: no connection is used twice; without end: it is kept for as long as the server keeps it
+        and (expiry is None or expiry in (0, math.inf) or _is_seconds(expiry))
+    )
