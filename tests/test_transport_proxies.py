@@ -19,6 +19,10 @@ from tests.factories import CREDENTIALS
 from tests.tcp_server import TcpServer, polite
 
 SECRET = "hal@f#TAIL"
+#: Names that Python's resolver refuses with an error that does not say "not sent".
+NO_NAMES = [".", "..", "...", ".a", "a..", "a..b", "a" * 64, f"a.{'b' * 64}.cn", "a." * 140 + "cn"]
+#: The longest that it takes, and those with a dot behind the last label.
+NAMES = ["a" * 63, f"{'a' * 63}.{'b' * 63}.", "a.", "a.b.", "a_b", "127.0.0.1"]
 
 
 # ------------------------------------------------------------------------------------- NO_PROXY
@@ -139,6 +143,8 @@ NO_PROXIES = [
     "http://p p:1", "http://p\n:1", "http://[::1", "http://[::g]:1", "http://::1:3128", "http://p/x",
     "http://p?x", "http://p#x", f"http://u:{SECRET}@p:1", f"http://u:{SECRET}@p:99999",
     "http://u:a/b@p:1", "http://%zz:1", "http://300.1.1.1:1", "http://p:1:2", "http://p%41:1",
+    *(f"http://{name}:9" for name in NO_NAMES), "https://a..b", "http://u:pw@a..b:80",
+    "socks5://a..b:1",
 ]  # fmt: skip
 
 
@@ -311,6 +317,14 @@ async def test_certificates_that_the_environment_names_have_to_be_there(
     assert "SSL_CERT_FILE" in str(await refused(trust_env=True))
 
 
+@pytest.mark.parametrize("name", [*NAMES, "[::1]"])
+@pytest.mark.parametrize("engine", ["http", "socks5"])
+def test_a_proxys_name_may_be_as_long_as_a_resolver_takes(name: str, engine: str) -> None:
+    """R-38: 63 characters a label, and a dot at the end."""
+    (via,) = Proxies(f"{engine}://{name}:9").all
+    assert via.url == f"{engine}://{name}:9"
+
+
 # ------------------------------------------------------------------------------------------- hosts
 
 
@@ -320,6 +334,7 @@ async def test_certificates_that_the_environment_names_have_to_be_there(
         "https://h:99999", "https://h:0", "https://h:65536", "https://h:x", "https://h:-1", "https://h:",
         "https://h h", "https://", "https://支付", "https://[::1", "https://h/a b", "https://h/支付",
         "HTTPS://h", "https://h\\x", "https://h%41", "http://127.0.0.1:99999", "http://[::1]:0",
+        *(f"https://{name}/" for name in NO_NAMES), "https://a..b:443/x", "http://.localhost",
     ],
 )  # fmt: skip
 def test_an_address_that_could_never_be_sent_to_is_refused_when_hosts_are_made(url: str) -> None:
@@ -332,7 +347,11 @@ def test_an_address_that_could_never_be_sent_to_is_refused_when_hosts_are_made(u
 
 @pytest.mark.parametrize(
     "url",
-    ["https://h", "https://h:443/x/", "https://h_x.cn", "http://[::1]:65535", "http://127.0.0.1"],
+    [
+        *("https://h", "https://h:443/x/", "https://h_x.cn", "http://[::1]:65535"),
+        *(f"https://{name}" for name in NAMES),
+        *("http://127.0.0.1", "https://a.:443/x", "http://localhost.:1"),
+    ],
 )
 def test_every_other_address_is_kept(url: str) -> None:
     """What is allowed is what the engines can write."""

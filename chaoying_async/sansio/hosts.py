@@ -24,6 +24,8 @@ _WRITABLE = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[\x21-\x7e]*)?"
 )
 _LOCAL_SUFFIX = ".localhost"
+#: Characters of a host's name, and between two of its dots (RFC 1035).
+_LONGEST_NAME, _LONGEST_LABEL = 253, 63
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
@@ -120,7 +122,8 @@ class Hosts:
             return "must begin with https://"
         if parts.username is not None or parts.query or parts.fragment:
             return "must be a plain address without user, query or fragment"
-        if _WRITABLE.fullmatch(url) is None or parts.port == 0:
+        writable = _WRITABLE.fullmatch(url) and is_resolvable(parts.hostname)
+        if not writable or parts.port == 0:
             return "must be a host and a port that a request can be written to, escaped as in a URL"
         if parts.scheme == "http" and not (
             is_loopback(parts.hostname) or self.dangerous_allow_http
@@ -134,6 +137,19 @@ def _hostname(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def is_resolvable(host: str) -> bool:
+    """Whether a resolver takes that name: labels of 1 to 63 characters, a dot behind the last.
+
+    Python's own does not look up any other, and its error is none that says "not sent" (M-01).
+    """
+    if ":" in host:  # IPv6
+        return True
+    name = host.removesuffix(".")
+    return len(name) <= _LONGEST_NAME and all(
+        1 <= len(label) <= _LONGEST_LABEL for label in name.split(".")
+    )
 
 
 def is_loopback(host: str | None) -> bool:

@@ -18,6 +18,7 @@ import attrs
 import httpx
 
 from chaoying_async.exceptions import ParameterError, RequestNotSentError
+from chaoying_async.sansio.hosts import is_resolvable
 from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport.noproxy import is_left_out
 from chaoying_async.transport.wire import Address, request_head
@@ -26,7 +27,8 @@ ProxyGiven: TypeAlias = str | httpx.URL | httpx.Proxy | None
 
 #: What is left of a proxy's address without user and password.
 _PLAIN = re.compile(
-    r"(?:https?|socks5h?)://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?/?"
+    r"(?:https?|socks5h?)://"
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?/?"
 )
 _SCHEMES = ("https", "http")
 
@@ -125,6 +127,8 @@ def _read(proxy: str | httpx.URL | httpx.Proxy) -> Via | None:
     except (ValueError, TypeError, AttributeError, httpx.InvalidURL, RequestNotSentError):
         return None
     match = _PLAIN.fullmatch(url)
-    if match is None or (match[1] is not None and not 0 < int(match[1]) < 1 << 16):
+    if match is None or not is_resolvable(match["host"]):
+        return None
+    if match["port"] is not None and not 0 < int(match["port"]) < 1 << 16:
         return None
     return Via(url.rstrip("/"), tuple(fields), proxy.auth if socks else None, proxy.ssl_context)
