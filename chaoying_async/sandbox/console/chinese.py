@@ -34,7 +34,7 @@ CHINESE: Mapping[str, str] = {
     "login.token": "令牌",
     "login.button": "登录",
     "login.wrong": "令牌不正确。",
-    "login.too-many": "错误的令牌太多：请等一分钟，在此之前任何令牌都不受理。",
+    "login.too-many": "错误的令牌太多：请等一分钟，在此之前只有正确的令牌有效。",
     # orders
     "orders.title": "订单",
     "orders.shown": "显示 {shown} 笔，共 {all} 笔订单",

@@ -38,7 +38,7 @@ ENGLISH: Mapping[str, str] = {
     "login.token": "Token",
     "login.button": "Log in",
     "login.wrong": "That is not the token.",
-    "login.too-many": "Too many wrong tokens: wait a minute. None is looked at until then.",
+    "login.too-many": "Too many wrong tokens: wait a minute. Only the right one counts until then.",
     # orders
     "orders.title": "Orders",
     "orders.shown": "{shown} of {all} orders",

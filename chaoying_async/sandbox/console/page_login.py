@@ -25,9 +25,10 @@ async def show(visit: Visit) -> Response:
 async def login(visit: Visit) -> Response:
     """Let somebody in who has the token."""
     guard, address = visit.desk.guard, visit.request.client.host if visit.request.client else ""
-    if guard.too_many(address):
-        return visit.page("login.html", status=429, problem="login.too-many")
+    held_up = guard.too_many(address)  # before this one is noted
     if not guard.is_token(visit.form.get("token", "").strip(), address):
+        if held_up:
+            return visit.page("login.html", status=429, problem="login.too-many")
         return visit.page("login.html", status=401, problem="login.wrong")
     response = RedirectResponse("/console/", status_code=303)
     guard.logout(visit.request.headers)  # a new login takes the place of the one before

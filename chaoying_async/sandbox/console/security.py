@@ -22,7 +22,7 @@ from chaoying_async.clock import SystemClock
 COOKIE = "chaoying_console"
 #: Shorter tokens can be guessed.
 SHORTEST_TOKEN = 16
-#: So many wrong tokens of one sender are looked at in :data:`WINDOW` seconds.
+#: So many wrong tokens of one sender in :data:`WINDOW` seconds, and the next is told to wait.
 OF_ONE = 5
 WINDOW = 60.0
 #: What the header of that name says then.
@@ -51,11 +51,14 @@ def is_loopback(host: str) -> bool:
 
 
 class Guesses:
-    """The wrong tokens of the last minute: who sent too many is not listened to for a while.
+    """The wrong tokens of the last minute: who sent too many is told to wait.
 
-    Each sender by itself, so that nobody is kept out by what others do; what holds a token safe
-    from many senders is its length. One sender is one IPv4 address, or one network of IPv6 (/64),
-    whose addresses are one customer's. Never more than 10,000 are remembered.
+    Each sender by itself, and the right token counts at all times, so that nobody is kept out by
+    what others do: behind a published Docker port or a proxy the owner and strangers are one
+    sender. What holds a token safe is its length, not this count; the count keeps a guesser from
+    filling logs, and costs 5 times in memory, however often he tries. One sender is one IPv4
+    address, or one network of IPv6 (/64), whose addresses are one customer's. Never more than
+    10,000 are remembered.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -72,7 +75,7 @@ class Guesses:
             self._wrong.popitem(last=False)
 
     def too_many(self, address: str) -> bool:
-        """Whether nothing from there is looked at now, not even the right token."""
+        """Whether a wrong token from there is told to wait now."""
         since = self._clock.monotonic() - WINDOW
         lately = self._wrong.get(sender_of(address), ())
         return sum(at > since for at in lately) >= OF_ONE
@@ -123,7 +126,7 @@ class Logins:
 class Guard:
     """Decides by a request's headers, whose names are in lower case, and by where it comes from.
 
-    Tokens are guessed at only so often, see :class:`Guesses`; who has logged in stays in for 12
+    Who guesses at tokens is told to wait, see :class:`Guesses`; who has logged in stays in for 12
     hours, or until logout, or the end of the process. ``address`` is the connection's own: what a
     proxy says of its clients anybody can say. The ``clock`` is the real one however fast the
     sandbox's own runs.
@@ -163,21 +166,26 @@ class Guard:
         return given is not None and self.is_token(given, address)
 
     def holds_up(self, headers: Mapping[str, str], address: str = "") -> bool:
-        """Whether it brings a token after too many wrong ones, and is not even looked at."""
-        return _bearer(headers) is not None and self.too_many(address)
+        """Whether it brings a wrong token after too many others; the right one is never held."""
+        given = _bearer(headers)
+        return given is not None and self.too_many(address) and not self._is_right(given)
 
     def too_many(self, address: str = "") -> bool:
-        """Whether so many wrong tokens came lately that none is looked at."""
+        """Whether so many wrong tokens came lately that another one is told to wait."""
         return self.asks and self._guesses.too_many(address)
 
     def is_token(self, given: str, address: str = "") -> bool:
-        """Whether that is the token; takes as long whatever is wrong with it, which is noted."""
-        if self._token is None or self.too_many(address):
-            return False
-        right = _same(given, self._token)
-        if not right:
+        """Whether that is the token; takes as long whatever is wrong with it.
+
+        A wrong one is noted, unless so many were that it is told to wait: a minute always heals.
+        """
+        right = self._is_right(given)
+        if not right and self.asks and not self.too_many(address):
             self._guesses.wrong(address)
         return right
+
+    def _is_right(self, given: str) -> bool:
+        return self._token is not None and _same(given, self._token)
 
     def still_admits(self, headers: Mapping[str, str]) -> bool:
         """Whether who came in with these headers may stay; nothing is counted."""
