@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.cli.stores import trouble
@@ -17,7 +17,8 @@ from chaoying_async.inbox.redis.opening import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.pollstore.sql.addresses import address
-from chaoying_async.sansio.redact import shown_address
+from chaoying_async.sansio.redact import is_certain, shown_address
+from chaoying_async.sql.addresses import check_address, shown_url
 from tests.cli_calls import NOTHING, call, said
 from tests.servers import Servers, free_port
 
@@ -160,6 +161,8 @@ def test_other_errors_are_not_taken_for_a_store_s() -> None:
 # ------------------------------------------------------------------- passwords in any message
 
 TAIL = "TAIL"
+SHOWN = ["postgresql", "redis", "REDIS", "mysql+aiomysql", "http", "unix"]
+RESTS = ["", "/", "/db", "?a=b", "/db?a=b", "#", "#x"]
 #: Addresses in which somebody forgot to escape a password, or that hold one elsewhere.
 DOUBTFUL = [
     "{scheme}://u:half@TAIL@host/x",
@@ -275,8 +278,42 @@ async def test_a_doubtful_address_of_redis_is_refused(form: str, scheme: str) ->
         ("redis://u:p@q@h", "redis://..."),
         ("postgresql://u:p@/db?host=/run/postgresql", "postgresql://"),
         ("u:p@h", "(an address that is not shown)"),
+        # A forgotten host: user and password look like host and port.
+        *((f"{scheme}://u:1234{rest}", f"{scheme}://...") for scheme in SHOWN for rest in RESTS),
+        ("redis://u.:1234", "redis://..."),
+        ("redis://.u:1234", "redis://..."),
+        ("redis://u,v:1234", "redis://..."),
+        ("redis://localhosts:1234", "redis://..."),
+        # What is surely a host keeps its port.
+        ("redis://u:p@redis:6379/0", "redis://redis:6379"),
+        ("redis://@redis:6379", "redis://redis:6379"),
+        ("redis://localhost:6379/0", "redis://localhost:6379"),
+        ("http://LOCALHOST.:8000", "http://LOCALHOST.:8000"),
+        ("redis://127.0.0.1:6379", "redis://127.0.0.1:6379"),
+        ("redis://[fe80::1%eth0]:6379", "redis://[fe80::1%eth0]:6379"),
+        ("postgresql://db.example:5432/shop", "postgresql://db.example:5432"),
+        ("postgresql://a.example,b.example:5432/shop", "postgresql://a.example,b.example:5432"),
+        # No port, so nothing that may be a password.
+        ("postgresql://db/shop", "postgresql://db"),
     ],
 )
 def test_what_is_shown_of_an_address(address_: str, shown: str) -> None:
     """M-27: what is allowed: its scheme, and host and port where they are certain."""
     assert shown_address(address_) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://u:1234/shop", "postgresql://..."),
+        ("postgresql://u:p@db:5432/shop", "postgresql://db:5432"),
+        ("postgresql://db.example:5432/shop", "postgresql://db.example:5432"),
+        ("mysql+aiomysql://localhost:3306/shop", "mysql+aiomysql://localhost:3306"),
+    ],
+)
+def test_a_database_at_a_name_without_a_dot_is_taken_though_not_shown(url: str, shown: str) -> None:
+    """M-27: ``db:5432`` is what a container's name looks like: people connect by it."""
+    check_address(make_url(url))
+    assert shown_url(make_url(url)) == shown
+    assert is_certain(url)
+    assert shown_address(url) == shown

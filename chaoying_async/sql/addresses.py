@@ -53,15 +53,17 @@ def shown_url(url: URL) -> str:
     """Where it is: SQLite's file, or scheme, host and port of a server."""
     if url.get_backend_name() == "sqlite":
         return shown_path(str(url.database))
-    return _without_user(url) if _is_certain(url) else f"{url.drivername}://..."
+    has_user = url.username is not None  # without one, host and port may be user and password
+    shown = shown_address(_address(url, user="@" if has_user else ""))
+    return shown if _is_certain(url) else f"{url.drivername}://..."
 
 
 def _is_certain(url: URL) -> bool:
-    """Whether all that is left without user and password may be shown."""
-    return shown_address(_without_user(url)) == _without_user(url)
+    """Whether its host and port are nothing else."""
+    return shown_address(_address(url, user="@")) == _address(url)
 
 
-def _without_user(url: URL) -> str:
+def _address(url: URL, *, user: str = "") -> str:
     host = url.host or ""
     host = f"[{host}]" if ":" in host else host
-    return f"{url.drivername}://{host}" + (f":{url.port}" if url.port else "")
+    return f"{url.drivername}://{user}{host}" + (f":{url.port}" if url.port else "")
