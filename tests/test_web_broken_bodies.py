@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chaoying_async.exceptions import BodyAlreadyConsumedError
+from chaoying_async.sansio.notifications import MAX_BODY
 from chaoying_async.testing import FakeClock
 from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.reports import Reports
@@ -159,3 +160,28 @@ def test_a_middleware_that_swallows_bodies_is_told_of_once(
     (line,) = [r.getMessage() for r in caplog.records if r.name == "chaoying_async.web"]
     assert "hand on what it read" in line
     assert paid == []
+
+
+#: What anybody can post as often as he likes, answered with 400, 405, 413, and 500 or 400.
+POSTED: dict[str, Callable[[Shop], object]] = {
+    "empty": lambda shop: shop.post(b""),
+    "noise": lambda shop: shop.post(b"a=1"),
+    "too large": lambda shop: shop.post(b"a" * (MAX_BODY + 1)),
+    "nothing, and no more": SENDERS["nothing, and no more"],
+    "no post": lambda shop: shop.post(b"", method="GET"),
+}
+
+
+@pytest.mark.parametrize("what", POSTED)
+@pytest.mark.parametrize("how", ["django-asgi", "django-wsgiref"])
+def test_django_has_no_line_of_its_own_for_each_refusal(
+    how: str, what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """R-38: it warned of each "Bad Request", and mailed the admins for each 500."""
+    with SHOPS[how](tmp_path) as shop:
+        for _ in range(20):
+            POSTED[what](shop)
+        assert shop.post(notification("A1")).body == b"success"
+    names = [record.name for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [name for name in names if name.startswith("django")] == []
+    assert len(names) <= 3

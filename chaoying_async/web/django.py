@@ -151,4 +151,16 @@ def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
 def _response(answer: Answer) -> Any:
     # Django sets no length without its CommonMiddleware, and servers then send chunks.
     headers = headers_of(answer) | {"Content-Length": str(len(answer.body))}
-    return HttpResponse(answer.body, status=answer.status, headers=headers)
+    response = HttpResponse(answer.body, status=answer.status, headers=headers)
+    return _said(response)
+
+
+def _said(response: Any) -> Any:
+    """Keep Django from a line of its own for each answer from 400 on.
+
+    Anybody can post empty bodies, as fast as he likes; what there is to say about them stands in
+    our own log, so many lines a minute. Django marks what it has logged, and has no public way to
+    say so: should a release know another name, its lines are back and nothing else changes.
+    """
+    response._has_been_logged = True  # noqa: SLF001 - Django's own name for it
+    return response
