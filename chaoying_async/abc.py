@@ -159,11 +159,15 @@ class Inbox(Protocol):
         """End a claim in NOT_PAID, as if nothing but failures had been heard: True if it did.
 
         For an order whose message is set aside instead: free for the next claim, and never due.
+        Its entry stays, and by its decision it is told from an order of which a failure was heard.
         """
         ...
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """Note that a payment failed; True if it was news. Never over HELD, DONE, QUARANTINED."""
+        """Note that a payment failed; True if it was news. Never over HELD, DONE, QUARANTINED.
+
+        Over what was given up it is news: a NOT_PAID record whose entry has another decision.
+        """
         ...
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:

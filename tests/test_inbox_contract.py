@@ -281,6 +281,45 @@ async def test_an_order_that_was_given_up_is_free_and_never_due(bench: Bench) ->
     assert (await claimed(bench)).token != claim.token
 
 
+@pytest.mark.parametrize("ends", ["give_up", "quarantine", "release"])
+@pytest.mark.parametrize("taken", [False, True])
+async def test_an_order_is_ended_as_it_was_read_or_not_at_all(
+    bench: Bench, ends: str, *, taken: bool
+) -> None:
+    """M-16: whoever claimed it since, and failed as well, has brought another payment."""
+    claim = await claimed(bench)
+    await bench.inbox.release(claim, retry_in=0.0, failed=True)
+    read = await bench.other.look(KEY)
+    assert read is not None
+    if taken:
+        second = await claimed(bench, transaction_id="T2")
+        await bench.inbox.release(second, retry_in=0.0, failed=True)
+    ending: dict[str, Any] = {
+        "give_up": lambda: bench.other.give_up(read.as_claim()),
+        "quarantine": lambda: bench.other.quarantine(read.as_claim(), "why"),
+        "release": lambda: bench.other.release(read.as_claim(), retry_in=60.0, failed=False),
+    }
+    await ending[ends]()
+    assert bool(await bench.other.unfinished(10)) is taken
+    found = await bench.other.look(KEY)
+    assert found is not None
+    assert found.entry.transaction_id == ("T2" if taken else "T1")
+
+
+async def test_a_failure_is_news_of_an_order_that_was_given_up(bench: Bench) -> None:
+    """M-15: none was heard of it before; a claim from before it still has nothing to say."""
+    claim = await claimed(bench)
+    await bench.inbox.give_up(claim)
+    failure = an_entry(bench, decision="NOT_PAID", transaction_id="T7")
+    assert await bench.other.not_paid(KEY, failure)
+    assert not await bench.inbox.not_paid(KEY, failure)
+    found = await bench.other.look(KEY)
+    assert found is not None
+    assert (found.state, found.entry) == (NOT_PAID, failure)
+    assert not await bench.inbox.release(claim, retry_in=0.0, failed=True)
+    assert (await claimed(bench)).token > claim.token
+
+
 # ---------------------------------------------------------------------------------- set aside
 
 

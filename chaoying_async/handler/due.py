@@ -13,7 +13,7 @@ from chaoying_async.handler.acting import Acting, Limits
 from chaoying_async.handler.desk import Desk, Matter, storable
 from chaoying_async.handler.effects import Effects, entry_of
 from chaoying_async.handler.endings import tamed
-from chaoying_async.handler.reports import FIRST_RETRY, Reports, is_untold, log
+from chaoying_async.handler.reports import FIRST_RETRY, LONGEST_RETRY, Reports, is_untold, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.case import order_of_case
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, has_effect
@@ -71,7 +71,7 @@ class Due:
         while True:
             page = await within(self._clock, PATIENCE, self._inbox.unfinished(most))
             passed = looked_at | self._under_way
-            fresh = [item for item in page if _name(item) not in passed]
+            fresh = _without_own_messages([item for item in page if _name(item) not in passed])
             looked_at.update(map(_name, fresh))
             await self._take_up(fresh)
             if len(page) < most:
@@ -125,7 +125,8 @@ class Due:
         """Work that died or failed: judged again by what the shop expects now (M-17).
 
         Where it is not to take effect any more, its message is set aside as if it had just come,
-        and the order waits no longer: whoever takes up the message, or applies it, has it.
+        and the order waits no longer: whoever takes up the message, or applies it, has it. That is
+        seen to: a message that was closed is not set aside again, and then a person has to know.
         """
         entry = record.entry
         if not entry.payload:
@@ -134,11 +135,14 @@ class Due:
         if entry.decision == BY_A_PERSON:
             await self._run_as_decided(record, facts)
             return
-        now = self._clock.monotonic()
+        now, message = self._clock.monotonic(), (storable(facts) or record.key, facts.fingerprint)
+        before = await self._inbox.aside(*message)
         outcome = await self._acting.act(facts, self._limits, now, first_seen=entry.first_seen)
-        # Durable: set aside, so that nothing is lost with the retry.
-        if outcome.durable and not has_effect(outcome.decision):
-            await self._effects.give_up(record, outcome)
+        decision = outcome.decision
+        if outcome.durable and not has_effect(decision):
+            seen_to = decision in _OVER or await self._reports.waits(*message)
+            news = before is None or before.decision != decision
+            await self._effects.give_up(record, outcome, seen_to=seen_to, told=seen_to and news)
 
     async def _run_as_decided(self, record: Record, facts: Facts) -> None:
         """What a person decided stays decided, whatever the shop expects by now."""
@@ -159,8 +163,11 @@ class Due:
             return
         now, first_seen = self._clock.monotonic(), aside.first_seen
         outcome = await self._acting.act(facts, self._limits, now, first_seen=first_seen)
-        if outcome.decision in _OVER or has_effect(outcome.decision):
-            await self._inbox.close(aside)  # where the effect failed, the order itself is due
+        if outcome.decision in _OVER or (has_effect(outcome.decision) and outcome.durable):
+            await self._inbox.close(aside)
+        elif has_effect(outcome.decision):
+            # The order itself is due; its retry may be judged otherwise, and then sets it aside.
+            await self._inbox.postpone(aside, retry_in=LONGEST_RETRY)
         elif outcome.decision is Decision.IN_PROGRESS:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
         else:
@@ -215,6 +222,20 @@ def _tell_applied(facts: Facts, key: OrderKey, expected: ExpectedOrder | None) -
         told,
         wanted,
     )
+
+
+def _without_own_messages(items: Sequence[Record | Aside]) -> list[Record | Aside]:
+    """An order's own message comes after it: taken up beside it, it might be told of twice."""
+    own = {_own_message(item) for item in items if isinstance(item, Record)}
+    return [item for item in items if isinstance(item, Record) or item.fingerprint not in own]
+
+
+def _own_message(record: Record) -> str:
+    """Its fingerprint; nothing where it cannot be read, which taking the order up finds out."""
+    try:
+        return kept_facts(record.entry.payload, record.entry.source).fingerprint
+    except Exception:  # noqa: BLE001 - one order keeps no other from its turn
+        return ""
 
 
 def _name(item: Record | Aside) -> Name:

@@ -199,19 +199,22 @@ class Effects:
             await self.keep_what_is_replaced(held.key, held.entry, held.claim.before)
         await self._release(held.claim, failed=False)
 
-    async def give_up(self, record: Record, outcome: Outcome) -> None:
+    async def give_up(self, record: Record, outcome: Outcome, *, seen_to: bool, told: bool) -> None:
         """An order whose retry came to nothing is not retried by itself any more.
 
-        One that the shop has closed since is quarantined: whether it is to be delivered where it is
-        opened again, a person has to say. Without effect where somebody else has the order by now.
+        ``seen_to``: it is over, or its message waits in its place. Else nobody works on it (the
+        message was closed), so it is quarantined. So is one that the shop has closed since: whether
+        it is to be delivered where it is opened again, a person has to say. Where only the
+        gateway's word is missing, it is asked again. Without effect where somebody has claimed the
+        order since it was read: that may be another payment.
         """
-        claim = await self._inbox.claim(record.key, record.entry, lease=LEASE)
-        if not isinstance(claim, Claim):
-            return
-        if outcome.reason == PAID_BUT_CLOSED:
-            await self._inbox.quarantine(claim, outcome.reason)
-        else:
+        claim = record.as_claim()
+        if outcome.decision is Decision.UNCONFIRMED:
+            await self._inbox.release(claim, retry_in=retry_in(record.failures), failed=False)
+        elif seen_to and outcome.reason != PAID_BUT_CLOSED:
             await self._inbox.give_up(claim)
+        elif await self._inbox.quarantine(claim, outcome.reason) and not told:
+            await self._reports.report(outcome.decision, outcome.reason, record.key)
 
     async def keep_what_is_replaced(self, key: OrderKey, entry: Entry, before: Record) -> None:
         """Another payment of the same order, whose work had died: it must not be forgotten.

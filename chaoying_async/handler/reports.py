@@ -117,8 +117,12 @@ class Reports:
         age = abs((self._clock.now() - kept.first_seen).total_seconds())
         if age < FIRST_RETRY:
             return False  # somebody is telling it, or else it is due soon
-        waiting = await self._inbox.asides(aside.key)
-        return any(each.fingerprint == aside.fingerprint for each in waiting)
+        return await self.waits(aside.key, aside.fingerprint)
+
+    async def waits(self, key: OrderKey, fingerprint: str) -> bool:
+        """Whether this message is set aside and open."""
+        waiting = await self._inbox.asides(key)
+        return any(each.fingerprint == fingerprint for each in waiting)
 
     def refused(self, key: OrderKey, error: TooManyWaitError) -> None:
         """Say that a message was not kept: one line a minute, whatever a stranger sends (M-15)."""
@@ -154,12 +158,14 @@ class Reports:
     async def not_paid(self, matter: Matter) -> None:
         """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
 
-        The hook comes first: what it raises leaves the failure unheard, and it comes again.
+        The hook comes first: what it raises leaves the failure unheard, and it comes again. Of an
+        order that was given up (its record still says what it was claimed for) none was heard.
         """
         record = await self._inbox.look(matter.key)
-        if record is not None:
-            if record.state is not SeenState.NOT_PAID:
-                log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
+        if record is not None and record.state is not SeenState.NOT_PAID:
+            log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
+            return
+        if record is not None and record.entry.decision == Decision.NOT_PAID:
             return
         if self._on_not_paid is not None and matter.facts.source is PaidSource.NOTIFICATION:
             await resolved(self._on_not_paid(notification_of(matter.facts)))

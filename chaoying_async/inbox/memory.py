@@ -219,11 +219,15 @@ class MemoryInbox:
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """See ``Inbox``."""
-        if key in self._orders:
+        order = self._orders.get(key)
+        if order is None:
+            self._make_room()
+            now = self._clock.monotonic()
+            self._orders[key] = _Order(SeenState.NOT_PAID, entry, held_until=now)
+            return True
+        if order.state is not SeenState.NOT_PAID or order.entry.decision == entry.decision:
             return False
-        self._make_room()
-        now = self._clock.monotonic()
-        self._orders[key] = _Order(SeenState.NOT_PAID, entry, held_until=now)
+        order.entry = entry
         return True
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
@@ -370,6 +374,7 @@ class MemoryInbox:
             lease=max(0.0, order.held_until - self._clock.monotonic()) if held else 0.0,
             failures=order.failures,
             reason=order.reason,
+            token=order.token,
         )
 
     def _mark_aside(self, at: AsideKey, mark: Mark) -> bool:

@@ -151,6 +151,12 @@ class Record:
     failures: int = 0
     #: Why it is QUARANTINED.
     reason: str = ""
+    #: The last claim's, or what its end made of it: who has read this sees whether another came.
+    token: int = 0
+
+    def as_claim(self) -> Claim:
+        """To end a HELD order just as it was read: without effect once anybody has claimed it."""
+        return Claim(self.key, self.token, self.failures)
 
 
 @attrs.define

@@ -159,13 +159,20 @@ return 1
 """
 )
 
-#: keep ms, payload, first_seen, facts -> 1 where it is new
+#: keep ms, payload, first_seen, facts -> 1 where it is new, or was given up (another decision)
 NOT_PAID: Final = (
     _ORDERS
     + """
-if redis.call('EXISTS', order) == 1 then return 0 end
-redis.call('HSET', order, 'state', 'NOT_PAID', 'token', 0, 'failures', 0, 'payload', ARGV[3],
-  'first_seen', ARGV[4], 'facts', ARGV[5])
+local function decision(facts) return cjson.decode(facts)[5] end
+local kept = redis.call('HMGET', order, 'state', 'facts')
+if kept[1] and (kept[1] ~= 'NOT_PAID' or decision(kept[2]) == decision(ARGV[5])) then
+  return 0
+end
+redis.call('HSETNX', order, 'token', 0)
+redis.call('HSETNX', order, 'failures', 0)
+redis.call('HDEL', order, 'decided')
+redis.call('HSET', order, 'state', 'NOT_PAID', 'payload', ARGV[3], 'first_seen', ARGV[4],
+  'facts', ARGV[5])
 ended(order, sets, name, ARGV[2])
 return 1
 """

@@ -74,6 +74,7 @@ def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
         lease=max(0, left) / 1000 if state is SeenState.HELD else 0.0,
         failures=int(fields["failures"]),
         reason=fields.get("reason", ""),
+        token=int(fields["token"]),
     )
 
 

@@ -182,7 +182,9 @@ class SqlInbox:
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         """See ``Inbox``."""
         params = key_params(key) | entry_params(entry)
-        return await self._access.insert(self._orders.not_paid, params)
+        if await self._access.insert(self._orders.not_paid, params):
+            return True
+        return bool(await self._access.write(self._orders.not_paid_given_up, params))
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         """See ``Inbox``."""

@@ -99,6 +99,11 @@ class OrderStatements:
         )
         self.claim_new = new.values(state=SeenState.HELD, token=1, held_until=now + p("lease"))
         self.not_paid = new.values(state=SeenState.NOT_PAID, token=0, held_until=0)
+        self.not_paid_given_up = (
+            update(table)
+            .where(this, state == SeenState.NOT_PAID, c.decision != p("decision"))
+            .values({name: p(name) for name in ENTRY})
+        )
         # A claim, a release or a quarantine in between has changed the token.
         self.claim_again = (
             update(table)

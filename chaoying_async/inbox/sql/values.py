@@ -70,6 +70,7 @@ def to_record(row: Any) -> Record:
         lease=max(0.0, row.left / 1_000_000) if held else 0.0,
         failures=row.failures,
         reason=row.reason,
+        token=row.token,
     )
 
 
