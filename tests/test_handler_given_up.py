@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from chaoying_async.exceptions import TransportError
 from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, SetAside
-from chaoying_async.sansio.inboxvalues import OrderKey, Record, SeenState
+from chaoying_async.sansio.inboxvalues import MOST_MESSAGES, OrderKey, Record, SeenState
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always
@@ -279,3 +280,26 @@ async def test_a_failure_after_a_give_up_is_the_first_one_that_is_heard(
     await rounds(shop, handler)
     assert len(shop.delivered) == 1
     assert not await inbox.listing(10)
+
+
+async def test_what_cannot_be_remembered_is_not_acknowledged(
+    shop: FailingShop, inbox: Inbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-15: no room for the first numbers of the other way, unless they are known already."""
+    shop.has_stock = True
+    handler = shop.at(inbox)
+    for number in range(MOST_MESSAGES):
+        await handler.handle(shop.body(transaction_id=f"X{number}", total_fee=1))
+    assert await handler.settle(queried(transaction_id="Q1")) is D.APPLY
+    for fields in (FIRST, SECOND, FIRST):
+        assert (await handler.handle(shop.body(**fields))).body == FAIL
+    assert handler.stats().not_kept == 3
+    (line,) = [line for line in caplog.records if line.getMessage().startswith("not kept")]
+    assert line.levelno == logging.ERROR
+    known = shop.body(transaction_id="Q1", out_transaction_id=None)
+    assert said(await handler.handle(known)) == (D.DUPLICATE, SUCCESS)
+    for message in await inbox.asides(KEY):
+        await inbox.close(message)
+    assert said(await handler.handle(shop.body(**FIRST))) == (D.DUPLICATE, SUCCESS)
+    assert said(await handler.handle(shop.body(**SECOND))) == (D.CONFLICT, FAIL)
+    assert len(shop.delivered) == 1

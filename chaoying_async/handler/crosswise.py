@@ -8,14 +8,13 @@ different numbers, or two queries, are two payments (M-15), whichever of them th
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
 from chaoying_async.abc import Inbox
 from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.facts import Facts, facts_from_text, to_text
-from chaoying_async.sansio.inboxvalues import Aside, InboxFullError, OrderKey
+from chaoying_async.sansio.inboxvalues import Aside, OrderKey
 from chaoying_async.sansio.judging import OTHER_NUMBERS
 from chaoying_async.sansio.outcome import NotificationOutcome
 
@@ -24,6 +23,7 @@ FIRST: Final = "0" * 64
 #: Seconds until ``run_due`` closes it, where the process died before it could.
 CLOSED_IN: Final = 30.0
 
+NOT_KEPT: Final = "it may be another payment: there was no room to remember its numbers"
 TWO_PAYMENTS: Final = "two messages of the same kind name different transactions of an order"
 
 
@@ -31,7 +31,7 @@ async def is_another(inbox: Inbox, key: OrderKey, facts: Facts, first_seen: date
     """Whether another payment of this order was told in the same way before.
 
     Of two first ones in the same moment one finds the other: what was closed is not overwritten,
-    so both then read the same. Where the inbox has no room for it, nothing is known.
+    so both then read the same. :class:`InboxFullError` where the inbox has no room for it.
     """
     if not facts.numbers or facts.outcome is not NotificationOutcome.PAID:
         return False
@@ -45,10 +45,9 @@ async def is_another(inbox: Inbox, key: OrderKey, facts: Facts, first_seen: date
             payload=to_text(facts),
             first_seen=first_seen,
         )
-        with suppress(InboxFullError):
-            await inbox.set_aside(first, retry_in=CLOSED_IN)
-            await inbox.close(first)  # nobody has to do anything about it
-            kept = await inbox.aside(key, FIRST)
+        await inbox.set_aside(first, retry_in=CLOSED_IN)
+        await inbox.close(first)  # nobody has to do anything about it
+        kept = await inbox.aside(key, FIRST)
     # Where the body has been pruned, nobody knows any more.
     if kept is None or not kept.payload:
         return False

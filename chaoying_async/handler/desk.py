@@ -12,7 +12,7 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.handler.calls import resolved
 from chaoying_async.handler.confirming import ask
-from chaoying_async.handler.crosswise import TWO_PAYMENTS, is_another
+from chaoying_async.handler.crosswise import NOT_KEPT, TWO_PAYMENTS, is_another
 from chaoying_async.sansio.case import Case, order_of_case
 from chaoying_async.sansio.decisions import (
     NO_AMOUNT_CHECK,
@@ -24,8 +24,9 @@ from chaoying_async.sansio.decisions import (
     Unconfirmed,
 )
 from chaoying_async.sansio.facts import Facts
-from chaoying_async.sansio.inboxvalues import OrderKey, Record
+from chaoying_async.sansio.inboxvalues import InboxFullError, OrderKey, Record
 from chaoying_async.sansio.judging import (
+    OTHER_NUMBERS,
     Verdict,
     is_anothers,
     is_told_otherwise,
@@ -167,13 +168,23 @@ class Desk:
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)
-        if is_told_otherwise(case, verdict) and await is_another(self._inbox, key, facts, case.now):
-            verdict = Verdict(Decision.CONFLICT, TWO_PAYMENTS)
+        if is_told_otherwise(case, verdict):
+            verdict = await self._held_against_its_kind(key, case, verdict)
         done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
         if foreign and key != received:
             # Its key did not verify this message: nothing is kept under it.
             key, record = received, await self._inbox.look(received)
         return Matter(facts, key, verdict, judged_as_of(case), record, done, foreign)
+
+    async def _held_against_its_kind(self, key: OrderKey, case: Case, verdict: Verdict) -> Verdict:
+        """A duplicate that came the other way: its numbers are known, or have to be remembered."""
+        try:
+            if await is_another(self._inbox, key, case.facts, case.now):
+                return Verdict(Decision.CONFLICT, TWO_PAYMENTS)
+        except InboxFullError:
+            if verdict.reason == OTHER_NUMBERS:
+                return Verdict(Decision.CONFLICT, NOT_KEPT)
+        return verdict
 
     async def case(
         self, facts: Facts, received: OrderKey, first_seen: datetime
