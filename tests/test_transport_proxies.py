@@ -10,11 +10,11 @@ import httpx
 import pytest
 import trustme
 
-from chaoying_async import GatewaySession, Hosts, ParameterError
+from chaoying_async import GatewaySession, Hosts, ParameterError, RequestNotSentError
 from chaoying_async.transport.noproxy import is_left_out
 from chaoying_async.transport.proxies import Proxies
 from chaoying_async.transport.wire import parse_url
-from tests.engines import call, running
+from tests.engines import ENGINES, call, running
 from tests.factories import CREDENTIALS
 from tests.tcp_server import TcpServer, polite
 
@@ -357,3 +357,16 @@ def test_every_other_address_is_kept(url: str) -> None:
     """What is allowed is what the engines can write."""
     hosts = Hosts.single(url)
     assert hosts.pay == url.rstrip("/")
+
+
+@pytest.mark.parametrize("kind", ENGINES)
+@pytest.mark.parametrize(
+    "url", ["https://256.1.1.1:1/x", "https://1.2.3.4.5:1/", "https://xn--:1/"]
+)
+async def test_a_host_that_only_httpx_refuses_is_not_sent_to(kind: str, url: str) -> None:
+    """M-01: its errors for such an address are no transport's, but nothing has left."""
+    async with running(kind) as engine:
+        with pytest.raises(RequestNotSentError):
+            await call(engine, url)
+        with pytest.raises(RequestNotSentError):
+            await call(engine, f"{url}?sign=TAIL")

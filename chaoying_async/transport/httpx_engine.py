@@ -12,7 +12,13 @@ from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Answer, Headers
 from chaoying_async.transport.body import check_head, read_bounded
-from chaoying_async.transport.errors import HTTPX_NOT_SENT, families, foreign_not_sent, translate
+from chaoying_async.transport.errors import (
+    HTTPX_NOT_SENT,
+    families,
+    foreign_not_sent,
+    not_sent,
+    translate,
+)
 from chaoying_async.transport.gate import Gate
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.tls import Cert, Verify, tls_context
@@ -163,6 +169,20 @@ def _plain_url(family: Any, url: str) -> httpx.URL:
     return found
 
 
+def _url(family: Any, url: str) -> httpx.URL:
+    """Refused as "not sent" where httpx does not take the host: 256.1.1.1, punycode of nothing."""
+    found: httpx.URL | None = None
+    try:
+        # What has a query has a signature: it is not kept.
+        read: httpx.URL = family.URL(url) if "?" in url else _plain_url(family, url)
+        found = read if read.host else None
+    except (family.InvalidURL, UnicodeError):
+        pass
+    if found is None:  # raised here, since httpx quotes what it could not read
+        raise not_sent("httpx does not take the host of its address")
+    return found
+
+
 def build_request(  # noqa: PLR0917 - private, called in two places
     method: str,
     address: Address,
@@ -177,9 +197,7 @@ def build_request(  # noqa: PLR0917 - private, called in two places
     url = address.origin + address.target
     request: httpx.Request = family.Request(
         method,
-        family.URL(url)
-        if "?" in url
-        else _plain_url(family, url),  # a query has a signature: not kept
+        _url(family, url),
         headers=[*kept, ("Accept-Encoding", "identity")],
         content=body,
         extensions={"timeout": timeout.as_dict()},
