@@ -18,7 +18,7 @@ from chaoying_async.exceptions import TransportError
 from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.decisions import Decision, ExpectedOrder, SetAside
-from chaoying_async.sansio.inboxvalues import MOST_MESSAGES, OrderKey, Record, SeenState
+from chaoying_async.sansio.inboxvalues import MOST_MESSAGES, Mark, OrderKey, Record, SeenState
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always
@@ -303,3 +303,21 @@ async def test_what_cannot_be_remembered_is_not_acknowledged(
     assert said(await handler.handle(shop.body(**FIRST))) == (D.DUPLICATE, SUCCESS)
     assert said(await handler.handle(shop.body(**SECOND))) == (D.CONFLICT, FAIL)
     assert len(shop.delivered) == 1
+
+
+async def test_what_a_person_applied_is_not_taken_over_by_another_payment(
+    shop: FailingShop, inbox: Inbox
+) -> None:
+    """M-17: its on_paid fails; the second payment waits as a CONFLICT, and the first is delivered."""
+    handler = shop.at(inbox)
+    await handler.handle(shop.body(**FIRST, total_fee=1))
+    (message,) = await inbox.asides(KEY)
+    await inbox.mark(KEY, Mark.APPLY, message.fingerprint)
+    await handler.run_due()
+    shop.has_stock = True
+    assert said(await handler.handle(shop.body(**SECOND))) == (D.CONFLICT, FAIL)
+    await rounds(shop, handler)
+    assert [order.transaction_id for order in shop.delivered] == ["T1"]
+    (waiting,) = await inbox.asides(KEY)
+    assert "another payment" in waiting.reason
+    assert shop.reasons() == [D.CONFLICT, D.CONFLICT]

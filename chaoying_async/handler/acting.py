@@ -12,14 +12,20 @@ from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, begun, go_on
 from chaoying_async.handler.answers import Outcome
 from chaoying_async.handler.desk import Desk, Matter
-from chaoying_async.handler.effects import Effects, Held, entry_of
+from chaoying_async.handler.effects import (
+    DECIDED_FOR_ANOTHER,
+    Effects,
+    Held,
+    entry_of,
+    is_decided_for_another,
+)
 from chaoying_async.handler.endings import tamed
 from chaoying_async.handler.reports import Reports, log
 from chaoying_async.handler.tasks import Tasks
 from chaoying_async.sansio.decisions import Decision, has_effect
 from chaoying_async.sansio.facts import Facts
 from chaoying_async.sansio.inboxvalues import OrderKey, TooManyWaitError
-from chaoying_async.sansio.judging import OTHER_NUMBERS
+from chaoying_async.sansio.judging import OTHER_NUMBERS, Verdict
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
@@ -113,10 +119,14 @@ class Acting:
         """Adds what was decided, and what is held for it."""
         matter = await self._desk.decide(facts, first_seen=first_seen, until=until)
         paid, held = matter.verdict.paid, None
+        if paid is not None and matter.before is not None:
+            entry = entry_of(matter, paid)
+            if is_decided_for_another(entry, matter.before):
+                verdict = Verdict(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
+                matter, paid = attrs.evolve(matter, verdict=verdict), None
         if paid is not None:
             free = True
             if matter.before is not None:
-                entry = entry_of(matter, paid)
                 keeping = self._effects.keep_what_is_replaced(matter.key, entry, matter.before)
                 free = await self._tasks.run(tamed(keeping))
             if free:

@@ -91,6 +91,17 @@ def _keep_what_was_known(entry: Entry, before: Entry) -> None:
         entry.decision = BY_A_PERSON
 
 
+#: Why another payment does not take over an order whose work was broken off.
+DECIDED_FOR_ANOTHER = "a person applied another payment of the order, which has not ended yet"
+
+
+def is_decided_for_another(entry: Entry, before: Record) -> bool:
+    """Whether a person applied another payment: its message is closed, this record is all of it."""
+    if before.state is not SeenState.HELD or before.entry.decision != BY_A_PERSON:
+        return False
+    return Ways.of(entry).is_another(Ways.of(before.entry))
+
+
 class Effects:
     """Runs ``on_paid`` and ``on_paid_after_close``."""
 
