@@ -308,7 +308,7 @@ async def test_what_cannot_be_remembered_is_not_acknowledged(
 async def test_what_a_person_applied_is_not_taken_over_by_another_payment(
     shop: FailingShop, inbox: Inbox
 ) -> None:
-    """M-17: its on_paid fails; the second payment waits as a CONFLICT, and the first is delivered."""
+    """M-17: the second payment waits as a CONFLICT, and the first is delivered in the end."""
     handler = shop.at(inbox)
     await handler.handle(shop.body(**FIRST, total_fee=1))
     (message,) = await inbox.asides(KEY)
