@@ -174,7 +174,7 @@ async def polled(count: int, *, concurrency: int = 200) -> Found:
     ):
         for case in wanted:
             await made(gateway, case)
-        ended = await clock.run(_both(poller, wanted), within=6 * DAYS)
+        ended = await clock.run(_both(poller, wanted), within=16 * DAYS)
         found.polls, found.clock = poller.stats().polls, clock.monotonic()
         for case in wanted:
             _judge(found, case, ended.get(case.query()[0]), truth(sandbox, case))

@@ -23,4 +23,4 @@ async def test_orders_and_refunds_of_every_kind_end_as_the_ledger_has_it() -> No
     assert found.wrong == []
     assert found.ends.total() == ORDERS
     assert set(found.ends) == set(PollStatus)
-    assert 5 * 86_400 <= found.clock < 6 * 86_400
+    assert 15 * 86_400 <= found.clock < 16 * 86_400  # the longest is a refund's (M-22)

@@ -18,6 +18,7 @@ import pytest
 from aiohttp import web
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
+from multidict import CIMultiDict
 
 from chaoying_async import ExpectedOrder, MemoryInbox, NotificationHandler
 from chaoying_async.exceptions import UsageError
@@ -239,7 +240,7 @@ async def test_aiohttps_view_gives_cancellation_back() -> None:
     class Request:
         method = "POST"
         content_length = len(body)
-        headers: ClassVar[dict[str, str]] = {}
+        headers: ClassVar[CIMultiDict[str]] = CIMultiDict()
         can_read_body = False
 
         class Content:
