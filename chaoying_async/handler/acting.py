@@ -118,19 +118,18 @@ class Acting:
     ) -> None:
         """Adds what was decided, and what is held for it."""
         matter = await self._desk.decide(facts, first_seen=first_seen, until=until)
-        paid, held = matter.verdict.paid, None
-        if paid is not None and matter.before is not None:
+        paid, held, free = matter.verdict.paid, None, True
+        before = matter.before
+        if paid is not None and before is not None:
             entry = entry_of(matter, paid)
-            if is_decided_for_another(entry, matter.before):
+            if is_decided_for_another(entry, before):
                 verdict = Verdict(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
                 matter, paid = attrs.evolve(matter, verdict=verdict), None
-        if paid is not None:
-            free = True
-            if matter.before is not None:
-                keeping = self._effects.keep_what_is_replaced(matter.key, entry, matter.before)
+            else:
+                keeping = self._effects.keep_what_is_replaced(matter.key, entry, before)
                 free = await self._tasks.run(tamed(keeping))
-            if free:
-                held = await self._effects.claim(matter, paid)
+        if paid is not None and free:
+            held = await self._effects.claim(matter, paid)
             if held is not None and matter.verdict.is_told_crosswise:
                 log.warning("order %r: %s", matter.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
         decided.append((matter, held))
