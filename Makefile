@@ -82,7 +82,7 @@ readme: .venv/.dev
 	$(BIN)/python .ci/readme.py run
 
 screenshots: .venv/.dev
-	$(BIN)/python -m tests.screenshots docs/screenshots
+	$(BIN)/python -m tests.hard.screenshots docs/screenshots
 
 ci:
 	bash .ci/run

@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults [--quick] [--orders N] [--json PATH]
 
-What tests/test_poller_faults.py runs in a small size: once by ``checkout``, once by paying and
+What tests/hard/test_rush_hour.py runs in a small size: once by ``checkout``, once by paying and
 polling. Fails when any order ended otherwise than the books have it. ``--quick``: 200 orders.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Row, finish
-from tests.faulty_tills import run
+from tests.hard.faulty_tills import run
 
 FAULTY = 0.2
 SEED = 20260104

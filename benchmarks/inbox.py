@@ -28,7 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.report import Row, finish
 from chaoying_async import NotificationHandler
-from tests.inbox_workers import notification, redis_handler, sql_handler
+from tests.hard.inbox_workers import notification, redis_handler, sql_handler
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, effects, sql_shop
 
@@ -95,7 +95,7 @@ def _row(found: Sequence[float]) -> Row:
 
 
 def worker(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.inbox_workers", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.hard.inbox_workers", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 

@@ -3,7 +3,7 @@
     python -m benchmarks.polling_many [--quick] [--orders N] [--json PATH]
 
 Against the in-process sandbox, whose ledger says how each should have ended. What
-tests/test_poller_mixed.py runs in a small size. ``--quick``: 1,000 orders.
+tests/hard/test_mixed_orders.py runs in a small size. ``--quick``: 1,000 orders.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Row, finish
-from tests.mixed_orders import polled
+from tests.hard.mixed_orders import polled
 
 
 def main() -> int:

@@ -25,27 +25,27 @@ PARTS = {
         "tests/pure/test_values.py::test_every_single_amount_up_to_99999_99_is_exact"
     ],
     "100,000 random cancellations, session (R-32)": [
-        "tests/test_session_many.py::test_cancelling_at_random_leaves_the_pool_whole"
+        "tests/session/test_many_calls.py::test_cancelling_at_random_leaves_the_pool_whole"
     ],
     "payments cut at every byte are charged once (R-24)": [
-        "tests/test_session_many.py::test_payments_cut_at_every_byte_are_charged_once"
+        "tests/session/test_many_calls.py::test_payments_cut_at_every_byte_are_charged_once"
     ],
     "200 merchants interleaved (R-39)": [
-        "tests/test_session_many.py::test_many_merchants_on_one_loop_never_mix"
+        "tests/session/test_many_calls.py::test_many_merchants_on_one_loop_never_mix"
     ],
     "10,000 sessions opened and closed (R-33)": [
-        "tests/test_session_lifecycle.py::test_opening_and_closing_sessions_leaks_no_descriptor"
+        "tests/session/test_lifecycle.py::test_opening_and_closing_sessions_leaks_no_descriptor"
     ],
     "1,000 engines opened and closed (R-33)": [
-        "tests/test_transport_pool.py::test_r33_opening_and_closing_leaks_no_descriptor"
+        "tests/transport/test_pool.py::test_r33_opening_and_closing_leaks_no_descriptor"
     ],
     "100,000 random cancellations, aiohttp's engine (R-32)": [
-        "tests/test_transport_pool.py",
+        "tests/transport/test_pool.py",
         "-k",
         "random_cancellation and aiohttp",
     ],
     "100,000 random cancellations, httpx's engine (R-32)": [
-        "tests/test_transport_pool.py",
+        "tests/transport/test_pool.py",
         "-k",
         "random_cancellation and httpx",
     ],

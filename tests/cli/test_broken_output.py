@@ -1,0 +1,379 @@
+"""Whatever breaks while a command says what it did: what it did decides how it ends.
+
+Real processes, real pipes, real signals, against a served sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoying_async.cli import replies
+from chaoying_async.cli.exits import Exit
+from tests.cli.test_inbox import Shop, listed, told
+from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
+
+CODE = "130000000000001111"
+_NUMBERS = count(1)
+NOT_WINDOWS = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="pipes and signals of POSIX")
+pytestmark = NOT_WINDOWS
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with sandbox() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Running]:
+    """A sandbox that carries out what moves money at once, and answers a minute later."""
+    with sandbox("--fault", "pay/slow:1:60", "--fault", "refund/slow:1:60") as made:
+        yield made
+
+
+def number() -> str:
+    return f"A7{next(_NUMBERS):06d}"
+
+
+def pay(order: str, *more: str, total: str = "1230") -> tuple[str, ...]:
+    fields = (f"out_trade_no={order}", "body=tea", f"total_fee={total}", f"auth_code={CODE}")
+    return ("send", "pay", *fields, *more)
+
+
+class Ran:
+    """A command that has ended, and what came out of its stdout and stderr, where it was read."""
+
+    def __init__(self, code: int, out: bytes = b"", err: bytes = b"") -> None:
+        self.code, self.out, self.err = code, out.decode(), err.decode()
+        assert "Traceback" not in self.err
+        assert "Exception ignored" not in self.err
+
+
+#: What the shell does to a command's streams.
+BROKEN = {
+    "stdout closed": ">&-",
+    "stdin and stdout closed": "<&- >&-",
+    "disk full": ">/dev/full",
+}
+MUTE = {"both closed": "<&- >&- 2>&-", "both on a full disk": ">/dev/full 2>/dev/full"}
+
+
+def ran(
+    running: Running,
+    arguments: Sequence[str],
+    how: str = "",
+    *,
+    before: str = "",
+    env: dict[str, str | None] | None = None,
+) -> Ran:
+    """Run a command to its end, with its streams redirected by a shell."""
+    done = subprocess.run(
+        ["sh", "-c", f'{before} "$@" {how}', "sh", *PROGRAM, *arguments],
+        cwd=ROOT,
+        env=environment({**running.env, **(env or {})}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
+
+
+def ran_into_nobody(running: Running, arguments: Sequence[str], *, both: bool = False) -> Ran:
+    """`| true`, or `2>&1 | true`: the reader is gone before the first word."""
+    gone, stdout = os.pipe()
+    os.close(gone)
+    done = subprocess.run(
+        [*PROGRAM, *arguments],
+        cwd=ROOT,
+        env=environment(running.env),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=stdout if both else subprocess.PIPE,
+        check=False,
+    )
+    os.close(stdout)
+    return Ran(done.returncode, b"", done.stderr or b"")
+
+
+def paid(running: Running, order: str) -> bool:
+    return running.call("query", order).exit_code == Exit.OK
+
+
+class TestWhatCannotBeSaid:
+    @pytest.mark.parametrize("how", ["| true", *BROKEN])
+    @pytest.mark.parametrize("as_json", [False, True], ids=["person", "program"])
+    def test_a_payment_is_told_on_stderr(
+        self, running: Running, how: str, *, as_json: bool
+    ) -> None:
+        """Paid is 0, and the last words say it: where stdout takes none, on stderr."""
+        order = number()
+        arguments = pay(order, "--yes", *(["--json"] if as_json else []))
+        end = (
+            ran_into_nobody(running, arguments)
+            if how == "| true"
+            else ran(running, arguments, BROKEN[how])
+        )
+        assert (end.code, end.out) == (Exit.OK, "")
+        if as_json:
+            assert json.loads(end.err)["status"] == "PAID"
+        else:
+            assert "PAID 12.30 yuan" in end.err.splitlines()[0]
+        assert paid(running, order)
+
+    @pytest.mark.parametrize("how", ["2>&1 | true", *MUTE])
+    def test_where_nothing_can_be_said_the_exit_code_is_left(
+        self, running: Running, how: str
+    ) -> None:
+        """0 for paid, 6 for undecided, 1 for failed: nothing else is left to tell it."""
+        for total, code in (("1230", Exit.OK), ("1405", Exit.PENDING), ("1406", Exit.REFUSED)):
+            arguments = pay(number(), "--yes", total=total)
+            if how in MUTE:
+                assert ran(running, arguments, MUTE[how]).code == code
+            else:
+                assert ran_into_nobody(running, arguments, both=True).code == code
+
+    @pytest.mark.parametrize(
+        "env",
+        [
+            {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+            {"PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "0"},
+            {"PYTHONIOENCODING": "cp437:strict", "PYTHONUTF8": "0"},
+            {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        ],
+        ids=["ascii", "latin-1", "a code page", "LANG=C"],
+    )
+    @pytest.mark.parametrize("as_json", [False, True], ids=["person", "program"])
+    def test_a_character_that_is_lacking_hides_nothing(
+        self, running: Running, env: dict[str, str | None], *, as_json: bool
+    ) -> None:
+        """An encoding without Chinese: the rest is on stdout, and JSON stays JSON."""
+        order = number()
+        arguments = pay(order, "--yes", *(["--json"] if as_json else []))
+        for each in (arguments, ("query", order, *arguments[7:])):
+            end = ran(running, each, env=env)
+            assert (end.code, end.err) == (Exit.OK, "")
+            if as_json:
+                assert json.loads(end.out)["status"] == "PAID"
+            else:
+                assert "PAID 12.30 yuan" in end.out
+
+    @pytest.mark.parametrize("columns", ["0", "1", "x", "-5"])
+    def test_a_strange_terminal_hides_nothing(self, running: Running, columns: str) -> None:
+        """Whatever the environment says about widths."""
+        env: dict[str, str | None] = {"COLUMNS": columns, "LINES": columns, "TERM": "unheard-of"}
+        end = ran(running, pay(number(), "--yes"), env=env)
+        assert (end.code, "PAID 12.30 yuan" in end.out) == (Exit.OK, True)
+
+    @pytest.mark.parametrize("how", ["| true", "disk full"])
+    def test_every_command_that_moves_or_decides(self, running: Running, how: str) -> None:
+        """pre-order, trigger, refund, refund-query, watch, cancel: each ends as what it did."""
+        order, other = number(), number()
+        preorder = ("body=x", "total_fee=1405", "trade_type=NATIVE", "product_id=1", "--yes")
+        refund = (f"out_refund_no=R{order}", "total_fee=1230", "refund_fee=505", "--yes")
+        wechat = "paytype=WECHAT"
+        watch = ("--paytype", "WECHAT", "--every", "0.1", "--until", "0.4")
+        for arguments, code, words in (
+            (("send", "WechatPreOrder", f"out_trade_no={other}", *preorder), 0, "OPEN 14.05"),
+            (("trigger", "pays", other), 0, other),
+            (("query", other), 0, "PAID 14.05"),
+            (pay(order, "--yes"), 0, "PAID"),
+            (("watch", order, "NOSUCH", *watch), 1, "PAID"),
+            (("send", "refund", f"out_trade_no={order}", *refund, wechat), 0, "ACCEPTED"),
+            (("refund-query", f"R{order}"), 6, "PENDING"),
+            (("send", "cancel", f"out_trade_no={other}", wechat, "--yes"), 0, "ACCEPTED"),
+        ):
+            if how == "| true":
+                end = ran_into_nobody(running, arguments)
+            else:
+                end = ran(running, arguments, BROKEN[how])
+            assert (end.code, words in end.err) == (code, True), (arguments, end.err)
+
+    @pytest.mark.parametrize("how", ["| true", *BROKEN])
+    def test_a_decision_about_an_order(self, running: Running, how: str, tmp_path: Path) -> None:
+        """`inbox apply`: marked is 0, and said on stderr; the mark is there."""
+        shop = Shop(tmp_path / "shop.db")
+        shop(told("A1", 99))
+        (one,) = listed(shop)
+        where = ("--store", str(shop.path), "--yes")
+        arguments = ("inbox", "apply", one["mch_id"], "A1", *where)
+        if how == "| true":
+            end = ran_into_nobody(running, arguments)
+        else:
+            end = ran(running, arguments, BROKEN[how])
+        assert (end.code, "A1 of merchant 00000001: APPLY" in end.err) == (Exit.OK, True)
+        assert listed(shop)[0]["mark"] == "APPLY"
+
+    def test_a_demo_whose_reader_has_left(self, running: Running) -> None:
+        """The books agree, whoever listens."""
+        end = ran_into_nobody(running, ("demo", "--payments", "4"))
+        assert (end.code, "Everything adds up" in end.err) == (Exit.OK, True)
+
+    def test_what_cannot_be_drawn_is_still_decided(
+        self, running: Running, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Should showing a reply break, its meaning is said on stderr and is the exit code."""
+
+        def broken(*_: object) -> Any:
+            raise RecursionError
+
+        monkeypatch.setattr(replies, "masked", broken)
+        for options in ((), ("--json",)):
+            result = running.call(*pay(number(), "--yes"), *options)
+            assert result.exit_code == Exit.OK
+            assert "PAID 12.30 yuan" in result.stderr
+
+
+class TestTheQuestion:
+    @pytest.mark.parametrize("how", ["<&-", "</dev/null", "<&- >&-", "2>&-", "2>/dev/full"])
+    def test_without_a_question_or_an_answer_nothing_moves(
+        self, running: Running, how: str
+    ) -> None:
+        """stdin closed or empty, or a stderr that takes no question: exit code 2, nothing sent."""
+        order = number()
+        end = ran(running, pay(order), how)
+        assert end.code == Exit.USAGE
+        assert not paid(running, order)
+
+    def test_a_yes_to_a_question_that_nobody_saw_is_none(self, running: Running) -> None:
+        """`yes | chaoying send pay 2>&-` pays nothing."""
+        order = number()
+        assert ran(running, pay(order), "2>&-", before="yes |").code == Exit.USAGE
+        assert not paid(running, order)
+
+    def test_a_yes_pays_where_stdout_is_closed(self, running: Running) -> None:
+        """The question is on stderr, so it was seen."""
+        order = number()
+        end = ran(running, pay(order), ">&-", before="echo y |")
+        assert (end.code, "PAID 12.30 yuan" in end.err) == (Exit.OK, True)
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
+
+
+@contextmanager
+def started(
+    running: Running, *arguments: str, stdin: int = subprocess.DEVNULL, **more: Any
+) -> Generator[subprocess.Popen[bytes]]:
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
+    command = [*PROGRAM, *arguments]
+    env = environment(running.env)
+    with subprocess.Popen[bytes](command, cwd=ROOT, env=env, stdin=stdin, **streams) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ended(process: subprocess.Popen[bytes]) -> Ran:
+    out, err = process.communicate(timeout=20)
+    return Ran(process.returncode, out or b"", err or b"")
+
+
+def wait_until_made(running: Running, order: str) -> None:
+    """The gateway knows the order: whatever made it has been received."""
+    while not paid(running, order):
+        pass
+
+
+class TestSignals:
+    @pytest.mark.parametrize("sign", SIGNALS)
+    def test_before_anything_is_sent(self, running: Running, sign: signal.Signals) -> None:
+        """At the question: 130, and it says that nothing was done."""
+        order = number()
+        with started(running, *pay(order), stdin=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            while b"Send it?" not in (seen := process.stderr.peek()):  # type: ignore[attr-defined]
+                assert seen
+            process.send_signal(sign)
+            end = ended(process)
+        assert (end.code, "nothing was done" in end.err) == (Exit.INTERRUPTED, True)
+        assert not paid(running, order)
+
+    @pytest.mark.parametrize("sign", SIGNALS)
+    @pytest.mark.parametrize("as_json", [False, True], ids=["person", "program"])
+    def test_in_flight(self, slow: Running, sign: signal.Signals, *, as_json: bool) -> None:
+        """M-01: money was asked to move and nobody answered: 3, and the query to type next."""
+        order = number()
+        options = ["--json"] if as_json else []
+        with started(slow, *pay(order, "--yes", *options)) as process:
+            wait_until_made(slow, order)
+            process.send_signal(sign)
+            end = ended(process)
+        assert end.code == Exit.UNKNOWN
+        said = json.loads(end.out)["next"] if as_json else end.err
+        assert f"chaoying query {order}" in said
+
+    def test_in_flight_and_nobody_reads(self, slow: Running) -> None:
+        """The same where neither stream takes a word."""
+        order = number()
+        with (
+            Path("/dev/full").open("wb") as full,
+            started(slow, *pay(order, "--yes"), stdout=full, stderr=full) as process,
+        ):
+            wait_until_made(slow, order)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) == Exit.UNKNOWN
+
+    @pytest.mark.parametrize("sign", SIGNALS)
+    def test_while_a_stuck_pipe_is_written_to(self, running: Running, sign: signal.Signals) -> None:
+        """Nobody reads, and the pipe is full: the signal ends the write, not the truth."""
+        order = number()
+        unread, stdout = os.pipe()
+        os.set_blocking(stdout, False)
+        with suppress(BlockingIOError):
+            while os.write(stdout, b"x" * 4096):
+                pass
+        os.set_blocking(stdout, True)
+        with started(running, *pay(order, "--yes"), stdout=stdout) as process:
+            wait_until_made(running, order)
+            wait_until_blocked(process.pid)
+            process.send_signal(sign)
+            end = ended(process)
+        os.close(unread)
+        os.close(stdout)
+        assert (end.code, "PAID 12.30 yuan" in end.err) == (Exit.OK, True)
+
+    def test_nohup_is_heeded(self, slow: Running) -> None:
+        """A signal that was ignored when the command began stays ignored."""
+        with started(slow, *pay(order := number(), "--yes"), preexec_fn=_hup_ignored) as process:
+            wait_until_made(slow, order)
+            process.send_signal(signal.SIGHUP)
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.5)
+            process.send_signal(signal.SIGTERM)
+            assert ended(process).code == Exit.UNKNOWN
+
+    @pytest.mark.parametrize("sign", SIGNALS)
+    def test_a_read_is_only_interrupted(self, running: Running, sign: signal.Signals) -> None:
+        """`watch` moves nothing: 130, and what is pending."""
+        order, ended_one = number(), number()
+        running.call(*pay(order, "--yes", total="1405"))
+        running.call(*pay(ended_one, "--yes"))
+        watch = ("watch", ended_one, order, "--paytype", "WECHAT", "--every", "0.05")
+        with started(running, *watch) as process:
+            assert process.stdout is not None
+            assert b"PAID" in process.stdout.readline()
+            process.send_signal(sign)
+            end = ended(process)
+        assert end.code == Exit.INTERRUPTED
+        assert f"1 still pending: {order}" in end.err
+
+
+def _hup_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def wait_until_blocked(pid: int) -> None:
+    """Until a process sleeps in a write to a pipe."""
+    while "pipe_write" not in Path(f"/proc/{pid}/wchan").read_text():
+        pass

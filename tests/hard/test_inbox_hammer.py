@@ -1,0 +1,80 @@
+"""Many processes, dying processes: each paid order takes effect exactly once on a SQL inbox."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from sqlalchemy import func, select
+
+from tests.servers import Servers
+from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
+
+FULL = bool(os.environ.get("FULL"))
+PROCESSES = 8
+ORDERS, REPEATS = (1000, 3) if FULL else (40, 2)
+#: Every how many moments a process is killed; the full run leaves none out.
+STEP = 1 if FULL else 3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
+
+
+async def worker(*arguments: object) -> dict[str, Any]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.hard.inbox_workers", *map(str, arguments)),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, err.decode()[-3000:]
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+async def hammered(kind: str, url: str) -> list[dict[str, Any]]:
+    workers = (worker("hammer", kind, url, ORDERS, REPEATS, seed) for seed in range(PROCESSES))
+    return await asyncio.gather(*workers)
+
+
+async def _counts(shop: SqlShop) -> dict[str, int]:
+    question = select(effects.c.number, func.count()).group_by(effects.c.number)
+    async with shop.engine.connect() as connection:
+        rows = (await connection.execute(question)).all()
+    return {str(number): int(count) for number, count in rows}
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+async def test_eight_processes_and_each_effect_is_there_once(servers: Servers, kind: str) -> None:
+    """M-16, R-17: the same notifications, shuffled and repeated, in eight processes at a time."""
+    async with sql_shop(kind, servers) as shop:
+        ended = await hammered(kind, shop.url)
+        assert await _counts(shop) == {f"H{n}": 1 for n in range(ORDERS)}
+    assert sum(one["posted"] for one in ended) >= PROCESSES * ORDERS * REPEATS
+
+
+async def test_eight_processes_on_redis_never_two_at_a_time(servers: Servers) -> None:
+    """M-19: and while nobody dies or stalls, once each as well."""
+    url = servers.redis_url()
+    await hammered("redis", url)
+    async with Redis.from_url(url) as client:
+        assert await client.get("two at a time") is None
+        counted: Any = await client.hgetall("effects")
+    assert {number.decode(): int(count) for number, count in counted.items()} == {
+        f"H{n}": 1 for n in range(ORDERS)
+    }
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+async def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
+    servers: Servers, kind: str
+) -> None:
+    """M-16, R-22: SIGKILL before and after every await; the redelivery makes it exactly one."""
+    async with sql_shop(kind, servers) as shop:
+        found = await worker("kill", kind, shop.url, 1, STEP)
+    assert found["problems"] == []
+    assert found["moments"] > 10

@@ -1,0 +1,157 @@
+"""The names of design.md that this release covers, who may use them, and what they cost."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import chaoying_async
+
+ROOT = Path(__file__).parents[2]
+
+
+def _names(text: str) -> list[str]:
+    return text.split()
+
+
+REQUESTS = _names("""
+GetFaceAuth FacePay Pay OrderQuery Refund RefundQuery Cancel AuthCodeToOpenId
+WechatPreOrder AlipayPreOrder MchReg GetMchSmsValid GetMchId GetPartnerId GetMchInfo
+WxaCode2Session WxAddSubDevConfig PayBoxConfGet QrConfGet
+""")
+OTHERS = _names("""
+Credentials PreviousKey credentials_from_env SignAlgorithm SortOrder GatewaySession Hosts
+Reply Undocumented ChaoyingWarning Fen fen PayType State Code TradeState TradeType
+GoodsDetail Promotion RefundItem Partner parse_notification peek_mch_id WechatNotification
+AlipayNotification Notification Wallet PaidOrder RefundedOrder Clock Gateway
+Poller PollSchedule PollOutcome PollStats PollStatus wait_for_terminal FaceAuthCache
+checkout CheckoutOutcome CheckoutStatus resume refund_and_track resume_refunds OrderNumbers
+PollStore open_attempts open_refunds OpenAttempt OpenRefund AttemptState StoreTrouble
+NotificationHandler NotificationAnswer decide Decision ExpectedOrder Seen SeenState SetAside
+NO_AMOUNT_CHECK MemoryInbox Inbox
+""")
+ERRORS = _names("""
+ChaoyingError ParameterError TransportError RequestNotSentError OutcomeUnknownError
+GatewayUnavailableError ProtocolError MalformedMessageError ReplyMismatchError
+SignatureVerificationError MissingSignatureError AmbiguousSignatureError GatewayError
+SignatureRefusedError InvalidRequestError MerchantError SystemRefusedError
+OrderNotFoundError RefundRefusedError QueryRefusedError CancelRefusedError AgentError
+MerchantConfigError VersionTooLowError TradePendingError TradeFailedError
+TradeRefundedError NotConfiguredYetError PollTimeoutError StoreError UsageError
+WrongEventLoopError SessionClosedError BodyAlreadyConsumedError StoreInUseError
+AttemptInProgressError HandlerMisuseError
+""")
+FRONT_PAGE = [*REQUESTS, *(f"{name}Result" for name in REQUESTS), *OTHERS, *ERRORS]
+
+ELSEWHERE = [
+    *(("chaoying_async.sansio.signing", name) for name in ("canonical_string", "sign", "verify")),
+    *(("chaoying_async.exceptions", name) for name in ERRORS),
+    *(("chaoying_async.abc", name) for name in ("Clock", "Gateway", "Inbox", "PollStore")),
+    *(("chaoying_async.testing", name) for name in ("FakeClock", "sign_notification")),
+    ("chaoying_async.sansio.exchange", "build_request"),
+    ("chaoying_async.sansio.exchange", "read_reply"),
+    ("chaoying_async.sandbox", "Sandbox"),
+    ("chaoying_async.inbox.sql", "SqlInbox"),
+    ("chaoying_async.inbox.redis", "RedisInbox"),
+    ("chaoying_async.pollstore.sql", "SqlPollStore"),
+    ("chaoying_async.web.asgi", "notification_app"),
+]
+
+
+@pytest.mark.parametrize("name", FRONT_PAGE)
+def test_the_front_page_has_every_name(name: str) -> None:
+    """A user's code imports these from chaoying_async as design.md spells them."""
+    assert name in chaoying_async.__all__
+    assert getattr(chaoying_async, name).__doc__
+
+
+@pytest.mark.parametrize(("module", "name"), ELSEWHERE)
+def test_the_other_modules_have_theirs(module: str, name: str) -> None:
+    """Names that design.md puts into a module of their own."""
+    assert getattr(importlib.import_module(module), name).__doc__
+
+
+def test_the_front_page_is_sorted_and_whole() -> None:
+    """``__all__`` is sorted, constants first, and has every public name once."""
+    names = chaoying_async.__all__
+    assert names == sorted(set(names), key=lambda name: (not name.isupper(), name))
+    public = {
+        name
+        for name, value in vars(chaoying_async).items()
+        if not (name.startswith("_") or inspect.ismodule(value) or isinstance(value, bool))
+        and name != "annotations"
+    }
+    lazy = set(names) - public  # a front page may load some of its names when they are used
+    assert public <= set(names)
+    for name in lazy:
+        getattr(chaoying_async, name)
+
+
+def test_every_error_is_in_the_list_above() -> None:
+    """An error that is added has to be found by those who read design.md."""
+    from chaoying_async import exceptions
+
+    found = {
+        name
+        for name, value in vars(exceptions).items()
+        if isinstance(value, type) and issubclass(value, exceptions.ChaoyingError)
+    }
+    assert {name for name in found if not name.startswith("_")} == set(ERRORS)
+
+
+def test_the_sessions_knobs_are_those_of_the_design() -> None:
+    """Everything but the credentials by name, in design.md's spelling."""
+    parameters = inspect.signature(chaoying_async.GatewaySession).parameters
+    assert next(iter(parameters)) == "credentials"
+    knobs = {
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    assert knobs >= {
+        *("mch_id", "op_user_id", "device_info", "hosts", "timeout", "deadline", "limits"),
+        *("max_reply_bytes", "verify", "cert", "proxy", "trust_env", "require_signed"),
+        *("transport", "event_hooks", "on_exchange", "clock"),
+    }
+    assert "timeout" in inspect.signature(chaoying_async.GatewaySession.send).parameters
+
+
+#: What an application pays for only when it uses it (R-37).
+NOT_LOADED = _names("""
+aiohttp uvicorn starlette respx tenacity rich click segno pytest sqlalchemy redis procrastinate
+fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
+""")
+
+
+def test_importing_the_package_loads_no_engine_and_no_extra() -> None:
+    """R-37: only the base dependencies, and not even the default engine before a session opens."""
+    code = "import json, sys; import chaoying_async; print(json.dumps(sorted(sys.modules)))"
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    loaded = set(json.loads(run.stdout))
+    assert not loaded & set(NOT_LOADED)
+
+
+@pytest.mark.tools
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_type_checkers_know_what_comes_back(checker: str) -> None:
+    """``(await gateway.send(OrderQuery(...))).result`` is ``OrderQueryResult | None`` to both."""
+    arguments = {
+        "mypy": ["-m", "mypy", "--strict", "--no-error-summary", "tests/typing/api.py"],
+        "pyright": ["-m", "pyright", "--pythonpath", sys.executable, "tests/typing/api.py"],
+    }[checker]
+    run = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -1,0 +1,660 @@
+"""A poller on a store: nothing is forgotten, nothing given out that is not durable (M-23)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chaoying_async import (
+    OrderNotFoundError,
+    OrderQuery,
+    ParameterError,
+    PayType,
+    Poller,
+    PollSchedule,
+    PollStatus,
+    RefundQuery,
+    ReplyMismatchError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+    TradeFailedError,
+    TransportError,
+    Undocumented,
+    UsageError,
+)
+from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.testing import FakeClock
+from tests.factories import AUTH_CODE, MCH_ID, OPENID, REFUND
+from tests.pollers import (
+    ABSENT,
+    CLOSED,
+    EXACT,
+    PAID,
+    PENDING,
+    UNNAMED,
+    Script,
+    Scripted,
+    after,
+    always,
+    collected,
+    number_of,
+    order,
+    orders,
+)
+from tests.polling.test_poller import paid_order
+
+
+class World:
+    """A store, and processes that come and go on it; each has a monotonic clock of its own."""
+
+    def __init__(self, script: Script) -> None:
+        self.store: Any = MemoryPollStore()
+        self.clock = FakeClock()
+        self.gateway = Scripted(self.clock, script)
+
+    def later(self, seconds: float = 0.0) -> None:
+        """The process is dead for so long; the next one's monotonic clock begins anew."""
+        self.clock = FakeClock(self.clock.now() + timedelta(seconds=seconds))
+        self.gateway.clock = self.clock
+
+    def poller(self, **options: Any) -> Poller:
+        schedule = options.pop("schedule", EXACT)
+        return Poller(self.gateway, schedule, store=self.store, clock=self.clock, **options)
+
+    async def killed_after(self, seconds: float, *queries: Any, **options: Any) -> None:
+        """A process that tracks these, lives so long, and is killed: nothing is written any more.
+
+        What it had in memory is gone with it; the store keeps what it had by then.
+        """
+        async with self.store:
+            poller = await self.poller(**options).__aenter__()
+            for query in queries:
+                poller.track(query, 100)
+            await self.clock.advance(seconds)
+            left = {kind: dict(texts) for kind, texts in self.store._texts.items()}
+            await poller.__aexit__(None, None, None)
+            self.store._texts = left
+
+    def texts(self) -> list[dict[str, Any]]:
+        kept = self.store._texts.get("poll", {})
+        return [json.loads(text) for text in kept.values()]
+
+
+async def test_an_order_is_picked_up_with_its_deadline_and_attempts() -> None:
+    """M-23, M-26: by wall time, so the next process asks to 180 s after it was first tracked."""
+    world = World(always(PENDING))
+    await world.killed_after(62, order())
+    assert world.gateway.times("A100011")[-1] == 60
+    world.later(3)
+    world.gateway.asked.clear()
+    async with world.store, world.poller() as poller:
+        assert [number_of(query) for query in poller.pending()] == ["A100011"]
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert (outcome.status, outcome.attempts, outcome.elapsed) == (PollStatus.EXPIRED, 36, 180)
+    # The process began at 65 s of the order: what was due then, and the last query at 180 s.
+    assert [world.gateway.times("A100011")[n] for n in (0, 1, -1)] == [0, 5, 115]
+    assert world.texts() == []
+
+
+async def test_a_deadline_that_passed_meanwhile_is_one_query_and_then_expired() -> None:
+    """M-23: nothing ends unasked, and not by the clock alone."""
+    world = World(always(PENDING))
+    await world.killed_after(20, order())
+    world.later(86_400)
+    world.gateway.asked.clear()
+    async with world.store, world.poller() as poller:
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert outcome.status is PollStatus.EXPIRED
+    assert world.gateway.asked == [(0, "A100011")]
+
+
+async def test_an_answer_that_was_under_way_at_the_deadline_does_not_count() -> None:
+    """M-23: a process killed during the last query makes it again, and it may say paid."""
+    world = World(after(35, PENDING, PAID))
+
+    async def slowly(number: str) -> None:
+        if len(world.gateway.times(number)) == 36:
+            await world.clock.sleep(20)
+
+    world.gateway.before = slowly
+    await world.killed_after(190, order())
+    assert len(world.gateway.asked) == 36
+    world.gateway.before = None
+    world.later(5)
+    async with world.store, world.poller() as poller:
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert outcome.status is PollStatus.PAID
+
+
+async def test_what_was_heard_is_remembered() -> None:
+    """M-06: an end that only a second query makes count, and the second one comes after a crash."""
+    world = World(always(UNNAMED))
+    await world.killed_after(7, order())
+    (kept,) = world.texts()
+    assert kept["standing"]["status"] == "CLOSED"
+    world.later(1)
+    world.gateway.asked.clear()
+    async with world.store, world.poller() as poller:
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert (outcome.status, outcome.attempts) == (PollStatus.CLOSED, 2)
+    assert len(world.gateway.asked) == 1
+
+
+async def test_a_refund_keeps_its_rare_questions() -> None:
+    """M-22: after days, a restart does not ask about everything at once."""
+    world = World(after(12, {"code": "10001"}, {}))
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_refund_no=REFUND)
+    async with world.store:
+        poller = await world.poller().__aenter__()
+        poller.track(query, schedule=PollSchedule.refunds())
+        await world.clock.advance(3600)
+        asked = len(world.gateway.asked)
+        await poller.__aexit__(None, None, None)
+    world.later(60)
+    async with world.store, world.poller() as poller:
+        await world.clock.advance(60)
+        assert len(world.gateway.asked) == asked
+
+
+async def test_an_outcome_is_kept_until_the_next_is_taken() -> None:
+    """M-23: stored, given out, asked for the next one, forgotten; in this order."""
+    world = World(always(PAID))
+    async with world.store, world.poller() as poller:
+        for query in orders(3):
+            poller.track(query, 100)
+        await world.clock.advance(5)
+        outcomes = poller.outcomes()
+        first = await anext(outcomes)
+        await poller.kept()
+        assert [kept["status"] for kept in world.texts()] == ["PAID"] * 3
+        await anext(outcomes)
+        await poller.kept()
+        assert number_of(first.query) not in str(world.texts())
+        assert len(world.texts()) == 2
+        await outcomes.aclose()
+
+
+async def test_done_says_that_it_took_effect() -> None:
+    """Twice does no harm; what was not done comes again, and first."""
+    world = World(always(PAID))
+    async with world.store, world.poller() as poller:
+        for query in orders(2):
+            poller.track(query, 100)
+        await world.clock.advance(6)
+        outcomes = poller.outcomes()
+        (await anext(outcomes)).done()
+        await anext(outcomes)  # which says that the first was done, once more
+        await outcomes.aclose()
+    world.later()
+    async with world.store, world.poller() as poller:
+        poller.track(order("B000001"), 100)
+        found = await world.clock.run(collected(poller.drain()))
+    assert [number_of(outcome.query) for outcome in found] == ["A000001", "B000001"]
+    assert world.texts() == []
+    found[0].done()  # too late, and harmless
+
+
+async def test_an_undelivered_outcome_says_all_it_said() -> None:
+    """After a restart `unwrap` is as it was: paid and how much, or the error and its code."""
+    world = World(lambda number, _: {"A000000": PAID, "A000001": CLOSED}.get(number, ABSENT))
+    await world.killed_after(200, *orders(3), order("M1", transaction_id="T1"))
+    asked = len(world.gateway.asked)
+    world.later(10)
+    async with world.store, world.poller() as poller:
+        paid, closed, missing, _ = await collected(poller.drain())
+    assert len(world.gateway.asked) == asked
+    assert paid.unwrap().payable == 100
+    assert (paid.unwrap().out_trade_no, paid.unwrap().mch_id) == ("A000000", MCH_ID)
+    assert paid.reply is not None
+    assert (paid.reply.unwrap().base_fee, paid.attempts) == (100, 1)
+    with pytest.raises(TradeFailedError, match="CLOSED"):
+        closed.unwrap()
+    assert missing.status is PollStatus.NOT_FOUND
+    assert isinstance(missing.error, OrderNotFoundError)
+    assert missing.error.code == "20007"
+
+
+async def test_a_refund_that_nobody_took_still_names_its_entry() -> None:
+    """M-25: the entry of this refund, and of no other."""
+    listed = [
+        {
+            "out_refund_no": number,
+            "refund_status": "SUCCESS",
+            "base_refund_fee": "40",
+            "refund_time": "20260101120000",
+        }
+        for number in (REFUND, "R-OTHER")
+    ]
+    world = World(always({"refund_list": json.dumps(listed)}))
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_refund_no=REFUND)
+    async with world.store, world.poller() as poller:
+        poller.track(query, 40)
+        await world.clock.advance(6)
+    assert "R-OTHER" not in str(world.texts())
+    world.later(10)
+    async with world.store, world.poller() as poller:
+        (outcome,) = await collected(poller.drain())
+    assert outcome.status is PollStatus.REFUNDED
+    assert (outcome.unwrap().out_refund_no, outcome.unwrap().base_refund_fee) == (REFUND, 40)
+    assert outcome.unwrap().refund_time.hour == 12
+
+
+async def test_a_mismatch_and_a_strangers_error_come_back_too() -> None:
+    """M-13; of an error that is not ours only its kind is kept, since its text may say anything."""
+    world = World(lambda number, _: PAID if number == "A000000" else RuntimeError(OPENID))
+    async with world.store, world.poller() as poller:
+        for query in orders(2):
+            poller.track(query, 99)
+        await world.clock.advance(200)
+    world.later()
+    async with world.store, world.poller() as poller:
+        mismatch, expired = await collected(poller.drain())
+    with pytest.raises(ReplyMismatchError, match="100 fen"):
+        mismatch.unwrap()
+    assert expired.status is PollStatus.EXPIRED
+    assert isinstance(expired.error, TransportError)
+    assert "RuntimeError" in str(expired.error)
+
+
+async def test_nothing_personal_is_stored() -> None:
+    """M-23, M-27: what the gateway says of the buyer stays out, and what it says in words."""
+    answer = {"openid": OPENID, "attach": "the buyer's", "msg": "dear buyer", "new": AUTH_CODE}
+    world = World(always(answer))
+    async with world.store, world.poller() as poller:
+        poller.track(order(), 100)
+        await world.clock.advance(6)
+        texts = json.dumps(world.texts())
+    assert '"status": "PAID"' in texts
+    for word in (OPENID, AUTH_CODE, "buyer", "attach", "msg"):
+        assert word not in texts
+
+
+async def test_a_query_with_extra_is_not_kept() -> None:
+    """It may hold anything: said at once, and `wait` takes it."""
+    world = World(always(PAID))
+    async with world.store, world.poller() as poller:
+        query = order(extra={"note": "anything"})
+        with pytest.raises(ParameterError, match="extra"):
+            poller.track(query)
+        assert poller.pending() == ()
+        assert (await world.clock.run(poller.wait(query))).status is PollStatus.PAID
+        with pytest.raises(ParameterError, match="too long"):
+            poller.track(order("x" * 600))
+    assert world.texts() == []
+
+
+async def test_the_merchant_is_resolved_when_tracked() -> None:
+    """M-18: the session's default of then, whatever the next session's is."""
+    world = World(always(PENDING))
+    world.gateway.defaults = type("Defaults", (), {"mch_id": MCH_ID})  # type: ignore[attr-defined]
+    query = OrderQuery(paytype=Undocumented("ECNY"), out_trade_no="A100011")
+    async with world.store, world.poller() as poller:
+        poller.track(query)
+    del world.gateway.defaults  # type: ignore[attr-defined]
+    world.later()
+    async with world.store, world.poller() as poller:
+        (kept,) = poller.pending()
+    assert (kept.mch_id, kept.paytype, type(kept.paytype)) == (MCH_ID, "ECNY", Undocumented)
+
+
+async def test_only_what_was_tracked_is_kept() -> None:
+    """`wait` keeps nothing; an order that is kept already is joined, with its amount."""
+    world = World(after(1, PENDING, PAID))
+    async with world.store, world.poller() as poller:
+        waits = [asyncio.create_task(poller.wait(order("W1")))]
+        await world.clock.advance(1)
+        assert world.texts() == []
+        poller.track(order("T1"))
+        await poller.kept()
+        waits.append(asyncio.create_task(poller.wait(order("T1"), 100)))
+        await world.clock.advance(1)
+        assert [kept["expected"] for kept in world.texts()] == [100]
+        poller.track(order("W1"), 100)
+        await poller.kept()
+        assert len(world.texts()) == 2
+        found = await world.clock.run(collected(poller.drain()))
+        assert {number_of(outcome.query) for outcome in found} == {"W1", "T1"}
+        assert [(await task).status for task in waits] == [PollStatus.PAID] * 2
+    assert world.texts() == []
+
+
+async def test_what_run_pulled_is_kept_too() -> None:
+    """A consumer that stopped early finds the rest in `outcomes` after a restart."""
+    world = World(lambda number, _: PAID if number < "A000002" else PENDING)
+    async with world.store, world.poller() as poller:
+        running = poller.run(orders(4), expected=100)
+        await world.clock.run(anext(running))
+        await running.aclose()
+        assert poller.pending() == ()
+    world.later()
+    world.gateway.script = always(PAID)
+    async with world.store, world.poller() as poller:
+        found = await world.clock.run(collected(poller.drain()))
+        assert [number_of(outcome.query) for outcome in found] == [f"A{n:06d}" for n in range(4)]
+        assert len(await world.clock.run(collected(poller.run(orders(4))))) == 4
+    assert world.texts() == []
+
+
+async def test_tracking_again_what_run_left_is_one_record() -> None:
+    """And one outcome after a restart."""
+    world = World(always(PENDING))
+    async with world.store, world.poller() as poller:
+        running = poller.run(orders(1))
+        task = asyncio.create_task(anext(running))
+        await world.clock.advance(1)
+        task.cancel()
+        await asyncio.wait([task])
+        poller.track(orders(1)[0], 100)
+        await poller.kept()
+        assert [kept["expected"] for kept in world.texts()] == [100]
+
+
+async def test_an_expired_order_can_be_tracked_again_before_its_outcome_is_done() -> None:
+    """Two waits for one order are two records: the second is not dropped with the first."""
+    world = World(always(PENDING))
+    async with world.store, world.poller() as poller:
+        poller.track(order())
+        await world.clock.advance(180)
+        outcomes = poller.outcomes()
+        expired = await anext(outcomes)
+        poller.track(expired.query)
+        expired.done()
+        await poller.kept()
+        (kept,) = world.texts()
+        assert "deadline" in kept
+        await outcomes.aclose()
+
+
+async def test_a_settled_order_is_kept_like_any_other() -> None:
+    """By a notification, and not asked about after a restart."""
+    world = World(always(PENDING))
+    async with world.store, world.poller() as poller:
+        poller.track(order(), 100)
+        assert poller.settle(paid_order(100))
+    world.later(1000)
+    async with world.store, world.poller() as poller:
+        (outcome,) = await collected(poller.drain())
+    assert (outcome.status, outcome.unwrap().payable) == (PollStatus.PAID, 100)
+    assert world.gateway.asked == []
+
+
+@pytest.mark.parametrize("text", ["{}", "no JSON", '{"version":2}', "[1]", "null", "1"])
+async def test_a_record_that_cannot_be_read_stays(
+    text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is reported by its key, never by what it says, and stops nobody else."""
+    world = World(always(PAID))
+    async with world.store:
+        await world.store.put("poll", {'["its","key",7]': text, "not even a key": text})
+        async with world.poller() as poller:
+            poller.track(order(), 100)
+            await world.clock.run(collected(poller.drain()))
+            assert poller.stats().unreadable == 2
+    assert len(world.store._texts["poll"]) == 2
+    assert '["its","key",7]' in caplog.text
+
+
+GONE: dict[str, Any] = {
+    "a query of another kind": ("query", {"of": "pay"}),
+    "a query that breaks a rule": ("query", {"of": "orderquery", "paytype": "WECHAT"}),
+    "attempts": ("attempts", -1),
+    "a deadline": ("deadline", "tomorrow"),
+    "a schedule": ("schedule", {"first": -1}),
+    "a standing": ("standing", {"says": "MAYBE"}),
+    "an amount": ("expected", 1.5),
+    "a status": ("status", "RICH"),
+}
+
+
+@pytest.mark.parametrize("case", GONE)
+async def test_a_record_that_somebody_changed_is_not_guessed_at(case: str) -> None:
+    """Left alone, whichever part of it makes no sense."""
+    world = World(always(PENDING))
+    await world.killed_after(7, order())
+    name, value = GONE[case]
+    texts = world.store._texts["poll"]
+    ((key, text),) = texts.items()
+    texts[key] = json.dumps(json.loads(text) | {name: value})
+    async with world.store, world.poller() as poller:
+        assert poller.pending() == ()
+        assert poller.stats().unreadable == 1
+    assert len(texts) == 1
+
+
+async def test_two_records_of_one_order_are_asked_about_once() -> None:
+    """The second stays, and is reported."""
+    world = World(always(PENDING))
+    await world.killed_after(7, order())
+    texts = world.store._texts["poll"]
+    (text,) = texts.values()
+    texts["another"] = text
+    async with world.store, world.poller() as poller:
+        assert len(poller.pending()) == 1
+        assert poller.stats().unreadable == 1
+
+
+# ----------------------------------------------------------------------- a store in trouble
+
+
+class Troubled(MemoryPollStore):
+    """A store that raises while it is told to, and counts what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trouble: Exception | None = None
+        self.puts: list[int] = []
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        self._fail()
+        self.puts.append(len(items))
+        await super().put(kind, items)
+
+    async def forget(self, kind: str, keys: Collection[str]) -> None:
+        self._fail()
+        await super().forget(kind, keys)
+
+    def _fail(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
+def troubled(script: Script) -> World:
+    world = World(script)
+    world.store = Troubled()
+    return world
+
+
+async def test_outcomes_wait_for_a_store_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing is given out that is not durable; it is tried again, ever more rarely."""
+    world = troubled(always(PAID))
+    async with world.store, world.poller() as poller:
+        poller.track(order(), 100)
+        await poller.kept()
+        world.store.trouble = OSError("what the file system says")
+        taking = asyncio.create_task(anext(poller.outcomes()))
+        await world.clock.advance(100)
+        assert not taking.done()
+        stats = poller.stats()
+        assert (stats.store_errors, stats.unwritten) == (7, 1)  # after 0, 1, 3, 7, 15, 31, 63 s
+        world.store.trouble = None
+        assert (await world.clock.run(taking)).status is PollStatus.PAID
+        assert poller.stats().unwritten == 0
+    assert "OSError" in caplog.text
+    assert "file system" not in caplog.text
+
+
+async def test_kept_waits_until_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    """Through an outage; and leaving says so to whoever still waits."""
+    world = troubled(always(PENDING))
+    async with world.store:
+        async with world.poller() as poller:
+            await poller.kept()
+            world.store.trouble = OSError()
+            poller.track(order())
+            waiting = asyncio.create_task(poller.kept())
+            await world.clock.advance(2)
+            assert not waiting.done()
+            world.store.trouble = None
+            await world.clock.run(waiting)
+            world.store.trouble = OSError()
+            poller.track(order(), 100)
+            waiting = asyncio.create_task(poller.kept())
+            await world.clock.advance(1)
+        with pytest.raises(SessionClosedError):
+            await waiting
+    assert len(world.texts()) == 1
+    assert "the poll store failed with OSError" in caplog.text
+
+
+async def test_leaving_raises_when_orders_could_not_be_kept() -> None:
+    """Else they would be forgotten silently; what the block itself raised comes first."""
+    world = troubled(always(PENDING))
+    async with world.store:
+        world.store.trouble = OSError("the disk is full")
+        with pytest.raises(StoreError, match="OSError"):
+            async with world.poller() as poller:
+                poller.track(order())
+        with pytest.raises(ZeroDivisionError):  # noqa: PT012 - it is about the block
+            async with world.poller() as poller:
+                poller.track(order())
+                raise ZeroDivisionError
+
+
+async def test_a_store_that_hangs_does_not_hold_up_leaving() -> None:
+    """Ten seconds of the clock, and then it is left; what was kept stays kept."""
+    world = World(always(PENDING))
+
+    class Hanging(MemoryPollStore):
+        hang = False
+
+        async def put(self, kind: str, items: Mapping[str, str]) -> None:
+            if self.hang:
+                await world.clock.sleep(1e6)
+            await super().put(kind, items)
+
+    world.store = store = Hanging()
+
+    async def left() -> None:
+        async with store, world.poller() as poller:
+            poller.track(order())
+            await poller.kept()
+            store.hang = True
+            await world.clock.sleep(6)
+
+    await world.clock.run(left())
+    assert world.clock.monotonic() == 16
+    assert len(world.texts()) == 1
+
+
+async def test_a_store_that_another_process_took_ends_the_poller() -> None:
+    """Its new owner asks from now on: nothing more is asked, given out or taken here."""
+    world = troubled(lambda number, _: PAID if number == "A000000" else PENDING)
+    async with world.store, world.poller() as poller:
+        taking = asyncio.create_task(collected(poller.drain()))
+        running = asyncio.create_task(collected(poller.run([order("R1")])))
+        waiting = asyncio.create_task(poller.wait(order("W1")))
+        for query in orders(2):
+            poller.track(query, 100)
+        await world.clock.advance(4)
+        world.store.trouble = StoreInUseError("taken over")
+        await world.clock.advance(10)
+        for task in (taking, running, waiting):
+            with pytest.raises(StoreInUseError):
+                await task
+        asked = len(world.gateway.asked)
+        for call in (poller.track, poller.wait):
+            with pytest.raises(StoreInUseError):
+                await call(order("B1"))  # type: ignore[misc]
+        with pytest.raises(StoreInUseError):
+            await collected(poller.drain())
+        with pytest.raises(StoreInUseError):
+            await poller.kept()
+        await world.clock.advance(1000)
+        assert len(world.gateway.asked) == asked
+    assert len(asyncio.all_tasks()) == 1
+    assert len(world.texts()) == 3
+
+
+async def test_what_is_learnt_is_written_together_and_later() -> None:
+    """One write a second at the most for any number of queries, and the last one on leaving."""
+    world = troubled(always(PENDING))
+    async with world.store:
+        async with world.poller() as poller:
+            for query in orders(50):
+                poller.track(query)
+            await poller.kept()
+            assert world.store.puts == [50]
+            await world.clock.advance(5)
+            assert len(world.gateway.asked) == 50
+            assert world.store.puts == [50]
+            await world.clock.advance(1)
+            assert world.store.puts == [50, 50]
+            await world.clock.advance(4)
+        assert world.store.puts == [50, 50, 50]
+    assert {kept["attempts"] for kept in world.texts()} == {2}
+
+
+async def test_thousands_of_orders_are_written_in_parts() -> None:
+    """So that neither the loop nor the database is held up by one write; none waits for long."""
+    world = troubled(always(PENDING))
+    async with world.store, world.poller() as poller:
+        for query in orders(2500):
+            poller.track(query)
+        await poller.kept()
+        assert world.store.puts == [1000, 1000, 500]
+        await world.clock.advance(6.5)
+        assert world.store.puts == [1000, 1000, 500] * 2
+    assert {kept["attempts"] for kept in world.texts()} == {1}
+
+
+async def test_a_stream_of_new_orders_does_not_keep_what_was_learnt_from_being_written() -> None:
+    """Neither waits for the other to end."""
+    world = troubled(always(PENDING))
+    async with world.store, world.poller() as poller:
+        for query in orders(30):
+            poller.track(query)
+            await world.clock.advance(0.5)
+        assert world.texts()[0]["attempts"] >= 2
+
+
+async def test_a_store_has_to_be_one_and_open() -> None:
+    """Said before anything is asked."""
+    world = World(always(PENDING))
+    with pytest.raises(SessionClosedError, match="store"):
+        await world.poller().__aenter__()
+    with pytest.raises(UsageError, match="store"):
+        Poller(world.gateway, store="polls.db")  # type: ignore[arg-type]
+    async with Poller(world.gateway, clock=world.clock) as poller:
+        await poller.kept()
+        assert poller.stats().unwritten == 0
+
+
+async def test_the_log_of_a_whole_life_names_no_order(caplog: pytest.LogCaptureFixture) -> None:
+    """M-27: nothing of what is kept is logged."""
+    caplog.set_level(logging.DEBUG, "chaoying_async")
+    world = World(always(PAID))
+    async with world.store, world.poller() as poller:
+        poller.track(order(), 100)
+        await world.clock.run(collected(poller.drain()))
+    assert caplog.text == ""
+
+
+async def test_a_clock_that_was_set_back_asks_soon_rather_than_never() -> None:
+    """The order is asked about from now on, for as long as its schedule says."""
+    world = World(always(PENDING))
+    await world.killed_after(20, order())
+    world.clock = FakeClock(world.clock.now() - timedelta(days=1))
+    world.gateway.clock = world.clock
+    world.gateway.asked.clear()
+    async with world.store, world.poller() as poller:
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert outcome.status is PollStatus.EXPIRED
+    assert 0 < world.gateway.asked[0][0] <= 30
+    assert world.gateway.asked[-1][0] == 180
