@@ -110,22 +110,46 @@ class Notification(Model):
     """
 
     raw: Mapping[str, str]
+    """Every field as received, unknown ones too; nothing in it shows in a repr.
+    （收到的全部字段）
+    """
 
     mch_id = _Field[str](str)
+    """The merchant's number, in the form that the gateway chose; always there.（超赢商户号）"""
     out_trade_no = _Field[str](str)
+    """Your order number; always there.（商户订单号）"""
     state = _code(State)
+    """Whether the communication worked.（通讯状态）"""
     result_code = _field(str)
+    """``SUCCESS``, or anything else for a failure.（状态码，SUCCESS 为成功，其他为失败）"""
     pay_result = _field(str)
+    """``0`` for paid, anything else for a failure; text. Read :attr:`outcome` instead.
+    （支付结果，0 为成功，其它为失败）
+    """
     transaction_id = _field(str)
+    """The platform's order number.（平台交易号）"""
     out_transaction_id = _field(str)
+    """The wallet's order number.（第三方订单号）"""
     total_fee = _field(Fen)
+    """"The total amount" in fen: the document does not say whether before or after coupons (C 45).
+    （总金额，单位分，文档未说明是否已减去代金券）
+    """
     coupon_fee = _field(Fen)
+    """The coupons' part of the order amount, in fen; Alipay's page does not have it (C 89).
+    （代金券金额，单位分）
+    """
     fee_type = _code(FeeType)
+    """The currency (ISO 4217); CNY where it is absent.（货币类型，默认人民币 CNY）"""
     time_end = _field(datetime)
+    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
     trade_type = _code(TradeTypeResult)
+    """How the order was paid; an open set (C 82).（交易类型）"""
     bank_type = _code(BankType)
+    """The bank or account that paid; an open set.（付款银行）"""
     device_info = _field(str)
+    """The terminal, as the request named it.（终端设备号）"""
     nonce_str = _field(str)
+    """A random string.（随机字符串）"""
 
     @property
     def wallet(self) -> Wallet:
@@ -168,10 +192,17 @@ class WechatNotification(Notification):
     """``WECHAT_Notify`` 微信预下单结果通知."""
 
     sub_appid = _field(str)
+    """The AppId of the sub-merchant's official account.（子商户公众账号 ID）"""
     sub_openid = _field(str)
+    """The customer under ``sub_appid``; there if the customer follows that account.
+    （子商户 appid 下用户唯一标识，用户关注时存在）
+    """
     promotion_detail = _list(Promotion)
+    """The promotions that applied.（营销详情）"""
     wx_mch_id = _field(str)
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id = _field(str)
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
     @property
     def wallet(self) -> Wallet:
@@ -188,10 +219,22 @@ class AlipayNotification(Notification):
     """
 
     invoice_amount = _field(str)
+    """How much of it an invoice may be made for: text, since the document names no unit; the
+    example looks like fen (C 46).
+    （可开发票的金额，文档未注明单位，示例应为分）
+    """
     buyer_user_id = _field(str)
+    """The buyer's Alipay user id.（买家支付宝用户 ID）"""
     buyer_logon_id = _field(str)
+    """The buyer's Alipay account.（买家支付宝账号）"""
     fund_bill_list = _list(FundBill)
+    """Where the money came from; its amounts are in *yuan* (C 46).
+    （交易支付使用的资金渠道，其中金额单位元）
+    """
     gmt_create = _field(datetime)
+    """When the payment was begun; aware, in GMT+8. The document has it in an example only (C 57).
+    （交易创建时间，GMT+8，仅见于示例）
+    """
 
     @property
     def wallet(self) -> Wallet:

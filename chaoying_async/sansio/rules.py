@@ -200,10 +200,17 @@ class GoodsDetail(Model):
     """One item of ``goods_detail`` (商品详情) in a request. ``price`` is in fen."""
 
     goods_id: str
+    """Your product code: letters, digits, hyphens or underscores.
+    （商品编码，由字母、数字、中划线、下划线组成）
+    """
     pay_goods_id: str | None = None
+    """The product code that WeChat or Alipay knows.（微信/支付宝的商品编码，没有可不传）"""
     goods_name: str | None = None
+    """The product's name.（商品名称）"""
     quantity: int
+    """How many of it, at least 1.（商品数量，整数）"""
     price: int
+    """The unit price in fen.（商品单价，单位分）"""
 
     def problems(self) -> list[str]:
         """Every rule that this item breaks."""

@@ -30,27 +30,53 @@ class PayResult(Model):
     """What :class:`Pay` brings back: 提交支付."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     appid: str | None = None
+    """The AppId of the official account that the call was made for.（调用接口提交的公众账号 ID）"""
     openid: str | None = None
+    """The customer under ``appid``.（用户在商户 appid 下的唯一标识）"""
     sub_appid: str | None = None
+    """The AppId of the sub-merchant's official account.（子商户公众账号 ID）"""
     sub_openid: str | None = None
+    """The customer under ``sub_appid``; there only if the request had a ``sub_appid``.
+    （子商户 appid 下用户唯一标识，请求时传 sub_appid 才返回）
+    """
     buyer_user_id: str | None = None
+    """The buyer's id in the wallet.（买家 Id）"""
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
+    """The wallet's order number.（第三方订单号）"""
     out_trade_no: str
-    #: Fen, the order amount (payable): compare this one with your order (C 42).
+    """Your order number.（商户订单号）"""
     base_fee: Fen
-    #: Fen, what the customer actually paid (C 42).
+    """The order amount (payable) in fen: compare this one with your order (C 42).
+    （订单应付金额，单位分，用它核对订单）
+    """
     total_fee: Fen
+    """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
+    （订单实付金额，单位分，有代金券时小于应付金额）
+    """
     coupon_fee: Fen | None = None
+    """The coupons' part of the order amount, in fen; the rest was paid in cash.
+    （代金券金额，单位分；订单金额减去它为现金支付金额）
+    """
     fee_type: FeeType | str | None = None
+    """The currency (ISO 4217); CNY where it is absent.（货币类型，默认人民币 CNY）"""
     attach: str | None = None
+    """The extra data of the request, unchanged.（商家数据包，原样返回）"""
     time_end: datetime | None = None
+    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
     paytype: PayType | str | None = None
+    """The wallet that paid.（支付方式）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     promotion_detail: tuple[Promotion, ...] | None = None
+    """The promotions that applied.（营销详情）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -80,21 +106,54 @@ class Pay(Request[PayResult]):
     )
 
     sub_appid: Text | None = None
+    """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     out_trade_no: OrderNumber
+    """Your order number, one of its own for every attempt: 5 to 32 letters, digits or underscores;
+    case counts.
+    （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
+    """
     device_info: Text | None = None
+    """Your number for the terminal; the session's where it is absent. QQ Wallet demands one (C 69).
+    （终端设备号，商户自定义；QQ 钱包必传）
+    """
     body: Text
+    """What is being sold, as the customer reads it.（商品描述）"""
     attach: Text | None = None
+    """Extra data of yours that comes back unchanged.（商户附加信息，原样返回）"""
     total_fee: Amount
+    """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
+    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
     auth_code: Text
+    """The payment code that the customer's wallet shows; a secret while it is valid.
+    （付款码，扫描用户展示的条码或二维码得到）
+    """
     op_user_id: Text | None = None
+    """The cashier's account: the session's where it is absent, else the merchant number.
+    （操作员帐号，默认为商户号）
+    """
     op_shop_id: Text | None = None
+    """The store's number.（门店编号）"""
     op_device_id: Text | None = None
+    """The till's number; at most 8 characters for UnionPay (C 70).
+    （设备编号，云闪付等银联 APP 限长 8 个字符）
+    """
     goods_tag: Text | None = None
+    """The promotion tag of the order, for coupons and discounts.
+    （订单优惠标记，用于优惠券或者满减）
+    """
     goods_detail: Goods | None = attrs.field(default=None, converter=frozen_list)
+    """The goods in the order. Their sum is not compared with ``total_fee`` (C 73).
+    （商品详情，单价单位分，不与总金额核对）
+    """
     profit_sharing: Text | None = None
+    """Whether the amount is shared; the document's example is ``N``, and it lists no values (C 72).
+    （分账标识）
+    """
     profit_sharing_receiver: Placeholder | None = None
+    """Who gets which share; the document does not say in what form (C 72).（分账明细）"""
 
 
 @model
@@ -102,28 +161,55 @@ class OrderQueryResult(Model):
     """What :class:`OrderQuery` brings back: 订单查询."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     appid: str | None = None
+    """The AppId of the official account that the call was made for.（调用接口提交的公众账号 ID）"""
     openid: str | None = None
+    """The customer under ``appid``.（用户在商户 appid 下的唯一标识）"""
     sub_appid: str | None = None
+    """The AppId of the sub-merchant's official account.（子商户公众账号 ID）"""
     sub_openid: str | None = None
+    """The customer under ``sub_appid``; there only if the request had a ``sub_appid``.
+    （子商户 appid 下用户唯一标识，请求时传 sub_appid 才返回）
+    """
     buyer_user_id: str | None = None
+    """The buyer's id in the wallet.（买家 Id）"""
     out_trade_no: str
+    """Your order number.（商户订单号）"""
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
-    #: Fen, the order amount (payable): compare this one with your order (C 42).
+    """The wallet's order number.（第三方订单号）"""
     base_fee: Fen
-    #: Fen, what the customer actually paid (C 42).
+    """The order amount (payable) in fen: compare this one with your order (C 42).
+    （订单应付金额，单位分，用它核对订单）
+    """
     total_fee: Fen
+    """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
+    （订单实付金额，单位分，有代金券时小于应付金额）
+    """
     coupon_fee: Fen | None = None
+    """The coupons' part of the order amount, in fen; the rest was paid in cash.
+    （代金券金额，单位分；订单金额减去它为现金支付金额）
+    """
     fee_type: FeeType | str | None = None
+    """The currency (ISO 4217); CNY where it is absent.（货币类型，默认人民币 CNY）"""
     attach: str | None = None
+    """The extra data of the request, unchanged.（商家数据包，原样返回）"""
     time_end: datetime | None = None
+    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     trade_type: TradeTypeResult | str | None = None
+    """How the order was paid; an open set (C 82).（交易类型）"""
     paytype: PayType | str | None = None
+    """The wallet that paid.（支付方式）"""
     promotion_detail: tuple[Promotion, ...] | None = None
+    """The promotions that applied.（营销详情）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -149,9 +235,19 @@ class OrderQuery(Request[OrderQueryResult]):
     checks = (at_least_one("out_trade_no", "transaction_id"),)
 
     paytype: PayTypeValue
+    """The wallet that the order was paid with; under a wrong one the order is not found.
+    （支付方式，填错则查不到订单）
+    """
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     out_trade_no: Text | None = None
+    """Your order number; it wins where both numbers are given.
+    （商户订单号，与平台交易号至少一个，同时存在时优先）
+    """
     transaction_id: Text | None = None
+    """The platform's order number, where yours is not at hand.
+    （平台交易号，与商户订单号至少一个）
+    """
 
 
 @model
@@ -159,19 +255,41 @@ class RefundResult(Model):
     """What :class:`Refund` brings back: 交易退款."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     out_trade_no: str | None = None
+    """Your order number.（商户订单号）"""
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
+    """The wallet's order number, although the document calls it a refund number (C 56).
+    （第三方订单号，文档称第三方退款单号）
+    """
     out_refund_no: str | None = None
+    """Your refund number.（商户退款单号）"""
     refund_id: str | None = None
+    """The platform's refund number.（平台退款单号）"""
     refund_channel: RefundChannel | str | None = None
+    """The way that the money goes back; ORIGINAL where it is absent.（退款渠道，默认原路退款）"""
     base_fee: Fen | None = None
+    """The order amount (payable) in fen.（订单应付金额，单位分）"""
     total_fee: Fen | None = None
+    """What the customer actually paid for the order, in fen.（订单实付金额，单位分）"""
     base_refund_fee: Fen | None = None
+    """The refund that was applied for, in fen: compare this one (C 43).
+    （申请退款金额，单位分，用它核对）
+    """
     refund_fee: Fen | None = None
+    """What was actually returned, in fen; less than applied for where coupons were used (C 43).
+    （实际退款金额，单位分，用过代金券时小于申请金额）
+    """
     coupon_refund_fee: Fen | None = None
+    """The coupons' part of the refund, in fen; the rest is cash.
+    （代金券退款金额，单位分；退款金额减去它为现金）
+    """
     paytype: PayType | str | None = None
+    """The wallet that paid.（支付方式）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
 
 
 @model
@@ -205,13 +323,30 @@ class Refund(Request[RefundResult]):
     )
 
     paytype: PayTypeValue
+    """The wallet that the order was paid with.（支付方式，与原订单一致）"""
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     out_trade_no: Text | None = None
+    """Your order number; it wins where both numbers are given.
+    （商户订单号，与平台单号至少一个，同时存在时优先）
+    """
     transaction_id: Text | None = None
+    """The platform's order number, where yours is not at hand.（平台单号，与商户订单号至少一个）"""
     out_refund_no: RefundNumber
+    """Your number for the refund that you intend. Keep it until the refund is known to have failed
+    (C 52).
+    （商户退款单号，确知退款失败之前不要更换）
+    """
     total_fee: Amount
+    """The order amount (``base_fee``) in fen, not what the customer paid (C 42).
+    （订单应付金额，单位分，不是实付金额）
+    """
     refund_fee: Amount
+    """What is to go back, in fen; it returns as ``base_refund_fee`` (C 43).
+    （申请退款金额，单位分，应答中为 base_refund_fee）
+    """
     op_user_id: Text | None = None
+    """The cashier's account; the session's ``op_user_id`` where it is absent.（操作员帐号）"""
 
 
 @model
@@ -219,17 +354,31 @@ class RefundQueryResult(Model):
     """What :class:`RefundQuery` brings back: 退款查询."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     out_trade_no: str | None = None
+    """Your order number.（商户订单号）"""
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
+    """The wallet's order number.（第三方订单号）"""
     refund_count: int | None = None
+    """How many refunds the order has.（退款笔数）"""
     base_refund_fee_summary: Fen | None = None
+    """The sum of the refunds applied for, in fen.（申请退款汇总金额，单位分）"""
     refund_fee_summary: Fen | None = None
+    """The sum of what was actually returned, in fen.（实际退款汇总金额，单位分）"""
     refund_list: tuple[RefundItem, ...]
+    """Every refund of the order; yours is the one with your ``out_refund_no``.
+    （退款单集合，以 out_refund_no 找到所查的一笔）
+    """
     paytype: PayType | str | None = None
+    """The wallet that paid.（支付方式）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -255,9 +404,19 @@ class RefundQuery(Request[RefundQueryResult]):
     checks = (at_least_one("out_refund_no", "refund_id"),)
 
     paytype: PayTypeValue
+    """The wallet that the order was paid with; under a wrong one the refund is not found.
+    （支付方式，填错则查不到退款）
+    """
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     out_refund_no: RefundNumber | None = None
+    """Your refund number; it wins where both numbers are given.
+    （商户退款单号，与平台退款单号至少一个，同时存在时优先）
+    """
     refund_id: Text | None = None
+    """The platform's refund number, where yours is not at hand.
+    （平台退款单号，与商户退款单号至少一个）
+    """
 
 
 @model
@@ -265,11 +424,17 @@ class CancelResult(Model):
     """What :class:`Cancel` brings back: 交易撤销."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     out_trade_no: str | None = None
+    """Your order number.（商户订单号）"""
     paytype: PayType | str | None = None
+    """The wallet that paid.（支付方式）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -296,9 +461,13 @@ class Cancel(Request[CancelResult]):
     )
 
     paytype: PayTypeValue
+    """The wallet that the order was to be paid with.（支付方式，与原订单一致）"""
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     out_trade_no: OrderNumber
+    """Your number of the order that is to be cancelled.（商户订单号）"""
     op_user_id: Text | None = None
+    """The cashier's account; the session's ``op_user_id`` where it is absent.（操作员帐号）"""
 
 
 @model
@@ -306,13 +475,21 @@ class AuthCodeToOpenIdResult(Model):
     """What :class:`AuthCodeToOpenId` brings back: 付款码查询买家Id."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     paytype: PayType | str | None = None
+    """The wallet that shows the code.（支付方式）"""
     auth_code: str | None = None
+    """The payment code that was looked up; a secret while it is valid.（所查询的付款码）"""
     sub_appid: str | None = None
+    """The AppId of the merchant's official account.（商户公众账号 Id）"""
     sub_openid: str | None = None
+    """The buyer behind the payment code.（买家 Id）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -336,5 +513,10 @@ class AuthCodeToOpenId(Request[AuthCodeToOpenIdResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     sub_appid: Text | None = None
+    """The AppId of the merchant's official account.（商户公众账号 Id）"""
     auth_code: Text
+    """The payment code that the customer's wallet shows; a secret while it is valid.
+    （付款码，扫描用户展示的条码或二维码得到）
+    """

@@ -21,15 +21,28 @@ class GetFaceAuthResult(Model):
     """What :class:`GetFaceAuth` brings back: 获取SDK调用凭证."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     appid: str | None = None
+    """The AppId of the service provider.（服务商 appid）"""
     sub_appid: str | None = None
+    """The AppId of the sub-merchant, in service provider mode.（子商户 sub_appid，服务商模式）"""
     channel_mch_id: str | None = None
+    """The merchant number of the service provider.（服务商商户号）"""
     sub_mch_id: str | None = None
+    """The number of the sub-merchant, in service provider mode.（子商户号，服务商模式）"""
     authinfo: str | None = None
+    """The credential that the SDK is called with; a secret.（SDK 调用凭证）"""
     expires_in: int | None = None
+    """For how many seconds ``authinfo`` may be used again by the same terminal with the same
+    parameters.
+    （authinfo 的有效时间，单位秒）
+    """
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -53,12 +66,19 @@ class GetFaceAuth(Request[GetFaceAuthResult]):
     needed = ("mch_id",)
 
     paytype: PayTypeValue
+    """The wallet that is going to pay.（支付方式）"""
     sub_appid: Text | None = None
+    """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     store_id: Text
+    """The store's number.（门店编号）"""
     store_name: Text
+    """The store's name.（门店名称）"""
     device_id: Text
+    """The number of the terminal device.（终端设备编号）"""
     rawdata: Text
+    """What the face-payment SDK gave out when it was initialised.（初始化数据）"""
 
 
 @model
@@ -66,26 +86,55 @@ class FacePayResult(Model):
     """What :class:`FacePay` brings back: 提交支付."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     appid: str | None = None
+    """The AppId of the official account that the call was made for.（调用接口提交的公众账号 ID）"""
     is_subscribe: IsSubscribe | str | None = None
+    """Whether the customer follows the official account ``appid``.
+    （用户是否关注公众账号，Y 关注、N 未关注）
+    """
     openid: str | None = None
+    """The customer under ``appid``.（用户在商户 appid 下的唯一标识）"""
     sub_appid: str | None = None
+    """The AppId of the sub-merchant's official account.（子商户公众账号 ID）"""
     sub_is_subscribe: IsSubscribe | str | None = None
+    """Whether the customer follows the sub-merchant's official account.
+    （用户是否关注子公众账号，Y 关注、N 未关注）
+    """
     sub_openid: str | None = None
+    """The customer under ``sub_appid``; there only if the request had a ``sub_appid``.
+    （子商户 appid 下用户唯一标识，请求时传 sub_appid 才返回）
+    """
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
+    """The wallet's order number.（第三方订单号）"""
     out_trade_no: str
-    #: Fen, the order amount (payable): compare this one with your order (C 42).
+    """Your order number.（商户订单号）"""
     base_fee: Fen
-    #: Fen, what the customer actually paid (C 42).
+    """The order amount (payable) in fen: compare this one with your order (C 42).
+    （订单应付金额，单位分，用它核对订单）
+    """
     total_fee: Fen
+    """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
+    （订单实付金额，单位分，有代金券时小于应付金额）
+    """
     coupon_fee: Fen | None = None
+    """The coupons' part of the order amount, in fen; the rest was paid in cash.
+    （代金券金额，单位分；订单金额减去它为现金支付金额）
+    """
     attach: str | None = None
+    """The extra data of the request, unchanged.（商家数据包，原样返回）"""
     time_end: datetime | None = None
+    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
     promotion_detail: tuple[Promotion, ...] | None = None
+    """The promotions that applied.（营销详情）"""
     wx_mch_id: str | None = None
+    """The WeChat Pay merchant number of the service provider.（微信服务商商户号）"""
     wx_sub_mch_id: str | None = None
+    """The WeChat Pay number of the sub-merchant.（微信子商户号）"""
 
 
 @model
@@ -109,20 +158,53 @@ class FacePay(Request[FacePayResult]):
     needed = ("mch_id",)
 
     paytype: PayTypeValue
+    """The wallet that pays; the answer has none, so keep it for later queries (C 33).
+    （支付方式，应答中没有，请自行保存）
+    """
     sub_appid: Text | None = None
+    """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     openid: Text
+    """The customer, as the face-payment SDK names them.（用户标识）"""
     out_trade_no: OrderNumber
+    """Your order number, one of its own for every attempt: 5 to 32 letters, digits or underscores;
+    case counts.
+    （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
+    """
     device_info: Text | None = None
+    """Your number for the terminal; the session's where it is absent. QQ Wallet demands one (C 69).
+    （终端设备号，商户自定义；QQ 钱包必传）
+    """
     body: Text
+    """What is being sold, as the customer reads it.（商品描述）"""
     attach: Text | None = None
+    """Extra data of yours that comes back unchanged.（商户附加信息，原样返回）"""
     total_fee: Amount
+    """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
+    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
     face_code: Text
+    """The credential that the face-payment SDK gave out; a secret.（人脸凭证）"""
     op_user_id: Text | None = None
+    """The cashier's account: the session's where it is absent, else the merchant number.
+    （操作员帐号，默认为商户号）
+    """
     op_shop_id: Text | None = None
+    """The store's number.（门店编号）"""
     op_device_id: Text | None = None
+    """The till's number.（设备编号）"""
     goods_tag: Text | None = None
+    """The promotion tag of the order, for coupons and discounts.
+    （订单优惠标记，用于优惠券或者满减）
+    """
     goods_detail: Goods | None = attrs.field(default=None, converter=frozen_list)
+    """The goods in the order. Their sum is not compared with ``total_fee`` (C 73).
+    （商品详情，单价单位分，不与总金额核对）
+    """
     profit_sharing: Text | None = None
+    """Whether the amount is shared; the document's example is ``N``, and it lists no values (C 72).
+    （分账标识）
+    """
     profit_sharing_receiver: Placeholder | None = None
+    """Who gets which share; the document does not say in what form (C 72).（分账明细）"""

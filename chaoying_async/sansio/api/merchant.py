@@ -18,7 +18,9 @@ class MchRegResult(Model):
     """What :class:`MchReg` brings back: 注册超赢虚拟商户."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     nonce_str: str | None = None
+    """A random string.（随机字符串）"""
 
 
 @model
@@ -43,8 +45,10 @@ class MchReg(Request[MchRegResult]):
 class GetMchSmsValidResult(Model):
     """What :class:`GetMchSmsValid` brings back: 下发获取超赢商户号验证短信."""
 
-    #: Lifetime of the SMS code in minutes; travels as ``code`` (C 26).
     valid_minutes: int | None = attrs.field(default=None, metadata={"wire": "code"})
+    """Lifetime of the SMS code in minutes; it travels as ``code`` and is no status (C 26).
+    （验证码有效时长，单位分钟，以 code 字段返回）
+    """
 
 
 @model
@@ -65,6 +69,7 @@ class GetMchSmsValid(Request[GetMchSmsValidResult]):
     result_type = GetMchSmsValidResult
 
     mobile: Text
+    """The merchant's mobile phone number.（手机号）"""
 
 
 @model
@@ -72,10 +77,17 @@ class GetMchIdResult(Model):
     """What :class:`GetMchId` brings back: 获取超赢商户号."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     mch_trade_code: str | None = None
+    """The merchant's trade code; case counts.（商户交易码，大小写敏感）"""
     mch_full_name: str | None = None
+    """The merchant's full name.（商户全称）"""
     mch_short_name: str | None = None
+    """The merchant's short name.（商户简称）"""
     mch_state: MchState | str | None = None
+    """Whether the merchant is awaiting review, enabled or disabled.
+    （商户状态：0 待审核、20 启用、30 停用）
+    """
 
 
 @model
@@ -99,9 +111,15 @@ class GetMchId(Request[GetMchIdResult]):
     checks = (complete_pair(("mobile", "valid"), ("username", "password")),)
 
     mobile: Text | None = None
+    """The merchant's mobile phone number.（手机号）"""
     valid: Text | None = None
+    """The code from the text message that :class:`GetMchSmsValid` sends; a secret.（短信验证码）"""
     username: Text | None = None
+    """The merchant's user name.（用户名）"""
     password: Text | None = None
+    """The merchant's password; it travels as plain text inside TLS (C 79).
+    （用户密码，在 TLS 内以明文传送）
+    """
 
 
 @model
@@ -109,7 +127,9 @@ class GetPartnerIdResult(Model):
     """What :class:`GetPartnerId` brings back: 获取超赢商户微信子商户号."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     partner_list: tuple[Partner, ...] | None = None
+    """The merchant's WeChat sub-merchants, one for each channel.（超赢商户微信子商户信息列表）"""
 
 
 @model
@@ -132,6 +152,7 @@ class GetPartnerId(Request[GetPartnerIdResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
 
 
 @model
@@ -139,8 +160,11 @@ class GetMchInfoResult(Model):
     """What :class:`GetMchInfo` brings back: 获取超赢商户基础信息."""
 
     mch_id: str | None = None
+    """The Chaoying merchant number.（超赢商户号）"""
     FullName: str | None = None
+    """The merchant's full name.（商户全称）"""
     ShortName: str | None = None
+    """The merchant's short name.（商户简称）"""
 
 
 @model
@@ -162,6 +186,7 @@ class GetMchInfo(Request[GetMchInfoResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
 
 
 @model
@@ -169,9 +194,18 @@ class WxaCode2SessionResult(Model):
     """What :class:`WxaCode2Session` brings back: 小程序用户code登录."""
 
     openid: str | None = None
+    """The user, under the mini program's AppId.（用户唯一标识）"""
     session_key: str | None = None
+    """The key of the user's session; a secret (C 78).（会话密钥）"""
     expires_in: int | None = None
+    """How long the session lasts; the document names no unit, its example (7200) looks like seconds
+    (C 78).
+    （有效期，文档未注明单位，示例 7200 应为秒）
+    """
     unionid: str | None = None
+    """The user across the apps of one open-platform account, where WeChat gives it out.
+    （用户在开放平台的唯一标识符，满足 UnionID 下发条件时返回）
+    """
 
 
 @model
@@ -194,7 +228,9 @@ class WxaCode2Session(Request[WxaCode2SessionResult]):
     result_type = WxaCode2SessionResult
 
     appid: Text
+    """The AppId of the mini program.（小程序 appid）"""
     js_code: Text
+    """The code of one login in the mini program; it works once.（登录时获取的 code，只能用一次）"""
 
 
 @model
@@ -223,7 +259,21 @@ class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     checks = (at_most_one("subscribe_appid", "receipt_appid"),)  # C 74
 
     mch_id: Text | None = None
+    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
     appid: Text | None = None
+    """The AppId that is paid under: an official account, a mini program or an app.
+    （支付的公众号、小程序或 APP 的 APPID，每次一个）
+    """
     jsapi_path: UrlList | None = None
+    """The JSAPI payment directories: absolute addresses, separated by ASCII semicolons (C 76).
+    （JS API 支付授权目录，多个以英文分号分隔）
+    """
     subscribe_appid: Text | None = None
+    """The official account that customers are recommended to follow; not together with
+    ``receipt_appid``.
+    （推荐关注的公众号 APPID，与 receipt_appid 二选一）
+    """
     receipt_appid: Text | None = None
+    """The mini program that the receipt recommends; not together with ``subscribe_appid``.
+    （支付凭证推荐小程序 APPID，与 subscribe_appid 二选一）
+    """

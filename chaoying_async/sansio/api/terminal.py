@@ -21,12 +21,21 @@ class PayBoxConfGetResult(Model):
     """What :class:`PayBoxConfGet` brings back: 支付终端轮询商户配置."""
 
     mch_id: str
+    """The Chaoying merchant number.（超赢商户号）"""
     mch_trade_code: str
+    """The merchant's trade code; case counts.（商户交易码，大小写敏感）"""
     mch_full_name: str | None = None
+    """The merchant's full name.（商户全称）"""
     mch_short_name: str | None = None
+    """The merchant's short name.（商户简称）"""
     mch_state: MchState | str | None = None
+    """Whether the merchant is awaiting review, enabled or disabled.
+    （商户状态：0 待审核、20 启用、30 停用）
+    """
     device_info: str | None = None
+    """The kind of terminal, as the request named it.（设备信息）"""
     op_device_id: str | None = None
+    """The unique number of the device.（设备唯一编号）"""
 
 
 @model
@@ -52,8 +61,13 @@ class PayBoxConfGet(Request[PayBoxConfGetResult]):
     needed = ("device_info",)
 
     pid: Text = TERMINAL
+    """The product name; terminals send this fixed one in place of the agent's (C 94).
+    （调用方产品名称，终端为固定值）
+    """
     device_info: Text | None = None
+    """The kind of terminal; the session's ``device_info`` where it is absent.（设备信息）"""
     op_device_id: Text
+    """The unique number of the device.（设备唯一编号）"""
 
 
 @model
@@ -61,12 +75,21 @@ class QrConfGetResult(Model):
     """What :class:`QrConfGet` brings back: 支付终端扫描商户二维码获取配置."""
 
     mch_id: str
+    """The Chaoying merchant number.（超赢商户号）"""
     mch_trade_code: str
+    """The merchant's trade code; case counts.（商户交易码，大小写敏感）"""
     mch_full_name: str | None = None
+    """The merchant's full name.（商户全称）"""
     mch_short_name: str | None = None
+    """The merchant's short name.（商户简称）"""
     mch_state: MchState | str | None = None
+    """Whether the merchant is awaiting review, enabled or disabled.
+    （商户状态：0 待审核、20 启用、30 停用）
+    """
     device_info: str | None = None
+    """The kind of terminal, as the request named it.（设备信息）"""
     op_device_id: str | None = None
+    """The unique number of the device.（设备唯一编号）"""
 
 
 @model
@@ -94,8 +117,22 @@ class QrConfGet(Request[QrConfGetResult]):
     not_sent = frozenset({"extra", "url", "allow", "code_number_from_path"})
 
     url: str
+    """The link in the merchant's QR code. It is signed and fetched, so only ``Hosts.scanned`` may
+    be named (M-05).
+    （商户二维码中的链接）
+    """
     allow: tuple[str, ...] = attrs.field(default=(), converter=tuple)
+    """Further names that the link's query may hold (M-05).（链接中另外允许的参数名）"""
     code_number_from_path: bool = False
+    """Whether the link's last path segment is signed as ``code_number``, as since 2022-03-24 (C
+    97).
+    （是否把链接路径的最后一段作为 code_number 签名）
+    """
     pid: Text = TERMINAL
+    """The product name; terminals send this fixed one in place of the agent's (C 94).
+    （调用方产品名称，终端为固定值）
+    """
     device_info: Text | None = None
+    """The kind of terminal; the session's ``device_info`` where it is absent.（设备信息）"""
     op_device_id: Text
+    """The unique number of the device.（设备唯一编号）"""
