@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks.report import Row, finish
 from chaoying_async import OrderQuery, Poller, PollSchedule, Reply
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.outcome import Meaning
+from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.testing import FakeClock
 
 #: Bytes for each pending order, and µs of CPU to add one or to reschedule one: the most, and the

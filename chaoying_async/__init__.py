@@ -20,8 +20,6 @@ Nothing here loads an HTTP engine, a web framework or a database before it is us
 from __future__ import annotations
 
 import importlib
-import sys
-import types
 from typing import TYPE_CHECKING
 
 from chaoying_async.abc import Clock, Gateway, Inbox, PollStore
@@ -68,12 +66,11 @@ from chaoying_async.exceptions import (
     VersionTooLowError,
     WrongEventLoopError,
 )
-from chaoying_async.poller import (
+from chaoying_async.polling import (
     FaceAuthCache,
     Poller,
     PollOutcome,
     PollStats,
-    wait_for_terminal,
 )
 from chaoying_async.sansio.api.barcode import (
     AuthCodeToOpenId,
@@ -96,7 +93,9 @@ from chaoying_async.sansio.api.details import (
     PromotionGoods,
     RefundItem,
 )
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.face import FacePay, FacePayResult, GetFaceAuth, GetFaceAuthResult
+from chaoying_async.sansio.api.field_rules import GoodsDetail
 from chaoying_async.sansio.api.merchant import (
     GetMchId,
     GetMchIdResult,
@@ -141,7 +140,8 @@ from chaoying_async.sansio.enums import (
     Undocumented,
 )
 from chaoying_async.sansio.hosts import Hosts
-from chaoying_async.sansio.notifications import (
+from chaoying_async.sansio.meaning import Meaning, NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.message import (
     AlipayNotification,
     Notification,
     Wallet,
@@ -149,40 +149,31 @@ from chaoying_async.sansio.notifications import (
     parse_notification,
     peek_mch_id,
 )
-from chaoying_async.sansio.outcome import Meaning, NotificationOutcome, PaidOrder, PaidSource
-from chaoying_async.sansio.pollstatus import PollStatus
-from chaoying_async.sansio.refundedorder import RefundedOrder
-from chaoying_async.sansio.request import Reply, Request
-from chaoying_async.sansio.rules import GoodsDetail
-from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen, fen
 from chaoying_async.session import GatewaySession
+from chaoying_async.terminals import wait_for_terminal
 
 if TYPE_CHECKING:
-    from chaoying_async.checkout import (
-        AttemptNumber,
+    from chaoying_async.inbox import MemoryInbox
+    from chaoying_async.notifications import HandlerStats, NotificationHandler
+    from chaoying_async.payments.checkout import checkout
+    from chaoying_async.payments.listing import (
         AttemptState,
-        CheckoutOutcome,
-        CheckoutReason,
-        CheckoutStatus,
         OpenAttempt,
         OpenRefund,
-        OrderNumbers,
-        RefundOutcome,
-        attempts_so_far,
-        checkout,
         open_attempts,
         open_refunds,
-        prune_orders,
-        refund_and_track,
-        release_order,
-        resume,
-        resume_refunds,
     )
-    from chaoying_async.handler import HandlerStats, NotificationHandler
-    from chaoying_async.inbox import MemoryInbox
+    from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
+    from chaoying_async.payments.outcome import CheckoutOutcome
+    from chaoying_async.payments.refundoutcome import RefundOutcome
+    from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+    from chaoying_async.payments.resume import resume
     from chaoying_async.pollstore import MemoryPollStore
-    from chaoying_async.sansio.decisions import (
+    from chaoying_async.sansio.notifications.decide import (
         NO_AMOUNT_CHECK,
         Decision,
         ExpectedOrder,
@@ -190,8 +181,10 @@ if TYPE_CHECKING:
         Seen,
         SetAside,
     )
-    from chaoying_async.sansio.inboxvalues import Mark, SeenState
-    from chaoying_async.sansio.judging import decide
+    from chaoying_async.sansio.notifications.inbox_values import Mark, SeenState
+    from chaoying_async.sansio.notifications.judging import decide
+    from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+    from chaoying_async.sansio.payments.order_numbers import AttemptNumber, OrderNumbers
     from chaoying_async.sansio.suggested import suggested_refund
 
 __all__ = [
@@ -359,89 +352,46 @@ __all__ = [
 ]
 
 #: Loaded when they are used: a program that sends requests does not pay for receiving them.
-_LATER = {
-    **dict.fromkeys(
-        (
-            "AttemptNumber",
-            "AttemptState",
-            "CheckoutOutcome",
-            "CheckoutReason",
-            "CheckoutStatus",
-            "OpenAttempt",
-            "OpenRefund",
-            "OrderNumbers",
-            "RefundOutcome",
-            "attempts_so_far",
-            "checkout",
-            "open_attempts",
-            "open_refunds",
-            "prune_orders",
-            "refund_and_track",
-            "release_order",
-            "resume",
-            "resume_refunds",
-        ),
-        "chaoying_async.checkout",
+_MODULES_OF_LATER_NAMES = {
+    "chaoying_async.inbox": ("MemoryInbox",),
+    "chaoying_async.notifications": ("HandlerStats", "NotificationHandler"),
+    "chaoying_async.payments.checkout": ("checkout",),
+    "chaoying_async.payments.listing": (
+        "AttemptState",
+        "OpenAttempt",
+        "OpenRefund",
+        "open_attempts",
+        "open_refunds",
     ),
-    **dict.fromkeys(
-        ("HandlerStats", "NotificationHandler"),
-        "chaoying_async.handler",
+    "chaoying_async.payments.orders": ("attempts_so_far", "prune_orders", "release_order"),
+    "chaoying_async.payments.outcome": ("CheckoutOutcome",),
+    "chaoying_async.payments.refundoutcome": ("RefundOutcome",),
+    "chaoying_async.payments.refunds": ("refund_and_track", "resume_refunds"),
+    "chaoying_async.payments.resume": ("resume",),
+    "chaoying_async.pollstore": ("MemoryPollStore",),
+    "chaoying_async.sansio.notifications.decide": (
+        "Decision",
+        "ExpectedOrder",
+        "NO_AMOUNT_CHECK",
+        "NotificationAnswer",
+        "Seen",
+        "SetAside",
     ),
-    **dict.fromkeys(
-        ("MemoryInbox",),
-        "chaoying_async.inbox",
-    ),
-    **dict.fromkeys(
-        ("MemoryPollStore",),
-        "chaoying_async.pollstore",
-    ),
-    **dict.fromkeys(
-        ("NO_AMOUNT_CHECK", "Decision", "ExpectedOrder", "NotificationAnswer", "Seen", "SetAside"),
-        "chaoying_async.sansio.decisions",
-    ),
-    **dict.fromkeys(
-        ("Mark", "SeenState"),
-        "chaoying_async.sansio.inboxvalues",
-    ),
-    **dict.fromkeys(
-        ("decide",),
-        "chaoying_async.sansio.judging",
-    ),
-    **dict.fromkeys(
-        ("suggested_refund",),
-        "chaoying_async.sansio.suggested",
-    ),
+    "chaoying_async.sansio.notifications.inbox_values": ("Mark", "SeenState"),
+    "chaoying_async.sansio.notifications.judging": ("decide",),
+    "chaoying_async.sansio.payments.moves": ("CheckoutReason", "CheckoutStatus"),
+    "chaoying_async.sansio.payments.order_numbers": ("AttemptNumber", "OrderNumbers"),
+    "chaoying_async.sansio.suggested": ("suggested_refund",),
 }
+_LATER = {name: module for module, names in _MODULES_OF_LATER_NAMES.items() for name in names}
 
 
-_DOUBLE = "_checkout"
+def __getattr__(name: str) -> object:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_LATER[name]), name)
+    return value
 
 
-class _FrontPage(types.ModuleType):
-    """Loads names when they are used. ``checkout`` is the function, not the package beside it.
-
-    The import system puts every submodule that was loaded onto its package, and there is one of
-    that name; a property is stronger than that.
-    """
-
-    def __getattr__(self, name: str) -> object:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = vars(self)[name] = getattr(importlib.import_module(_LATER[name]), name)
-        return value
-
-    def __dir__(self) -> list[str]:
-        return __all__
-
-    @property
-    def checkout(self) -> object:
-        """See ``chaoying_async.checkout.checkout``."""
-        return vars(self).get(_DOUBLE) or importlib.import_module(_LATER["checkout"]).checkout
-
-    @checkout.setter
-    def checkout(self, value: object) -> None:
-        if not isinstance(value, types.ModuleType):  # a test's double
-            vars(self)[_DOUBLE] = value
-
-
-sys.modules[__name__].__class__ = _FrontPage
+def __dir__() -> list[str]:
+    return __all__

@@ -8,8 +8,15 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from chaoying_async.sansio.inboxvalues import Aside, Claim, Entry, Mark, OrderKey, Record
-    from chaoying_async.sansio.request import Reply, Request
+    from chaoying_async.sansio.api.endpoint import Reply, Request
+    from chaoying_async.sansio.notifications.inbox_values import (
+        Aside,
+        Claim,
+        Entry,
+        Mark,
+        OrderKey,
+        Record,
+    )
 
 T = TypeVar("T")
 
@@ -136,7 +143,7 @@ class Inbox(Protocol):
 
         Yields a connection where :attr:`lends_connection`, else None. What was done with it and the
         record are committed together on leaving, only where the claim still holds, else everything
-        is rolled back and :class:`~chaoying_async.sansio.inboxvalues.ClaimLostError` raised.
+        is rolled back and ``ClaimLostError`` raised.
         Leaving by an exception (cancellation too) rolls back and touches the record not at all.
         :class:`~chaoying_async.exceptions.HandlerMisuseError` when the work ended the transaction
         that it was lent. Any other error on leaving leaves it open whether it was committed.
@@ -177,7 +184,7 @@ class Inbox(Protocol):
         is kept already, ``first_seen``, ``tries`` and the mark stay, and what was dismissed stays
         so (False). ``retry_in`` seconds from now it is due; None: only when somebody marks it.
 
-        A new one is refused with :class:`~chaoying_async.sansio.inboxvalues.TooManyWaitError` where
+        A new one is refused with ``TooManyWaitError`` where
         the order has ``MOST_MESSAGES`` open ones already, or, for a ``foreign`` one, where the
         merchant has ``MOST_FOREIGN`` such orders. Processes that write at the same moment may go
         beyond that by what they are writing.
@@ -218,7 +225,7 @@ class Inbox(Protocol):
         With a fingerprint, about an open aside: DISMISS closes it, the others make it due at once.
         Without one, about a QUARANTINED order: DISMISS makes it DONE, since a person says that its
         effect is there; the others make it HELD and due at once, and APPLY has its entry's decision
-        say :data:`~chaoying_async.sansio.inboxvalues.BY_A_PERSON`.
+        say :data:`~chaoying_async.sansio.notifications.inbox_values.BY_A_PERSON`.
         """
         ...
 

@@ -48,8 +48,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from chaoying_async.sansio.refundedorder import RefundedOrder
-    from chaoying_async.sansio.request import Reply
+    from chaoying_async.sansio.api.endpoint import Reply
+    from chaoying_async.sansio.payments.refunded_order import RefundedOrder
 
 #: What an exception keeps of itself when it is pickled: messages from the gateway hold buyer ids.
 _NEVER_PICKLED = frozenset({"raw", "reply", "last", "refusal"})

@@ -24,6 +24,7 @@ from chaoying_async.exceptions import (
     UsageError,
     WrongEventLoopError,
 )
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.audit import Exchange, record
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import (
@@ -36,7 +37,6 @@ from chaoying_async.sansio.exchange import (
 )
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.printable import one_line
-from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
 from chaoying_async.transport.signals import RequestHookRaised
 

@@ -42,12 +42,12 @@ from chaoying_async import (
     OrderNumbers,
     Pay,
     SystemClock,
+    attempts_so_far,
     checkout,
     credentials_from_env,
     fen,
     resume,
 )
-from chaoying_async.checkout import attempts_so_far
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.speed import FastClock

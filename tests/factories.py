@@ -29,7 +29,7 @@ from chaoying_async import (
     WxaCode2Session,
     WxAddSubDevConfig,
 )
-from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.signing import sign_for, texts
 
 #: Values that occur nowhere else: found in a log, a repr or an error, they got out (M-27).

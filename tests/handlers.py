@@ -11,11 +11,16 @@ from typing import Any
 import attrs
 
 from chaoying_async.abc import Gateway, Inbox
-from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder, NotificationAnswer, SetAside
-from chaoying_async.sansio.notifications import Notification
-from chaoying_async.sansio.outcome import PaidOrder, PaidSource
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.decide import (
+    Decision,
+    ExpectedOrder,
+    NotificationAnswer,
+    SetAside,
+)
+from chaoying_async.sansio.notifications.message import Notification
 from chaoying_async.sansio.values import Fen
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, OPENID, ORDER, TRANSACTION

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.inboxvalues import Claim, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Claim, Entry, OrderKey
 from tests.factories import MCH_ID
 from tests.servers import Servers
 

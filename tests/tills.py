@@ -9,7 +9,8 @@ from typing import Any
 import attrs
 
 from chaoying_async import FacePay, GatewaySession, Pay, PayType, PollSchedule
-from chaoying_async.checkout import CheckoutOutcome, checkout
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.testing import FakeClock
 from tests.factories import OPENID

@@ -15,10 +15,10 @@ from chaoying_async.cli.target import Target, given_from, session, target, targe
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sansio.api.barcode import OrderQuery
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.merchant import GetMchInfo
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.request import Request
 
 _ORDERS = {
     SortOrder.ASCII: "names are sorted by ASCII code, as v2.9.0 says",

@@ -23,7 +23,7 @@ from typing import Any, Final, Self
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.codec import parse_form
+from chaoying_async.sansio.wire.forms import parse_form
 
 #: A log takes in nothing more from this size on: some fifty thousand notifications.
 LARGEST: Final = 64 * 1024 * 1024

@@ -9,9 +9,15 @@ from typing import Any
 import click
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.api.endpoint import FieldSpec, Request, field_specs
+from chaoying_async.sansio.api.field_rules import (
+    AmountRule,
+    CodeRule,
+    GoodsDetail,
+    GoodsRule,
+    TimeRule,
+)
 from chaoying_async.sansio.enums import Undocumented
-from chaoying_async.sansio.request import FieldSpec, Request, field_specs
-from chaoying_async.sansio.rules import AmountRule, CodeRule, GoodsDetail, GoodsRule, TimeRule
 from chaoying_async.sansio.values import fen, parse_time
 
 #: The document's own words.

@@ -11,7 +11,7 @@ import attrs
 import httpx
 
 from chaoying_async.abc import Clock
-from chaoying_async.sansio.notifications import SUCCESS
+from chaoying_async.sansio.notifications.message import SUCCESS
 
 #: Seconds before each attempt, inside the three seconds that the gateway waits.
 QUICK = (0.0, 0.1, 0.3)

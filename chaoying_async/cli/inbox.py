@@ -16,8 +16,14 @@ from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Errand
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.inboxvalues import Aside, Mark, OrderKey, Record, SeenState
-from chaoying_async.sansio.judging import amounts_in
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
+from chaoying_async.sansio.notifications.judging import amounts_in
 from chaoying_async.sansio.values import Fen
 
 T = TypeVar("T")

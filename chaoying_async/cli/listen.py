@@ -18,8 +18,8 @@ from chaoying_async.cli.receiver import Heard, Receiver
 from chaoying_async.cli.target import given_from
 from chaoying_async.cli.telling import Teller
 from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.rules import absolute_url
 
 _SHOWN = ("mch_id", "total_fee", "coupon_fee", "transaction_id", "time_end", "trade_type")
 _MINUTE: Final = 60.0

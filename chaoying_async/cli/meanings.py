@@ -16,8 +16,10 @@ from chaoying_async.cli.watchends import End, end_at
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.outcome import Family, Meaning
-from chaoying_async.sansio.pollstatus import (
+from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.meaning import Family, Meaning
+from chaoying_async.sansio.payments.refunded_order import refunded_order
+from chaoying_async.sansio.polling.status import (
     REFUND_ENDS,
     UNPAID,
     PollStatus,
@@ -25,8 +27,6 @@ from chaoying_async.sansio.pollstatus import (
     read_answer,
     refund_item,
 )
-from chaoying_async.sansio.refundedorder import refunded_order
-from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.values import Fen
 
 #: What nothing has been decided about yet.

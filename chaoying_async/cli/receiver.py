@@ -20,7 +20,7 @@ from chaoying_async.cli.examining import Examiner
 from chaoying_async.cli.forward import PATIENCE, PATIENT, QUICK, Attempt, Forwarder
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.notifications import (
+from chaoying_async.sansio.notifications.message import (
     FAIL,
     MAX_BODY,
     SUCCESS,

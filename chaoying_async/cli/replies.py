@@ -12,10 +12,10 @@ import click
 from chaoying_async.cli import meanings, output, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.meanings import RefundRow, Said
+from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.masking import MASK, masked_body
-from chaoying_async.sansio.pollstatus import PollStatus
-from chaoying_async.sansio.request import Reply, Request, order_of
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 
 _HIDDEN = SECRET | {"sign", "key"}

@@ -12,10 +12,10 @@ from chaoying_async.cli.interrupts import Errand
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
 from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.outcome import Family
-from chaoying_async.sansio.request import Reply, Request, order_of
+from chaoying_async.sansio.meaning import Family
 
 #: Names in any case to requests: the document's own, and the class's.
 _KINDS: dict[str, type[Request[Any]]] = {

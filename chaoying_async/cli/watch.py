@@ -20,10 +20,10 @@ from chaoying_async.cli.watchends import end_of, number_of, worst
 from chaoying_async.cli.watchlist import Reader, Wanted, wanted
 from chaoying_async.cli.watchshown import Display, Lines, Shown, Tally
 from chaoying_async.clock import SystemClock
-from chaoying_async.poller import Poller, PollOutcome
+from chaoying_async.polling import Poller, PollOutcome
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.pollstatus import Query
-from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import Query
 from chaoying_async.session import GatewaySession
 
 #: A session's own pool has no more.

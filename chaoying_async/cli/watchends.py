@@ -8,11 +8,11 @@ from typing import Any
 import attrs
 
 from chaoying_async.cli.exits import Exit
-from chaoying_async.poller import PollOutcome
+from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.api.barcode import RefundQuery
-from chaoying_async.sansio.outcome import PaidOrder
-from chaoying_async.sansio.pollstatus import PollStatus, Query
-from chaoying_async.sansio.refundedorder import advice_in_refund
+from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.payments.refunded_order import advice_in_refund
+from chaoying_async.sansio.polling.status import PollStatus, Query
 
 
 @attrs.frozen

@@ -29,7 +29,7 @@ from chaoying_async.cli.numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.pollstatus import Query
+from chaoying_async.sansio.polling.status import Query
 
 #: A query, and the amount in fen that it should name; None: any.
 Wanted = tuple[Query, int | None]

@@ -9,8 +9,8 @@ import attrs
 
 from chaoying_async.cli import output
 from chaoying_async.cli.watchends import amount_of, end_of, number_of, record
-from chaoying_async.poller import PollOutcome, PollStats
-from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.polling import PollOutcome, PollStats
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.facts import without_raw
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.facts import without_raw
+from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
     Aside,

@@ -35,7 +35,7 @@ from chaoying_async.sandbox.notifier import Delivery
 from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Order, Refund, Status
 from chaoying_async.sandbox.runtime import Runtime
-from chaoying_async.sansio.rules import absolute_url
+from chaoying_async.sansio.api.field_rules import absolute_url
 
 PREFIX = "/_sandbox/"
 

@@ -16,7 +16,7 @@ from chaoying_async.sandbox.gateway import SandboxGateway, lower_escapes
 from chaoying_async.sandbox.records import Kind, Order, Status
 from chaoying_async.sandbox.replies import notification_fields, stamp
 from chaoying_async.sandbox.signatures import signature
-from chaoying_async.sansio.codec import encode_form
+from chaoying_async.sansio.wire.forms import encode_form
 
 Fields = dict[str, str]
 Make = Callable[[SandboxGateway, Order, Fields], bytes]

@@ -26,8 +26,8 @@ from chaoying_async.sandbox.records import Answer, Event, Key, Ledger, Order, St
 from chaoying_async.sandbox.replies import notification_fields
 from chaoying_async.sandbox.scenarios import CHOSEN
 from chaoying_async.sandbox.signatures import is_signed, signature
-from chaoying_async.sansio.codec import encode_form
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.wire.forms import encode_form
 
 #: Larger bodies are not read; the document's largest request has some 2 KiB.
 MAX_BODY = 64 * 1024

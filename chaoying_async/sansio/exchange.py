@@ -34,22 +34,22 @@ from chaoying_async.exceptions import (
     ProtocolError,
     VersionTooLowError,
 )
-from chaoying_async.sansio.answers import advise, check_answers
+from chaoying_async.sansio.api.endpoint import Endpoint, Reply, Request, order_of
+from chaoying_async.sansio.api.field_rules import text_problem
 from chaoying_async.sansio.api.terminal import QrConfGet
-from chaoying_async.sansio.codec import MAX_REPLY, encode_form, parse_reply, structure
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.hosts import Hosts, is_trusted
 from chaoying_async.sansio.masking import hide
-from chaoying_async.sansio.outcome import Family, Meaning, classify, may_be_unsigned
+from chaoying_async.sansio.matching import advise, check_answers
+from chaoying_async.sansio.meaning import Family, Meaning, classify, may_be_unsigned
 from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line
-from chaoying_async.sansio.request import Endpoint, Reply, Request, order_of
-from chaoying_async.sansio.rules import text_problem
-from chaoying_async.sansio.scanned import read_link
+from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
 from chaoying_async.sansio.values import parse_http_date
+from chaoying_async.sansio.wire.forms import MAX_REPLY, encode_form, parse_reply, structure
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import attrs
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.request import Host, Request
+from chaoying_async.sansio.api.endpoint import Host, Request
 
 _SCANNED = ("qrpay.storepos.cn",)
 #: What the engines send as it stands, and never repair.

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.codec import compact_json, encode_form, parse_json_exactly
 from chaoying_async.sansio.fieldnames import DOCUMENTED, SECRET, SHORTEST_SEARCHED
+from chaoying_async.sansio.wire.forms import compact_json, encode_form, parse_json_exactly
 
 MASK = "***"
 #: A sign is no secret by itself, but lets the key be guessed offline (C 17, C 79).

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.barcode import Refund
-from chaoying_async.sansio.intents import wallet
-from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.payments.intent import wallet
 
 #: ``out_refund_no`` has at most 32 characters (C 53).
 _LONGEST = 32

@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus
 
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.outcome import Family
-from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.signing import sign_for, texts
 from chaoying_async.sansio.values import format_time
 

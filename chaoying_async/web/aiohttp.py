@@ -9,7 +9,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     INCOMPLETE,

@@ -11,7 +11,7 @@ from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, SystemClock, begun, go_on
-from chaoying_async.sansio.notifications import MAX_BODY, Wallet
+from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     CONTENT_TYPE,

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.notifications import FAIL, MAX_BODY, Wallet
+from chaoying_async.sansio.notifications.message import FAIL, MAX_BODY, Wallet
 
 log = logging.getLogger("chaoying_async.web")
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
 
-from chaoying_async.sansio.notifications import Wallet
+from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
     TOO_LARGE,

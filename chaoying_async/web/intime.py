@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.notifications import Wallet
+from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.contract import NO_ANSWER, Answer, Handles
 from chaoying_async.web.reports import Reports
 

@@ -24,7 +24,7 @@ from chaoying_async.cli.telling import Teller
 from chaoying_async.sandbox import Sandbox, connections
 from chaoying_async.sandbox.bodies import BODY_SECONDS
 from chaoying_async.sandbox.server import listening
-from chaoying_async.sansio.notifications import MAX_BODY
+from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")

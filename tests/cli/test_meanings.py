@@ -13,8 +13,8 @@ from chaoying_async.cli import meanings, replies
 from chaoying_async.cli.exits import Exit
 from chaoying_async.sansio.api.barcode import RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.outcome import Meaning, classify
-from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.meaning import Meaning, classify
 from tests.cli_calls import Running, on_a_terminal, sandbox
 
 CODE = "130000000000001111"

@@ -16,8 +16,8 @@ from chaoying_async import OrderQuery, PayType, RefundQuery
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.watchends import _ENDS, end_of, worst
 from chaoying_async.cli.watchlist import Reader
-from chaoying_async.poller import PollOutcome
-from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.polling import PollOutcome
+from chaoying_async.sansio.polling.status import PollStatus
 from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, on_a_terminal, said, sandbox
 
 CODE = "130000000000001111"

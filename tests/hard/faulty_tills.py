@@ -27,7 +27,7 @@ from chaoying_async import (
     PayType,
     Poller,
 )
-from chaoying_async.checkout import checkout
+from chaoying_async.payments.checkout import checkout
 from chaoying_async.sandbox import Fault, Sandbox
 from chaoying_async.sandbox.payments import settled
 from chaoying_async.sandbox.records import Order, Status

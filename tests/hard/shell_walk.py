@@ -40,19 +40,16 @@ from chaoying_async import (
     RequestNotSentError,
     TransportError,
 )
-from chaoying_async.checkout import (
-    CheckoutStatus,
-    OrderNumbers,
-    checkout,
-    refund_and_track,
-    resume,
-    resume_refunds,
-)
 from chaoying_async.exceptions import AttemptInProgressError, ChaoyingError, GatewayError
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+from chaoying_async.payments.resume import resume
 from chaoying_async.sansio.api.barcode import Cancel, CancelResult
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.outcome import Meaning
-from chaoying_async.sansio.request import Reply
+from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import AUTH_CODE, MCH_ID
 
 AMOUNT = 100

@@ -9,10 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async.sansio import till
-from chaoying_async.sansio.pollstatus import PollStatus
-from chaoying_async.sansio.tillcancels import Cancels
-from chaoying_async.sansio.tillmoves import CheckoutStatus, End
+from chaoying_async.sansio.payments import machine as till
+from chaoying_async.sansio.payments.cancels import Cancels
+from chaoying_async.sansio.payments.moves import CheckoutStatus, End
+from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard import shell_walk, till_walk
 
 FULL = bool(os.environ.get("FULL"))

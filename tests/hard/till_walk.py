@@ -21,11 +21,18 @@ from typing import NamedTuple
 
 import attrs
 
-from chaoying_async.sansio.pollstatus import Answer, PollStatus, Says, refusal
-from chaoying_async.sansio.schedule import PollSchedule
-from chaoying_async.sansio.till import Till, heard_cancel, heard_query, next_move, opened, reopened
-from chaoying_async.sansio.tillcancels import NO_CANCELS, CancelNews, Cancels
-from chaoying_async.sansio.tillmoves import Ask, Cancel, CheckoutStatus, End, WaitUntil
+from chaoying_async.sansio.payments.cancels import NO_CANCELS, CancelNews, Cancels
+from chaoying_async.sansio.payments.machine import (
+    Till,
+    heard_cancel,
+    heard_query,
+    next_move,
+    opened,
+    reopened,
+)
+from chaoying_async.sansio.payments.moves import Ask, Cancel, CheckoutStatus, End, WaitUntil
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import Answer, PollStatus, Says, refusal
 
 
 class Truth(Enum):

@@ -14,11 +14,11 @@ import pytest
 from chaoying_async import ChaoyingError, Credentials, parse_notification
 from chaoying_async.sandbox import masked
 from chaoying_async.sandbox.console.texts import preferred
-from chaoying_async.sansio.codec import parse_reply
 from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.doctor.message import read_message
 from chaoying_async.sansio.masking import masked_body
-from chaoying_async.sansio.notifications import peek_mch_id
+from chaoying_async.sansio.notifications.message import peek_mch_id
+from chaoying_async.sansio.wire.forms import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
@@ -42,7 +42,7 @@ class TestPatterns:
 
     def test_every_pattern_is_known(self) -> None:
         """None comes from elsewhere at the moment of use, but for the rules' own."""
-        assert of_unknown_patterns() == ["chaoying_async/sansio/rules.py: self.pattern"]
+        assert of_unknown_patterns() == ["chaoying_async/sansio/api/field_rules.py: self.pattern"]
 
     @pytest.mark.parametrize(
         ("pattern", "how"),

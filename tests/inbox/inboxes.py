@@ -15,7 +15,7 @@ import attrs
 
 from chaoying_async.abc import Inbox
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.inboxvalues import Aside, Claim, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, OrderKey
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 

@@ -14,7 +14,7 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.inboxvalues import Claim, Entry
+from chaoying_async.sansio.notifications.inbox_values import Claim, Entry
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, KEY
 

@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.facts import Facts, facts_from_text, to_text
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.meaning import NotificationOutcome, PaidSource
+from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
+from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
@@ -22,7 +23,6 @@ from chaoying_async.sansio.inboxvalues import (
     OrderKey,
     TooManyWaitError,
 )
-from chaoying_async.sansio.outcome import NotificationOutcome, PaidSource
 from chaoying_async.sansio.values import Fen
 from chaoying_async.testing import FakeClock
 from tests.inbox.benches import KEPT_INBOXES

@@ -11,7 +11,7 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
     Aside,
     Claim,

@@ -14,8 +14,8 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.facts import to_text
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.facts import to_text
+from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     Claim,
     Entry,

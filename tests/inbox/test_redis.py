@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.redis import RedisInbox
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     Claim,
     ClaimLostError,

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from chaoying_async.inbox.redis import RedisInbox
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Claim,
     Entry,

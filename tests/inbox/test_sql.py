@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, create_async_e
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
 from chaoying_async.inbox.sql import LentConnection, SqlInbox
-from chaoying_async.sansio.inboxvalues import Claim, ClaimLostError, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Claim, ClaimLostError, Entry, OrderKey
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, KEY, Effect, Single, SqlShop, singles, sql_shop, take_effect
 

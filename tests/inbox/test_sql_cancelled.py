@@ -22,7 +22,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.inboxvalues import Aside, Claim, Entry, Mark, OrderKey, Record
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Claim,
+    Entry,
+    Mark,
+    OrderKey,
+    Record,
+)
 from tests.cancelling import cancelled_at, eventually
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, KEY, SqlShop, sql_shop, take_effect

@@ -16,7 +16,13 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.inboxvalues import Claim, ClaimLostError, Mark, OrderKey, Record
+from chaoying_async.sansio.notifications.inbox_values import (
+    Claim,
+    ClaimLostError,
+    Mark,
+    OrderKey,
+    Record,
+)
 from tests.inbox.test_sql_cancelled import an_aside, an_entry
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, KEY, SqlShop, metadata, sql_shop, take_effect

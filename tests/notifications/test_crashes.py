@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from chaoying_async import PaidOrder
-from chaoying_async.handler import NotificationHandler
-from chaoying_async.sansio.decisions import ExpectedOrder
-from chaoying_async.sansio.inboxvalues import Aside, Mark
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.notifications.decide import ExpectedOrder
+from chaoying_async.sansio.notifications.inbox_values import Aside, Mark
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import PRICE, SUCCESS, Shop, queried
 from tests.notifications.crashes import Points, World, durable_world, killed_everywhere

@@ -9,8 +9,8 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, Decision, ExpectedOrder
-from chaoying_async.sansio.inboxvalues import Aside, Claim, Entry, Mark, OrderKey
+from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, Mark, OrderKey
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, SUCCESS, Shop, queried, said
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from chaoying_async.clock import guarded, within
-from chaoying_async.sansio.decisions import Decision
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.testing import FakeClock
 from tests.handlers import SUCCESS, Shop, cancelled, said
 

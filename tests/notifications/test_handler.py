@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from chaoying_async import OrderQuery, PaidOrder, PaidSource, PayType, PollStatus
-from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, Decision, ExpectedOrder
-from chaoying_async.sansio.inboxvalues import Aside, OrderKey, SeenState
-from chaoying_async.sansio.notifications import MAX_BODY
+from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, SeenState
+from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.sansio.signing import texts
 from tests.factories import KEY, MCH_ID, OPENID, ORDER, TRANSACTION
 from tests.handlers import FAIL, OUT_TRANSACTION, PRICE, SUCCESS, Shop, message, said

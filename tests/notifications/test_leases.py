@@ -12,8 +12,8 @@ import pytest
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ChaoyingError, HandlerMisuseError
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Claim,
     ClaimLostError,

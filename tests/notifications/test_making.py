@@ -8,8 +8,8 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import (
     OrderKey,
 )
 from tests.factories import CREDENTIALS, MCH_ID, ORDER

@@ -13,12 +13,17 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import Credentials
 from chaoying_async.abc import Inbox
-from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder
-from chaoying_async.sansio.facts import MOST_KEPT, facts_from_text
-from chaoying_async.sansio.inboxvalues import MOST_FOREIGN, MOST_MESSAGES, Aside, OrderKey
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.facts import MOST_KEPT, facts_from_text
+from chaoying_async.sansio.notifications.inbox_values import (
+    MOST_FOREIGN,
+    MOST_MESSAGES,
+    Aside,
+    OrderKey,
+)
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, message, queried, said
@@ -63,7 +68,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [
         line.getMessage()
         for line in caplog.records
-        if line.name == "chaoying_async.handler" and line.levelno == logging.ERROR
+        if line.name == "chaoying_async.notifications" and line.levelno == logging.ERROR
     ]
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from chaoying_async import Notification, PaidOrder, parse_notification
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder
-from chaoying_async.sansio.inboxvalues import Aside, OrderKey
+from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from tests.factories import CREDENTIALS, KEY, MCH_ID, OPENID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always

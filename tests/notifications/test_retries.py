@@ -10,9 +10,16 @@ import pytest
 
 from chaoying_async import Credentials, PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder
-from chaoying_async.sansio.facts import to_text
-from chaoying_async.sansio.inboxvalues import Aside, Claim, Entry, Mark, OrderKey, SeenState
+from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.facts import to_text
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Claim,
+    Entry,
+    Mark,
+    OrderKey,
+    SeenState,
+)
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import CLOSED, PENDING, Scripted, always

@@ -15,10 +15,16 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async import PaidOrder
 from chaoying_async.abc import Inbox
 from chaoying_async.exceptions import TransportError
-from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder, SetAside
-from chaoying_async.sansio.inboxvalues import MOST_MESSAGES, Mark, OrderKey, Record, SeenState
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, SetAside
+from chaoying_async.sansio.notifications.inbox_values import (
+    MOST_MESSAGES,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from chaoying_async import PaidOrder
-from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.inboxvalues import Aside, OrderKey
-from chaoying_async.sansio.outcome import PaidSource
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.meaning import PaidSource
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always

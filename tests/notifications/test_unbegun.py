@@ -11,8 +11,8 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.inboxvalues import OrderKey, SeenState
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
 from tests.handlers import FAIL, SUCCESS, Shop, said
 

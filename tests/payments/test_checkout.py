@@ -17,14 +17,16 @@ from chaoying_async import (
     TradeFailedError,
     TradePendingError,
 )
-from chaoying_async.checkout import CheckoutReason, CheckoutStatus, OrderNumbers, checkout
 from chaoying_async.exceptions import (
     AmbiguousSignatureError,
     AttemptInProgressError,
     MerchantConfigError,
     MissingSignatureError,
 )
+from chaoying_async.payments.checkout import checkout
 from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID
 from tests.sandbox_calls import session_with
 from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, a_shop, facepay, pay

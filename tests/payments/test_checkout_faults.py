@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from chaoying_async import PayType
-from chaoying_async.checkout import CheckoutOutcome, CheckoutStatus
+from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.sandbox.faults import Fault
 from chaoying_async.sandbox.scenarios import SCENARIOS
+from chaoying_async.sansio.payments.moves import CheckoutStatus
 from tests.tills import Shop, a_shop, pay
 
 ORDERS = 2000 if os.environ.get("FULL") else 75

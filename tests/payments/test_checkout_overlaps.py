@@ -12,19 +12,15 @@ import attrs
 import pytest
 
 from chaoying_async import OutcomeUnknownError, PayType, RequestNotSentError
-from chaoying_async.checkout import (
-    CheckoutOutcome,
-    CheckoutReason,
-    CheckoutStatus,
-    OrderNumbers,
-    attempts,
-    prune_orders,
-    release_order,
-    resume,
-)
 from chaoying_async.exceptions import AttemptInProgressError, StoreError
+from chaoying_async.payments import claims as attempts
+from chaoying_async.payments.orders import prune_orders, release_order
+from chaoying_async.payments.outcome import CheckoutOutcome
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sansio.intents import CHECKOUT, ORDER
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.tills import EXACT, Counter, Shop, a_shop, pay
 from tests.tills import ORDER as NUMBER
 

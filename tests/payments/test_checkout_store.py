@@ -8,20 +8,15 @@ from typing import Any
 import pytest
 
 from chaoying_async import OrderQuery, ParameterError, PayType, StoreError, StoreInUseError
-from chaoying_async.checkout import (
-    CheckoutReason,
-    CheckoutStatus,
-    OrderNumbers,
-    attempts_so_far,
-    checkout,
-    prune_orders,
-    release_order,
-    resume,
-    resuming,
-)
 from chaoying_async.exceptions import AttemptInProgressError
+from chaoying_async.payments import resume as resuming
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sansio.intents import OrderRecord
+from chaoying_async.sansio.payments.intent import OrderRecord
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID
 from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, Shop, a_shop, facepay, pay
 

@@ -23,12 +23,14 @@ from chaoying_async import (
     TradePendingError,
     TransportError,
 )
-from chaoying_async.checkout import CheckoutReason, CheckoutStatus, checkout, resume
 from chaoying_async.exceptions import AttemptInProgressError, GatewayError
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox.faults import Fault
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.intents import CHECKOUT, intent_in
+from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.testing import FakeClock
 from tests.factories import CREDENTIALS, MCH_ID, answer_fields
 from tests.fake_gateway import FakeGateway, session

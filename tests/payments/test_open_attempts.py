@@ -23,8 +23,8 @@ from chaoying_async import (
 )
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.intents import ORDER as ORDERS
-from chaoying_async.sansio.intents import OrderRecord
+from chaoying_async.sansio.payments.intent import ORDER as ORDERS
+from chaoying_async.sansio.payments.intent import OrderRecord
 from tests.owners import OwnStore
 from tests.pollstore.test_lost import another_process, moved, refund
 from tests.pollstores import until

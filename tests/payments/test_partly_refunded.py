@@ -22,11 +22,12 @@ from chaoying_async import (
     RefundQuery,
     TradeRefundedError,
 )
-from chaoying_async.checkout import CheckoutReason, resume
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.pendingends import paid_in, paid_members
-from chaoying_async.sansio.refundedorder import advice_in_refund, refunded_order
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.payments.moves import CheckoutReason
+from chaoying_async.sansio.payments.refunded_order import advice_in_refund, refunded_order
+from chaoying_async.sansio.polling.ends import paid_in, paid_members
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 from tests.handlers import Shop as Receiver

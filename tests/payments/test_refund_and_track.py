@@ -20,8 +20,9 @@ from chaoying_async import (
     TradePendingError,
     VersionTooLowError,
 )
-from chaoying_async.checkout import refund_and_track, refunds, resume_refunds
 from chaoying_async.exceptions import AttemptInProgressError, OrderNotFoundError
+from chaoying_async.payments import refunds
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox.faults import Fault
 from tests.pollers import number_of

@@ -19,10 +19,12 @@ from chaoying_async import (
     Refund,
     TransportError,
 )
-from chaoying_async.checkout import RefundOutcome, attempts, refund_and_track, resume_refunds
 from chaoying_async.exceptions import GatewayError
+from chaoying_async.payments import claims as attempts
+from chaoying_async.payments.refundoutcome import RefundOutcome
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sansio.intents import REFUND, refund_intent_in
+from chaoying_async.sansio.payments.intent import REFUND, refund_intent_in
 from tests.tills import ORDER, Counter, Shop, a_shop
 
 NUMBER = "R-1"

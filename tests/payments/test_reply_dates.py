@@ -11,10 +11,12 @@ import httpx
 import pytest
 
 from chaoying_async import GatewaySession, Hosts, OutcomeUnknownError
-from chaoying_async.checkout import CheckoutStatus, checkout, resume
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.server import listening
+from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.testing import FakeClock
 from tests.tills import EXACT, Counter, a_shop, pay

@@ -21,7 +21,7 @@ from chaoying_async import (
     PollStatus,
     TransportError,
 )
-from chaoying_async.poller import Poller
+from chaoying_async.polling import Poller
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.testing import FakeClock
 from tests.pollers import (

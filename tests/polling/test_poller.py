@@ -33,7 +33,7 @@ from chaoying_async import (
     TransportError,
     UsageError,
 )
-from chaoying_async.poller import Poller
+from chaoying_async.polling import Poller
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, REFUND
 from tests.pollers import (

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from chaoying_async import ChaoyingError, PollSchedule
-from chaoying_async.checkout import checkout
+from chaoying_async.payments.checkout import checkout
 from chaoying_async.pollstore.sql import SqlPollStore
 from tests.factories import MCH_ID
 from tests.pollers import PAID, PENDING, reply_to

@@ -13,12 +13,9 @@ from typing import Any
 import pytest
 
 from chaoying_async import StoreError, StoreInUseError, UsageError
-from chaoying_async.checkout import (
-    checkout,
-    refund_and_track,
-    resume,
-    resume_refunds,
-)
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.pollstore.sql import SqlPollStore
 from tests.factories import MCH_ID

@@ -14,15 +14,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chaoying_async import Poller, StoreError, StoreTrouble, UsageError
-from chaoying_async.checkout import (
-    attempts_so_far,
-    prune_orders,
-    refund_and_track,
-    release_order,
-    resume,
-    resume_refunds,
-)
 from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore.failures import store_error, trouble_of
 from chaoying_async.pollstore.sql import SqlPollStore
 from tests.factories import MCH_ID

@@ -20,15 +20,11 @@ from chaoying_async import (
     StoreError,
     StoreInUseError,
 )
-from chaoying_async.checkout import (
-    CheckoutReason,
-    CheckoutStatus,
-    refund_and_track,
-    resume,
-    resume_refunds,
-)
 from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from tests.owners import OWNERS, Owned, OwnStore
 from tests.pollers import (
     PAID,

@@ -10,10 +10,10 @@ from urllib.parse import quote_plus
 
 from chaoying_async import OrderQuery
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.exchange import Outgoing, build_request, read_reply
-from chaoying_async.sansio.request import Reply, Request
 from tests.pure.spec import full_request
 
 KEY = "8934e7d15453e97507ef794cf7b0519d"

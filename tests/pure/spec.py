@@ -13,11 +13,15 @@ import attrs
 
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS, details
+from chaoying_async.sansio.api.endpoint import Request, field_specs
+from chaoying_async.sansio.api.field_rules import GoodsDetail
 from chaoying_async.sansio.enums import IsMinipg, LimitPay, PayType, TradeType
-from chaoying_async.sansio.models import Model, fields_of, name_of
-from chaoying_async.sansio.notifications import AlipayNotification, Notification, WechatNotification
-from chaoying_async.sansio.request import Request, field_specs
-from chaoying_async.sansio.rules import GoodsDetail
+from chaoying_async.sansio.model import Model, fields_of, name_of
+from chaoying_async.sansio.notifications.message import (
+    AlipayNotification,
+    Notification,
+    WechatNotification,
+)
 from chaoying_async.sansio.values import GMT8
 
 Row = Mapping[str, Any]

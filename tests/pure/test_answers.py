@@ -17,10 +17,10 @@ from chaoying_async.exceptions import (
     OutcomeUnknownError,
     ReplyMismatchError,
 )
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.models import fields_of
-from chaoying_async.sansio.outcome import paid_order
-from chaoying_async.sansio.request import Reply, Request
+from chaoying_async.sansio.meaning import paid_order
+from chaoying_async.sansio.model import fields_of
 from tests.factories import (
     CREDENTIALS,
     MCH_ID,

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sansio.facts import (
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.facts import (
     facts_from_text,
     facts_of_order,
     order_from_text,
     to_text,
     without_buyer,
 )
-from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.outcome import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 BUYER = "oCANARY3f72a9"

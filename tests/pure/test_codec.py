@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.api.details import FundBill, Partner, Promotion, RefundItem
-from chaoying_async.sansio.codec import (
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.wire.forms import (
     MAX_DEPTH,
     MAX_FIELDS,
     encode_form,
@@ -20,8 +22,6 @@ from chaoying_async.sansio.codec import (
     parse_reply,
     read_text,
 )
-from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.outcome import Meaning
 from tests.pure.factories import (
     CREDENTIALS,
     QUERY,
@@ -370,7 +370,7 @@ def test_the_inner_text_is_signed_exactly_as_received() -> None:
     odd = '[ {"fundChannel" : "ALIPAYACCOUNT",\t"amount":"0.01"} ]'
     fields = signed(notification(fund_bill_list=odd, buyer_user_id="2088"))
     assert odd in naive_canonical(fields)
-    from chaoying_async.sansio.notifications import AlipayNotification, parse_notification
+    from chaoying_async.sansio.notifications.message import AlipayNotification, parse_notification
 
     read_by = parse_notification(form(fields), CREDENTIALS)
     assert isinstance(read_by, AlipayNotification)

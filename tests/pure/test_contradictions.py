@@ -41,13 +41,13 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Request, field_specs
+from chaoying_async.sansio.api.field_rules import CodeRule
 from chaoying_async.sansio.enums import PaymentChannelId, PayType, TradeState, TradeType
 from chaoying_async.sansio.exchange import build_request
 from chaoying_async.sansio.hosts import Hosts
-from chaoying_async.sansio.notifications import parse_notification
-from chaoying_async.sansio.outcome import Meaning
-from chaoying_async.sansio.request import Request, field_specs
-from chaoying_async.sansio.rules import CodeRule
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.notifications.message import parse_notification
 from tests.pure.factories import (
     CREDENTIALS,
     FULL_REQUESTS,

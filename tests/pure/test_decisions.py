@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.case import Case
-from chaoying_async.sansio.decisions import (
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.case import Case
+from chaoying_async.sansio.notifications.decide import (
     NO_AMOUNT_CHECK,
     Decision,
     ExpectedOrder,
@@ -22,8 +24,7 @@ from chaoying_async.sansio.decisions import (
     Unconfirmed,
     is_success,
 )
-from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.facts import (
+from chaoying_async.sansio.notifications.facts import (
     Facts,
     facts_from_text,
     facts_of,
@@ -31,10 +32,9 @@ from chaoying_async.sansio.facts import (
     order_from_text,
     to_text,
 )
-from chaoying_async.sansio.inboxvalues import Entry, SeenState
-from chaoying_async.sansio.judging import ROWS, decide, judge, plainly_paid
-from chaoying_async.sansio.notifications import Notification, parse_notification
-from chaoying_async.sansio.outcome import PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.inbox_values import Entry, SeenState
+from chaoying_async.sansio.notifications.judging import ROWS, decide, judge, plainly_paid
+from chaoying_async.sansio.notifications.message import Notification, parse_notification
 from chaoying_async.sansio.suggested import suggested_refund
 from chaoying_async.sansio.values import Fen, format_time
 from tests.pure.factories import CREDENTIALS, form, notification, signed

@@ -20,7 +20,6 @@ from chaoying_async.exceptions import (
     SignatureVerificationError,
 )
 from chaoying_async.sansio import signing
-from chaoying_async.sansio.codec import encode_form, parse_form, parse_reply
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explain, search
 from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
@@ -28,6 +27,7 @@ from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.explain import Language
 from chaoying_async.sansio.doctor.keys import JOINS
 from chaoying_async.sansio.doctor.message import MAX_BYTES, read_message
+from chaoying_async.sansio.wire.forms import encode_form, parse_form, parse_reply
 
 KEY = "4aC9e1d27bF0835a6E4c1b9d0f7A2e63"
 OLD = "00c9e1d27bf0835a6e4c1b9d0f7a2eff"

@@ -11,12 +11,8 @@ import pytest
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.details import Promotion, PromotionGoods
-from chaoying_async.sansio.exchange import build_request
-from chaoying_async.sansio.fieldnames import DOCUMENTED, SHOWN, TOP_LEVEL
-from chaoying_async.sansio.hosts import Hosts
-from chaoying_async.sansio.outcome import RESULT_RULES
-from chaoying_async.sansio.request import Reply, Request, field_specs
-from chaoying_async.sansio.rules import (
+from chaoying_async.sansio.api.endpoint import Reply, Request, field_specs
+from chaoying_async.sansio.api.field_rules import (
     AmountRule,
     CodeRule,
     GoodsRule,
@@ -26,6 +22,10 @@ from chaoying_async.sansio.rules import (
     UrlListRule,
     UrlRule,
 )
+from chaoying_async.sansio.exchange import build_request
+from chaoying_async.sansio.fieldnames import DOCUMENTED, SHOWN, TOP_LEVEL
+from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.meaning import RESULT_RULES
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import CREDENTIALS
 from tests.pure.spec import (

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sansio.facts import (
+from chaoying_async.sansio.meaning import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.facts import (
     LONGEST_TEXT,
     MOST_KEPT,
     Facts,
@@ -18,8 +19,7 @@ from chaoying_async.sansio.facts import (
     to_text,
     without_raw,
 )
-from chaoying_async.sansio.notifications import Wallet
-from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification
 

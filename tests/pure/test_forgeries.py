@@ -13,12 +13,12 @@ from chaoying_async.exceptions import (
     OutcomeUnknownError,
     ParameterError,
 )
+from chaoying_async.sansio.api.endpoint import field_specs
+from chaoying_async.sansio.api.field_rules import CodeRule, TextRule
 from chaoying_async.sansio.exchange import Defaults, build_request
 from chaoying_async.sansio.fieldnames import DOCUMENTED, TOP_LEVEL
-from chaoying_async.sansio.notifications import parse_notification
-from chaoying_async.sansio.outcome import Meaning
-from chaoying_async.sansio.request import field_specs
-from chaoying_async.sansio.rules import CodeRule, TextRule
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.notifications.message import parse_notification
 from chaoying_async.sansio.signing import sign, verify
 from tests.pure.factories import (
     CREDENTIALS,

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from chaoying_async import Credentials
 from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.sansio.codec import split_form
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
 from chaoying_async.sansio.fieldnames import TOP_LEVEL
 from chaoying_async.sansio.signing import (
@@ -26,6 +25,7 @@ from chaoying_async.sansio.signing import (
     verify_for,
     verify_form,
 )
+from chaoying_async.sansio.wire.forms import split_form
 
 KEY = "the key of this test"
 ODD_NAMES = ["keys", "KEY", "extra", "a1", "a", "a_1", "Total_Fee", "é", ""]

@@ -22,10 +22,10 @@ from chaoying_async import (
     SignatureVerificationError,
     parse_notification,
 )
+from chaoying_async.sansio.api.endpoint import order_of
 from chaoying_async.sansio.credentials import credentials_from
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.masking import masked_form
-from chaoying_async.sansio.request import order_of
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 
 PAYMENT: dict[str, Any] = {

@@ -16,9 +16,10 @@ from chaoying_async.exceptions import (
     ProtocolError,
     SignatureVerificationError,
 )
-from chaoying_async.sansio import notifications
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
-from chaoying_async.sansio.notifications import (
+from chaoying_async.sansio.meaning import NotificationOutcome, notification_outcome
+from chaoying_async.sansio.notifications import message as notifications
+from chaoying_async.sansio.notifications.message import (
     FAIL,
     MAX_BODY,
     SUCCESS,
@@ -29,7 +30,6 @@ from chaoying_async.sansio.notifications import (
     parse_notification,
     peek_mch_id,
 )
-from chaoying_async.sansio.outcome import NotificationOutcome, notification_outcome
 from chaoying_async.sansio.values import Fen, parse_time
 from tests.pure.factories import CREDENTIALS, form, notification, signed
 
@@ -277,7 +277,7 @@ def test_nothing_trusted_is_made_without_verification() -> None:
     # Beside it only facts, which are made of verified fields alone, are typed.
     package = Path(notifications.__file__).parents[1]
     typing = [path.name for path in package.rglob("*.py") if " typed(" in path.read_text("utf-8")]
-    assert sorted(typing) == ["facts.py", "notifications.py"]
+    assert sorted(typing) == ["facts.py", "message.py"]
     assert list(inspect.signature(parse_notification).parameters) == [
         "body",
         "credentials",

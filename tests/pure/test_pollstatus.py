@@ -31,7 +31,7 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import GATEWAY_ERRORS
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.pollstatus import (
+from chaoying_async.sansio.polling.status import (
     CONFIGURATION_CODES,
     ORDER_ONLY,
     REFUND_ENDS,

@@ -17,20 +17,20 @@ from chaoying_async.exceptions import (
     ParameterError,
     SignatureVerificationError,
 )
-from chaoying_async.sansio.codec import parse_form, parse_json, parse_reply
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.fieldnames import TOP_LEVEL
-from chaoying_async.sansio.notifications import (
+from chaoying_async.sansio.meaning import NotificationOutcome
+from chaoying_async.sansio.notifications.message import (
     Notification,
     Wallet,
     parse_notification,
     peek_mch_id,
 )
-from chaoying_async.sansio.outcome import NotificationOutcome
-from chaoying_async.sansio.request import Reply, Request
 from chaoying_async.sansio.signing import sign, verify
+from chaoying_async.sansio.wire.forms import parse_form, parse_json, parse_reply
 from tests.pure.factories import (
     CREDENTIALS,
     FULL_REQUESTS,

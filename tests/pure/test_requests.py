@@ -21,10 +21,16 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import ChaoyingWarning, ParameterError
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Request, field_specs
+from chaoying_async.sansio.api.field_rules import (
+    AmountRule,
+    CodeRule,
+    GoodsDetail,
+    IpRule,
+    TimeRule,
+)
 from chaoying_async.sansio.enums import LimitPay, PayType, TradeState, TradeType, Undocumented
 from chaoying_async.sansio.exchange import Defaults, build_request
-from chaoying_async.sansio.request import Request, field_specs
-from chaoying_async.sansio.rules import AmountRule, CodeRule, GoodsDetail, IpRule, TimeRule
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS
 from tests.pure.spec import full_request, full_values

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoying_async import ParameterError, PollSchedule, PollStatus
-from chaoying_async.sansio.breaker import CLOSED, LONGEST_PAUSE, THRESHOLD
-from chaoying_async.sansio.budget import Bucket
-from chaoying_async.sansio.pollstatus import UNASKED, Says, Standing
-from chaoying_async.sansio.schedule import Done, GiveUp, Wait, next_step
+from chaoying_async.sansio.polling.breaker import CLOSED, LONGEST_PAUSE, THRESHOLD
+from chaoying_async.sansio.polling.pacing import Bucket
+from chaoying_async.sansio.polling.schedule import Done, GiveUp, Wait, next_step
+from chaoying_async.sansio.polling.status import UNASKED, Says, Standing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ABSENT = Standing(Says.ABSENT, PollStatus.NOT_FOUND)

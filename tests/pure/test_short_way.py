@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sansio.case import Case
-from chaoying_async.sansio.decisions import NO_AMOUNT_CHECK, ExpectedOrder, Unconfirmed
-from chaoying_async.sansio.facts import Facts
-from chaoying_async.sansio.inboxvalues import AHEAD
-from chaoying_async.sansio.judging import Verdict, judge, plainly_paid
-from chaoying_async.sansio.outcome import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.meaning import NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.notifications.case import Case
+from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, ExpectedOrder, Unconfirmed
+from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.notifications.inbox_values import AHEAD
+from chaoying_async.sansio.notifications.judging import Verdict, judge, plainly_paid
 from chaoying_async.sansio.values import GMT8, Fen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -24,7 +24,7 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio import signing
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.notifications import parse_notification
+from chaoying_async.sansio.notifications.message import parse_notification
 from chaoying_async.sansio.signing import canonical_string, sign, verify
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, form, notification, paid, read, reply_body

@@ -16,10 +16,13 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     UsageError,
 )
-from chaoying_async.sansio import till as rules
 from chaoying_async.sansio.api.barcode import Pay, Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.intents import (
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.payments import machine as rules
+from chaoying_async.sansio.payments.cancels import CancelNews, Cancels
+from chaoying_async.sansio.payments.hearing import PayNews, read_cancel, read_pay
+from chaoying_async.sansio.payments.intent import (
     Intent,
     OrderRecord,
     RefundIntent,
@@ -29,13 +32,17 @@ from chaoying_async.sansio.intents import (
     order_record_in,
     refund_intent_in,
 )
-from chaoying_async.sansio.ordernumbers import OrderNumbers
-from chaoying_async.sansio.outcome import PaidOrder, PaidSource
-from chaoying_async.sansio.pollstatus import Answer, PollStatus, Says, refusal
-from chaoying_async.sansio.schedule import PollSchedule
-from chaoying_async.sansio.tillcancels import CancelNews, Cancels
-from chaoying_async.sansio.tillmoves import Ask, Cancel, CheckoutStatus, End, Reason, WaitUntil
-from chaoying_async.sansio.tillnews import PayNews, read_cancel, read_pay
+from chaoying_async.sansio.payments.moves import (
+    Ask,
+    Cancel,
+    CheckoutReason,
+    CheckoutStatus,
+    End,
+    WaitUntil,
+)
+from chaoying_async.sansio.payments.order_numbers import OrderNumbers
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import Answer, PollStatus, Says, refusal
 from chaoying_async.sansio.values import GMT8, Fen
 
 EXACT = PollSchedule(jitter=0)
@@ -112,7 +119,9 @@ def test_a_paid_answer_after_a_cancel_must_stay() -> None:
     till = asked(till, 185.0, PAID)
     for extra in range(8):
         till = asked(till, 190.0 + extra, TROUBLE if extra else ABSENT)
-    assert rules.next_move(till, 400.0) == End(CheckoutStatus.UNKNOWN, Reason.PAID_UNCONFIRMED)
+    assert rules.next_move(till, 400.0) == End(
+        CheckoutStatus.UNKNOWN, CheckoutReason.PAID_UNCONFIRMED
+    )
 
 
 def test_not_found_needs_no_other_answer_ever() -> None:
@@ -121,7 +130,7 @@ def test_not_found_needs_no_other_answer_ever() -> None:
         for at in (180.0, 260.0, 270.0, 275.0):
             till = asked(till, at, ABSENT)  # noqa: PLW2901 - the next state
         found = rules.next_move(till, 275.0)
-        assert (found == End(CheckoutStatus.FAILED, Reason.NOT_FOUND)) is not (
+        assert (found == End(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)) is not (
             till.seen or till.suspect
         )
 
@@ -136,7 +145,7 @@ def test_a_doubtful_pay_answer_is_cancelled_only_when_seen_open() -> None:
 def test_an_order_in_refund_is_for_a_person() -> None:
     """It was paid, and perhaps only a part was given back."""
     till = asked(opened(), 5.0, Answer(Says.ENDED, PollStatus.REFUNDED, about_order=True))
-    assert rules.next_move(till, 5.0) == End(CheckoutStatus.UNKNOWN, Reason.REFUNDED)
+    assert rules.next_move(till, 5.0) == End(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +220,7 @@ def test_an_intent_comes_back_as_it_was() -> None:
         an_intent(paytype=None, certain=False, seen=True, suspect=True, cancels=cancels),
         an_intent(interrupted=True),
         an_intent(end=End(CheckoutStatus.PAID), paid=paid),
-        an_intent(end=End(CheckoutStatus.FAILED, Reason.CLOSED)),
+        an_intent(end=End(CheckoutStatus.FAILED, CheckoutReason.CLOSED)),
     ):
         assert intent_in(intent.text()) == intent
     for text in ("", "{}", "[]", "1", '{"cancels": 1}', an_intent().text().replace("+00:00", "")):

@@ -13,11 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoying_async.sansio.api.details import FundBill, Promotion, RefundItem
-from chaoying_async.sansio.codec import structure
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.models import Model
-from chaoying_async.sansio.notifications import Notification, parse_notification
-from chaoying_async.sansio.outcome import PaidOrder, PaidSource
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.model import Model
+from chaoying_async.sansio.notifications.message import Notification, parse_notification
 from chaoying_async.sansio.values import (
     GMT8,
     Fen,
@@ -27,6 +26,7 @@ from chaoying_async.sansio.values import (
     parse_time,
     received_fen,
 )
+from chaoying_async.sansio.wire.forms import structure
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 from tests.pure.spec import CLASSES, NOTIFICATIONS, STRUCTURES, wire_names
 

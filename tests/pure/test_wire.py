@@ -19,9 +19,9 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import ChaoyingWarning, ParameterError
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.exchange import Defaults, Outgoing, build_request
-from chaoying_async.sansio.request import Request
 from chaoying_async.sansio.signing import verify
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, KEY, naive_sign
 from tests.pure.spec import changed, full_request

@@ -46,9 +46,9 @@ from chaoying_async import (
 )
 from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.server import listening
-from chaoying_async.sansio.codec import parse_form
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, MCH_ID, ORDER, REFUND, every_request
 from tests.pure import rulebook, spec

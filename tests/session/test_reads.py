@@ -27,7 +27,7 @@ from chaoying_async import (
     TradeType,
     TransportError,
 )
-from chaoying_async.sansio.request import Request
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.testing import FakeClock
 from tests.factories import MONEY, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, Trickle, session

@@ -25,10 +25,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from chaoying_async.handler import NotificationHandler
+from chaoying_async.notifications import NotificationHandler
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.decisions import Decision, ExpectedOrder
-from chaoying_async.sansio.inboxvalues import Claim, OrderKey
+from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.inbox_values import Claim, OrderKey
 from chaoying_async.testing import sign_notification
 from tests.cancelling import cancelled_at
 from tests.factories import CREDENTIALS, MCH_ID, ORDER

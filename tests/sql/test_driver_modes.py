@@ -17,7 +17,13 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.inboxvalues import Claim, Entry, OrderKey, Record, SeenState
+from chaoying_async.sansio.notifications.inbox_values import (
+    Claim,
+    Entry,
+    OrderKey,
+    Record,
+    SeenState,
+)
 from tests.factories import MCH_ID
 from tests.servers import Servers
 

@@ -22,8 +22,8 @@ from chaoying_async.inbox.redis.values import (
     to_hash,
     to_record,
 )
-from chaoying_async.sansio.facts import without_raw
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.facts import without_raw
+from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
     MOST_FOREIGN,

@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Entry,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FACTS = ("payable", "transaction_id", "out_transaction_id", "source", "decision")

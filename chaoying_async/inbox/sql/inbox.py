@@ -35,7 +35,7 @@ from chaoying_async.inbox.sql.values import (
     to_aside,
     to_record,
 )
-from chaoying_async.sansio.inboxvalues import (
+from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.statements import AsideStatements, PruningStatements
 from chaoying_async.inbox.sql.values import Params, message_params, microseconds, to_aside
-from chaoying_async.sansio.facts import without_raw
-from chaoying_async.sansio.inboxvalues import AHEAD
+from chaoying_async.sansio.notifications.facts import without_raw
+from chaoying_async.sansio.notifications.inbox_values import AHEAD
 
 #: Rows in one transaction: few enough that a payment hardly waits for it.
 PAGE = 200

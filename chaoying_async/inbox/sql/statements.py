@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 
 from chaoying_async.inbox.sql.dialects import Dialect
-from chaoying_async.sansio.inboxvalues import BY_A_PERSON, Mark, SeenState
+from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
 
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)

@@ -8,7 +8,14 @@ from typing import Any
 
 from chaoying_async.inbox.sql.statements import ASIDE, ENTRY, FOREIGN
 from chaoying_async.inbox.sql.tables import LONGEST_MCH_ID, LONGEST_NUMBER
-from chaoying_async.sansio.inboxvalues import Aside, Entry, Mark, OrderKey, Record, SeenState
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Entry,
+    Mark,
+    OrderKey,
+    Record,
+    SeenState,
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -9,7 +9,7 @@ from chaoying_async.sandbox.records import Order
 from chaoying_async.sandbox.replies import stamp
 from chaoying_async.sandbox.runtime import Runtime
 from chaoying_async.sandbox.signatures import signature
-from chaoying_async.sansio.codec import encode_form
+from chaoying_async.sansio.wire.forms import encode_form
 
 _OPERATOR = "console"
 _PATHS = {endpoint: path for (_, path), endpoint in ROUTES.items()}

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from chaoying_async.poller import Poller
+from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo import shop
 from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
 from chaoying_async.sandbox.demo.receiver import Receiver
@@ -21,8 +21,8 @@ from chaoying_async.sandbox.demo.shop import Day, Shop
 from chaoying_async.sandbox.process import separate_sandbox
 from chaoying_async.sandbox.server import listening
 from chaoying_async.sandbox.speed import FastClock
-from chaoying_async.sansio.decisions import Decision
 from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.values import Fen
 from chaoying_async.session import GatewaySession
 

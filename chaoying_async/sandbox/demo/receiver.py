@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 
 from chaoying_async.abc import Clock
-from chaoying_async.handler import NotificationHandler
 from chaoying_async.inbox import MemoryInbox
-from chaoying_async.poller import Poller
+from chaoying_async.notifications import NotificationHandler
+from chaoying_async.polling import Poller
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.decisions import ExpectedOrder, SetAside
-from chaoying_async.sansio.outcome import PaidOrder
+from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.notifications.decide import ExpectedOrder, SetAside
 from chaoying_async.sansio.values import Fen
 from chaoying_async.web.asgi import Receive, Scope, Send, notification_app
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.checkout import refund_and_track
 from chaoying_async.exceptions import GatewayError
-from chaoying_async.poller import PollOutcome
+from chaoying_async.payments.refunds import refund_and_track
+from chaoying_async.polling import PollOutcome
 from chaoying_async.sandbox.demo.till import Sale
 from chaoying_async.sansio.api.barcode import Refund
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.pollstatus import PollStatus
-from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 
 #: The sandbox's refunds take seconds; real ones take days, which is ``PollSchedule.refunds()``.

@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from chaoying_async.checkout import CheckoutStatus
 from chaoying_async.sandbox.demo.hostile import Siege
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.shop import Day
-from chaoying_async.sansio.decisions import Decision
-from chaoying_async.sansio.pollstatus import PollStatus
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 
 

@@ -11,18 +11,18 @@ from typing import Any, cast
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.checkout import CheckoutStatus
 from chaoying_async.exceptions import OutcomeUnknownError
-from chaoying_async.poller import Poller
+from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
 from chaoying_async.sandbox.demo.till import Sale, take_payment
 from chaoying_async.sansio.api.barcode import OrderQuery, Pay
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
 from chaoying_async.sansio.enums import PayType, TradeType
-from chaoying_async.sansio.pollstatus import PollStatus
-from chaoying_async.sansio.request import Request
-from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 
 #: What customers do, by the sandbox's scenario numbers (the last three digits of the amount).

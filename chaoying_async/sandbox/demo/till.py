@@ -5,9 +5,10 @@ from __future__ import annotations
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.checkout import CheckoutStatus, checkout
+from chaoying_async.payments.checkout import checkout
 from chaoying_async.sansio.api.barcode import Pay
-from chaoying_async.sansio.schedule import PollSchedule
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.values import Fen
 
 #: The document lets a till ask for 60 to 180 s before it gives up; a demo takes the shorter.

@@ -12,6 +12,7 @@ from chaoying_async.sansio.api.barcode import (
     Refund,
     RefundQuery,
 )
+from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.face import FacePay, GetFaceAuth
 from chaoying_async.sansio.api.merchant import (
     GetMchId,
@@ -24,7 +25,6 @@ from chaoying_async.sansio.api.merchant import (
 )
 from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
 from chaoying_async.sansio.api.terminal import PayBoxConfGet, QrConfGet
-from chaoying_async.sansio.request import Request
 
 #: Every request of the document, in its order.
 REQUESTS: tuple[type[Request[Any]], ...] = (

@@ -6,14 +6,10 @@ from datetime import datetime
 
 import attrs
 
+from chaoying_async.sansio.api.checks import at_least_one, not_above, should_be_short
 from chaoying_async.sansio.api.details import Promotion, RefundItem
-from chaoying_async.sansio.api.values import PayTypeValue
-from chaoying_async.sansio.checks import at_least_one, not_above, should_be_short
-from chaoying_async.sansio.enums import FeeType, Method, PayType, RefundChannel, TradeTypeResult
-from chaoying_async.sansio.models import Model, frozen_list, model
-from chaoying_async.sansio.outcome import Family
-from chaoying_async.sansio.request import Endpoint, Host, Request
-from chaoying_async.sansio.rules import (
+from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
+from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
     Ip,
@@ -22,6 +18,10 @@ from chaoying_async.sansio.rules import (
     RefundNumber,
     Text,
 )
+from chaoying_async.sansio.api.values import PayTypeValue
+from chaoying_async.sansio.enums import FeeType, Method, PayType, RefundChannel, TradeTypeResult
+from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.model import Model, frozen_list, model
 from chaoying_async.sansio.values import Fen
 
 

@@ -13,7 +13,7 @@ from chaoying_async.sansio.enums import (
     RefundChannel,
     RefundStatus,
 )
-from chaoying_async.sansio.models import Model, model
+from chaoying_async.sansio.model import Model, model
 from chaoying_async.sansio.values import Fen
 
 

@@ -7,12 +7,9 @@ from typing import Any
 
 import attrs
 
-from chaoying_async.sansio.api.values import IsMinipgValue, LimitPayValue, TradeTypeValue
-from chaoying_async.sansio.checks import both_or_none, in_order, needed_when
-from chaoying_async.sansio.models import Model, frozen_list, model
-from chaoying_async.sansio.outcome import Family
-from chaoying_async.sansio.request import Endpoint, Host, Request
-from chaoying_async.sansio.rules import (
+from chaoying_async.sansio.api.checks import both_or_none, in_order, needed_when
+from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
+from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
     Ip,
@@ -22,6 +19,9 @@ from chaoying_async.sansio.rules import (
     Time,
     Url,
 )
+from chaoying_async.sansio.api.values import IsMinipgValue, LimitPayValue, TradeTypeValue
+from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.model import Model, frozen_list, model
 
 
 class _PayInfo(Model):

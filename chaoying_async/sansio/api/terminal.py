@@ -6,11 +6,11 @@ from typing import Final
 
 import attrs
 
+from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
+from chaoying_async.sansio.api.field_rules import Text
 from chaoying_async.sansio.enums import MchState
-from chaoying_async.sansio.models import Model, model
-from chaoying_async.sansio.outcome import Family
-from chaoying_async.sansio.request import Endpoint, Host, Request
-from chaoying_async.sansio.rules import Text
+from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.model import Model, model
 
 #: What terminals send as ``User-Agent``, and as ``pid`` unless told otherwise (C 94).
 TERMINAL: Final = "CySoftPayBox"

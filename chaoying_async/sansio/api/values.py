@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from chaoying_async.sansio.api.field_rules import CodeRule
 from chaoying_async.sansio.enums import IsMinipg, LimitPay, PayType, TradeType, Undocumented
-from chaoying_async.sansio.rules import CodeRule
 
 PayTypeValue = Annotated[PayType | Undocumented, CodeRule(PayType)]
 TradeTypeValue = Annotated[TradeType | Undocumented, CodeRule(TradeType)]

@@ -17,8 +17,8 @@ from urllib.parse import unquote_to_bytes
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.codec import MAX_FIELDS, parse_reply, too_deep
 from chaoying_async.sansio.signing import texts
+from chaoying_async.sansio.wire.forms import MAX_FIELDS, parse_reply, too_deep
 
 Pairs = tuple[tuple[str, str], ...]
 Change = Callable[[str], str]

@@ -1,0 +1,286 @@
+"""The handler: bodies in, answers out, and an owner for what takes longer than an answer."""
+
+from __future__ import annotations
+
+import math
+from types import TracebackType
+from typing import Self
+
+from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.clock import SystemClock, within
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.notifications.acting import Acting, Limits
+from chaoying_async.notifications.answers import NOT_NOW, NOT_YET, answer_to, refused
+from chaoying_async.notifications.background import Tasks
+from chaoying_async.notifications.confirming import can_be_asked
+from chaoying_async.notifications.deciding import Desk, Lookup
+from chaoying_async.notifications.due import EVERY, PATIENCE, Due
+from chaoying_async.notifications.endings import is_wanted, tamed
+from chaoying_async.notifications.hooks import Effect as EffectFunction
+from chaoying_async.notifications.hooks import EffectCall
+from chaoying_async.notifications.reading import (
+    Keys,
+    NotABodyError,
+    Resolver,
+    raw_bytes,
+    read_facts,
+)
+from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reports, log
+from chaoying_async.notifications.stats import Counts, HandlerStats
+from chaoying_async.notifications.working import Effects
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.meaning import PaidOrder, check_paid
+from chaoying_async.sansio.notifications.decide import (
+    Decision,
+    NoAmountCheck,
+    NotificationAnswer,
+    has_effect,
+)
+from chaoying_async.sansio.notifications.facts import facts_of_order
+from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.sealed import shy
+from chaoying_async.sansio.userfunctions import Kind, check_functions
+
+#: Seconds of the budget that are kept back for saying that somebody else is still at work.
+MOMENT = 0.05
+
+
+class NotificationHandler:
+    """Runs ``on_paid`` once for each paid order, and answers the gateway the truth in time.
+
+    ::
+
+        async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None: ...
+        async def on_paid(order: PaidOrder, connection: AsyncConnection) -> None: ...
+
+
+        async with NotificationHandler(
+            credentials, SqlInbox(engine), on_paid, expected=expected
+        ) as handler:
+            answer = await handler.handle(body)  # the raw bytes, whatever they are
+
+    ``credentials`` may be a function from a merchant number to the merchant's Credentials or None.
+    ``expected`` says what an order should cost; None for an order that is not (yet) yours. To do
+    without it you have to pass ``NO_AMOUNT_CHECK``, and then anybody's 1 fen buys anything.
+
+    ``confirm`` is a gateway to ask (``orderquery``) before ``on_paid`` runs: the strong answer to
+    forged messages. Without it ``trust_coupon_fee`` decides whether an amount that only a coupon
+    explains is taken. ``on_paid`` takes ``(order)`` or, where the inbox lends one,
+    ``(order, connection)``: what it does on that connection is committed with the record. It may
+    run again when it raised, or when its process died; so do nothing else in it that must not
+    happen twice.
+
+    The answer is out after ``budget`` seconds. What takes longer goes on in the task group of
+    ``async with``; leaving the block waits ``grace`` seconds for it and then gives its claims back.
+    Inside the block :meth:`run_due` runs every 30 s. Without ``async with`` there is nobody to own
+    such work: :meth:`handle` returns when ``on_paid`` has ended, even late.
+
+    The hooks: ``on_not_paid(notification)`` for the first failure of an order (at least once),
+    ``on_conflict(set_aside)`` for what needs a person: mostly once, at least once if a process dies
+    meanwhile; without it, or if it fails or takes over 20 s, that is a line at ERROR;
+    ``on_paid_after_close(order)`` or ``(order, connection)`` for an order that the shop had closed:
+    it runs as ``on_paid`` would; without it such a payment is a conflict.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials | Resolver,
+        inbox: Inbox,
+        on_paid: EffectFunction,
+        *,
+        expected: Lookup | NoAmountCheck,
+        confirm: Gateway | None = None,
+        budget: float = 2.0,
+        trust_coupon_fee: bool = False,
+        grace: float = 10.0,
+        on_not_paid: OnNotPaid | None = None,
+        on_conflict: OnConflict | None = None,
+        on_paid_after_close: EffectFunction | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._inbox = inbox
+        self._counts = Counts()
+        self._tasks = Tasks(self._clock)
+        if not isinstance(expected, NoAmountCheck) and not callable(expected):
+            raise ParameterError(
+                {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
+            )
+        check_functions(
+            Kind.EITHER,
+            2,
+            expected=None if isinstance(expected, NoAmountCheck) else expected,
+        )
+        check_functions(Kind.EITHER, 1, on_not_paid=on_not_paid, on_conflict=on_conflict)
+        if confirm is not None and not can_be_asked(confirm):
+            raise ParameterError({"confirm": "must be a session, or what sends as one does"})
+        self._keys = Keys(credentials, self._clock)
+        self._budget = _seconds("budget", budget)
+        self._grace = _seconds("grace", grace)
+        wait = self._budget - MOMENT
+        #: By whether there is an owner for work that outlives the answer.
+        self._limits = {
+            True: Limits(wait, claim=self._budget, answer=self._budget, opened=True),
+            False: Limits(wait, claim=self._budget),
+        }
+        calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=inbox.lends_connection)}
+        if on_paid_after_close is not None:
+            calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
+                "on_paid_after_close", on_paid_after_close, lends=inbox.lends_connection
+            )
+        self._desk = Desk(
+            inbox,
+            self._clock,
+            expected=expected,
+            confirm=confirm,
+            trust_coupon_fee=trust_coupon_fee,
+            takes_closed=on_paid_after_close is not None,
+        )
+        self._reports = Reports(
+            inbox,
+            self._clock,
+            self._counts,
+            on_conflict=on_conflict,
+            on_not_paid=on_not_paid,
+            confirms=confirm is not None,
+        )
+        self._effects = Effects(inbox, self._clock, calls, self._reports, self._counts)
+        self._acting = Acting(self._clock, self._desk, self._effects, self._reports, self._tasks)
+        self._due = Due(
+            inbox=inbox,
+            desk=self._desk,
+            effects=self._effects,
+            reports=self._reports,
+            acting=self._acting,
+            tasks=self._tasks,
+            limits=Limits(self._budget, PATIENCE),
+            clock=self._clock,
+        )
+
+    def __repr__(self) -> str:
+        state = "open" if self._tasks.is_open else "closed"
+        at_work = len(self._counts.working)
+        return f"<NotificationHandler on {self._inbox!r}, {at_work} at work, {state}>"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether work that outlives its answer has an owner: inside ``async with``."""
+        return self._tasks.opened
+
+    async def __aenter__(self) -> Self:
+        self._tasks.open(self._run_due_for_ever())
+        self._effects.renewals.lingers = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if not await self._tasks.close(self._grace):
+                log.warning("work that was not done in time is left to whoever takes it up next")
+        finally:
+            if not self._tasks.opened:  # else it was refused, and work goes on
+                self._effects.renewals.stop()
+
+    async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
+        """What to answer to this body, whatever it is and whatever a hook or the inbox raises.
+
+        Only the end of the process and a cancellation of the calling task go through.
+        Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
+        serves, where you have one for each.
+        """
+        started, opened = self._clock.monotonic(), self._tasks.opened
+        if self._tasks.closing:
+            return NOT_NOW
+        facts = None
+        try:
+            # Shy, since the frames of what fails below are logged (M-27).
+            raw = body = shy(raw_bytes(body))
+            credentials = self._keys.at_once
+            if credentials is None:
+                credentials = await within(self._clock, self._budget, self._keys.of(raw))
+            now = self._clock.now() if credentials.previous_keys else None
+            facts = read_facts(raw, credentials, kind, now)
+            outcome = await self._acting.act(facts, self._limits[opened], started)
+        except BaseException as error:  # any input at all gives an answer
+            if is_wanted(error):
+                raise
+            if facts is None:
+                return self._unread(error)
+            late = opened and self._clock.monotonic() >= started + self._budget - MOMENT
+            return self._unended(error, late=late)
+        self._counts.decisions[outcome.decision] += 1
+        return answer_to(outcome)
+
+    async def settle(self, paid_order: PaidOrder) -> Decision:
+        """The same effect and the same record for a payment that was learnt by a query.
+
+        APPLY, PAID_AFTER_CLOSE and DUPLICATE mean that the effect is durable: call
+        ``outcome.done()`` then. IN_PROGRESS: not yet; :meth:`run_due` or whoever holds it goes on.
+        Everything else was set aside. What the inbox or ``expected`` raise comes out.
+        """
+        check_paid(paid_order)
+        facts = facts_of_order(paid_order)
+        limits = Limits(self._budget, PATIENCE, opened=self._tasks.opened)
+        outcome = await tamed(self._acting.act(facts, limits, self._clock.monotonic()))
+        self._counts.decisions[outcome.decision] += 1
+        unfinished = has_effect(outcome.decision) and not outcome.durable
+        return Decision.IN_PROGRESS if unfinished else outcome.decision
+
+    async def order_known(self, mch_id: str, out_trade_no: str) -> int:
+        """Take up at once what came before the shop knew this order; how many messages that were.
+
+        Call it after the order was committed. Without it :meth:`run_due` finds them.
+        """
+        return await tamed(self._due.known(mch_id, out_trade_no))
+
+    async def run_due(self) -> int:
+        """Take up what is unfinished: dead and failed work, set-aside messages, a person's marks.
+
+        How many were looked at. It runs by itself inside ``async with``; without that call it from
+        cron. After the gateway's last delivery nothing else would.
+        """
+        return await tamed(self._due.run())
+
+    def stats(self) -> HandlerStats:
+        """What happened since the handler was made."""
+        return self._counts.snapshot()
+
+    async def _run_due_for_ever(self) -> None:
+        while True:
+            try:
+                await self.run_due()
+            except Exception as error:  # noqa: BLE001 - the next round may do better
+                log.warning("run_due: %s; it tries again", type(error).__name__)
+            await self._clock.sleep(EVERY)
+
+    def _unread(self, error: BaseException) -> NotificationAnswer:
+        refusal = refused(error)
+        if refusal is None:
+            return self._troubled(error)
+        counter, answer = refusal
+        self._counts.add(counter)
+        if isinstance(error, NotABodyError):
+            log.error("%s", error)
+        return answer
+
+    def _unended(self, error: BaseException, *, late: bool) -> NotificationAnswer:
+        if not (late and isinstance(error, TimeoutError)):
+            return self._troubled(error)
+        self._counts.late += 1  # what was begun has an owner, and goes on
+        return NOT_YET
+
+    def _troubled(self, error: BaseException) -> NotificationAnswer:
+        self._counts.troubled += 1
+        log.error("a notification could not be dealt with", exc_info=error)
+        return NOT_NOW
+
+
+def _seconds(name: str, value: float) -> float:
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not known or not math.isfinite(value) or value < 0:
+        raise ParameterError({name: "must be a number of seconds, 0 or more"})
+    return value

@@ -1,0 +1,191 @@
+"""What is set aside, and who is told of it: at least once, and mostly once."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import attrs
+
+from chaoying_async.abc import Clock, Inbox
+from chaoying_async.clock import within
+from chaoying_async.notifications.crosswise import TWO_PAYMENTS
+from chaoying_async.notifications.deciding import Matter
+from chaoying_async.notifications.endings import is_wanted
+from chaoying_async.notifications.hooks import resolved
+from chaoying_async.notifications.stats import Counts
+from chaoying_async.sansio.meaning import PaidSource
+from chaoying_async.sansio.notifications.decide import Decision, SetAside
+from chaoying_async.sansio.notifications.facts import notification_of, to_text
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Entry,
+    OrderKey,
+    SeenState,
+    TooManyWaitError,
+)
+from chaoying_async.sansio.notifications.judging import ANOTHER_PAYMENT
+from chaoying_async.sansio.notifications.message import Notification
+
+log: Final = logging.getLogger("chaoying_async.notifications")
+
+OnConflict = Callable[[SetAside], Awaitable[None] | None]
+OnNotPaid = Callable[[Notification], Awaitable[None] | None]
+
+#: Seconds until ``run_due`` tries again, doubling up to an hour (M-16).
+FIRST_RETRY, LONGEST_RETRY = 30.0, 3600.0
+_MOST_DOUBLINGS = 10
+
+#: Seconds that ``on_conflict`` may take: less than until what it was not told is taken up again.
+TELL_WITHIN = 20.0
+#: Seconds between two lines about messages for which there was no room.
+REFUSALS_EVERY = 60.0
+#: The reasons of a CONFLICT that nothing but a person can end.
+SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, TWO_PAYMENTS})
+#: The end of a message's decision in the inbox until somebody was told of it.
+_UNTOLD = " (untold)"
+
+
+def retry_in(tries: int) -> float:
+    """How long to wait after so many tries."""
+    return min(FIRST_RETRY * 2.0 ** min(tries, _MOST_DOUBLINGS), LONGEST_RETRY)
+
+
+def is_untold(aside: Aside) -> bool:
+    """Whether nobody was told of it yet, as far as the inbox knows."""
+    return aside.decision.endswith(_UNTOLD)
+
+
+class Reports:
+    """Keeps messages that cannot take effect, and tells the hooks."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        clock: Clock,
+        counts: Counts,
+        *,
+        on_conflict: OnConflict | None,
+        on_not_paid: OnNotPaid | None,
+        confirms: bool,
+    ) -> None:
+        self._inbox, self._clock = inbox, clock
+        self._on_conflict = on_conflict
+        self._on_not_paid = on_not_paid
+        self._counts, self._refused, self._refusals_told = counts, 0, -math.inf
+        #: What deciding again, with what is known then, can change.
+        self._retried = {Decision.UNKNOWN_ORDER, Decision.UNCONFIRMED, Decision.CONFLICT}
+        if confirms:
+            self._retried.add(Decision.UNREADABLE)
+
+    def next_try(self, decision: Decision, reason: str, tries: int) -> float | None:
+        """When ``run_due`` looks at it again; None: only when somebody marks it.
+
+        A second payment stays one for ever, also when the inbox has forgotten the first.
+        """
+        if decision not in self._retried or reason in SECOND_PAYMENT:
+            return None
+        return retry_in(tries)
+
+    async def set_aside(self, matter: Matter, tries: int = 0) -> None:
+        """Keep the message with its reason, and report it if that is news: at least once.
+
+        It is kept first, as something that nobody was told of yet, and under its decision only
+        when somebody was: whatever dies in between, a redelivery or ``run_due`` reports it.
+        """
+        verdict = matter.verdict
+        aside = Aside(
+            key=matter.as_received,
+            fingerprint=matter.facts.fingerprint,
+            decision=verdict.decision,
+            reason=verdict.reason,
+            payload=to_text(matter.facts),
+            first_seen=matter.first_seen,
+            foreign=matter.foreign,
+        )
+        kept = await self._inbox.aside(aside.key, aside.fingerprint)
+        if kept is None or kept.decision != aside.decision:
+            if not await self._is_ours_to_tell(aside, kept):
+                return
+            await self.report(verdict.decision, verdict.reason, aside.key)
+        await self._inbox.set_aside(
+            aside, retry_in=self.next_try(verdict.decision, verdict.reason, tries)
+        )
+
+    async def _is_ours_to_tell(self, aside: Aside, kept: Aside | None) -> bool:
+        """Whether to report it now; then it is kept by now, as what nobody was told of."""
+        untold = attrs.evolve(aside, decision=aside.decision + _UNTOLD)
+        if kept is None or kept.decision != untold.decision:
+            # False: it was dismissed, or somebody else was faster.
+            return await self._inbox.set_aside(untold, retry_in=FIRST_RETRY)
+        age = abs((self._clock.now() - kept.first_seen).total_seconds())
+        if age < FIRST_RETRY:
+            return False  # somebody is telling it, or else it is due soon
+        return await self.waits(aside.key, aside.fingerprint)
+
+    async def waits(self, key: OrderKey, fingerprint: str) -> bool:
+        """Whether this message is set aside and open."""
+        waiting = await self._inbox.asides(key)
+        return any(each.fingerprint == fingerprint for each in waiting)
+
+    def refused(self, key: OrderKey, error: TooManyWaitError) -> None:
+        """Say that a message was not kept: one line a minute, whatever a stranger sends (M-15)."""
+        self._counts.not_kept += 1
+        self._refused += 1
+        now = self._clock.monotonic()
+        if now >= self._refusals_told + REFUSALS_EVERY:
+            log.error(
+                "not kept: %s; order %r of merchant %r, %d messages since the last such line",
+                error,
+                key[1],
+                key[0],
+                self._refused,
+            )
+            self._refused, self._refusals_told = 0, now
+
+    async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
+        """Tell ``on_conflict``; the log where there is none, or it fails, or takes too long."""
+        told = SetAside(decision=decision, reason=reason, mch_id=key[0], out_trade_no=key[1])
+        was_told = False
+        try:
+            if self._on_conflict is not None:
+                await within(self._clock, TELL_WITHIN, resolved(self._on_conflict(told)))
+                was_told = True
+        except BaseException as error:
+            if is_wanted(error):
+                raise
+            log.exception("on_conflict failed")
+        finally:
+            if not was_told:
+                log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
+
+    async def not_paid(self, matter: Matter) -> None:
+        """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
+
+        The hook comes first: what it raises leaves the failure unheard, and it comes again. Of an
+        order that was given up (its record still says what it was claimed for) none was heard.
+        """
+        record = await self._inbox.look(matter.key)
+        if record is not None and record.state is not SeenState.NOT_PAID:
+            log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
+            return
+        if record is not None and record.entry.decision == Decision.NOT_PAID:
+            return
+        if self._on_not_paid is not None and matter.facts.source is PaidSource.NOTIFICATION:
+            await resolved(self._on_not_paid(notification_of(matter.facts)))
+        await self._inbox.not_paid(matter.key, not_paid_entry(matter))
+
+
+def not_paid_entry(matter: Matter) -> Entry:
+    """A failure as the inbox keeps it."""
+    facts = matter.facts
+    return Entry(
+        payload=to_text(facts),
+        first_seen=matter.first_seen,
+        transaction_id=facts.transaction_id,
+        out_transaction_id=facts.out_transaction_id,
+        source=facts.source,
+        decision=matter.verdict.decision,
+    )

@@ -1,0 +1,190 @@
+"""Business orders in the store: which attempt was the last, and may there be another."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+
+from chaoying_async.abc import Gateway, PollStore
+from chaoying_async.exceptions import AttemptInProgressError, ParameterError
+from chaoying_async.payments.claims import attempts_of, order_key
+from chaoying_async.payments.outcome import ended
+from chaoying_async.payments.records import Keeper
+from chaoying_async.pollstore.guarded import GuardedStore
+from chaoying_async.sansio.payments.intent import (
+    CHECKOUT,
+    ORDER,
+    Intent,
+    OrderRecord,
+    key_of,
+    number_in,
+    order_record_in,
+)
+from chaoying_async.sansio.payments.moves import CheckoutReason, End
+
+_NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again before"
+#: So many orders are looked at at once while they are pruned.
+_TOGETHER = 10
+
+
+class OrderBook:
+    """The record of one checkout's business order."""
+
+    def __init__(self, store: PollStore | None) -> None:
+        self._orders = Keeper(store, ORDER)
+        self._checkouts = Keeper(store, CHECKOUT)
+        self._before: str | None = None
+        self._record: OrderRecord | None = None
+
+    async def admit(self, intent: Intent, attempt: int) -> None:
+        """Write this attempt down as the order's last one, or :class:`AttemptInProgressError`."""
+        if self._orders.store is None:
+            return
+        await self._checkouts.forgotten(intent.key)
+        if await self._checkouts.get(intent.key) is not None:
+            raise AttemptInProgressError(
+                f"{intent.out_trade_no} is in the store already: call done() on its outcome, or "
+                "let resume() find out how it ended; do not charge again before"
+            )
+        self._before = await self._orders.get(intent.order_key)
+        if self._before is not None:
+            await self._check(intent, self._before)
+        self._record = OrderRecord(
+            out_trade_no=intent.out_trade_no, attempt=attempt, started=intent.started
+        )
+        await self._orders.put(intent.order_key, self._record.text())
+
+    async def _check(self, intent: Intent, text: str) -> None:
+        record = _record_of(intent.order_no, text)
+        if record.out_trade_no == intent.out_trade_no and record.free:
+            raise AttemptInProgressError(
+                f"{intent.out_trade_no} was used before: take the next one"
+            )
+        if record.free:
+            return
+        last = key_of(intent.mch_id, record.out_trade_no)
+        if record.status is None and await self._checkouts.get(last) is None:
+            return  # died between the two records: it was never sent
+        how = _NOT_ENDED if record.status is None else ended(record.status)
+        raise AttemptInProgressError(
+            f"the attempt {record.out_trade_no} of order {intent.order_no} {how}"
+        )
+
+    async def withdraw(self, intent: Intent) -> None:
+        """Nothing was sent: the record as it was before, if it was touched at all."""
+        if self._record is None:
+            return
+        if self._before is not None:
+            await self._orders.note(intent.order_key, self._before)
+        else:
+            await self._orders.forget(intent.order_key)
+
+    async def close(self, intent: Intent, end: End) -> None:
+        """How the attempt ended; raises what the store raises."""
+        if end.reason is CheckoutReason.NOT_SENT:
+            await self.withdraw(intent)
+            return
+        before = self._record
+        if before is None:  # of a dead process
+            text = await self._orders.get(intent.order_key)
+            before = None if text is None else order_record_in(text)
+        record = OrderRecord(
+            out_trade_no=intent.out_trade_no,
+            attempt=0 if before is None else before.attempt,
+            started=intent.started,
+            status=end.status,
+        )
+        if before is None or before.out_trade_no == intent.out_trade_no:
+            await self._orders.put(intent.order_key, record.text())
+
+
+def _record_of(order_no: str, text: str) -> OrderRecord:
+    try:
+        return order_record_in(text)
+    except ValueError as error:
+        raise AttemptInProgressError(
+            f"the store's record of order {order_no} cannot be read: look at its attempts by "
+            "hand, then release_order()"
+        ) from error
+
+
+async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> int:
+    """The last attempt that a store knows of: ``OrderNumbers(order_no, last=...)`` goes on there.
+
+    0 where there was none, or where its number was not from ``OrderNumbers``.
+    """
+    text = await GuardedStore(store).get(ORDER, key_of(mch_id, order_no))
+    return 0 if text is None else _record_of(order_no, text).attempt
+
+
+async def release_order(
+    gateway: Gateway,
+    order_no: str,
+    *,
+    mch_id: str | None = None,
+    store: PollStore | None = None,
+) -> None:
+    """A person found that every attempt of this order is unpaid, or paid back: allow another one.
+
+    For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL, or PAID_EARLIER where that payment
+    turned out to be another sale's. The library cannot check what you
+    say here: who is wrong charges a customer twice. One that is still under way is an
+    :class:`~chaoying_async.exceptions.AttemptInProgressError`.
+    """
+    merchant = mch_id or getattr(getattr(gateway, "defaults", None), "mch_id", None)
+    if not merchant:
+        raise ParameterError({"mch_id": "is required: name it or give the session a default"})
+    key = order_key(merchant, order_no)
+    owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
+    if any(attempts_of(owner).runs(key) for owner in owners):
+        raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
+    if store is not None:
+        await _release_in(GuardedStore(store), merchant, order_no)
+    for owner in owners:
+        attempts_of(owner).free(key)
+
+
+async def _release_in(store: GuardedStore, mch_id: str, order_no: str) -> None:
+    text = await store.get(ORDER, key_of(mch_id, order_no))
+    if text is None:
+        return
+    try:
+        record = order_record_in(text)
+    except ValueError:
+        await store.forget(ORDER, [key_of(mch_id, order_no)])
+        return
+    if record.status is None and await store.get(CHECKOUT, key_of(mch_id, record.out_trade_no)):
+        raise AttemptInProgressError(
+            f"{record.out_trade_no} is in the store: let resume() find out how it ended first"
+        )
+    await store.put(ORDER, {key_of(mch_id, order_no): record.released().text()})
+
+
+async def prune_orders(store: PollStore, *, before: datetime) -> int:
+    """Forget orders whose last attempt ended and was started before that moment; how many.
+
+    A store keeps a line for every business order, so that it is not charged again; this is for
+    those that nobody can want to charge any more.
+    """
+    old = []
+    texts = GuardedStore(store)
+    async for key, text in texts.load(ORDER):
+        with suppress(ValueError):  # one that cannot be read is for a person
+            record = order_record_in(text)
+            if record.status is not None and record.started < before:
+                old.append((key, text))
+    pruned = 0
+    for start in range(0, len(old), _TOGETHER):
+        group = (_prune(store, *each) for each in old[start : start + _TOGETHER])
+        pruned += sum(await asyncio.gather(*group))
+    return pruned
+
+
+async def _prune(store: PollStore, key: str, text: str) -> bool:
+    """Another attempt may have begun since it was read: then it is not old any more."""
+    texts = GuardedStore(store)
+    if await texts.get(ORDER, key) != text or attempts_of(store).runs(order_key(*number_in(key))):
+        return False
+    await texts.forget(ORDER, [key])
+    return True

@@ -1,0 +1,164 @@
+"""How a checkout ended, and what a person should know who has to act on it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    GatewayError,
+    PollTimeoutError,
+    ReplyMismatchError,
+    RequestNotSentError,
+    TradeFailedError,
+    TradePendingError,
+)
+from chaoying_async.pollstore.errands import NOTHING_KEPT
+from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+
+_DOING = "checkout"
+
+#: What to do with an order whose attempt ended so, instead of charging it again.
+_BARRED: Mapping[CheckoutStatus, str] = {
+    CheckoutStatus.PAID: "deliver it, once; do not charge again",
+    CheckoutStatus.PAID_EARLIER: (
+        "it was paid by an earlier call: deliver it only if your own record says that it was not "
+        "delivered yet; do not charge again, unless release_order() says that it is another sale's"
+    ),
+    CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "look at the books; do not charge again, unless release_order() says that it is paid back"
+    ),
+    CheckoutStatus.UNKNOWN: (
+        "a person finds out whether it was paid; do not charge again before release_order() says "
+        "that it is not"
+    ),
+}
+
+
+def ended(status: CheckoutStatus) -> str:
+    """Why there is no other attempt after one that ended so, and what to do with the order."""
+    return f"ended {status}: {_BARRED[status]}"
+
+
+@attrs.frozen(kw_only=True)
+class CheckoutOutcome:
+    """How the checkout of one ``out_trade_no`` ended.
+
+    ``paid`` is there when somebody paid: with PAID, PAID_EARLIER, PAID_AFTER_CANCEL, and an UNKNOWN
+    whose ``reason`` is MISMATCH, PAID_UNCONFIRMED or REFUNDED (a ``RefundedOrder``). ``replies``
+    has every reply and every error on the way, oldest first (none of them survives a restart).
+    ``paytype`` is the wallet, as far as it became known. ``suggested_refund`` is *not sent*: read
+    ``advice`` before you send it. ``order_no`` is the business order where one was named, else the
+    ``out_trade_no``.
+    """
+
+    status: CheckoutStatus
+    mch_id: str
+    out_trade_no: str
+    order_no: str
+    paid: PaidOrder | None = None
+    replies: tuple[Reply[Any] | Exception, ...] = attrs.field(
+        default=(), repr=lambda replies: f"<{len(replies)}>", hash=False
+    )
+    paytype: PayType | str | None = None
+    suggested_refund: Refund | None = None
+    reason: CheckoutReason = CheckoutReason.NONE
+    _forget: Callable[[], Awaitable[None]] | None = attrs.field(
+        default=None, repr=False, eq=False, alias="forget"
+    )
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        return _ADVICE.get(self.reason) or _ADVICE[self.status]
+
+    def unwrap(self) -> PaidOrder:
+        """The paid order; else an error, by what to do next.
+
+        FAILED raises what refused the payment (:class:`RequestNotSentError`, a
+        :class:`GatewayError`) or, like CANCELLED, a :class:`TradeFailedError`: over, and not paid.
+        PAID_EARLIER and PAID_AFTER_CANCEL are a :class:`TradePendingError`, UNKNOWN a
+        :class:`PollTimeoutError`, a MISMATCH a :class:`ReplyMismatchError`: for a person, or for
+        your own records, and not to be charged again.
+        """
+        if self.status is CheckoutStatus.PAID and self.paid is not None:
+            return self.paid
+        raise self._error().about(_DOING, self.out_trade_no)
+
+    def done(self) -> Awaitable[None]:
+        """Say that this outcome took effect; a store may then forget it (M-23).
+
+        That is durable when the store's ``async with`` block has been left, and before that when
+        what is returned here was awaited, which raises where it could not be made durable. Nothing
+        has to be awaited. An outcome that is not forgotten comes again from ``resume``.
+        """
+        return NOTHING_KEPT if self._forget is None else self._forget()
+
+    def _error(self) -> ChaoyingError:
+        said = self.replies[0] if self.replies else None
+        if self.reason in (CheckoutReason.NOT_SENT, CheckoutReason.REFUSED) and isinstance(
+            said, (RequestNotSentError, GatewayError)
+        ):
+            return said
+        text = f"{self.status}{f' ({self.reason})' if self.reason else ''}: {self.advice}"
+        if self.reason is CheckoutReason.MISMATCH:
+            return ReplyMismatchError(text)
+        if self.status is CheckoutStatus.UNKNOWN:
+            return PollTimeoutError(text, last=self.replies[-1] if self.replies else None)
+        error = _TRADE_ERRORS.get(self.status, TradePendingError)
+        last: Any = next((each for each in reversed(self.replies) if isinstance(each, Reply)), None)
+        return error(text, reply=last)
+
+
+_TRADE_ERRORS: Mapping[CheckoutStatus, type[TradeFailedError]] = {
+    CheckoutStatus.FAILED: TradeFailedError,
+    CheckoutStatus.CANCELLED: TradeFailedError,
+}
+
+_ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
+    CheckoutStatus.PAID: "deliver, once",
+    CheckoutStatus.PAID_EARLIER: (
+        "paid, but not by this call: deliver only if your own record of this number says that it "
+        "was not delivered yet; do not charge again"
+    ),
+    CheckoutStatus.FAILED: "not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "cancelled, not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "paid although it was cancelled: look at the books first, since the reversal may be on its "
+        "way; if the money stayed, deliver or send the suggested refund, not both"
+    ),
+    CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
+    CheckoutReason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
+    CheckoutReason.MISMATCH: (
+        "paid, but not the amount that was asked for: a person looks; do not deliver"
+    ),
+    CheckoutReason.REFUNDED: (
+        "it was paid, and all of it or a part came back: a person looks; do not deliver before"
+    ),
+    CheckoutReason.PAID_UNCONFIRMED: (
+        "it was seen paid after a cancel, and then nobody answered: look at the books"
+    ),
+    CheckoutReason.AFTER_CANCEL: (
+        "paid by an earlier call, and a cancel may have left since: look at the books first, since "
+        "the reversal may be on its way; then deliver only if your own record of this number says "
+        "that it was not delivered yet; do not charge again"
+    ),
+    CheckoutReason.UNVERIFIED: (
+        "every answer failed its signature check, and none was believed: put the key right "
+        "(`chaoying check`), then query it; neither deliver nor charge again before"
+    ),
+    CheckoutReason.STORE_FAILED: (
+        "the store failed when this was to be told, and nobody knows what another process did: "
+        "when it works again resume() says how this ended; neither deliver nor charge again before"
+    ),
+    CheckoutReason.UNREADABLE: "the store's record cannot be read: query this number by hand",
+}

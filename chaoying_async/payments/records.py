@@ -1,0 +1,131 @@
+"""What a checkout or a refund writes into the store; without a store it writes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable
+
+from chaoying_async.abc import Clock, PollStore
+from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
+from chaoying_async.pollstore.errands import Task, errands_of
+from chaoying_async.pollstore.guarded import GuardedStore
+
+log = logging.getLogger("chaoying_async.payments")
+
+#: The store is not ours any more, or not open: nothing may be paid, cancelled or told by it.
+GONE = (StoreInUseError, SessionClosedError)
+#: What a store raises: it failed, or is gone.
+STORE_ERRORS = (StoreError, *GONE)
+#: Seconds that a record may take while its task is being cancelled.
+SHIELDED_FOR = 10.0
+#: Seconds after which a lease that could not be read is read again.
+_AGAIN = (1.0, 2.0, 4.0)
+
+
+class Keeper:
+    """One kind of texts in a store; ``None`` keeps nothing."""
+
+    def __init__(self, store: PollStore | None, kind: str) -> None:
+        self.store = store
+        self.kind = kind
+        self._texts = None if store is None else GuardedStore(store)
+
+    async def put(self, key: str, text: str) -> None:
+        """Durable on return; :class:`StoreError` where the store fails."""
+        if self._texts is not None:
+            await self._texts.put(self.kind, {key: text})
+
+    async def get(self, key: str) -> str | None:
+        """What is there."""
+        return None if self._texts is None else await self._texts.get(self.kind, key)
+
+    async def load(self) -> AsyncGenerator[tuple[str, str]]:
+        """Everything of this kind, as key and text."""
+        if self._texts is not None:
+            async for item in self._texts.load(self.kind):
+                yield item
+
+    async def hold(self) -> None:
+        """Read again that the store is ours."""
+        if self._texts is not None:
+            await self._texts.hold()
+
+    async def before_money(self, key: str, text: str) -> bool:
+        """Write it down, and read again that the store is ours; False: then nothing may leave."""
+        try:
+            await self.put(key, text)
+            await self.hold()
+        except GONE:
+            raise
+        except ChaoyingError as error:
+            self._complain(key, error)
+            return False
+        return True
+
+    async def before_an_end(self, clock: Clock) -> None:
+        """Read again that the store is ours; without that nobody is told how anything ended (M-23).
+
+        What another process that has taken the store over did since is not known here: it may have
+        cancelled what we believe paid, or have been told of a payment that we did not see. A
+        database that fails is asked again for a few seconds, and then raises.
+        """
+        for pause in _AGAIN:
+            try:
+                return await self.hold()
+            except StoreError as error:
+                log.warning("%s: its lease is read again in %.0f s", error, pause)
+                await clock.sleep(pause)
+        return await self.hold()
+
+    async def note(self, key: str, text: str) -> None:
+        """Write down what was learnt; a store that fails must not lose what was learnt."""
+        try:
+            await self.put(key, text)
+        except GONE:
+            raise
+        except ChaoyingError as error:
+            self._complain(key, error)
+
+    async def forget(self, key: str) -> None:
+        """Drop it; one that stays comes again, which does no harm."""
+        try:
+            await self.drop(key)
+        except ChaoyingError as error:
+            self._complain(key, error)
+
+    async def drop(self, key: str) -> None:
+        """Drop it, durable on return; :class:`StoreError` where the store fails."""
+        if self._texts is not None:
+            await self._texts.forget(self.kind, [key])
+
+    def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> Task:
+        """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""
+        return errands_of(self.store).begin(self._where(key), f"{self.kind} {key}", work)
+
+    async def forgotten(self, key: str) -> None:
+        """Wait for a forgetting that was begun: it must not drop what is written from now on."""
+        if (under_way := errands_of(self.store).under_way(self._where(key))) is not None:
+            await asyncio.wait([under_way])
+
+    def _where(self, key: str) -> tuple[int, str, str]:
+        return (id(self.store), self.kind, key)
+
+    def _complain(self, key: str, error: Exception) -> None:
+        log.error("%s (%s %s)", error, self.kind, key)
+
+
+async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do this although the task is being cancelled, however often; whether it was done in time."""
+
+    async def bounded() -> None:
+        async with clock.timeout(SHIELDED_FOR):
+            await work()
+
+    task = asyncio.ensure_future(bounded())
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            continue  # the caller raises it again when this is written down
+    return not task.cancelled() and task.exception() is None

@@ -1,0 +1,249 @@
+"""How waiting ended, and how the waiting goes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Generic, TypeVar
+
+import attrs
+
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    PollTimeoutError,
+    RefundRefusedError,
+    ReplyMismatchError,
+    TradeFailedError,
+    TradePendingError,
+    TradeRefundedError,
+)
+from chaoying_async.pollstore.errands import NOTHING_KEPT
+from chaoying_async.sansio.api.barcode import RefundQuery
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.endpoint import Reply, order_of
+from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.payments.refunded_order import RefundedOrder, advice_in_refund
+from chaoying_async.sansio.polling.status import PollStatus, Query, refund_item
+from chaoying_async.sansio.values import Fen
+
+W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
+
+
+@attrs.frozen
+class Receipt:
+    """An outcome's record in a poller's store: calling it says that the outcome was taken."""
+
+    _key: str
+    #: Records that are to stay until their outcome was taken.
+    _owed: Collection[str]
+    _taken: Callable[[str], Awaitable[None]]
+
+    def __call__(self) -> Awaitable[None]:
+        """Say that it was taken; awaited, it returns when that is durable."""
+        return self._taken(self._key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody said so yet."""
+        return self._key in self._owed
+
+
+@attrs.frozen(kw_only=True)
+class PollOutcome(Generic[W_co]):
+    """How waiting for one order or refund ended.
+
+    ``reply`` is the answer that decided, None after an error or a notification. ``paid`` is there
+    when the status is PAID; with MISMATCH it says what was paid instead, and with an order's
+    REFUNDED it is a :class:`RefundedOrder`, what is known of the payment. ``error`` is what the
+    last query ended with, if it raised. ``elapsed`` is in seconds.
+    """
+
+    query: Query
+    status: PollStatus
+    reply: Reply[Any] | None = None
+    paid: PaidOrder | None = None
+    error: Exception | None = None
+    attempts: int = 0
+    elapsed: float = 0.0
+    _forget: Callable[[], Awaitable[None]] | None = attrs.field(
+        default=None, alias="forget", repr=False, eq=False
+    )
+
+    @property
+    def refund(self) -> RefundItem | None:
+        """The entry of this refund, where the answer held one; None for an order."""
+        return refund_item(self.query, self.reply) if self.reply is not None else None
+
+    @property
+    def refunded(self) -> Fen | None:
+        """How much came back, in fen: of an order or by a refund; None where nothing says so."""
+        if isinstance(self.paid, RefundedOrder):
+            return self.paid.refunded
+        item = self.refund if self.status is PollStatus.REFUNDED else None
+        if item is None:
+            return None
+        return item.base_refund_fee if item.refund_fee is None else item.refund_fee
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        if isinstance(self.query, RefundQuery):
+            return REFUND_ADVICE[self.status]
+        if self.status is PollStatus.REFUNDED:
+            return advice_in_refund(self.paid)
+        return _ADVICE[self.status]
+
+    def unwrap(self) -> W_co:
+        """The paid order, or the refund that was carried out; else an error, by what to do next.
+
+        :class:`PollTimeoutError` for EXPIRED and NOT_FOUND: not known, so neither deliver nor
+        charge again. MISMATCH is a :class:`ReplyMismatchError`; REFUSED raises what the gateway
+        said; FAILED, CLOSED and REVOKED are a :class:`TradeFailedError`, and an order in refund a
+        :class:`TradeRefundedError`. For a refund: :class:`RefundRefusedError` when it failed, and
+        :class:`TradePendingError` for CHANGED (a person has to act) and NOTSURE (send the same
+        refund again).
+        """
+        found: Any = None
+        if self.status is PollStatus.PAID:
+            found = self.paid
+        elif self.status is PollStatus.REFUNDED and isinstance(self.query, RefundQuery):
+            found = self.refund
+        if found is None:
+            error = _ERRORS[self.status](self)
+            raise error.about(self.query.endpoint.name, order_of(self.query)) from self.error
+        result: W_co = found
+        return result
+
+    def done(self) -> Awaitable[None]:
+        """Say that this outcome took effect: a store forgets it then, and it does not come again.
+
+        Asking for the next outcome says the same of the one before. It is durable when the store's
+        ``async with`` block has been left, and before that when what is returned here was awaited;
+        nothing has to be awaited. Without a store nothing has to be said.
+        """
+        return NOTHING_KEPT if self._forget is None else self._forget()
+
+    @property
+    def comes_again(self) -> bool:
+        """Whether a poller's store still has it, and gives it to the next consumer: not done."""
+        return isinstance(self._forget, Receipt) and self._forget.is_open
+
+
+_OVER = "over, and not paid: a new attempt takes a new number"
+_UNKNOWN = "not known to be paid or unpaid: query it again, and neither deliver nor charge before"
+_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.PAID: "deliver, once",
+    PollStatus.FAILED: _OVER,
+    PollStatus.CLOSED: _OVER,
+    PollStatus.REVOKED: _OVER,
+    PollStatus.NOT_FOUND: f"{_UNKNOWN}; are paytype and merchant right?",
+    PollStatus.MISMATCH: "another amount than expected: a person looks, deliver nothing",
+    PollStatus.REFUSED: "the gateway will not be asked: put that right and query it again",
+    PollStatus.EXPIRED: _UNKNOWN,
+}
+_LATER = "not known: query it again later, and send no other refund meanwhile"
+#: The same of a refund: nobody delivers or charges because of one (M-25).
+REFUND_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
+    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
+    PollStatus.NOTSURE: "send the same refund again, under the same number",
+    PollStatus.CHANGED: "a person pays it out another way",
+    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
+    PollStatus.NOT_FOUND: _LATER,
+    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
+    PollStatus.EXPIRED: _LATER,
+}
+
+
+def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
+    last = outcome.error if outcome.error is not None else outcome.reply
+    refund = isinstance(outcome.query, RefundQuery)
+    done, undone = ("made", "not made") if refund else ("paid", "unpaid")
+    return PollTimeoutError(
+        f"{outcome.status} after {outcome.attempts} queries in {outcome.elapsed:.0f} s: "
+        f"not known to be {done}, and not known to be {undone}",
+        last=last,
+    )
+
+
+def _failed(outcome: PollOutcome[Any]) -> ChaoyingError:
+    return TradeFailedError(f"{outcome.status}: over, and not paid", reply=_reply(outcome))
+
+
+def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:
+    error = TradeRefundedError(f"{outcome.status}: {outcome.advice}", reply=_reply(outcome))
+    error.paid = outcome.paid if isinstance(outcome.paid, RefundedOrder) else None
+    return error
+
+
+def _mismatch(outcome: PollOutcome[Any]) -> ChaoyingError:
+    found = outcome.paid.payable if outcome.paid is not None else None
+    return ReplyMismatchError(f"another amount than the expected one: {found} fen")
+
+
+def _refused(outcome: PollOutcome[Any]) -> ChaoyingError:
+    if isinstance(outcome.error, ChaoyingError):
+        return outcome.error
+    return _timeout(outcome)
+
+
+def _refund_failed(outcome: PollOutcome[Any]) -> ChaoyingError:
+    reply = _reply(outcome)
+    return RefundRefusedError(
+        "the refund failed", state=reply.state, code=reply.code, msg=reply.msg, raw=reply.raw
+    )
+
+
+def _open_refund(outcome: PollOutcome[Any]) -> ChaoyingError:
+    todo = {
+        PollStatus.CHANGED: "a person has to pay it out another way",
+        PollStatus.NOTSURE: "send the same refund again, under the same number",
+    }
+    return TradePendingError(f"{outcome.status}: {todo[outcome.status]}", reply=_reply(outcome))
+
+
+def _reply(outcome: PollOutcome[Any]) -> Reply[Any]:
+    if outcome.reply is None:
+        raise TypeError(f"an outcome {outcome.status} has a reply")
+    return outcome.reply
+
+
+_ERRORS: Mapping[PollStatus, Callable[[PollOutcome[Any]], ChaoyingError]] = {
+    PollStatus.PAID: _timeout,  # never: such an outcome has `paid`
+    PollStatus.REFUNDED: _refunded,
+    PollStatus.FAILED: _failed,
+    PollStatus.CLOSED: _failed,
+    PollStatus.REVOKED: _failed,
+    PollStatus.NOT_FOUND: _timeout,
+    PollStatus.MISMATCH: _mismatch,
+    PollStatus.REFUSED: _refused,
+    PollStatus.EXPIRED: _timeout,
+    PollStatus.REFUND_FAILED: _refund_failed,
+    PollStatus.CHANGED: _open_refund,
+    PollStatus.NOTSURE: _open_refund,
+}
+
+
+@attrs.frozen(kw_only=True)
+class PollStats:
+    """How the waiting goes; see ``Poller.stats``."""
+
+    #: Orders that are waited for.
+    pending: int
+    #: Queries that are under way.
+    in_flight: int
+    #: Orders whose time has come, and which wait for their turn.
+    due: int
+    #: Seconds by which the next of them is late; 0.0 when none waits.
+    lag: float
+    #: Queries that ended, and how many of these with an error (refusals among them).
+    polls: int
+    errors: int
+    #: The gateway fails across the board: only probes and last queries leave.
+    breaker_open: bool
+    #: With a store: what is not durable yet, writes that failed, and records that were not read.
+    unwritten: int = 0
+    store_errors: int = 0
+    unreadable: int = 0
+    #: Tracked orders that ended, and whose outcome no ``outcomes()`` or ``drain()`` has given out:
+    #: a number that only grows says that nobody reads them.
+    unread: int = 0

@@ -1,0 +1,279 @@
+"""How any endpoint of the document is described: its address, its fields, its answer.
+
+``api/`` holds one class per endpoint; this module is what they are made of. The rules of the fields
+are in ``rules.py``, what an answer means is in ``outcome.py``.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+import attrs
+
+from chaoying_async.exceptions import ChaoyingWarning, ParameterError, TradeRefundedError
+from chaoying_async.sansio.api.field_rules import Problems, Rule, text_problem
+from chaoying_async.sansio.enums import Code, State, TradeState
+from chaoying_async.sansio.fieldnames import DOCUMENTED
+from chaoying_async.sansio.meaning import WITHOUT_RESULT, Family, Meaning
+from chaoying_async.sansio.model import Model, fields_of, model, name_of
+from chaoying_async.sansio.payments.refunded_order import refunded_order
+from chaoying_async.sansio.printable import one_line
+from chaoying_async.sansio.sealed import SealedMap, sealing
+from chaoying_async.sansio.signing import ambiguity
+
+T_co = TypeVar("T_co", covariant=True)
+R = TypeVar("R", bound="Request[Any]")
+
+
+class Host(StrEnum):
+    """Which address of :class:`~chaoying_async.sansio.hosts.Hosts` an endpoint lives at (C 90)."""
+
+    PAY = "pay"
+    API = "api"
+    QRPAY = "qrpay"
+    SCANNED = "scanned"
+
+
+@attrs.frozen(kw_only=True)
+class Endpoint:
+    """One endpoint as the document describes it."""
+
+    #: The document's own key: ``orderquery``, ``WECHAT_PreOrder``.
+    name: str
+    #: Its Chinese title (接口).
+    title: str
+    family: Family
+    host: Host
+    #: Path as printed, capitals included (C 92); empty for a scanned link.
+    path: str = ""
+    http_method: str = "POST"
+    #: Value of the ``method`` parameter; empty for endpoints with an address of their own.
+    gateway_method: str = ""
+    #: Headers that the document fixes.
+    headers: tuple[tuple[str, str], ...] = ()
+    #: False: a result without a signature is believed, since the document prints it so (M-08).
+    must_sign: bool = True
+    #: True: asking again does no harm, so the session may repeat it after a transport error (M-02).
+    repeatable: bool = False
+
+    @property
+    def moves_money(self) -> bool:
+        """Sent once per call, and unclear until queried, when anything goes wrong (M-02)."""
+        return self.family.moves_money
+
+
+@attrs.frozen
+class FieldSpec:
+    """One request field: its name, its rule, and whether it may be absent."""
+
+    name: str
+    rule: Rule
+    required: bool
+
+
+def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
+    # `converter=dict` would make pyright refuse {"name": "text"}: it reads dict's last overload.
+    return SealedMap(dict(extra))
+
+
+@model
+class Request(Model, Generic[T_co]):
+    """Base of all requests: checked when made, frozen, safe to share and to send again.
+
+    A request that breaks a rule of the document raises a
+    :class:`~chaoying_async.exceptions.ParameterError` that names every bad field. ``extra`` adds
+    parameters that the document does not list, as text; it may not name a documented one.
+    """
+
+    endpoint: ClassVar[Endpoint]
+    result_type: ClassVar[type[Any]]
+    #: Optional here because the session may have them; what is still missing fails in ``send``.
+    needed: ClassVar[tuple[str, ...]] = ()
+    #: Rules over several fields: what they find is refused.
+    checks: ClassVar[tuple[Problems, ...]] = ()
+    #: Rules that the document prints in a way that only allows a :class:`ChaoyingWarning`.
+    advice: ClassVar[tuple[Problems, ...]] = ()
+    #: Fields that steer the call and are no parameters of it.
+    not_sent: ClassVar[frozenset[str]] = frozenset({"extra"})
+
+    extra: Mapping[str, str] = attrs.field(factory=dict, converter=_own_copy, hash=False)
+
+    def __attrs_post_init__(self) -> None:
+        problems = self._field_problems()
+        for check in self.checks:
+            problems.update(check(self))
+        if self.extra:
+            problems.update(_extra_problems(self.extra))
+            problems.update(self._problems_beside_extra(problems))
+        if problems:
+            raise ParameterError(problems).about(self.endpoint.name, order_of(self))
+        for advise in self.advice:
+            for name, words in advise(self).items():
+                text = f"{self.endpoint.name}: {name} {words}"
+                warnings.warn(text, ChaoyingWarning, stacklevel=4)
+
+    def _field_problems(self) -> dict[str, str]:
+        problems: dict[str, str] = {}
+        for spec in field_specs(type(self)):
+            value = getattr(self, spec.name)
+            if value is None or value == "":
+                if spec.required:
+                    problems[spec.name] = "is required"
+            elif (problem := spec.rule.problem(value)) is not None:
+                problems[spec.name] = problem
+        return problems
+
+    def _problems_beside_extra(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Fields whose text holds the beginning of an extra parameter (M-04)."""
+        problems: dict[str, str] = {}
+        for spec in field_specs(type(self)):
+            value = getattr(self, spec.name)
+            if value is None or spec.name in known:
+                continue
+            if why := ambiguity(spec.name, spec.rule.wire(value), self.extra):
+                problems[spec.name] = why
+        return problems
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every parameter that this kind of request may carry."""
+        return _NAMES.get(type(self)) or frozenset(s.name for s in field_specs(type(self)))
+
+    def wire_fields(self) -> dict[str, str]:
+        """Every parameter that is not empty, as the text that is signed and sent."""
+        fields: dict[str, str] = {}
+        for spec in field_specs(type(self)):
+            value = getattr(self, spec.name)
+            if value is not None and (text := spec.rule.wire(value)):
+                fields[spec.name] = text
+        if self.extra:
+            fields.update((name, text) for name, text in self.extra.items() if text)
+        return fields
+
+
+_SPECS: dict[Any, tuple[FieldSpec, ...]] = {}
+_NAMES: dict[Any, frozenset[str]] = {}
+
+
+def field_specs(cls: type[Request[Any]]) -> tuple[FieldSpec, ...]:
+    """The fields of a request class with their rules, in the document's order.
+
+    Worked out when a class is first used: evaluating 200 annotations would slow the import.
+    """
+    specs = _SPECS.get(cls)
+    if specs is None:
+        specs = _SPECS[cls] = tuple(_read_specs(cls))
+        _NAMES[cls] = frozenset(spec.name for spec in specs)
+    return specs
+
+
+def _read_specs(cls: type[Request[Any]]) -> Iterator[FieldSpec]:
+    hints = get_type_hints(cls, include_extras=True)
+    for field in fields_of(cls):
+        if name_of(field) not in cls.not_sent:
+            required = field.default is attrs.NOTHING
+            yield FieldSpec(name_of(field), _rule_in(hints[field.name]), required)
+
+
+def _rule_in(hint: Any) -> Rule:
+    """The rule in ``Annotated[X, rule]``, also inside ``Annotated[X, rule] | None``."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is Annotated:
+            for extra in part.__metadata__:
+                if isinstance(extra, Rule):
+                    return extra
+    raise TypeError(f"{hint} has no rule")
+
+
+def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for name, value in extra.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            problems[str(name)] = "an extra parameter has a name and a value of text"
+        elif name in DOCUMENTED or name in ("sign", "key"):
+            problems[name] = "is a documented name; extra is for undocumented ones"
+        elif why := text_problem(value) or ambiguity(name, value, extra):
+            problems[name] = why
+    return problems
+
+
+#: What an order is called in error texts and logs, best name first.
+_ORDER_NAMES = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "op_device_id")
+
+
+_PLAIN_NUMBER = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
+
+
+def order_of(request: Request[Any]) -> str:
+    """The number that a person would look this request up by; empty if it has none.
+
+    It stands in log lines and error texts, so only a plain number counts.
+    """
+    numbers = (_plain_number(getattr(request, name, None)) for name in _ORDER_NAMES)
+    return next(filter(None, numbers), "")
+
+
+def _plain_number(value: object) -> str:
+    return value if isinstance(value, str) and _PLAIN_NUMBER(value) else ""
+
+
+@attrs.frozen(repr=False)
+@sealing(("raw",), hash=False)
+class Reply(Generic[T_co]):
+    """One verified answer of the gateway.
+
+    ``result`` is there exactly when the call did what was asked (M-07), which for a pre-order means
+    that it exists and for a refund that it was accepted: only pay, facepay and orderquery say
+    *paid* (C 24). ``signed`` tells whether a signature was there and verified. ``raw`` has every
+    field as received, unknown ones too, JSON numbers as their source text. ``date`` is the moment
+    in the reply's ``Date`` header, the gateway's own clock; None where it had none.
+    """
+
+    endpoint: Endpoint
+    meaning: Meaning
+    state: State
+    code: Code | str | None
+    msg: str | None
+    trade_state: TradeState | str | None
+    result: T_co | None
+    signed: bool
+    raw: Mapping[str, Any]
+    date: datetime | None = attrs.field(default=None, eq=False)
+
+    def __repr__(self) -> str:
+        return (
+            f"Reply({self.endpoint.name}, meaning={self.meaning.name}, state={self.state!s}, "
+            f"code={_shown(self.code)}, trade_state={_shown(self.trade_state)}, "
+            f"signed={self.signed}, result={self.result!r})"
+        )
+
+    def unwrap(self) -> T_co:
+        """The result, or the error that says why there is none.
+
+        :class:`TradeRefundedError`, :class:`TradeFailedError`, :class:`NotConfiguredYetError`, and
+        :class:`TradePendingError` for everything that is not decided: it is never safe to read a
+        missing result as "not paid".
+        """
+        if self.result is not None:
+            return self.result
+        error = WITHOUT_RESULT[self.meaning](
+            f"{self.meaning.says} "
+            f"(code {_shown(self.code)}, trade_state {_shown(self.trade_state)})",
+            reply=self,
+        )
+        if isinstance(error, TradeRefundedError) and self.endpoint.family in _ORDERS:
+            error.paid = refunded_order(self.raw)
+        raise error.about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
+
+
+#: Whose answers are about an order.
+_ORDERS = frozenset({Family.PAY, Family.QUERY})
+
+
+def _shown(value: str | None) -> str:
+    return "-" if value is None else one_line(value)

@@ -1,0 +1,291 @@
+"""The rules of request fields: what a value must look like, and what it is on the wire.
+
+Each rule stands in a field's annotation (``out_trade_no: OrderNumber``), answers
+``problem(value)`` with a sentence or None, and turns the value into the text that is signed and
+sent. No length is checked that the document does not give (C 108).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
+
+import attrs
+
+from chaoying_async.sansio.enums import Undocumented
+from chaoying_async.sansio.model import Model, fields_of, model, name_of
+from chaoying_async.sansio.signing import ambiguity
+from chaoying_async.sansio.values import format_time
+
+#: 9999 may be 10000 in GMT+8.
+_YEARS = range(1000, 9999)
+
+#: A rule over a whole request: field name to what is wrong with it.
+Problems = Callable[[Any], Mapping[str, str]]
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """What one field may hold."""
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, without repeating the value; None if nothing is."""
+        ...
+
+    def wire(self, value: Any) -> str:
+        """The text that is signed and sent."""
+        ...
+
+
+def text_problem(value: Any) -> str | None:
+    """What is wrong with a text before any rule of its own is asked."""
+    if not isinstance(value, str):
+        return f"must be text, not {type(value).__name__}"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which UTF-8 lacks"
+    return ambiguity("value", value) if "&" in value else None
+
+
+@attrs.frozen
+class TextRule:
+    """Text, in a given form where the document gives one."""
+
+    pattern: str = ""
+    says: str = ""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if problem := text_problem(value):
+            return problem
+        if self.pattern and re.fullmatch(self.pattern, value) is None:
+            return self.says
+        return None
+
+    def wire(self, value: str) -> str:
+        """See :class:`Rule`."""
+        return str.__str__(value)
+
+
+@attrs.frozen
+class AmountRule:
+    """A whole number of fen, at least 1 (M-12)."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if not isinstance(value, int) or isinstance(value, bool):
+            kind = type(value).__name__
+            return f'must be a whole number of fen (int, Fen or fen("12.30")), not {kind}'
+        return None if 1 <= value < 10**15 else "must be at least 1 fen and at most 15 digits"
+
+    def wire(self, value: int) -> str:
+        """See :class:`Rule`."""
+        return int.__repr__(value)
+
+
+@attrs.frozen
+class CodeRule:
+    """A value of one of the document's code tables, or one wrapped in ``Undocumented``."""
+
+    table: type[StrEnum]
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if isinstance(value, Undocumented):
+            return text_problem(value)
+        # A member of another table must not pass for being equal text.
+        foreign = isinstance(value, StrEnum) and not isinstance(value, self.table)
+        if isinstance(value, str) and not foreign and value in self.table._value2member_map_:
+            return None
+        return (
+            f"must be one of {', '.join(self.table)} ({self.table.__name__}), "
+            'or Undocumented("...") to send it all the same'
+        )
+
+    def wire(self, value: str) -> str:
+        """See :class:`Rule`."""
+        return str(value.value) if isinstance(value, StrEnum) else str.__str__(value)
+
+
+@attrs.frozen
+class TimeRule:
+    """A datetime with a time zone; sent as ``yyyyMMddHHmmss`` in GMT+8 (C 68)."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if not isinstance(value, datetime):
+            return f"must be a datetime, not {type(value).__name__}"
+        if value.utcoffset() is None:
+            return "must have a time zone, for example datetime.now(UTC)"
+        return None if value.year in _YEARS else "must be in a year of four digits"
+
+    def wire(self, value: datetime) -> str:
+        """See :class:`Rule`."""
+        return format_time(value)
+
+
+@attrs.frozen
+class IpRule:
+    """An IPv4 address."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        try:
+            ipaddress.IPv4Address(value if isinstance(value, str) else None)
+        except ValueError:
+            return "must be an IPv4 address"
+        return None
+
+    def wire(self, value: str) -> str:
+        """See :class:`Rule`."""
+        return value
+
+
+@attrs.frozen
+class UrlRule:
+    """An absolute http(s) address without a query or fragment (C 86)."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if problem := text_problem(value):
+            return problem
+        if not absolute_url(value):
+            return "must be an absolute http or https address"
+        if "?" in value or "#" in value:
+            return "must not carry parameters: put what you need into the path"
+        return None
+
+    def wire(self, value: str) -> str:
+        """See :class:`Rule`."""
+        return value
+
+
+@attrs.frozen
+class UrlListRule:
+    """Absolute http(s) addresses, separated by an ASCII semicolon (C 76)."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if problem := text_problem(value):
+            return problem
+        if not all(map(absolute_url, value.split(";"))):
+            return "must be absolute http or https addresses, separated by semicolons"
+        return None
+
+    def wire(self, value: str) -> str:
+        """See :class:`Rule`."""
+        return value
+
+
+def absolute_url(text: str) -> bool:
+    """True for ``http(s)://host...`` with nothing that could hide another host."""
+    if re.search(r"[\x00-\x20\x7f\\]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+@model
+class GoodsDetail(Model):
+    """One item of ``goods_detail`` (商品详情) in a request. ``price`` is in fen."""
+
+    goods_id: str
+    """Your product code: letters, digits, hyphens or underscores.
+    （商品编码，由字母、数字、中划线、下划线组成）
+    """
+    pay_goods_id: str | None = None
+    """The product code that WeChat or Alipay knows.（微信/支付宝的商品编码，没有可不传）"""
+    goods_name: str | None = None
+    """The product's name.（商品名称）"""
+    quantity: int
+    """How many of it, at least 1.（商品数量，整数）"""
+    price: int
+    """The unit price in fen.（商品单价，单位分）"""
+
+    def problems(self) -> list[str]:
+        """Every rule that this item breaks."""
+        found = []
+        if not isinstance(self.goods_id, str) or not re.fullmatch(r"[A-Za-z0-9_-]+", self.goods_id):
+            found.append("goods_id must be letters, digits, - or _")
+        for name in ("pay_goods_id", "goods_name"):
+            value = getattr(self, name)
+            if value is not None and (problem := text_problem(value)):
+                found.append(f"{name} {problem}")
+        if (
+            not isinstance(self.quantity, int)
+            or isinstance(self.quantity, bool)
+            or self.quantity < 1
+        ):
+            found.append("quantity must be a whole number, at least 1")
+        if problem := AmountRule().problem(self.price):
+            found.append(f"price {problem}")
+        return found
+
+    def as_json(self) -> dict[str, str | int]:
+        """The item in the document's order, numbers as JSON numbers, empty members left out."""
+        members = {name_of(field): getattr(self, field.name) for field in fields_of(type(self))}
+        return {
+            name: int(value) if isinstance(value, int) else value
+            for name, value in members.items()
+            if value not in (None, "")
+        }
+
+
+@attrs.frozen
+class GoodsRule:
+    """A sequence of :class:`GoodsDetail`, sent as compact JSON with real UTF-8 (C 73)."""
+
+    def problem(self, value: Any) -> str | None:
+        """See :class:`Rule`."""
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+            return "must be a list of GoodsDetail"
+        found = []
+        for index, item in enumerate(value):
+            if isinstance(item, GoodsDetail):
+                found += [f"item {index}: {problem}" for problem in item.problems()]
+            else:
+                found.append(f"item {index}: must be a GoodsDetail")
+        if found:
+            return "; ".join(found)
+        return text_problem(self.wire(value))
+
+    def wire(self, value: Sequence[GoodsDetail]) -> str:
+        """See :class:`Rule`."""
+        if not value:
+            return ""
+        items = [item.as_json() for item in value]
+        return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
+
+
+# What fields are annotated with. Optional ones read ``Text | None``.
+Text = Annotated[str, TextRule()]
+#: out_trade_no on pay, facepay and cancel (C 49).
+OrderNumber = Annotated[
+    str, TextRule(r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores")
+]
+#: out_trade_no on both pre-orders: no underscore (C 49).
+PlainOrderNumber = Annotated[
+    str, TextRule(r"[A-Za-z0-9]{5,32}", "must be 5 to 32 letters or digits (no underscore here)")
+]
+#: out_refund_no: hyphens are fine (C 53).
+RefundNumber = Annotated[
+    str, TextRule(r"[A-Za-z0-9_-]{1,32}", "must be 1 to 32 letters, digits, - or _")
+]
+#: A field whose example is the placeholder "-", which is never sent (C 72).
+Placeholder = Annotated[str, TextRule(r"(?!-\Z)(?s:.*)", 'must not be the placeholder "-"')]
+Amount = Annotated[int, AmountRule()]
+Time = Annotated[datetime, TimeRule()]
+Ip = Annotated[str, IpRule()]
+Url = Annotated[str, UrlRule()]
+UrlList = Annotated[str, UrlListRule()]
+Goods = Annotated[Sequence[GoodsDetail], GoodsRule()]

@@ -1,0 +1,326 @@
+"""What replies and notifications mean, as tables to hold against the money rules (M-06 to M-13).
+
+The order of the questions, for a reply: is it refused (M-09)? has it a result (M-07)? has the order
+gone into refund, or ended unpaid (M-07)? Everything else is pending (M-11): unknown is never
+failed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import Enum, StrEnum
+from typing import Any
+
+import attrs
+
+from chaoying_async.exceptions import (
+    NotConfiguredYetError,
+    ParameterError,
+    TradeFailedError,
+    TradePendingError,
+    TradeRefundedError,
+    _TradeError,
+)
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.model import Model, maker, model
+from chaoying_async.sansio.sealed import SealedMap
+from chaoying_async.sansio.values import Fen
+
+
+class Family(Enum):
+    """Endpoints whose answers are read alike."""
+
+    PAY = "pay, facepay"
+    QUERY = "orderquery"
+    REFUND = "refund"
+    REFUND_QUERY = "refundquery"
+    CANCEL = "cancel"
+    PREORDER = "both pre-orders"
+    LOOKUP = "getfaceauth, authcodetoopenid"
+    OPERATION = "Mch_Reg, GetMchId, GetPartnerId, GetMchInfo, WXA_Code2Session"
+    SMS = "GetMchSMSValid"
+    SETTING = "wx_addsubdevconfig"
+    TERMINAL = "PayBoxConfGet, QrConfGet"
+
+    @property
+    def moves_money(self) -> bool:
+        """Sent once per call (M-02)."""
+        return self in _MONEY
+
+
+_MONEY = frozenset({Family.PAY, Family.REFUND, Family.CANCEL, Family.PREORDER})
+
+
+class Meaning(Enum):
+    """What one reply says."""
+
+    #: The call did what was asked (M-07).
+    RESULT = "the call succeeded"
+    #: The order has gone into refund.
+    REFUNDED = "the order has gone into refund"
+    #: Over, and not paid.
+    FAILED = "the order is over and was not paid"
+    #: Ask again. Unknown values and contradictions are here too (M-11).
+    PENDING = "the outcome is not known yet"
+    #: A terminal without a merchant (C 27).
+    NOT_CONFIGURED = "the terminal is not configured yet"
+    #: Refused, and this call moved nothing (M-09, left column).
+    REFUSED = "the gateway refused the call"
+    #: Refused in words that do not prove that nothing moved (M-09, right column).
+    UNCLEAR_REFUSAL = "the gateway refused the call, which may have been carried out all the same"
+    #: Not one of the document's communication states.
+    UNREADABLE = "the answer has no known state"
+
+    @property
+    def says(self) -> str:
+        """In words."""
+        return str(self.value)
+
+
+#: What ``Reply.unwrap`` raises where there is no result.
+WITHOUT_RESULT: Mapping[Meaning, type[_TradeError]] = {
+    Meaning.REFUNDED: TradeRefundedError,
+    Meaning.FAILED: TradeFailedError,
+    Meaning.PENDING: TradePendingError,
+    Meaning.NOT_CONFIGURED: NotConfiguredYetError,
+}
+
+_ANY = None
+_OK = frozenset({"10000"})
+_OK_OR_ABSENT = frozenset({"10000", None})
+_SUCCESS = frozenset({"SUCCESS"})
+_SUCCESS_OR_ABSENT = frozenset({"SUCCESS", None})
+
+
+@attrs.frozen
+class ResultRule:
+    """Under state SUCCESS: a result when both fields hold one of these; None: any (M-07)."""
+
+    trade_state: frozenset[str | None]
+    code: frozenset[str | None] | None
+
+
+_TRADE_RULE = ResultRule(trade_state=_SUCCESS, code=_OK_OR_ABSENT)
+
+#: M-07. Operation calls have no trade_state; should one come, only SUCCESS does not contradict (C
+#: 23).
+RESULT_RULES: Mapping[Family, ResultRule] = {
+    Family.PAY: _TRADE_RULE,
+    Family.QUERY: _TRADE_RULE,
+    Family.REFUND: _TRADE_RULE,
+    Family.REFUND_QUERY: _TRADE_RULE,
+    Family.CANCEL: _TRADE_RULE,
+    Family.PREORDER: _TRADE_RULE,
+    Family.LOOKUP: _TRADE_RULE,
+    Family.OPERATION: ResultRule(trade_state=_SUCCESS_OR_ABSENT, code=_OK),
+    Family.SMS: ResultRule(trade_state=_SUCCESS_OR_ABSENT, code=_ANY),  # code is minutes (C 26)
+    Family.SETTING: ResultRule(trade_state=_SUCCESS_OR_ABSENT, code=_OK_OR_ABSENT),
+    Family.TERMINAL: ResultRule(trade_state=_SUCCESS_OR_ABSENT, code=_OK_OR_ABSENT),
+}
+
+#: Over without payment: trade_state FAIL with one of these (M-07).
+_ENDED_UNPAID = frozenset({"10004", "10005", "10006"})
+_REFUND_CODE = "10002"
+
+_NEVER_STARTED = frozenset({"20002", "20005", "20012", "20013"})
+
+#: M-09, left column: under state FAIL, these codes prove that *this* call moved nothing.
+SETTLED_REFUSALS: Mapping[Family, frozenset[str]] = {
+    Family.PAY: _NEVER_STARTED,
+    Family.REFUND: _NEVER_STARTED | {"20007"},
+    Family.CANCEL: _NEVER_STARTED,
+}
+
+#: M-09, right column of the pre-orders: everything but these proves it.
+UNSETTLED_PREORDER_REFUSALS: frozenset[str | None] = frozenset({"20003", "20006", "30001", None})
+
+
+def classify(
+    family: Family,
+    state: str | None,
+    code: str | None,
+    trade_state: str | None,
+    *,
+    configured: bool = False,
+) -> Meaning:
+    """What a reply means, from its status fields alone; empty fields are None.
+
+    ``configured`` matters for terminals only: ``mch_id`` and ``mch_trade_code`` are both there.
+    """
+    if state in ("FAIL", "VER"):
+        return _refusal(family, state, code)
+    if state != "SUCCESS":
+        return Meaning.UNREADABLE
+    rule = RESULT_RULES[family]
+    holds = trade_state in rule.trade_state and (rule.code is None or code in rule.code)
+    if family is Family.TERMINAL and not (holds and configured):
+        return Meaning.NOT_CONFIGURED
+    if holds:
+        return Meaning.RESULT
+    return _without_result(rule, code, trade_state)
+
+
+def _without_result(rule: ResultRule, code: str | None, trade_state: str | None) -> Meaning:
+    status = None if rule.code is _ANY else code  # a number of minutes says nothing (C 26)
+    if trade_state == "REFUND" or status == _REFUND_CODE:
+        return Meaning.REFUNDED
+    if trade_state == "FAIL" and status in _ENDED_UNPAID:
+        return Meaning.FAILED
+    return Meaning.PENDING
+
+
+def _refusal(family: Family, state: str, code: str | None) -> Meaning:
+    if not family.moves_money:
+        return Meaning.REFUSED
+    if state == "VER":
+        return Meaning.UNCLEAR_REFUSAL
+    if family is Family.PREORDER:
+        settled = code not in UNSETTLED_PREORDER_REFUSALS
+    else:
+        settled = code in SETTLED_REFUSALS[family]
+    return Meaning.REFUSED if settled else Meaning.UNCLEAR_REFUSAL
+
+
+#: Answers that end an order; where they need no signature they need M-09's connection (M-08).
+FINAL = frozenset({Meaning.FAILED, Meaning.REFUSED, Meaning.UNCLEAR_REFUSAL})
+
+
+def may_be_unsigned(
+    meaning: Meaning, *, must_sign: bool, trusted: bool, require_signed: bool
+) -> bool:
+    """Whether an answer without a signature counts (M-08).
+
+    ``must_sign`` is the endpoint's, ``trusted`` says that the connection was https with ``verify``
+    on, or to a loopback host. ``require_signed`` takes none at all.
+    """
+    if require_signed or meaning is Meaning.REFUNDED:
+        return False
+    if meaning is Meaning.RESULT:
+        return not must_sign
+    return trusted or meaning not in FINAL
+
+
+class PaidSource(StrEnum):
+    """How a payment was learnt."""
+
+    NOTIFICATION = "NOTIFICATION"
+    QUERY = "QUERY"
+    CONFIRM = "CONFIRM"
+
+
+@model
+class PaidOrder(Model):
+    """A paid order, whichever way it was learnt (M-13). Amounts are in fen.
+
+    ``payable`` is the order amount (``base_fee``); None where only a notification was seen and
+    nothing compared it. ``paid`` is what the customer paid after coupons: never compare it with
+    the order. ``mch_id`` is the one that was asked for, never the reply's (M-18).
+    """
+
+    mch_id: str
+    out_trade_no: str
+    transaction_id: str | None = None
+    out_transaction_id: str | None = None
+    payable: Fen | None = None
+    paid: Fen | None = None
+    coupon_fee: Fen | None = None
+    paytype: PayType | str | None = None
+    time_end: datetime | None = None
+    source: PaidSource
+    raw: Mapping[str, Any] = SealedMap({})
+
+    def same_payment(self, other: PaidOrder) -> bool:
+        """True when any transaction number of the two is the same one (M-13)."""
+        mine = {self.transaction_id, self.out_transaction_id} - {None, ""}
+        return bool(mine & {other.transaction_id, other.out_transaction_id})
+
+
+def check_paid(paid_order: object) -> None:
+    """Raise where there is no paid order, as with every outcome that is not paid."""
+    if not isinstance(paid_order, PaidOrder):
+        rule = f"is {type(paid_order).__name__}: only what is paid has one, so look at the status"
+        raise ParameterError({"paid_order": rule})
+
+
+#: One is made of every message.
+make_paid_order = maker(PaidOrder)
+
+
+def paid_order(
+    result: Any, *, mch_id: str, raw: Mapping[str, Any], source: PaidSource = PaidSource.QUERY
+) -> PaidOrder:
+    """The paid order in a pay, facepay or orderquery *result*: only those say paid (C 24)."""
+    return make_paid_order(
+        mch_id,
+        result.out_trade_no,
+        result.transaction_id,
+        result.out_transaction_id,
+        result.base_fee,
+        result.total_fee,
+        result.coupon_fee,
+        getattr(result, "paytype", None),  # facepay answers have none (C 33)
+        result.time_end,
+        source,
+        raw,
+    )
+
+
+class NotificationOutcome(Enum):
+    """What a verified notification says about the payment (M-15)."""
+
+    PAID = "paid"
+    NOT_PAID = "not paid"
+    #: Its decision fields are missing, unknown or contradict each other.
+    UNCLEAR = "unclear"
+
+
+# A name of its own: looking a member up in its enum is as slow as a call.
+_PAID = NotificationOutcome.PAID
+
+
+def notification_outcome(
+    state: str | None,
+    result_code: str | None,
+    pay_result: str | None,
+    *,
+    time_end: datetime | None,
+    total_fee: Fen | None,
+) -> NotificationOutcome:
+    """The decision fields of a notification, read together; the rows of M-15 in their order.
+
+    A contradiction comes before everything: ``pay_result`` 0 beside a failure is not a failure. A
+    failure may come without ``pay_result``, since its fields are promised for a success only (C
+    80).
+    """
+    if pay_result == "0":
+        paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
+        return _PAID if paid else NotificationOutcome.UNCLEAR
+    if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
+        return NotificationOutcome.NOT_PAID
+    return NotificationOutcome.UNCLEAR
+
+
+#: state, result_code, pay_result (None: absent) of a notification that says "not paid" (M-15).
+_NOT_PAID = frozenset(
+    (state, result_code, pay_result)
+    for state, result_code, pay_results in (
+        ("FAIL", None, (None, "failure")),
+        ("FAIL", "FAIL", (None, "failure")),
+        ("FAIL", "SUCCESS", (None, "failure")),
+        ("SUCCESS", "FAIL", (None, "failure")),
+        ("SUCCESS", "SUCCESS", ("failure",)),
+    )
+    for pay_result in pay_results
+)
+
+
+_RESULT_NUMBER = re.compile(r"-?[0-9]{1,6}").fullmatch
+
+
+def _pay_result_kind(text: str | None) -> str | None:
+    if text is None:
+        return None
+    number = _RESULT_NUMBER(text)
+    return "failure" if number and int(text) != 0 else "unknown"

@@ -1,0 +1,189 @@
+"""What is decided about: a message and all that is known beside it, and the order it makes of both.
+
+The rows of M-15 are in ``judging.py``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import attrs
+
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.meaning import (
+    NotificationOutcome,
+    PaidOrder,
+    PaidSource,
+    make_paid_order,
+)
+from chaoying_async.sansio.model import fields_of, name_of
+from chaoying_async.sansio.notifications.decide import (
+    NO_AMOUNT_CHECK,
+    Confirmation,
+    ExpectedOrder,
+    NoAmountCheck,
+    Seen,
+    Unconfirmed,
+)
+from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.values import Fen
+
+
+@attrs.define(kw_only=True)
+class Case:
+    """A message, and all that is known beside it. One is made for every delivery, so it is plain.
+
+    What most rows ask is worked out once, when the case is made; a changed one is made anew with
+    ``attrs.evolve``.
+    """
+
+    facts: Facts
+    seen: Seen | None
+    expected: ExpectedOrder | NoAmountCheck | None
+    now: datetime
+    window: timedelta
+    trust_coupon_fee: bool = False
+    confirmation: Confirmation = Unconfirmed.NOT_ASKED
+    #: When this very message first came, where that is known better than from ``seen``.
+    first_seen: datetime | None = None
+    #: The shop's order, where there is one to compare with.
+    order: ExpectedOrder | None = attrs.field(init=False)
+    #: Only a query can say anything about it.
+    unclear: bool = attrs.field(init=False)
+    #: The paid order that a query confirmed.
+    confirmed: PaidOrder | None = attrs.field(init=False)
+    #: Learnt by a query of ours, not by somebody's message.
+    by_query: bool = attrs.field(init=False)
+    #: The order amount, where it is known (M-13).
+    payable: Fen | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        facts, expected, confirmation = self.facts, self.expected, self.confirmation
+        self.order = expected if isinstance(expected, ExpectedOrder) else None
+        self.unclear = facts.outcome is NotificationOutcome.UNCLEAR
+        self.confirmed = confirmation if isinstance(confirmation, PaidOrder) else None
+        self.by_query = facts.source is not PaidSource.NOTIFICATION
+        self.payable = _payable(self)
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Which payment it is about.
+
+        The message's own numbers where it can be read: a query by ``out_trade_no`` may name another
+        payment of the same order, and must not vouch for this one.
+        """
+        if not self.unclear or self.confirmed is None:
+            return self.facts.numbers
+        confirmed = (self.confirmed.transaction_id, self.confirmed.out_transaction_id)
+        return frozenset(number for number in confirmed if number)
+
+    @property
+    def time_end(self) -> datetime | None:
+        """When it was paid."""
+        if self.unclear and self.confirmed is not None:
+            return self.confirmed.time_end
+        return self.facts.time_end
+
+
+class Learnt(NamedTuple):
+    """Which numbers a payment has, and which way each was learnt: what its record has to say."""
+
+    source: PaidSource
+    transaction_id: str | None
+    out_transaction_id: str | None
+    #: As the other way names the same payment.
+    other_numbers: tuple[str, ...]
+
+
+def _payable(case: Case) -> Fen | None:
+    """The order amount, where it is known (M-13); None where it is not.
+
+    A notification's ``total_fee`` is the order amount when it equals the expected one, or nothing
+    else explains it; with a coupon that makes up the difference it is known only to who trusts
+    ``coupon_fee``. What a query says wins.
+    """
+    facts, order = case.facts, case.order
+    if case.confirmed is not None and case.confirmed.payable is not None:
+        return case.confirmed.payable
+    if facts.payable is not None or case.by_query:
+        return facts.payable
+    if order is None or case.unclear:
+        return None
+    if facts.coupon_fee and _coupon_fits(facts, order):
+        return order.total_fee if case.trust_coupon_fee else None
+    return facts.total_fee
+
+
+def _coupon_fits(facts: Facts, order: ExpectedOrder) -> bool:
+    if facts.total_fee is None or facts.coupon_fee is None:
+        return False
+    return facts.total_fee + facts.coupon_fee == order.total_fee
+
+
+_PAYTYPES = PayType.__members__
+
+
+def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
+    """The paid order, under the shop's own merchant number or the given one (M-13, M-18)."""
+    facts, confirmed = case.facts, case.confirmed
+    mch_id = mch_id or (facts.mch_id if case.order is None else case.order.mch_id)
+    if confirmed is not None:
+        told: dict[str, Any] = {
+            name_of(field): getattr(confirmed, field.name) for field in fields_of(PaidOrder)
+        }
+        told["mch_id"], told["out_trade_no"] = mch_id, facts.out_trade_no
+        told["source"] = PaidSource.CONFIRM
+        if not case.unclear and not (told["transaction_id"] or told["out_transaction_id"]):
+            # Else a redelivery could not be told from another payment.
+            told["transaction_id"] = facts.transaction_id
+            told["out_transaction_id"] = facts.out_transaction_id
+        return PaidOrder(**told)
+    if case.expected is NO_AMOUNT_CHECK:
+        return order_of_facts(facts, mch_id, case.payable if case.by_query else None, None)
+    return order_of_facts(facts, mch_id, case.payable, _paid(case))
+
+
+def order_of_facts(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None) -> PaidOrder:
+    """What the message says, with these amounts; by position, since one is made every time."""
+    return make_paid_order(
+        mch_id,
+        facts.out_trade_no,
+        facts.transaction_id,
+        facts.out_transaction_id,
+        payable,
+        paid,
+        facts.coupon_fee,
+        _PAYTYPES.get(facts.paytype or "", facts.paytype),
+        facts.time_end,
+        facts.source,
+        facts.raw,
+    )
+
+
+def learnt_in(case: Case) -> Learnt | None:
+    """What a notification and the query that confirmed it say, each for itself.
+
+    Where they name the same payment the record is the notification's, though the order says
+    CONFIRM. Where they do not, it is the query's, as the order is. The next message is held
+    against the numbers of its own way: others in it are another payment (M-13, M-15).
+    """
+    facts, confirmed = case.facts, case.confirmed
+    if confirmed is None or case.by_query or not facts.numbers:
+        return None
+    asked = confirmed.transaction_id, confirmed.out_transaction_id
+    told = facts.transaction_id, facts.out_transaction_id
+    numbers = frozenset(number for number in asked if number)
+    agree = not numbers.isdisjoint(facts.numbers)
+    if case.unclear:  # what it says of itself is not believed
+        return Learnt(PaidSource.NOTIFICATION, *asked, ()) if agree else None
+    if numbers and not agree:
+        return Learnt(PaidSource.CONFIRM, *asked, tuple(sorted(facts.numbers)))
+    return Learnt(PaidSource.NOTIFICATION, *told, tuple(sorted(numbers)))
+
+
+def _paid(case: Case) -> Fen | None:
+    """What the customer paid; not guessed where the document leaves open what a total is (C 45)."""
+    facts = case.facts
+    total_is_paid = case.by_query or not facts.coupon_fee or case.payable != facts.total_fee
+    return facts.total_fee if total_is_paid else None

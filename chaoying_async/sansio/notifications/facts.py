@@ -1,0 +1,340 @@
+"""What one message says about an order, however it came: the ground that decisions stand on.
+
+A notification, the answer to a query and a message that was set aside last week are all judged as
+:class:`Facts`. They can be written down (:func:`to_text`) without anything about the buyer and read
+again, so that a message which was verified once can be decided about later (M-17, M-27).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+import attrs
+
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.meaning import (
+    NotificationOutcome,
+    PaidOrder,
+    PaidSource,
+    notification_outcome,
+)
+from chaoying_async.sansio.model import Model, fields_of, name_of
+from chaoying_async.sansio.notifications.message import Notification, Wallet, typed, wallet_of
+from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
+
+_PAYTYPES: Mapping[Wallet, PayType] = {
+    Wallet.WECHAT: PayType.WECHAT,
+    Wallet.ALIPAY: PayType.ALIPAY,
+}
+# A name of its own: looking a member up in its enum is as slow as a call.
+_NOTIFICATION = PaidSource.NOTIFICATION
+#: Characters of a transaction number: the document's have 32. And of all that is written down of
+#: one message (M-15).
+LONGEST_TEXT, MOST_KEPT = 128, 8000
+#: The same payment told twice differs in these.
+_OF_THE_DELIVERY = frozenset({"nonce_str", "sign"})
+
+
+# One is made for every delivery; a frozen one takes three times as long.
+@attrs.define(repr=False)
+class Facts(Model):
+    """One message, verified. ``total_fee`` and ``payable`` are two things: see M-13."""
+
+    source: PaidSource
+    mch_id: str
+    out_trade_no: str
+    outcome: NotificationOutcome
+    #: Why it cannot be read, where the outcome is UNCLEAR.
+    problem: str = ""
+    transaction_id: str | None = None
+    out_transaction_id: str | None = None
+    #: The notification's "total amount", and what coupons paid.
+    total_fee: Fen | None = None
+    coupon_fee: Fen | None = None
+    #: The order amount, where a query told it; with it, ``total_fee`` is what the customer paid.
+    payable: Fen | None = None
+    fee_type: str | None = None
+    time_end: datetime | None = None
+    paytype: str | None = None
+    raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    #: Its fingerprint, where ``raw`` was cut when it was written down.
+    told_as: str = ""
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The payment's transaction numbers (M-13)."""
+        return frozenset(
+            number for number in (self.transaction_id, self.out_transaction_id) if number
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for the same message, 64 hex digits; another delivery may change its nonce."""
+        if self.told_as:
+            return self.told_as
+        kept = without_buyer(self.raw)  # what was written down has to have the same
+        fields = sorted(kept.items(), key=lambda field: field[0])
+        told = [
+            *(field for field in fields if field[0] not in _OF_THE_DELIVERY),
+            self.source,
+            self.mch_id,
+            self.out_trade_no,
+            *sorted(self.numbers),
+        ]
+        return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
+
+
+def facts_of(notification: Notification) -> Facts:
+    """What a verified notification says."""
+    return facts_of_fields(notification.raw, notification.wallet)
+
+
+def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
+    """The same of its verified fields.
+
+    They are read as the notification's attributes of these names are, at a third of the cost.
+    """
+    told = fields.get
+    time_end = parse_time(told("time_end") or "")
+    total_fee, coupon_fee = fen_or_none(told("total_fee")), fen_or_none(told("coupon_fee"))
+    outcome = notification_outcome(
+        told("state") or None,
+        told("result_code") or None,
+        told("pay_result") or None,
+        time_end=time_end,
+        total_fee=total_fee,
+    )
+    transaction_id, out_transaction_id = told("transaction_id"), told("out_transaction_id")
+    problem = ""
+    if len(transaction_id or "") > LONGEST_TEXT or len(out_transaction_id or "") > LONGEST_TEXT:
+        transaction_id = out_transaction_id = None
+        if outcome is NotificationOutcome.PAID:
+            outcome, problem = NotificationOutcome.UNCLEAR, "its numbers are too long to be kept"
+    return Facts(  # by position: names would cost half as much again
+        _NOTIFICATION,
+        fields["mch_id"],
+        fields["out_trade_no"],
+        outcome,
+        problem,
+        transaction_id or None,
+        out_transaction_id or None,
+        total_fee,
+        coupon_fee,
+        None,  # payable
+        told("fee_type") or None,
+        time_end,
+        _PAYTYPES[wallet],
+        fields,
+    )
+
+
+def notification_of(facts: Facts) -> Notification:
+    """The notification that these facts were read from, without what was not kept of it."""
+    wallet = Wallet.ALIPAY if facts.paytype == PayType.ALIPAY else Wallet.WECHAT
+    return typed(facts.raw, wallet)
+
+
+def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | None = None) -> Facts:
+    """A message whose signature is right and which cannot be believed all the same (M-04, M-15).
+
+    The order that it names is good for asking the gateway about, and for nothing else.
+    """
+    return Facts(
+        source=_NOTIFICATION,
+        mch_id=fields.get("mch_id", ""),
+        out_trade_no=fields.get("out_trade_no", ""),
+        outcome=NotificationOutcome.UNCLEAR,
+        problem=problem,
+        paytype=_PAYTYPES[kind or wallet_of(fields)],
+        raw=fields,
+    )
+
+
+_IN_REFUND = "it was paid, and all of it or a part came back: a person decides what is delivered"
+
+
+def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
+    """What a paid order says that was learnt by a query (or any other way).
+
+    ``source``: as its record says that it was learnt, where the order itself says otherwise. One
+    that has gone into refund was paid, and is a person's to deliver.
+    """
+    in_refund = isinstance(paid, RefundedOrder)
+    return Facts(
+        source=PaidSource(source or paid.source),
+        mch_id=paid.mch_id,
+        out_trade_no=paid.out_trade_no,
+        outcome=NotificationOutcome.UNCLEAR if in_refund else NotificationOutcome.PAID,
+        problem=_IN_REFUND if in_refund else "",
+        transaction_id=paid.transaction_id or None,
+        out_transaction_id=paid.out_transaction_id or None,
+        total_fee=paid.paid,
+        coupon_fee=paid.coupon_fee,
+        payable=paid.payable,
+        fee_type=paid.raw.get("fee_type") or None,
+        time_end=paid.time_end,
+        paytype=paid.paytype,
+        raw=paid.raw,
+    )
+
+
+_NAMES = "|".join(sorted(SECRET))
+_PERSONAL = re.compile(rf"\b({_NAMES})=[^&]*")
+#: The same in JSON, whole or cut off, and in JSON that is a text of JSON: there a quote comes with
+#: backslashes (1, 3, 7), and a backslash of the value's own is twice as many and two. A list or an
+#: object under such a name takes everything after it along.
+_PERSONAL_JSON = re.compile(
+    rf"""(?P<name>\b(?:{_NAMES})(?P<escape>\\*)(?P<quote>["'])\s*:\s*)
+    (?: (?P<slashes>\\*)(?P<opening>["']) .*?
+        (?: (?<!\\)(?:(?P=slashes){{2}}\\\\)*(?P=slashes)(?P=opening) | \Z )
+      | [\[{{] .*
+      | [^,\]}}&]*
+    )""",
+    re.VERBOSE | re.DOTALL,
+)
+_BLANKED_JSON = r"\g<name>\g<escape>\g<quote>***\g<escape>\g<quote>"
+
+
+def without_buyer(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that may be kept: buyer ids are left out, inside other values too (M-27).
+
+    Inside means: ``name=value`` and ``"name": "value"`` in any text, and lists and objects. What it
+    returns is JSON's own, and without the buyer it stays as it is: a fingerprint is of this.
+    """
+    kept = {name: value for name, value in raw.items() if name not in SECRET}
+    try:
+        told = "".join((*kept, *kept.values()))  # one look, not one at each
+    except TypeError:  # lists, objects, or a user's own things
+        return _kept_fields(kept)
+    if "=" not in told and '"' not in told and "'" not in told:
+        return kept
+    return {_kept_text(name): _kept_text(kept[name]) for name in kept}
+
+
+def _kept_text(text: str) -> str:
+    if '"' in text or "'" in text:
+        text = _PERSONAL_JSON.sub(_BLANKED_JSON, text)
+    return _PERSONAL.sub(r"\1=***", text) if "=" in text else text
+
+
+def _kept_fields(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    named = {str(name): value for name, value in fields.items()}
+    return {_kept_text(name): _kept(named[name]) for name in named if name not in SECRET}
+
+
+def _kept(value: Any) -> Any:
+    if isinstance(value, str):
+        return _kept_text(value)
+    if value is None or isinstance(value, (int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return _kept_fields(value)
+    if isinstance(value, (list, tuple)):
+        return [_kept(item) for item in value]
+    return _kept_text(_plain(value))
+
+
+def to_text(value: Facts | PaidOrder) -> str:
+    """ASCII JSON, without anything about the buyer; :data:`MOST_KEPT` characters at the most.
+
+    Of what is longer the longest fields of ``raw`` are left out. Numbers and amounts never are.
+    """
+    text = _ENCODER.encode(_told(value, without_buyer(value.raw)))
+    return text if len(text) <= MOST_KEPT else _cut(value)
+
+
+def without_raw(text: str) -> str:
+    """What :func:`to_text` wrote of a message, without its raw fields; another text as it is."""
+    if '"outcome":' not in text or '"raw":{}' in text:
+        return text
+    facts = facts_from_text(text)
+    facts.raw, facts.told_as = {}, facts.fingerprint
+    return to_text(facts)
+
+
+def _told(value: Facts | PaidOrder, raw: Mapping[str, Any]) -> dict[str, Any]:
+    names, told = _TOLD[type(value)]
+    fields = dict(zip(names, told(value), strict=True))
+    if not fields.get("told_as", True):
+        del fields["told_as"]
+    return fields | {"raw": raw}
+
+
+def _cut(value: Facts | PaidOrder) -> str:
+    """As much of ``raw`` as there is room for, the shortest fields first."""
+    fields = _told(value, {})
+    if isinstance(value, Facts):
+        fields["told_as"] = value.fingerprint
+    # A longer number is no key, so there is nothing that such a message could be applied to.
+    for name in ("mch_id", "out_trade_no", "fee_type", "paytype"):
+        fields[name] = fields[name] and fields[name][: 2 * LONGEST_TEXT]
+    room = MOST_KEPT - len(_ENCODER.encode(fields))
+    raw, kept = without_buyer(value.raw), {}
+    for size, name in sorted((len(_ENCODER.encode({name: raw[name]})) - 1, name) for name in raw):
+        room -= size
+        if room < 0:
+            break
+        kept[name] = raw[name]
+    return _ENCODER.encode(fields | {"raw": kept})
+
+
+def facts_from_text(text: str) -> Facts:
+    """What :func:`to_text` wrote down, without what it left out."""
+    fields = _read_text(text, ("total_fee", "coupon_fee", "payable"))
+    fields["outcome"] = NotificationOutcome(fields["outcome"])
+    return Facts(**fields)
+
+
+def kept_facts(text: str, source: str) -> Facts:
+    """What an order's record holds: the message, or as the last version wrote it the paid order.
+
+    ``source`` is the record's: how the payment was learnt.
+    """
+    if "outcome" in json.loads(text):
+        return facts_from_text(text)
+    return facts_of_order(order_from_text(text), source)
+
+
+def order_from_text(text: str) -> PaidOrder:
+    """The same for a paid order."""
+    fields = _read_text(text, ("payable", "paid", "coupon_fee"))
+    fields["paytype"] = PayType.__members__.get(fields["paytype"] or "", fields["paytype"])
+    return PaidOrder(**fields)
+
+
+def _read_text(text: str, amounts: tuple[str, ...]) -> dict[str, Any]:
+    fields: dict[str, Any] = json.loads(text)
+    for name in amounts:
+        if fields[name] is not None:
+            fields[name] = Fen(fields[name])
+    if fields["time_end"] is not None:
+        fields["time_end"] = datetime.fromisoformat(fields["time_end"])
+    fields["source"] = PaidSource(fields["source"])
+    return fields
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, NotificationOutcome):
+        return value.value
+    return str(value)  # a user's own objects in raw
+
+
+def _all_but_raw(cls: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
+    names = tuple(name_of(field) for field in fields_of(cls) if name_of(field) != "raw")
+    return names, attrgetter(*names)
+
+
+#: The names of what is written down, and what reads all of it at once.
+_TOLD = {cls: _all_but_raw(cls) for cls in (Facts, PaidOrder)}
+#: Made once: ``json.dumps`` with options makes another one for every call.
+_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"))

@@ -1,0 +1,459 @@
+"""One payment at a till, from the pay call to an honest end: what to do next, purely (M-24).
+
+What happened goes in (``heard_query``, ``heard_cancel``), and ``next_move`` says ``Ask``,
+``Cancel``, ``WaitUntil`` or ``End``. All moments are seconds since the pay call *started*; after a
+restart they come from the stored wall time. What replies mean is read in ``tillnews.py``.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.payments.cancels import NO_CANCELS, CancelNews, Cancels
+from chaoying_async.sansio.payments.moves import (
+    Ask,
+    Cancel,
+    CheckoutReason,
+    CheckoutStatus,
+    End,
+    Move,
+    WaitUntil,
+)
+from chaoying_async.sansio.polling.schedule import PollSchedule, next_step
+from chaoying_async.sansio.polling.schedule import Wait as PollWait
+from chaoying_async.sansio.polling.status import (
+    UNASKED,
+    Answer,
+    PollStatus,
+    Says,
+    Standing,
+    taken_together,
+)
+
+#: Nobody is asked on the schedule for longer than this.
+POLLING_ENDS = 240.0
+#: A cancel leaves not before so many seconds after the pay call *ended* ...
+CANCEL_AFTER = 15.0
+#: ... and not later than so many after it started.
+CANCEL_UNTIL = 270.0
+#: The same after a restart, by the stored wall time.
+RESTARTED_CANCEL = (30.0, 240.0)
+#: A restarted till stops polling earlier: a query of 30 s must leave room for a cancel.
+RESTARTED_POLLING_ENDS = 210.0
+#: An order that is still unknown then, never arrived.
+NEVER_ARRIVED = 270.0
+#: Nothing is asked after this, but for a paid answer that may still turn, or a late cancel.
+GIVE_UP = 300.0
+#: The stored moment lies before the pay call itself, by as long as the store took.
+_RESTARTED_LATER = 30.0
+#: How long a restarted till asks, however old the order is.
+RESTARTED_PATIENCE = 60.0
+#: A paid answer after a cancel is asked about again after these pauses.
+CONFIRM = (5.0, 10.0, 30.0, 60.0, 120.0)
+#: So often more when the last of them found nobody to ask.
+_CONFIRM_MORE = 3
+
+#: Pauses while a cancel's effect is awaited: between queries, and between two cancels.
+EFFECT_EVERY = 5.0
+CANCEL_EVERY = 15.0
+#: An order that was closed unpaid is looked at once more: a payment may have been on its way.
+CLOSED_STAYS = 30.0
+#: How long a cancel's effect is asked about, should the cancel have left late.
+_EFFECT_LASTS = 60.0
+#: A cancel whose reply was lost is repeated so often on an order that is over already.
+_MOST_CANCELS_OF_ENDED = 4
+_SLOWEST = 3
+
+
+_NO_NEWS = Answer(Says.PENDING)
+#: Ends of an order other than paid, and how a checkout ends with them when no cancel left.
+_OVER = {
+    PollStatus.FAILED: End(CheckoutStatus.FAILED, CheckoutReason.FAILED),
+    PollStatus.CLOSED: End(CheckoutStatus.FAILED, CheckoutReason.CLOSED),
+    PollStatus.REVOKED: End(CheckoutStatus.FAILED, CheckoutReason.REVOKED),
+    # It was paid once, and perhaps only a part was given back.
+    PollStatus.REFUNDED: End(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED),
+}
+#: Ends after which a payment that was on its way may still come through.
+_UNPAID_SO_FAR = frozenset({PollStatus.CLOSED, PollStatus.NOT_FOUND})
+
+
+@attrs.frozen(kw_only=True)
+class Till:
+    """Everything known of one payment; replaced, never changed."""
+
+    schedule: PollSchedule
+    #: When waiting began: the pay call's end, or the restart.
+    since: float
+    polling_ends: float
+    cancel_from: float
+    cancel_until: float
+    give_up: float
+    #: An order that nobody knows then, never arrived.
+    never_arrived: float = NEVER_ARRIVED
+    #: The wallet, as far as it is known, and whether that is more than a guess from the code.
+    paytype: str | None
+    certain: bool
+    #: When the last query was sent; None before the first.
+    asked: float | None = None
+    attempts: int = 0
+    #: What was heard since the last cancel.
+    standing: Standing = UNASKED
+    #: Somebody answered about the order, which therefore exists or did.
+    seen: bool = False
+    #: The pay call's answer was about another order or amount: never cancelled unless seen open.
+    suspect: bool = False
+    #: The pay call was answered 20004: the order, if there is one, may be another till's.
+    used: bool = False
+    #: Cancelling could reverse another till's sale, so it is never done.
+    never_cancel: bool = False
+    #: The payment that was last seen was made before the pay call.
+    earlier: bool = False
+    #: The last news of the order was that it is open.
+    open: bool = False
+    #: The end that it is known to have come to, other than paid.
+    over: PollStatus | None = None
+    #: When the last query that showed so was sent.
+    over_at: float = -1.0
+    #: ``paytype`` -> how often "not found", and those that said so late enough to count.
+    absent: tuple[tuple[str, int], ...] = ()
+    late: frozenset[str] = frozenset()
+    cancels: Cancels = NO_CANCELS
+    #: Queries since a paid answer came after a cancel; None: none came.
+    confirms: int | None = None
+    #: Jitter of the next pause, from 0 to 1.
+    dice: float = 0.0
+
+    @property
+    def closing(self) -> bool:
+        """Polling is over: what is left is to cancel, and to learn what became of it."""
+        if self.cancels.tries or self.cancels.left:
+            return True
+        return self.asked is not None and self.asked >= self.polling_ends
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Every wallet that could be meant, the likeliest first."""
+        if self.certain and self.paytype is not None:
+            return (self.paytype,)
+        others = tuple(str(each) for each in PayType if each != self.paytype)
+        return others if self.paytype is None else (self.paytype, *others)
+
+
+def opened(
+    schedule: PollSchedule,
+    *,
+    ended: float,
+    paytype: str | None,
+    certain: bool,
+    seen: bool = False,
+    suspect: bool = False,
+    used: bool = False,
+    dice: float = 0.0,
+) -> Till:
+    """A till whose pay call took ``ended`` seconds and did not decide.
+
+    ``used``: it was answered 20004. Then the order may be another call's, of any wallet.
+    """
+    return Till(
+        schedule=schedule,
+        since=ended,
+        polling_ends=min(ended + schedule.until, max(POLLING_ENDS, ended)),
+        cancel_from=ended + CANCEL_AFTER,
+        cancel_until=CANCEL_UNTIL,
+        give_up=GIVE_UP,
+        paytype=paytype,
+        certain=certain and not used,
+        seen=seen,
+        suspect=suspect,
+        used=used,
+        never_cancel=used,
+        dice=dice,
+    )
+
+
+def reopened(
+    schedule: PollSchedule,
+    *,
+    age: float,
+    paytype: str | None,
+    certain: bool,
+    seen: bool,
+    suspect: bool,
+    cancels: Cancels,
+    used: bool = False,
+    answered: bool = True,
+    dice: float = 0.0,
+) -> Till:
+    """A till that a dead process left, ``age`` seconds after its pay call started (wall time).
+
+    A negative age means that the wall clock was moved: nobody knows how old the order is, so
+    nothing is cancelled. Nor is it where nobody knows how the pay call was answered: that may have
+    been 20004, and the order another call's, of any wallet.
+    """
+    since = max(0.0, age)
+    earliest, latest = RESTARTED_CANCEL
+    return Till(
+        schedule=attrs.evolve(schedule, first=0.0),
+        since=since,
+        polling_ends=min(schedule.until, RESTARTED_POLLING_ENDS),
+        cancel_from=earliest,
+        cancel_until=latest if age >= 0 else -1.0,
+        give_up=max(GIVE_UP + _RESTARTED_LATER, since + RESTARTED_PATIENCE),
+        never_arrived=NEVER_ARRIVED + _RESTARTED_LATER,
+        paytype=paytype,
+        certain=certain and (answered or seen),
+        seen=seen,
+        suspect=suspect,
+        used=used,
+        never_cancel=used or not answered,
+        cancels=attrs.evolve(cancels, last_at=since),
+        dice=dice,
+    )
+
+
+def heard_query(
+    till: Till,
+    answer: Answer,
+    *,
+    sent: float,
+    paytype: str,
+    about: bool = False,
+    earlier: bool = False,
+    dice: float = 0.0,
+) -> Till:
+    """After a query that was sent at ``sent``; ``about``: something answered that may be ours.
+
+    ``answer`` is ``pollstatus.read_answer``'s, with the amount compared; ``earlier`` says of a paid
+    one that the payment was made before the pay call.
+    """
+    refused = answer.status is PollStatus.REFUSED  # asking may be possible again
+    if refused or (till.confirms is not None and answer.says is Says.ABSENT):
+        answer = _NO_NEWS  # what was paid does not vanish
+    paid = answer.status in (PollStatus.PAID, PollStatus.MISMATCH)
+    news = paid or answer.about_order
+    standing = taken_together(till.standing, answer)
+    is_open = answer.about_order and answer.says is Says.PENDING
+    over = _over_by(till, standing)
+    confirms = None if till.confirms is None else till.confirms + 1
+    if till.closing and not till.cancels.harmless and paid and confirms is None:
+        confirms = 0
+    elif answer.about_order:
+        confirms = None
+    return attrs.evolve(
+        till,
+        asked=sent,
+        attempts=till.attempts + 1,
+        standing=standing,
+        seen=till.seen or news or about,
+        open=is_open or (till.open and answer.status is None),
+        earlier=earlier if paid else till.earlier,
+        over=None if paid or is_open else (over or till.over),
+        over_at=till.over_at if over is None else sent,
+        paytype=paytype if news else till.paytype,
+        certain=till.certain or news,
+        absent=_counted(till.absent, paytype) if answer.says is Says.ABSENT else till.absent,
+        late=till.late | {paytype}
+        if answer.says is Says.ABSENT and sent >= till.never_arrived
+        else till.late,
+        confirms=confirms,
+        dice=dice,
+    )
+
+
+def heard_cancel(till: Till, news: CancelNews, *, ended: float) -> Till:
+    """After a cancel; what was heard before it says nothing about its effect."""
+    kept = news in (CancelNews.NOT_SENT, CancelNews.REFUSED)
+    return attrs.evolve(
+        till,
+        cancels=till.cancels.after(news, ended),
+        certain=till.certain or news is CancelNews.CARRIED_OUT,
+        standing=till.standing if kept else UNASKED,
+        open=till.open if kept else False,
+        over=till.over if kept else None,
+    )
+
+
+def _over_by(till: Till, standing: Standing) -> PollStatus | None:
+    if not standing.counts:
+        return None
+    if standing.status is PollStatus.NOT_FOUND and till.cancels.carried_out:
+        return standing.status
+    return standing.status if standing.status in _OVER else None
+
+
+def _counted(absent: tuple[tuple[str, int], ...], paytype: str) -> tuple[tuple[str, int], ...]:
+    counts = dict(absent)
+    counts[paytype] = counts.get(paytype, 0) + 1
+    return tuple(sorted(counts.items()))
+
+
+def next_move(till: Till, now: float) -> Move:
+    """What to do at that moment."""
+    end = _verdict(till, now)
+    if end is not None:
+        return end
+    # A last query that would leave late gives way to the cancel, which has a window.
+    late = till.asked is not None and now > till.polling_ends + EFFECT_EVERY
+    return _closing(till, now) if till.closing or late else _polling(till, now)
+
+
+def _polling(till: Till, now: float) -> Move:
+    last = till.since if till.asked is None else till.asked
+    schedule = attrs.evolve(till.schedule, until=max(0.0, till.polling_ends - till.since))
+    step = next_step(schedule, till.attempts, last - till.since, till.standing, till.dice)
+    due = last + step.seconds if isinstance(step, PollWait) else last
+    near = till.polling_ends - _SAME <= due and till.polling_ends >= till.since
+    return _ask(till, till.polling_ends if near else due, now)
+
+
+#: Sums of floats drift: a query that is due this near to polling's end is the last one.
+_SAME = 1e-6
+
+
+def _closing(till: Till, now: float) -> Move:
+    ask_at = _ask_moment(till)
+    cancel_at = _cancel_moment(till, now)
+    if (
+        cancel_at is not None
+        and till.paytype is not None
+        and (ask_at is None or cancel_at <= ask_at)
+    ):
+        return WaitUntil(cancel_at) if cancel_at > now else Cancel(till.paytype, till.cancel_until)
+    if ask_at is None:
+        return End(CheckoutStatus.UNKNOWN, _undecided(till))
+    return _ask(till, ask_at, now)
+
+
+def _ask(till: Till, moment: float, now: float) -> Move:
+    return WaitUntil(moment) if moment > now else Ask(_whom(till, now))
+
+
+def _whom(till: Till, now: float) -> str:
+    """The wallet to ask under: the known one; else the guess and the others by turns."""
+    candidates = till.candidates
+    if now >= till.never_arrived and _may_be_absent(till):
+        left = [each for each in candidates if each not in till.late]
+        return left[0] if left else candidates[till.attempts % len(candidates)]
+    if till.paytype is None:
+        return candidates[till.attempts % len(candidates)]
+    said_absent = dict(till.absent).get(till.paytype, 0)
+    if len(candidates) == 1 or not said_absent or till.attempts % 2 == 0:
+        return candidates[0]
+    return candidates[1 + till.attempts // 2 % (len(candidates) - 1)]
+
+
+def _verdict(till: Till, now: float) -> End | None:
+    standing = till.standing
+    if standing.counts and standing.status is PollStatus.MISMATCH:
+        return End(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH)
+    if standing.counts and standing.status is PollStatus.PAID:
+        stays = till.confirms is not None and till.confirms >= len(CONFIRM)
+        return _paid_end(till) if till.cancels.harmless or stays else None
+    if till.over is not None:
+        return _verdict_of_ended(till, till.over, now)
+    if _may_be_absent(till) and _absent_everywhere(till):
+        return End(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)
+    return None
+
+
+def _paid_end(till: Till) -> End:
+    """How a payment that is there ends, by whose it is and whether a cancel may have left."""
+    if till.used or till.earlier:
+        reason = CheckoutReason.NONE if till.cancels.harmless else CheckoutReason.AFTER_CANCEL
+        return End(CheckoutStatus.PAID_EARLIER, reason)
+    harmless = till.cancels.harmless
+    return End(CheckoutStatus.PAID if harmless else CheckoutStatus.PAID_AFTER_CANCEL)
+
+
+def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> End | None:
+    if till.cancels.harmless or over is PollStatus.FAILED:
+        return _OVER[over]
+    if over in _UNPAID_SO_FAR and not _looked_again(till):
+        return None
+    if till.cancels.carried_out:
+        return End(CheckoutStatus.CANCELLED)
+    return None if _cancel_moment(till, now) is not None else _OVER[over]
+
+
+def _looked_again(till: Till) -> bool:
+    return till.over_at >= till.cancels.last_at + CLOSED_STAYS
+
+
+def _may_be_absent(till: Till) -> bool:
+    """No answer about the order was ever seen, and each cancel said the same."""
+    return not till.seen and not till.suspect and till.cancels.left == till.cancels.absent
+
+
+def _absent_everywhere(till: Till) -> bool:
+    """Twice each, for M-06, and once late enough to count."""
+    counts = dict(till.absent)
+    return all(each in till.late and counts.get(each, 0) > 1 for each in till.candidates)
+
+
+def _cancel_moment(till: Till, now: float) -> float | None:
+    """When a cancel should leave; None when none should, or none may any more."""
+    if till.never_cancel or till.paytype is None or not _cancel_wanted(till):
+        return None
+    moment = till.cancel_from
+    if till.cancels.tries:
+        moment = max(moment, till.cancels.last_at + CANCEL_EVERY)
+    return moment if max(moment, now) <= till.cancel_until else None
+
+
+def _cancel_wanted(till: Till) -> bool:
+    paid = till.confirms is not None or till.standing.status in (
+        PollStatus.PAID,
+        PollStatus.MISMATCH,
+    )
+    if paid or till.asked is None or (till.suspect and not till.open):
+        return False
+    last = till.cancels.last
+    if till.over is not None:
+        unclear = last in (CancelNews.UNCLEAR, CancelNews.NOT_SENT)
+        few = till.cancels.tries < _MOST_CANCELS_OF_ENDED
+        return unclear and few and not till.cancels.carried_out
+    if last is None or till.open:
+        return True
+    return last in (CancelNews.UNCLEAR, CancelNews.ABSENT, CancelNews.NOT_SENT)
+
+
+def _ask_moment(till: Till) -> float | None:
+    """When the next query is due; None after the last one."""
+    if till.asked is None:
+        return till.since
+    asked = till.asked
+    if till.confirms is not None:
+        return _confirm_moment(asked, till.confirms)
+    last_cancel = till.cancels.last_at if till.cancels.tries else -_EFFECT_LASTS
+    end = max(till.give_up, last_cancel + _EFFECT_LASTS)
+    if asked >= end:
+        return None
+    if till.over in _UNPAID_SO_FAR and last_cancel <= asked < last_cancel + CLOSED_STAYS:
+        return last_cancel + CLOSED_STAYS
+    troubles = min(till.standing.troubles, _SLOWEST)
+    due = max(asked, last_cancel) + EFFECT_EVERY * 2.0**troubles
+    if asked >= till.never_arrived and not troubles and _may_be_absent(till):
+        due = asked if set(till.candidates) - till.late else asked + EFFECT_EVERY
+    for checkpoint in (till.never_arrived, end):
+        if asked < checkpoint < due:
+            due = checkpoint
+    return due
+
+
+def _confirm_moment(asked: float, confirms: int) -> float | None:
+    if confirms < len(CONFIRM):
+        return asked + CONFIRM[confirms]
+    return asked + EFFECT_EVERY if confirms < len(CONFIRM) + _CONFIRM_MORE else None
+
+
+def _undecided(till: Till) -> CheckoutReason:
+    if till.confirms is not None:
+        return CheckoutReason.PAID_UNCONFIRMED
+    if till.over is PollStatus.REFUNDED:
+        return CheckoutReason.REFUNDED
+    if till.open:
+        return CheckoutReason.STILL_OPEN
+    unconfirmed = till.cancels.carried_out or till.over is not None
+    return CheckoutReason.CANCEL_UNCONFIRMED if unconfirmed else CheckoutReason.NO_ANSWER

@@ -1,0 +1,99 @@
+"""An order that was paid and has gone into refund: all of it, or a part (C 39).
+
+The document promises the fields of a query's answer for paid orders only. So everything is taken
+from the fields as received, where they are there; how much came back is often not said at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.model import model
+from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
+
+#: How much came back, and of what: cash of the cash that was paid, what was applied for of the
+#: order amount (C 43). Held against the other one, a part would look like the whole.
+_CAME_BACK = (
+    ("refund_fee_summary", "total_fee"),
+    ("refund_fee", "total_fee"),
+    ("base_refund_fee_summary", "base_fee"),
+    ("base_refund_fee", "base_fee"),
+)
+
+
+@model
+class RefundedOrder(PaidOrder):
+    """What is known of an order in refund. It was paid; it is not to be delivered unlooked at.
+
+    ``payable``, ``paid``, ``time_end`` and the transaction numbers are there where the gateway
+    named them. ``refunded`` is how much came back, in fen; None where nothing says so: then it may
+    be all of it, or a part. ``refunded_of`` is the amount that it is a part of, before or after
+    coupons as it is itself; None where the answer does not name that one. A handler's ``settle``
+    sets such an order aside.
+    """
+
+    refunded: Fen | None = None
+    refunded_of: Fen | None = None
+
+
+def refunded_order(
+    raw: Mapping[str, Any], *, mch_id: str | None = None, out_trade_no: str | None = None
+) -> RefundedOrder | None:
+    """The order in an answer that says REFUND; None where nobody names it.
+
+    ``mch_id`` and ``out_trade_no`` are the request's, which the answer may leave out (M-18).
+    """
+    fields = {name: value for name, value in raw.items() if isinstance(value, str) and value}
+    merchant, number = mch_id or fields.get("mch_id"), fields.get("out_trade_no") or out_trade_no
+    if not merchant or not number:
+        return None
+    time_end, paytype = fields.get("time_end"), fields.get("paytype")
+    back, whole = _came_back({name: fen_or_none(fields.get(name)) for name in _AMOUNTS})
+    return RefundedOrder(
+        mch_id=merchant,
+        out_trade_no=number,
+        transaction_id=fields.get("transaction_id"),
+        out_transaction_id=fields.get("out_transaction_id"),
+        payable=fen_or_none(fields.get("base_fee")),
+        paid=fen_or_none(fields.get("total_fee")),
+        coupon_fee=fen_or_none(fields.get("coupon_fee")),
+        paytype=PayType.__members__.get(paytype or "", paytype),
+        time_end=None if time_end is None else parse_time(time_end),
+        source=PaidSource.QUERY,
+        raw=raw,
+        refunded=back,
+        refunded_of=whole,
+    )
+
+
+_AMOUNTS = frozenset(name for pair in _CAME_BACK for name in pair)
+
+
+def _came_back(amounts: Mapping[str, Fen | None]) -> tuple[Fen | None, Fen | None]:
+    """The first amount that can be held against its whole, else the first; 0 says nothing."""
+    found = [(amounts[back], amounts[whole]) for back, whole in _CAME_BACK if amounts[back]]
+    compared = [pair for pair in found if pair[1] is not None]
+    return (compared or found or [(None, None)])[0]
+
+
+def advice_in_refund(order: PaidOrder | None) -> str:
+    """What to do about an order in refund, in a sentence."""
+    back = order.refunded if isinstance(order, RefundedOrder) else None
+    if order is None or back is None:
+        return (
+            "it was paid, and all of it or a part came back: its refunds say how much "
+            "(refundquery); deliver nothing before you know, and do not charge again"
+        )
+    came = f"{back.yuan} yuan came back"
+    whole = order.refunded_of if isinstance(order, RefundedOrder) else None
+    if whole is None:
+        return f"it was paid, and {came}: compare it with the order before you deliver anything"
+    if back >= whole:
+        return f"it was paid, and all of it came back ({back.yuan} yuan): deliver nothing"
+    return (
+        f"it was paid, and {came} of {whole.yuan}: the rest is paid; deliver what was not given "
+        "back, if you did not yet, and do not charge again"
+    )
