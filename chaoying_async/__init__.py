@@ -160,15 +160,15 @@ if TYPE_CHECKING:
     from chaoying_async.inbox import MemoryInbox
     from chaoying_async.notifications import HandlerStats, NotificationHandler
     from chaoying_async.payments.checkout import checkout
-    from chaoying_async.payments.listing import (
+    from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
+    from chaoying_async.payments.outcome import CheckoutOutcome
+    from chaoying_async.payments.overview import (
         AttemptState,
         OpenAttempt,
         OpenRefund,
         open_attempts,
         open_refunds,
     )
-    from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
-    from chaoying_async.payments.outcome import CheckoutOutcome
     from chaoying_async.payments.refundoutcome import RefundOutcome
     from chaoying_async.payments.refunds import refund_and_track, resume_refunds
     from chaoying_async.payments.resume import resume
@@ -356,7 +356,7 @@ _MODULES_OF_LATER_NAMES = {
     "chaoying_async.inbox": ("MemoryInbox",),
     "chaoying_async.notifications": ("HandlerStats", "NotificationHandler"),
     "chaoying_async.payments.checkout": ("checkout",),
-    "chaoying_async.payments.listing": (
+    "chaoying_async.payments.overview": (
         "AttemptState",
         "OpenAttempt",
         "OpenRefund",

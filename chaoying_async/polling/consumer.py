@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.polling.collect import Collector
+from chaoying_async.polling.consumers import Collector
 from chaoying_async.polling.outcome import PollOutcome
 
 

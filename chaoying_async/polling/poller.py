@@ -14,13 +14,9 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageError
-from chaoying_async.polling.collect import Collector, Waiter, Wanted, each, fed, query_and_amount
 from chaoying_async.polling.consumer import Outcomes
-from chaoying_async.polling.outcome import PollOutcome, PollStats
-from chaoying_async.polling.queue import Entry, Key, Kind, Sink
-from chaoying_async.polling.records import Keeping
-from chaoying_async.polling.scheduler import Asking
-from chaoying_async.polling.wanted import (
+from chaoying_async.polling.consumers import Collector, Waiter, Wanted, each, fed, query_and_amount
+from chaoying_async.polling.order import (
     check_amount,
     check_loop,
     connections_of,
@@ -28,6 +24,10 @@ from chaoying_async.polling.wanted import (
     not_open,
     number_of,
 )
+from chaoying_async.polling.outcome import PollOutcome, PollStats
+from chaoying_async.polling.queue import Entry, Key, Kind, Sink
+from chaoying_async.polling.records import Keeping
+from chaoying_async.polling.scheduler import Asking
 from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
