@@ -21,30 +21,30 @@ from typing import Any
 
 #: What is proven -> the tests that prove it, by node or file.
 PARTS = {
-    "10,000,000 amounts are exact (R-30)": [
+    "10,000,000 amounts are exact": [
         "tests/pure/test_values.py::test_every_single_amount_up_to_99999_99_is_exact"
     ],
-    "100,000 random cancellations, session (R-32)": [
+    "100,000 random cancellations, session": [
         "tests/session/test_many_calls.py::test_cancelling_at_random_leaves_the_pool_whole"
     ],
-    "payments cut at every byte are charged once (R-24)": [
+    "payments cut at every byte are charged once": [
         "tests/session/test_many_calls.py::test_payments_cut_at_every_byte_are_charged_once"
     ],
-    "200 merchants interleaved (R-39)": [
+    "200 merchants interleaved": [
         "tests/session/test_many_calls.py::test_many_merchants_on_one_loop_never_mix"
     ],
-    "10,000 sessions opened and closed (R-33)": [
+    "10,000 sessions opened and closed": [
         "tests/session/test_lifecycle.py::test_opening_and_closing_sessions_leaks_no_descriptor"
     ],
-    "1,000 engines opened and closed (R-33)": [
+    "1,000 engines opened and closed": [
         "tests/transport/test_pool.py::test_r33_opening_and_closing_leaks_no_descriptor"
     ],
-    "100,000 random cancellations, aiohttp's engine (R-32)": [
+    "100,000 random cancellations, aiohttp's engine": [
         "tests/transport/test_pool.py",
         "-k",
         "random_cancellation and aiohttp",
     ],
-    "100,000 random cancellations, httpx's engine (R-32)": [
+    "100,000 random cancellations, httpx's engine": [
         "tests/transport/test_pool.py",
         "-k",
         "random_cancellation and httpx",

@@ -113,7 +113,7 @@ class GatewaySession:
         self.defaults = Defaults(mch_id=mch_id, op_user_id=op_user_id, device_info=device_info)
         self.hosts = hosts or Hosts.document()
         # Here, not at the top: httpx takes longer to import than everything else together, and
-        # who only verifies notifications needs none of it.
+        # who only verifies notifications needs none of it.
         from chaoying_async.transport.settings import (  # noqa: PLC0415
             DEFAULT_LIMITS,
             EngineSettings,
@@ -185,7 +185,7 @@ class GatewaySession:
             await engine.aclose()
 
     def __del__(self) -> None:
-        # No network work here: the loop may be gone. Only say what was forgotten.
+        # No network work here: the loop may be gone. Only say what was forgotten.
         if getattr(self, "_engine", None) is not None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 

@@ -52,7 +52,7 @@ class FakeGateway(httpx.AsyncBaseTransport):
         return httpx.Response(step, content=self.honest(request))
 
     def honest(self, request: httpx.Request) -> bytes:
-        """What a gateway with nothing to hide says; the sandbox takes this place (R-41)."""
+        """What a gateway with nothing to hide says; the sandbox takes this place."""
         return self.answer(self.forms[-1], request.url.path)
 
     def answer(self, form: Mapping[str, str], path: str, **changes: Any) -> bytes:

@@ -130,7 +130,7 @@ class Sandbox:
 
     @property
     def requests(self) -> dict[str, int]:
-        """How many requests arrived, by endpoint: what was sent once is here once (R-25)."""
+        """How many requests arrived, by endpoint: what was sent once is here once."""
         return dict(self._runtime.gateway.requests)
 
     @property

@@ -90,7 +90,7 @@ class Credentials:
     ``key`` is the agent key for the addresses of v2.9.0 (C 5). It never shows: not in the repr, not
     in a pickle, not in an error. ``version`` is that of *your* software, not of the document
     (C 93). ``previous_keys`` verify, never sign. Empty values are a :class:`ParameterError`:
-    without a key nothing could be trusted (R-09).
+    without a key nothing could be trusted.
     """
 
     agent_id: str

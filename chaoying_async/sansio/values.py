@@ -78,7 +78,7 @@ def fen(yuan: str | Decimal) -> Fen:
     """The amount of ``"12.30"`` or ``Decimal("12.3")`` yuan, exactly.
 
     At most two decimals and no sign, or :class:`ValueError`. An int or a float is a
-    :class:`TypeError`: nobody can tell whether ``fen(12)`` meant fen or yuan (M-12, R-30).
+    :class:`TypeError`: nobody can tell whether ``fen(12)`` meant fen or yuan (M-12).
     """
     if not isinstance(yuan, (str, Decimal)):
         raise TypeError(

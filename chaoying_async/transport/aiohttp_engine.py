@@ -166,7 +166,7 @@ class AiohttpTransport(NativeTransport):
                 self._gate.leave()
 
     def _check_loop(self) -> None:
-        """Connections of another loop would be written to, and never be read (R-34)."""
+        """Connections of another loop would be written to, and never be read."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop

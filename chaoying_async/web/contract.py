@@ -28,7 +28,7 @@ _DIGITS: Final = 18
 
 #: How long a body may take. The gateway itself gives up after 3 s, so a slower one is not its own.
 BODY_SECONDS: Final = 2.0
-#: Of every answer, and nothing after it: a gateway may compare the header too (R-18).
+#: Of every answer, and nothing after it: a gateway may compare the header too.
 CONTENT_TYPE: Final = "text/plain"
 
 

@@ -91,7 +91,7 @@ def listed(shop: Shop) -> list[dict[str, Any]]:
 
 
 def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: Shop) -> None:
-    """R-39, M-27: order, amount, why, since when; a table for people, lines for programs."""
+    """M-27: order, amount, why, since when; a table for people, lines for programs."""
     shop(told("A1", 99), told("B1", 5), told("A2", 100))
     found = {(each["what"], each["out_trade_no"]) for each in listed(shop)}
     assert ("CONFLICT", "A1") in found

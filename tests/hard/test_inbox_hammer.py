@@ -50,7 +50,7 @@ async def _counts(shop: SqlShop) -> dict[str, int]:
 
 @pytest.mark.parametrize("kind", DATABASES)
 async def test_eight_processes_and_each_effect_is_there_once(servers: Servers, kind: str) -> None:
-    """M-16, R-17: the same notifications, shuffled and repeated, in eight processes at a time."""
+    """M-16: the same notifications, shuffled and repeated, in eight processes at a time."""
     async with sql_shop(kind, servers) as shop:
         ended = await hammered(kind, shop.url)
         assert await _counts(shop) == {f"H{n}": 1 for n in range(ORDERS)}
@@ -73,7 +73,7 @@ async def test_eight_processes_on_redis_never_two_at_a_time(servers: Servers) ->
 async def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
     servers: Servers, kind: str
 ) -> None:
-    """M-16, R-22: SIGKILL before and after every await; the redelivery makes it exactly one."""
+    """M-16: SIGKILL before and after every await; the redelivery makes it exactly one."""
     async with sql_shop(kind, servers) as shop:
         found = await worker("kill", kind, shop.url, 1, STEP)
     assert found["problems"] == []

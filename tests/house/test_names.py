@@ -122,7 +122,7 @@ def test_the_sessions_knobs_are_those_of_the_design() -> None:
     assert "timeout" in inspect.signature(chaoying_async.GatewaySession.send).parameters
 
 
-#: What an application pays for only when it uses it (R-37).
+#: What an application pays for only when it uses it.
 NOT_LOADED = _names("""
 aiohttp uvicorn starlette respx tenacity rich click segno pytest sqlalchemy redis procrastinate
 fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
@@ -130,7 +130,7 @@ fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_asyn
 
 
 def test_importing_the_package_loads_no_engine_and_no_extra() -> None:
-    """R-37: only the base dependencies, and not even the default engine before a session opens."""
+    """Only the base dependencies, and not even the default engine before a session opens."""
     code = "import json, sys; import chaoying_async; print(json.dumps(sorted(sys.modules)))"
     run = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],

@@ -80,7 +80,7 @@ async def test_leaving_the_work_makes_the_order_done_for_good(bench: Bench) -> N
 
 
 async def test_of_many_claims_at_once_one_succeeds(bench: Bench) -> None:
-    """M-16: one step, whoever else tries at the same moment (R-17)."""
+    """M-16: one step, whoever else tries at the same moment."""
     tries = [
         inbox.claim(KEY, an_entry(bench), lease=30.0)
         for inbox in (bench.inbox, bench.other)
@@ -336,7 +336,7 @@ async def test_what_is_set_aside_is_news_once(bench: Bench) -> None:
 
 
 async def test_of_many_that_set_the_same_aside_one_reports(bench: Bench) -> None:
-    """M-15: once, whichever process got it (R-17)."""
+    """M-15: once, whichever process got it."""
     aside = an_aside(bench)
     tries = [
         inbox.set_aside(aside, retry_in=30.0)

@@ -133,7 +133,7 @@ async def test_a_wall_clock_that_jumps_neither_forgets_nor_keeps_for_ever(
 
 
 async def test_a_full_inbox_is_swept_once_a_minute_at_most(clock: FakeClock) -> None:
-    """R-13: a sweep looks at everything, so a flood of new orders must not cause one each."""
+    """A sweep looks at everything, so a flood of new orders must not cause one each."""
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=1)
     await done(inbox, KEY, entry(clock))
     await clock.advance(KEPT + LEASE - 30)

@@ -119,7 +119,7 @@ async def _end_lease(shop: SqlShop, connection: Any) -> None:
 async def test_of_many_claims_at_once_one_succeeds(
     servers: Servers, kind: str, level: str | None
 ) -> None:
-    """M-16, R-17: a new order and a released one; nobody is told an error."""
+    """M-16: a new order and a released one; nobody is told an error."""
     async with sql_shop(kind, servers, **_options(level)) as shop:
         for _ in range(3):
             tries = (shop.inbox.claim(KEY, an_entry(), lease=30.0) for _ in range(8))

@@ -275,7 +275,7 @@ async def test_a_previous_key_ends_on_the_handlers_clock(shop: Shop) -> None:
 
 
 async def test_whatever_comes_in_whatever_order_ends_in_one_state(shop: Shop) -> None:
-    """M-15, R-16: all orders of six messages, old and new: delivered once, DONE for good."""
+    """M-15: all orders of six messages, old and new: delivered once, DONE for good."""
     now = shop.clock.now()
     bodies: list[Any] = [
         shop.body(),

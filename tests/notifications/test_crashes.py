@@ -44,7 +44,7 @@ async def taken_up(world: World) -> None:
 
 
 async def test_a_kill_at_any_point_of_a_delivery_is_made_good_by_the_next_one() -> None:
-    """M-16, R-15: whatever was half done is rolled back, whatever was committed is not repeated."""
+    """M-16: whatever was half done is rolled back, whatever was committed is not repeated."""
     points = await killed_everywhere(lambda handler: handler.handle(BODY), redelivered)
     assert points >= 9
 
@@ -81,7 +81,7 @@ async def test_a_kill_while_a_failure_is_dealt_with_loses_nothing() -> None:
 
 
 async def test_a_kill_while_an_unknown_order_becomes_known_loses_nothing() -> None:
-    """R-20: set aside, known, killed while it is applied; run_due goes on."""
+    """Set aside, known, killed while it is applied; run_due goes on."""
 
     async def prepare(world: World) -> None:
         world.shop.orders.clear()

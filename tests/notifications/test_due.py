@@ -104,7 +104,7 @@ async def test_what_the_inbox_raises_comes_out_of_settle(shop: Shop) -> None:
 
 
 async def test_an_unknown_order_is_applied_when_it_becomes_known(shop: Shop) -> None:
-    """R-20: committed after the notification; found by order_known, or by run_due."""
+    """Committed after the notification; found by order_known, or by run_due."""
     for by_call in (True, False):
         expected = Shop().orders[ORDER]
         shop.orders.clear()
@@ -218,7 +218,7 @@ async def test_a_marked_application_that_fails_is_retried_like_any_other(shop: S
 async def test_a_retry_of_an_order_that_was_closed_meanwhile_runs_the_other_hook(
     shop: Shop,
 ) -> None:
-    """R-29: what to run is looked up again, whatever was decided when it first came."""
+    """What to run is looked up again, whatever was decided when it first came."""
     handler = shop.handler(on_paid_after_close=shop.on_paid_after_close)
     shop.before = failing(1)
     await handler.handle(shop.body())

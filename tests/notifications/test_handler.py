@@ -31,7 +31,7 @@ def shop() -> Shop:
 
 
 async def test_a_paid_order_takes_effect_and_is_acknowledged(shop: Shop) -> None:
-    """M-14, R-18: seven bytes, status 200, once on_paid has ended."""
+    """M-14: seven bytes, status 200, once on_paid has ended."""
     answer = await shop.handler().handle(shop.body())
     assert (answer.status, answer.body, answer.decision) == (200, b"success", D.APPLY)
     (order,) = shop.delivered
@@ -89,7 +89,7 @@ async def test_what_an_answer_carries_ends_the_pollers_wait(shop: Shop) -> None:
 
 
 async def test_concurrent_deliveries_have_one_effect_and_both_are_acknowledged(shop: Shop) -> None:
-    """R-17, M-15: the second waits inside its budget for the first."""
+    """M-15: the second waits inside its budget for the first."""
 
     async def slow(_order: PaidOrder) -> None:
         await shop.clock.sleep(1)
@@ -123,7 +123,7 @@ async def test_concurrent_deliveries_have_one_effect_and_both_are_acknowledged(s
 async def test_what_does_not_take_effect(
     shop: Shop, fields: dict[str, Any], decision: Decision
 ) -> None:
-    """M-15, R-10, R-11: `success` only for NOT_PAID; the rest is kept and reported, once."""
+    """M-15: `success` only for NOT_PAID; the rest is kept and reported, once."""
     inbox = shop.inbox()
     handler = shop.handler(inbox)
     for _ in range(3):
@@ -166,7 +166,7 @@ async def test_another_payment_of_a_delivered_order_is_a_conflict(shop: Shop) ->
 
 
 async def test_a_failure_never_blocks_a_payment_and_never_undoes_one(shop: Shop) -> None:
-    """M-15, R-16: not paid, paid, not paid again ends delivered."""
+    """M-15: not paid, paid, not paid again ends delivered."""
     inbox = shop.inbox()
     handler = shop.handler(inbox)
     failed = shop.body(pay_result="1")
@@ -197,7 +197,7 @@ async def test_a_failing_on_not_paid_is_not_acknowledged(shop: Shop) -> None:
 
 
 async def test_a_payment_after_the_close_runs_its_own_hook_once(shop: Shop) -> None:
-    """R-29, M-15: neither silently closed nor silently delivered."""
+    """M-15: neither silently closed nor silently delivered."""
     shop.orders[ORDER] = ExpectedOrder(PRICE, MCH_ID, closed=True)
     handler = shop.handler(on_paid_after_close=shop.on_paid_after_close)
     assert said(await handler.handle(shop.body())) == (D.PAID_AFTER_CLOSE, SUCCESS)
@@ -277,7 +277,7 @@ async def test_an_oversized_body_is_413(shop: Shop) -> None:
 
 @pytest.mark.parametrize("how", ["unsigned", "wrong", "another key"])
 async def test_nothing_unverified_is_kept(shop: Shop, how: str) -> None:
-    """M-15: a counter, and nothing else; no lookup either (R-09)."""
+    """M-15: a counter, and nothing else; no lookup either."""
 
     async def never(_mch_id: str, _number: str) -> None:
         raise AssertionError("looked up for a forgery")
@@ -329,7 +329,7 @@ async def test_a_signed_message_about_nothing_is_set_aside(
 
 @pytest.mark.parametrize("number", ["A\x00B", "A" * 129, "\n", "A\x7f"])
 async def test_a_number_that_no_database_could_keep_is_unreadable(shop: Shop, number: str) -> None:
-    """M-18, R-13: never handed to the shop's lookup, never a key; told once."""
+    """M-18: never handed to the shop's lookup, never a key; told once."""
     shop.orders[number] = ExpectedOrder(PRICE, MCH_ID)
     inbox = shop.inbox()
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""NotificationHandler: how it is made, and what it refuses from the start (R-09, R-10)."""
+"""NotificationHandler: how it is made, and what it refuses from the start."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ def test_a_connection_that_the_inbox_does_not_have_is_refused_too(shop: Shop) ->
 
 @pytest.mark.parametrize("credentials", [None, "key", 5, ""])
 def test_there_is_no_handler_without_a_key(shop: Shop, credentials: Any) -> None:
-    """R-09: fail closed, when it is made."""
+    """Fail closed, when it is made."""
     with pytest.raises(ParameterError):
         shop.handler(credentials=credentials)
 
 
 @pytest.mark.parametrize("expected", [None, 100, "NO_AMOUNT_CHECK"])
 def test_there_is_no_handler_without_expected(shop: Shop, expected: Any) -> None:
-    """R-10: doing without it takes the very name of what is left out."""
+    """Doing without it takes the very name of what is left out."""
     with pytest.raises(ParameterError, match="NO_AMOUNT_CHECK"):
         shop.handler(expected=expected)
 

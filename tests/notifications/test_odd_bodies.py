@@ -155,7 +155,7 @@ FLOODS = {
 
 @pytest.mark.parametrize("flood", FLOODS)
 async def test_any_bytes_stay_inside_their_memory(shop: Shop, flood: str) -> None:
-    """R-13: 64 KiB of anything take less than 16 MiB, whether it is signed or not."""
+    """64 KiB of anything take less than 16 MiB, whether it is signed or not."""
     handler = shop.handler()
     body = FLOODS[flood]
     await handler.handle(body)
@@ -171,7 +171,7 @@ async def test_any_bytes_stay_inside_their_memory(shop: Shop, flood: str) -> Non
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, "text"])
 async def test_a_huge_body_is_refused_without_a_copy(shop: Shop, kind: Any) -> None:
-    """R-12, R-13: 413 by its length; 64 MiB are not copied to find that out."""
+    """413 by its length; 64 MiB are not copied to find that out."""
     huge = b"a" * (64 * 1024 * 1024)
     body = "a" * len(huge) if kind == "text" else kind(huge)
     handler = shop.handler()
@@ -229,7 +229,7 @@ HOSTILE_NUMBERS = ("9" * 20_000, "-1", "0x10", "1_000", "１００", "+1", "1.0"
 async def test_every_attribute_of_a_signed_oddity_is_read_or_none(
     shop: Shop, text: str, trade_type: str
 ) -> None:
-    """R-13: nothing that a signed message holds raises when it is read, shown or decided about."""
+    """Nothing that a signed message holds raises when it is read, shown or decided about."""
     odd = dict.fromkeys(
         ("fund_bill_list", "promotion_detail", "coupon_fee", "invoice_amount", "device_info"), text
     )

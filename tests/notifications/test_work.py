@@ -55,7 +55,7 @@ def failing(times: int) -> Any:
 
 
 async def test_a_slow_on_paid_is_answered_in_time_and_goes_on(shop: Shop) -> None:
-    """R-19, M-17: fail after 2 s, the effect after 10, and the redelivery at 15 finds it done."""
+    """M-17: fail after 2 s, the effect after 10, and the redelivery at 15 finds it done."""
     shop.before = slow(shop, 10)
     async with shop.handler() as handler:
         first = asyncio.create_task(handler.handle(shop.body()))
@@ -199,7 +199,7 @@ async def test_a_handler_is_opened_once_at_a_time_and_may_be_opened_again(shop: 
 async def test_a_failing_on_paid_is_not_acknowledged_and_tried_again(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R-15, M-16: fails k times, then succeeds: one effect; reported once per order."""
+    """M-16: fails k times, then succeeds: one effect; reported once per order."""
     shop.before = failing(3)
     handler = shop.handler()
     answers = [await handler.handle(shop.body()) for _ in range(5)]

@@ -73,7 +73,7 @@ async def test_every_scenario_ends_as_the_gateways_books_have_it(
 
 
 async def test_a_payment_nobody_makes_is_cancelled_at_the_exact_second() -> None:
-    """M-24, R-28: asked every 5 s to 180 s, cancelled once, seen closed, and looked at again."""
+    """M-24: asked every 5 s to 180 s, cancelled once, seen closed, and looked at again."""
     async with a_shop() as shop:
         outcome = await shop.checkout(405)
         assert outcome.status is CheckoutStatus.CANCELLED
@@ -100,7 +100,7 @@ async def test_a_slow_pay_call_moves_the_cancel_not_its_limit() -> None:
 
 
 async def test_paid_after_a_cancel_is_asked_about_and_then_surfaced() -> None:
-    """M-24, R-29: asked again after 5, 10, 30, 60 and 120 s; an unsent refund and advice."""
+    """M-24: asked again after 5, 10, 30, 60 and 120 s; an unsent refund and advice."""
     async with a_shop() as shop:
         outcome = await shop.checkout(411)
         assert outcome.status is CheckoutStatus.PAID_AFTER_CANCEL
@@ -302,7 +302,7 @@ async def test_nothing_personal_shows() -> None:
 
 
 async def test_a_second_attempt_waits_until_the_first_is_known_not_to_be_paid() -> None:
-    """R-27, R-31: refused while it is under way, after it was paid; free after it was cancelled."""
+    """Refused while it is under way, after it was paid; free after it was cancelled."""
     numbers = OrderNumbers("A10001")
     async with a_shop() as shop:
         first = numbers.next()

@@ -196,7 +196,7 @@ async def test_an_outcome_that_was_done_meanwhile_does_not_come() -> None:
 
 
 async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
-    """R-27: the store failed once, just as the order's end was written; it is barred all the same.
+    """The store failed once, just as the order's end was written; it is barred all the same.
 
     Without its attempt, an order that is "under way" passes for one that was never sent.
     """
@@ -225,7 +225,7 @@ async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
 
 
 async def test_a_record_that_nobody_can_read_bars_its_order_when_it_is_gone() -> None:
-    """R-27: done() says that a person looked at the number, not that it is unpaid."""
+    """done() says that a person looked at the number, not that it is unpaid."""
     async with a_shop() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
         await cut_off(shop, 12, store, 402, numbers.next())
@@ -352,7 +352,7 @@ async def test_done_and_the_next_attempt_do_not_race() -> None:
 async def test_pruning_spares_an_order_that_is_charged_again_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """R-27: its record is the guard on the attempt that has just begun."""
+    """Its record is the guard on the attempt that has just begun."""
     async with a_shop() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
         async with store:

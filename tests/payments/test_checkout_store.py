@@ -292,7 +292,7 @@ async def test_running_checkouts_are_left_alone_by_resume() -> None:
 
 
 async def test_the_guard_on_an_order_survives_a_restart() -> None:
-    """R-27: by the store; until the first attempt is known not to be paid, or a person says so."""
+    """By the store; until the first attempt is known not to be paid, or a person says so."""
     async with a_shop() as shop:
         store = Disk()
         numbers = OrderNumbers("A10001")
@@ -362,7 +362,7 @@ async def test_what_the_session_refuses_leaves_no_trace() -> None:
 
 
 async def test_dying_between_the_two_records_bars_nobody() -> None:
-    """R-27: an order whose attempt has no intent was never sent, so the next one may be."""
+    """An order whose attempt has no intent was never sent, so the next one may be."""
     async with a_shop() as shop:
         store = Disk()
         numbers = OrderNumbers("A10001")

@@ -431,7 +431,7 @@ async def test_an_intent_of_the_version_before_is_read_and_never_cancelled() -> 
 
 
 async def test_an_order_paid_earlier_is_not_charged_again() -> None:
-    """R-27: neither under its number nor under the next one, in this process and after it."""
+    """Neither under its number nor under the next one, in this process and after it."""
     async with a_shop() as shop:
         store, numbers = MemoryPollStore(), OrderNumbers("A10001")
         first = numbers.next()

@@ -147,7 +147,7 @@ async def test_another_amount_is_a_mismatch(shop: Shop) -> None:
 
 
 async def test_two_at_once_under_one_number_are_refused(shop: Shop) -> None:
-    """R-26: one refund, one number, one call."""
+    """One refund, one number, one call."""
     running = asyncio.ensure_future(tracked_quietly(shop, refund(100)))
     await shop.clock.advance(1)
     with pytest.raises(AttemptInProgressError):
@@ -206,7 +206,7 @@ async def test_resume_refunds_takes_up_what_a_dead_process_left(shop: Shop) -> N
 
 
 async def test_called_again_it_asks_first_without_a_store_too(shop: Shop) -> None:
-    """R-26: for this gateway, in this process; a refund that ended NOTSURE is sent again."""
+    """For this gateway, in this process; a refund that ended NOTSURE is sent again."""
     assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
     assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
     assert refunds_sent(shop) == 1

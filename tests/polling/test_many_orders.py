@@ -270,7 +270,7 @@ async def test_hundreds_of_orders_of_the_sandbox_end_as_its_books_say() -> None:
         ]
         found = await clock.run(collected(poller.run(wanted)))
         queries = sandbox.requests["orderquery"]
-        assert poller.stats().polls == queries  # one poll, one request
+        assert poller.stats().polls == queries  # one poll, one request
     assert len(found) == 480
     for outcome in found:
         amount = amounts[number_of(outcome.query)]

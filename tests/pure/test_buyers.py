@@ -166,7 +166,7 @@ FLOODS = {
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize("flood", FLOODS)
 def test_no_text_takes_long(flood: str) -> None:
-    """R-13: 64 KiB of anything take milliseconds: a hundred are done long before the time-out."""
+    """64 KiB of anything take milliseconds: a hundred are done long before the time-out."""
     for _ in range(100):
         kept = without_buyer({"attach": FLOODS[flood]})
     assert len(kept["attach"]) <= 2 * 65_536

@@ -403,7 +403,7 @@ def test_values_are_plain() -> None:
 
 @pytest.mark.parametrize("number", ["A100011", "A" * 31, "A" * 32])
 def test_a_suggested_refund_is_one_refund_however_often_it_is_suggested(number: str) -> None:
-    """M-25, R-29: all of the payment, under a number of its own that fits."""
+    """M-25: all of the payment, under a number of its own that fits."""
     order = confirmed(out_trade_no=number, paytype=PayType.ALIPAY)
     refund = suggested_refund(order, op_user_id="till")
     assert refund == suggested_refund(order, op_user_id="till")

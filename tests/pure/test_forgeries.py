@@ -161,7 +161,7 @@ def test_no_value_may_hold_the_beginning_of_an_unknown_field_of_the_same_message
     "value", ["a&b", "a=b", "&amp;", "uid=5", "&total_fee", "total_fee=1", "&Total_Fee=1", "x&=y"]
 )
 def test_values_that_cannot_be_cut_are_fine(value: str) -> None:
-    """`&` and `=` are ordinary characters where no field begins there (M-04, R-02)."""
+    """`&` and `=` are ordinary characters where no field begins there (M-04)."""
     fields = signed(notification(attach=value))
     assert parse_notification(form(fields), CREDENTIALS).raw["attach"] == value
 

@@ -157,7 +157,7 @@ def test_the_battery_is_large() -> None:
 
 
 def test_no_forgery_is_read() -> None:
-    """M-04, R-01, R-08: each is one of our errors, whoever looks at it."""
+    """M-04: each is one of our errors, whoever looks at it."""
     accepted = []
     for how, body in BATTERY.items():
         try:
@@ -249,7 +249,7 @@ _BODIES = st.one_of(
 @example(body=b"sign=" + b"0" * 32)
 @example(body="a=\udcff")
 async def test_any_bytes_at_all_yield_an_answer(body: bytes | str) -> None:
-    """R-13, M-14: `fail` with 200, 400 or 413; nothing runs, nothing is kept."""
+    """M-14: `fail` with 200, 400 or 413; nothing runs, nothing is kept."""
     handler, effects, clock = _greedy()
     answer = await handler.handle(body)
     assert answer.body == b"fail"

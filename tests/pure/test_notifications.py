@@ -200,7 +200,7 @@ UNREADABLE = {
 
 @pytest.mark.parametrize("body", UNREADABLE.values(), ids=UNREADABLE)
 def test_what_is_no_form_is_unreadable(body: bytes) -> None:
-    """The bytes decide, never a header; nothing is parsed as anything else (M-14, R-12)."""
+    """The bytes decide, never a header; nothing is parsed as anything else (M-14)."""
     for act in (lambda: parse_notification(body, CREDENTIALS), lambda: peek_mch_id(body)):
         with pytest.raises(MalformedMessageError):
             act()
@@ -208,14 +208,14 @@ def test_what_is_no_form_is_unreadable(body: bytes) -> None:
 
 @pytest.mark.parametrize("body", ["<a>\udc80=</a>", "a=\ud800", "\ud800", "=\udfff&sign=1"])
 def test_half_a_surrogate_pair_in_a_str_is_unreadable(body: str) -> None:
-    """A framework's lenient decoding does not become a UnicodeEncodeError of ours (R-13)."""
+    """A framework's lenient decoding does not become a UnicodeEncodeError of ours."""
     for act in (lambda: parse_notification(body, CREDENTIALS), lambda: peek_mch_id(body)):
         with pytest.raises(MalformedMessageError):
             act()
 
 
 def test_bytes_and_str_are_the_same_notification() -> None:
-    """Escaped or not, both types verify (R-02)."""
+    """Escaped or not, both types verify."""
     fields = signed(notification(attach="超 赢+💰"))
     escaped = form(fields)
     raw = "&".join(f"{name}={value}" for name, value in fields.items()).replace("+", "%2B")
@@ -227,7 +227,7 @@ def test_bytes_and_str_are_the_same_notification() -> None:
 
 
 def test_the_size_of_a_body_is_bounded() -> None:
-    """MAX_BODY bytes are read, one more is refused before it is parsed (R-12, R-13)."""
+    """MAX_BODY bytes are read, one more is refused before it is parsed."""
     body = form(signed(notification()))
     fits = body + b"&pad=" + b"x" * (MAX_BODY - len(body) - 5)
     assert len(fits) == MAX_BODY
@@ -243,7 +243,7 @@ def test_the_size_of_a_body_is_bounded() -> None:
 
 
 def test_an_unsigned_or_wrongly_signed_body_is_not_even_typed() -> None:
-    """Verification comes first: bad fields do not show through a bad signature (R-01, C 88)."""
+    """Verification comes first: bad fields do not show through a bad signature (C 88)."""
     with pytest.raises(MissingSignatureError):
         parse_notification(form(notification(mch_id="")), CREDENTIALS)
     with pytest.raises(SignatureVerificationError):
@@ -258,7 +258,7 @@ def test_what_a_framework_made_of_the_body_is_refused_by_name(made: Any) -> None
 
 
 def test_nothing_trusted_is_made_without_verification() -> None:
-    """No host, debug or environment exception: one constructor call, after verify (R-07)."""
+    """No host, debug or environment exception: one constructor call, after verify."""
     tree = ast.parse(inspect.getsource(notifications))
     makers = [
         function.name
@@ -323,7 +323,7 @@ def test_peek_refuses_what_is_no_merchant_number(mch_id: str) -> None:
 
 
 def test_peek_refuses_two_merchants() -> None:
-    """Nobody may choose the key and the reading separately (M-20, R-06)."""
+    """Nobody may choose the key and the reading separately (M-20)."""
     with pytest.raises(MalformedMessageError):
         peek_mch_id(form(notification()) + b"&mch_id=other")
 

@@ -63,14 +63,14 @@ orders = st.sampled_from(SortOrder)
 def test_unknown_fields_never_break_verification(
     unknown: dict[str, str], algorithm: SignAlgorithm, order: SortOrder
 ) -> None:
-    """0 to 20 of them, in any order of names, for every algorithm (R-01, C 7)."""
+    """0 to 20 of them, in any order of names, for every algorithm (C 7)."""
     fields = notification() | unknown
     verify(fields | {"sign": sign(fields, KEY, algorithm, order)}, KEY, algorithm)
 
 
 @given(unknown_fields)
 def test_a_notification_with_unknown_fields_is_read(unknown: dict[str, str]) -> None:
-    """Over the fields as received; the typed ones are the same, the others are in raw (R-01)."""
+    """Over the fields as received; the typed ones are the same, the others are in raw."""
     fields = signed(notification() | unknown)
     read_by = parse_notification(form(fields), CREDENTIALS, kind=Wallet.WECHAT)
     assert dict(read_by.raw) == fields
@@ -79,7 +79,7 @@ def test_a_notification_with_unknown_fields_is_read(unknown: dict[str, str]) -> 
 
 @given(unknown_fields)
 def test_a_reply_with_unknown_fields_is_read(unknown: dict[str, str]) -> None:
-    """Interfaces may gain fields (C 7, R-01)."""
+    """Interfaces may gain fields (C 7)."""
     members = signed(paid() | unknown)
     reply = read(QUERY, json.dumps(members).encode())
     assert reply.signed
@@ -101,7 +101,7 @@ FILLED = sorted(set(FIELDS) - {"sign"})
 
 @given(st.sampled_from(FILLED), text)
 def test_any_change_of_a_value_breaks_the_signature(name: str, value: str) -> None:
-    """The decoded value of any field that is not empty (R-01)."""
+    """The decoded value of any field that is not empty."""
     assume(value != FIELDS[name])
     with pytest.raises(SignatureVerificationError):
         parse_notification(form(FIELDS | {name: value}), CREDENTIALS)
@@ -109,7 +109,7 @@ def test_any_change_of_a_value_breaks_the_signature(name: str, value: str) -> No
 
 @given(st.sampled_from(FILLED), st.one_of(names, text.filter(bool)))
 def test_any_change_of_a_name_breaks_the_signature(name: str, other: str) -> None:
-    """A field that is renamed, into a known name, an unknown one or none at all (R-01)."""
+    """A field that is renamed, into a known name, an unknown one or none at all."""
     assume(other != name and other not in FIELDS)
     changed = {other if each == name else each: value for each, value in FIELDS.items()}
     with pytest.raises(SignatureVerificationError):
@@ -118,7 +118,7 @@ def test_any_change_of_a_name_breaks_the_signature(name: str, other: str) -> Non
 
 @given(st.sampled_from(FILLED))
 def test_leaving_a_field_out_breaks_the_signature(name: str) -> None:
-    """So does emptying it (R-01)."""
+    """So does emptying it."""
     for changed in (FIELDS | {name: ""}, {each: FIELDS[each] for each in FIELDS if each != name}):
         with pytest.raises(SignatureVerificationError):
             verify(changed, KEY)
@@ -126,7 +126,7 @@ def test_leaving_a_field_out_breaks_the_signature(name: str) -> None:
 
 @given(unknown_names, whole.filter(bool))
 def test_adding_a_field_breaks_the_signature(name: str, value: str) -> None:
-    """A signature covers all that is there (R-01)."""
+    """A signature covers all that is there."""
     assume(name not in FIELDS)
     with pytest.raises(SignatureVerificationError):
         verify(FIELDS | {name: value}, KEY)
@@ -141,7 +141,7 @@ def test_adding_an_empty_field_changes_nothing(name: str) -> None:
 
 @given(st.one_of(st.from_regex(r"[0-9A-Fa-f]{32}", fullmatch=True), text))
 def test_any_change_of_the_digests_value_breaks_the_signature(other: str) -> None:
-    """Its case is no part of its value (R-01, R-08)."""
+    """Its case is no part of its value."""
     assume(other.upper() != FIELDS["sign"])
     with pytest.raises(SignatureVerificationError):
         verify(FIELDS | {"sign": other}, KEY)
@@ -158,7 +158,7 @@ def test_any_changed_digit_of_the_digest_breaks_the_signature(at: int, digit: st
 
 @given(text.filter(bool))
 def test_another_key_verifies_nothing(key: str) -> None:
-    """Whatever it is (R-09)."""
+    """Whatever it is."""
     assume(key != KEY)
     with pytest.raises(SignatureVerificationError):
         verify(FIELDS, key)
@@ -235,7 +235,7 @@ def _ours_or_a_value(act: Callable[[], Any]) -> Any:
 @example(b"=&=&sign=" + b"0" * 32)
 @example(b"\x80\x04K\x01=")
 def test_any_bytes_are_a_form_or_an_error_of_ours(body: bytes) -> None:
-    """parse_form, peek_mch_id and parse_notification raise nothing foreign (R-13)."""
+    """parse_form, peek_mch_id and parse_notification raise nothing foreign."""
     fields = _ours_or_a_value(lambda: parse_form(body))
     assert fields is None or all(isinstance(value, str) for value in fields.values())
     peeked = _ours_or_a_value(lambda: peek_mch_id(body))
@@ -246,7 +246,7 @@ def test_any_bytes_are_a_form_or_an_error_of_ours(body: bytes) -> None:
 @given(st.text(max_size=200))
 @example("a=\ud800")
 def test_any_text_is_a_notification_or_an_error_of_ours(body: str) -> None:
-    """A framework may hand over a str, surrogates included (R-13)."""
+    """A framework may hand over a str, surrogates included."""
     _ours_or_a_value(lambda: peek_mch_id(body))
     assert _ours_or_a_value(lambda: parse_notification(body, CREDENTIALS)) is None
 
@@ -257,7 +257,7 @@ def test_any_text_is_a_notification_or_an_error_of_ours(body: str) -> None:
 @example(b'{"state":"\\ud800","sign":"' + b"0" * 32 + b'"}')
 @example(b'{"state":"SUCCESS","code":"10000","sign":"' + b"0" * 32 + b'","x":"\\ud800"}')
 def test_any_bytes_are_a_reply_or_an_error_of_ours(body: bytes) -> None:
-    """parse_reply and parse_json raise nothing foreign (R-13, C 107)."""
+    """parse_reply and parse_json raise nothing foreign (C 107)."""
     parsed = _ours_or_a_value(lambda: parse_reply(body))
     if parsed is not None:
         members, texts = parsed
@@ -277,7 +277,7 @@ endpoints = pytest.mark.parametrize("outgoing", OUTGOING, ids=lambda each: each.
 def test_any_bytes_answer_any_request_with_a_reply_or_an_error_of_ours(
     outgoing: Any, body: bytes, status: int
 ) -> None:
-    """read_reply, for every endpoint (R-13)."""
+    """read_reply, for every endpoint."""
     reply = _ours_or_a_value(
         lambda: read_reply(outgoing, status, body, CREDENTIALS, now=None, require_signed=False)
     )
@@ -288,7 +288,7 @@ def test_any_bytes_answer_any_request_with_a_reply_or_an_error_of_ours(
 @settings(max_examples=80)
 @given(data=st.data())
 def test_signed_garbage_is_a_reply_or_an_error_of_ours(outgoing: Any, data: st.DataObject) -> None:
-    """Any values in the documented fields, right signature included (R-13).
+    """Any values in the documented fields, right signature included.
 
     So typing, not verification, is what meets them.
     """
@@ -332,7 +332,7 @@ def test_signed_garbage_is_a_reply_or_an_error_of_ours(outgoing: Any, data: st.D
 def test_a_signed_notification_of_garbage_is_read_or_an_error_of_ours(
     changes: dict[str, str], kind: Wallet | None
 ) -> None:
-    """Every property of it too, lists inside included (R-13, C 100)."""
+    """Every property of it too, lists inside included (C 100)."""
     fields = {name: value for name, value in (notification() | changes).items() if value}
     read_by = _ours_or_a_value(
         lambda: parse_notification(form(signed(fields)), CREDENTIALS, kind=kind)
@@ -354,7 +354,7 @@ free_text = st.text(max_size=30)
 def test_any_request_is_refused_or_sent_as_it_was_signed(
     number: str, body: str, fee: int, attach: str, extra: dict[str, str]
 ) -> None:
-    """A ParameterError, or bytes that verify; nothing in between (R-04, M-03, M-04)."""
+    """A ParameterError, or bytes that verify; nothing in between (M-03, M-04)."""
     try:
         request = Pay(
             mch_id="1",

@@ -167,7 +167,7 @@ def test_the_rule_of_a_field(
 
 
 def test_an_amount_of_another_kind_names_the_ways_out() -> None:
-    """The message says how to pass yuan (M-12, R-30)."""
+    """The message says how to pass yuan (M-12)."""
     assert 'fen("12.30")' in _problems(Pay, total_fee=12.3)["total_fee"]
 
 
@@ -350,7 +350,7 @@ def test_one_complete_pair_opens_get_mch_id(given: set[str], bad: set[str]) -> N
 
 
 def test_goods_are_sent_compactly_in_real_utf8() -> None:
-    """quantity and price as JSON numbers, empty members left out, made once (C 73, R-04)."""
+    """quantity and price as JSON numbers, empty members left out, made once (C 73)."""
     goods = [
         GoodsDetail(goods_id="CY000", goods_name="促销单品", quantity=1, price=Fen(1)),
         GoodsDetail(goods_id="b-_1", pay_goods_id="", quantity=2, price=150),

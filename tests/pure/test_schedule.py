@@ -35,7 +35,7 @@ def moments(
 
 
 def test_payments_are_asked_about_every_five_seconds_for_three_minutes() -> None:
-    """M-22, R-28: 5 s, every 5 s, to 180 s, the last query at the deadline itself."""
+    """M-22: 5 s, every 5 s, to 180 s, the last query at the deadline itself."""
     assert moments(PollSchedule()) == [5.0 * n for n in range(1, 37)]
 
 

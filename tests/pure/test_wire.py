@@ -142,7 +142,7 @@ def test_terminals_say_their_own_pid() -> None:
 
 @full
 def test_what_is_sent_is_what_was_signed(request_: Request[Any]) -> None:
-    """The signature holds over the wire's bytes, by our verify and by an outsider (R-04, M-03)."""
+    """The signature holds over the wire's bytes, by our verify and by an outsider (M-03)."""
     outgoing = build_request(request_, CREDENTIALS)
     fields = _wire(outgoing)
 

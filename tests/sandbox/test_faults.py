@@ -103,7 +103,7 @@ class TestRequests:
         assert (await session.send(QUERY)).unwrap().base_fee == 1000
 
     async def test_reads_are_repeated_and_money_is_not(self, sandbox: Sandbox) -> None:
-        """Every second request is cut: queries get through, pay was sent once (M-02, R-24)."""
+        """Every second request is cut: queries get through, pay was sent once (M-02)."""
         clock = FakeClock()
         async with Sandbox(clock=clock) as made, session_with(made, read_retries=5) as session:
             await session.send(PAY)

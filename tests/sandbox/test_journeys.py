@@ -321,7 +321,7 @@ class TestOverHttp:
     """The same gateway behind uvicorn, through the library's default engine."""
 
     async def test_a_payments_whole_life_over_real_http(self) -> None:
-        """Fifty customers at once, and each call arrived exactly once (R-25)."""
+        """Fifty customers at once, and each call arrived exactly once."""
         async with Sandbox(clock=SystemClock()) as sandbox, sandbox.serve() as url:
             options = {"transport": None, "hosts": Hosts.single(url), "clock": None}
             async with session_with(sandbox, **options) as session:

@@ -126,7 +126,7 @@ class TestNotifications:
         ids=str,
     )
     async def test_almost_success_is_not_success(self, run: Run, answer: tuple[int, bytes]) -> None:
-        """Anything else is delivered again (R-18)."""
+        """Anything else is delivered again."""
         sandbox, shop = await run(answer, SUCCESS)
         assert len(shop.bodies) == 2
         assert not sandbox.deliveries[0].accepted
@@ -216,7 +216,7 @@ class TestNotifications:
                 sandbox.customer_pays("NOBODY")
 
     async def test_notifications_can_be_made_by_hand(self) -> None:
-        """sign_notification: of a known order or an imagined one, with any field changed (R-41)."""
+        """sign_notification: of a known order or an imagined one, with any field changed."""
         async with Sandbox() as sandbox, session_with(sandbox) as session:
             await session.send(PREORDER)
             known = parse_notification(sandbox.sign_notification("Q100011"), sandbox.credentials)

@@ -321,7 +321,7 @@ class TestTheWire:
         "content_type", ["", "application/json", "text/xml", "multipart/form-data; boundary=x"]
     )
     def test_only_forms_are_read(self, till: Till, content_type: str) -> None:
-        """Everything else is 415 before it is parsed (R-12)."""
+        """Everything else is 415 before it is parsed."""
         assert self._post(till, content_type=content_type, body=b"a=1").status == 415
 
     def test_sizes_are_bounded(self, till: Till) -> None:
@@ -341,7 +341,7 @@ class TestTheWire:
         assert self._post(till, method="GET").status == 404
 
     def test_requests_are_counted(self, till: Till) -> None:
-        """Every arrival counts under its endpoint, refused ones too (R-25)."""
+        """Every arrival counts under its endpoint, refused ones too."""
         till.call("pay")
         till.call("pay")
         till.call("pay", sign="0" * 32)

@@ -140,7 +140,7 @@ async def test_an_error_after_the_head_is_never_not_sent(error: Exception) -> No
 
 
 def test_a_transport_of_another_loop_sends_nothing() -> None:
-    """R-34: its idle connections would be written to, and nobody would read the answer."""
+    """Its idle connections would be written to, and nobody would read the answer."""
     transport = AiohttpTransport(limits=httpx.Limits(max_connections=1), clock=SystemClock())
 
     async def once() -> type[BaseException]:

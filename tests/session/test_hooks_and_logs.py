@@ -35,7 +35,7 @@ def clean(thing: Any) -> None:
 
 
 async def test_event_hooks_see_httpxs_own_objects() -> None:
-    """R-38: httpx's shape, requests and responses in order, for every attempt."""
+    """httpx's shape, requests and responses in order, for every attempt."""
     seen: list[Any] = []
 
     async def on_request(request: httpx.Request) -> None:

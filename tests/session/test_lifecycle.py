@@ -42,7 +42,7 @@ async def answering(link: Link) -> None:
 
 
 async def test_a_session_works_inside_its_block_only() -> None:
-    """R-33: before and after the block there is a clear error, and nothing leaves."""
+    """Before and after the block there is a clear error, and nothing leaves."""
     gateway = FakeGateway()
     till = session(gateway)
     with pytest.raises(SessionClosedError, match="async with"):
@@ -70,7 +70,7 @@ async def test_a_session_may_be_opened_again() -> None:
 
 
 def test_a_second_event_loop_is_a_clear_error() -> None:
-    """R-34: asyncio.run twice with one session, the classic mistake of task workers."""
+    """asyncio.run twice with one session, the classic mistake of task workers."""
     till = session(FakeGateway())
 
     async def use(opening: bool) -> None:
@@ -85,7 +85,7 @@ def test_a_second_event_loop_is_a_clear_error() -> None:
 
 
 async def test_another_threads_loop_is_a_clear_error() -> None:
-    """R-34: a session is not shared between threads that run loops of their own."""
+    """A session is not shared between threads that run loops of their own."""
     errors: list[BaseException] = []
 
     def elsewhere(till: GatewaySession) -> None:
@@ -109,7 +109,7 @@ async def _send(till: GatewaySession) -> None:
 
 
 async def test_a_forgotten_session_warns() -> None:
-    """R-33: dropping an open session is a ResourceWarning that names it, without its key."""
+    """Dropping an open session is a ResourceWarning that names it, without its key."""
     till: GatewaySession | None = session(FakeGateway())
     assert till is not None
     await till.__aenter__()
@@ -122,7 +122,7 @@ async def test_a_forgotten_session_warns() -> None:
 
 
 async def test_a_closed_or_never_opened_session_does_not_warn() -> None:
-    """R-33: no warning, and no network work, where nothing was left open."""
+    """No warning, and no network work, where nothing was left open."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         till: GatewaySession | None = session(FakeGateway())
@@ -134,7 +134,7 @@ async def test_a_closed_or_never_opened_session_does_not_warn() -> None:
 
 
 async def test_a_users_transport_is_never_closed() -> None:
-    """R-33, M-17: we close only what we made; a transport outlives the sessions that use it."""
+    """M-17: we close only what we made; a transport outlives the sessions that use it."""
     gateway = FakeGateway()
     for _ in range(2):
         async with session(gateway) as till:
@@ -143,7 +143,7 @@ async def test_a_users_transport_is_never_closed() -> None:
 
 
 async def test_verify_false_says_so_once_and_leaves_nothing_open() -> None:
-    """R-40: switching TLS verification off is a warning on opening."""
+    """Switching TLS verification off is a warning on opening."""
     till = session(FakeGateway(), verify=False)
     with pytest.warns(ChaoyingWarning, match="verify=False"):
         await till.__aenter__()
@@ -158,7 +158,7 @@ async def test_verify_false_says_so_once_and_leaves_nothing_open() -> None:
 
 @pytest.mark.parametrize("name", ["pay", "api", "qrpay"])
 def test_plain_http_to_another_machine_is_refused(name: str) -> None:
-    """R-40: it needs ``dangerous_allow_http=True``; loopback does not."""
+    """It needs ``dangerous_allow_http=True``; loopback does not."""
     hosts = dict.fromkeys(("pay", "api", "qrpay"), "https://gateway.example")
     with pytest.raises(ParameterError) as caught:
         Hosts(**hosts | {name: "http://gateway.example"})  # type: ignore[arg-type]
@@ -203,7 +203,7 @@ def _descriptors() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts descriptors by /proc")
 async def test_opening_and_closing_sessions_leaks_no_descriptor() -> None:
-    """R-33: cycles of open, call, close leave as many descriptors as there were."""
+    """Cycles of open, call, close leave as many descriptors as there were."""
     async with serving(answering) as server:
         hosts = Hosts.single(server.url(""))
 
@@ -242,7 +242,7 @@ async def test_closing_ends_the_calls_under_way() -> None:
 
 
 async def test_credentials_are_not_shared_between_sessions() -> None:
-    """R-39: two sessions side by side sign as whom they were made for."""
+    """Two sessions side by side sign as whom they were made for."""
     import attrs
 
     other = attrs.evolve(CREDENTIALS, agent_id="2", key="another-agents-key-000")

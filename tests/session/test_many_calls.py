@@ -25,7 +25,7 @@ FULL = bool(os.environ.get("FULL"))
 
 @pytest.mark.slow
 async def test_many_merchants_on_one_loop_never_mix(fake_clock: FakeClock) -> None:
-    """R-39: 200 merchants with keys of their own, tasks interleaved at random, zero cross-use."""
+    """200 merchants with keys of their own, tasks interleaved at random, zero cross-use."""
     rng = random.Random(39)
     agents = {
         str(number): attrs.evolve(CREDENTIALS, agent_id=str(number), key=f"{KEY}-{number}-of-many")
@@ -66,7 +66,7 @@ async def test_many_merchants_on_one_loop_never_mix(fake_clock: FakeClock) -> No
 
 
 async def test_one_session_serves_many_merchants() -> None:
-    """R-39: no ambient merchant: what a request names is what is sent, however they interleave."""
+    """No ambient merchant: what a request names is what is sent, however they interleave."""
     gateway = FakeGateway()
     async with session(gateway, mch_id="DEFAULT") as till:
 
@@ -102,7 +102,7 @@ async def honest(link: Link) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 async def test_cancelling_at_random_leaves_the_pool_whole() -> None:
-    """R-32: cancelled at every point against a pool of 5; each call knows its own order (M-06)."""
+    """Cancelled at every point against a pool of 5; each call knows its own order (M-06)."""
     rng = random.Random(32)
     calls = 100_000 if FULL else 1_500
     ended: Counter[str] = Counter()
@@ -143,7 +143,7 @@ async def test_cancelling_at_random_leaves_the_pool_whole() -> None:
 
 
 async def test_payments_cut_at_every_byte_are_charged_once() -> None:
-    """R-24: the server cuts after each possible byte of its answer; charges never exceed calls."""
+    """The server cuts after each possible byte of its answer; charges never exceed calls."""
     order = "CUT_1"
     pay = Pay(out_trade_no=order, body="tea", total_fee=100, auth_code="130000000000000001")
     fields = answer_fields("pay", out_trade_no=order)
@@ -167,7 +167,7 @@ async def test_payments_cut_at_every_byte_are_charged_once() -> None:
 
 
 def test_credentials_are_values() -> None:
-    """R-39: nothing about a merchant is kept outside the object that was made for it."""
+    """Nothing about a merchant is kept outside the object that was made for it."""
     one = Credentials(agent_id="1", key="one-merchants-own-key", pid="p")
     other = attrs.evolve(one, key="another-merchants-key")
     assert one != other

@@ -229,7 +229,7 @@ async def redirect_to_itself(link: Link) -> None:
     [close_after_request, reset_after_request, half_an_answer, garbage, redirect_to_itself],
 )
 async def test_the_default_engine_asks_once(name: str, script: Any) -> None:
-    """M-02, R-24: by the server's own count, over a real socket, however the connection ends."""
+    """M-02: by the server's own count, over a real socket, however the connection ends."""
     async with serving(script) as server:
         async with session(None, hosts=Hosts.single(server.url(""))) as till:
             with pytest.raises(OutcomeUnknownError):

@@ -58,7 +58,7 @@ def pauses(seed: int, count: int) -> list[float]:
 async def test_a_read_is_repeated_until_it_is_answered(
     name: str, failure: str, fake_clock: FakeClock
 ) -> None:
-    """R-24, M-10: transport errors and statuses other than 200, twice, with exact pauses."""
+    """M-10: transport errors and statuses other than 200, twice, with exact pauses."""
     gateway = FakeGateway(FAILURES[failure], FAILURES[failure])
     async with session(gateway, clock=fake_clock, rng=random.Random(7)) as till:
         reply_ = await fake_clock.run(till.send(REQUESTS[name]))
@@ -127,7 +127,7 @@ async def test_the_status_of_the_last_attempt_is_told(fake_clock: FakeClock) -> 
 
 
 async def test_the_deadline_bounds_a_reply_that_trickles(fake_clock: FakeClock) -> None:
-    """R-38: no phase time-out sees a byte a second; the whole call's deadline does."""
+    """No phase time-out sees a byte a second; the whole call's deadline does."""
     streams = [Trickle(b"{" * 100, lambda: fake_clock.sleep(1)) for _ in range(3)]
     gateway = FakeGateway(*(httpx.Response(200, stream=stream) for stream in streams))
     async with session(gateway, clock=fake_clock, deadline=30) as till:
@@ -139,7 +139,7 @@ async def test_the_deadline_bounds_a_reply_that_trickles(fake_clock: FakeClock) 
 
 
 async def test_the_deadline_bounds_repeats_and_their_pauses(fake_clock: FakeClock) -> None:
-    """R-38: a gateway that is down for long costs a caller the deadline, not the retries' sum."""
+    """A gateway that is down for long costs a caller the deadline, not the retries' sum."""
 
     async def slow(request: httpx.Request) -> httpx.Response:
         await fake_clock.sleep(4)
@@ -173,7 +173,7 @@ async def test_without_a_deadline_a_call_may_take_its_time(fake_clock: FakeClock
     ],
 )
 async def test_time_outs_are_set_per_session_and_per_call(given: Any, phases: Any) -> None:
-    """R-38: ``timeout=`` of a call replaces the session's."""
+    """``timeout=`` of a call replaces the session's."""
     gateway = FakeGateway()
     own = httpx.Timeout(connect=1.0, read=2.0, write=3.0, pool=4.0)
     async with session(gateway, timeout=own) as till:
@@ -330,7 +330,7 @@ async def test_cookies_are_not_kept_and_redirects_not_followed() -> None:
 async def test_proxies_of_the_environment_are_used_only_when_asked_for(
     trust: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R-38: a payment client ignores HTTP_PROXY unless ``trust_env=True``."""
+    """A payment client ignores HTTP_PROXY unless ``trust_env=True``."""
     answer = reply(body_of(answer_fields("orderquery")))
 
     async def answering(link: Link) -> None:
@@ -350,7 +350,7 @@ async def test_proxies_of_the_environment_are_used_only_when_asked_for(
 
 
 async def test_a_reply_over_the_limit_is_cut_off_while_it_comes() -> None:
-    """R-38: ``max_reply_bytes`` stops reading; the rest is never asked for."""
+    """``max_reply_bytes`` stops reading; the rest is never asked for."""
     sent = 0
 
     async def endless() -> None:

@@ -1,4 +1,4 @@
-"""M-27, R-40: what holds a secret shows it in no repr, no text, no pickle and no crash dump."""
+"""M-27: what holds a secret shows it in no repr, no text, no pickle and no crash dump."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_a_number_that_no_call_could_keep_to_is_refused_at_once(name: str, value
 
 @pytest.mark.parametrize(("name", "value"), cases(TAKEN))
 async def test_every_other_number_is_taken(name: str, value: Any) -> None:
-    """R-38: what was allowed is: the default engine is made, and a call goes through."""
+    """What was allowed is: the default engine is made, and a call goes through."""
     async with GatewaySession(CREDENTIALS, **{name: value}):
         pass
     if name != "max_reply_bytes":

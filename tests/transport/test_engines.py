@@ -1,4 +1,4 @@
-"""M-01, M-10, M-27, R-38: what engines write, keep and tell, and which errors leave them."""
+"""M-01, M-10, M-27: what engines write, keep and tell, and which errors leave them."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_m10_redirects_are_returned_and_cookies_forgotten(kind: str) -> No
 async def test_r38_the_environments_proxy_is_used_only_when_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """R-38: off by default for a payment client; a plain request then goes to the proxy whole."""
+    """Off by default for a payment client; a plain request then goes to the proxy whole."""
     for kind in ("aiohttp", "httpx"):
         async with TcpServer(polite) as server, TcpServer(polite) as proxy:
             monkeypatch.setenv("http_proxy", proxy.url())
@@ -90,7 +90,7 @@ async def test_r38_the_environments_proxy_is_used_only_when_asked_for(
 async def test_r38_credentials_of_the_environments_proxy_reach_the_proxy_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """R-38: user and password stand in a field for the proxy, on either engine."""
+    """User and password stand in a field for the proxy, on either engine."""
     for kind in ("aiohttp", "httpx"):
         async with TcpServer(polite) as proxy:
             monkeypatch.setenv("http_proxy", f"http://user:pw@127.0.0.1:{proxy.port}")
@@ -102,7 +102,7 @@ async def test_r38_credentials_of_the_environments_proxy_reach_the_proxy_alone(
 
 
 async def test_a_proxy_tunnel_carries_the_request_and_its_credentials_stay_with_the_proxy() -> None:
-    """R-38: CONNECT with Proxy-Authorization, then TLS to the gateway inside it, reused."""
+    """CONNECT with Proxy-Authorization, then TLS to the gateway inside it, reused."""
     connects: list[bytes] = []
 
     async def tunnel(link: Link) -> None:
@@ -136,7 +136,7 @@ async def test_a_proxy_tunnel_carries_the_request_and_its_credentials_stay_with_
 async def test_r12_tls_is_verified_by_default_and_a_path_names_the_authority(
     kind: str, tmp_path: Path
 ) -> None:
-    """R-40: an unknown certificate is refused; ``verify=`` may be a path for our own engines."""
+    """An unknown certificate is refused; ``verify=`` may be a path for our own engines."""
     if kind in {"user", "httpx2"}:
         pytest.skip("its TLS settings are its own")
     pem = tmp_path / "ca.pem"
@@ -296,14 +296,14 @@ def test_the_default_engine_is_aiohttps_and_httpxs_where_that_cannot_serve(
 
 
 def test_r37_importing_the_package_loads_no_engine() -> None:
-    """R-37: aiohttp is loaded when an engine is built and not before."""
+    """aiohttp is loaded when an engine is built and not before."""
     code = "import sys, chaoying_async, chaoying_async.transport as t; t.TransportEngine; "
     code += "sys.exit(bool({'aiohttp', 'yarl'} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 async def test_a_closed_engine_says_that_nothing_was_sent() -> None:
-    """R-33: before and after use, while waiting for the pool, and no RuntimeError of an engine."""
+    """Before and after use, while waiting for the pool, and no RuntimeError of an engine."""
     for kind in ("aiohttp", "httpx"):
         one = httpx.Limits(max_connections=1)
         async with TcpServer(silent) as server, running(kind, limits=one) as engine:

@@ -96,7 +96,7 @@ BROKEN: dict[str, Callable[[Link], Awaitable[None]]] = {
 async def test_m01_once_a_byte_was_read_the_outcome_is_unknown_and_nothing_is_sent_again(
     kind: str, stage: str, method: str
 ) -> None:
-    """M-01, M-02, R-24: cut anywhere behind the first byte; the server sees one request, once."""
+    """M-01, M-02: cut anywhere behind the first byte; the server sees one request, once."""
     async with TcpServer(BROKEN[stage]) as server, running(kind) as engine:
         error = await failure(engine, server.url("/pay"), method=method)
         await asyncio.sleep(0)
@@ -121,7 +121,7 @@ async def test_m01_a_connection_closed_on_accept_is_not_sent_only_if_no_byte_arr
 
 
 async def test_r24_cut_at_any_byte_of_request_or_reply_it_is_sent_at_most_once(kind: str) -> None:
-    """R-24, M-02: the injector goes through every byte boundary; one call, one connection."""
+    """M-02: the injector goes through every byte boundary; one call, one connection."""
     async with TcpServer(polite) as server, running(kind) as engine:
         await call(engine, server.url("/pay"))
     length = len(server.requests[0])

@@ -1,4 +1,4 @@
-"""R-32, R-33, M-06: the pool stays usable, fair and clean, and never mixes up two replies."""
+"""M-06: the pool stays usable, fair and clean, and never mixes up two replies."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def old_anyio_may_drop_sockets(kind: str) -> Generator[None]:
 async def test_r32_random_cancellation_leaves_the_pool_usable_and_no_reply_goes_astray(
     kind: str,
 ) -> None:
-    """R-32, M-06: cancelled at every kind of await, each call with an order number of its own."""
+    """M-06: cancelled at every kind of await, each call with an order number of its own."""
     rng = random.Random(20240229)
     calls = 100_000 if FULL else 1_500
     ended = {"answered": 0, "cancelled": 0}
@@ -182,7 +182,7 @@ async def test_r32_a_cancelled_call_closes_its_connection(kind: str) -> None:
 
 
 async def test_r35_callers_beyond_the_pool_are_served_in_order(kind: str) -> None:
-    """R-35: one place, newcomers at every turn; whoever asked first is served first."""
+    """One place, newcomers at every turn; whoever asked first is served first."""
     served: list[int] = []
 
     async def one(engine: Engine, url: str, number: int) -> None:
@@ -199,7 +199,7 @@ async def test_r35_callers_beyond_the_pool_are_served_in_order(kind: str) -> Non
 
 
 async def test_r32_the_gate_loses_no_place_when_a_waiter_is_cancelled_as_its_turn_comes() -> None:
-    """R-32: a place handed over in the same moment goes to the next in the queue."""
+    """A place handed over in the same moment goes to the next in the queue."""
     gate = Gate(1, SystemClock())
     await gate.enter(None)
     waiting = [asyncio.create_task(gate.enter(None)) for _ in range(3)]
@@ -216,7 +216,7 @@ async def test_r32_the_gate_loses_no_place_when_a_waiter_is_cancelled_as_its_tur
 
 
 async def test_r32_cancelled_waiters_do_not_pile_up_while_every_connection_hangs() -> None:
-    """R-32: the queue forgets those who left."""
+    """The queue forgets those who left."""
     gate = Gate(1, SystemClock())
     await gate.enter(None)
     for _ in range(50):
@@ -442,7 +442,7 @@ def descriptors() -> int:
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.timeout(1800 if FULL else 60)
 async def test_r33_opening_and_closing_leaks_no_descriptor(kind: str, secure: bool) -> None:
-    """R-33: engines opened, used, and closed in the middle of calls; the count stays flat."""
+    """Engines opened, used, and closed in the middle of calls; the count stays flat."""
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
@@ -475,7 +475,7 @@ async def test_r33_opening_and_closing_leaks_no_descriptor(kind: str, secure: bo
 
 
 async def test_r33_engines_with_the_same_settings_share_one_tls_context() -> None:
-    """R-33: loading the root certificates again for every session would cost 20 ms and memory."""
+    """Loading the root certificates again for every session would cost 20 ms and memory."""
     made = [kind(limits=httpx.Limits(), verify=True, clock=SystemClock()) for kind in OWN.values()]
     assert made[0]._context is made[1]._context
     other = AiohttpTransport(limits=httpx.Limits(), verify=False, clock=SystemClock())

@@ -1,4 +1,4 @@
-"""R-38, M-01: which proxy a request goes through, and proxies through which nothing can ever go."""
+"""M-01: which proxy a request goes through, and proxies through which nothing can ever go."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ LEFT_OUT: list[tuple[str, list[str], list[str]]] = [
 def test_no_proxy_is_read_as_curl_and_requests_read_it(
     no_proxy: str, direct: list[str], through: list[str]
 ) -> None:
-    """R-38: names and what is below them, addresses, networks, ports; no piece of a name."""
+    """Names and what is below them, addresses, networks, ports; no piece of a name."""
     for url in direct + through:
         address = parse_url(url)
         assert is_left_out(no_proxy, address.host, address.port) is (url in direct), url
@@ -95,7 +95,7 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_no_proxy_names_gets_its_request_directly(
     kind: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """R-38: on either engine, by port and by network; everything else goes through the proxy."""
+    """On either engine, by port and by network; everything else goes through the proxy."""
     async with TcpServer(polite) as server, TcpServer(polite) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url())
         for entry in (f"127.0.0.1:{server.port}", "127.0.0.0/8", "10.0.0.1,127.0.0.1"):
@@ -110,7 +110,7 @@ async def test_what_no_proxy_names_gets_its_request_directly(
 
 
 def test_small_letters_win_and_each_scheme_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    """R-38: as everywhere else; ALL_PROXY is for what has none of its own."""
+    """As everywhere else; ALL_PROXY is for what has none of its own."""
     for name, value in {
         "HTTPS_PROXY": "http://upper:1", "https_proxy": "small:2", "ALL_PROXY": "http://all:3",
         "NO_PROXY": "upper", "no_proxy": "small",
@@ -128,7 +128,7 @@ def test_small_letters_win_and_each_scheme_has_its_own(monkeypatch: pytest.Monke
 def test_a_proxy_that_was_handed_in_is_used_whatever_the_environment_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """R-38: who names one means it."""
+    """Who names one means it."""
     monkeypatch.setenv("NO_PROXY", "*")
     via = Proxies("http://mine:1", trust_env=True).to(parse_url("https://h"))
     assert via is not None
@@ -237,7 +237,7 @@ async def test_socks_without_its_package_is_refused_when_the_session_opens(
 
 @pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
 async def test_a_proxy_with_an_ipv6_address_is_reached(kind: str) -> None:
-    """R-38: in brackets, as in any URL."""
+    """In brackets, as in any URL."""
     try:
         ipv6 = TcpServer(polite, host="::1")
         async with ipv6 as proxy, running(kind, proxy=f"http://[::1]:{proxy.port}") as engine:
@@ -320,7 +320,7 @@ async def test_certificates_that_the_environment_names_have_to_be_there(
 @pytest.mark.parametrize("name", [*NAMES, "[::1]"])
 @pytest.mark.parametrize("engine", ["http", "socks5"])
 def test_a_proxys_name_may_be_as_long_as_a_resolver_takes(name: str, engine: str) -> None:
-    """R-38: 63 characters a label, and a dot at the end."""
+    """63 characters a label, and a dot at the end."""
     (via,) = Proxies(f"{engine}://{name}:9").all
     assert via.url == f"{engine}://{name}:9"
 

@@ -107,7 +107,7 @@ def test_flask_hands_on_the_kind(fake: Fake, background: BackgroundHandler[Fake]
 
 
 def test_flask_raises_what_the_fix_is(fake: Fake, background: BackgroundHandler[Fake]) -> None:
-    """R-05: a form that was parsed first is the shop's bug, and its own error handling sees it."""
+    """A form that was parsed first is the shop's bug, and its own error handling sees it."""
     app = Flask("shop")
     app.testing = True
 
@@ -134,7 +134,7 @@ def test_flasks_own_limit_may_be_lower(fake: Fake, background: BackgroundHandler
 def test_django_raises_what_the_fix_is(
     fake: Fake, background: BackgroundHandler[Fake], take: str
 ) -> None:
-    """R-05: however much of it was taken, and wherever, half a body is never verified."""
+    """However much of it was taken, and wherever, half a body is never verified."""
     request = django_request()
     if take == "read":
         request.read()
@@ -153,7 +153,7 @@ def test_a_body_that_is_gone_from_the_wsgi_environment_is_a_line(
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """R-05: a sender that breaks off looks the same, so nothing is raised, and nothing verified."""
+    """A sender that breaks off looks the same, so nothing is raised, and nothing verified."""
     request = django_request()
     request.environ["wsgi.input"].read(taken)
     answer = sync_notification_view(background)(request)

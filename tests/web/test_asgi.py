@@ -78,7 +78,7 @@ def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
 
 
 async def test_the_answer_is_two_messages_with_exactly_two_headers() -> None:
-    """R-18: nothing is added that a gateway could stumble over."""
+    """Nothing is added that a gateway could stumble over."""
     connection = Connection(part(b"a=1"))
     await connection.post(Fake(), (b"content-length", b"3"))
     start, body = connection.sent
@@ -125,7 +125,7 @@ async def test_a_sender_that_has_gone_is_answered_into_the_void() -> None:
 async def test_a_body_that_the_service_has_read_is_an_error_that_says_what_to_do(
     left: bytes,
 ) -> None:
-    """R-05: no server hands on half a body, so the error goes up into the framework."""
+    """No server hands on half a body, so the error goes up into the framework."""
     handler = Fake()
     with pytest.raises(BodyAlreadyConsumedError, match=r"hand on what it read.*request\.body\(\)"):
         await Connection(part(left)).post(handler, (b"content-length", b"3"))
@@ -146,7 +146,7 @@ async def test_a_body_that_never_came_raises_nothing_and_says_what_it_may_be(
     status: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """R-05: any stranger can send that, so it is a line; and a middleware may be the reason."""
+    """Any stranger can send that, so it is a line; and a middleware may be the reason."""
     handler, connection = Fake(), Connection(*messages)
     await connection.post(handler, header)
     assert (connection.status, handler.bodies) == (status, [])
@@ -195,7 +195,7 @@ async def test_with_lifespan_opens_the_handler_for_as_long_as_the_server_runs() 
 
 
 async def test_a_handler_that_cannot_open_stops_the_server() -> None:
-    """R-09: the server does not start, and is told no more than the kind of error."""
+    """The server does not start, and is told no more than the kind of error."""
     connection = Connection(*LIFE)
     with pytest.raises(RuntimeError):
         await connection.run(

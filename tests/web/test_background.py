@@ -69,7 +69,7 @@ def test_nothing_is_made_before_it_is_needed() -> None:
 
 
 def test_what_fails_while_opening_is_raised_and_tried_again() -> None:
-    """R-09: a missing key is an error, not silence; a database that comes back is found."""
+    """A missing key is an error, not silence; a database that comes back is found."""
     fake = Fake()
     failures = [ValueError("no key"), OSError("no database")]
 

@@ -150,7 +150,7 @@ def test_a_bug_of_the_service_is_raised_once_a_minute() -> None:
 def test_a_middleware_that_swallows_bodies_is_told_of_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """R-05: behind a real server it looks as a stranger does: a line with what to change."""
+    """Behind a real server it looks as a stranger does: a line with what to change."""
     paid: list[str] = []
     handler = make_handler(paid.append)
     with in_uvicorn(asgi_middleware(notification_app(handler))) as port:
@@ -177,7 +177,7 @@ POSTED: dict[str, Callable[[Shop], object]] = {
 def test_django_has_no_line_of_its_own_for_each_refusal(
     how: str, what: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R-38: it warned of each "Bad Request", and mailed the admins for each 500."""
+    """It warned of each "Bad Request", and mailed the admins for each 500."""
     with SHOPS[how](tmp_path) as shop:
         for _ in range(20):
             POSTED[what](shop)

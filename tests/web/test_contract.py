@@ -50,7 +50,7 @@ def eventually(paid: str, shop: Shop, seconds: float = 5) -> bool:
 
 
 def test_a_notification_and_its_repeats_are_answered_success_and_paid_once(shop: Shop) -> None:
-    """R-18: exactly seven bytes, 200 and text/plain, for the first delivery and for every other."""
+    """Exactly seven bytes, 200 and text/plain, for the first delivery and for every other."""
     order = new_order()
     body = notification(order)
     assert all(is_success(shop.post(body)) for _ in range(3))
@@ -110,14 +110,14 @@ UNREADABLE = (
 
 
 def test_what_is_not_a_form_is_unreadable(shop: Shop) -> None:
-    """M-14, R-12: XML, JSON, multipart and nothing at all are 400, and nobody parses them."""
+    """M-14: XML, JSON, multipart and nothing at all are 400, and nobody parses them."""
     for body in UNREADABLE:
         for content_type in ("application/x-www-form-urlencoded", "application/xml", None):
             assert is_fail(shop.post(body, content_type=content_type), 400), (body, content_type)
 
 
 def test_a_chunked_body_is_read_whole(shop: Shop) -> None:
-    """R-05: how a body is cut up does not matter, one byte at a time included."""
+    """How a body is cut up does not matter, one byte at a time included."""
     order = new_order()
     body = notification(order)
     parts = [body[at : at + 1] for at in range(len(body))]
@@ -130,7 +130,7 @@ def test_a_chunked_body_is_read_whole(shop: Shop) -> None:
 
 
 def test_a_logging_middleware_in_front_changes_nothing(shop: Shop) -> None:
-    """R-05: a body that was read as the framework wants it read is verified as it came."""
+    """A body that was read as the framework wants it read is verified as it came."""
     order = new_order()
     assert is_success(shop.post(notification(order), front="/logged"))
     assert is_fail(shop.post(b"state=SUCCESS", front="/logged"), 200)
@@ -140,7 +140,7 @@ def test_a_logging_middleware_in_front_changes_nothing(shop: Shop) -> None:
 def test_a_body_that_is_gone_is_a_clear_error_and_no_forgery(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """R-05: the answer is 500, the error says what to change, and the order is not lost."""
+    """The answer is 500, the error says what to change, and the order is not lost."""
     for front in shop.fronts:
         order = new_order()
         answer = shop.post(notification(order), front=f"/{front}")
@@ -234,7 +234,7 @@ def bomb() -> bytes:
 
 
 def test_compressed_bodies_are_never_a_surprise(shop: Shop) -> None:
-    """R-05: a body under Content-Encoding is either verified as it was sent, or `fail`."""
+    """A body under Content-Encoding is either verified as it was sent, or `fail`."""
     order = new_order()
     answer = shop.post(gzip.compress(notification(order)), "Content-Encoding: gzip")
     assert is_success(answer) if shop.name == "aiohttp" else answer.body == b"fail"

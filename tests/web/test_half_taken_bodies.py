@@ -122,7 +122,7 @@ def test_djangos_limit_of_fields_is_not_ours(
 
 
 def test_django_with_the_form_parsed_first(fake: Fake, background: BackgroundHandler[Fake]) -> None:
-    """R-05: request.POST of a form leaves the bytes; of a multipart body it takes them."""
+    """request.POST of a form leaves the bytes; of a multipart body it takes them."""
     request = django_request()
     assert request.POST["a"] == "1"
     assert sync_notification_view(background)(request).content == b"success"
@@ -187,7 +187,7 @@ async def test_djangos_async_view_shows_no_buyer_either() -> None:
 def test_flask_with_the_body_taken_first(
     fake: Fake, background: BackgroundHandler[Fake], take: str
 ) -> None:
-    """R-05, M-27: however it was taken, the error names the fix and its frames show nobody."""
+    """M-27: however it was taken, the error names the fix and its frames show nobody."""
     app = Flask("shop")
     app.testing = True
 
@@ -270,7 +270,7 @@ async def parts(*of: bytes) -> AsyncIterator[bytes]:
 
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_aiohttp_with_a_part_taken_first(fake: Fake, chunked: bool) -> None:
-    """R-05, M-27: what is left of a chunked body is no forgery either, and no frame shows it."""
+    """M-27: what is left of a chunked body is no forgery either, and no frame shows it."""
 
     async def take(request: web.Request) -> None:
         await request.content.readexactly(1)
@@ -285,7 +285,7 @@ async def test_aiohttp_with_a_part_taken_first(fake: Fake, chunked: bool) -> Non
 
 
 async def test_aiohttp_with_the_form_parsed_first(fake: Fake) -> None:
-    """R-05: request.post() of a form leaves the bytes; of a multipart body it takes them."""
+    """request.post() of a form leaves the bytes; of a multipart body it takes them."""
 
     async def take(request: web.Request) -> None:
         with contextlib.suppress(ValueError):

@@ -192,7 +192,7 @@ def test_requests_in_a_row_are_answered_in_a_row(shop: Shop) -> None:
 
 
 def test_the_answer_is_bare(shop: Shop) -> None:
-    """R-18: no encoding, no cookie, no charset, whatever the client says that it accepts."""
+    """No encoding, no cookie, no charset, whatever the client says that it accepts."""
     accepts = ("Accept-Encoding: gzip, br, deflate", "Accept: text/html", "Accept-Charset: gbk")
     answer = shop.post(notification(new_order()), *accepts)
     assert is_success(answer)

@@ -37,7 +37,7 @@ def encode_form(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def parse_form(body: bytes | str, max_fields: int = MAX_FIELDS) -> dict[str, str]:
-    """The fields of a form body as received: split first, then decoded once (R-02).
+    """The fields of a form body as received: split first, then decoded once.
 
     Blank values are kept, both cases of percent escapes are fine, ``+`` is a blank. The
     Content-Type header decides nothing; what begins like XML, JSON or multipart is refused (M-14).
