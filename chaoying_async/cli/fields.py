@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.fieldwords import words_of
 from chaoying_async.sansio.api.endpoint import FieldSpec, Request, field_specs
 from chaoying_async.sansio.api.field_rules import (
     AmountRule,
@@ -20,49 +21,6 @@ from chaoying_async.sansio.api.field_rules import (
 from chaoying_async.sansio.enums import Undocumented
 from chaoying_async.sansio.values import fen, parse_time
 
-#: The document's own words.
-TERMS: Mapping[str, str] = {
-    "appid": "小程序或公众号appid",
-    "attach": "附加数据",
-    "auth_code": "付款码",
-    "body": "商品描述",
-    "buyer_id": "买家Id",
-    "buyer_logon_id": "买家账号",
-    "device_id": "设备号",
-    "device_info": "终端号",
-    "face_code": "人脸凭证",
-    "goods_detail": "商品详情",
-    "goods_tag": "订单优惠标记",
-    "js_code": "小程序登录code",
-    "limit_pay": "指定支付方式",
-    "mch_create_ip": "终端IP",
-    "mch_id": "商户号",
-    "mobile": "手机号",
-    "nonce_str": "随机字符串",
-    "notify_url": "通知地址",
-    "op_device_id": "设备编号",
-    "op_shop_id": "门店编号",
-    "op_user_id": "操作员",
-    "openid": "用户标识",
-    "out_refund_no": "商户退款单号",
-    "out_trade_no": "商户订单号",
-    "password": "密码",
-    "paytype": "支付方式",
-    "product_id": "商品Id",
-    "rawdata": "初始化数据",
-    "refund_fee": "退款金额",
-    "refund_id": "平台退款单号",
-    "store_id": "门店编号",
-    "store_name": "门店名称",
-    "sub_appid": "子商户appid",
-    "time_expire": "订单失效时间",
-    "time_start": "订单生成时间",
-    "total_fee": "总金额",
-    "trade_type": "交易类型",
-    "transaction_id": "平台订单号",
-    "username": "用户名",
-    "valid": "短信验证码",
-}
 #: Never on a command line, which the shell remembers: only asked for.
 ASKED_FOR = frozenset({"password"})
 #: What a value says that shall be asked for in a prompt that does not show it.
@@ -83,7 +41,7 @@ def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
     needed = " (required)" if spec.required or spec.name in kind.needed else ""
     return click.Option(
         [f"{PREFIX}{spec.name}", _dashed(spec.name)],
-        help=f"{TERMS.get(spec.name, '')}{needed} {_form(spec)}".strip(),
+        help=f"{words_of(kind, spec.name)}{needed} {_form(spec)}".strip(),
         metavar=_metavar(spec),
     )
 

@@ -11,6 +11,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Errand
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
 from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
+from chaoying_async.fieldwords import words_of
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.api.terminal import QrConfGet
@@ -111,7 +112,7 @@ def _own_options(kind: type[Request[Any]]) -> Any:
 
 
 def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
-    named = _texts(given)
+    named = _texts(kind, given)
     extra = reading.pairs(given.pop("extra"))
     more = {"url": given.pop("link")} if "link" in given else {}
     request = fields.made(kind, named, extra, **more)
@@ -122,7 +123,7 @@ def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
     return _sent(request, where, who, given["qr"])
 
 
-def _texts(given: dict[str, Any]) -> dict[str, str]:
+def _texts(kind: type[Request[Any]], given: dict[str, Any]) -> dict[str, str]:
     """Fields from options and from ``name=value``; those that are asked for, asked for."""
     named = {
         name.removeprefix(fields.PREFIX): given.pop(name)
@@ -133,17 +134,18 @@ def _texts(given: dict[str, Any]) -> dict[str, str]:
     typed = reading.pairs(given.pop("pairs"))
     if twice := sorted(named.keys() & typed.keys()):
         raise click.UsageError(f"{', '.join(twice)} given twice")
-    return {name: _text(name, text) for name, text in (named | typed).items()}
+    return {name: _text(kind, name, text) for name, text in (named | typed).items()}
 
 
-def _text(name: str, text: str) -> str:
+def _text(kind: type[Request[Any]], name: str, text: str) -> str:
     if text != fields.ASK:
         if name in fields.ASKED_FOR:
             raise click.UsageError(f"{name} is asked for, and never typed here: {name}=-")
         return text
     if not keys.can_ask():
         raise click.UsageError(f"{name}: there is no terminal to ask on")
-    answer: str = click.prompt(f"{name} {fields.TERMS.get(name, '')}", hide_input=True, err=True)
+    asked_for = f"{name} {words_of(kind, name).term}"
+    answer: str = click.prompt(asked_for, hide_input=True, err=True)
     return answer
 
 
