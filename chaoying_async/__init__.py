@@ -75,16 +75,8 @@ from chaoying_async.polling import (
 from chaoying_async.sansio.api.barcode import (
     AuthCodeToOpenId,
     AuthCodeToOpenIdResult,
-    Cancel,
-    CancelResult,
-    OrderQuery,
-    OrderQueryResult,
     Pay,
     PayResult,
-    Refund,
-    RefundQuery,
-    RefundQueryResult,
-    RefundResult,
 )
 from chaoying_async.sansio.api.details import (
     FundBill,
@@ -96,6 +88,16 @@ from chaoying_async.sansio.api.details import (
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.face import FacePay, FacePayResult, GetFaceAuth, GetFaceAuthResult
 from chaoying_async.sansio.api.field_rules import GoodsDetail
+from chaoying_async.sansio.api.follow_up import (
+    Cancel,
+    CancelResult,
+    OrderQuery,
+    OrderQueryResult,
+    Refund,
+    RefundQuery,
+    RefundQueryResult,
+    RefundResult,
+)
 from chaoying_async.sansio.api.merchant import (
     GetMchId,
     GetMchIdResult,

@@ -14,8 +14,8 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
-from chaoying_async.sansio.api.barcode import OrderQuery
 from chaoying_async.sansio.api.endpoint import Request
+from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.api.merchant import GetMchInfo
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import PayType

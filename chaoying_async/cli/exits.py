@@ -35,7 +35,7 @@ from chaoying_async.exceptions import (
     TransportError,
     UsageError,
 )
-from chaoying_async.sansio.api.barcode import Refund, RefundQuery
+from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.payments.refunded_order import advice_in_refund
 
 

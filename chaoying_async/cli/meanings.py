@@ -14,9 +14,9 @@ import attrs
 from chaoying_async.cli.exits import Exit, ending
 from chaoying_async.cli.watchends import End, end_at
 from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.payments.refunded_order import refunded_order
 from chaoying_async.sansio.polling.status import (

@@ -10,8 +10,8 @@ import click
 from chaoying_async.cli import interrupts, keys, output, replies
 from chaoying_async.cli.target import given_from, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
-from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 
 Ask = Callable[[PayType], Request[Any]]

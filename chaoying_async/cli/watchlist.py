@@ -27,7 +27,7 @@ from chaoying_async.cli.csvlines import BLANKS, CsvLines, Place, unknown
 from chaoying_async.cli.fields import amount
 from chaoying_async.cli.numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
+from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.polling.status import Query
 

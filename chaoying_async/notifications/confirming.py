@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chaoying_async.abc import Gateway
 from chaoying_async.notifications.endings import is_wanted
-from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
+from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.meaning import PaidSource, paid_order
 from chaoying_async.sansio.notifications.decide import Confirmation, Unconfirmed

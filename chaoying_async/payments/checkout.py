@@ -25,8 +25,8 @@ from chaoying_async.payments.orders import OrderBook
 from chaoying_async.payments.outcome import CheckoutOutcome, ended
 from chaoying_async.payments.records import GONE, STORE_ERRORS, Keeper, log, shielded
 from chaoying_async.payments.running import Acting
-from chaoying_async.sansio.api.barcode import OrderQuery, Refund
 from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.meaning import PaidOrder, paid_order
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay

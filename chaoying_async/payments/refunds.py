@@ -25,8 +25,8 @@ from chaoying_async.payments.claims import Claim, Key, attempts_of, refund_key
 from chaoying_async.payments.records import GONE, STORE_ERRORS, Keeper, log, shielded
 from chaoying_async.payments.refundoutcome import RefundOutcome
 from chaoying_async.pollstore.errands import Durable, Task, durable
-from chaoying_async.sansio.api.barcode import Refund, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import Refund, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.meaning import SETTLED_REFUSALS, Family, Meaning
 from chaoying_async.sansio.payments.intent import REFUND, RefundIntent, refund_intent_in
 from chaoying_async.sansio.polling.schedule import Done, PollSchedule, Wait, next_step

@@ -11,9 +11,9 @@ import attrs
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import ProtocolError
 from chaoying_async.payments.records import Keeper, log
-from chaoying_async.sansio.api.barcode import Cancel as CancelRequest
-from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import Cancel as CancelRequest
+from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.meaning import Meaning, PaidOrder, paid_order
 from chaoying_async.sansio.payments.cancels import CancelNews
 from chaoying_async.sansio.payments.hearing import all_wrongly_signed, made_earlier, read_cancel

@@ -6,7 +6,7 @@ import asyncio
 
 from chaoying_async.abc import Gateway
 from chaoying_async.exceptions import ParameterError, SessionClosedError, WrongEventLoopError
-from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
+from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.polling.status import Query
 
 

@@ -17,9 +17,9 @@ from chaoying_async.exceptions import (
     TradeRefundedError,
 )
 from chaoying_async.pollstore.errands import NOTHING_KEPT
-from chaoying_async.sansio.api.barcode import RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, order_of
+from chaoying_async.sansio.api.follow_up import RefundQuery
 from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.payments.refunded_order import RefundedOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus, Query, refund_item

@@ -29,8 +29,8 @@ from chaoying_async.polling.queue import Entry, Key, Kind, Sink
 from chaoying_async.polling.records import Keeping
 from chaoying_async.polling.scheduler import Asking
 from chaoying_async.pollstore.guarded import check_store
-from chaoying_async.sansio.api.barcode import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.meaning import PaidOrder, check_paid
 from chaoying_async.sansio.payments.refunded_order import RefundedOrder

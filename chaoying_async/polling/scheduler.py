@@ -11,8 +11,8 @@ from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import TransportError
 from chaoying_async.polling.outcome import PollOutcome, PollStats
 from chaoying_async.polling.queue import Entry, Line, Sleepers
-from chaoying_async.sansio.api.barcode import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.meaning import PaidOrder, paid_order
 from chaoying_async.sansio.payments.refunded_order import refunded_order
 from chaoying_async.sansio.polling.breaker import CLOSED, Breaker

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.payments.intent import wallet
 

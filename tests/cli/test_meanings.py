@@ -11,9 +11,9 @@ import pytest
 from chaoying_async import Cancel, Fen, OrderQuery, Pay, PayType, Refund, RefundQuery
 from chaoying_async.cli import meanings, replies
 from chaoying_async.cli.exits import Exit
-from chaoying_async.sansio.api.barcode import RefundQueryResult
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.meaning import Meaning, classify
 from tests.cli_calls import Running, on_a_terminal, sandbox
 

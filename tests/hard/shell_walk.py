@@ -44,9 +44,9 @@ from chaoying_async.exceptions import AttemptInProgressError, ChaoyingError, Gat
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.payments.resume import resume
-from chaoying_async.sansio.api.barcode import Cancel, CancelResult
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import Cancel, CancelResult
 from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers

@@ -16,7 +16,8 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     UsageError,
 )
-from chaoying_async.sansio.api.barcode import Pay, Refund
+from chaoying_async.sansio.api.barcode import Pay
+from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.meaning import PaidOrder, PaidSource
 from chaoying_async.sansio.payments import machine as rules

@@ -16,8 +16,9 @@ from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
 from chaoying_async.sandbox.demo.till import Sale, take_payment
-from chaoying_async.sansio.api.barcode import OrderQuery, Pay
+from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import Request
+from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.api.preorder import AlipayPreOrder, WechatPreOrder
 from chaoying_async.sansio.enums import PayType, TradeType
 from chaoying_async.sansio.payments.moves import CheckoutStatus

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from chaoying_async.sansio.api.barcode import (
-    AuthCodeToOpenId,
-    Cancel,
-    OrderQuery,
-    Pay,
-    Refund,
-    RefundQuery,
-)
+from chaoying_async.sansio.api.barcode import AuthCodeToOpenId, Pay
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.face import FacePay, GetFaceAuth
+from chaoying_async.sansio.api.follow_up import Cancel, OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.api.merchant import (
     GetMchId,
     GetMchInfo,

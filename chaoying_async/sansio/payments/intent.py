@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 
 from chaoying_async.exceptions import GatewayError
-from chaoying_async.sansio.api.barcode import Refund
+from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.meaning import PaidOrder, PaidSource
 from chaoying_async.sansio.payments.cancels import NO_CANCELS, CancelNews, Cancels

@@ -21,14 +21,14 @@ from chaoying_async.exceptions import (
     ParameterError,
     ProtocolError,
 )
-from chaoying_async.sansio.api.barcode import (
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.follow_up import (
     OrderQuery,
     OrderQueryResult,
     RefundQuery,
     RefundQueryResult,
 )
-from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.enums import FeeType
 from chaoying_async.sansio.meaning import Family, Meaning
 
