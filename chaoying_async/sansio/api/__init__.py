@@ -1,4 +1,15 @@
-"""The document, a chapter a module: every request and what it brings back."""
+"""The document, a chapter a module: every request and what it brings back.
+
+- ``endpoint``: what every request, reply and address is made of.
+- ``field_rules``: what the fields of a request must look like, alone and together.
+- ``barcode``: charge the payment code of a customer (被扫支付).
+- ``follow_up``: what follows a payment of any kind: query it, give money back, cancel it.
+- ``face``: charge a customer who was recognised by face (刷脸支付).
+- ``preorder``: orders that the customer pays later, by QR code or inside a wallet (预下单支付).
+- ``merchant``: merchants, their numbers and settings, and mini program logins (运维管理).
+- ``terminal``: how a payment terminal learns whose it is (运维管理).
+- ``details``: what the document packs as JSON text into a single field.
+"""
 
 from __future__ import annotations
 

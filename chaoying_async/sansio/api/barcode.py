@@ -6,7 +6,6 @@ from datetime import datetime
 
 import attrs
 
-from chaoying_async.sansio.api.checks import should_be_short
 from chaoying_async.sansio.api.details import Promotion
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
@@ -16,6 +15,7 @@ from chaoying_async.sansio.api.field_rules import (
     OrderNumber,
     Placeholder,
     Text,
+    should_be_short,
 )
 from chaoying_async.sansio.enums import FeeType, Method, PayType
 from chaoying_async.sansio.meaning import Family

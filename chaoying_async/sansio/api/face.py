@@ -8,8 +8,15 @@ import attrs
 
 from chaoying_async.sansio.api.details import Promotion
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
-from chaoying_async.sansio.api.field_rules import Amount, Goods, Ip, OrderNumber, Placeholder, Text
-from chaoying_async.sansio.api.values import PayTypeValue
+from chaoying_async.sansio.api.field_rules import (
+    Amount,
+    Goods,
+    Ip,
+    OrderNumber,
+    PayTypeValue,
+    Placeholder,
+    Text,
+)
 from chaoying_async.sansio.enums import IsSubscribe, Method
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, frozen_list, model

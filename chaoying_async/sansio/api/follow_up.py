@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from chaoying_async.sansio.api.checks import at_least_one, not_above
 from chaoying_async.sansio.api.details import Promotion, RefundItem
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
     OrderNumber,
+    PayTypeValue,
     RefundNumber,
     Text,
+    at_least_one,
+    not_above,
 )
-from chaoying_async.sansio.api.values import PayTypeValue
 from chaoying_async.sansio.enums import FeeType, Method, PayType, RefundChannel, TradeTypeResult
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, model

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import attrs
 
-from chaoying_async.sansio.api.checks import at_most_one, complete_pair
 from chaoying_async.sansio.api.details import Partner
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
-from chaoying_async.sansio.api.field_rules import Text, UrlList
+from chaoying_async.sansio.api.field_rules import Text, UrlList, at_most_one, complete_pair
 from chaoying_async.sansio.enums import MchState
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, model

@@ -7,19 +7,23 @@ from typing import Any
 
 import attrs
 
-from chaoying_async.sansio.api.checks import both_or_none, in_order, needed_when
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
     Ip,
+    IsMinipgValue,
+    LimitPayValue,
     Placeholder,
     PlainOrderNumber,
     Text,
     Time,
+    TradeTypeValue,
     Url,
+    both_or_none,
+    in_order,
+    needed_when,
 )
-from chaoying_async.sansio.api.values import IsMinipgValue, LimitPayValue, TradeTypeValue
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, frozen_list, model
 
