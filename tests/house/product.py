@@ -1,0 +1,44 @@
+"""The product's files and syntax trees, for the tests of the house."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PRODUCT = ROOT / "chaoying_async"
+
+
+@cache
+def trees() -> dict[Path, ast.Module]:
+    """Every file of the product, by its path below ``chaoying_async/``."""
+    return {
+        path.relative_to(PRODUCT): ast.parse(path.read_text("utf-8"))
+        for path in sorted(PRODUCT.rglob("*.py"))
+    }
+
+
+def folders() -> list[Path]:
+    """The packages below ``chaoying_async/``, without itself."""
+    return [path.parent for path in trees() if path.name == "__init__.py" and path.parent.name]
+
+
+def dotted(path: Path) -> str:
+    """The module that is in that file."""
+    parts = ["chaoying_async", *path.with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def classes() -> Iterator[tuple[str, Path]]:
+    """Every class, private and nested ones too, and where it is."""
+    for path, tree in trees().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                yield node.name, path
+
+
+def words_in(text: str) -> frozenset[str]:
+    """The words of a list that is written as one text."""
+    return frozenset(text.split())
