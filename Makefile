@@ -14,9 +14,7 @@ CHECKED := $(wildcard chaoying_async tests benchmarks examples .ci)
 TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py))))
 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
-PURE := $(wildcard chaoying_async/sansio tests/pure) $(filter-out \
-  $(foreach face,__init__ app notifier faults console,chaoying_async/sandbox/$(face).py),\
-  $(wildcard chaoying_async/sandbox/*.py))
+PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
 .PHONY: help demo test cover measure coverage bench lint ruff contracts types mypy pyright fmt readme screenshots ci clean
 .DEFAULT_GOAL := help

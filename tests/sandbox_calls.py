@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 from chaoying_async import GatewaySession
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.gateway import ROUTES, Request, Response, SandboxGateway, World
-from chaoying_async.sandbox.records import Event, Notify
+from chaoying_async.sandbox.bank.entities import Event, Notify
+from chaoying_async.sandbox.serving.gateway import ROUTES, Request, Response, SandboxGateway, World
 from chaoying_async.sansio.credentials import Credentials, SortOrder
 
 KEY = "key-of-the-sandbox-tests"

@@ -60,7 +60,7 @@ async def _listen(
     who: Credentials, at: tuple[str, int], count: int | None, url: str | None, log: Path | None
 ) -> None:
     from chaoying_async.cli.eventlog import EventLog
-    from chaoying_async.sandbox.server import listening
+    from chaoying_async.sandbox.serving.server import listening
 
     loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
     interrupts.of_command().stops(stop.set)
@@ -124,7 +124,7 @@ def _left_out(number: int) -> None:
 
 
 def _announce(address: str, forward: str | None) -> None:
-    from chaoying_async.sandbox.masked import address_of
+    from chaoying_async.sandbox.serving.masked import address_of
 
     shown = address_of(forward) if forward else None
     if output.as_json():

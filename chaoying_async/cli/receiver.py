@@ -29,8 +29,8 @@ from chaoying_async.sansio.notifications.message import (
 )
 
 if TYPE_CHECKING:
-    from chaoying_async.sandbox.app import Send
-    from chaoying_async.sandbox.bodies import Receive, Scope
+    from chaoying_async.sandbox.serving.bodies import Receive, Scope
+    from chaoying_async.sandbox.serving.sandbox_app import Send
 
 #: So many notifications are passed on at the same time; more wait, or are answered ``fail``.
 AT_ONCE: Final = 20
@@ -91,7 +91,7 @@ class Receiver:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one delivery with exactly ``success``, or with ``fail``."""
-        from chaoying_async.sandbox.bodies import BodyNotReadError, read_body
+        from chaoying_async.sandbox.serving.bodies import BodyNotReadError, read_body
 
         if scope["type"] != "http":
             return

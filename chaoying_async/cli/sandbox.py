@@ -32,7 +32,7 @@ def _plans(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, .
 
 def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
-        from chaoying_async.sandbox.listing import as_record, lines
+        from chaoying_async.sandbox.serving.catalogue import as_record, lines
 
         if output.as_json():
             output.tell({"ok": True, **as_record()})
@@ -119,7 +119,7 @@ async def _serve(
 
 
 def _token() -> str:
-    from chaoying_async.sandbox.console.security import SHORTEST_TOKEN
+    from chaoying_async.sandbox.serving.security import SHORTEST_TOKEN
 
     token = settings_from_env().get(TOKEN) or secrets.token_urlsafe(24)
     if len(token) < SHORTEST_TOKEN:

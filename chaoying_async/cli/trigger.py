@@ -32,7 +32,7 @@ _FAULTS: Mapping[str, str] = {
 def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value:
         return
-    from chaoying_async.sandbox.events import EVENTS
+    from chaoying_async.sandbox.serving.events import EVENTS
 
     says = {name: event.says for name, event in EVENTS.items()}
     if output.as_json():

@@ -7,11 +7,11 @@ a payment; ``app.py`` and ``notifier.py`` speak HTTP.
 
 from __future__ import annotations
 
-from chaoying_async.sandbox.faults import Fault, Plan
-from chaoying_async.sandbox.ledger import Books, Deed, Ledger
-from chaoying_async.sandbox.local import Sandbox
-from chaoying_async.sandbox.notifier import Delivery
-from chaoying_async.sandbox.records import Order, Refund, RefundState, Status
+from chaoying_async.sandbox.bank.entities import Order, Refund, RefundState, Status
+from chaoying_async.sandbox.bank.ledger import Books, Deed, Ledger
+from chaoying_async.sandbox.sandbox import Sandbox
+from chaoying_async.sandbox.serving.faults import Fault, Plan
+from chaoying_async.sandbox.serving.notifier import Delivery
 
 __all__ = [
     "Books",

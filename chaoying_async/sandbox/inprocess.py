@@ -8,8 +8,8 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from chaoying_async.exceptions import RequestNotSentError, TransportError
-from chaoying_async.sandbox.gateway import Cut, Request, http_date
-from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sandbox.serving.gateway import Cut, Request, http_date
+from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import too_large
 

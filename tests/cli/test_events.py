@@ -20,7 +20,7 @@ from chaoying_async.cli.forward import PATIENT, Forwarder
 from chaoying_async.cli.receiver import Heard, Receiver
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.events import EVENTS
+from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.cli_calls import Running, Shop, call, line_of, process, said, sandbox

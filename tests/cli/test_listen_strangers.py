@@ -21,9 +21,10 @@ from chaoying_async.cli.examining import Examiner
 from chaoying_async.cli.forward import Attempt, Forwarder
 from chaoying_async.cli.receiver import Heard, Receiver
 from chaoying_async.cli.telling import Teller
-from chaoying_async.sandbox import Sandbox, connections
-from chaoying_async.sandbox.bodies import BODY_SECONDS
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox import Sandbox
+from chaoying_async.sandbox.serving import connections
+from chaoying_async.sandbox.serving.bodies import BODY_SECONDS
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
 

@@ -15,7 +15,7 @@ import attrs
 
 from chaoying_async import Fen, GatewaySession, Hosts, Pay, SystemClock, TradeType, WechatPreOrder
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.serving.server import listening
 
 T = TypeVar("T")
 

@@ -29,9 +29,9 @@ from chaoying_async import (
 )
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.sandbox import Fault, Sandbox
-from chaoying_async.sandbox.payments import settled
-from chaoying_async.sandbox.records import Order, Status
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.bank.entities import Order, Status
+from chaoying_async.sandbox.bank.orders import settled
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.testing import FakeClock
 from chaoying_async.transport import AiohttpTransport
 from chaoying_async.transport.base import Answer, NativeTransport

@@ -25,7 +25,7 @@ from chaoying_async import (
     RefundQuery,
 )
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.records import RefundState, Status
+from chaoying_async.sandbox.bank.entities import RefundState, Status
 from chaoying_async.testing import FakeClock
 
 CODE = "130000000000001111"

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from chaoying_async import ChaoyingError, Credentials, parse_notification
-from chaoying_async.sandbox import masked
-from chaoying_async.sandbox.console.texts import preferred
+from chaoying_async.sandbox.console.words import preferred
+from chaoying_async.sandbox.serving import masked
 from chaoying_async.sansio.doctor import diagnose
-from chaoying_async.sansio.doctor.message import read_message
+from chaoying_async.sansio.doctor.lenient_reader import read_message
 from chaoying_async.sansio.masking import masked_body
 from chaoying_async.sansio.notifications.message import peek_mch_id
 from chaoying_async.sansio.wire.forms import parse_reply

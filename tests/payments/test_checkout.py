@@ -24,7 +24,7 @@ from chaoying_async.exceptions import (
     MissingSignatureError,
 )
 from chaoying_async.payments.checkout import checkout
-from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID

@@ -8,8 +8,8 @@ import pytest
 
 from chaoying_async import PayType
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.sandbox.faults import Fault
-from chaoying_async.sandbox.scenarios import SCENARIOS
+from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from tests.tills import Shop, a_shop, pay
 

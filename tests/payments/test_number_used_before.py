@@ -27,7 +27,7 @@ from chaoying_async.exceptions import AttemptInProgressError, GatewayError
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus

@@ -24,7 +24,7 @@ from chaoying_async.exceptions import AttemptInProgressError, OrderNotFoundError
 from chaoying_async.payments import refunds
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sandbox.faults import Fault
+from chaoying_async.sandbox.serving.faults import Fault
 from tests.pollers import number_of
 from tests.tills import ORDER, Counter, Shop, a_shop
 

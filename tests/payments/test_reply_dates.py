@@ -15,7 +15,7 @@ from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.testing import FakeClock

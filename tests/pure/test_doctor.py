@@ -25,8 +25,8 @@ from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explai
 from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
 from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.explain import Language
-from chaoying_async.sansio.doctor.keys import JOINS
-from chaoying_async.sansio.doctor.message import MAX_BYTES, read_message
+from chaoying_async.sansio.doctor.key_mistakes import JOINS
+from chaoying_async.sansio.doctor.lenient_reader import MAX_BYTES, read_message
 from chaoying_async.sansio.wire.forms import encode_form, parse_form, parse_reply
 
 KEY = "4aC9e1d27bF0835a6E4c1b9d0f7A2e63"

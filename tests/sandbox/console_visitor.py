@@ -9,9 +9,9 @@ import httpx
 
 from chaoying_async import Credentials
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.console.security import Guard
 from chaoying_async.sandbox.console.site import Console
-from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sandbox.document.signature import signature
+from chaoying_async.sandbox.serving.security import Guard
 from tests.factories import AUTH_CODE, KEY
 
 ORDER = "/console/order?mch_id=00000001&out_trade_no="

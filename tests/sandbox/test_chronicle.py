@@ -26,12 +26,12 @@ from chaoying_async import (
     WechatPreOrder,
 )
 from chaoying_async.sandbox import Delivery, Fault, Sandbox
-from chaoying_async.sandbox.chronicle import Chronicle
+from chaoying_async.sandbox.bank.entities import Noted
 from chaoying_async.sandbox.console.journal import Entry
-from chaoying_async.sandbox.console.keeping import SOON
-from chaoying_async.sandbox.console.security import Guard
+from chaoying_async.sandbox.console.message_keeper import SOON
 from chaoying_async.sandbox.console.site import Console
-from chaoying_async.sandbox.records import Noted
+from chaoying_async.sandbox.serving.chronicle import Chronicle
+from chaoying_async.sandbox.serving.security import Guard
 from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, CANARIES, KEY, OPENID
 from tests.sandbox.console_visitor import ORDER

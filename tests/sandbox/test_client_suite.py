@@ -19,7 +19,7 @@ import pytest
 
 from chaoying_async import RefundQuery
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox import ledger as ledgers
+from chaoying_async.sandbox.bank import ledger as ledgers
 from chaoying_async.sansio.exchange import build_request, read_reply
 from tests import fake_gateway, pollers
 from tests.factories import CREDENTIALS, MCH_ID, ORDER, REFUND

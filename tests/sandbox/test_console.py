@@ -11,7 +11,7 @@ import pytest
 from chaoying_async import Credentials
 from chaoying_async.sandbox import Fault, Status
 from chaoying_async.sandbox.console.site import LARGEST_FORM
-from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.speed import FastClock
 from tests.factories import KEY, OPENID
 from tests.sandbox.console_visitor import ORDER, PAGES, Visitor, said

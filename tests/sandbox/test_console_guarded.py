@@ -15,7 +15,8 @@ from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.journal import Journal
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.security import (
+from chaoying_async.sandbox.serving.gateway import Request, Response
+from chaoying_async.sandbox.serving.security import (
     COOKIE,
     LASTS,
     OF_ONE,
@@ -26,7 +27,6 @@ from chaoying_async.sandbox.console.security import (
     is_loopback,
     new_token,
 )
-from chaoying_async.sandbox.gateway import Request, Response
 from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, CANARIES, KEY, OPENID
 from tests.sandbox.console_visitor import EVERYWHERE, ORDER, OURS, PAGES, Visitor, said

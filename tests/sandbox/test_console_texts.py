@@ -12,13 +12,13 @@ import pytest
 
 from chaoying_async import SystemClock
 from chaoying_async.sandbox import Fault, Sandbox, Status
+from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
 from chaoying_async.sandbox.console import site
-from chaoying_async.sandbox.console.chinese import CHINESE
-from chaoying_async.sandbox.console.english import ENGLISH
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.texts import preferred
-from chaoying_async.sandbox.events import EVENTS
-from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.console.words import preferred
+from chaoying_async.sandbox.console.words.chinese import CHINESE
+from chaoying_async.sandbox.console.words.english import ENGLISH
+from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.testing import FakeClock
 
 CONSOLE = Path(site.__file__).parent

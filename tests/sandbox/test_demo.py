@@ -11,11 +11,11 @@ from chaoying_async import Fen, Pay, PayType
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.demo import command
 from chaoying_async.sandbox.demo.hostile import Siege
-from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import refund_parts
 from chaoying_async.sandbox.demo.report import as_record, compare
+from chaoying_async.sandbox.demo.sale import Sale, take_payment
 from chaoying_async.sandbox.demo.shop import Day
-from chaoying_async.sandbox.demo.till import Sale, take_payment
+from chaoying_async.sandbox.demo.warehouse import Receiver
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.testing import FakeClock
 from tests.cli_calls import call, said

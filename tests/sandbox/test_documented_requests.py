@@ -45,7 +45,7 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.wire.forms import parse_form

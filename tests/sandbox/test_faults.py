@@ -29,9 +29,9 @@ from chaoying_async import (
 )
 from chaoying_async.cli import main
 from chaoying_async.sandbox import Fault, Plan, Sandbox
-from chaoying_async.sandbox.faults import SECONDS
-from chaoying_async.sandbox.listing import lines
-from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.serving.catalogue import lines
+from chaoying_async.sandbox.serving.faults import SECONDS
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 

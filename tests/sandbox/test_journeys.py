@@ -46,7 +46,7 @@ from chaoying_async import (
     VersionTooLowError,
 )
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sandbox.speed import FastClock
 from tests.sandbox_calls import session_with
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoying_async.sandbox.ledger import Deed, books, handle, opened, passed
-from chaoying_async.sandbox.records import Status, Wake
-from chaoying_async.sandbox.scenarios import REFUND_SCENARIOS, SCENARIOS
-from chaoying_async.sandbox.tables import Table
+from chaoying_async.sandbox.bank.entities import Status, Wake
+from chaoying_async.sandbox.bank.ledger import Deed, books, handle, opened, passed
+from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.bank.table import Table
 from tests.sandbox_calls import (
     CLOSED,
     DONE,

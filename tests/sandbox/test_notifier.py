@@ -20,7 +20,7 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.notifier import SCHEDULE
+from chaoying_async.sandbox.serving.notifier import SCHEDULE
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 

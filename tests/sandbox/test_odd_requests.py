@@ -12,13 +12,13 @@ import pytest
 
 from chaoying_async.sandbox import Fault, Sandbox
 from chaoying_async.sandbox.console import site
-from chaoying_async.sandbox.console.page_login import LANGUAGE
-from chaoying_async.sandbox.console.security import COOKIE
-from chaoying_async.sandbox.control import _POSTS as CONTROL
-from chaoying_async.sandbox.faults import Plan
-from chaoying_async.sandbox.gateway import ROUTES
-from chaoying_async.sandbox.masked import address_of, without_access
-from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sandbox.console.pages.login import LANGUAGE
+from chaoying_async.sandbox.document.signature import signature
+from chaoying_async.sandbox.serving.control_api import _POSTS as CONTROL
+from chaoying_async.sandbox.serving.faults import Plan
+from chaoying_async.sandbox.serving.gateway import ROUTES
+from chaoying_async.sandbox.serving.masked import address_of, without_access
+from chaoying_async.sandbox.serving.security import COOKIE
 from tests.sandbox.console_visitor import OURS, PAGES, Visitor
 from tests.sandbox_calls import VALID
 

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async.sandbox.gateway import Request
+from chaoying_async.sandbox.serving.gateway import Request
 from tests.pure import spec
 from tests.sandbox.test_strict import BAD
 from tests.sandbox_calls import KEY, Till, http_request, parsed, sign

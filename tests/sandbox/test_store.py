@@ -32,7 +32,7 @@ from chaoying_async import (
 )
 from chaoying_async.cli import main
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.records import Ledger
+from chaoying_async.sandbox.bank.entities import Ledger
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 

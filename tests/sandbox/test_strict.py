@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sandbox import fields as rules
-from chaoying_async.sandbox.gateway import MAX_BODY, METHODS, ROUTES, Request, lower_escapes
-from chaoying_async.sandbox.ledger import HANDLERS
-from chaoying_async.sandbox.records import REFUSALS
-from chaoying_async.sandbox.signatures import signature, string_to_sign
+from chaoying_async.sandbox.bank.entities import REFUSALS
+from chaoying_async.sandbox.bank.ledger import HANDLERS
+from chaoying_async.sandbox.document import requirements as rules
+from chaoying_async.sandbox.document.signature import signature, string_to_sign
+from chaoying_async.sandbox.serving.gateway import MAX_BODY, METHODS, ROUTES, Request, lower_escapes
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from tests.pure import spec
 from tests.sandbox_calls import (

@@ -24,9 +24,9 @@ import pytest
 from chaoying_async import SortOrder, SystemClock
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox import Order, Refund, RefundState, Sandbox, Status
-from chaoying_async.sandbox.app import App
-from chaoying_async.sandbox.records import Kind, SmsCode, Terminal
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.bank.entities import Kind, SmsCode, Terminal
+from chaoying_async.sandbox.serving.sandbox_app import App
+from chaoying_async.sandbox.serving.server import listening
 from tests.factories import CREDENTIALS, MCH_ID, REFUND_ID, TRANSACTION
 from tests.pure import spec
 

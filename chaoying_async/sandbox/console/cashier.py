@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from chaoying_async.sandbox.gateway import METHODS, ROUTES, Request, Response
-from chaoying_async.sandbox.records import Order
-from chaoying_async.sandbox.replies import stamp
-from chaoying_async.sandbox.runtime import Runtime
-from chaoying_async.sandbox.signatures import signature
+from chaoying_async.sandbox.bank.entities import Order
+from chaoying_async.sandbox.bank.reply_fields import stamp
+from chaoying_async.sandbox.document.signature import signature
+from chaoying_async.sandbox.serving.gateway import METHODS, ROUTES, Request, Response
+from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sansio.wire.forms import encode_form
 
 _OPERATOR = "console"

@@ -15,13 +15,13 @@ from functools import cached_property
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sandbox import masked
-from chaoying_async.sandbox.faults import Fault
-from chaoying_async.sandbox.gateway import Request, Response, endpoint_of
-from chaoying_async.sandbox.records import Key
-from chaoying_async.sandbox.signatures import is_signed
+from chaoying_async.sandbox.bank.entities import Key
+from chaoying_async.sandbox.document.signature import is_signed
+from chaoying_async.sandbox.serving import masked
+from chaoying_async.sandbox.serving.faults import Fault
+from chaoying_async.sandbox.serving.gateway import Request, Response, endpoint_of
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.doctor.message import read_message
+from chaoying_async.sansio.doctor.lenient_reader import read_message
 
 #: How many exchanges are remembered.
 KEPT = 500

@@ -20,27 +20,25 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sandbox import gateway
-from chaoying_async.sandbox.bodies import BodyNotReadError, read_body
-from chaoying_async.sandbox.console import (
-    page_doctor,
-    page_faults,
-    page_login,
-    page_messages,
-    page_notifications,
-    page_order,
-    page_orders,
-    shown,
-)
+from chaoying_async.sandbox.console import display as shown
 from chaoying_async.sandbox.console.journal import KEPT, Journal
-from chaoying_async.sandbox.console.keeping import Keeper
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.page_login import LANGUAGE
-from chaoying_async.sandbox.console.security import RETRY_AFTER, Guard, cookie
-from chaoying_async.sandbox.console.texts import TEXTS, Words, preferred
+from chaoying_async.sandbox.console.message_keeper import Keeper
+from chaoying_async.sandbox.console.pages import delivery_log as page_notifications
+from chaoying_async.sandbox.console.pages import fault_plans as page_faults
+from chaoying_async.sandbox.console.pages import login as page_login
+from chaoying_async.sandbox.console.pages import message_log as page_messages
+from chaoying_async.sandbox.console.pages import order_detail as page_order
+from chaoying_async.sandbox.console.pages import order_list as page_orders
+from chaoying_async.sandbox.console.pages import signature_doctor as page_doctor
+from chaoying_async.sandbox.console.pages.login import LANGUAGE
 from chaoying_async.sandbox.console.visit import Desk, Handler, RefusedError, Visit
-from chaoying_async.sandbox.faults import Fault
-from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sandbox.console.words import TEXTS, Words, preferred
+from chaoying_async.sandbox.serving import gateway
+from chaoying_async.sandbox.serving.bodies import BodyNotReadError, read_body
+from chaoying_async.sandbox.serving.faults import Fault
+from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sandbox.serving.security import RETRY_AFTER, Guard, cookie
 
 _HERE = Path(__file__).parent
 #: A form with a message of the greatest size, every byte of it escaped, and something over.
@@ -134,14 +132,14 @@ class Console:
         response: gateway.Response,
         fault: Fault | None,
     ) -> None:
-        """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
+        """See :class:`~chaoying_async.sandbox.serving.runtime.Watcher`."""
         entry = self.journal.add(at, request, response, fault)
         if self._keeper is not None:
             self._keeper.add(entry)
         self._bell.ring()
 
     def changed(self) -> None:
-        """See :class:`~chaoying_async.sandbox.runtime.Watcher`."""
+        """See :class:`~chaoying_async.sandbox.serving.runtime.Watcher`."""
         self._bell.ring()
 
     def close(self) -> None:

@@ -11,15 +11,15 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from chaoying_async.sandbox import gateway
-from chaoying_async.sandbox.console import shown
+from chaoying_async.sandbox.bank.entities import Key, Order
+from chaoying_async.sandbox.console import display as shown
 from chaoying_async.sandbox.console.journal import Entry, Journal
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.security import Guard
-from chaoying_async.sandbox.console.texts import Words
-from chaoying_async.sandbox.notifier import Delivery
-from chaoying_async.sandbox.records import Key, Order
-from chaoying_async.sandbox.runtime import Runtime
+from chaoying_async.sandbox.console.words import Words
+from chaoying_async.sandbox.serving import gateway
+from chaoying_async.sandbox.serving.notifier import Delivery
+from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sandbox.serving.security import Guard
 from chaoying_async.sansio.credentials import Credentials
 
 #: Address to the name of its title, in the order of the navigation.

@@ -15,11 +15,11 @@ from rich.table import Table
 from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo import shop
 from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
-from chaoying_async.sandbox.demo.receiver import Receiver
+from chaoying_async.sandbox.demo.remote_sandbox import separate_sandbox
 from chaoying_async.sandbox.demo.report import Line, as_record, compare, sales, shown
 from chaoying_async.sandbox.demo.shop import Day, Shop
-from chaoying_async.sandbox.process import separate_sandbox
-from chaoying_async.sandbox.server import listening
+from chaoying_async.sandbox.demo.warehouse import Receiver
+from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sandbox.speed import FastClock
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.notifications.decide import Decision

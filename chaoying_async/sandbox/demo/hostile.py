@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import attrs
 
+from chaoying_async.sandbox.demo.remote_sandbox import RemoteSandbox
 from chaoying_async.sandbox.demo.shop import Day, Shop
-from chaoying_async.sandbox.events import EVENTS
-from chaoying_async.sandbox.process import RemoteSandbox
+from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.values import Fen

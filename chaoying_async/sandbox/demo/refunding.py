@@ -8,7 +8,7 @@ from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import GatewayError
 from chaoying_async.payments.refunds import refund_and_track
 from chaoying_async.polling import PollOutcome
-from chaoying_async.sandbox.demo.till import Sale
+from chaoying_async.sandbox.demo.sale import Sale
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType

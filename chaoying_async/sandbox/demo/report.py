@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 
 from chaoying_async.sandbox.demo.hostile import Siege
-from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.shop import Day
+from chaoying_async.sandbox.demo.warehouse import Receiver
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus

@@ -13,9 +13,9 @@ import attrs
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import OutcomeUnknownError
 from chaoying_async.polling import Poller
-from chaoying_async.sandbox.demo.receiver import Receiver
 from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
-from chaoying_async.sandbox.demo.till import Sale, take_payment
+from chaoying_async.sandbox.demo.sale import Sale, take_payment
+from chaoying_async.sandbox.demo.warehouse import Receiver
 from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.follow_up import OrderQuery

@@ -24,7 +24,7 @@ text of a verdict (M-27); do compare ``key_fingerprint`` with the other side.
 from __future__ import annotations
 
 from chaoying_async.sansio.doctor.explain import describe, explain
-from chaoying_async.sansio.doctor.model import Finding, Side, Verdict
+from chaoying_async.sansio.doctor.findings import Finding, Side, Verdict
 from chaoying_async.sansio.doctor.verdict import KINDS, diagnose
 
 __all__ = ["KINDS", "Finding", "Side", "Verdict", "describe", "diagnose", "explain"]

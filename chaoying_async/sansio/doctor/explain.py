@@ -7,7 +7,7 @@ from typing import Literal
 
 from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
 from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
-from chaoying_async.sansio.doctor.model import Finding, Verdict
+from chaoying_async.sansio.doctor.findings import Finding, Verdict
 
 Language = Literal["en", "zh"]
 

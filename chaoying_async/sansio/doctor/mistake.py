@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from chaoying_async.sansio.doctor.model import Side
+from chaoying_async.sansio.doctor.findings import Side
 
 W = TypeVar("W")
 

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 import attrs
 
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
-from chaoying_async.sansio.doctor.fields import FieldsWay
-from chaoying_async.sansio.doctor.keys import (
+from chaoying_async.sansio.doctor.field_mistakes import FieldsWay
+from chaoying_async.sansio.doctor.key_mistakes import (
     ALGORITHMS,
     DIGESTS,
     ENCODINGS,
@@ -30,7 +30,9 @@ from chaoying_async.sansio.doctor.keys import (
     rule_join,
     rule_shape,
 )
-from chaoying_async.sansio.doctor.lines import (
+from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
+from chaoying_async.sansio.doctor.mistake import Mistake
+from chaoying_async.sansio.doctor.text_mistakes import (
     ORDERS,
     SELECTS,
     TEXTS,
@@ -41,8 +43,6 @@ from chaoying_async.sansio.doctor.lines import (
     rule_select,
     rule_text,
 )
-from chaoying_async.sansio.doctor.message import Message, Pairs
-from chaoying_async.sansio.doctor.mistake import Mistake
 
 P = TypeVar("P", "Line", "Seal")
 

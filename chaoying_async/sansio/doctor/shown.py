@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus, unquote_plus
 
-from chaoying_async.sansio.doctor.message import Pairs
+from chaoying_async.sansio.doctor.lenient_reader import Pairs
 from chaoying_async.sansio.fieldnames import SECRET, SHORTEST_SEARCHED
 from chaoying_async.sansio.masking import masked_body
 

@@ -13,14 +13,21 @@ import attrs
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.doctor.english import ENGLISH
-from chaoying_async.sansio.doctor.fields import FIELDS, FieldsWay
-from chaoying_async.sansio.doctor.keys import ALGORITHMS, ENCODINGS, JOINS, KEYS, SHAPES, KeyWay
-from chaoying_async.sansio.doctor.lines import ORDERS, SELECTS, TEXTS
-from chaoying_async.sansio.doctor.message import Message, Pairs, read_message
+from chaoying_async.sansio.doctor.field_mistakes import FIELDS, FieldsWay
+from chaoying_async.sansio.doctor.findings import Finding, Side, Verdict
+from chaoying_async.sansio.doctor.key_mistakes import (
+    ALGORITHMS,
+    ENCODINGS,
+    JOINS,
+    KEYS,
+    SHAPES,
+    KeyWay,
+)
+from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs, read_message
 from chaoying_async.sansio.doctor.mistake import Mistake
-from chaoying_async.sansio.doctor.model import Finding, Side, Verdict
 from chaoying_async.sansio.doctor.search import Case, Line, Match, explain_sign, render
 from chaoying_async.sansio.doctor.shown import masked_pairs, shown_names, shown_text
+from chaoying_async.sansio.doctor.text_mistakes import ORDERS, SELECTS, TEXTS
 from chaoying_async.sansio.signing import ambiguity
 
 #: What is seen without trying anything, and who did it.

@@ -1,0 +1,68 @@
+"""Who may come in: signature, agent, version, merchant and fields, before the books are touched.
+
+The order is the gateway's: a wrong signature is answered 20002 whatever else is wrong. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from chaoying_async.sandbox.bank.entities import Answer, Ledger, refusal
+from chaoying_async.sandbox.document.requirements import problems
+from chaoying_async.sandbox.document.signature import is_signed
+from chaoying_async.sansio.credentials import Credentials
+
+#: Callers that call themselves this are told that they are too old (state VER, C 28).
+TOO_OLD = frozenset({"0", "0.0"})
+
+_ENABLED = "20"
+#: Endpoints that need a merchant who is enabled and has a trading configuration.
+TRADES = frozenset(
+    {
+        "pay",
+        "facepay",
+        "orderquery",
+        "refund",
+        "refundquery",
+        "cancel",
+        "WECHAT_PreOrder",
+        "ALIPAY_PreOrder",
+        "getfaceauth",
+        "authcodetoopenid",
+    }
+)
+
+
+def refused(
+    endpoint: str,
+    fields: Mapping[str, str],
+    credentials: Credentials,
+    ledger: Ledger,
+    now: datetime,
+) -> Answer | None:
+    """Why this request does not come in; None when it does."""
+    if not is_signed(fields, credentials):
+        return refusal("20002")
+    if fields.get("agent_id") != credentials.agent_id:
+        return refusal("20012", "agent_id is not known")
+    if fields.get("version") in TOO_OLD:
+        return Answer(state="VER", code="", msg="版本过低")
+    if wrong := problems(endpoint, fields):
+        return refusal("20004", "; ".join(f"{name} {words}" for name, words in wrong.items()))
+    return _without_merchant(endpoint, fields, ledger, now)
+
+
+def _without_merchant(
+    endpoint: str, fields: Mapping[str, str], ledger: Ledger, now: datetime
+) -> Answer | None:
+    if "mch_id" not in fields:
+        return None
+    merchant = ledger.merchants.get(fields["mch_id"])
+    if merchant is None:
+        return refusal("20005", "mch_id is not known")
+    if endpoint not in TRADES:
+        return None
+    if merchant.state_at(now) != _ENABLED:
+        return refusal("20005", "the merchant is not enabled")
+    return None if merchant.can_trade else refusal("20013")

@@ -1,0 +1,295 @@
+"""What the sandbox remembers: orders, refunds, merchants; and what a step of its life brings.
+
+Values only, no rules: those are in ``payments.py`` and ``refunds.py``. Amounts are in fen, times
+are aware. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+import attrs
+
+from chaoying_async.sandbox.bank.table import Table
+
+#: A merchant's number and one of its own numbers (of an order or of a refund).
+Key = tuple[str, str]
+
+
+class Kind(StrEnum):
+    """Which call made an order."""
+
+    PAY = "pay"
+    FACEPAY = "facepay"
+    WECHAT_PREORDER = "WECHAT_PreOrder"
+    ALIPAY_PREORDER = "ALIPAY_PreOrder"
+
+
+class Status(StrEnum):
+    """How an order stands. Only OPEN moves by itself, and CLOSED where a payment comes late."""
+
+    OPEN = "OPEN"
+    PAID = "PAID"
+    #: Over without payment: cancelled in time, expired, or closed by the gateway (10004).
+    CLOSED = "CLOSED"
+    #: Paid, and given back by a cancel (10005).
+    REVOKED = "REVOKED"
+    #: The payment failed (10006).
+    FAILED = "FAILED"
+
+
+@attrs.frozen(kw_only=True)
+class Order:
+    """One order. ``payable`` - ``coupon`` is what the customer pays in cash."""
+
+    serial: int
+    kind: Kind
+    mch_id: str
+    out_trade_no: str
+    paytype: str
+    payable: int
+    coupon: int
+    transaction_id: str
+    out_transaction_id: str
+    #: Number of its scenario.
+    scenario: int
+    created: datetime
+    #: Every field of the request that made it, but for secrets.
+    asked: Mapping[str, str] = attrs.field(hash=False, repr=False)
+    status: Status = Status.OPEN
+    #: When it reached that status; for a paid one ``time_end``.
+    ended: datetime | None = None
+    #: When it will end by itself, and how; None: not by itself.
+    ends_at: datetime | None = None
+    ends_as: Status = Status.PAID
+    #: The query at which it ends.
+    at_query: int | None = None
+    queries: int = 0
+    cancels: int = 0
+    expires: datetime | None = None
+    #: Its payment ever went through, whatever became of the order later.
+    paid_at: datetime | None = None
+    #: Numbers of its refunds, oldest first.
+    refunds: tuple[str, ...] = ()
+    #: Its notification was accepted, or given up.
+    told: bool = False
+
+    @property
+    def key(self) -> Key:
+        """The number that identifies it: a merchant's own (M-18)."""
+        return self.mch_id, self.out_trade_no
+
+    @property
+    def paid(self) -> int:
+        """Cash that the customer pays, in fen."""
+        return self.payable - self.coupon
+
+
+class RefundState(StrEnum):
+    """``refund_status`` as the document lists it."""
+
+    SUCCESS = "SUCCESS"
+    FAIL = "FAIL"
+    PROCESSING = "PROCESSING"
+    NOTSURE = "NOTSURE"
+    CHANGE = "CHANGE"
+
+
+@attrs.frozen(kw_only=True)
+class Refund:
+    """One refund: ``base`` is applied for, ``cash`` returned, ``coupon`` the rest."""
+
+    serial: int
+    mch_id: str
+    out_refund_no: str
+    out_trade_no: str
+    refund_id: str
+    out_refund_id: str
+    base: int
+    cash: int
+    coupon: int
+    scenario: int
+    created: datetime
+    state: RefundState = RefundState.PROCESSING
+    #: What it becomes, and when; None: it stays as it is.
+    becomes: RefundState | None = None
+    becomes_at: datetime | None = None
+    #: It was asked about.
+    queried: bool = False
+
+    @property
+    def key(self) -> Key:
+        """The number that identifies it, never the order's (C 52)."""
+        return self.mch_id, self.out_refund_no
+
+    def state_at(self, now: datetime) -> RefundState:
+        """Its refund_status at a moment."""
+        if self.becomes is not None and self.becomes_at is not None and self.becomes_at <= now:
+            return self.becomes
+        return self.state
+
+
+@attrs.frozen(kw_only=True)
+class Merchant:
+    """A merchant of the agent, as the document's merchant calls show it."""
+
+    mch_id: str
+    full_name: str = "沙箱测试商户有限公司"
+    short_name: str = "沙箱商户"
+    trade_code: str = "SandBox01"
+    #: Its login: this number with an SMS code, or as user name with the password.
+    mobile: str = ""
+    #: ``mch_state``: 0 awaiting review, 20 enabled, 30 disabled.
+    state: str = "20"
+    #: When a merchant that awaits review is enabled.
+    enabled_at: datetime | None = None
+    #: False: every trade is answered 20013.
+    can_trade: bool = True
+    #: What wx_addsubdevconfig added: payment directories, paying accounts, and which account each
+    #: of those recommends to follow.
+    paths: tuple[str, ...] = ()
+    appids: tuple[str, ...] = ()
+    follows: tuple[tuple[str, str], ...] = ()
+
+    def state_at(self, now: datetime) -> str:
+        """Its mch_state at a moment."""
+        return "20" if self.enabled_at is not None and self.enabled_at <= now else self.state
+
+
+@attrs.frozen(kw_only=True)
+class SmsCode:
+    """A code that was sent to a mobile number, and until when it is good."""
+
+    valid: str
+    until: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Terminal:
+    """A payment terminal that asks for its configuration."""
+
+    op_device_id: str
+    polls: int = 0
+    #: Its merchant; empty while nobody has configured it.
+    mch_id: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Answer:
+    """A reply before it is signed and written: the four status fields, then the rest."""
+
+    state: str = "SUCCESS"
+    code: str = "10000"
+    trade_state: str = ""
+    msg: str = "SUCCESS"
+    fields: Mapping[str, str | int] = attrs.field(factory=dict)
+    #: False: carried out, but without what was asked for (a terminal without a merchant).
+    complete: bool = True
+    #: It never gets there: the connection is cut first.
+    lost: bool = False
+
+    @property
+    def succeeded(self) -> bool:
+        """The business result is right: what the later document signs even when it signs little."""
+        return self.complete and self.state == "SUCCESS" and self.trade_state in ("SUCCESS", "")
+
+
+@attrs.frozen
+class Wake:
+    """The order has something to do at that moment, though nobody may ask."""
+
+    at: datetime
+    key: Key
+
+
+@attrs.frozen
+class Notify:
+    """The merchant is to be told how the order ended."""
+
+    key: Key
+
+
+@attrs.frozen
+class Noted:
+    """Something happened to an order; for people who look on."""
+
+    at: datetime
+    key: Key
+    what: str
+
+
+Event = Wake | Notify | Noted
+
+
+@attrs.frozen(kw_only=True)
+class Ledger:
+    """The sandbox's whole memory. Never changes: every step gives another one."""
+
+    orders: Table[Key, Order] = attrs.field(factory=Table)
+    refunds: Table[Key, Refund] = attrs.field(factory=Table)
+    #: transaction_id and out_transaction_id to order, refund_id to refund.
+    numbers: Table[str, Key] = attrs.field(factory=Table)
+    merchants: Table[str, Merchant] = attrs.field(factory=Table)
+    #: Payment codes that were looked up, and the one merchant who may charge them (C 41).
+    bound: Table[str, str] = attrs.field(factory=Table)
+    #: By mobile number.
+    sms: Table[str, SmsCode] = attrs.field(factory=Table)
+    #: ``js_code`` values that were used; each is good once.
+    js_codes: Table[str, str] = attrs.field(factory=Table)
+    terminals: Table[str, Terminal] = attrs.field(factory=Table)
+    serial: int = 0
+
+    def order(self, out_trade_no: str, mch_id: str | None = None) -> Order:
+        """The order of that number, for looking at; KeyError if there is none."""
+        merchants = [mch_id] if mch_id else list(self.merchants)
+        for merchant in merchants:
+            if (merchant, out_trade_no) in self.orders:
+                return self.orders[merchant, out_trade_no]
+        raise KeyError(out_trade_no)
+
+    def refunds_of(self, order: Order) -> list[Refund]:
+        """Its refunds, oldest first."""
+        return [self.refunds[order.mch_id, number] for number in order.refunds]
+
+    def with_order(self, order: Order) -> Ledger:
+        """A ledger in which this is how the order stands."""
+        return attrs.evolve(self, orders=self.orders.put(order.key, order))
+
+    def with_refund(self, refund: Refund) -> Ledger:
+        """A ledger in which this is how the refund stands."""
+        return attrs.evolve(self, refunds=self.refunds.put(refund.key, refund))
+
+
+class Step(NamedTuple):
+    """What a request, or time passing, makes of a ledger."""
+
+    ledger: Ledger
+    answer: Answer
+    events: tuple[Event, ...] = ()
+
+
+def refusal(code: str, why: str = "") -> Answer:
+    """state FAIL with a code of the document and its words."""
+    words = REFUSALS[code]
+    return Answer(state="FAIL", code=code, msg=f"{words}: {why}" if why else words)
+
+
+#: Codes of calls that were not carried out, as the document names them.
+REFUSALS: Mapping[str, str] = {
+    "20002": "签名错误",
+    "20003": "响应结果签名错误",
+    "20004": "参数错误",
+    "20005": "商户错误",
+    "20006": "系统错误",
+    "20007": "订单不存在",
+    "20008": "退款错误",
+    "20009": "交易查询错误",
+    "20010": "退款查询错误",
+    "20011": "交易撤销错误",
+    "20012": "代理商错误",
+    "20013": "商户交易配置错误",
+    "30001": "网络异常",
+}

@@ -1,0 +1,116 @@
+"""Each attempt to tell a merchant, and sending another one by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import timedelta
+from itertools import islice
+
+import attrs
+from starlette.responses import Response
+
+from chaoying_async.sandbox.bank.entities import Key, Order, Status
+from chaoying_async.sandbox.console import display as shown
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
+from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
+
+LISTED = 100
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One attempt."""
+
+    delivery: Delivery
+    outcome: str
+    #: Real seconds until the answer.
+    latency: float
+    next_try: str
+    body: str
+    answer: str
+    #: It can be sent again.
+    order: Order | None
+    #: Unique on the page, and the same while it lives.
+    mark: int
+
+
+async def show(visit: Visit) -> Response:
+    """The list, newest first."""
+    deliveries = visit.desk.runtime.notifier.deliveries
+    newest: dict[Key, int] = {}
+    for number, each in enumerate(deliveries):
+        if each.attempt:
+            newest[each.key] = number
+    total = len(deliveries)
+    pairs = islice(zip(range(total - 1, -1, -1), reversed(deliveries), strict=False), LISTED)
+    rows = [_row(visit, number, each, newest=newest.get(each.key)) for number, each in pairs]
+    return visit.page("notifications.html", rows=rows, waiting=_any_open(rows))
+
+
+def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> Row:
+    runtime = visit.desk.runtime
+    order = runtime.gateway.ledger.orders.get(delivery.key)
+    last = not delivery.attempt or newest == number
+    return Row(
+        delivery=delivery,
+        outcome=visit.outcome_of(delivery),
+        latency=delivery.took / getattr(runtime.clock, "speed", 1),
+        next_try=_next_try(visit, delivery, order) if last else visit.words(_LATER),
+        body=shown.wire(delivery.body, visit.credentials),
+        answer=shown.answer_of(delivery.answer, delivery.body, visit.credentials),
+        order=order,
+        mark=number,
+    )
+
+
+_LATER = "notifications.next.later"
+
+
+def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
+    if not delivery.attempt:
+        return ""
+    if order is None or order.told:
+        accepted = delivery.accepted
+        return visit.words("notifications.next.done" if accepted else "notifications.next.given-up")
+    if delivery.attempt >= len(SCHEDULE):
+        return visit.words("notifications.next.given-up")
+    return shown.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
+
+
+def _any_open(rows: Iterable[Row]) -> bool:
+    return any(row.order is not None and not row.order.told for row in rows)
+
+
+async def send(visit: Visit) -> Response:
+    """A notification by hand: once more, or one that somebody else might have written."""
+    order, runtime = visit.order(visit.form), visit.desk.runtime
+    if not order.asked.get("notify_url"):
+        raise RefusedError(400)
+    kind, attempt = visit.form.get("kind", ""), runtime.notifier.attempt
+    if kind == "again":
+        if order.status is Status.OPEN:
+            raise RefusedError(400)
+        await attempt(order, 0)
+    elif event := EVENTS.get(kind):
+        body = body_of(event, runtime.gateway, order)
+        if event.late:
+            runtime.spawn(_later(visit, order, event, body))
+            return visit.to(_back(visit, order), "done")
+        sent = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
+        await asyncio.gather(*sent)
+    else:
+        raise RefusedError(400)
+    return visit.to(_back(visit, order), "delivered")
+
+
+async def _later(visit: Visit, order: Order, event: Event, body: bytes) -> None:
+    runtime = visit.desk.runtime
+    await runtime.clock.sleep(event.late)
+    await runtime.notifier.attempt(order, 0, body, forged=event.forged)
+
+
+def _back(visit: Visit, order: Order) -> str:
+    from_order = visit.form.get("from") == "order"
+    return order_page(order.key) if from_order else "/console/notifications"

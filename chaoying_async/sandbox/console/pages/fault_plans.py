@@ -1,0 +1,97 @@
+"""What goes wrong on purpose, and which scenarios there are."""
+
+from __future__ import annotations
+
+import math
+
+from starlette.responses import Response
+
+from chaoying_async.sandbox.bank.ledger import HANDLERS
+from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
+from chaoying_async.sandbox.serving.faults import SECONDS, Fault, Plan
+
+_PAGE = "/console/faults"
+
+
+async def show(visit: Visit) -> Response:
+    """The page."""
+    runtime = visit.desk.runtime
+    return visit.page(
+        "faults.html",
+        plans=list(enumerate(runtime.faults.plans)),
+        faults=list(Fault),
+        seconds=SECONDS,
+        endpoints=sorted(HANDLERS),
+        scenarios=SCENARIOS.values(),
+        refunds=REFUND_SCENARIOS.values(),
+        chosen=runtime.gateway.chosen,
+        chosen_for_refunds=runtime.gateway.chosen_for_refunds,
+    )
+
+
+async def add(visit: Visit) -> Response:
+    """Switch a fault on."""
+    form, faults = visit.form, visit.desk.runtime.faults
+    fault, endpoint = form.get("fault", ""), form.get("endpoint", "")
+    if fault not in set(Fault) or (endpoint and endpoint not in HANDLERS):
+        raise RefusedError(400)
+    chance = _number(form.get("probability", ""))
+    seconds = _number(form.get("seconds", "") or str(SECONDS.get(Fault(fault), 0)))
+    if chance is None or seconds is None:
+        return visit.to(_PAGE, "fault")
+    try:
+        plan = Plan(Fault(fault), chance, frozenset(filter(None, [endpoint])), seconds)
+    except ValueError:
+        return visit.to(_PAGE, "fault")
+    faults.plans.append(plan)
+    return visit.to(_PAGE, "done")
+
+
+async def remove(visit: Visit) -> Response:
+    """Switch one off, or all; one that changed places meanwhile is left alone."""
+    plans, which = visit.desk.runtime.faults.plans, visit.form.get("plan", "")
+    if which == "all":
+        plans.clear()
+        return visit.to(_PAGE, "done")
+    number = whole(which)
+    if number is None:
+        raise RefusedError(400)
+    if number >= len(plans):
+        raise RefusedError(404)
+    if str(plans[number].fault) == visit.form.get("fault"):
+        del plans[number]
+    return visit.to(_PAGE, "done")
+
+
+async def reseed(visit: Visit) -> Response:
+    """Begin the dice anew."""
+    seed = _number(visit.form.get("seed", ""))
+    if seed is None or seed != int(seed):
+        return visit.to(_PAGE, "fault")
+    visit.desk.runtime.faults.reseed(int(seed))
+    return visit.to(_PAGE, "done")
+
+
+async def choose(visit: Visit) -> Response:
+    """Every payment, or every refund, follows one scenario from now on."""
+    gateway, form = visit.desk.runtime.gateway, visit.form
+    refunds = form.get("of") == "refund"
+    known = REFUND_SCENARIOS if refunds else SCENARIOS
+    chosen = whole(form.get("scenario", ""))
+    if form.get("scenario") and chosen not in known:
+        raise RefusedError(400)
+    if refunds:
+        gateway.chosen_for_refunds = chosen
+    else:
+        gateway.chosen = chosen
+    return visit.to(_PAGE, "done")
+
+
+def _number(text: str) -> float | None:
+    """A number that is not below 0; None for anything else."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < math.inf else None

@@ -1,0 +1,63 @@
+"""Logging in, where a token is asked for; and choosing a language."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from starlette.responses import RedirectResponse, Response
+
+from chaoying_async.sandbox.console.visit import Visit
+from chaoying_async.sandbox.console.words import TEXTS
+from chaoying_async.sandbox.serving.security import COOKIE, LASTS
+
+#: Cookie with the language that a visitor chose.
+LANGUAGE = "chaoying_lang"
+_A_YEAR = 365 * 86_400
+
+
+async def show(visit: Visit) -> Response:
+    """The form that asks for the token; there is none where none is needed."""
+    if not visit.desk.guard.asks:
+        return visit.to("/console/")
+    return visit.page("login.html", problem="")
+
+
+async def login(visit: Visit) -> Response:
+    """Let somebody in who has the token."""
+    guard, address = visit.desk.guard, visit.request.client.host if visit.request.client else ""
+    held_up = guard.too_many(address)  # before this one is noted
+    if not guard.is_token(visit.form.get("token", "").strip(), address):
+        if held_up:
+            return visit.page("login.html", status=429, problem="login.too-many")
+        return visit.page("login.html", status=401, problem="login.wrong")
+    response = RedirectResponse("/console/", status_code=303)
+    guard.logout(visit.request.headers)  # a new login takes the place of the one before
+    value, age = guard.login(), int(LASTS)
+    response.set_cookie(COOKIE, value, max_age=age, httponly=True, samesite="strict")
+    return response
+
+
+async def logout(visit: Visit) -> Response:
+    """End the login: in every tab, and for whoever has copied its cookie."""
+    visit.desk.guard.logout(visit.request.headers)
+    response = RedirectResponse("/console/login", status_code=303)
+    response.delete_cookie(COOKIE, httponly=True, samesite="strict")
+    return response
+
+
+async def speak(visit: Visit) -> Response:
+    """Speak another language from now on."""
+    response = RedirectResponse(_ours(visit.form.get("back", "")), status_code=303)
+    if (language := visit.form.get("language", "")) in TEXTS:
+        response.set_cookie(LANGUAGE, language, max_age=_A_YEAR, httponly=True, samesite="lax")
+    return response
+
+
+def _ours(address: str) -> str:
+    """An address of the console; never one that leads elsewhere."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return "/console/"
+    inside = not parts.scheme and not parts.netloc and parts.path.startswith("/console/")
+    return f"{parts.path}?{parts.query}" if inside and "\\" not in address else "/console/"

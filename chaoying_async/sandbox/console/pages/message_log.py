@@ -1,0 +1,117 @@
+"""Every request and its reply, and one of them with its bytes and its signatures."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+
+import attrs
+from starlette.responses import Response
+
+from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox.bank.ledger import HANDLERS
+from chaoying_async.sandbox.console import display as shown
+from chaoying_async.sandbox.console.journal import KEPT, Entry, Signature
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
+from chaoying_async.sandbox.serving.gateway import Cut
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.doctor import diagnose
+
+LISTED = 100
+_BAD = (Signature.WRONG, Signature.MISSING)
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """One exchange in a line."""
+
+    entry: Entry
+    out_trade_no: str
+    signature: Signature
+    answer: str
+
+
+async def show_all(visit: Visit) -> Response:
+    """The list, newest first."""
+    q, endpoint, bad = visit.asked("q").lower(), visit.asked("endpoint"), visit.asked("bad")
+
+    def fits(entry: Entry) -> bool:
+        shown_endpoint = entry.endpoint if entry.endpoint in HANDLERS else "?"
+        return (
+            endpoint in ("", shown_endpoint)
+            and q in entry.key[1].lower()
+            and (not bad or entry.signed(visit.credentials) in _BAD)
+        )
+
+    found = islice(filter(fits, visit.desk.journal.newest_first()), LISTED)
+    return visit.page(
+        "messages.html",
+        rows=[_row(visit, entry) for entry in found],
+        all=len(visit.desk.journal),
+        kept=KEPT,
+        endpoints=sorted(HANDLERS),
+        q=visit.asked("q"),
+        endpoint=endpoint,
+        bad=bad,
+    )
+
+
+def _row(visit: Visit, entry: Entry) -> Row:
+    return Row(
+        entry=entry,
+        out_trade_no=shown.text_of(entry.key[1], (), visit.credentials),
+        signature=entry.signed(visit.credentials),
+        answer=visit.answer_of(entry),
+    )
+
+
+async def show(visit: Visit) -> Response:
+    """One exchange, both ways."""
+    entry = entry_of(visit)
+    credentials, journal = visit.credentials, visit.desk.journal
+    request, response = entry.request, entry.response
+    canonicals = await asyncio.to_thread(
+        lambda: [
+            shown.without_access(_canonical(body, credentials), fields.values())
+            for body, fields in ((request.parameters, entry.fields), (response.body, entry.answer))
+        ]
+    )
+    cut = response.cut
+    return visit.page(
+        "message.html",
+        entry=entry,
+        target=shown.text_of(request.path, (), credentials),
+        request=shown.wire(request.parameters, credentials),
+        fields=shown.fields_of(entry.fields),
+        signature=entry.signed(credentials),
+        canonical=canonicals[0],
+        reply="" if cut in (Cut.REFUSED, Cut.RESET) else shown.wire(_sent(entry), credentials),
+        answer=shown.fields_of(entry.answer),
+        answer_signature=entry.answer_signed(credentials),
+        answer_canonical=canonicals[1],
+        cut=cut.name if cut else "",
+        order=visit.desk.runtime.gateway.ledger.orders.get(entry.key),
+        older=journal.find(entry.number - 1),
+        newer=journal.find(entry.number + 1),
+    )
+
+
+def entry_of(visit: Visit, name: str = "id") -> Entry:
+    """The exchange that an address names."""
+    number = whole(visit.asked(name))
+    entry = None if number is None else visit.desk.journal.find(number)
+    if entry is None:
+        raise RefusedError(404)
+    return entry
+
+
+def _sent(entry: Entry) -> bytes:
+    body = entry.response.body
+    return body[: len(body) // 2] if entry.response.cut is Cut.HALF else body
+
+
+def _canonical(body: bytes, credentials: Credentials) -> str:
+    try:
+        return diagnose(body, credentials, strict=True).canonical
+    except MalformedMessageError:
+        return ""

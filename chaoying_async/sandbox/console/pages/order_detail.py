@@ -1,0 +1,125 @@
+"""One order: what it is, what happened to it, and what people can do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+import attrs
+from starlette.responses import Response
+
+from chaoying_async.sandbox.bank.entities import Order, Status
+from chaoying_async.sandbox.bank.ledger import Deed
+from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sandbox.console import cashier
+from chaoying_async.sandbox.console import display as shown
+from chaoying_async.sandbox.console.pages.order_list import fen_of
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.serving.events import EVENTS
+
+
+@attrs.frozen(kw_only=True)
+class Happened:
+    """One line of the timeline; ``link`` leads to more, or is empty."""
+
+    at: datetime
+    kind: str
+    text: str
+    link: str = ""
+
+
+async def show(visit: Visit) -> Response:
+    """The page."""
+    order = visit.order(visit.request.query_params)
+    now = visit.desk.runtime.clock.now()
+    ledger = visit.desk.runtime.gateway.ledger
+    refunds = ledger.refunds_of(order)
+    code_url = shown.code_url(order)
+    return visit.page(
+        "order.html",
+        order=order,
+        scenario=SCENARIOS[order.scenario],
+        waiting=shown.is_waiting(order)
+        or any(each.state_at(now) != each.state for each in refunds)
+        or any(each.becomes for each in refunds),
+        by_itself=_by_itself(visit, order),
+        is_open=order.status is Status.OPEN,
+        is_over=order.status in (Status.PAID, Status.FAILED),
+        events=list(EVENTS),
+        notifies=bool(order.asked.get("notify_url")),
+        refunds=[(each, each.state_at(now)) for each in refunds],
+        left=order.payable - sum(each.base for each in refunds if each.state_at(now) != "FAIL"),
+        asked=shown.fields_of(order.asked),
+        code_url=code_url,
+        qr=shown.qr(code_url) if code_url else "",
+        timeline=sorted(_timeline(visit, order), key=lambda each: each.at),
+    )
+
+
+async def act(visit: Visit) -> Response:
+    """The customer, or the gateway itself, does something to the order."""
+    order = visit.order(visit.form)
+    deed = visit.form.get("deed", "")
+    if deed not in Deed.__members__:
+        raise RefusedError(400)
+    if order.status is not Status.OPEN:
+        return visit.to(order_page(order.key), "order")
+    visit.desk.runtime.gateway.act(order.key, Deed[deed])
+    return visit.to(order_page(order.key), "done")
+
+
+async def call(visit: Visit) -> Response:
+    """The cashier calls the gateway about the order."""
+    order, runtime = visit.order(visit.form), visit.desk.runtime
+    match visit.form.get("call"):
+        case "orderquery" as endpoint:
+            fields = cashier.query(order)
+        case "cancel" as endpoint:
+            fields = cashier.cancel(order)
+        case "refund" as endpoint:
+            if not (amount := fen_of(visit.form.get("yuan", ""))):
+                return visit.to(order_page(order.key), "amount")
+            fields = cashier.refund(order, amount)
+        case _:
+            raise RefusedError(400)
+    await cashier.call(runtime, endpoint, fields)
+    entry = next(visit.desk.journal.newest_first())
+    return visit.to(order_page(order.key), "answered", message=str(entry.number))
+
+
+def _by_itself(visit: Visit, order: Order) -> str:
+    """What will become of it if nobody acts."""
+    words = visit.words
+    state = words(f"state.{order.ends_as}")
+    if order.ends_at is not None:
+        return words("order.next.at", state=state, at=shown.moment(order.ends_at))
+    if order.status is Status.OPEN and order.at_query is not None:
+        return words("order.next.query", state=state, number=order.at_query, so_far=order.queries)
+    return words("order.next.never") if order.status is Status.OPEN else ""
+
+
+def _timeline(visit: Visit, order: Order) -> Iterator[Happened]:
+    runtime, words = visit.desk.runtime, visit.words
+    for entry in visit.desk.journal:
+        if entry.key == order.key:
+            answer = visit.answer_of(entry)
+            yield Happened(
+                at=entry.at,
+                kind="message",
+                text=words("order.request", endpoint=entry.endpoint, answer=answer),
+                link=f"/console/message?id={entry.number}",
+            )
+    for noted in runtime.happened:
+        if noted.key == order.key:
+            yield Happened(at=noted.at, kind="noted", text=words.noted(noted.what))
+    for each in runtime.notifier.deliveries:
+        if each.key == order.key:
+            name = "order.delivery" if each.attempt else "order.delivery-by-hand"
+            name = "order.forgery" if each.forged else name
+            answer = visit.outcome_of(each)
+            yield Happened(
+                at=each.at,
+                kind="notification",
+                text=words(name, number=each.attempt, answer=answer),
+                link="/console/notifications",
+            )

@@ -1,0 +1,93 @@
+"""The signature doctor: for a message that is pasted, or one that the sandbox received."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from starlette.responses import Response
+
+from chaoying_async.exceptions import MalformedMessageError, ParameterError
+from chaoying_async.sandbox.console.pages.message_log import entry_of
+from chaoying_async.sandbox.console.visit import RefusedError, Visit
+from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
+from chaoying_async.sansio.doctor import Verdict, describe, diagnose
+
+
+async def show(visit: Visit) -> Response:
+    """The form; with ``?message=7``, the verdict on message 7."""
+    if not visit.asked("message"):
+        return _page(visit)
+    entry = entry_of(visit, "message")
+    if entry.verdicts is not None:
+        return _page(visit, problem="message.kept")
+    reply = visit.asked("of") == "reply"
+    body = entry.response.body if reply else entry.request.parameters
+    verdict = await _verdict(partial(diagnose, body, visit.credentials, strict=True))
+    fields = entry.answer if reply else entry.fields
+    values = tuple(fields.values())
+    return _page(visit, asked=True, verdict=verdict, number=entry.number, values=values)
+
+
+async def examine(visit: Visit) -> Response:
+    """The verdict on what was pasted. Neither message nor key are on the page that answers."""
+    form = visit.form
+    message = form.get("message", "").strip("\r\n").encode()
+    if not message.strip():
+        return _page(visit, problem="doctor.empty")
+    algorithm, order = form.get("algorithm", ""), form.get("order", "")
+    if algorithm not in {"", *SignAlgorithm} or order not in {"", *SortOrder}:
+        raise RefusedError(400)
+    verdict = await _verdict(
+        partial(
+            diagnose,
+            message,
+            form.get("key") or visit.credentials,
+            sign=form.get("sign", "").strip() or None,
+            algorithm=SignAlgorithm(algorithm) if algorithm else None,
+            order=SortOrder(order) if order else None,
+            strict=True,
+        )
+    )
+    return _page(visit, asked=True, verdict=verdict)
+
+
+async def _verdict(ask: partial[Verdict]) -> Verdict | None:
+    """In a thread: a verdict can take some tenths of a second, and the gateway has to answer."""
+    try:
+        return await asyncio.to_thread(ask)
+    except (MalformedMessageError, ParameterError):
+        return None
+
+
+def _page(
+    visit: Visit,
+    *,
+    asked: bool = False,
+    verdict: Verdict | None = None,
+    number: int | None = None,
+    values: tuple[str, ...] = (),
+    problem: str = "",
+) -> Response:
+    if asked and verdict is None:
+        problem = "doctor.unreadable"
+    return visit.page(
+        "doctor.html",
+        verdict=verdict,
+        findings=_findings(visit, verdict) if verdict else [],
+        number=number,
+        values=values,
+        problem=problem,
+        algorithms=list(SignAlgorithm),
+        orders=list(SortOrder),
+    )
+
+
+def _findings(visit: Visit, verdict: Verdict) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    for each in verdict.findings:
+        happened, to_do = describe(each.mistake, visit.words.language)
+        found.append({"finding": each, "happened": happened, "to_do": to_do})
+    return found

@@ -1,0 +1,1 @@
+"""The gateway at work: HTTP, the clock, notifications, faults, and the file it is kept in."""

@@ -1,0 +1,296 @@
+"""``/_sandbox/...``: for those who run the sandbox, not for its clients.
+
+=====================  =============================================================================
+``GET books``          totals, orders, refunds, counts of requests, deliveries
+``POST act``           ``{"out_trade_no", "deed"}``: what the customer or the gateway does to an
+                       open order
+``POST notify``        ``{"event", "out_trade_no"?, "notify_url"?, "total_fee"?, "late"?}``: a
+                       notification of ``events.py``, the wrong ones too; answers how it was taken
+``POST resend``        ``{"out_trade_no"}`` or ``{"undelivered": true}``: notify once more
+``POST faults``        ``{"plans": ["pay/slow:0.2:5"], "seed"?: 7}``: from now on exactly these go
+                       wrong; with the same seed the same requests do
+=====================  =============================================================================
+
+Posts need the header ``X-Sandbox``, which a page of another site cannot send without asking first.
+With a ``token`` everything here also needs ``Authorization: Bearer TOKEN``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, Never
+
+import attrs
+
+from chaoying_async.sandbox.bank import ledger as ledgers
+from chaoying_async.sandbox.bank.entities import Order, Refund, Status
+from chaoying_async.sandbox.bank.orders import settled
+from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of, imagined
+from chaoying_async.sandbox.serving.faults import Plan
+from chaoying_async.sandbox.serving.gateway import Response
+from chaoying_async.sandbox.serving.masked import address_of
+from chaoying_async.sandbox.serving.notifier import Delivery
+from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sansio.api.field_rules import absolute_url
+
+PREFIX = "/_sandbox/"
+
+
+class _WishError(ValueError):
+    """What was asked for makes no sense; its text says why."""
+
+
+class Control:
+    """The sandbox's own endpoints; ``token``, when set, has to come with every request."""
+
+    def __init__(self, runtime: Runtime, token: str | None = None) -> None:
+        self.runtime = runtime
+        self.token = token
+
+    async def answer(
+        self, method: str, path: str, headers: Mapping[bytes, str], body: bytes
+    ) -> Response:
+        """Answer one request below ``/_sandbox/``."""
+        if not self._admitted(headers):
+            return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
+        what = path.removeprefix(PREFIX)
+        if (method, what) == ("GET", "books"):
+            return as_json(200, self.books())
+        wish = _POSTS.get(what)
+        if method != "POST" or wish is None:
+            return as_json(404, {"problem": "no such page"})
+        if b"x-sandbox" not in headers:
+            return as_json(403, {"problem": "the header X-Sandbox is missing"})
+        try:
+            return as_json(200, await wish(self, _object(body)))
+        except _WishError as error:
+            return as_json(400, {"problem": str(error)})
+
+    def _admitted(self, headers: Mapping[bytes, str]) -> bool:
+        if self.token is None:
+            return True
+        given = headers.get(b"authorization", "").encode()
+        return hmac.compare_digest(given, f"Bearer {self.token}".encode())
+
+    def books(self) -> dict[str, Any]:
+        """Everything the sandbox knows, for comparing: totals, orders, refunds, counts."""
+        gateway, now = self.runtime.gateway, self.runtime.clock.now()
+        ledger = gateway.ledger
+        orders = sorted(ledger.orders.values(), key=lambda order: order.serial)
+        refunds = sorted(ledger.refunds.values(), key=lambda refund: refund.serial)
+        return {
+            "totals": attrs.asdict(ledgers.books(ledger, now)),
+            "orders": [_order(order) for order in orders],
+            "refunds": [_refund(refund) | {"state": refund.state_at(now)} for refund in refunds],
+            "requests": dict(gateway.requests),
+            "deliveries": [_delivery(each) for each in self.runtime.notifier.deliveries],
+        }
+
+    async def act(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Somebody does something to an open order; one that is over stays as it is."""
+        deed = ledgers.Deed.__members__.get(str(wish.get("deed")))
+        if deed is None:
+            raise _WishError(f"deed is one of {', '.join(ledgers.Deed.__members__)}")
+        order = self._known(wish)
+        if order is None:
+            raise _WishError("out_trade_no is needed, and must be an order of this sandbox")
+        order, _ = settled(order, self.runtime.clock.now())
+        if order.status is not Status.OPEN:
+            raise _WishError(_over(order))
+        return _order(self.runtime.gateway.act(order.key, deed))
+
+    async def notify(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Post one event to the order's ``notify_url``, or to another."""
+        event = EVENTS.get(str(wish.get("event")))
+        if event is None:
+            raise _WishError(f"event is one of {', '.join(EVENTS)}")
+        order = _addressed(self._known(wish) or self._imagined(wish), wish.get("notify_url"))
+        late = _number(wish, "late", event.late)
+        told = {"event": wish["event"], "out_trade_no": order.out_trade_no, "late": late}
+        if late:
+            self.runtime.spawn(self._later(event, order, late))
+            return told | {"deliveries": []}
+        made = await self._deliver(event, order)
+        return told | {"deliveries": [_delivery(each) for each in made]}
+
+    async def resend(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Notify once more of one order, or of all whose notifications nobody accepted."""
+        if wish.get("undelivered") is True:
+            orders = self._undelivered()
+        elif (order := self._known(wish)) is not None:
+            orders = [_addressed(order, wish.get("notify_url"))]
+        else:
+            raise _WishError("out_trade_no is needed, and must be an order of this sandbox")
+        if unfinished := [each.out_trade_no for each in orders if each.status is Status.OPEN]:
+            raise _WishError(f"nothing happened yet to {', '.join(unfinished)}")
+        attempt = self.runtime.notifier.attempt
+        made = await asyncio.gather(*(attempt(each, 0) for each in orders))
+        return {"deliveries": [_delivery(each) for each in made]}
+
+    async def faults(self, wish: Mapping[str, Any]) -> dict[str, Any]:
+        """Exchange the plans in force for these."""
+        texts = wish.get("plans")
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise _WishError("plans is a list of [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]")
+        try:
+            plans = [Plan.parse(text) for text in texts]
+        except ValueError as error:
+            raise _WishError(str(error)) from error
+        seed = wish.get("seed")
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise _WishError("seed is a whole number")
+        self.runtime.faults.plans[:] = plans
+        if seed is not None:
+            self.runtime.faults.reseed(seed)
+        return {"plans": texts}
+
+    def _known(self, wish: Mapping[str, Any]) -> Order | None:
+        try:
+            number, mch_id = wish.get("out_trade_no"), wish.get("mch_id")
+            return self.runtime.gateway.ledger.order(number, mch_id)  # type: ignore[arg-type]
+        except (KeyError, TypeError):
+            return None
+
+    def _imagined(self, wish: Mapping[str, Any]) -> Order:
+        gateway = self.runtime.gateway
+        number = wish.get("out_trade_no") or f"T{gateway.nonce()[:12]}"
+        merchant = next(iter(gateway.ledger.merchants.values())).mch_id
+        kind = "ALIPAY" if wish.get("kind") == "ALIPAY" else "WECHAT"
+        total = _number(wish, "total_fee", 1)
+        if total != int(total):
+            raise _WishError("total_fee is a whole number of fen")
+        mch_id = str(wish.get("mch_id") or merchant)
+        return imagined(gateway, mch_id, str(number), kind=kind, total=int(total))
+
+    def _undelivered(self) -> list[Order]:
+        """Orders that were notified of, in vain so far."""
+        deliveries = self.runtime.notifier.deliveries
+        accepted = {each.key for each in deliveries if each.accepted}
+        keys = dict.fromkeys(each.key for each in deliveries if each.key not in accepted)
+        orders = self.runtime.gateway.ledger.orders
+        return [order for key in keys if (order := orders.get(key)) is not None]
+
+    async def _later(self, event: Event, order: Order, seconds: float) -> None:
+        await self.runtime.clock.sleep(seconds)
+        await self._deliver(event, order)
+
+    async def _deliver(self, event: Event, order: Order) -> Iterable[Delivery]:
+        gateway, attempt = self.runtime.gateway, self.runtime.notifier.attempt
+        body = body_of(event, gateway, order)
+        deliveries = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
+        return await asyncio.gather(*deliveries)
+
+
+_POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
+    "act": Control.act,
+    "notify": Control.notify,
+    "resend": Control.resend,
+    "faults": Control.faults,
+}
+
+
+def _over(order: Order) -> str:
+    """Why nothing was done to it, and what would be."""
+    words = f"{order.out_trade_no} is {order.status} and stays so: nothing was done; "
+    if order.status in (Status.PAID, Status.FAILED) and order.asked.get("notify_url"):
+        words += f"`chaoying resend {order.out_trade_no}` notifies of it once more, and "
+    return f"{words}another end needs another order"
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    wish = None
+    with suppress(ValueError, RecursionError):
+        read = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        json.dumps(read, ensure_ascii=False).encode()  # fails for half a surrogate pair
+        wish = read
+    if not isinstance(wish, dict):
+        raise _WishError("the body is a JSON object in UTF-8, with each name once")
+    for name in _TEXTS:
+        if not isinstance(wish.get(name, ""), str | None):
+            raise _WishError(f"{name} is a text")
+    return wish
+
+
+#: Members of a wish that are texts, if they are there.
+_TEXTS = ("deed", "event", "kind", "mch_id", "notify_url", "out_trade_no")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a name comes twice")
+    return members
+
+
+def _no_constant(_text: str) -> Never:
+    raise ValueError("NaN and Infinity are not JSON")
+
+
+def _number(wish: Mapping[str, Any], name: str, default: float) -> float:
+    value = wish.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < 10**9:
+        raise _WishError(f"{name} is a number, not below 0")
+    return value
+
+
+def _addressed(order: Order, notify_url: object) -> Order:
+    """The order with the address that it is notified at."""
+    url = str(notify_url or order.asked.get("notify_url") or "")
+    if not url:
+        raise _WishError(f"{order.out_trade_no} has no notify_url: name one")
+    if not absolute_url(url):
+        raise _WishError("notify_url is an absolute http or https address")
+    return attrs.evolve(order, asked={**order.asked, "notify_url": url})
+
+
+def _order(order: Order) -> dict[str, Any]:
+    return {
+        "mch_id": order.mch_id,
+        "out_trade_no": order.out_trade_no,
+        "kind": order.kind,
+        "paytype": order.paytype,
+        "status": order.status,
+        "scenario": order.scenario,
+        "payable": order.payable,
+        "paid": order.paid,
+        "coupon": order.coupon,
+        "was_paid": order.paid_at is not None,
+        "transaction_id": order.transaction_id,
+        "refunds": list(order.refunds),
+    }
+
+
+def _refund(refund: Refund) -> dict[str, Any]:
+    return {
+        "mch_id": refund.mch_id,
+        "out_refund_no": refund.out_refund_no,
+        "out_trade_no": refund.out_trade_no,
+        "base": refund.base,
+        "cash": refund.cash,
+        "coupon": refund.coupon,
+    }
+
+
+def _delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "out_trade_no": delivery.out_trade_no,
+        "attempt": delivery.attempt,
+        "url": address_of(delivery.url),
+        "status": delivery.status,
+        "answer": delivery.answer.decode(errors="replace"),
+        "accepted": delivery.accepted,
+        "problem": delivery.problem,
+        "forged": delivery.forged,
+    }
+
+
+def as_json(status: int, value: object) -> Response:
+    """A reply of the sandbox's own, not of the gateway."""
+    body = json.dumps(value, ensure_ascii=False).encode()
+    return Response(status, "application/json; charset=utf-8", body)

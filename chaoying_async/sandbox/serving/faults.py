@@ -1,0 +1,231 @@
+"""Things that go wrong between a shop and its gateway, on purpose: each with a chance and a seed.
+
+::
+
+    sandbox.faults.add(Fault.RESET_AFTER, probability=0.1, endpoints={"pay"})
+    Plan.parse("pay/slow:0.2:5")  # as on the command line
+
+The money is booked or not exactly as the fault says, so that what a client believes afterwards can
+be held against the books.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Self
+
+import attrs
+
+from chaoying_async.abc import Clock
+from chaoying_async.sandbox.serving.gateway import Cut, Request, Response, SandboxGateway
+
+
+class Fault(StrEnum):
+    """What can happen to a request, and to a notification."""
+
+    #: The connection is refused: the request never arrives.
+    REFUSED = "refused"
+    #: Cut after the request was read and before anything was done.
+    RESET_BEFORE = "reset-before"
+    #: Carried out, and then the connection is cut: the reply is lost.
+    RESET_AFTER = "reset-after"
+    #: Carried out at once, answered late.
+    SLOW = "slow"
+    #: Carried out; half of the reply arrives.
+    HALF_BODY = "half-body"
+    #: Carried out; a proxy answers with its own page.
+    HTTP_500 = "http-500"
+    #: Not carried out; a proxy answers with its own page.
+    HTTP_502 = "http-502"
+    #: Carried out; the reply is signed wrongly.
+    WRONG_SIGN = "wrong-sign"
+    #: Carried out; the reply is not signed.
+    NO_SIGN = "no-sign"
+    #: Carried out by a gateway whose clock is wrong.
+    CLOCK_SKEW = "clock-skew"
+    #: Notified twice though it was answered.
+    NOTIFY_TWICE = "notify-twice"
+    #: Notified late.
+    NOTIFY_LATE = "notify-late"
+    #: Notified after a random wait, so that orders overtake each other.
+    NOTIFY_REORDERED = "notify-reordered"
+    #: A forgery comes before the true notification.
+    NOTIFY_FORGED = "notify-forged"
+    #: Never notified.
+    NOTIFY_NEVER = "notify-never"
+
+    @property
+    def of_notifications(self) -> bool:
+        """It befalls a notification, not a request."""
+        return self.value.startswith("notify-")
+
+
+#: Seconds that a fault takes, where it takes any and the plan does not say.
+SECONDS: Mapping[Fault, float] = {
+    Fault.SLOW: 10.0,
+    Fault.CLOCK_SKEW: 3600.0,
+    Fault.NOTIFY_LATE: 300.0,
+    Fault.NOTIFY_REORDERED: 60.0,
+}
+
+
+#: Longer than anybody waits, and still a moment that a calendar has.
+MOST_SECONDS = 1e9
+
+
+@attrs.frozen
+class Plan:
+    """One fault, how likely it is (0 to 1), and which endpoints it befalls (none: all)."""
+
+    fault: Fault
+    probability: float = 1.0
+    endpoints: frozenset[str] = frozenset()
+    seconds: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.probability <= 1:
+            raise ValueError("a probability is 0 to 1")
+        if not -MOST_SECONDS <= self.seconds <= MOST_SECONDS:
+            raise ValueError(f"a fault takes at most {MOST_SECONDS:g} seconds")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """``[ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]``; ValueError for anything else."""
+        match = _PLAN(text)
+        if match is None or match["fault"] not in set(Fault):
+            raise ValueError(
+                f"[ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]], where FAULT is {', '.join(Fault)}"
+            )
+        fault = Fault(match["fault"])
+        return cls(
+            fault,
+            float(match["chance"] or 1),
+            frozenset(filter(None, [match["endpoint"]])),
+            float(match["seconds"] or SECONDS.get(fault, 0)),
+        )
+
+
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+_PLAN = re.compile(
+    r"(?:(?P<endpoint>[A-Za-z0-9_]+)/)?(?P<fault>[a-z0-9-]+)"
+    rf"(?::(?P<chance>{_NUMBER})(?::(?P<seconds>{_NUMBER}))?)?"
+).fullmatch
+
+_HTML = b"<html><head><title>%s</title></head><body><h1>%s</h1></body></html>"
+
+
+class Faults:
+    """The plans in force, and the dice."""
+
+    def __init__(self, rng: random.Random, clock: Clock) -> None:
+        self._rng = rng
+        self._clock = clock
+        self.plans: list[Plan] = []
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        probability: float = 1.0,
+        endpoints: Iterable[str] = (),
+        seconds: float | None = None,
+    ) -> None:
+        """From now on this goes wrong so often. ``seconds``: how slow, how late, how skewed."""
+        lasts = SECONDS.get(fault, 0.0) if seconds is None else seconds
+        self.plans.append(Plan(fault, probability, frozenset(endpoints), lasts))
+
+    def reseed(self, seed: int) -> None:
+        """From now on the dice fall as this seed has it."""
+        self._rng.seed(seed)
+
+    def clear(self) -> None:
+        """From now on nothing goes wrong."""
+        self.plans.clear()
+
+    def draw(self, endpoint: str = "", *, notification: bool = False) -> Plan | None:
+        """What befalls this request or notification; the first plan that strikes."""
+        for plan in self.plans:
+            fits = not plan.endpoints or endpoint in plan.endpoints
+            meant = fits and plan.fault.of_notifications is notification
+            if meant and self._rng.random() < plan.probability:
+                return plan
+        return None
+
+    def wait(self, plan: Plan | None) -> float:
+        """How late a notification is."""
+        if plan is None or plan.fault not in (Fault.NOTIFY_LATE, Fault.NOTIFY_REORDERED):
+            return 0.0
+        return (
+            self._rng.uniform(0, plan.seconds)
+            if plan.fault is Fault.NOTIFY_REORDERED
+            else plan.seconds
+        )
+
+    async def befall(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        """Carry a request out, or not, and answer as the fault has it."""
+        return await _FAULTS[plan.fault](self, plan, request, gateway)
+
+    async def _unread(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        if plan.fault is not Fault.REFUSED:
+            gateway.count(request)
+        return attrs.evolve(_NOTHING, cut=_CUTS[plan.fault])
+
+    async def _lost(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        return attrs.evolve(gateway.answer(request), cut=_CUTS[plan.fault])
+
+    async def _slow(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        reply = gateway.answer(request)
+        await self._clock.sleep(plan.seconds)
+        return reply
+
+    async def _skewed(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        return gateway.answer(request, skew=plan.seconds)
+
+    async def _page(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        if plan.fault is Fault.HTTP_500:
+            gateway.answer(request)
+            return _html(500, b"500 Internal Server Error")
+        gateway.count(request)
+        return _html(502, b"502 Bad Gateway")
+
+    async def _missigned(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+        reply = gateway.answer(request)
+        try:
+            message = json.loads(reply.body)
+        except ValueError:
+            return reply  # not one of the gateway's own answers
+        signed = message.pop("sign", "")
+        if plan.fault is Fault.WRONG_SIGN:
+            message["sign"] = "0" * max(len(signed), 32)
+        return attrs.evolve(reply, body=json.dumps(message, ensure_ascii=False).encode())
+
+
+def _html(status: int, title: bytes) -> Response:
+    return Response(status, "text/html", _HTML % (title, title))
+
+
+_NOTHING = Response(200, "text/plain", b"")
+_CUTS: Mapping[Fault, Cut] = {
+    Fault.REFUSED: Cut.REFUSED,
+    Fault.RESET_BEFORE: Cut.RESET,
+    Fault.RESET_AFTER: Cut.RESET,
+    Fault.HALF_BODY: Cut.HALF,
+}
+_Befall = Callable[[Faults, Plan, Request, SandboxGateway], Awaitable[Response]]
+# ruff: noqa: SLF001 - the table names the methods of the class above
+_FAULTS: Mapping[Fault, _Befall] = {
+    Fault.REFUSED: Faults._unread,
+    Fault.RESET_BEFORE: Faults._unread,
+    Fault.RESET_AFTER: Faults._lost,
+    Fault.HALF_BODY: Faults._lost,
+    Fault.SLOW: Faults._slow,
+    Fault.CLOCK_SKEW: Faults._skewed,
+    Fault.HTTP_500: Faults._page,
+    Fault.HTTP_502: Faults._page,
+    Fault.WRONG_SIGN: Faults._missigned,
+    Fault.NO_SIGN: Faults._missigned,
+}

@@ -1,0 +1,182 @@
+"""Result notifications on their way to a ``notify_url``: signed, form-encoded, and repeated.
+
+Delivered on the document's schedule until an answer of status 200 whose body is exactly ``success``
+comes within three seconds. After the last attempt the gateway gives up, as the real one does: only
+a query will tell then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+import attrs
+import httpx
+
+from chaoying_async.abc import Clock
+from chaoying_async.sandbox.bank.entities import Key, Order
+from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+
+#: Seconds between attempts (C 84).
+SCHEDULE = (0, 15, 15, 15, 30, 180, 180, 1800, 1800, 1800, 1800, 3600)
+#: Seconds that a merchant has to answer.
+PATIENCE = 3.0
+#: The one answer that ends the schedule.
+OK, SUCCESS = 200, b"success"
+#: How many attempts are remembered, so that a sandbox can run for weeks.
+KEPT = 20_000
+_HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
+_LONGEST_ANSWER = 1024
+
+
+@attrs.frozen(kw_only=True)
+class Delivery:
+    """One attempt to deliver a notification."""
+
+    key: Key
+    #: 1 is the first.
+    attempt: int
+    url: str = attrs.field(repr=False)
+    at: datetime
+    body: bytes = attrs.field(repr=False)
+    #: HTTP status and body of the answer; None and empty where there was none.
+    status: int | None = None
+    answer: bytes = attrs.field(default=b"", repr=False)
+    #: What went wrong on the way; empty if nothing.
+    problem: str = ""
+    #: Seconds from the first byte to the answer, or to the end of patience; on the sandbox's clock.
+    took: float = 0.0
+    #: Somebody else's: not of this gateway, whatever the answer.
+    forged: bool = False
+
+    @property
+    def accepted(self) -> bool:
+        """Answered as the document asks: the schedule ends here."""
+        return self.status == OK and self.answer == SUCCESS
+
+    @property
+    def out_trade_no(self) -> str:
+        """The order that it is about."""
+        return self.key[1]
+
+
+class Notifier:
+    """Delivers notifications through an httpx transport, on a clock of your choice.
+
+    Use with ``async with``. ``write`` makes the body of a notification, anew for every attempt;
+    ``on_attempt`` is called with each that ended. A ``transport`` that is handed in is not closed
+    here.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        write: Callable[[Order], bytes],
+        transport: httpx.AsyncBaseTransport | None = None,
+        *,
+        on_attempt: Callable[[Delivery], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._write = write
+        self._on_attempt = on_attempt
+        self._own = transport is None
+        self._transport = transport
+        #: Every attempt so far, oldest first; the oldest are forgotten beyond ``KEPT``.
+        self.deliveries: list[Delivery] = []
+
+    async def __aenter__(self) -> Self:
+        self._open()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections that were opened here."""
+        transport = self._transport
+        if self._own and transport is not None:
+            self._transport = None
+            await transport.aclose()
+
+    def _open(self) -> httpx.AsyncBaseTransport:
+        if self._transport is None:
+            self._transport = httpx.AsyncHTTPTransport(
+                trust_env=False, limits=httpx.Limits(max_connections=200)
+            )
+        return self._transport
+
+    async def deliver(self, order: Order, *, times: int = 1, late: float = 0.0) -> None:
+        """Notify of an order's end, as often as it takes; returns when it was accepted or given up.
+
+        ``times`` answers are waited for, the first after ``late`` seconds; the scenario may want it
+        otherwise, or not at all.
+        """
+        scenario = SCENARIOS[order.scenario]
+        if not (scenario.notified and times):
+            return
+        wanted = max(scenario.notified, times)
+        await self._clock.sleep(scenario.notified_late + late)
+        began = self._clock.monotonic()
+        for attempt, wait in enumerate(SCHEDULE, start=1):
+            await self._clock.sleep(began + wait - self._clock.monotonic())
+            began = self._clock.monotonic()
+            delivery = await self.attempt(order, attempt)
+            wanted -= delivery.accepted
+            if not wanted:
+                return
+
+    async def attempt(
+        self, order: Order, number: int = 1, body: bytes | None = None, *, forged: bool = False
+    ) -> Delivery:
+        """One delivery, now; what came of it is noted and returned, and nothing is raised."""
+        url, body = order.asked["notify_url"], self._write(order) if body is None else body
+        at, began = self._clock.now(), self._clock.monotonic()
+        status, answer, problem = None, b"", ""
+        try:
+            async with self._clock.timeout(PATIENCE):
+                status, answer = await self._post(url, body)
+        except TimeoutError:
+            problem = f"no answer within {PATIENCE:g} s"
+        except Exception as error:  # noqa: BLE001 - a merchant's app in process may raise anything
+            problem = type(error).__name__
+        delivery = Delivery(
+            key=order.key,
+            attempt=number,
+            url=url,
+            at=at,
+            body=body,
+            status=status,
+            answer=answer,
+            problem=problem,
+            took=self._clock.monotonic() - began,
+            forged=forged,
+        )
+        self.deliveries.append(delivery)
+        if len(self.deliveries) > KEPT:
+            del self.deliveries[: KEPT // 2]
+        if self._on_attempt is not None:
+            self._on_attempt(delivery)
+        return delivery
+
+    async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
+        request = httpx.Request("POST", url, content=body, headers=dict(_HEADERS))
+        response = await self._open().handle_async_request(request)
+        stream = response.stream  # itself: a mock's response counts as read already
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise TypeError("notifications need an asynchronous transport")
+        try:
+            answer = b""
+            async for chunk in stream:
+                answer += chunk
+                if len(answer) > _LONGEST_ANSWER:
+                    break
+            return response.status_code, answer
+        finally:
+            await stream.aclose()

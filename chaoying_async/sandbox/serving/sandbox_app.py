@@ -1,0 +1,126 @@
+"""The sandbox over HTTP, as a plain ASGI application.
+
+The gateway's own paths are the document's. ``/_sandbox/...`` is for those who run it: see
+``control.py``. ``/console/...`` are pages for a browser, if there is a console.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from http import HTTPStatus
+from typing import Any
+
+from chaoying_async.abc import Clock
+from chaoying_async.clock import SystemClock
+from chaoying_async.sandbox.serving.bodies import CLOSE, BodyNotReadError, Receive, Scope, read_body
+from chaoying_async.sandbox.serving.control_api import PREFIX, Control, as_json
+from chaoying_async.sandbox.serving.gateway import MAX_BODY, Cut, Request, Response, http_date
+from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sandbox.serving.security import Guard
+
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+CONSOLE = "/console"
+
+
+class SandboxApp:
+    """``uvicorn.run(SandboxApp(runtime))``, or mounted wherever ASGI applications are."""
+
+    def __init__(self, runtime: Runtime, *, clock: Clock | None = None) -> None:
+        self.runtime = runtime
+        self._clock = clock or SystemClock()  # sockets know nothing of the sandbox's own
+        #: What answers below ``/_sandbox/``; give it a ``token`` before others may reach it.
+        self.control = Control(runtime)
+        #: Who may reach it; None: everybody who reaches this application.
+        self.guard: Guard | None = None
+        #: What answers below ``/console/``, if anything does.
+        self.console: App | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return  # no lifespan and no WebSocket here: servers take that for "not supported"
+        if self.console is not None and f"{scope['path']}/".startswith(f"{CONSOLE}/"):
+            await self.console(scope, receive, send)
+            return
+        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        controlled = scope["path"].startswith(PREFIX)
+        if controlled and (stranger := self._turned_away(headers, scope)) is not None:
+            await _respond(send, stranger)
+            return
+        try:
+            body = await read_body(scope, receive, limit=MAX_BODY, clock=self._clock)
+        except BodyNotReadError as error:
+            if error.status is not None:
+                more = [CLOSE] if error.status == HTTPStatus.REQUEST_TIMEOUT else []
+                await _respond(send, _NOT_READ[error.status], *more)
+            return
+        if controlled:
+            reply = await self.control.answer(scope["method"], scope["path"], headers, body)
+        else:
+            reply = await self.runtime.exchange(_request(scope, headers, body))
+        if reply.cut in (Cut.REFUSED, Cut.RESET):
+            await _hang_up(receive, send)
+            return
+        date = http_date(self.runtime.clock.now())  # of the sandbox's own clock, as time_end is
+        await _respond(send, reply, (b"date", date.encode("ascii")))
+        if reply.cut is Cut.HALF:
+            await _hang_up(receive, send)
+
+    def _turned_away(self, headers: dict[bytes, str], scope: Scope) -> Response | None:
+        named = {name.decode("latin-1"): value for name, value in headers.items()}
+        address = (scope.get("client") or ("",))[0]
+        if self.guard is None:
+            return None
+        if self.guard.holds_up(named, address):
+            return as_json(429, {"problem": "too many wrong tokens: wait a minute"})
+        if self.guard.admits(named, address):
+            return None
+        if self.guard.asks:
+            return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
+        return as_json(403, {"problem": "a sandbox on loopback answers to loopback names only"})
+
+
+def _request(scope: Scope, headers: dict[bytes, str], body: bytes) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        content_type=headers.get(b"content-type", ""),
+        user_agent=headers.get(b"user-agent", ""),
+        body=body,
+    )
+
+
+_NOT_READ = {
+    # Not closed at once: a client that is still sending would not see the answer.
+    413: Response(413, "text/plain", b"too large"),
+    408: Response(408, "text/plain", b"too slow"),
+}
+
+
+async def _respond(send: Send, reply: Response, *more: tuple[bytes, bytes]) -> None:
+    headers = [
+        (b"content-type", reply.content_type.encode("ascii")),
+        (b"content-length", str(len(reply.body)).encode("ascii")),
+        *more,
+    ]
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    half = reply.cut is Cut.HALF
+    body = reply.body[: len(reply.body) // 2] if half else reply.body
+    await send({"type": "http.response.body", "body": body, "more_body": half})
+
+
+async def _hang_up(receive: Receive, send: Send) -> None:
+    """Close the connection under the reply, and wait until the server has noticed.
+
+    ASGI has no word for this. uvicorn's ``send`` is a method of the object that holds the socket's
+    transport; under another server nothing is closed, and it reports an incomplete reply instead.
+    """
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is None:
+        return
+    transport.close()  # what was written still goes out, as half a reply should
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,111 @@
+"""The sandbox's memory in a SQLite file, so that a restart loses no order.
+
+Every step is written before its reply leaves: what a client was told is there after a crash of the
+process. One process at a time may have the file open, and only its owner may read it: orders name
+their buyers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+from cattrs.preconf.json import make_converter
+
+from chaoying_async.sandbox.bank.entities import Ledger, Merchant, Order, Refund, SmsCode, Terminal
+from chaoying_async.sandbox.bank.table import Table
+from chaoying_async.sandbox.serving.chronicle import Chronicle
+
+_CONVERTER = make_converter()
+
+#: Part of the ledger to what it holds; keys are text, or pairs of text.
+_PARTS: dict[str, Any] = {
+    "orders": Order,
+    "refunds": Refund,
+    "numbers": tuple[str, str],
+    "merchants": Merchant,
+    "bound": str,
+    "sms": SmsCode,
+    "js_codes": str,
+    "terminals": Terminal,
+}
+_SETTINGS = "settings"
+_OWNER_ONLY = 0o600
+
+_SCHEMA = """
+PRAGMA locking_mode = EXCLUSIVE;
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = NORMAL;
+CREATE TABLE IF NOT EXISTS entry (
+    part TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (part, key)
+) WITHOUT ROWID;
+"""
+_PUT = "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+
+
+class Store:
+    """One file. An unreadable or busy one is an :class:`OSError` when it is opened."""
+
+    def __init__(self, path: str) -> None:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
+        self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
+        try:
+            self._connection.executescript(_SCHEMA)
+            #: What happened, for people who look on.
+            self.chronicle = Chronicle(self._connection)
+            self._connection.execute("DELETE FROM entry WHERE part = 'nothing'")  # takes the lock
+        except sqlite3.DatabaseError as error:
+            self._connection.close()
+            raise OSError(f"{path}: {error}") from error
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def load(self) -> Ledger | None:
+        """The books as they were left; None for a new file."""
+        rows = self._connection.execute("SELECT part, key, value FROM entry")
+        found: dict[str, Table[Any, Any]] = {part: Table() for part in _PARTS}
+        for part, key, value in rows:
+            if part in found:
+                held = _CONVERTER.structure(json.loads(value), _PARTS[part])
+                found[part] = found[part].put(_key(key), held)
+        serial = self.setting("serial")
+        return None if serial is None else Ledger(serial=int(serial), **found)
+
+    def save(self, older: Ledger, newer: Ledger) -> None:
+        """Write what changed from one to the other, all or nothing."""
+        changes = list(_changes(older, newer))
+        if not changes:
+            return
+        with self._connection:
+            self._connection.execute("BEGIN")
+            self._connection.executemany(_PUT, changes)
+
+    def setting(self, name: str) -> str | None:
+        """Something that the sandbox keeps besides the books: its seed."""
+        query = "SELECT value FROM entry WHERE part = ? AND key = ?"
+        row = self._connection.execute(query, (_SETTINGS, name)).fetchone()
+        return None if row is None else str(row[0])
+
+    def set(self, name: str, value: str) -> None:
+        """Keep it."""
+        self._connection.execute(_PUT, (_SETTINGS, name, value))
+
+
+def _changes(older: Ledger, newer: Ledger) -> Iterator[tuple[str, str, str]]:
+    for part in _PARTS:
+        for key, value in getattr(newer, part).changed_since(getattr(older, part)):
+            held = _CONVERTER.unstructure(value) if attrs.has(type(value)) else value
+            yield part, json.dumps(key), json.dumps(held, ensure_ascii=False)
+    if newer.serial != older.serial:
+        yield _SETTINGS, "serial", str(newer.serial)
+
+
+def _key(text: str) -> Any:
+    key = json.loads(text)
+    return tuple(key) if isinstance(key, list) else key

@@ -1,0 +1,82 @@
+"""An ASGI application on a port of this machine, for as long as a block runs."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chaoying_async.sandbox.serving.sandbox_app import App
+
+LOOPBACK = "127.0.0.1"
+
+
+@asynccontextmanager
+async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
+    """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
+
+    A port that is taken is an :class:`OSError` here and now, which names it. No signal handler is
+    installed. Headers, idle connections and answers that nobody reads are bounded, see
+    ``connections``; bodies are the app's affair, see ``bodies``. What a proxy says of its clients
+    is not believed.
+    """
+    import uvicorn  # noqa: PLC0415 - behind the extra [sandbox]
+
+    from chaoying_async.sandbox.serving.connections import (  # noqa: PLC0415 - stands on uvicorn
+        HEADER_BYTES,
+        Connection,
+        sparing_warnings,
+    )
+
+    class Server(uvicorn.Server):
+        """uvicorn inside somebody else's event loop: signals stay theirs."""
+
+        ready = asyncio.Event()
+
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield
+
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            self.ready.set()
+
+    with _bound(host, port) as bound:
+        # asyncio does so only for sockets whose protocol is named, and this one's is 0. What is
+        # accepted inherits it; without it every answer on a kept connection waits 40 ms.
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            date_header=False,  # the application sends its own
+            timeout_graceful_shutdown=2,
+        )
+        server = Server(config)
+        with sparing_warnings():
+            serving = asyncio.create_task(server.serve([bound]))
+            await server.ready.wait()
+            try:
+                yield f"http://{host}:{bound.getsockname()[1]}"
+            finally:
+                server.should_exit = True
+                await serving
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=2048)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        words = f"port {port} of {host} is in use: end what listens there, or take another port"
+        raise OSError(error.errno, f"{words} (0 is any free one)") from error
