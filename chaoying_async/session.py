@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import httpx
 
     from chaoying_async.transport.base import Answer, Engine
-    from chaoying_async.transport.hooks import Hooks
+    from chaoying_async.transport.event_hooks import Hooks
     from chaoying_async.transport.proxies import ProxyGiven
     from chaoying_async.transport.tls import Cert, Verify
 

@@ -19,7 +19,7 @@ import attrs
 import click
 from click.testing import CliRunner, Result
 
-from chaoying_async.cli.commands import chaoying
+from chaoying_async.cli.command_line import chaoying
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-m", "chaoying_async")

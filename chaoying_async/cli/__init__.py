@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Without ``arguments`` this is the program, and signals no longer end it when this returns.
     """
     try:
-        from chaoying_async.cli.commands import run
+        from chaoying_async.cli.command_line import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _BEHIND_EXTRA:
             raise

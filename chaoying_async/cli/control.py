@@ -9,8 +9,8 @@ import click
 import httpx
 
 from chaoying_async.cli import interrupts, output
+from chaoying_async.cli.commands.sandbox import TOKEN
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.sandbox import TOKEN
 from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sansio.redact import shown_address

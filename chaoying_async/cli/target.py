@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
-from chaoying_async.cli import keys
-from chaoying_async.cli.keys import Given
+from chaoying_async.cli import gateway_options
+from chaoying_async.cli.gateway_options import Given
 from chaoying_async.sansio.audit import Exchange
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.hosts import Hosts, is_loopback
@@ -48,7 +48,7 @@ def target_options(command: F) -> F:
         ),
     ):
         command = decorate(command)
-    return keys.who_options(command)
+    return gateway_options.who_options(command)
 
 
 def target(url: str | None, hosts: str) -> Target:

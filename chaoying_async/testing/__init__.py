@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from chaoying_async.testing.clock import FakeClock
-from chaoying_async.testing.messages import sign_notification, signed_reply
+from chaoying_async.testing.fake_clock import FakeClock
+from chaoying_async.testing.signed_messages import sign_notification, signed_reply
 
 __all__ = ["FakeClock", "sign_notification", "signed_reply"]

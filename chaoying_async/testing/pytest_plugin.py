@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import respx
 
     from chaoying_async.abc import Clock
-    from chaoying_async.testing.clock import FakeClock
+    from chaoying_async.testing.fake_clock import FakeClock
     from chaoying_async.transport.base import Answer, Engine
 
 # Everything of the library is imported by the fixtures that need it: pytest loads this file in
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def fake_clock() -> FakeClock:
     """A clock that moves only when told: ``await fake_clock.advance(5)``."""
-    from chaoying_async.testing.clock import FakeClock  # noqa: PLC0415
+    from chaoying_async.testing.fake_clock import FakeClock  # noqa: PLC0415
 
     return FakeClock()
 

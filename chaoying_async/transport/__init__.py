@@ -6,7 +6,7 @@
     errors.py          foreign errors to ours (M-01), a table per engine
     wire.py            URL and request head, byte for byte
     gate.py            the fair queue in front of every pool
-    aiohttp_engine.py  the default: pool and exchange; aiohttp_wire.py: all that touches aiohttp
+    aiohttp_engine.py  the default: pool and exchange; aiohttp_connections.py: all that touches aiohttp
     httpx_engine.py    the user's own transport, and httpx's engine as the fallback
     body.py tls.py proxies.py
 
@@ -81,10 +81,10 @@ def _aiohttp_serves(proxy: ProxyGiven, *, trust_env: bool) -> bool:
     if any(via.is_socks or via.context is not None for via in vias):
         return False
     try:
-        from chaoying_async.transport import aiohttp_wire  # noqa: PLC0415 - only when used
+        from chaoying_async.transport import aiohttp_connections  # noqa: PLC0415
     except ImportError:
         return False
-    if not aiohttp_wire.usable():
+    if not aiohttp_connections.usable():
         _log.warning("this aiohttp is not one we know; using httpx's engine, which is slower")
         return False
     return True

@@ -12,17 +12,17 @@ from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Answer, Headers, NativeTransport
 from chaoying_async.transport.errors import not_sent, translate
-from chaoying_async.transport.gate import Gate
+from chaoying_async.transport.fair_queue import Gate
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
+from chaoying_async.transport.request_bytes import Address, parse_url, request_head, with_body
 from chaoying_async.transport.tls import Cert, Verify, tls_context
-from chaoying_async.transport.wire import Address, parse_url, request_head, with_body
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest
     from aiohttp.http_parser import RawResponseMessage
 
     from chaoying_async.abc import Clock
-    from chaoying_async.transport.aiohttp_wire import Line, Opener
+    from chaoying_async.transport.aiohttp_connections import Line, Opener
 
 _ROUTES_KEPT = 256
 
@@ -67,9 +67,9 @@ class AiohttpTransport(NativeTransport):
         max_bytes: int = 1 << 20,
     ) -> None:
         # Here, not at the top: `import chaoying_async` must not load aiohttp.
-        from chaoying_async.transport import aiohttp_wire  # noqa: PLC0415
+        from chaoying_async.transport import aiohttp_connections  # noqa: PLC0415
 
-        self._wire = aiohttp_wire
+        self._wire = aiohttp_connections
         self._context = tls_context(verify, cert, trust_env=trust_env)
         self._proxies = Proxies(proxy, trust_env=trust_env)
         self._gate = Gate(limits.max_connections, clock)

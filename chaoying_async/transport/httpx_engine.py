@@ -11,7 +11,6 @@ import httpx
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Answer, Headers
-from chaoying_async.transport.body import check_head, read_bounded
 from chaoying_async.transport.errors import (
     HTTPX_NOT_SENT,
     families,
@@ -19,10 +18,11 @@ from chaoying_async.transport.errors import (
     not_sent,
     translate,
 )
-from chaoying_async.transport.gate import Gate
+from chaoying_async.transport.fair_queue import Gate
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
+from chaoying_async.transport.reply_body import check_head, read_bounded
+from chaoying_async.transport.request_bytes import Address, parse_url, request_head
 from chaoying_async.transport.tls import Cert, Verify, tls_context
-from chaoying_async.transport.wire import Address, parse_url, request_head
 
 if TYPE_CHECKING:
     from chaoying_async.abc import Clock

@@ -21,7 +21,7 @@ from chaoying_async.exceptions import ParameterError, RequestNotSentError
 from chaoying_async.sansio.hosts import is_resolvable
 from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport.noproxy import is_left_out
-from chaoying_async.transport.wire import Address, request_head
+from chaoying_async.transport.request_bytes import Address, request_head
 
 ProxyGiven: TypeAlias = str | httpx.URL | httpx.Proxy | None
 

@@ -14,7 +14,7 @@ from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport import default_engine
 from chaoying_async.transport.base import Borrowed, Engine, NativeTransport, is_native
 from chaoying_async.transport.errors import families
-from chaoying_async.transport.hooks import HookedEngine, Hooks, checked
+from chaoying_async.transport.event_hooks import HookedEngine, Hooks, checked
 from chaoying_async.transport.httpx_engine import TransportEngine
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, check_socks
 from chaoying_async.transport.tls import Cert, Verify

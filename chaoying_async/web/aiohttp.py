@@ -10,6 +10,7 @@ from aiohttp.web_protocol import RequestPayloadError
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     INCOMPLETE,
@@ -20,8 +21,7 @@ from chaoying_async.web.contract import (
     headers_of,
     refused,
 )
-from chaoying_async.web.intime import InTime
-from chaoying_async.web.reports import Reports
+from chaoying_async.web.timely import InTime
 
 _OPEN = "Open it in app.cleanup_ctx, as the docstring of notification_handler shows."
 

@@ -12,6 +12,7 @@ from typing import Any
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, SystemClock, begun, go_on
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     CONTENT_TYPE,
@@ -23,8 +24,7 @@ from chaoying_async.web.contract import (
     check_handler,
     content_length,
 )
-from chaoying_async.web.intime import InTime
-from chaoying_async.web.reports import Reports
+from chaoying_async.web.timely import InTime
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]

@@ -16,7 +16,7 @@ from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.userfunctions import Kind, function_problem
 from chaoying_async.web.contract import NO_ANSWER, Answer, Handles, log
-from chaoying_async.web.loop import LoopThread, NoResultError
+from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
 H = TypeVar("H", bound=Handles)
 T = TypeVar("T")

@@ -9,6 +9,7 @@ from django.core.exceptions import RequestDataTooBig  # type: ignore[import-unty
 from django.http import HttpResponse  # type: ignore[import-untyped]
 
 from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
     TOO_LARGE,
@@ -21,8 +22,7 @@ from chaoying_async.web.contract import (
     headers_of,
     refused,
 )
-from chaoying_async.web.intime import InTime
-from chaoying_async.web.reports import Reports
+from chaoying_async.web.timely import InTime
 
 _FIX = (
     "A middleware must look at `request.body` (Django keeps those bytes) before anything touches"

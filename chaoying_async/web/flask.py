@@ -10,6 +10,7 @@ from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
     TOO_LARGE,
@@ -20,7 +21,6 @@ from chaoying_async.web.contract import (
     headers_of,
     refused,
 )
-from chaoying_async.web.reports import Reports
 
 _FIX = (
     "Whatever runs first must call `request.get_data()` (Flask keeps those bytes) before anything"

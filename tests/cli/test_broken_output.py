@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.cli import replies
+from chaoying_async.cli import reply_display
 from chaoying_async.cli.exits import Exit
 from tests.cli.test_inbox import Shop, listed, told
 from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
@@ -226,7 +226,7 @@ class TestWhatCannotBeSaid:
         def broken(*_: object) -> Any:
             raise RecursionError
 
-        monkeypatch.setattr(replies, "masked", broken)
+        monkeypatch.setattr(reply_display, "masked", broken)
         for options in ((), ("--json",)):
             result = running.call(*pay(number(), "--yes"), *options)
             assert result.exit_code == Exit.OK

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 from chaoying_async import Credentials, GatewaySession, Hosts, Pay
 from chaoying_async import exceptions as errors
-from chaoying_async.cli import keys, main, output
-from chaoying_async.cli.commands import chaoying
+from chaoying_async.cli import gateway_options, main, output
+from chaoying_async.cli.command_line import chaoying
 from chaoying_async.cli.exits import Exit, ending
 from tests.cli_calls import (
     NOTHING,
@@ -173,11 +173,11 @@ class TestMissing:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A defect of ours is not taken for a package to install."""
-        monkeypatch.setitem(sys.modules, "chaoying_async.cli.commands", None)
+        monkeypatch.setitem(sys.modules, "chaoying_async.cli.command_line", None)
         with pytest.raises(ModuleNotFoundError):
             main(["sign"])
         monkeypatch.undo()
-        monkeypatch.setitem(sys.modules, "chaoying_async.cli.signatures", None)
+        monkeypatch.setitem(sys.modules, "chaoying_async.cli.commands.sign", None)
         with pytest.raises(ModuleNotFoundError):
             main(["sign"])
 
@@ -196,7 +196,7 @@ class TestMissing:
         def interrupted(*_: object) -> None:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(keys, "key", interrupted)
+        monkeypatch.setattr(gateway_options, "key", interrupted)
         assert main(["sign", "a=1"]) == 130
 
 

@@ -15,9 +15,9 @@ import pytest
 
 from chaoying_async import Credentials, parse_notification
 from chaoying_async.cli import control
-from chaoying_async.cli.eventlog import EventLog
-from chaoying_async.cli.forward import PATIENT, Forwarder
-from chaoying_async.cli.receiver import Heard, Receiver
+from chaoying_async.cli.listen.event_log import EventLog
+from chaoying_async.cli.listen.forwarder import PATIENT, Forwarder
+from chaoying_async.cli.listen.listen_app import Heard, Receiver
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.events import EVENTS

@@ -15,12 +15,12 @@ import httpx
 import pytest
 
 from chaoying_async import Credentials
-from chaoying_async.cli import examining, receiver, telling
-from chaoying_async.cli.eventlog import EventLog
-from chaoying_async.cli.examining import Examiner
-from chaoying_async.cli.forward import Attempt, Forwarder
-from chaoying_async.cli.receiver import Heard, Receiver
-from chaoying_async.cli.telling import Teller
+from chaoying_async.cli.listen import bounded_doctor, line_writer, listen_app
+from chaoying_async.cli.listen.bounded_doctor import Examiner
+from chaoying_async.cli.listen.event_log import EventLog
+from chaoying_async.cli.listen.forwarder import Attempt, Forwarder
+from chaoying_async.cli.listen.line_writer import Teller
+from chaoying_async.cli.listen.listen_app import Heard, Receiver
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving import connections
 from chaoying_async.sandbox.serving.bodies import BODY_SECONDS
@@ -311,7 +311,7 @@ class TestWork:
         clock = FakeClock()
         examiner = Examiner(CREDENTIALS, clock)
         found = [await examiner.mistakes(b"a=%d&sign=0" % number) for number in range(40)]
-        assert sum(map(bool, found)) == examining.A_MINUTE
+        assert sum(map(bool, found)) == bounded_doctor.A_MINUTE
         assert await examiner.mistakes(b"a=39&sign=0") == ()
         await clock.advance(60)
         assert await examiner.mistakes(b"a=39&sign=0")
@@ -391,15 +391,15 @@ class TestLog:
             here = Listening(clock, log=log, forward=forward)
             for _ in range(100):
                 assert (await here.answer(body())).content == b"success"
-            await until(lambda: len(got) == receiver.THE_SAME + 1)
+            await until(lambda: len(got) == listen_app.THE_SAME + 1)
             assert (await here.answer(body("A100012"))).content == b"success"
-            await until(lambda: len(got) == receiver.THE_SAME + 2)  # it does not wait for those
+            await until(lambda: len(got) == listen_app.THE_SAME + 2)  # it does not wait for those
             go.set()
             await until(lambda: not here.app._tasks)
-            assert len(got) == receiver.THE_SAME + 2
-            assert [each.again for each in here.attempts].count(True) == receiver.THE_SAME
+            assert len(got) == listen_app.THE_SAME + 2
+            assert [each.again for each in here.attempts].count(True) == listen_app.THE_SAME
             await here.answer(body())
-            await until(lambda: len(got) == receiver.THE_SAME + 3)
+            await until(lambda: len(got) == listen_app.THE_SAME + 3)
             await here.app.aclose()
             assert not here.app._under_way
         await forward.aclose()
@@ -419,9 +419,9 @@ class TestLog:
         forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
         here = Listening(clock, forward=forward)
         waiting = [asyncio.create_task(here.answer(body())) for _ in range(100)]
-        await until(lambda: sum(each.done() for each in waiting) == 100 - receiver.THE_SAME)
+        await until(lambda: sum(each.done() for each in waiting) == 100 - listen_app.THE_SAME)
         assert (await here.answer(body("A100012"))).content == b"success"
-        assert running == receiver.THE_SAME
+        assert running == listen_app.THE_SAME
         await clock.advance(3)
         assert {(await each).content for each in waiting} == {b"fail"}
         assert not here.app._under_way
@@ -441,9 +441,9 @@ class TestLog:
         here = Listening(clock, forward=forward)
         waiting = [
             asyncio.create_task(here.answer(body(f"B{number}")))
-            for number in range(receiver.AT_ONCE)
+            for number in range(listen_app.AT_ONCE)
         ]
-        await until(lambda: running == receiver.AT_ONCE)
+        await until(lambda: running == listen_app.AT_ONCE)
         assert (await here.answer(body())).content == b"fail"
         await clock.advance(3)
         assert {(await each).content for each in waiting} == {b"fail"}
@@ -499,8 +499,8 @@ class TestTeller:
                 teller.say(lambda n=number: said.append(f"paid {n}"), bounded=False)  # type: ignore[misc]
             teller.a_minute_passed()
             teller.say(lambda: said.append("refused"), bounded=True)
-        assert said.count("refused") == telling.A_MINUTE + 1
-        assert 100 - telling.A_MINUTE in said
+        assert said.count("refused") == line_writer.A_MINUTE + 1
+        assert 100 - line_writer.A_MINUTE in said
         assert [each for each in said if str(each).startswith("paid")] == [
             f"paid {n}" for n in range(100)
         ]
@@ -509,16 +509,16 @@ class TestTeller:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Its lines are counted instead, and the end does not wait for it."""
-        monkeypatch.setattr(telling, "_SECONDS_TO_END", 0.01)
+        monkeypatch.setattr(line_writer, "_SECONDS_TO_END", 0.01)
         still = threading.Event()
 
         def wait() -> None:
             still.wait()
 
         with Teller(lambda _: None, lambda: None) as teller:
-            for _ in range(2 * telling.WAITING):
+            for _ in range(2 * line_writer.WAITING):
                 teller.say(wait, bounded=False)
-            assert teller._left_out >= telling.WAITING - 1
+            assert teller._left_out >= line_writer.WAITING - 1
         still.set()
 
     def test_where_nobody_reads_any_more_it_ends(self) -> None:

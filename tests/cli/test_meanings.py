@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chaoying_async import Cancel, Fen, OrderQuery, Pay, PayType, Refund, RefundQuery
-from chaoying_async.cli import meanings, replies
+from chaoying_async.cli import reply_display, reply_status
 from chaoying_async.cli.exits import Exit
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
@@ -126,14 +126,14 @@ class TestRefunds:
             for n, status in enumerate(("SUCCESS", "FAIL", "LATER", None), start=1)
         )
         reply = answered(request, Meaning.RESULT, result=RefundQueryResult(refund_list=items))
-        rows = meanings.refunds(request, reply)
+        rows = reply_status.refunds(request, reply)
         assert [(row.item.out_refund_no, row.status, row.asked) for row in rows] == [
             ("T1", "REFUNDED", False),
             ("T2", "REFUND_FAILED", True),
             ("T3", "PENDING", False),
             ("T4", "PENDING", False),
         ]
-        assert meanings.said(request, reply).end.exit is Exit.REFUSED
+        assert reply_status.said(request, reply).end.exit is Exit.REFUSED
 
     def test_a_program_reads_every_refund(self, running: Running) -> None:
         """`refunds` has the same rows, the amounts in fen."""
@@ -264,7 +264,7 @@ class TestEveryMeaning:
         meaning = classify(request_.endpoint.family, "SUCCESS", code, trade_state)
         if meaning is Meaning.RESULT:
             return
-        said = meanings.said(
+        said = reply_status.said(
             request_, answered(request_, meaning, code=code, trade_state=trade_state)
         )
         assert said.end.exit in (Exit.REFUSED, Exit.PENDING)
@@ -276,12 +276,12 @@ class TestEveryMeaning:
         """M-25: nor is a query of one."""
         for request in self.REQUESTS[2:4]:
             for meaning in (Meaning.PENDING, Meaning.REFUNDED, Meaning.FAILED):
-                said = meanings.said(request, answered(request, meaning, code="10004"))
+                said = reply_status.said(request, answered(request, meaning, code="10004"))
                 assert said.end.exit is Exit.PENDING
                 assert "charge" not in said.end.then
 
 
 def test_amounts_are_shown_in_both_units() -> None:
     """Fen, as the gateway says it, and yuan."""
-    assert replies.readable("base_fee", "1230") == "1230 fen = 12.30 yuan"
-    assert json.loads(str(replies.readable("x", [1]))) == [1]
+    assert reply_display.readable("base_fee", "1230") == "1230 fen = 12.30 yuan"
+    assert json.loads(str(reply_display.readable("x", [1]))) == [1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaoying_async import Credentials
-from chaoying_async.cli import keys
+from chaoying_async.cli import gateway_options
 from chaoying_async.sansio.doctor import KINDS
 from chaoying_async.testing import sign_notification
 from tests.cli_calls import call, on_a_terminal, said
@@ -165,7 +165,7 @@ class TestDoctor:
 
     def test_the_key_may_be_asked_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Where there is a terminal; blanks around what was typed are no part of it."""
-        monkeypatch.setattr(keys, "can_ask", lambda: True)
+        monkeypatch.setattr(gateway_options, "can_ask", lambda: True)
         result = call("doctor", "a=1", f"sign={signed('a=1')}", "--json", input=f"  {KEY}\n")
         assert result.exit_code == 0
         assert json.loads(result.stdout)["key_length"] == len(KEY)

@@ -14,8 +14,8 @@ from click.testing import Result
 
 from chaoying_async import OrderQuery, PayType, RefundQuery
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.watch.order_list import Reader
 from chaoying_async.cli.watchends import _ENDS, end_of, worst
-from chaoying_async.cli.watchlist import Reader
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, on_a_terminal, said, sandbox

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.watchlist import Reader
+from chaoying_async.cli.watch.order_list import Reader
 from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
 
 CODE = "130000000000001111"

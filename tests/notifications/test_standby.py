@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from chaoying_async.notifications.background import Tasks
-from chaoying_async.testing.clock import FakeClock
+from chaoying_async.testing.fake_clock import FakeClock
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
 

@@ -291,7 +291,7 @@ async def test_run_says_when_nothing_will_ever_happen() -> None:
 
 async def test_a_spinning_program_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """``while not done: await asyncio.sleep(0)`` would never let the clock move."""
-    monkeypatch.setattr("chaoying_async.testing.clock.MAX_TURNS", 100)
+    monkeypatch.setattr("chaoying_async.testing.fake_clock.MAX_TURNS", 100)
     clock = FakeClock()
 
     async def spin() -> None:
@@ -340,7 +340,7 @@ def test_on_a_loop_without_a_queue_to_look_into_it_turns_often_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """uvloop hides what is ready; chains of ordinary length come to rest there too."""
-    monkeypatch.setattr("chaoying_async.testing.clock.getattr", lambda *_: None, raising=False)
+    monkeypatch.setattr("chaoying_async.testing.fake_clock.getattr", lambda *_: None, raising=False)
 
     async def main() -> list[float]:
         clock, woken = FakeClock(), []

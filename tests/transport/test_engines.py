@@ -16,7 +16,7 @@ import pytest
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError, RequestNotSentError
 from chaoying_async.transport import AiohttpTransport, HttpxEngine, TransportEngine, default_engine
-from chaoying_async.transport.aiohttp_wire import AIOHTTP_NOT_SENT
+from chaoying_async.transport.aiohttp_connections import AIOHTTP_NOT_SENT
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from tests.engines import (
     ENGINES,
@@ -287,11 +287,11 @@ def test_the_default_engine_is_aiohttps_and_httpxs_where_that_cannot_serve(
     """The fallback is chosen for SOCKS, for an aiohttp of another build, and without aiohttp."""
     assert isinstance(default_engine(**settings()), AiohttpTransport)
     assert isinstance(default_engine(**settings(proxy="socks5://127.0.0.1:1")), HttpxEngine)
-    monkeypatch.setattr("chaoying_async.transport.aiohttp_wire.usable", lambda: False)
+    monkeypatch.setattr("chaoying_async.transport.aiohttp_connections.usable", lambda: False)
     assert isinstance(default_engine(**settings()), HttpxEngine)
     assert "slower" in caplog.text
-    monkeypatch.setitem(sys.modules, "chaoying_async.transport.aiohttp_wire", None)
-    monkeypatch.delattr("chaoying_async.transport.aiohttp_wire")
+    monkeypatch.setitem(sys.modules, "chaoying_async.transport.aiohttp_connections", None)
+    monkeypatch.delattr("chaoying_async.transport.aiohttp_connections")
     assert isinstance(default_engine(**settings()), HttpxEngine)
 
 

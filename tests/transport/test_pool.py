@@ -29,8 +29,8 @@ from chaoying_async.exceptions import (
     TransportError,
 )
 from chaoying_async.transport import AiohttpTransport, Engine, HttpxEngine, TransportEngine
-from chaoying_async.transport.aiohttp_wire import Line, Opener
-from chaoying_async.transport.gate import Gate
+from chaoying_async.transport.aiohttp_connections import Line, Opener
+from chaoying_async.transport.fair_queue import Gate
 from tests.tcp_server import OK, Link, TcpServer, polite, reply
 
 FULL = os.environ.get("FULL") == "1"

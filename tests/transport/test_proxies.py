@@ -13,7 +13,7 @@ import trustme
 from chaoying_async import GatewaySession, Hosts, ParameterError, RequestNotSentError
 from chaoying_async.transport.noproxy import is_left_out
 from chaoying_async.transport.proxies import Proxies
-from chaoying_async.transport.wire import parse_url
+from chaoying_async.transport.request_bytes import parse_url
 from tests.engines import ENGINES, call, running
 from tests.factories import CREDENTIALS
 from tests.tcp_server import TcpServer, polite

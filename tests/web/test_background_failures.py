@@ -18,7 +18,7 @@ import pytest
 from chaoying_async.exceptions import UsageError
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import Answer, Refusal
-from chaoying_async.web.loop import LoopThread, NoResultError
+from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
 SUCCESS = Refusal(200, body=b"success")
 BODY = b"openid=of-a-person"

@@ -14,8 +14,8 @@ import pytest
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.asgi import notification_app
-from chaoying_async.web.reports import Reports
 from tests.web.app_servers import SHOPS, Shop, in_uvicorn, make_handler, notification
 from tests.web.apps import asgi_middleware
 from tests.web.test_adapters import Fake

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from chaoying_async.cli import fields, interrupts, keys, output, reading, replies
+from chaoying_async.cli import fields, gateway_options, interrupts, messages, output, reply_display
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Errand
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
@@ -113,13 +113,13 @@ def _own_options(kind: type[Request[Any]]) -> Any:
 
 def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
     named = _texts(kind, given)
-    extra = reading.pairs(given.pop("extra"))
+    extra = messages.pairs(given.pop("extra"))
     more = {"url": given.pop("link")} if "link" in given else {}
     request = fields.made(kind, named, extra, **more)
     where = target(given["url"], given["hosts"])
     if kind.endpoint.moves_money:
         _confirm(request, where, yes=given["yes"], production=given["production"])
-    who = keys.credentials(given_from(given))
+    who = gateway_options.credentials(given_from(given))
     return _sent(request, where, who, given["qr"])
 
 
@@ -131,7 +131,7 @@ def _texts(kind: type[Request[Any]], given: dict[str, Any]) -> dict[str, str]:
         if name.startswith(fields.PREFIX)
     }
     named = {name: text for name, text in named.items() if text is not None}
-    typed = reading.pairs(given.pop("pairs"))
+    typed = messages.pairs(given.pop("pairs"))
     if twice := sorted(named.keys() & typed.keys()):
         raise click.UsageError(f"{', '.join(twice)} given twice")
     return {name: _text(kind, name, text) for name, text in (named | typed).items()}
@@ -142,7 +142,7 @@ def _text(kind: type[Request[Any]], name: str, text: str) -> str:
         if name in fields.ASKED_FOR:
             raise click.UsageError(f"{name} is asked for, and never typed here: {name}=-")
         return text
-    if not keys.can_ask():
+    if not gateway_options.can_ask():
         raise click.UsageError(f"{name}: there is no terminal to ask on")
     asked_for = f"{name} {words_of(kind, name).term}"
     answer: str = click.prompt(asked_for, hide_input=True, err=True)
@@ -159,7 +159,7 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
     if yes:
         return
     shown = ", ".join(
-        f"{name} {replies.readable(name, text)}"
+        f"{name} {reply_display.readable(name, text)}"
         for name, text in request.wire_fields().items()
         if name not in SECRET and name in _TOLD
     )
@@ -175,7 +175,7 @@ def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Ex
     errand: Errand[Reply[Any]] = Errand()
 
     async def exchange() -> None:
-        merchant, operator = keys.defaults()
+        merchant, operator = gateway_options.defaults()
         async with session(where, who, mch_id=merchant, op_user_id=operator) as gateway:
             await errand.send(gateway.send(request))
 
@@ -186,7 +186,7 @@ def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Ex
             return _without_reply(request, errand, error)
     if errand.got is None:
         raise RuntimeError("a request ends in a reply or in an error")
-    return replies.show(request, errand.got, qr=qr)
+    return reply_display.show(request, errand.got, qr=qr)
 
 
 def _without_reply(request: Request[Any], errand: Errand[Reply[Any]], error: BaseException) -> Exit:

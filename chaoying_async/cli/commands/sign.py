@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chaoying_async.cli import keys, output, reading
+from chaoying_async.cli import gateway_options, messages, output
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import given_from
 from chaoying_async.exceptions import SignatureVerificationError
@@ -23,7 +23,7 @@ _MESSAGE = click.argument("message", nargs=-1, metavar="[FILE | - | NAME=VALUE..
 
 @click.command(name="sign")
 @_MESSAGE
-@keys.how_options
+@gateway_options.how_options
 @output.json_option
 def sign(message: tuple[str, ...], **options: Any) -> None:
     """Sign a message (签名): a form, a JSON object, or fields as NAME=VALUE.
@@ -32,9 +32,9 @@ def sign(message: tuple[str, ...], **options: Any) -> None:
     A sign that the message has already takes no part.
     """
     given = given_from(options)
-    algorithm, order = _algorithm(given.algorithm), keys.sort_order(given)
-    fields = {name: text for name, text in reading.fields(message).items() if name != "sign"}
-    made = sign_fields(fields, keys.key(), algorithm, order)
+    algorithm, order = _algorithm(given.algorithm), gateway_options.sort_order(given)
+    fields = {name: text for name, text in messages.fields(message).items() if name != "sign"}
+    made = sign_fields(fields, gateway_options.key(), algorithm, order)
     told = {"sign": made, "algorithm": algorithm.value, "order": order.value}
     told["canonical"] = _shown(fields, order)
     if output.as_json():
@@ -45,7 +45,7 @@ def sign(message: tuple[str, ...], **options: Any) -> None:
 
 @click.command(name="verify")
 @_MESSAGE
-@keys.how_options
+@gateway_options.how_options
 @output.json_option
 def verify(message: tuple[str, ...], **options: Any) -> None:
     """Verify the sign of a message (验签): a form, a JSON reply, or fields as NAME=VALUE.
@@ -55,9 +55,9 @@ def verify(message: tuple[str, ...], **options: Any) -> None:
     """
     given = given_from(options)
     algorithm = _algorithm(given.algorithm)
-    fields = reading.fields(message)
+    fields = messages.fields(message)
     try:
-        verify_fields(fields, keys.key(), algorithm)
+        verify_fields(fields, gateway_options.key(), algorithm)
     except SignatureVerificationError as error:
         then = "`chaoying doctor` looks for the mistake"
         output.end(output.refused(type(error).__name__, str(error), Exit.REFUSED, then))

@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 import click
 
-from chaoying_async.cli import interrupts, keys, output
-from chaoying_async.cli.diagnosis import Asked, Asker, failures_signed, name_order
+from chaoying_async.cli import gateway_options, interrupts, output
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.probe import Asked, Asker, failures_signed, name_order
 from chaoying_async.cli.target import Target, given_from, session, target, target_options
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
@@ -48,7 +48,7 @@ def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
     answer, or none to be trusted.
     """
     given = given_from(options)
-    where, who = target(url, hosts), keys.credentials(given)
+    where, who = target(url, hosts), gateway_options.credentials(given)
     report = interrupts.run(_report(where, who, mch_id))
     if output.as_json():
         output.tell(_record(where, report))

@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from chaoying_async.cli import meanings, output, streams
+from chaoying_async.cli import output, reply_status, streams
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.meanings import RefundRow, Said
+from chaoying_async.cli.reply_status import RefundRow, Said
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.masking import MASK, masked_body
@@ -27,11 +27,11 @@ def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) ->
 
     The exit code is what the reply says, also where showing the rest of it breaks.
     """
-    told = meanings.said(request, reply)
+    told = reply_status.said(request, reply)
     try:
         if output.as_json():
             fields = masked(reply.raw, request.wire_fields())
-            output.tell(_record(reply, told, fields, meanings.refunds(request, reply)))
+            output.tell(_record(reply, told, fields, reply_status.refunds(request, reply)))
         else:
             _show(request, reply, told, qr=qr)
     except Exception as error:  # noqa: BLE001 - nothing may hide what became of the money
@@ -50,7 +50,7 @@ def _show(request: Request[Any], reply: Reply[Any], told: Said, *, qr: bool | No
     if told.end.then:
         output.say(told.end.then)
     fields = masked(reply.raw, request.wire_fields())
-    rows = meanings.refunds(request, reply)
+    rows = reply_status.refunds(request, reply)
     if rows:
         output.show_table("refunds", _REFUND_COLUMNS, map(_cells, rows), wraps=("what to do",))
     output.show_pairs("", _rows(reply, fields, leave_out={"refund_list"} if rows else set()))

@@ -23,9 +23,9 @@ import attrs
 import click
 
 from chaoying_async.cli import output
-from chaoying_async.cli.csvlines import BLANKS, CsvLines, Place, unknown
 from chaoying_async.cli.fields import amount
-from chaoying_async.cli.numbers import damage, impossible, looks_rounded
+from chaoying_async.cli.watch.csv_rows import BLANKS, CsvLines, Place, unknown
+from chaoying_async.cli.watch.damaged_numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType

@@ -8,8 +8,8 @@ from typing import Any, Final
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.contract import NO_ANSWER, Answer, Handles
-from chaoying_async.web.reports import Reports
 
 #: Seconds until the answer where the handler has no owner; its ``budget`` is as long.
 ANSWER_SECONDS: Final = 2.0

@@ -25,12 +25,12 @@ _FILES = {
     "resend": "trigger",
     "listen": "listen",
     "check": "check",
-    "query": "queries",
-    "refund-query": "queries",
+    "query": "query",
+    "refund-query": "query",
     "watch": "watch",
     "send": "send",
-    "sign": "signatures",
-    "verify": "signatures",
+    "sign": "sign",
+    "verify": "sign",
     "inbox": "inbox",
     "doctor": "doctor",
 }
@@ -54,7 +54,7 @@ class Commands(click.Group):
         """Load one command."""
         if cmd_name not in _FILES:
             return None
-        module = import_module(f"chaoying_async.cli.{_FILES[cmd_name]}")
+        module = import_module(f"chaoying_async.cli.commands.{_FILES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
         return command
 

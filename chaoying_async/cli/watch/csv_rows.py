@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import attrs
 import click
 
-from chaoying_async.cli.numbers import damage
+from chaoying_async.cli.watch.damaged_numbers import damage
 
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 #: A number in CSV has none of these; a JSON line takes any text.

@@ -12,11 +12,11 @@ from typing import Any, Final
 import click
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli import interrupts, keys, output, replies
-from chaoying_async.cli.forward import Attempt, Forwarder
-from chaoying_async.cli.receiver import Heard, Receiver
+from chaoying_async.cli import gateway_options, interrupts, output, reply_display
+from chaoying_async.cli.listen.forwarder import Attempt, Forwarder
+from chaoying_async.cli.listen.line_writer import Teller
+from chaoying_async.cli.listen.listen_app import Heard, Receiver
 from chaoying_async.cli.target import given_from
-from chaoying_async.cli.telling import Teller
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import Credentials
@@ -42,7 +42,7 @@ def _address(_ctx: click.Context, _parameter: click.Parameter, url: str | None) 
     help="Keep verified ones, whole, in a file; what was not passed on yet is taken up.",
 )
 @click.option("--count", type=click.IntRange(1), help="End after so many deliveries.")
-@keys.who_options
+@gateway_options.who_options
 @output.json_option
 def listen(port: int, host: str, count: int | None, **options: Any) -> None:
     """Receive result notifications (支付结果通知) here: verify, show, pass on.
@@ -52,14 +52,14 @@ def listen(port: int, host: str, count: int | None, **options: Any) -> None:
     is safe: kept in --log, or taken by the program behind --forward, which is tried three times
     within the gateway's three seconds (for hours with --log). Without both it is only shown.
     """
-    who = keys.credentials(given_from(options))
+    who = gateway_options.credentials(given_from(options))
     interrupts.run(_listen(who, (host, port), count, options["forward"], options["log"]))
 
 
 async def _listen(
     who: Credentials, at: tuple[str, int], count: int | None, url: str | None, log: Path | None
 ) -> None:
-    from chaoying_async.cli.eventlog import EventLog
+    from chaoying_async.cli.listen.event_log import EventLog
     from chaoying_async.sandbox.serving.server import listening
 
     loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
@@ -153,7 +153,7 @@ def _tell(heard: Heard) -> None:
     again = ", again" if heard.again else ""
     said.print(f"{outcome}{again}  {number}  {notification.wallet}; {answered}", style=style)
     raw = notification.raw
-    output.show_pairs("", ((name, replies.readable(name, raw.get(name))) for name in _SHOWN))
+    output.show_pairs("", ((name, reply_display.readable(name, raw.get(name))) for name in _SHOWN))
 
 
 def _record(heard: Heard) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _record(heard: Heard) -> dict[str, Any]:
         "out_trade_no": notification.out_trade_no,
         "outcome": notification.outcome.name,
         "wallet": notification.wallet,
-        "fields": replies.masked(notification.raw, {}),
+        "fields": reply_display.masked(notification.raw, {}),
         **answered,
     }
 

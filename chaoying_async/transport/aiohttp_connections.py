@@ -24,8 +24,8 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD
-from chaoying_async.transport.body import Body
 from chaoying_async.transport.errors import head_too_large, not_sent
+from chaoying_async.transport.reply_body import Body
 
 if TYPE_CHECKING:
     import ssl
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiohttp.streams import StreamReader
 
     from chaoying_async.transport.proxies import Via
-    from chaoying_async.transport.wire import Address
+    from chaoying_async.transport.request_bytes import Address
 
 #: aiohttp's own classes that prove "not sent", while a connection was being opened (M-01). The
 #: engine knows besides whether it had begun to write; both must agree.

@@ -13,12 +13,12 @@ import attrs
 import click
 
 from chaoying_async.abc import PollStore
-from chaoying_async.cli import interrupts, keys, output, stores
+from chaoying_async.cli import gateway_options, interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import given_from, session, target, target_options
+from chaoying_async.cli.watch.order_list import Reader, Wanted, wanted
+from chaoying_async.cli.watch.progress import Display, Lines, Shown, Tally
 from chaoying_async.cli.watchends import end_of, number_of, worst
-from chaoying_async.cli.watchlist import Reader, Wanted, wanted
-from chaoying_async.cli.watchshown import Display, Lines, Shown, Tally
 from chaoying_async.clock import SystemClock
 from chaoying_async.polling import Poller, PollOutcome
 from chaoying_async.sansio.enums import PayType
@@ -96,7 +96,7 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
         rate=options["rate"],
     )
     where = target(options["url"], options["hosts"])
-    who = keys.credentials(given_from(options))
+    who = gateway_options.credentials(given_from(options))
     gateway = session(
         where,
         who,

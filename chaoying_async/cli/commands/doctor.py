@@ -7,7 +7,7 @@ from typing import Any, Literal
 import attrs
 import click
 
-from chaoying_async.cli import keys, output, reading
+from chaoying_async.cli import gateway_options, messages, output
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.target import given_from
 from chaoying_async.clock import SystemClock
@@ -22,7 +22,7 @@ from chaoying_async.sansio.doctor import Verdict, describe, diagnose, explain
 @click.option(
     "--lang", type=click.Choice(("en", "zh")), default="en", show_default=True, help="语言."
 )
-@keys.who_options
+@gateway_options.who_options
 @output.json_option
 def doctor(
     message: tuple[str, ...],
@@ -54,13 +54,13 @@ def _verdict(
     message: tuple[str, ...], sign: str | None, options: dict[str, Any], *, strict: bool
 ) -> Verdict:
     given = given_from(options)
-    found = reading.message(message)
+    found = messages.message(message)
     return diagnose(
         found,
-        keys.signer(given) or keys.key(),
+        gateway_options.signer(given) or gateway_options.key(),
         sign=sign,
         algorithm=SignAlgorithm(given.algorithm) if given.algorithm else None,
-        order=keys.sort_order(given),
+        order=gateway_options.sort_order(given),
         now=SystemClock().now(),
         strict=strict,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from chaoying_async.cli import interrupts, keys, output, replies
+from chaoying_async.cli import gateway_options, interrupts, output, reply_display
 from chaoying_async.cli.target import given_from, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
 from chaoying_async.sansio.api.endpoint import Reply, Request
@@ -75,7 +75,7 @@ def refund_query(out_refund_no: str | None, **options: Any) -> None:
 
 def _run(options: dict[str, Any], ask: Ask) -> None:
     where = target(options["url"], options["hosts"])
-    who = keys.credentials(given_from(options))
+    who = gateway_options.credentials(given_from(options))
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
     async def asked() -> tuple[Request[Any], Reply[Any]]:
@@ -91,4 +91,4 @@ def _run(options: dict[str, Any], ask: Ask) -> None:
         raise next((each for each in refused if isinstance(each, QueryRefusedError)), refused[-1])
 
     request, reply = interrupts.run(asked())
-    output.end(replies.show(request, reply))
+    output.end(reply_display.show(request, reply))

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli.eventlog import Entry, EventLog, mark_of
-from chaoying_async.cli.examining import Examiner
-from chaoying_async.cli.forward import PATIENCE, PATIENT, QUICK, Attempt, Forwarder
+from chaoying_async.cli.listen.bounded_doctor import Examiner
+from chaoying_async.cli.listen.event_log import Entry, EventLog, mark_of
+from chaoying_async.cli.listen.forwarder import PATIENCE, PATIENT, QUICK, Attempt, Forwarder
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.message import (
