@@ -1,14 +1,19 @@
 """HTTP engines: one request out, one whole reply in, and errors that say whether it left.
 
-::
-
-    base.py            Engine: the one interface a session knows
-    errors.py          foreign errors to ours (M-01), a table per engine
-    wire.py            URL and request head, byte for byte
-    gate.py            the fair queue in front of every pool
-    aiohttp_engine.py  the default: pool and exchange; aiohttp_connections.py: all that touches aiohttp
-    httpx_engine.py    the user's own transport, and httpx's engine as the fallback
-    body.py tls.py proxies.py
+- ``base``: the one interface that a session knows of an engine (``Engine``), and its reply.
+- ``settings``: checks a session's HTTP settings and makes the engine that serves them.
+- ``errors``: turns foreign errors into ours, with a table per engine (M-01).
+- ``request_bytes``: splits a URL and writes the head of a request, byte for byte.
+- ``reply_body``: collects a reply's body, unpacked and within limits.
+- ``fair_queue``: the first come, first served queue in front of every pool.
+- ``aiohttp_engine``: the default engine: its pool, and one exchange.
+- ``aiohttp_connections``: connections over aiohttp; no other file of this package touches aiohttp.
+- ``httpx_engine``: the user's own transport as an engine, and httpx's engine as the fallback.
+- ``event_hooks``: calls the user's request and response hooks around any engine.
+- ``signals``: carries what a request hook raised to the session.
+- ``proxies``: decides which proxy leads to an address.
+- ``noproxy``: decides which hosts a ``NO_PROXY`` leaves out.
+- ``tls``: makes one TLS context for each set of settings.
 
 Engines are imported when one is built: asyncio and aiohttp together take longer to import than all
 of httpx, and the pure part of the library needs neither.
