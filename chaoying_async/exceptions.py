@@ -328,22 +328,24 @@ class PollTimeoutError(ChaoyingError):
 class StoreTrouble(StrEnum):
     """What is wrong with a poll store, as far as its database said so."""
 
-    #: Somebody else holds a lock for too long.
     LOCKED = "LOCKED"
+    """Somebody else holds a lock for too long."""
     DISK_FULL = "DISK_FULL"
+    """The disk, or the quota of the database, is full."""
     READ_ONLY = "READ_ONLY"
-    #: Refused, lost, timed out.
+    """The database, or its file, may only be read."""
     CONNECTION = "CONNECTION"
-    #: User, password, rights, or the database's name.
+    """The connection was refused, lost or timed out."""
     ACCESS = "ACCESS"
-    #: Missing, or made by another program.
+    """User, password, rights, or the name of the database are wrong."""
     TABLE_MISSING = "TABLE_MISSING"
-    #: All connections of the pool are taken.
+    """The table is missing, or was made by another program."""
     POOL_TIMEOUT = "POOL_TIMEOUT"
-    #: Damaged, or no database at all.
+    """All connections of the pool are taken."""
     CORRUPT = "CORRUPT"
-    #: Anything else: see the ``__cause__``.
+    """The file is damaged, or is no database at all."""
     OTHER = "OTHER"
+    """Anything else: see the ``__cause__``."""
 
 
 class StoreError(ChaoyingError):

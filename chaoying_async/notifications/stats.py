@@ -15,22 +15,24 @@ from chaoying_async.sansio.notifications.decide import Decision
 class HandlerStats:
     """Since the handler was made; see ``NotificationHandler.stats``."""
 
-    #: Messages by what was decided about them; a redelivery counts again.
     decisions: Mapping[Decision, int]
-    #: Bodies whose signature was missing or wrong, or whose merchant nobody knows.
+    """Messages by what was decided about them; a redelivery counts again."""
     unverified: int
-    #: Bodies that are no form, or too large.
+    """Bodies whose signature was missing or wrong, or whose merchant nobody knows."""
     malformed: int
-    #: Deliveries that were answered ``fail`` since the inbox, ``expected`` or the resolver failed.
+    """Bodies that are no form, or too large."""
     troubled: int
-    #: Deliveries that were answered before their work had ended.
+    """Deliveries that were answered ``fail`` since the inbox, ``expected`` or the resolver failed.
+    """
     late: int
-    #: Runs of ``on_paid`` that ended without an effect.
+    """Deliveries that were answered before their work had ended."""
     failed: int
-    #: Orders that are being worked on now.
+    """Runs of ``on_paid`` that ended without an effect."""
     working: int
-    #: Messages that were answered ``fail`` and not kept, since too many of their kind wait already.
+    """Orders that are being worked on now."""
     not_kept: int = 0
+    """Messages that were answered ``fail`` and not kept, since too many of their kind wait already.
+    """
 
 
 class Counts:

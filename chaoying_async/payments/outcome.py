@@ -51,27 +51,30 @@ def ended(status: CheckoutStatus) -> str:
 
 @attrs.frozen(kw_only=True)
 class CheckoutOutcome:
-    """How the checkout of one ``out_trade_no`` ended.
-
-    ``paid`` is there when somebody paid: with PAID, PAID_EARLIER, PAID_AFTER_CANCEL, and an UNKNOWN
-    whose ``reason`` is MISMATCH, PAID_UNCONFIRMED or REFUNDED (a ``RefundedOrder``). ``replies``
-    has every reply and every error on the way, oldest first (none of them survives a restart).
-    ``paytype`` is the wallet, as far as it became known. ``suggested_refund`` is *not sent*: read
-    ``advice`` before you send it. ``order_no`` is the business order where one was named, else the
-    ``out_trade_no``.
-    """
+    """How the checkout of one ``out_trade_no`` ended."""
 
     status: CheckoutStatus
+    """How the checkout ended."""
     mch_id: str
+    """The merchant's number."""
     out_trade_no: str
+    """The number of this attempt."""
     order_no: str
+    """The business order where one was named, else the ``out_trade_no``."""
     paid: PaidOrder | None = None
+    """The paid order, when somebody paid: with PAID, PAID_EARLIER, PAID_AFTER_CANCEL, and an
+    UNKNOWN whose ``reason`` is MISMATCH, PAID_UNCONFIRMED or REFUNDED (a ``RefundedOrder``).
+    """
     replies: tuple[Reply[Any] | Exception, ...] = attrs.field(
         default=(), repr=lambda replies: f"<{len(replies)}>", hash=False
     )
+    """Every reply and every error on the way, oldest first; none of them survives a restart."""
     paytype: PayType | str | None = None
+    """The wallet, as far as it became known."""
     suggested_refund: Refund | None = None
+    """A refund that would give the money back. It is *not sent*: read ``advice`` first."""
     reason: CheckoutReason = CheckoutReason.NONE
+    """Why it ended so, where the status does not say it all."""
     _forget: Callable[[], Awaitable[None]] | None = attrs.field(
         default=None, repr=False, eq=False, alias="forget"
     )

@@ -40,16 +40,16 @@ from chaoying_async.sansio.values import Fen
 class AttemptState(StrEnum):
     """How an attempt stands, as far as can be told from its store."""
 
-    #: It was written down, and the process died before the payment left.
     NEVER_SENT = "NEVER_SENT"
-    #: It may have been sent, and is being asked about: here, or perhaps by the store's owner.
+    """It was written down, and the process died before the payment left."""
     UNDER_WAY = "UNDER_WAY"
-    #: It may have been sent, and nobody is at work on it: ``resume`` takes it up.
+    """It may have been sent, and is being asked about: here, or perhaps by the store's owner."""
     LEFT = "LEFT"
-    #: It ended, ``status`` says how, and nobody has called ``done()``.
+    """It may have been sent, and nobody is at work on it: ``resume`` takes it up."""
     ENDED = "ENDED"
-    #: The store's record cannot be read: query the number by hand.
+    """It ended, ``status`` says how, and nobody has called ``done()``."""
     UNREADABLE = "UNREADABLE"
+    """The store's record cannot be read: query the number by hand."""
 
 
 _ADVICE: Mapping[AttemptState, str] = {
@@ -67,9 +67,11 @@ _ADVICE: Mapping[AttemptState, str] = {
 @attrs.frozen(kw_only=True)
 class _Open:
     mch_id: str
+    """The merchant's number."""
     state: AttemptState
-    #: When the call started (wall clock); None where that cannot be read.
+    """How it stands."""
     started: datetime | None = None
+    """When the call started (wall clock); None where that cannot be read."""
 
     @property
     def sent(self) -> bool:
@@ -84,17 +86,18 @@ class _Open:
 
 @attrs.frozen(kw_only=True)
 class OpenAttempt(_Open):
-    """One payment that a store still holds; see :func:`open_attempts`.
-
-    ``order_no`` is the business order where one was named, else the ``out_trade_no``. ``status``
-    and ``reason`` are there when it has ended.
-    """
+    """One payment that a store still holds; see :func:`open_attempts`."""
 
     out_trade_no: str
+    """The number of this attempt."""
     order_no: str
+    """The business order where one was named, else the ``out_trade_no``."""
     total_fee: Fen | None = None
+    """The order amount in fen; None where the record cannot be read."""
     status: CheckoutStatus | None = None
+    """How it ended; None where it has not."""
     reason: CheckoutReason = CheckoutReason.NONE
+    """Why it ended so, where the status does not say it all."""
 
     @property
     def sent(self) -> bool:
@@ -109,10 +112,15 @@ class OpenRefund(_Open):
     """One refund that a store still holds; see :func:`open_refunds`."""
 
     out_refund_no: str
+    """The refund's number."""
     out_trade_no: str | None = None
+    """The order's number, where the refund named it."""
     transaction_id: str | None = None
+    """The platform's number of the order, where the refund named it."""
     refund_fee: Fen | None = None
+    """What was applied for, in fen; None where the record cannot be read."""
     status: PollStatus | None = None
+    """How it ended; None where it has not."""
 
 
 async def open_attempts(store: PollStore) -> tuple[OpenAttempt, ...]:

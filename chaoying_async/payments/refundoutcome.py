@@ -20,11 +20,14 @@ _NEVER_MADE = (
 class RefundOutcome(PollOutcome[RefundItem]):
     """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
 
-    #: What the gateway said, where it refused the call in words that do not prove that nothing
-    #: moved: 20008, 20004 and others (M-09).
     refusal: GatewayError | None = attrs.field(default=None, eq=False)
-    #: The refusal was right: no query has known the refund since (M-25). ``error`` is the refusal.
+    """What the gateway said, where it refused the call in words that do not prove that nothing
+    moved: 20008, 20004 and others (M-09).
+    """
     never_made: bool = False
+    """Whether the refusal was right: no query has known the refund since (M-25). ``error`` is the
+    refusal.
+    """
 
     @property
     def may_be_sent_again(self) -> bool:

@@ -49,21 +49,24 @@ class Receipt:
 
 @attrs.frozen(kw_only=True)
 class PollOutcome(Generic[W_co]):
-    """How waiting for one order or refund ended.
-
-    ``reply`` is the answer that decided, None after an error or a notification. ``paid`` is there
-    when the status is PAID; with MISMATCH it says what was paid instead, and with an order's
-    REFUNDED it is a :class:`RefundedOrder`, what is known of the payment. ``error`` is what the
-    last query ended with, if it raised. ``elapsed`` is in seconds.
-    """
+    """How waiting for one order or refund ended."""
 
     query: Query
+    """The query that was asked."""
     status: PollStatus
+    """How waiting ended."""
     reply: Reply[Any] | None = None
+    """The answer that decided; None after an error or a notification."""
     paid: PaidOrder | None = None
+    """The paid order, where the status is PAID. With MISMATCH it says what was paid instead, and
+    with an order's REFUNDED it is a :class:`RefundedOrder`: what is known of the payment.
+    """
     error: Exception | None = None
+    """What the last query ended with, if it raised."""
     attempts: int = 0
+    """How many queries were made."""
     elapsed: float = 0.0
+    """How long it was waited for, in seconds."""
     _forget: Callable[[], Awaitable[None]] | None = attrs.field(
         default=None, alias="forget", repr=False, eq=False
     )
@@ -227,23 +230,27 @@ _ERRORS: Mapping[PollStatus, Callable[[PollOutcome[Any]], ChaoyingError]] = {
 class PollStats:
     """How the waiting goes; see ``Poller.stats``."""
 
-    #: Orders that are waited for.
     pending: int
-    #: Queries that are under way.
+    """Orders that are waited for."""
     in_flight: int
-    #: Orders whose time has come, and which wait for their turn.
+    """Queries that are under way."""
     due: int
-    #: Seconds by which the next of them is late; 0.0 when none waits.
+    """Orders whose time has come, and which wait for their turn."""
     lag: float
-    #: Queries that ended, and how many of these with an error (refusals among them).
+    """Seconds by which the next of them is late; 0.0 when none waits."""
     polls: int
+    """Queries that ended."""
     errors: int
-    #: The gateway fails across the board: only probes and last queries leave.
+    """Queries that ended with an error, refusals among them."""
     breaker_open: bool
-    #: With a store: what is not durable yet, writes that failed, and records that were not read.
+    """Whether the gateway fails across the board: only probes and last queries leave."""
     unwritten: int = 0
+    """Records that the store does not have yet."""
     store_errors: int = 0
+    """Writes to the store that failed."""
     unreadable: int = 0
-    #: Tracked orders that ended, and whose outcome no ``outcomes()`` or ``drain()`` has given out:
-    #: a number that only grows says that nobody reads them.
+    """Records of the store that could not be read."""
     unread: int = 0
+    """Tracked orders that ended, and whose outcome no ``outcomes()`` or ``drain()`` has given out:
+    a number that only grows says that nobody reads them.
+    """

@@ -15,21 +15,26 @@ from chaoying_async.sansio.signing import hide_keys
 
 @attrs.frozen(kw_only=True, repr=False)
 class Exchange:
-    """What went over the wire, both ways, masked. ``url`` has no query, ``elapsed`` is in seconds.
-
-    ``request`` is the form, also where it travelled in the query. ``status`` and ``reply`` are None
-    when no answer came; ``error`` is then why.
-    """
+    """What went over the wire, both ways, masked (M-27)."""
 
     endpoint: Endpoint
+    """What was called."""
     order: str
+    """The number that a person would look the call up by; empty where it has none."""
     method: str
+    """GET or POST."""
     url: str
+    """The address, without a query."""
     request: bytes
+    """The form that was sent, masked, also where it travelled in the query."""
     status: int | None
+    """The HTTP status; None where no answer came."""
     reply: bytes | None
+    """The body of the answer, masked; None where no answer came."""
     elapsed: float
+    """How long it took, in seconds."""
     error: BaseException | None = None
+    """Why there is no result; None where there is one."""
 
     def __repr__(self) -> str:
         return f"Exchange({self.endpoint.name}, order={self.order!r}, status={self.status})"

@@ -19,9 +19,13 @@ class SignAlgorithm(StrEnum):
     """签名算法: MD5 unless support says otherwise; nothing on the wire names one (C 6)."""
 
     MD5 = "MD5"
+    """MD5 of the text with the key behind it; the document's."""
     SHA1 = "SHA1"
+    """SHA-1 of the text with the key behind it."""
     SHA256 = "SHA256"
+    """SHA-256 of the text with the key behind it."""
     HMAC_SHA256 = "HMAC_SHA256"
+    """HMAC with SHA-256, under the key, of the text with the key behind it."""
 
 
 class SortOrder(StrEnum):
@@ -32,7 +36,9 @@ class SortOrder(StrEnum):
     """
 
     ASCII = "ASCII"
+    """By ASCII codes, capitals before small letters: v2.9.0."""
     IGNORE_CASE = "IGNORE_CASE"
+    """As if every letter were small: the document three weeks later."""
 
 
 def _refuse_pickle(self: object) -> Never:
@@ -53,7 +59,9 @@ class PreviousKey:
     """A key being rotated out: it verifies until ``until`` (aware), and then nothing (M-21)."""
 
     key: str
+    """The old key.（旧密钥）"""
     until: datetime
+    """When it stops verifying; aware, any time zone.（停止验证的时间）"""
 
     def __attrs_post_init__(self) -> None:
         problems = _key_problems("key", self.key)
@@ -87,19 +95,26 @@ def _sort_order(given: SortOrder | str) -> SortOrder:
 class Credentials:
     """The agent number, key and product name that every message is signed with.
 
-    ``key`` is the agent key for the addresses of v2.9.0 (C 5). It never shows: not in the repr, not
-    in a pickle, not in an error. ``version`` is that of *your* software, not of the document
-    (C 93). ``previous_keys`` verify, never sign. Empty values are a :class:`ParameterError`:
-    without a key nothing could be trusted.
+    The key never shows: not in the repr, not in a pickle, not in an error. Empty values are a
+    :class:`ParameterError`: without a key nothing could be trusted.
     """
 
     agent_id: str
+    """The agent's number.（代理商编号）"""
     key: str
+    """The agent's key, under which the addresses of v2.9.0 sign (C 5).（代理商密钥，用于签名）"""
     pid: str
+    """The name of your product.（调用方产品名称）"""
     version: str = "1.0"
+    """The version of *your* software, not of the document (C 93).（调用方版本号，不是文档版本）"""
     algorithm: SignAlgorithm = attrs.field(default=SignAlgorithm.MD5, converter=_algorithm)
+    """How messages are signed; MD5 unless the gateway's support says otherwise (C 6).
+    （签名算法，默认 MD5）
+    """
     sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=_sort_order)
+    """How names are sorted before signing (C 1).（签名时参数名的排序）"""
     previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=_previous)
+    """Keys on their way out: they verify, and never sign (M-21).（轮换中的旧密钥，只用于验证）"""
 
     def __attrs_post_init__(self) -> None:
         problems = _key_problems("key", self.key)

@@ -36,20 +36,25 @@ def _texts(values: Iterable[str]) -> tuple[str, ...]:
 class Hosts:
     """The addresses of one generation of the gateway.
 
-    ``pay``, ``api`` and ``qrpay`` are base addresses (``https://host``), ``overrides`` gives single
-    requests a full address of their own, ``scanned`` lists the hosts that a scanned configuration
-    link may name, or a loopback origin (``http://127.0.0.1:8000``) for a sandbox. A non-https
-    address that is not loopback is a :class:`~chaoying_async.exceptions.ParameterError` unless
-    ``dangerous_allow_http=True``.
+    A plain http address that is not loopback is a
+    :class:`~chaoying_async.exceptions.ParameterError` unless ``dangerous_allow_http=True``.
     """
 
     pay: str
+    """Base address (``https://host``) of the gateway that takes payments."""
     api: str
+    """Base address of the calls about merchants, terminals and face payment's credential."""
     qrpay: str
+    """Base address of both pre-orders."""
     scanned: tuple[str, ...] = attrs.field(default=_SCANNED, converter=_texts)
-    #: By request class. ``type[Any]``: a dict of one class is no mapping of its base to checkers.
+    """Hosts that a scanned configuration link may name, or a loopback origin
+    (``http://127.0.0.1:8000``) for a sandbox (M-05).
+    """
+    # `type[Any]`: to type checkers a dict of one class is no mapping of its base.
     overrides: Mapping[type[Any], str] = attrs.field(factory=dict, hash=False)
+    """Full addresses of single requests, by request class."""
     dangerous_allow_http: bool = False
+    """Whether plain http may leave this machine."""
 
     def __attrs_post_init__(self) -> None:
         problems: dict[str, str] = {}

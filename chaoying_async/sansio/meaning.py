@@ -56,22 +56,26 @@ _MONEY = frozenset({Family.PAY, Family.REFUND, Family.CANCEL, Family.PREORDER})
 class Meaning(Enum):
     """What one reply says."""
 
-    #: The call did what was asked (M-07).
     RESULT = "the call succeeded"
-    #: The order has gone into refund.
+    """The call did what was asked (M-07)."""
     REFUNDED = "the order has gone into refund"
-    #: Over, and not paid.
+    """The order was paid and has gone into refund."""
     FAILED = "the order is over and was not paid"
-    #: Ask again. Unknown values and contradictions are here too (M-11).
+    """The order is over and was not paid."""
     PENDING = "the outcome is not known yet"
-    #: A terminal without a merchant (C 27).
+    """The outcome is not known yet: ask again. Unknown values and contradictions count as this
+    (M-11).
+    """
     NOT_CONFIGURED = "the terminal is not configured yet"
-    #: Refused, and this call moved nothing (M-09, left column).
+    """The terminal has no merchant yet (C 27)."""
     REFUSED = "the gateway refused the call"
-    #: Refused in words that do not prove that nothing moved (M-09, right column).
+    """The gateway refused the call, and this call moved nothing (M-09, left column)."""
     UNCLEAR_REFUSAL = "the gateway refused the call, which may have been carried out all the same"
-    #: Not one of the document's communication states.
+    """The gateway refused the call in words that do not prove that nothing moved (M-09, right
+    column).
+    """
     UNREADABLE = "the answer has no known state"
+    """The answer's ``state`` is none of the document's."""
 
     @property
     def says(self) -> str:
@@ -206,30 +210,46 @@ class PaidSource(StrEnum):
     """How a payment was learnt."""
 
     NOTIFICATION = "NOTIFICATION"
+    """A verified notification told of it.（支付结果通知）"""
     QUERY = "QUERY"
+    """The answer to a query, or to the payment itself, told of it.（查询或支付的应答）"""
     CONFIRM = "CONFIRM"
+    """A notification told of it, and a query confirmed it.（通知，并经查询确认）"""
 
 
 @model
 class PaidOrder(Model):
-    """A paid order, whichever way it was learnt (M-13). Amounts are in fen.
-
-    ``payable`` is the order amount (``base_fee``); None where only a notification was seen and
-    nothing compared it. ``paid`` is what the customer paid after coupons: never compare it with
-    the order. ``mch_id`` is the one that was asked for, never the reply's (M-18).
-    """
+    """A paid order, whichever way it was learnt (M-13). Amounts are in fen."""
 
     mch_id: str
+    """The merchant that was asked for, never the one that a reply names (M-18).
+    （超赢商户号，取自请求）
+    """
     out_trade_no: str
+    """Your order number.（商户订单号）"""
     transaction_id: str | None = None
+    """The platform's order number.（平台交易号）"""
     out_transaction_id: str | None = None
+    """The wallet's order number.（第三方订单号）"""
     payable: Fen | None = None
+    """The order amount (``base_fee``) in fen; None where only a notification was seen and nothing
+    compared it.
+    （应付金额，单位分，只见过通知而未核对时为 None）
+    """
     paid: Fen | None = None
+    """What the customer paid after coupons, in fen: never compare it with the order.
+    （实付金额，单位分，不能用它核对订单）
+    """
     coupon_fee: Fen | None = None
+    """The coupons' part of the order amount, in fen.（代金券金额，单位分）"""
     paytype: PayType | str | None = None
+    """The wallet that paid; None where nothing says so.（支付方式）"""
     time_end: datetime | None = None
+    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
     source: PaidSource
+    """How the payment was learnt.（得知支付的途径）"""
     raw: Mapping[str, Any] = SealedMap({})
+    """Every field of the message that told of it, as received.（收到的全部字段）"""
 
     def same_payment(self, other: PaidOrder) -> bool:
         """True when any transaction number of the two is the same one (M-13)."""
@@ -271,9 +291,11 @@ class NotificationOutcome(Enum):
     """What a verified notification says about the payment (M-15)."""
 
     PAID = "paid"
+    """The order is paid."""
     NOT_PAID = "not paid"
-    #: Its decision fields are missing, unknown or contradict each other.
+    """The payment failed; a later one may succeed."""
     UNCLEAR = "unclear"
+    """The decision fields are missing, unknown or contradict each other."""
 
 
 # A name of its own: looking a member up in its enum is as slow as a call.

@@ -32,13 +32,15 @@ class Status(StrEnum):
     """How an order stands. Only OPEN moves by itself, and CLOSED where a payment comes late."""
 
     OPEN = "OPEN"
+    """It can be paid."""
     PAID = "PAID"
-    #: Over without payment: cancelled in time, expired, or closed by the gateway (10004).
+    """The customer paid."""
     CLOSED = "CLOSED"
-    #: Paid, and given back by a cancel (10005).
+    """Over without payment: cancelled in time, expired, or closed by the gateway (10004)."""
     REVOKED = "REVOKED"
-    #: The payment failed (10006).
+    """Paid, and given back by a cancel (10005)."""
     FAILED = "FAILED"
+    """The payment failed (10006)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -46,36 +48,51 @@ class Order:
     """One order. ``payable`` - ``coupon`` is what the customer pays in cash."""
 
     serial: int
+    """Its running number among everything that was made."""
     kind: Kind
+    """Which call made it."""
     mch_id: str
+    """The merchant's number."""
     out_trade_no: str
+    """The shop's number for it."""
     paytype: str
+    """The wallet that pays."""
     payable: int
+    """The order amount in fen."""
     coupon: int
+    """The coupons' part of it, in fen; the rest is paid in cash."""
     transaction_id: str
+    """The platform's number for it."""
     out_transaction_id: str
-    #: Number of its scenario.
+    """The wallet's number for it."""
     scenario: int
+    """Number of its scenario."""
     created: datetime
-    #: Every field of the request that made it, but for secrets.
+    """When it was made; aware."""
     asked: Mapping[str, str] = attrs.field(hash=False, repr=False)
+    """Every field of the request that made it, but for secrets."""
     status: Status = Status.OPEN
-    #: When it reached that status; for a paid one ``time_end``.
+    """How it stands."""
     ended: datetime | None = None
-    #: When it will end by itself, and how; None: not by itself.
+    """When it reached that status; for a paid one ``time_end``."""
     ends_at: datetime | None = None
+    """When it will end by itself; None: not by itself."""
     ends_as: Status = Status.PAID
-    #: The query at which it ends.
+    """How it will end by itself."""
     at_query: int | None = None
+    """The query at which it ends; None: no query ends it."""
     queries: int = 0
+    """How often it was queried."""
     cancels: int = 0
+    """How often it was cancelled."""
     expires: datetime | None = None
-    #: Its payment ever went through, whatever became of the order later.
+    """When it stops being payable; None: never."""
     paid_at: datetime | None = None
-    #: Numbers of its refunds, oldest first.
+    """When its payment went through, whatever became of the order later; None: never."""
     refunds: tuple[str, ...] = ()
-    #: Its notification was accepted, or given up.
+    """Numbers of its refunds, oldest first."""
     told: bool = False
+    """Whether its notification was accepted, or given up."""
 
     @property
     def key(self) -> Key:
@@ -92,10 +109,17 @@ class RefundState(StrEnum):
     """``refund_status`` as the document lists it."""
 
     SUCCESS = "SUCCESS"
+    """Refunded.（退款成功）"""
     FAIL = "FAIL"
+    """The refund failed.（退款失败）"""
     PROCESSING = "PROCESSING"
+    """In progress.（退款处理中）"""
     NOTSURE = "NOTSURE"
+    """Not determined: to be sent again with the same number.
+    （未确定，需要商户原退款单号重新发起）
+    """
     CHANGE = "CHANGE"
+    """The bank could not return it: a person pays it out.（转入代发）"""
 
 
 @attrs.frozen(kw_only=True)
@@ -103,22 +127,35 @@ class Refund:
     """One refund: ``base`` is applied for, ``cash`` returned, ``coupon`` the rest."""
 
     serial: int
+    """Its running number among everything that was made."""
     mch_id: str
+    """The merchant's number."""
     out_refund_no: str
+    """The shop's number for it."""
     out_trade_no: str
+    """The order that it gives back."""
     refund_id: str
+    """The platform's number for it."""
     out_refund_id: str
+    """The wallet's number for it."""
     base: int
+    """What was applied for, in fen."""
     cash: int
+    """What is returned, in fen."""
     coupon: int
+    """The rest of it, in fen: coupons are not returned."""
     scenario: int
+    """Number of its scenario."""
     created: datetime
+    """When it was made; aware."""
     state: RefundState = RefundState.PROCESSING
-    #: What it becomes, and when; None: it stays as it is.
+    """How it stands."""
     becomes: RefundState | None = None
+    """What it becomes by itself; None: it stays as it is."""
     becomes_at: datetime | None = None
-    #: It was asked about.
+    """When it becomes that."""
     queried: bool = False
+    """Whether it was asked about."""
 
     @property
     def key(self) -> Key:
@@ -229,18 +266,23 @@ class Ledger:
     """The sandbox's whole memory. Never changes: every step gives another one."""
 
     orders: Table[Key, Order] = attrs.field(factory=Table)
+    """Every order, by merchant and number."""
     refunds: Table[Key, Refund] = attrs.field(factory=Table)
-    #: transaction_id and out_transaction_id to order, refund_id to refund.
+    """Every refund, by merchant and refund number."""
     numbers: Table[str, Key] = attrs.field(factory=Table)
+    """``transaction_id`` and ``out_transaction_id`` to order, ``refund_id`` to refund."""
     merchants: Table[str, Merchant] = attrs.field(factory=Table)
-    #: Payment codes that were looked up, and the one merchant who may charge them (C 41).
+    """Every merchant, by number."""
     bound: Table[str, str] = attrs.field(factory=Table)
-    #: By mobile number.
+    """Payment codes that were looked up, and the one merchant who may charge them (C 41)."""
     sms: Table[str, SmsCode] = attrs.field(factory=Table)
-    #: ``js_code`` values that were used; each is good once.
+    """Codes that were sent, by mobile number."""
     js_codes: Table[str, str] = attrs.field(factory=Table)
+    """``js_code`` values that were used; each is good once."""
     terminals: Table[str, Terminal] = attrs.field(factory=Table)
+    """Terminals that asked for their configuration, by ``op_device_id``."""
     serial: int = 0
+    """The running number of what was made last."""
 
     def order(self, out_trade_no: str, mch_id: str | None = None) -> Order:
         """The order of that number, for looking at; KeyError if there is none."""

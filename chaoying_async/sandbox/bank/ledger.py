@@ -119,10 +119,13 @@ class Deed(Enum):
     """What people can do to an open order, beside the API."""
 
     CUSTOMER_PAYS = Status.PAID
+    """The customer enters the right password."""
     CUSTOMER_DECLINES = Status.FAILED
+    """The customer enters a wrong password: the payment fails."""
     GATEWAY_CLOSES = Status.CLOSED
-    #: The order stays open, and nothing happens by itself any more until it expires.
+    """The gateway closes the order unpaid."""
     CUSTOMER_LEAVES = None
+    """The customer walks away: nothing happens by itself any more until the order expires."""
 
 
 def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
@@ -143,16 +146,17 @@ class Books:
     """The totals of a ledger, in fen of cash, for comparing with somebody else's."""
 
     orders: int
-    #: By status.
+    """How many orders there are."""
     standing: Mapping[str, int]
-    #: Everything that customers ever paid.
+    """How many orders have each status."""
     received: int
-    #: Of that, given back by cancels.
+    """Everything that customers ever paid, in fen."""
     reversed: int
-    #: Of that, refunded; failed refunds do not count.
+    """What of that cancels gave back, in fen."""
     refunded: int
-    #: What the merchants keep: received - reversed - refunded.
+    """What of that was refunded, in fen; failed refunds do not count."""
     kept: int
+    """What the merchants keep, in fen: ``received`` less ``reversed`` less ``refunded``."""
 
 
 def books(ledger: Ledger, now: datetime) -> Books:

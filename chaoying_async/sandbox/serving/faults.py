@@ -27,36 +27,36 @@ from chaoying_async.sandbox.serving.gateway import Cut, Request, Response, Sandb
 class Fault(StrEnum):
     """What can happen to a request, and to a notification."""
 
-    #: The connection is refused: the request never arrives.
     REFUSED = "refused"
-    #: Cut after the request was read and before anything was done.
+    """The connection is refused: the request never arrives."""
     RESET_BEFORE = "reset-before"
-    #: Carried out, and then the connection is cut: the reply is lost.
+    """The connection is cut after the request was read and before anything was done."""
     RESET_AFTER = "reset-after"
-    #: Carried out at once, answered late.
+    """The request is carried out, and then the connection is cut: the reply is lost."""
     SLOW = "slow"
-    #: Carried out; half of the reply arrives.
+    """The request is carried out at once and answered late."""
     HALF_BODY = "half-body"
-    #: Carried out; a proxy answers with its own page.
+    """The request is carried out, and half of the reply arrives."""
     HTTP_500 = "http-500"
-    #: Not carried out; a proxy answers with its own page.
+    """The request is carried out, and a proxy answers with its own page."""
     HTTP_502 = "http-502"
-    #: Carried out; the reply is signed wrongly.
+    """The request is not carried out; a proxy answers with its own page."""
     WRONG_SIGN = "wrong-sign"
-    #: Carried out; the reply is not signed.
+    """The request is carried out, and the reply is signed wrongly."""
     NO_SIGN = "no-sign"
-    #: Carried out by a gateway whose clock is wrong.
+    """The request is carried out, and the reply is not signed."""
     CLOCK_SKEW = "clock-skew"
-    #: Notified twice though it was answered.
+    """The request is carried out by a gateway whose clock is wrong."""
     NOTIFY_TWICE = "notify-twice"
-    #: Notified late.
+    """The shop is notified twice though it answered."""
     NOTIFY_LATE = "notify-late"
-    #: Notified after a random wait, so that orders overtake each other.
+    """The shop is notified late."""
     NOTIFY_REORDERED = "notify-reordered"
-    #: A forgery comes before the true notification.
+    """The shop is notified after a random wait, so that orders overtake each other."""
     NOTIFY_FORGED = "notify-forged"
-    #: Never notified.
+    """A forgery comes before the true notification."""
     NOTIFY_NEVER = "notify-never"
+    """The shop is never notified."""
 
     @property
     def of_notifications(self) -> bool:
@@ -82,9 +82,13 @@ class Plan:
     """One fault, how likely it is (0 to 1), and which endpoints it befalls (none: all)."""
 
     fault: Fault
+    """What goes wrong."""
     probability: float = 1.0
+    """How likely it is, from 0 to 1."""
     endpoints: frozenset[str] = frozenset()
+    """The endpoints that it befalls; none means all."""
     seconds: float = 0.0
+    """How slow, how late, or how far off the clock, in seconds."""
 
     def __attrs_post_init__(self) -> None:
         if not 0 <= self.probability <= 1:

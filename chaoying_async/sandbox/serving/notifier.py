@@ -36,20 +36,26 @@ class Delivery:
     """One attempt to deliver a notification."""
 
     key: Key
-    #: 1 is the first.
+    """The merchant's number and the order's."""
     attempt: int
+    """Which attempt it was; 1 is the first."""
     url: str = attrs.field(repr=False)
+    """Where it went."""
     at: datetime
+    """When it left; aware."""
     body: bytes = attrs.field(repr=False)
-    #: HTTP status and body of the answer; None and empty where there was none.
+    """The form that was sent."""
     status: int | None = None
+    """The HTTP status of the answer; None where there was none."""
     answer: bytes = attrs.field(default=b"", repr=False)
-    #: What went wrong on the way; empty if nothing.
+    """The body of the answer; empty where there was none."""
     problem: str = ""
-    #: Seconds from the first byte to the answer, or to the end of patience; on the sandbox's clock.
+    """What went wrong on the way; empty if nothing."""
     took: float = 0.0
-    #: Somebody else's: not of this gateway, whatever the answer.
+    """Seconds from the first byte to the answer, or to the end of patience; on the sandbox's clock.
+    """
     forged: bool = False
+    """Whether it was somebody else's, not this gateway's, whatever the answer."""
 
     @property
     def accepted(self) -> bool:

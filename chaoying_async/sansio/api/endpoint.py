@@ -102,6 +102,9 @@ class Request(Model, Generic[T_co]):
     not_sent: ClassVar[frozenset[str]] = frozenset({"extra"})
 
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_own_copy, hash=False)
+    """Parameters that the document does not list, as text; a documented name is refused.
+    （文档未列出的参数）
+    """
 
     def __attrs_post_init__(self) -> None:
         problems = self._field_problems()
@@ -229,21 +232,37 @@ class Reply(Generic[T_co]):
 
     ``result`` is there exactly when the call did what was asked (M-07), which for a pre-order means
     that it exists and for a refund that it was accepted: only pay, facepay and orderquery say
-    *paid* (C 24). ``signed`` tells whether a signature was there and verified. ``raw`` has every
-    field as received, unknown ones too, JSON numbers as their source text. ``date`` is the moment
-    in the reply's ``Date`` header, the gateway's own clock; None where it had none.
+    *paid* (C 24).
     """
 
     endpoint: Endpoint
+    """The endpoint that answered.（接口）"""
     meaning: Meaning
+    """What the reply says, all status fields read together.（应答的含义，由各状态字段综合判断）"""
     state: State
+    """Whether the call was accepted and handled.（通讯状态）"""
     code: Code | str | None
+    """The status code; plain text where the document does not list it.（状态码）"""
     msg: str | None
+    """The gateway's message; after a failure its reason.（返回信息，失败时为原因）"""
     trade_state: TradeState | str | None
+    """What became of the call. SUCCESS means *paid* for pay, facepay and orderquery only (C 24).
+    （交易状态，仅 pay、facepay、orderquery 的 SUCCESS 表示已支付）
+    """
     result: T_co | None
+    """What the call was made for; None where it did not do what was asked (M-07).
+    （业务结果，没有成功时为 None）
+    """
     signed: bool
+    """Whether a signature was there; then it was verified.（应答是否带签名，带签名则已验证）"""
     raw: Mapping[str, Any]
+    """Every field as received, unknown ones too, JSON numbers as their source text.
+    （收到的全部字段）
+    """
     date: datetime | None = attrs.field(default=None, eq=False)
+    """The moment in the reply's ``Date`` header: the gateway's own clock; None where it had none.
+    （应答 Date 头中的时间，即网关的时钟）
+    """
 
     def __repr__(self) -> str:
         return (

@@ -13,43 +13,54 @@ class Side(StrEnum):
     """Where the mistake was made."""
 
     SIGNER = "signer"  #: by whoever computed the sign
+    """The mistake was made by whoever computed the sign."""
     READER = "reader"  #: here: in the message, or the key, as they were handed to the doctor
+    """The mistake was made here: in the message, or the key, as they were handed to the doctor."""
     EITHER = "either"  #: the two disagree, and the message does not tell which one is right
+    """The two disagree, and the message does not tell which one is right."""
 
 
 @attrs.frozen(kw_only=True)
 class Finding:
     """One mistake that explains the sign, or one thing worth knowing about it."""
 
-    #: Its stable name, such as ``key-newline``; all of them are in ``KINDS``.
     mistake: str
-    #: In English; :func:`~chaoying_async.sansio.doctor.explain` has the Chinese.
+    """Its stable name, such as ``key-newline``; all of them are in ``KINDS``."""
     what_happened: str
+    """The mistake in a sentence, in English; :func:`~chaoying_async.sansio.doctor.explain` has the
+    Chinese.
+    """
     what_to_do: str
+    """What to do about it, in English."""
     side: Side
-    #: The names it touches, never values; empty when it is not about single fields.
+    """Where the mistake was made."""
     fields: tuple[str, ...] = ()
-    #: The library takes such a sign all the same: a warning.
+    """The names it touches, never values; empty when it is not about single fields."""
     accepted: bool = False
-    #: Other mistakes that would have led to this very sign.
+    """Whether the library takes such a sign all the same: it is a warning then."""
     also: tuple[str, ...] = ()
+    """Other mistakes that would have led to this very sign."""
 
 
 @attrs.frozen(kw_only=True)
 class Verdict:
     """What is the matter with a signature. It holds no key, no sign and no personal value."""
 
-    #: The sign belongs to this message and this key; findings are then warnings only.
     right: bool
-    #: Nothing that the doctor knows leads to this sign.
+    """Whether the sign belongs to this message and this key; findings are then warnings only."""
     unexplained: bool
+    """Whether nothing that the doctor knows leads to this sign."""
     findings: tuple[Finding, ...]
-    #: The text that should be signed, without the key, personal values as ``***``.
+    """The mistakes that explain the sign, or warnings about one that is right."""
     canonical: str
-    #: The text that was signed, as far as the findings explain it; None when they do not.
+    """The text that should be signed, without the key, personal values as ``***``."""
     signed: str | None
+    """The text that was signed, as far as the findings explain it; None when they do not."""
     algorithm: SignAlgorithm
+    """The algorithm that the message should be signed with."""
     order: SortOrder
-    #: For comparing keys over the phone: characters, and the first 6 hex digits of its SHA-256.
+    """The order of names that the message should be signed in."""
     key_length: int
+    """How many characters the key has, for comparing keys over the phone."""
     key_fingerprint: str
+    """The first 6 hex digits of the key's SHA-256, for the same."""

@@ -39,24 +39,31 @@ class Case:
     """
 
     facts: Facts
+    """What the message says."""
     seen: Seen | None
+    """What the inbox knows of the order; None: nothing."""
     expected: ExpectedOrder | NoAmountCheck | None
+    """The order as the shop knows it; None where it knows none."""
     now: datetime
+    """The moment of the decision; aware."""
     window: timedelta
+    """How old a payment may be."""
     trust_coupon_fee: bool = False
+    """Whether a coupon that makes up the difference of the amounts is believed (M-13)."""
     confirmation: Confirmation = Unconfirmed.NOT_ASKED
-    #: When this very message first came, where that is known better than from ``seen``.
+    """What a query for confirmation said."""
     first_seen: datetime | None = None
-    #: The shop's order, where there is one to compare with.
+    """When this very message first came, where that is known better than from ``seen``."""
     order: ExpectedOrder | None = attrs.field(init=False)
-    #: Only a query can say anything about it.
+    """The shop's order, where there is one to compare with."""
     unclear: bool = attrs.field(init=False)
-    #: The paid order that a query confirmed.
+    """Whether only a query can say anything about it."""
     confirmed: PaidOrder | None = attrs.field(init=False)
-    #: Learnt by a query of ours, not by somebody's message.
+    """The paid order that a query confirmed."""
     by_query: bool = attrs.field(init=False)
-    #: The order amount, where it is known (M-13).
+    """Whether it was learnt by a query of ours, not by somebody's message."""
     payable: Fen | None = attrs.field(init=False)
+    """The order amount in fen, where it is known (M-13)."""
 
     def __attrs_post_init__(self) -> None:
         facts, expected, confirmation = self.facts, self.expected, self.confirmation

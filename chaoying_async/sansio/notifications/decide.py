@@ -26,26 +26,26 @@ class Decision(StrEnum):
     CONFLICT has two places in it: another merchant's order comes first, everything else later.
     """
 
-    #: Verified, but it can be read in two ways, or its decision fields make no sense.
     UNREADABLE = "UNREADABLE"
-    #: This very payment has taken effect already.
+    """Verified, but it can be read in two ways, or its decision fields make no sense: set aside."""
     DUPLICATE = "DUPLICATE"
-    #: Somebody is working on it.
+    """This very payment has taken effect already."""
     IN_PROGRESS = "IN_PROGRESS"
-    #: The shop knows no such order, or not yet.
+    """Another delivery of the same order is being worked on."""
     UNKNOWN_ORDER = "UNKNOWN_ORDER"
-    #: Another amount, currency, merchant or payment than there should be: for a person.
+    """The shop knows no such order, or not yet."""
     CONFLICT = "CONFLICT"
-    #: The payment failed; a later one may succeed.
+    """Another amount, currency, merchant or payment than there should be: for a person."""
     NOT_PAID = "NOT_PAID"
-    #: Too old, or from the future.
+    """The payment failed; a later one may succeed."""
     STALE = "STALE"
-    #: Plausible, but nothing vouches for it yet.
+    """Paid too long ago, or in the future."""
     UNCONFIRMED = "UNCONFIRMED"
-    #: Paid, but the shop had closed the order unpaid: give the money back, or reopen it.
+    """Plausible, but nothing vouches for it yet."""
     PAID_AFTER_CLOSE = "PAID_AFTER_CLOSE"
-    #: Deliver.
+    """Paid, but the shop had closed the order unpaid: give the money back, or reopen it."""
     APPLY = "APPLY"
+    """Paid as expected: deliver."""
 
 
 class NoAmountCheck(Enum):
@@ -88,38 +88,47 @@ def _numbers(also: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen
 class ExpectedOrder:
-    """An order as the shop knows it. ``total_fee`` is the order amount in fen, before coupons.
-
-    ``closed``: the shop closed it *unpaid*. An order that it finished after the payment is not
-    closed. ``also`` lists other numbers of the same merchant that a notification may carry: the
-    document prints several forms of one (M-18).
-    """
+    """An order as the shop knows it."""
 
     total_fee: Fen = attrs.field(converter=_fen)
+    """The order amount in fen, before coupons."""
     mch_id: str = attrs.field(converter=_mch_id)
+    """The merchant's number under which the order is recorded (M-18)."""
     fee_type: str = "CNY"
+    """The currency (ISO 4217)."""
     closed: bool = False
+    """Whether the shop closed the order *unpaid*. One that it finished after the payment is not
+    closed.
+    """
     also: tuple[str, ...] = attrs.field(default=(), converter=_numbers)
+    """Other numbers of the same merchant that a notification may carry: the document prints
+    several forms of one (M-18).
+    """
 
 
 @attrs.frozen
 class Seen:
-    """What is known of the order from before.
-
-    ``lease_until`` is when the holder's claim ends; None and the past: nobody holds it.
-    ``first_seen`` is when the message that is decided about first came, if that was not just now:
-    its age is judged as of then. ``source`` is how the payment was learnt that took effect, and
-    ``other_numbers`` are its numbers as the other way (a query, or a notification) names them.
-    """
+    """What is known of the order from before."""
 
     state: SeenState = attrs.field(converter=SeenState)
+    """How far the order has come."""
     payable: Fen | None = None
+    """The order amount of the payment that took effect, in fen."""
     transaction_id: str | None = None
+    """The platform's number of that payment."""
     out_transaction_id: str | None = None
+    """The wallet's number of that payment."""
     lease_until: datetime | None = None
+    """When the holder's claim ends; None and the past: nobody holds it."""
     first_seen: datetime | None = None
+    """When the message that is decided about first came, if that was not just now: its age is
+    judged as of then.
+    """
     source: PaidSource | None = None
+    """How the payment that took effect was learnt."""
     other_numbers: frozenset[str] = frozenset()
+    """The same payment's numbers as the other way (a query, or a notification) names them (M-13).
+    """
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -134,26 +143,31 @@ class SetAside(Model):
     """What ``on_conflict`` is told of a message that was set aside, or an order in quarantine."""
 
     decision: Decision
+    """Why it did not take effect."""
     reason: str
+    """The same in words, for a person."""
     mch_id: str
+    """The merchant's number."""
     out_trade_no: str
+    """The order's number."""
 
 
 @model
 class NotificationAnswer(Model):
-    """What to answer the gateway: exactly these bytes, as ``text/plain`` (M-14).
-
-    ``decision`` is None where nothing could be verified. ``success`` is said only of what is
-    durable, so APPLY with ``fail`` means: not yet.
-
-    ``paid`` is the order whose effect is durable, now or since an earlier delivery: give it to
-    ``poller.settle``, so that nobody asks about it any more. None with every other answer.
-    """
+    """What to answer the gateway: exactly these bytes, as ``text/plain`` (M-14)."""
 
     status: int
+    """The HTTP status."""
     body: bytes
+    """The exact bytes: ``success`` only where the effect is durable, so APPLY with ``fail`` means:
+    not yet (M-14).
+    """
     decision: Decision | None = None
+    """What was decided; None where nothing could be verified."""
     paid: PaidOrder | None = None
+    """The order whose effect is durable, now or since an earlier delivery: give it to
+    ``poller.settle``, so that nobody asks about it any more. None with every other answer.
+    """
 
 
 #: ``success`` at once; APPLY and PAID_AFTER_CLOSE only when their effect is durable (M-14, M-15).

@@ -33,25 +33,25 @@ class OrderKey(NamedTuple):
 class SeenState(StrEnum):
     """How far an order has come."""
 
-    #: Claimed: being worked on while its lease lasts, else waiting to be taken up again.
     HELD = "HELD"
-    #: Its effect is durable.
+    """Claimed: being worked on while its lease lasts, else waiting to be taken up again."""
     DONE = "DONE"
-    #: Only failures were heard of so far; a later "paid" counts.
+    """Its effect is durable."""
     NOT_PAID = "NOT_PAID"
-    #: A person has to say what happened: never run again by itself.
+    """Only failures were heard of so far; a later "paid" counts."""
     QUARANTINED = "QUARANTINED"
+    """A person has to say what happened: never run again by itself."""
 
 
 class Mark(StrEnum):
     """What a person wants done with something that waits (``chaoying inbox``)."""
 
-    #: Decide again, with what is known today.
     RETRY = "RETRY"
-    #: Run ``on_paid`` for it, without judging the amount again; never for an order that is DONE.
+    """Decide again, with what is known today."""
     APPLY = "APPLY"
-    #: Nothing is to be done about it any more.
+    """Run ``on_paid`` for it, without judging the amount again; never for an order that is DONE."""
     DISMISS = "DISMISS"
+    """Nothing is to be done about it any more."""
 
 
 #: An order's decision (``Entry.decision``) where a person said that it is to be applied: a retry

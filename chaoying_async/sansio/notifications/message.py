@@ -47,7 +47,9 @@ class Wallet(StrEnum):
     """Which of the two notification pages a ``notify_url`` serves (C 82)."""
 
     WECHAT = "WECHAT"
+    """WeChat's page.（微信预下单结果通知）"""
     ALIPAY = "ALIPAY"
+    """Alipay's page.（支付宝预下单结果通知）"""
 
 
 # Names of their own: looking a member up in its enum is as slow as a call.

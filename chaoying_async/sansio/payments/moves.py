@@ -10,43 +10,58 @@ import attrs
 class CheckoutStatus(StrEnum):
     """How a checkout ended."""
 
-    #: Paid, with the amount that was asked for: deliver, once.
     PAID = "PAID"
-    #: Paid, by another call than this one: deliver only if your own record says that nobody did.
+    """Paid, with the amount that was asked for: deliver, once."""
     PAID_EARLIER = "PAID_EARLIER"
-    #: Over, and known not to be paid: another attempt needs another number.
+    """Paid, by another call than this one: deliver only if your own record says that nobody did."""
     FAILED = "FAILED"
-    #: The till gave up, and the gateway confirmed that the order is cancelled.
+    """Over, and known not to be paid: another attempt needs another number."""
     CANCELLED = "CANCELLED"
-    #: Cancelled by the till and paid all the same: see ``suggested_refund`` and ``advice``.
+    """The till gave up, and the gateway confirmed that the order is cancelled."""
     PAID_AFTER_CANCEL = "PAID_AFTER_CANCEL"
-    #: Not known: a person has to look, and nothing may be charged or delivered before.
+    """Cancelled by the till and paid all the same: see ``suggested_refund`` and ``advice``."""
     UNKNOWN = "UNKNOWN"
+    """Not known: a person has to look, and nothing may be charged or delivered before."""
 
 
 class CheckoutReason(StrEnum):
     """Why a checkout ended as it did, where the status does not say it all."""
 
     NOT_SENT = "NOT_SENT"
+    """The payment never left: the same number may be used again."""
     REFUSED = "REFUSED"
+    """The gateway refused the payment, and it moved nothing (M-09)."""
     FAILED = "FAILED"
+    """The payment failed (10006)."""
     CLOSED = "CLOSED"
+    """Closed without payment (10004)."""
     REVOKED = "REVOKED"
+    """Revoked without payment (10005)."""
     NOT_FOUND = "NOT_FOUND"
+    """To the very end the gateway knew no such order."""
     MISMATCH = "MISMATCH"
+    """Paid, but not the amount that was asked for."""
     REFUNDED = "REFUNDED"
+    """It was paid, and all of it or a part came back."""
     STILL_OPEN = "STILL_OPEN"
+    """The gateway still answers that it is undecided."""
     NO_ANSWER = "NO_ANSWER"
-    #: Every answer failed its signature check, as under a wrong key: none of them was believed.
+    """The gateway gave no answer that says how it ended."""
     UNVERIFIED = "UNVERIFIED"
+    """Every answer failed its signature check, as under a wrong key: none of them was believed."""
     CANCEL_UNCONFIRMED = "CANCEL_UNCONFIRMED"
+    """A cancel, or a query, said that it is over, and no other answer confirmed that."""
     PAID_UNCONFIRMED = "PAID_UNCONFIRMED"
-    #: Paid by another call, and a cancel of ours may have left all the same.
+    """It was seen paid after a cancel, and then nobody answered."""
     AFTER_CANCEL = "AFTER_CANCEL"
+    """Paid by another call, and a cancel of ours may have left all the same."""
     UNREADABLE = "UNREADABLE"
-    #: The store failed, so it could not be read whether it is ours still: ``resume`` tells the end.
+    """The store's record cannot be read."""
     STORE_FAILED = "STORE_FAILED"
+    """The store failed, so it could not be read whether it is ours still: ``resume`` tells the end.
+    """
     NONE = ""
+    """The status says it all."""
 
 
 @attrs.frozen

@@ -29,14 +29,18 @@ class RefundedOrder(PaidOrder):
     """What is known of an order in refund. It was paid; it is not to be delivered unlooked at.
 
     ``payable``, ``paid``, ``time_end`` and the transaction numbers are there where the gateway
-    named them. ``refunded`` is how much came back, in fen; None where nothing says so: then it may
-    be all of it, or a part. ``refunded_of`` is the amount that it is a part of, before or after
-    coupons as it is itself; None where the answer does not name that one. A handler's ``settle``
-    sets such an order aside.
+    named them. A handler's ``settle`` sets such an order aside.
     """
 
     refunded: Fen | None = None
+    """How much came back, in fen; None where nothing says so: all of it, or a part.
+    （已退金额，单位分，未知时为 None）
+    """
     refunded_of: Fen | None = None
+    """The amount in fen that ``refunded`` is a part of, before or after coupons as that is; None
+    where the answer does not name it.
+    （已退金额所对应的总额，单位分）
+    """
 
 
 def refunded_order(

@@ -26,11 +26,7 @@ WITHOUT_EXPIRY = 2 * _HOUR
 class PollSchedule:
     """When a waiting order is asked about; seconds from when it was first waited for.
 
-    The first query comes after ``first``, the others ``every`` so many seconds until ``until``,
-    when one more is made and decides (M-23). ``factor`` above 1 stretches each pause by that much,
-    after ``steady`` seconds, up to ``longest``. ``jitter`` makes a pause up to that fraction
-    longer, never shorter, so that orders that began together do not stay together. Trouble
-    doubles the pause, up to ``longest`` too.
+    Trouble doubles a pause, up to ``longest`` too.
 
     The default is the document's for payments: after 5 s, every 5 s, for 180 s (M-22). For
     pre-orders and refunds there are :meth:`preorder` and :meth:`refunds`: a refund polled with the
@@ -39,14 +35,23 @@ class PollSchedule:
     """
 
     first: float = 5.0
+    """Seconds before the first query."""
     every: float = 5.0
+    """Seconds from one query to the next."""
     until: float = 180.0
+    """Seconds from the beginning to the last query, which decides (M-23)."""
     jitter: float = 0.1
+    """A pause is up to this fraction longer, never shorter, so that orders that began together do
+    not stay together.
+    """
     factor: float = 1.0
+    """Above 1 every pause is this many times the one before."""
     longest: float = 60.0
+    """Pauses stretch up to so many seconds."""
     steady: float = attrs.field(default=0.0, kw_only=True)
-    #: A moment (aware) that takes the place of ``until``, as soon as waiting begins.
+    """Seconds during which pauses do not stretch yet."""
     ends: datetime | None = attrs.field(default=None, kw_only=True)
+    """A moment (aware) that takes the place of ``until``, as soon as waiting begins."""
 
     def __attrs_post_init__(self) -> None:
         problems = {

@@ -39,30 +39,31 @@ Query = OrderQuery | RefundQuery
 class PollStatus(StrEnum):
     """How waiting for an order or a refund ended."""
 
-    #: Paid, and with the expected amount where one was given.
     PAID = "PAID"
-    #: An order: gone into refund, deliver nothing. A refund: the money is on its way back.
+    """Paid, and with the expected amount where one was given."""
     REFUNDED = "REFUNDED"
-    #: The payment failed (10006).
+    """An order: gone into refund, deliver nothing. A refund: the money is on its way back."""
     FAILED = "FAILED"
-    #: Closed without payment (10004).
+    """The payment failed (10006)."""
     CLOSED = "CLOSED"
-    #: Revoked without payment (10005).
+    """Closed without payment (10004)."""
     REVOKED = "REVOKED"
-    #: To the very end the gateway knew no such order. Under a wrong ``paytype`` this means nothing.
+    """Revoked without payment (10005)."""
     NOT_FOUND = "NOT_FOUND"
-    #: Paid (or refunded), but another amount than expected: for a person, and never delivered.
+    """To the very end the gateway knew no such order. Under a wrong ``paytype`` this means nothing.
+    """
     MISMATCH = "MISMATCH"
-    #: The gateway will not be asked (configuration); the order itself may be in any state.
+    """Paid (or refunded), but another amount than expected: for a person, and never delivered."""
     REFUSED = "REFUSED"
-    #: Still undecided at the deadline. Not "failed": it may have been paid.
+    """The gateway will not be asked (configuration); the order itself may be in any state."""
     EXPIRED = "EXPIRED"
-    #: The refund failed: a new one needs a new number (M-25).
+    """Still undecided at the deadline. Not "failed": it may have been paid."""
     REFUND_FAILED = "REFUND_FAILED"
-    #: 转入代发: a person has to pay it out another way (M-25).
+    """The refund failed: a new one needs a new number (M-25)."""
     CHANGED = "CHANGED"
-    #: Send the same refund again, under the same number (M-25).
+    """A person has to pay it out another way (M-25).（转入代发）"""
     NOTSURE = "NOTSURE"
+    """Send the same refund again, under the same number (M-25)."""
 
 
 class Says(Enum):
