@@ -150,7 +150,7 @@ def on_a_terminal(
     return f"{seen.decode()}\nexit code {running.returncode}"
 
 
-class Shop:
+class UsersProgram:
     """A user's own program: answers what it is told to, and remembers what it was sent."""
 
     def __init__(self, *answers: bytes) -> None:

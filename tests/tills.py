@@ -50,7 +50,7 @@ class Counter:
 
 
 @attrs.define
-class Shop:
+class TillOnSandbox:
     """A sandbox, a till, and the time."""
 
     sandbox: Sandbox
@@ -87,10 +87,10 @@ def facepay(amount: int, number: str = ORDER) -> FacePay:
 
 
 @asynccontextmanager
-async def a_shop(**options: Any) -> AsyncGenerator[Shop]:
+async def a_till(**options: Any) -> AsyncGenerator[TillOnSandbox]:
     clock = FakeClock()
     async with (
         Sandbox(clock=clock, **options) as sandbox,
         session_with(sandbox, read_retries=0) as session,
     ):
-        yield Shop(sandbox, clock, Counter(session, clock))
+        yield TillOnSandbox(sandbox, clock, Counter(session, clock))

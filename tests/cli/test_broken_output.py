@@ -19,7 +19,7 @@ import pytest
 
 from chaoying_async.cli import reply_display
 from chaoying_async.cli.exits import Exit
-from tests.cli.test_inbox import Shop, listed, told
+from tests.cli.test_inbox import ShopOnDisk, listed, told
 from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
 
 CODE = "130000000000001111"
@@ -201,7 +201,7 @@ class TestWhatCannotBeSaid:
     @pytest.mark.parametrize("how", ["| true", *BROKEN])
     def test_a_decision_about_an_order(self, running: Running, how: str, tmp_path: Path) -> None:
         """`inbox apply`: marked is 0, and said on stderr; the mark is there."""
-        shop = Shop(tmp_path / "shop.db")
+        shop = ShopOnDisk(tmp_path / "shop.db")
         shop(told("A1", 99))
         (one,) = listed(shop)
         where = ("--store", str(shop.path), "--yes")

@@ -23,7 +23,7 @@ from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
-from tests.cli_calls import Running, Shop, call, line_of, process, said, sandbox
+from tests.cli_calls import Running, UsersProgram, call, line_of, process, said, sandbox
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 OPENID = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"
@@ -59,7 +59,7 @@ class TestTrigger:
     def test_an_order_that_is_over_is_not_replayed(self, running: Running) -> None:
         """Nothing happens twice: exit code 2, how it ended, and what notifies once more."""
         fields = ("body=x", "total_fee=1405", "trade_type=NATIVE", "product_id=1", "--yes")
-        with Shop(b"success").serving() as url:
+        with UsersProgram(b"success").serving() as url:
             for order, told in (("E20001", ()), ("E20002", (f"notify_url={url}",))):
                 running.call("send", "WechatPreOrder", f"out_trade_no={order}", *fields, *told)
                 running.call("trigger", "pays", order)
@@ -100,7 +100,7 @@ class TestTrigger:
 
     def test_what_the_program_answered_is_shown(self, running: Running) -> None:
         """Accepted or not; a late one is announced."""
-        with Shop(b"success", b"busy").serving() as url:
+        with UsersProgram(b"success", b"busy").serving() as url:
             yes = running.call("trigger", "paid", "--notify-url", url)
             no = running.ask("trigger", "paid", "--notify-url", url)
             late = running.call("trigger", "late", "--notify-url", url, "--late", "900000")
@@ -117,7 +117,7 @@ class TestTrigger:
     @pytest.mark.parametrize("answer", [b"hello", b"[]"])
     def test_something_else_there(self, answer: bytes) -> None:
         """What is no sandbox is not believed."""
-        with Shop(answer).serving() as url, pytest.raises(TransportError):
+        with UsersProgram(answer).serving() as url, pytest.raises(TransportError):
             control.post(url, "act", {})
         with pytest.raises(RequestNotSentError):
             control.post("nowhere", "act", {})
@@ -128,7 +128,7 @@ class TestTrigger:
 class TestResend:
     def test_once_more(self, running: Running) -> None:
         """Accepted: 0; not accepted: 1; an order that nothing happened to: 2."""
-        shop = Shop(b"busy", b"busy", b"success", b"success")
+        shop = UsersProgram(b"busy", b"busy", b"success", b"success")
         with shop.serving() as url:
             fields = ("out_trade_no=R20001", "body=x", "total_fee=1405", "trade_type=NATIVE")
             more = ("product_id=1", f"notify_url={url}", "--yes")
@@ -149,7 +149,7 @@ class TestListen:
 
     def test_it_verifies_and_passes_on(self, running: Running) -> None:
         """True ones reach the program byte for byte; the rest is refused, with the reason."""
-        shop = Shop()
+        shop = UsersProgram()
         with (
             shop.serving() as url,
             process("listen", "--json", "--forward", url, env=running.env) as listener,
@@ -203,7 +203,7 @@ class TestListen:
             assert _answer(running, notify_url, "forged") == "fail"
             assert listener.wait() == 0
         assert stat.S_IMODE(log.stat().st_mode) == 0o600
-        shop = Shop()
+        shop = UsersProgram()
         with shop.serving() as url, process(*options, url, env=running.env) as listener:
             lines = [line_of(listener) for _ in range(2)]
         assert [each["event"] for each in lines] == ["listening", "forwarded"]

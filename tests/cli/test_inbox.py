@@ -26,7 +26,7 @@ from tests.servers import Servers
 Deed = Callable[[NotificationHandler, Sandbox], Coroutine[Any, Any, None]]
 
 
-class Shop:
+class ShopOnDisk:
     """A shop's handler on a SQLite file, opened for a moment at a time."""
 
     def __init__(self, path: Path) -> None:
@@ -80,17 +80,17 @@ async def due(handler: NotificationHandler, sandbox: Sandbox) -> None:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Shop:
-    return Shop(tmp_path / "shop.db")
+def shop(tmp_path: Path) -> ShopOnDisk:
+    return ShopOnDisk(tmp_path / "shop.db")
 
 
-def listed(shop: Shop) -> list[dict[str, Any]]:
+def listed(shop: ShopOnDisk) -> list[dict[str, Any]]:
     result = call("inbox", "list", "--store", str(shop.path), "--json")
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.splitlines()]
 
 
-def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: Shop) -> None:
+def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: ShopOnDisk) -> None:
     """M-27: order, amount, why, since when; a table for people, lines for programs."""
     shop(told("A1", 99), told("B1", 5), told("A2", 100))
     found = {(each["what"], each["out_trade_no"]) for each in listed(shop)}
@@ -103,14 +103,14 @@ def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: 
     assert "openid" not in shown.output
 
 
-def test_an_empty_inbox_says_so(shop: Shop) -> None:
+def test_an_empty_inbox_says_so(shop: ShopOnDisk) -> None:
     """Exit code 0, one sentence."""
     shop()
     result = call("inbox", "list", "--store", str(shop.path))
     assert (result.exit_code, result.output.strip()) == (0, "nothing waits")
 
 
-def test_a_person_who_applies_a_conflict_ships_it_once(shop: Shop) -> None:
+def test_a_person_who_applies_a_conflict_ships_it_once(shop: ShopOnDisk) -> None:
     """M-17: the mark waits in the database, and the handler that runs acts on it."""
     shop(told("A1", 99))
     assert shop.shipped == []
@@ -125,7 +125,7 @@ def test_a_person_who_applies_a_conflict_ships_it_once(shop: Shop) -> None:
     assert shop.shipped == ["A1"]
 
 
-def test_a_person_who_dismisses_a_message_is_not_asked_again(shop: Shop) -> None:
+def test_a_person_who_dismisses_a_message_is_not_asked_again(shop: ShopOnDisk) -> None:
     """A redelivery of what was dismissed stays without effect and off the list."""
     shop(told("B1", 5))
     (one,) = listed(shop)
@@ -137,7 +137,7 @@ def test_a_person_who_dismisses_a_message_is_not_asked_again(shop: Shop) -> None
     assert shop.shipped == []
 
 
-def test_a_retry_decides_with_what_the_shop_knows_today(shop: Shop) -> None:
+def test_a_retry_decides_with_what_the_shop_knows_today(shop: ShopOnDisk) -> None:
     """UNKNOWN_ORDER becomes a shipment once the order is there."""
     shop(told("B1", 5))
     (one,) = listed(shop)
@@ -149,7 +149,7 @@ def test_a_retry_decides_with_what_the_shop_knows_today(shop: Shop) -> None:
     assert listed(shop) == []
 
 
-def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
+def test_what_is_not_there_cannot_be_marked(shop: ShopOnDisk) -> None:
     """A wrong number is exit code 1; a wrong file or a missing option exit code 2."""
     shop()
     missing = call("inbox", "retry", "1", "A9", "--store", str(shop.path))
@@ -161,7 +161,7 @@ def test_what_is_not_there_cannot_be_marked(shop: Shop) -> None:
 
 
 def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: ShopOnDisk, caplog: pytest.LogCaptureFixture
 ) -> None:
     """M-15: 12.30 expected, 4.13 paid: list, JSON, the question, the answer, the log of its end."""
     shop.expected["A1"] = 1230
@@ -194,7 +194,7 @@ def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
     assert recorded(shop, "A1").entry.decision == BY_A_PERSON
 
 
-def test_an_unknown_order_is_applied_with_what_was_paid(shop: Shop) -> None:
+def test_an_unknown_order_is_applied_with_what_was_paid(shop: ShopOnDisk) -> None:
     """Nothing is expected of it: the question names what was paid, and no other amount."""
     shop(told("B1", 5))
     (one,) = listed(shop)
@@ -205,7 +205,7 @@ def test_an_unknown_order_is_applied_with_what_was_paid(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("columns", ["40", "80", "120", "300"])
-def test_no_width_cuts_what_identifies_an_order(shop: Shop, columns: str) -> None:
+def test_no_width_cuts_what_identifies_an_order(shop: ShopOnDisk, columns: str) -> None:
     """The longest number there may be, merchant, time, amounts and message, on every terminal."""
     number = "A" * 32
     shop.expected[number] = 1230
@@ -227,7 +227,7 @@ def test_amounts_are_read_out_of_the_reason_that_names_them() -> None:
     assert amounts_in("the shop knows no such order") == (None, None)
 
 
-def test_nobody_is_asked_about_what_cannot_be_applied(shop: Shop) -> None:
+def test_nobody_is_asked_about_what_cannot_be_applied(shop: ShopOnDisk) -> None:
     """`apply` looks before it asks: nothing there, done already; then no answer is needed."""
     shop(told("A2", 100), told("A1", 99))
     mch_id = next(each["mch_id"] for each in listed(shop) if each["out_trade_no"] == "A1")
@@ -244,7 +244,7 @@ def test_nobody_is_asked_about_what_cannot_be_applied(shop: Shop) -> None:
     assert (asked.exit_code, "run on_paid for A1" in asked.output) == (2, True)
 
 
-def test_an_order_that_a_handler_works_on_is_not_for_a_person(shop: Shop) -> None:
+def test_an_order_that_a_handler_works_on_is_not_for_a_person(shop: ShopOnDisk) -> None:
     """Listed, since it is not done; but it goes on by itself, and `retry` says so."""
     shop.broken = True
     shop(told("A2", 100))
@@ -253,7 +253,7 @@ def test_an_order_that_a_handler_works_on_is_not_for_a_person(shop: Shop) -> Non
     assert (result.exit_code, "by itself" in result.output) == (1, True)
 
 
-def test_bodies_are_forgotten_and_the_orders_stay(shop: Shop) -> None:
+def test_bodies_are_forgotten_and_the_orders_stay(shop: ShopOnDisk) -> None:
     """M-19: pruning by default deletes bodies only, so a redelivery is still a duplicate."""
     shop(told("A2", 100))
     result = call("inbox", "prune", "--older-than", "0", "--store", str(shop.path), "--json")
@@ -289,7 +289,7 @@ def test_an_inbox_in_redis_or_another_database_is_named_by_its_address(servers: 
         assert call("inbox", "list", *where).output.strip() == "nothing waits"
 
 
-def recorded(shop: Shop, number: str) -> Record:
+def recorded(shop: ShopOnDisk, number: str) -> Record:
     """The order as the inbox has it now."""
 
     async def look() -> Record | None:

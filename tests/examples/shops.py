@@ -93,7 +93,7 @@ KINDS = {
 
 
 @attrs.frozen(kw_only=True)
-class Shop:
+class ExampleShop:
     """An example that is served in processes of its own, one after the other on one port."""
 
     kind: Kind
@@ -149,9 +149,9 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop(
+async def open_example(
     name: str, folder: Path, database_url: str, sandbox: Sandbox
-) -> AsyncIterator[Shop]:
+) -> AsyncIterator[ExampleShop]:
     """A gateway over real HTTP, a database, and a port for the shop; not served yet."""
     kind = KINDS[name]
     engine = create_async_engine(database_url)
@@ -172,7 +172,7 @@ async def open_shop(
             if kind.migrate:
                 async with running(*kind.migrate, folder=folder, settings=settings) as migrating:
                     assert await migrating.wait() == 0
-            yield Shop(
+            yield ExampleShop(
                 kind=kind,
                 folder=folder,
                 sandbox=sandbox,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import SystemClock
 from chaoying_async.sandbox import Sandbox
-from tests.examples.shops import EXAMPLES, environment, open_shop, running, told, until
+from tests.examples.shops import EXAMPLES, environment, open_example, running, told, until
 from tests.servers import Servers
 
 DEMOS = {
@@ -67,7 +67,7 @@ async def test_a_shop_that_is_killed_before_the_commit_ships_once_after_the_rede
     url = f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}"
     if database == "postgresql":
         url = servers.postgresql_url()
-    async with open_shop(name, tmp_path, url, Sandbox(clock=SystemClock())) as shop:
+    async with open_example(name, tmp_path, url, Sandbox(clock=SystemClock())) as shop:
         async with shop.served() as process:
             number = await shop.order()
             shop.trap.touch()

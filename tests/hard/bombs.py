@@ -23,7 +23,7 @@ from backports import zstd
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.web.aiohttp import notification_handler
 from tests.engines import call, running
-from tests.handlers import Shop
+from tests.shop import Shop
 from tests.tcp_server import Link, TcpServer, reply
 
 MIB = 1 << 20

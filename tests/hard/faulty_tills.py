@@ -109,7 +109,7 @@ class Asleep:
 
 
 @attrs.frozen(kw_only=True)
-class Shop:
+class Run:
     """Everything that a run has."""
 
     clock: FakeClock
@@ -152,7 +152,7 @@ def _prompt(sandbox: Sandbox) -> Any:
 
 
 @asynccontextmanager
-async def shop(seed: int, faults: float) -> AsyncIterator[Shop]:
+async def a_run(seed: int, faults: float) -> AsyncIterator[Run]:
     """A sandbox that is served, and fails so often; a session; one clock."""
     clock, wires = FakeClock(), list[Wire]()
     asleep = Asleep(clock, lambda: wires[0])
@@ -175,7 +175,7 @@ async def shop(seed: int, faults: float) -> AsyncIterator[Shop]:
         )
         async with session as gateway:
             try:
-                yield Shop(
+                yield Run(
                     clock=clock,
                     sandbox=sandbox,
                     gateway=gateway,
@@ -209,10 +209,10 @@ class Believed:
     payable: int | None = None
 
 
-Till = Callable[[Shop, Pay], Awaitable[Believed]]
+Till = Callable[[Run, Pay], Awaitable[Believed]]
 
 
-async def by_checkout(shop: Shop, pay: Pay) -> Believed:
+async def by_checkout(shop: Run, pay: Pay) -> Believed:
     """The library's own way, from the payment to an honest end."""
     outcome = await checkout(shop.gateway, pay, clock=shop.clock, rng=shop.rng)
     paid = outcome.paid
@@ -226,7 +226,7 @@ async def by_checkout(shop: Shop, pay: Pay) -> Believed:
 def by_poller(poller: Poller) -> Till:
     """Pay, and let a poller find out; no cancel."""
 
-    async def till(shop: Shop, pay: Pay) -> Believed:
+    async def till(shop: Run, pay: Pay) -> Believed:
         with suppress(ChaoyingError):  # whatever it was: the query knows
             await shop.gateway.send(pay)
         wallet = PayType.from_auth_code(pay.auth_code) or PayType.WECHAT
@@ -242,7 +242,7 @@ def by_poller(poller: Poller) -> Till:
     return till
 
 
-async def serve(shop: Shop, pays: list[Pay], till: Till) -> dict[str, Believed]:
+async def serve(shop: Run, pays: list[Pay], till: Till) -> dict[str, Believed]:
     """All customers, who come one after the other and wait as long as it takes."""
     believed: dict[str, Believed] = {}
     arriving = len(pays) / 1000 * ARRIVING
@@ -277,7 +277,7 @@ class Verdict:
         return [f"{count:>7,}  {a:<34} {b}" for (a, b), count in sorted(self.ends.items())]
 
 
-def judged(shop: Shop, pays: list[Pay], believed: dict[str, Believed]) -> Verdict:
+def judged(shop: Run, pays: list[Pay], believed: dict[str, Believed]) -> Verdict:
     """Hold what every till believes against the gateway's own books."""
     verdict = Verdict()
     for pay in pays:
@@ -294,7 +294,7 @@ def judged(shop: Shop, pays: list[Pay], believed: dict[str, Believed]) -> Verdic
     return verdict
 
 
-def _in_the_books(shop: Shop, pay: Pay) -> Order | None:
+def _in_the_books(shop: Run, pay: Pay) -> Order | None:
     try:
         order = shop.sandbox.ledger.order(pay.out_trade_no)
     except KeyError:
@@ -318,9 +318,9 @@ def _wrong(end: Believed, order: Order | None, pay: Pay) -> str:
     return "" if end.reason or end.status != "UNKNOWN" else "no reason is given"
 
 
-async def run(count: int, seed: int, faults: float, way: str) -> tuple[Verdict, Shop]:
+async def run(count: int, seed: int, faults: float, way: str) -> tuple[Verdict, Run]:
     """One run, from the first customer to the verdict."""
-    async with shop(seed, faults) as open_shop:
+    async with a_run(seed, faults) as open_shop:
         pays = list(payments(count, open_shop.rng))
         if way == "checkout":
             believed = await open_shop.run(serve(open_shop, pays, by_checkout))

@@ -11,7 +11,7 @@ import httpx
 
 from chaoying_async.sandbox import Fault
 from tests.hard.browser import Browser, chromium
-from tests.hard.console_shop import Shop, open_shop
+from tests.hard.served_sandbox import ServedSandbox, served_sandbox
 
 WIDTH, HEIGHT = 1080, 780
 PHONE = 390
@@ -19,7 +19,7 @@ PHONE = 390
 TALL = 960
 
 
-def badly_signed(shop: Shop) -> None:
+def badly_signed(shop: ServedSandbox) -> None:
     """An order query as a program sends it that sorts the pairs and forgets the prefix."""
     credentials = shop.sandbox.credentials
     fields = {
@@ -38,7 +38,7 @@ def badly_signed(shop: Shop) -> None:
     httpx.post(f"{shop.url}/UnifiedPay/Gateway", content=content, headers=headers, trust_env=False)
 
 
-def a_morning(shop: Shop, browser: Browser) -> None:
+def a_morning(shop: ServedSandbox, browser: Browser) -> None:
     """What the pictures show."""
     shop.pay("A1000101", 1000, attach="till 3")
     shop.pay("A1000102", 1405)
@@ -57,7 +57,7 @@ def a_morning(shop: Shop, browser: Browser) -> None:
 def main(folder: Path) -> None:
     """Write them all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open_shop() as shop, chromium() as browser:
+    with served_sandbox() as shop, chromium() as browser:
         browser.size(WIDTH, HEIGHT)
         a_morning(shop, browser)
         order = f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103"
@@ -78,7 +78,7 @@ def main(folder: Path) -> None:
         browser.size(PHONE, HEIGHT)
         browser.open(shop.console)
         browser.shot(folder / "phone.png")
-    with open_shop() as shop, chromium(language="zh-CN") as browser:
+    with served_sandbox() as shop, chromium(language="zh-CN") as browser:
         browser.size(WIDTH, HEIGHT)
         a_morning(shop, browser)
         browser.open(f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103")
@@ -86,7 +86,7 @@ def main(folder: Path) -> None:
         browser.shot(folder / "order.zh-CN.png")
 
 
-def browser_link(shop: Shop, browser: Browser) -> str:
+def browser_link(shop: ServedSandbox, browser: Browser) -> str:
     """The number of the message with the bad signature."""
     browser.open(f"{shop.console}messages?bad=1")
     return browser.one("tbody a").text

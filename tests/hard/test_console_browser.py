@@ -13,8 +13,8 @@ from selenium.webdriver.support.select import Select
 
 from chaoying_async.sandbox import Status
 from tests.hard.browser import Browser, chromium, needs_browser
-from tests.hard.console_shop import Shop, open_shop
 from tests.hard.screenshots import badly_signed
+from tests.hard.served_sandbox import ServedSandbox, served_sandbox
 
 pytestmark = needs_browser
 ORDER = "order?mch_id=00000001&out_trade_no="
@@ -29,9 +29,9 @@ def browser() -> Generator[Browser]:
 
 
 @pytest.fixture
-def shop(browser: Browser) -> Generator[Shop]:
+def shop(browser: Browser) -> Generator[ServedSandbox]:
     browser.size(1200, 800)
-    with open_shop() as opened:
+    with served_sandbox() as opened:
         yield opened
         browser.open("about:blank")
 
@@ -42,7 +42,7 @@ def complaints(browser: Browser) -> list[str]:
     return [entry["message"] for entry in log if entry["level"] == "SEVERE"]
 
 
-def test_an_order_appears_is_paid_and_notified(shop: Shop, browser: Browser) -> None:
+def test_an_order_appears_is_paid_and_notified(shop: ServedSandbox, browser: Browser) -> None:
     """Made through the API, seen without reloading, paid by a button, notified at the shop."""
     browser.open(shop.console)
     browser.wait_for("live", "#line")
@@ -66,7 +66,7 @@ def test_an_order_appears_is_paid_and_notified(shop: Shop, browser: Browser) -> 
     assert complaints(browser) == []
 
 
-def test_a_page_follows_time_by_itself(shop: Shop, browser: Browser) -> None:
+def test_a_page_follows_time_by_itself(shop: ServedSandbox, browser: Browser) -> None:
     """What comes due is seen though nobody asks; what the visitor opened stays open."""
     shop.preorder("A1000100", 100)  # paid after 2 seconds
     browser.open(f"{shop.console}{ORDER}A1000100")
@@ -81,7 +81,7 @@ def test_a_page_follows_time_by_itself(shop: Shop, browser: Browser) -> None:
     assert browser.driver.execute_script(ACTIVE.format("id")) == "refund-yuan"
 
 
-def test_a_fault_is_injected(shop: Shop, browser: Browser) -> None:
+def test_a_fault_is_injected(shop: ServedSandbox, browser: Browser) -> None:
     """Switched on in the page, met by the next request, seen at its message, switched off."""
     browser.open(f"{shop.console}faults")
     Select(browser.one("#fault")).select_by_value("http-502")
@@ -103,7 +103,7 @@ def test_a_fault_is_injected(shop: Shop, browser: Browser) -> None:
     assert complaints(browser) == []
 
 
-def test_the_doctor_gives_its_verdict(shop: Shop, browser: Browser) -> None:
+def test_the_doctor_gives_its_verdict(shop: ServedSandbox, browser: Browser) -> None:
     """On a message that the sandbox received, and on one that is pasted, which stays there."""
     badly_signed(shop)
     browser.open(f"{shop.console}messages")
@@ -120,7 +120,7 @@ def test_the_doctor_gives_its_verdict(shop: Shop, browser: Browser) -> None:
     assert complaints(browser) == []
 
 
-def test_all_of_it_works_with_the_keyboard(shop: Shop, browser: Browser) -> None:
+def test_all_of_it_works_with_the_keyboard(shop: ServedSandbox, browser: Browser) -> None:
     """Skip the navigation, walk to a button whose focus can be seen, press it, hear the result."""
     shop.preorder("A1000103", 8405)
     browser.open(f"{shop.console}{ORDER}A1000103")
@@ -147,7 +147,7 @@ def press(browser: Browser, key: str) -> None:
     browser.driver.switch_to.active_element.send_keys(key)
 
 
-def test_every_control_has_a_name(shop: Shop, browser: Browser) -> None:
+def test_every_control_has_a_name(shop: ServedSandbox, browser: Browser) -> None:
     """Fields have labels, buttons have words, ids come once, headings begin with one h1."""
     shop.preorder("A1000103", 8405)
     for page in PAGES:
@@ -167,7 +167,7 @@ def test_every_control_has_a_name(shop: Shop, browser: Browser) -> None:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_a_phone_shows_it_without_scrolling_sideways(
-    shop: Shop, browser: Browser, language: str
+    shop: ServedSandbox, browser: Browser, language: str
 ) -> None:
     """At 360 pixels, every page, with long numbers and long texts, in both languages."""
     shop.preorder("A1000103", 8405)
@@ -187,7 +187,7 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     browser.driver.delete_all_cookies()
 
 
-def test_pages_work_without_the_script(shop: Shop, browser: Browser) -> None:
+def test_pages_work_without_the_script(shop: ServedSandbox, browser: Browser) -> None:
     """The script keeps them fresh, and that is all: forms and links need none of it."""
     shop.preorder("A1000103", 8405)
     off = {"value": True}

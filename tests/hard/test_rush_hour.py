@@ -65,13 +65,13 @@ async def test_the_judge_is_no_rubber_stamp() -> None:
         "UNKNOWN": "no reason is given",
         "SURE": "an end that nobody knows",
     }
-    async with faulty_tills.shop(1, 0.0) as shop:
+    async with faulty_tills.a_run(1, 0.0) as shop:
         pays = {
             f"A{number:05d}": (1406 if end == "PAID" else 1000, end)
             for number, end in enumerate(lies)
         }
 
-        async def liar(shop: faulty_tills.Shop, pay: Pay) -> Believed:
+        async def liar(shop: faulty_tills.Run, pay: Pay) -> Believed:
             await shop.gateway.send(pay)
             return Believed(status=pays[pay.out_trade_no][1], payable=1)
 

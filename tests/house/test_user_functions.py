@@ -17,7 +17,7 @@ from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.background import BackgroundHandler
 from tests.factories import CREDENTIALS, every_request
 from tests.fake_gateway import FakeGateway, session
-from tests.handlers import Shop
+from tests.shop import Shop
 
 PAY = every_request()["pay"]
 

@@ -26,7 +26,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, OPENID, ORDER
-from tests.handlers import Shop, queried
+from tests.shop import Shop, queried
 
 KEY = OrderKey(MCH_ID, ORDER)
 WINDOW = timedelta(days=1)

@@ -22,7 +22,7 @@ from chaoying_async.notifications import NotificationHandler
 from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.notifications.inbox_values import Claim
 from chaoying_async.testing import FakeClock
-from tests.handlers import Shop
+from tests.shop import Shop
 
 #: More points than any run has: the harness itself is wrong then.
 TOO_MANY = 200

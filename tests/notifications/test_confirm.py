@@ -27,8 +27,8 @@ from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from chaoying_async.sansio.signing import texts
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, KEY, MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Dead, Shop, message, queried, said
 from tests.pollers import ABSENT, CLOSED, PENDING, UNNAMED, Scripted, always
+from tests.shop import FAIL, PRICE, SUCCESS, Dead, Shop, message, queried, said
 
 D = Decision
 

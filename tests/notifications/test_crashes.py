@@ -12,8 +12,8 @@ from chaoying_async.notifications import NotificationHandler
 from chaoying_async.sansio.notifications.decide import ExpectedOrder
 from chaoying_async.sansio.notifications.inbox_values import Aside, Mark
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import PRICE, SUCCESS, Shop, queried
 from tests.notifications.crashes import Points, World, durable_world, killed_everywhere
+from tests.shop import PRICE, SUCCESS, Shop, queried
 
 #: Made before any clock has moved: every delivery has the same bytes.
 BODY = Shop().body()

@@ -12,7 +12,7 @@ from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, Mark, OrderKey
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, SUCCESS, Shop, queried, said
+from tests.shop import FAIL, SUCCESS, Shop, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

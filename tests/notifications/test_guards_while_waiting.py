@@ -9,7 +9,7 @@ import pytest
 from chaoying_async.clock import guarded, within
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.testing import FakeClock
-from tests.handlers import SUCCESS, Shop, cancelled, said
+from tests.shop import SUCCESS, Shop, cancelled, said
 
 
 async def test_what_does_not_wait_sets_no_timer() -> None:

@@ -15,8 +15,8 @@ from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, Se
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.sansio.signing import texts
 from tests.factories import KEY, MCH_ID, OPENID, ORDER, TRANSACTION
-from tests.handlers import FAIL, OUT_TRANSACTION, PRICE, SUCCESS, Shop, message, said
 from tests.pollers import PENDING, Scripted, always, poller_on
+from tests.shop import FAIL, OUT_TRANSACTION, PRICE, SUCCESS, Shop, message, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

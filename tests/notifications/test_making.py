@@ -13,8 +13,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     OrderKey,
 )
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
-from tests.handlers import FAIL, SUCCESS, Shop
 from tests.notifications.crashes import DurableInbox
+from tests.shop import FAIL, SUCCESS, Shop
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

@@ -26,7 +26,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, message, queried, said
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, message, queried, said
 
 D = Decision
 #: The merchant whose orders the shop knows is MCH_ID; this one has a right key of its own.

@@ -15,8 +15,8 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from tests.factories import CREDENTIALS, KEY, MCH_ID, OPENID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

@@ -15,7 +15,7 @@ from chaoying_async.notifications.endings import is_wanted, tamed
 from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Mark, OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

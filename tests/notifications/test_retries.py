@@ -21,8 +21,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
 )
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import CLOSED, PENDING, Scripted, always
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

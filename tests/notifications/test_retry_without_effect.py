@@ -26,8 +26,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
 )
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 KEY = OrderKey(MCH_ID, ORDER)

@@ -16,8 +16,8 @@ from chaoying_async.sansio.meaning import PaidSource
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, Shop, queried, said
 from tests.pollers import Scripted, always
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 KEY = OrderKey(MCH_ID, ORDER)

@@ -14,7 +14,7 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, SUCCESS, Shop, said
+from tests.shop import FAIL, SUCCESS, Shop, said
 
 KEY = OrderKey(MCH_ID, ORDER)
 

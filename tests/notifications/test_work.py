@@ -22,7 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
 )
 from tests.factories import MCH_ID, ORDER
-from tests.handlers import FAIL, SUCCESS, Shop, cancelled, said
+from tests.shop import FAIL, SUCCESS, Shop, cancelled, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)

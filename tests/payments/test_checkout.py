@@ -29,7 +29,7 @@ from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID
 from tests.sandbox_calls import session_with
-from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, a_shop, facepay, pay
+from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, a_till, facepay, pay
 
 POLLS = [float(second) for second in range(5, 181, 5)]
 
@@ -63,7 +63,7 @@ async def test_every_scenario_ends_as_the_gateways_books_have_it(
     amount: int, status: str, reason: str, books: str | None
 ) -> None:
     """M-24: paid, failed, cancelled or unknown, and what the sandbox booked agrees."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(amount)
         assert (outcome.status, outcome.reason) == (status, reason)
         assert shop.sandbox.requests["pay"] == 1
@@ -74,7 +74,7 @@ async def test_every_scenario_ends_as_the_gateways_books_have_it(
 
 async def test_a_payment_nobody_makes_is_cancelled_at_the_exact_second() -> None:
     """M-24: asked every 5 s to 180 s, cancelled once, seen closed, and looked at again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(405)
         assert outcome.status is CheckoutStatus.CANCELLED
         assert shop.till.at("orderquery") == [*POLLS, 185, 210]
@@ -85,7 +85,7 @@ async def test_a_payment_nobody_makes_is_cancelled_at_the_exact_second() -> None
 
 async def test_polling_ends_240_s_after_the_pay_call_started() -> None:
     """M-24: whatever the schedule says, and then the cancel leaves inside its window."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.checkout(405, schedule=PollSchedule(until=3600, jitter=0))
         assert shop.till.at("cancel") == [240]
         assert shop.till.at("orderquery")[:48] == [float(second) for second in range(5, 241, 5)]
@@ -93,7 +93,7 @@ async def test_polling_ends_240_s_after_the_pay_call_started() -> None:
 
 async def test_a_slow_pay_call_moves_the_cancel_not_its_limit() -> None:
     """M-24: not before 15 s after the pay call ended."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         shop.sandbox.faults.add(Fault.SLOW, endpoints={"pay"}, seconds=20)
         await shop.checkout(405, schedule=PollSchedule(until=5, jitter=0))
         assert shop.till.at("cancel") == [35]
@@ -101,7 +101,7 @@ async def test_a_slow_pay_call_moves_the_cancel_not_its_limit() -> None:
 
 async def test_paid_after_a_cancel_is_asked_about_and_then_surfaced() -> None:
     """M-24: asked again after 5, 10, 30, 60 and 120 s; an unsent refund and advice."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(411)
         assert outcome.status is CheckoutStatus.PAID_AFTER_CANCEL
         assert shop.till.at("orderquery")[-7:] == [185, 210, 215, 225, 255, 315, 435]
@@ -120,7 +120,7 @@ async def test_paid_after_a_cancel_is_asked_about_and_then_surfaced() -> None:
 
 async def test_a_cancel_race_is_won_by_the_truth() -> None:
     """The customer pays in the very second of the cancel: reversed, and never called paid."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def pays_now(request: Any) -> None:
             if request.endpoint.name == "cancel":
@@ -135,7 +135,7 @@ async def test_a_cancel_race_is_won_by_the_truth() -> None:
 
 async def test_paid_while_every_cancel_was_refused_is_simply_paid() -> None:
     """M-24: M-09's left column refused each cancel, so nothing can be on its way back."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def refuses(request: Any) -> None:
             if request.endpoint.name == "cancel":
@@ -150,7 +150,7 @@ async def test_paid_while_every_cancel_was_refused_is_simply_paid() -> None:
 
 async def test_cancels_are_repeated_inside_their_window_only() -> None:
     """M-24: every cancel's reply is lost before it is carried out; the last leaves by 270 s."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def lost(request: Any) -> None:
             if request.endpoint.name == "cancel":
@@ -166,11 +166,11 @@ async def test_cancels_are_repeated_inside_their_window_only() -> None:
 
 async def test_an_order_that_never_arrived_is_failed_at_270_s_at_the_earliest() -> None:
     """M-24: not found under every wallet that could be meant, once it was guessed."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(414)
         assert (outcome.status, outcome.reason) == ("FAILED", CheckoutReason.NOT_FOUND)
         assert shop.till.at("orderquery")[-6:] == [270] * 6
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(414, paytype=PayType.WECHAT)
         assert outcome.reason is CheckoutReason.NOT_FOUND
         assert shop.till.at("orderquery")[-1:] == [270]
@@ -178,7 +178,7 @@ async def test_an_order_that_never_arrived_is_failed_at_270_s_at_the_earliest() 
 
 async def test_a_cancel_without_an_answer_forbids_never_arrived() -> None:
     """M-24: each cancel must have said 20007 or 20011."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         lost: list[float] = []
 
         def loses_one(request: Any) -> None:
@@ -195,7 +195,7 @@ async def test_a_wrong_key_is_named_and_none_of_its_answers_is_believed(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """M-08, M-24: UNKNOWN to the end, cancels included; one warning, and what to do about it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         wrong = attrs.evolve(shop.sandbox.credentials, key="not-the-key-of-this-agent")
         async with session_with(shop.sandbox, credentials=wrong, read_retries=0) as session:
             shop.till = Counter(session, shop.clock)
@@ -214,7 +214,7 @@ async def test_what_does_not_speak_of_the_key_is_no_hint_at_it(
     error: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
     """M-04: no signature, or one that can be read in two ways, comes with the right key too."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def unreadable(request: Any) -> None:
             raise OutcomeUnknownError("unreadable") from error("so it is")
@@ -227,7 +227,7 @@ async def test_what_does_not_speak_of_the_key_is_no_hint_at_it(
 
 async def test_what_never_left_is_failed_and_may_be_repeated() -> None:
     """M-01, M-24: the same number again, since it was never sent."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         shop.sandbox.faults.add(Fault.REFUSED, endpoints={"pay"})
         outcome = await shop.checkout(100)
         assert (outcome.status, outcome.reason) == ("FAILED", CheckoutReason.NOT_SENT)
@@ -239,7 +239,7 @@ async def test_what_never_left_is_failed_and_may_be_repeated() -> None:
 
 async def test_the_left_column_is_failed_with_what_the_gateway_said() -> None:
     """M-09: 20013 moved nothing; unwrap() raises the refusal itself."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(416)
         assert shop.till.sent == [("pay", 0.0)]
         with pytest.raises(MerchantConfigError):
@@ -248,7 +248,7 @@ async def test_the_left_column_is_failed_with_what_the_gateway_said() -> None:
 
 async def test_another_amount_is_unknown_and_never_cancelled() -> None:
     """M-13, M-24: MISMATCH, with what was paid to look at."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(412)
         assert shop.till.at("cancel") == []
         assert outcome.paid is not None
@@ -259,7 +259,7 @@ async def test_another_amount_is_unknown_and_never_cancelled() -> None:
 
 async def test_a_wallet_that_nobody_names_is_refused_before_anything_is_sent() -> None:
     """M-24: no paytype, no cancel; so no payment, unless allow_no_cancel says so."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         unknown = pay(405, auth_code="999999999999999999")
         with pytest.raises(ParameterError, match="paytype"):
             await shop.checkout(405, pay=unknown)
@@ -273,11 +273,11 @@ async def test_a_wallet_that_nobody_names_is_refused_before_anything_is_sent() -
 async def test_a_wrong_guess_is_corrected_by_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     """C 32: queries may try the other wallets; the cancel then goes to the right one."""
     monkeypatch.setattr(PayType, "from_auth_code", lambda _code: PayType.QQ)
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(405)
         assert (outcome.status, outcome.paytype) == ("CANCELLED", PayType.WECHAT)
         assert shop.till.at("cancel") == [180]
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(413)  # paid, and the answer was an error
         assert (outcome.status, outcome.paytype) == ("PAID", PayType.WECHAT)
         assert shop.till.at("orderquery") == [5, 10]
@@ -285,7 +285,7 @@ async def test_a_wrong_guess_is_corrected_by_asking(monkeypatch: pytest.MonkeyPa
 
 async def test_a_face_payment_keeps_its_requests_wallet() -> None:
     """C 33: the answer to facepay has none, and the outcome names it all the same."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(100, pay=facepay(100))
         assert outcome.unwrap().paytype == "WECHAT"
         with pytest.raises(ParameterError, match="paytype"):
@@ -294,7 +294,7 @@ async def test_a_face_payment_keeps_its_requests_wallet() -> None:
 
 async def test_nothing_personal_shows() -> None:
     """M-27: not in the repr of an outcome that has many replies."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         outcome = await shop.checkout(401, pay=facepay(401))
         for shown in (repr(outcome), repr(outcome.replies), str(outcome.unwrap())):
             assert OPENID not in shown
@@ -304,7 +304,7 @@ async def test_nothing_personal_shows() -> None:
 async def test_a_second_attempt_waits_until_the_first_is_known_not_to_be_paid() -> None:
     """Refused while it is under way, after it was paid; free after it was cancelled."""
     numbers = OrderNumbers("A10001")
-    async with a_shop() as shop:
+    async with a_till() as shop:
         first = numbers.next()
         running = asyncio.ensure_future(shop.charging(405, number=first))
         await shop.clock.advance(60)
@@ -332,7 +332,7 @@ async def test_a_gateway_that_returns_no_reply_is_unknown_not_failed() -> None:
         async def send(self, request: Any, *, timeout: Any = None) -> Any:
             return {"state": "SUCCESS"}
 
-    async with a_shop() as shop:
+    async with a_till() as shop:
         running = checkout(
             Odd(), pay(100, mch_id="1"), schedule=EXACT, clock=shop.clock, paytype="WECHAT"
         )

@@ -11,7 +11,7 @@ from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.payments.moves import CheckoutStatus
-from tests.tills import Shop, a_shop, pay
+from tests.tills import TillOnSandbox, a_till, pay
 
 ORDERS = 2000 if os.environ.get("FULL") else 75
 
@@ -25,7 +25,7 @@ TRUE: dict[CheckoutStatus, set[str | None]] = {
 }
 
 
-async def every_outcome(shop: Shop, seed: int) -> list[CheckoutOutcome]:
+async def every_outcome(shop: TillOnSandbox, seed: int) -> list[CheckoutOutcome]:
     """That many customers at once, each with a scenario of the sandbox."""
     shop.sandbox.faults.reseed(seed)
     amounts = [1000 + number for number in SCENARIOS]
@@ -43,7 +43,7 @@ async def every_outcome(shop: Shop, seed: int) -> list[CheckoutOutcome]:
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_fifth_of_everything_fails_and_the_books_agree(seed: int) -> None:
     """M-24: no outcome says what the gateway's own books do not, and nobody is charged twice."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         for fault in (
             Fault.REFUSED,
             Fault.RESET_BEFORE,

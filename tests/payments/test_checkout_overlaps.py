@@ -21,7 +21,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
-from tests.tills import EXACT, Counter, Shop, a_shop, pay
+from tests.tills import EXACT, Counter, TillOnSandbox, a_till, pay
 from tests.tills import ORDER as NUMBER
 
 
@@ -57,7 +57,7 @@ def _own_registries() -> None:
     attempts._REGISTRIES.clear()
 
 
-def another_process(shop: Shop) -> None:
+def another_process(shop: TillOnSandbox) -> None:
     """Nothing is remembered but what the store holds."""
     attempts._REGISTRIES.clear()
     shop.till = Counter(shop.till.session, shop.clock)
@@ -68,7 +68,9 @@ async def turns(count: int = 20) -> None:
         await asyncio.sleep(0)
 
 
-async def cut_off(shop: Shop, seconds: float, store: Any, amount: int, number: str) -> None:
+async def cut_off(
+    shop: TillOnSandbox, seconds: float, store: Any, amount: int, number: str
+) -> None:
     """A checkout whose task is cancelled after so long, and its process after that."""
     async with store:
         running = asyncio.ensure_future(shop.charging(amount, store=store, number=number))
@@ -82,7 +84,7 @@ async def kept(store: Any, kind: str) -> list[Any]:
     return [json.loads(text) async for _, text in store.load(kind)]
 
 
-async def all_resumed(shop: Shop, store: Any) -> list[CheckoutOutcome]:
+async def all_resumed(shop: TillOnSandbox, store: Any) -> list[CheckoutOutcome]:
     async def collect() -> list[CheckoutOutcome]:
         found = resume(shop.till, store, schedule=EXACT, clock=shop.clock)
         return [outcome async for outcome in found]
@@ -93,7 +95,7 @@ async def all_resumed(shop: Shop, store: Any) -> list[CheckoutOutcome]:
 @pytest.mark.parametrize("how", ["the store fails", "the task is cancelled"])
 async def test_a_new_attempt_that_stumbles_leaves_the_old_ones_record_alone(how: str) -> None:
     """M-23: else a paid order has no attempt any more, and is charged again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
         first = numbers.next()
         await cut_off(shop, 12, store, 402, first)  # paid; its reply was lost
@@ -117,7 +119,7 @@ async def test_a_new_attempt_that_stumbles_leaves_the_old_ones_record_alone(how:
 
 async def test_a_task_that_is_cancelled_while_it_cancels_records_the_cancel() -> None:
     """M-24: it may have been carried out, so a paid answer later is not simply PAID."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
 
         def cut(request: Any) -> None:
@@ -140,7 +142,7 @@ async def test_a_task_that_is_cancelled_while_it_cancels_records_the_cancel() ->
 
 async def test_a_checkout_that_ended_meanwhile_is_not_resumed() -> None:
     """M-24: resume read the record while it was under way, and came to it when it was over."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
         async with store:
             left = await shop.checkout(100, store=store, number="B100011")
@@ -162,7 +164,7 @@ async def test_a_checkout_that_ended_meanwhile_is_not_resumed() -> None:
 
 async def test_two_resumes_share_what_is_left() -> None:
     """M-23: each order is asked about, and comes, once."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
         numbers = ["A100011", "B100011", "C100011"]
         for number in numbers:
@@ -182,7 +184,7 @@ async def test_two_resumes_share_what_is_left() -> None:
 
 async def test_an_outcome_that_was_done_meanwhile_does_not_come() -> None:
     """M-23: it took effect already, while resume handed out another one."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
         async with store:
             await shop.checkout(100, store=store, number="B100011")
@@ -200,7 +202,7 @@ async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
 
     Without its attempt, an order that is "under way" passes for one that was never sent.
     """
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
 
         def stumbles(*what: Any) -> None:
@@ -226,7 +228,7 @@ async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
 
 async def test_a_record_that_nobody_can_read_bars_its_order_when_it_is_gone() -> None:
     """done() says that a person looked at the number, not that it is unpaid."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
         await cut_off(shop, 12, store, 402, numbers.next())
         async with store:
@@ -252,7 +254,7 @@ async def test_a_record_without_its_amount_is_not_held_against_nothing(
     changes: dict[str, Any],
 ) -> None:
     """M-13, M-24: money is never guessed: what is missing is unreadable, not "any amount"."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
         await cut_off(shop, 12, store, 402, NUMBER)
         async with store:
@@ -267,7 +269,7 @@ async def test_a_record_without_its_amount_is_not_held_against_nothing(
 @pytest.mark.parametrize("said", [PayType.WECHAT, PayType.UNIONPAY])
 async def test_a_callers_wrong_wallet_does_not_make_a_paid_order_failed(said: PayType) -> None:
     """M-22, M-24: the code's prefix says Alipay, so 20007 under another wallet is no end."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def loses(request: Any, reply: Any) -> Any:
             if request.endpoint.name == "pay":
@@ -283,7 +285,7 @@ async def test_a_callers_wrong_wallet_does_not_make_a_paid_order_failed(said: Pa
 
 async def test_a_wallet_that_is_in_no_table_beats_no_guess() -> None:
     """M-24, C 29: under an odd name in a reply nobody could ask, nor cancel."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def odd(request: Any, reply: Any) -> Any:
             if request.endpoint.name != "pay":
@@ -300,7 +302,7 @@ async def test_a_wallet_that_is_in_no_table_beats_no_guess() -> None:
 
 async def test_done_lets_a_number_that_never_left_be_used_at_once() -> None:
     """M-01: and a late done() of the first outcome takes nothing of the second attempt away."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
 
         def refuses(request: Any) -> None:
@@ -329,7 +331,7 @@ async def test_done_lets_a_number_that_never_left_be_used_at_once() -> None:
 
 async def test_done_and_the_next_attempt_do_not_race() -> None:
     """M-23: what is written under the number after done() is not what done() drops."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Slow()
 
         def refuses(request: Any) -> None:
@@ -353,7 +355,7 @@ async def test_pruning_spares_an_order_that_is_charged_again_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its record is the guard on the attempt that has just begun."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
         async with store:
             (await shop.checkout(406, store=store, number=numbers.next())).done()

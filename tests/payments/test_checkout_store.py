@@ -18,7 +18,7 @@ from chaoying_async.sansio.payments.intent import OrderRecord
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID
-from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, Shop, a_shop, facepay, pay
+from tests.tills import EXACT, ORDER, WECHAT_CODE, Counter, TillOnSandbox, a_till, facepay, pay
 
 
 class Disk(MemoryPollStore):
@@ -41,7 +41,7 @@ class Disk(MemoryPollStore):
         await super().hold()
 
 
-async def killed_at(shop: Shop, seconds: float, store: Any, **options: Any) -> None:
+async def killed_at(shop: TillOnSandbox, seconds: float, store: Any, **options: Any) -> None:
     """Begin a checkout and let its process die: nobody hears of it again."""
     async with store:
         running = asyncio.ensure_future(shop.charging(store=store, **options))
@@ -53,12 +53,12 @@ async def killed_at(shop: Shop, seconds: float, store: Any, **options: Any) -> N
         store.fails.clear()
 
 
-def new_process(shop: Shop) -> None:
+def new_process(shop: TillOnSandbox) -> None:
     """Another gateway object, as another process has."""
     shop.till = Counter(shop.till.session, shop.clock)
 
 
-async def resumed(shop: Shop, store: Any) -> list[Any]:
+async def resumed(shop: TillOnSandbox, store: Any) -> list[Any]:
     async def collect() -> list[Any]:
         outcomes = resume(shop.till, store, schedule=EXACT, clock=shop.clock)
         return [outcome async for outcome in outcomes]
@@ -69,7 +69,7 @@ async def resumed(shop: Shop, store: Any) -> list[Any]:
 
 async def test_what_a_dead_process_left_is_asked_about_and_never_paid_again() -> None:
     """M-24: the reply was lost, the process died, the truth is found by one query."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 30, store, amount=402)
         new_process(shop)
@@ -83,7 +83,7 @@ async def test_what_a_dead_process_left_is_asked_about_and_never_paid_again() ->
 
 async def test_a_young_one_is_cancelled_by_the_stored_wall_time() -> None:
     """M-24, M-26: after a restart between 30 and 240 s, here at 180 s."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 12, store, amount=405)
         new_process(shop)
@@ -96,7 +96,7 @@ async def test_a_young_one_is_cancelled_by_the_stored_wall_time() -> None:
 
 async def test_an_old_one_is_not_cancelled_any_more() -> None:
     """M-24: 241 s after the pay call started it is too late, and it is handed to a person."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 12, store, amount=405)
         new_process(shop)
@@ -109,7 +109,7 @@ async def test_an_old_one_is_not_cancelled_any_more() -> None:
 
 async def test_a_cancel_that_died_under_way_is_remembered() -> None:
     """M-24: it may have been carried out, so a paid answer is not simply PAID."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
 
         def pays_and_dies(request: Any) -> None:
@@ -132,7 +132,7 @@ async def test_a_cancel_that_died_under_way_is_remembered() -> None:
 
 async def test_a_clock_that_went_back_cancels_nothing() -> None:
     """M-26: nobody knows how old the order is."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 12, store, amount=405)
         new_process(shop)
@@ -144,7 +144,7 @@ async def test_a_clock_that_went_back_cancels_nothing() -> None:
 
 async def test_an_outcome_stays_until_it_is_taken() -> None:
     """M-23: it comes again, first, until its consumer took the next or called done()."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             outcome = await shop.checkout(100, store=store)
@@ -166,7 +166,7 @@ async def test_an_outcome_stays_until_it_is_taken() -> None:
 
 async def test_nothing_personal_is_ever_stored() -> None:
     """M-23: no payment code, no openid, in none of the records on the way."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             await shop.checkout(401, store=store)
@@ -181,7 +181,7 @@ async def test_nothing_personal_is_ever_stored() -> None:
 
 async def test_cancelling_the_task_records_unknown_and_raises_again() -> None:
     """M-24: shielded; and resume asks on."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             running = asyncio.ensure_future(shop.charging(401, store=store))
@@ -203,7 +203,7 @@ async def test_cancelling_the_task_without_a_store_is_a_line_at_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """M-24, M-27: with the number, and nothing personal."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         running = asyncio.ensure_future(shop.charging(401))
         await shop.clock.advance(3)
         running.cancel()
@@ -220,7 +220,7 @@ async def test_cancelling_the_task_without_a_store_is_a_line_at_error(
 async def test_a_store_that_fails_or_is_lost_lets_nothing_leave() -> None:
     """M-23, M-02: durable and ours before the pay call; else nothing was sent."""
     for name, error in (("put", OSError("disk full")), ("hold", StoreInUseError("taken over"))):
-        async with a_shop() as shop:
+        async with a_till() as shop:
             store = Disk()
             async with store:
                 store.fails[name] = error
@@ -236,7 +236,7 @@ async def test_a_store_that_fails_or_is_lost_lets_nothing_leave() -> None:
 
 async def test_a_store_that_fails_before_a_cancel_lets_no_cancel_leave() -> None:
     """M-23: it is tried again when the store is back; the outcome is never lost."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             running = asyncio.ensure_future(shop.charging(405, store=store))
@@ -252,7 +252,7 @@ async def test_a_store_that_fails_before_a_cancel_lets_no_cancel_leave() -> None
 
 async def test_a_lost_store_ends_the_checkout_without_another_money_call() -> None:
     """M-23: somebody else owns the store now, and resumes the order."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             running = asyncio.ensure_future(shop.charging(405, store=store))
@@ -266,7 +266,7 @@ async def test_a_lost_store_ends_the_checkout_without_another_money_call() -> No
 
 async def test_one_bad_record_does_not_stop_the_others() -> None:
     """M-24: it comes as UNKNOWN, stays in the store, and the rest is asked about."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 2, store, amount=401)
         async with store:
@@ -281,7 +281,7 @@ async def test_one_bad_record_does_not_stop_the_others() -> None:
 
 async def test_running_checkouts_are_left_alone_by_resume() -> None:
     """M-24: resume beside new checkouts takes up only what is dead."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             running = asyncio.ensure_future(shop.charging(401, store=store))
@@ -293,7 +293,7 @@ async def test_running_checkouts_are_left_alone_by_resume() -> None:
 
 async def test_the_guard_on_an_order_survives_a_restart() -> None:
     """By the store; until the first attempt is known not to be paid, or a person says so."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         numbers = OrderNumbers("A10001")
         await killed_at(shop, 12, store, amount=405, number=numbers.next())
@@ -325,14 +325,14 @@ async def test_the_guard_on_an_order_survives_a_restart() -> None:
             assert await prune_orders(store, before=shop.clock.now() + timedelta(days=1)) == 1
 
 
-async def resumed_all(shop: Shop, store: Any) -> None:
+async def resumed_all(shop: TillOnSandbox, store: Any) -> None:
     async for _ in resume(shop.till, store, clock=shop.clock):
         pass
 
 
 async def test_a_number_is_used_once_whatever_became_of_it() -> None:
     """C 51: another attempt needs another number, after a restart too."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         async with store:
             outcome = await shop.checkout(406, store=store)
@@ -346,7 +346,7 @@ async def test_a_number_is_used_once_whatever_became_of_it() -> None:
 
 async def test_what_the_session_refuses_leaves_no_trace() -> None:
     """A ParameterError of send: nothing left, and the same number may be used again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
 
         def refuses(request: Any) -> None:
@@ -363,7 +363,7 @@ async def test_what_the_session_refuses_leaves_no_trace() -> None:
 
 async def test_dying_between_the_two_records_bars_nobody() -> None:
     """An order whose attempt has no intent was never sent, so the next one may be."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         numbers = OrderNumbers("A10001")
         async with store:
@@ -386,7 +386,7 @@ async def test_a_defect_in_one_order_leaves_it_in_the_store(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """M-24: it comes as UNKNOWN, and the next resume asks again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         await killed_at(shop, 2, store, amount=401)
         new_process(shop)
@@ -402,7 +402,7 @@ async def test_a_defect_in_one_order_leaves_it_in_the_store(
 
 async def test_a_consumer_that_stops_early_leaves_nothing_running() -> None:
     """Many are taken up at once; what was not taken comes again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = Disk()
         for number in ("A100011", "B100011", "C100011"):
             await killed_at(shop, 2, store, amount=401, number=number)
@@ -421,7 +421,7 @@ async def test_a_consumer_that_stops_early_leaves_nothing_running() -> None:
 
 async def test_only_payments_at_a_till_are_checked_out() -> None:
     """A pre-order is paid by the customer, later: a Poller waits for it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         order: Any = OrderQuery(paytype=PayType.WECHAT, out_trade_no=ORDER)
         with pytest.raises(TypeError, match="Pay and FacePay"):
             await checkout(shop.till, order)

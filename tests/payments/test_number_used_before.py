@@ -35,13 +35,13 @@ from chaoying_async.testing import FakeClock
 from tests.factories import CREDENTIALS, MCH_ID, answer_fields
 from tests.fake_gateway import FakeGateway, session
 from tests.sandbox_calls import session_with
-from tests.tills import EXACT, ORDER, Counter, Shop, a_shop, facepay, pay
+from tests.tills import EXACT, ORDER, Counter, TillOnSandbox, a_till, facepay, pay
 
 ALIPAY_CODE = "280000000000000001"
 AGES = [1, 600, 86_400]
 
 
-async def sold_before(shop: Shop, age: float, amount: int = 100, **fields: Any) -> None:
+async def sold_before(shop: TillOnSandbox, age: float, amount: int = 100, **fields: Any) -> None:
     """Another till charges another customer under the same number, so many seconds before."""
     with suppress(OutcomeUnknownError):  # another amount than the one that it asked for
         await shop.till.send(pay(amount, **{"auth_code": ALIPAY_CODE} | fields))
@@ -49,7 +49,7 @@ async def sold_before(shop: Shop, age: float, amount: int = 100, **fields: Any) 
     shop.till = Counter(shop.till.session, shop.clock)
 
 
-def failing(shop: Shop, *names: str) -> None:
+def failing(shop: TillOnSandbox, *names: str) -> None:
     """Such queries get no answer, from now on."""
 
     def fails(request: Any) -> None:
@@ -59,7 +59,7 @@ def failing(shop: Shop, *names: str) -> None:
     shop.till.before = fails
 
 
-def losing_the_pay_reply(shop: Shop) -> None:
+def losing_the_pay_reply(shop: TillOnSandbox) -> None:
     """The pay call gets no answer: had one come, it would have been 20004."""
 
     def lost(request: Any) -> None:
@@ -69,7 +69,7 @@ def losing_the_pay_reply(shop: Shop) -> None:
     shop.till.before = lost
 
 
-async def resumed(shop: Shop, store: MemoryPollStore) -> Any:
+async def resumed(shop: TillOnSandbox, store: MemoryPollStore) -> Any:
     async def collect() -> list[Any]:
         found = resume(shop.till, store, schedule=EXACT, clock=shop.clock)
         return [outcome async for outcome in found]
@@ -79,7 +79,9 @@ async def resumed(shop: Shop, store: MemoryPollStore) -> Any:
     return outcome
 
 
-async def killed_at(shop: Shop, seconds: float, store: MemoryPollStore, **options: Any) -> None:
+async def killed_at(
+    shop: TillOnSandbox, seconds: float, store: MemoryPollStore, **options: Any
+) -> None:
     """Begin a checkout whose process ends after so long; another one takes its place."""
     async with store:
         running = asyncio.ensure_future(shop.charging(store=store, **options))
@@ -93,7 +95,7 @@ async def killed_at(shop: Shop, seconds: float, store: MemoryPollStore, **option
 @pytest.mark.parametrize("face", [False, True])
 async def test_a_number_that_was_paid_before_is_paid_earlier(age: float, face: bool) -> None:
     """M-24: answered 20004, and paid under another wallet; never delivered twice, nor cancelled."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, age)
         request = facepay(100) if face else pay(100)
         outcome = await shop.checkout(100, pay=request)
@@ -114,7 +116,7 @@ async def test_after_20004_no_cancel_leaves_whatever_the_queries_say(
     age: float, found: bool
 ) -> None:
     """M-24: no answer, and nothing found, to the end: UNKNOWN, or never arrived."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, age)
         failing(shop, "orderquery")
         running = asyncio.ensure_future(shop.charging(100))
@@ -147,7 +149,7 @@ async def test_a_20004_that_cannot_be_believed_bars_every_cancel_too(said: dict[
     status = said.pop("status", 200)
     fields = {"state": "FAIL", "code": "20004", "msg": "used"} | said
     body = json.dumps(answer_fields("pay", **fields)).encode()
-    async with a_shop() as shop:
+    async with a_till() as shop:
         sent = build_request(pay(100, mch_id=MCH_ID), CREDENTIALS)
 
         def answers(request: Any) -> None:
@@ -175,7 +177,7 @@ async def test_after_20004_only_what_is_plainly_over_is_told_as_over(
     amount: int, status: str, reason: str
 ) -> None:
     """M-24: another till's order that is open is left open, and one that is over is over."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 1, amount)
         outcome = await shop.checkout(amount)
         assert (outcome.status, outcome.reason) == (status, reason)
@@ -184,7 +186,7 @@ async def test_after_20004_only_what_is_plainly_over_is_told_as_over(
 
 async def test_after_20004_an_order_in_refund_is_for_a_person() -> None:
     """M-24: it was paid, perhaps by this sale's customer."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 1)
         await _refunded(shop)
         outcome = await shop.checkout(100)
@@ -194,7 +196,7 @@ async def test_after_20004_an_order_in_refund_is_for_a_person() -> None:
 
 async def test_a_refused_parameter_is_never_arrived_when_nobody_knows_it_under_any_wallet() -> None:
     """M-24: 20004 may mean just that; the number may be of any wallet, so all are asked."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def refuses(request: Any) -> None:
             if request.endpoint.name == "pay":
@@ -218,7 +220,7 @@ async def test_a_refused_parameter_is_never_arrived_when_nobody_knows_it_under_a
 )
 async def test_20004_counts_however_it_is_told(said: Exception) -> None:
     """M-24: by a session or by any other gateway."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 1, 405)
 
         def says(request: Any) -> None:
@@ -238,7 +240,7 @@ async def test_20004_on_a_connection_that_proves_nothing_still_forbids_the_cance
     """M-09, M-24: unsigned, on plain http to a stranger's host, it is no proof; nor is it safe."""
     address = "http://gateway.invalid"
     plain = Hosts(pay=address, api=address, qrpay=address, dangerous_allow_http=True)
-    async with a_shop(sign_failures=signed) as shop:
+    async with a_till(sign_failures=signed) as shop:
         await sold_before(shop, 1)
         async with session_with(shop.sandbox, hosts=plain, read_retries=0) as stranger:
             shop.till = Counter(stranger, shop.clock)
@@ -251,7 +253,7 @@ async def test_20004_on_a_connection_that_proves_nothing_still_forbids_the_cance
 @pytest.mark.parametrize("age", AGES)
 async def test_a_lost_reply_and_a_payment_of_before_is_paid_earlier(age: float) -> None:
     """M-24: time_end lies before the pay call's start, on the gateway's clock."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, age, auth_code="130000000000000009")
         losing_the_pay_reply(shop)
         outcome = await shop.checkout(100)
@@ -262,7 +264,7 @@ async def test_a_lost_reply_and_a_payment_of_before_is_paid_earlier(age: float) 
 @pytest.mark.parametrize("earlier", [True, False])
 async def test_time_end_is_compared_on_the_gateways_clock(ours: float, earlier: bool) -> None:
     """M-24, M-26: whatever our clock says, if a reply has a Date."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         if earlier:
             await sold_before(shop, 1, auth_code="130000000000000009")
         losing = losing_the_pay_reply if earlier else _losing_only_the_reply
@@ -278,7 +280,7 @@ async def test_time_end_is_compared_on_the_gateways_clock(ours: float, earlier: 
 )
 async def test_without_a_date_a_quarter_of_an_hour_is_allowed(ours: float, status: str) -> None:
     """M-24: the gateway paid one second before; by our clock up to 15 minutes are no proof."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 1, auth_code="130000000000000009")
         losing_the_pay_reply(shop)
         shop.till.after = lambda _, reply: attrs.evolve(reply, date=None)
@@ -290,7 +292,7 @@ async def test_without_a_date_a_quarter_of_an_hour_is_allowed(ours: float, statu
 
 async def test_without_a_time_end_it_is_not_earlier() -> None:
     """M-24: money is never guessed, in either direction."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 86_400, auth_code="130000000000000009")
         losing_the_pay_reply(shop)
         shop.till.after = _without_time_end
@@ -299,7 +301,7 @@ async def test_without_a_time_end_it_is_not_earlier() -> None:
 
 async def test_a_pay_call_that_answers_paid_with_an_old_time_is_paid_earlier() -> None:
     """M-24: a gateway that tells the old payment again instead of refusing the number."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         def old(request: Any, reply: Any) -> Any:
             result = attrs.evolve(reply.result, time_end=shop.clock.now() - timedelta(seconds=1))
@@ -315,7 +317,7 @@ async def test_a_pay_call_that_answers_paid_with_an_old_time_is_paid_earlier() -
 async def test_several_servers_whose_clocks_differ_make_no_payment_earlier() -> None:
     """M-24: a payment of this call's own is PAID, whichever of them its time comes from."""
     for first, then in ((3600, 0), (0, 3600), (-3600, 0), (0, -3600)):
-        async with a_shop() as shop:
+        async with a_till() as shop:
             dates = iter([first, *[then] * 99])
 
             def dated(_: Any, reply: Any, dates: Any = dates) -> Any:
@@ -327,7 +329,7 @@ async def test_several_servers_whose_clocks_differ_make_no_payment_earlier() -> 
 
 async def test_a_cancel_that_left_before_an_earlier_payment_was_seen_suggests_no_refund() -> None:
     """M-24: the reply to pay was lost, so it cancelled; the money it then finds is not its own."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await sold_before(shop, 1, auth_code="130000000000000009")
         losing_the_pay_reply(shop)
         lost = shop.till.before
@@ -350,7 +352,7 @@ async def test_a_cancel_that_left_before_an_earlier_payment_was_seen_suggests_no
 @pytest.mark.parametrize("seconds", [1, 6, 170, 200])
 async def test_after_a_restart_nothing_is_cancelled_either(seconds: float) -> None:
     """M-24: that it was answered 20004 is stored; an order that another till has open stays."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = MemoryPollStore()
         await sold_before(shop, 1, 405)
         await killed_at(shop, seconds, store, amount=405)
@@ -365,7 +367,7 @@ async def test_after_a_restart_nothing_is_cancelled_either(seconds: float) -> No
 
 async def test_a_process_that_died_before_it_heard_the_answer_cancels_nothing() -> None:
     """M-24: that an intent exists proves nothing: the answer may have been 20004."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = MemoryPollStore()
         await sold_before(shop, 1, 405)
         shop.sandbox.faults.add(Fault.SLOW, endpoints={"pay"}, seconds=20)
@@ -381,7 +383,7 @@ async def test_a_process_that_died_before_it_heard_the_answer_cancels_nothing() 
 @pytest.mark.parametrize("dated", [True, False])
 async def test_resume_compares_with_the_stored_start(age: float, dated: bool) -> None:
     """M-24: by the offset that the dead process learnt; without a Date, 15 minutes are allowed."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = MemoryPollStore()
         await sold_before(shop, age, auth_code="130000000000000009")
         losing_the_pay_reply(shop)
@@ -395,7 +397,7 @@ async def test_resume_compares_with_the_stored_start(age: float, dated: bool) ->
 
 async def test_a_clock_that_was_put_right_after_a_crash_does_not_matter() -> None:
     """M-24: the stored start is read with the offset that belonged to it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = MemoryPollStore()
         fast = _Off(shop.clock, 7200)
         async with store:
@@ -417,7 +419,7 @@ async def test_an_intent_of_the_version_before_is_read_and_never_cancelled() -> 
         '"interrupted":false,"started":"2026-01-01T00:00:00+00:00","cancels":{"tries":0,"left":0,'
         '"refused":0,"absent":0,"carried_out":false}}'
     )
-    async with a_shop() as shop:
+    async with a_till() as shop:
         text = old % shop.sandbox.mch_id
         intent = intent_in(text)
         assert (intent.answered, intent.used, intent.ahead) == (False, False, None)
@@ -432,7 +434,7 @@ async def test_an_intent_of_the_version_before_is_read_and_never_cancelled() -> 
 
 async def test_an_order_paid_earlier_is_not_charged_again() -> None:
     """Neither under its number nor under the next one, in this process and after it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store, numbers = MemoryPollStore(), OrderNumbers("A10001")
         first = numbers.next()
         await shop.till.send(pay(100, str(first), auth_code=ALIPAY_CODE))
@@ -486,7 +488,7 @@ class _Off:
         return self._clock.now() + self._off
 
 
-def _losing_only_the_reply(shop: Shop) -> None:
+def _losing_only_the_reply(shop: TillOnSandbox) -> None:
     def loses(request: Any, reply: Any) -> Any:
         if request.endpoint.name == "pay":
             raise OutcomeUnknownError("lost")
@@ -499,7 +501,7 @@ def _without_time_end(_: Any, reply: Any) -> Any:
     return attrs.evolve(reply, result=attrs.evolve(reply.result, time_end=None))
 
 
-async def _refunded(shop: Shop) -> None:
+async def _refunded(shop: TillOnSandbox) -> None:
     await shop.till.send(
         Refund(
             paytype=PayType.ALIPAY,

@@ -28,14 +28,14 @@ from chaoying_async.sansio.payments.intent import OrderRecord
 from tests.owners import OwnStore
 from tests.pollstore.test_lost import another_process, moved, refund
 from tests.pollstores import until
-from tests.tills import ORDER, Shop, a_shop, pay
+from tests.tills import ORDER, TillOnSandbox, a_till, pay
 
 
 async def states(store: Any) -> dict[str, str]:
     return {each.out_trade_no: str(each.state) for each in await open_attempts(store)}
 
 
-async def left_behind(shop: Shop, number: str) -> dict[tuple[str, str], str]:
+async def left_behind(shop: TillOnSandbox, number: str) -> dict[tuple[str, str], str]:
     """The texts of a process that died while this payment was under way."""
     store = OwnStore({})
     running = asyncio.ensure_future(shop.charging(401, store=store, number=number))
@@ -48,7 +48,7 @@ async def left_behind(shop: Shop, number: str) -> dict[tuple[str, str], str]:
 
 async def test_each_way_to_be_open_has_its_own_name() -> None:
     """M-23: and what was never written down, or is done, is not there at all."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore(await left_behind(shop, "L100011"))
         key = f'["{shop.sandbox.mch_id}", "N10001"]'
         record = OrderRecord(out_trade_no="N1000101", attempt=1, started=shop.clock.now())
@@ -72,7 +72,7 @@ async def test_each_way_to_be_open_has_its_own_name() -> None:
 
 async def test_an_open_attempt_says_what_a_shop_has_to_know() -> None:
     """Plain values, frozen, with the advice for each."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore(await left_behind(shop, ORDER))
         started = shop.clock.now()
         shop.till = another_process(shop)
@@ -100,7 +100,7 @@ async def test_an_open_attempt_says_what_a_shop_has_to_know() -> None:
 
 async def test_a_payment_that_never_left_is_not_sent() -> None:
     """M-01: it ended FAILED, NOT_SENT, and it is certain."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         record = OrderRecord(out_trade_no="N1000101", attempt=1, started=shop.clock.now())
         await store.put("checkout-order", {'["1", "N10001"]': record.text()})
@@ -110,7 +110,7 @@ async def test_a_payment_that_never_left_is_not_sent() -> None:
 
 async def test_an_order_that_ended_while_it_was_read_was_not_never_sent() -> None:
     """Read between two writes, an attempt that is done already would look as if it never left."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
 
         class Slow(OwnStore):
             async def load(self, kind: str) -> AsyncGenerator[tuple[str, str]]:
@@ -129,7 +129,7 @@ async def test_an_order_that_ended_while_it_was_read_was_not_never_sent() -> Non
 
 async def test_a_process_that_does_not_own_the_store_may_look(tmp_path: Path) -> None:
     """Beside a living owner, without taking it; what has not ended may be at work over there."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         path = tmp_path / "polls.db"
         async with SqlPollStore(path) as owner:
             ended = shop.charging(100, store=owner, number="E100011")
@@ -164,7 +164,7 @@ async def test_looking_makes_nothing_and_says_where_it_looked(tmp_path: Path) ->
 
 async def test_an_owner_that_lost_its_store_knows_less() -> None:
     """M-23: nothing is LEFT or NEVER_SENT by its word: another process may be sending it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore(await left_behind(shop, ORDER))
         store.unreadable = StoreInUseError("taken over")
         assert await states(store) == {ORDER: "UNDER_WAY"}
@@ -176,7 +176,7 @@ async def test_an_owner_that_lost_its_store_knows_less() -> None:
 async def test_a_store_in_memory_is_read_open_or_not() -> None:
     """As in tests."""
     store = MemoryPollStore()
-    async with a_shop() as shop:
+    async with a_till() as shop:
         async with store:
             await shop.checkout(100, store=store)
             assert await states(store) == {ORDER: "ENDED"}
@@ -184,14 +184,14 @@ async def test_a_store_in_memory_is_read_open_or_not() -> None:
 
 
 @asynccontextmanager
-async def paid(shop: Shop) -> AsyncGenerator[None]:
+async def paid(shop: TillOnSandbox) -> AsyncGenerator[None]:
     await shop.clock.run(shop.till.send(pay(100)))
     yield
 
 
 async def test_refunds_are_listed_too() -> None:
     """M-25: by their own numbers, with what each applied for."""
-    async with a_shop() as shop, paid(shop):
+    async with a_till() as shop, paid(shop):
         store = OwnStore({})
         tracking = refund_and_track(shop.till, refund(), store=store, clock=shop.clock)
         running = asyncio.ensure_future(tracking)

@@ -30,9 +30,9 @@ from chaoying_async.sansio.payments.refunded_order import advice_in_refund, refu
 from chaoying_async.sansio.polling.ends import paid_in, paid_members
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
-from tests.handlers import Shop as Receiver
 from tests.pollers import Scripted, always, order, poller_on
-from tests.tills import EXACT, ORDER, a_shop, pay
+from tests.shop import Shop as Receiver
+from tests.tills import EXACT, ORDER, a_till, pay
 
 IN_REFUND = {"code": "10002", "trade_state": "REFUND"}
 AMOUNTS = {"base_fee": "10000", "total_fee": "9000", "coupon_fee": "1000"}
@@ -130,7 +130,7 @@ def test_the_advice_fits_what_came_back(fields: dict[str, str], words: str) -> N
 
 async def test_one_yuan_of_a_hundred_that_came_back() -> None:
     """The sandbox says what the document promises: that it is in refund, and no amount."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.checkout(10_000)
         await shop.till.send(
             Refund(
@@ -160,7 +160,7 @@ async def test_one_yuan_of_a_hundred_that_came_back() -> None:
 
 async def test_a_checkout_whose_order_went_into_refund_says_what_is_known() -> None:
     """M-24: UNKNOWN, for a person, with the payment; over a restart too."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.till.send(pay(100))
         await shop.till.send(
             Refund(

@@ -26,16 +26,16 @@ from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox.serving.faults import Fault
 from tests.pollers import number_of
-from tests.tills import ORDER, Counter, Shop, a_shop
+from tests.tills import ORDER, Counter, TillOnSandbox, a_till
 
 NUMBER = "R-1"
 EXACT = PollSchedule(first=30, every=30, until=300, jitter=0)
 
 
 @pytest.fixture
-async def shop() -> AsyncGenerator[Shop]:
+async def shop() -> AsyncGenerator[TillOnSandbox]:
     """A shop with one paid order of 100.00 yuan."""
-    async with a_shop() as opened:
+    async with a_till() as opened:
         await opened.checkout(10_000)
         opened.till.sent.clear()
         yield opened
@@ -52,13 +52,13 @@ def refund(amount: int, number: str = NUMBER, **changes: Any) -> Refund:
     return Refund(**fields | changes)
 
 
-async def tracked(shop: Shop, request: Refund, **options: Any) -> Any:
+async def tracked(shop: TillOnSandbox, request: Refund, **options: Any) -> Any:
     options.setdefault("schedule", EXACT)
     running = refund_and_track(shop.till, request, clock=shop.clock, **options)
     return await shop.clock.run(running, within=10**6)
 
 
-def refunds_sent(shop: Shop) -> int:
+def refunds_sent(shop: TillOnSandbox) -> int:
     return shop.sandbox.requests.get("refund", 0)
 
 
@@ -74,7 +74,9 @@ def refunds_sent(shop: Shop) -> int:
         (507, "NOT_FOUND"),
     ],
 )
-async def test_a_refund_ends_as_its_own_status_says(shop: Shop, amount: int, status: str) -> None:
+async def test_a_refund_ends_as_its_own_status_says(
+    shop: TillOnSandbox, amount: int, status: str
+) -> None:
     """M-25, C 40: sent once; final only by refund_status, whatever the call itself said."""
     outcome = await tracked(shop, refund(amount))
     assert outcome.status == status
@@ -84,7 +86,7 @@ async def test_a_refund_ends_as_its_own_status_says(shop: Shop, amount: int, sta
 
 async def test_three_days_are_waited_for() -> None:
     """M-22: refunds are asked about ever more rarely, for fifteen days."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.checkout(10_000)
         outcome = await tracked(shop, refund(501), schedule=PollSchedule.refunds())
         assert outcome.status is PollStatus.REFUNDED
@@ -93,7 +95,7 @@ async def test_three_days_are_waited_for() -> None:
         assert outcome.attempts < 60
 
 
-async def test_a_lost_reply_is_asked_about_under_the_same_number(shop: Shop) -> None:
+async def test_a_lost_reply_is_asked_about_under_the_same_number(shop: TillOnSandbox) -> None:
     """M-25: carried out or not, it is not sent again."""
     for fault, status in ((Fault.RESET_AFTER, "REFUNDED"), (Fault.RESET_BEFORE, "NOT_FOUND")):
         shop.sandbox.faults.add(fault, endpoints={"refund"})
@@ -104,7 +106,7 @@ async def test_a_lost_reply_is_asked_about_under_the_same_number(shop: Shop) -> 
     assert shop.sandbox.books.refunded == 100
 
 
-async def test_notsure_is_sent_again_by_the_caller_under_its_number(shop: Shop) -> None:
+async def test_notsure_is_sent_again_by_the_caller_under_its_number(shop: TillOnSandbox) -> None:
     """M-25: NOTSURE ends the poll; the same request, sent again, is the same refund."""
     async with MemoryPollStore() as store:
         outcome = await tracked(shop, refund(503), store=store)
@@ -117,7 +119,7 @@ async def test_notsure_is_sent_again_by_the_caller_under_its_number(shop: Shop) 
     assert shop.sandbox.books.refunded == 503
 
 
-async def test_what_proves_that_nothing_moved_is_raised(shop: Shop) -> None:
+async def test_what_proves_that_nothing_moved_is_raised(shop: TillOnSandbox) -> None:
     """M-09, M-01: and a store keeps nothing of it."""
     async with MemoryPollStore() as store:
         with pytest.raises(OrderNotFoundError):
@@ -129,7 +131,7 @@ async def test_what_proves_that_nothing_moved_is_raised(shop: Shop) -> None:
         assert (await tracked(shop, refund(100), store=store)).status is PollStatus.REFUNDED
 
 
-async def test_another_amount_is_a_mismatch(shop: Shop) -> None:
+async def test_another_amount_is_a_mismatch(shop: TillOnSandbox) -> None:
     """C 43: base_refund_fee is held against what was applied for."""
     outcome = await tracked(shop, refund(100))
     assert outcome.refund.base_refund_fee == 100
@@ -146,7 +148,7 @@ async def test_another_amount_is_a_mismatch(shop: Shop) -> None:
     assert outcome.status is PollStatus.MISMATCH
 
 
-async def test_two_at_once_under_one_number_are_refused(shop: Shop) -> None:
+async def test_two_at_once_under_one_number_are_refused(shop: TillOnSandbox) -> None:
     """One refund, one number, one call."""
     running = asyncio.ensure_future(tracked_quietly(shop, refund(100)))
     await shop.clock.advance(1)
@@ -156,11 +158,11 @@ async def test_two_at_once_under_one_number_are_refused(shop: Shop) -> None:
     assert (await running).status is PollStatus.REFUNDED
 
 
-async def tracked_quietly(shop: Shop, request: Refund, **options: Any) -> Any:
+async def tracked_quietly(shop: TillOnSandbox, request: Refund, **options: Any) -> Any:
     return await refund_and_track(shop.till, request, schedule=EXACT, clock=shop.clock, **options)
 
 
-async def test_killed_and_started_again_it_asks_and_never_sends_twice(shop: Shop) -> None:
+async def test_killed_and_started_again_it_asks_and_never_sends_twice(shop: TillOnSandbox) -> None:
     """M-25: called again it asks first; another refund under the number is refused."""
     store = MemoryPollStore()
     async with store:
@@ -184,7 +186,7 @@ async def test_killed_and_started_again_it_asks_and_never_sends_twice(shop: Shop
     assert refunds_sent(shop) == 1
 
 
-async def test_resume_refunds_takes_up_what_a_dead_process_left(shop: Shop) -> None:
+async def test_resume_refunds_takes_up_what_a_dead_process_left(shop: TillOnSandbox) -> None:
     """M-23, M-26: asked about at once, forgotten when taken; a bad record stops nobody."""
     store = MemoryPollStore()
     async with store:
@@ -205,7 +207,7 @@ async def test_resume_refunds_takes_up_what_a_dead_process_left(shop: Shop) -> N
     assert refunds_sent(shop) == 3
 
 
-async def test_called_again_it_asks_first_without_a_store_too(shop: Shop) -> None:
+async def test_called_again_it_asks_first_without_a_store_too(shop: TillOnSandbox) -> None:
     """For this gateway, in this process; a refund that ended NOTSURE is sent again."""
     assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
     assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
@@ -216,7 +218,7 @@ async def test_called_again_it_asks_first_without_a_store_too(shop: Shop) -> Non
 
 
 async def test_cancelled_without_a_store_it_says_so(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: TillOnSandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The number is in a line at ERROR: somebody has to ask about it."""
     running = asyncio.ensure_future(tracked_quietly(shop, refund(100)))
@@ -228,7 +230,7 @@ async def test_cancelled_without_a_store_it_says_so(
     assert NUMBER in line.getMessage()
 
 
-async def test_an_unclear_refusal_is_followed_up(shop: Shop) -> None:
+async def test_an_unclear_refusal_is_followed_up(shop: TillOnSandbox) -> None:
     """M-09: 20008 on refund proves nothing, and so does a refusal of a gateway of the user's."""
 
     def refuses(request: Any) -> None:
@@ -241,7 +243,7 @@ async def test_an_unclear_refusal_is_followed_up(shop: Shop) -> None:
 
 
 async def test_a_store_that_fails_lets_no_refund_leave(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
+    shop: TillOnSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """M-23: durable and ours before it leaves; and one record's defect stops no other."""
     async with MemoryPollStore() as store:
@@ -267,7 +269,9 @@ async def test_a_store_that_fails_lets_no_refund_leave(
         assert [each.status async for each in left] == ["REFUNDED"]
 
 
-async def test_a_refusal_of_the_right_column_is_followed_up_whoever_raises_it(shop: Shop) -> None:
+async def test_a_refusal_of_the_right_column_is_followed_up_whoever_raises_it(
+    shop: TillOnSandbox,
+) -> None:
     """M-09: VER proves nothing, although a gateway of the user's raises it as a refusal."""
 
     def refuses(request: Any) -> None:
@@ -305,7 +309,7 @@ async def kept(store: Any) -> list[str]:
 
 @pytest.mark.parametrize("first", ["resume_refunds", "done"])
 async def test_what_is_sent_again_is_not_forgotten_with_what_was_before(
-    shop: Shop, first: str
+    shop: TillOnSandbox, first: str
 ) -> None:
     """M-23, M-25: NOTSURE, sent again; the old outcome's end drops nothing of the new sending."""
     async with Slow() as store:
@@ -330,7 +334,9 @@ async def test_what_is_sent_again_is_not_forgotten_with_what_was_before(
         assert len(await kept(store)) == 1
 
 
-async def test_a_refund_that_was_stopped_before_it_left_is_sent_the_next_time(shop: Shop) -> None:
+async def test_a_refund_that_was_stopped_before_it_left_is_sent_the_next_time(
+    shop: TillOnSandbox,
+) -> None:
     """M-25: nothing moved, so there is nothing to ask about for days."""
     async with Slow() as store:
         running = asyncio.ensure_future(tracked_quietly(shop, refund(100), store=store))
@@ -343,7 +349,7 @@ async def test_a_refund_that_was_stopped_before_it_left_is_sent_the_next_time(sh
         assert refunds_sent(shop) == 1
 
 
-async def test_the_refund_of_another_order_is_not_taken_for_this_one(shop: Shop) -> None:
+async def test_the_refund_of_another_order_is_not_taken_for_this_one(shop: TillOnSandbox) -> None:
     """M-06: a number that another order's refund has; this customer got nothing back."""
     await shop.checkout(10_000, number="B100011")
     assert (await tracked(shop, refund(100))).status is PollStatus.REFUNDED
@@ -353,7 +359,7 @@ async def test_the_refund_of_another_order_is_not_taken_for_this_one(shop: Shop)
     assert shop.sandbox.books.refunded == 100
 
 
-async def test_refunds_that_ended_meanwhile_are_not_resumed(shop: Shop) -> None:
+async def test_refunds_that_ended_meanwhile_are_not_resumed(shop: TillOnSandbox) -> None:
     """M-23: the record was read, and its outcome done() before its turn came."""
     async with Slow() as store:
         outcomes = [await tracked(shop, refund(100, f"R-{n}"), store=store) for n in (1, 2)]
@@ -368,7 +374,7 @@ async def test_refunds_that_ended_meanwhile_are_not_resumed(shop: Shop) -> None:
         assert await kept(store) == []
 
 
-async def test_a_record_that_cannot_be_read_lets_no_refund_leave(shop: Shop) -> None:
+async def test_a_record_that_cannot_be_read_lets_no_refund_leave(shop: TillOnSandbox) -> None:
     """M-25: the number may have been sent; a person asks."""
     async with MemoryPollStore() as store:
         await store.put("refund", {f'["{shop.sandbox.mch_id}", "{NUMBER}"]': "{}"})

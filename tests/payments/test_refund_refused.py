@@ -25,7 +25,7 @@ from chaoying_async.payments.refundoutcome import RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.payments.intent import REFUND, refund_intent_in
-from tests.tills import ORDER, Counter, Shop, a_shop
+from tests.tills import ORDER, Counter, TillOnSandbox, a_till
 
 NUMBER = "R-1"
 HALF_AN_HOUR = 1800.0
@@ -33,10 +33,10 @@ EXACT = attrs.evolve(PollSchedule.refunds(), jitter=0)
 
 
 @pytest.fixture
-async def shop() -> AsyncGenerator[Shop]:
+async def shop() -> AsyncGenerator[TillOnSandbox]:
     """A shop with one paid order of 100.00 yuan."""
     attempts._REGISTRIES.clear()
-    async with a_shop() as opened:
+    async with a_till() as opened:
         await opened.checkout(10_000)
         opened.till.sent.clear()
         yield opened
@@ -53,7 +53,9 @@ def refund(amount: int = 507) -> Refund:
     )
 
 
-def refusing(shop: Shop, code: str | None = "20008", state: str = "FAIL", **raw: Any) -> None:
+def refusing(
+    shop: TillOnSandbox, code: str | None = "20008", state: str = "FAIL", **raw: Any
+) -> None:
     """Every refund is refused so, and none is made."""
 
     def refuses(request: Any) -> None:
@@ -66,13 +68,15 @@ def refusing(shop: Shop, code: str | None = "20008", state: str = "FAIL", **raw:
     shop.till.before = refuses
 
 
-async def tracked(shop: Shop, amount: int = 507, **options: Any) -> RefundOutcome:
+async def tracked(shop: TillOnSandbox, amount: int = 507, **options: Any) -> RefundOutcome:
     options.setdefault("schedule", EXACT)
     running = refund_and_track(shop.till, refund(amount), clock=shop.clock, **options)
     return await shop.clock.run(running, within=10**8)
 
 
-async def test_it_ends_when_six_queries_over_half_an_hour_do_not_know_it(shop: Shop) -> None:
+async def test_it_ends_when_six_queries_over_half_an_hour_do_not_know_it(
+    shop: TillOnSandbox,
+) -> None:
     """M-25: NOT_FOUND then, with the refusal and its message, and what to do."""
     outcome = await tracked(shop)
     asked = shop.till.at("refundquery")
@@ -93,7 +97,9 @@ async def test_it_ends_when_six_queries_over_half_an_hour_do_not_know_it(shop: S
 @pytest.mark.parametrize(
     ("code", "state"), [("20004", "FAIL"), ("20010", "FAIL"), (None, "FAIL"), ("20013", "VER")]
 )
-async def test_whatever_it_was_refused_with(shop: Shop, code: str | None, state: str) -> None:
+async def test_whatever_it_was_refused_with(
+    shop: TillOnSandbox, code: str | None, state: str
+) -> None:
     """M-09: everything of the right column."""
     refusing(shop, code, state)
     outcome = await tracked(shop)
@@ -103,7 +109,7 @@ async def test_whatever_it_was_refused_with(shop: Shop, code: str | None, state:
     assert outcome.refusal.msg == "余额不足"
 
 
-async def test_fewer_than_six_queries_are_not_enough(shop: Shop) -> None:
+async def test_fewer_than_six_queries_are_not_enough(shop: TillOnSandbox) -> None:
     """M-25: however long they took."""
     schedule = PollSchedule(first=30, every=1000, until=10_000, jitter=0, longest=1000)
     outcome = await tracked(shop, schedule=schedule)
@@ -111,7 +117,7 @@ async def test_fewer_than_six_queries_are_not_enough(shop: Shop) -> None:
     assert outcome.never_made
 
 
-async def test_queries_that_were_not_answered_do_not_count(shop: Shop) -> None:
+async def test_queries_that_were_not_answered_do_not_count(shop: TillOnSandbox) -> None:
     """M-25: only what says that there is no such refund does."""
     refusing(shop)
     refuses, lost = shop.till.before, list(range(10))
@@ -129,7 +135,7 @@ async def test_queries_that_were_not_answered_do_not_count(shop: Shop) -> None:
     assert outcome.attempts == 16
 
 
-async def test_what_was_lost_is_followed_to_the_end(shop: Shop) -> None:
+async def test_what_was_lost_is_followed_to_the_end(shop: TillOnSandbox) -> None:
     """M-25: nobody refused it, so it may still appear; under its whole schedule."""
 
     def loses(request: Any) -> None:
@@ -143,7 +149,7 @@ async def test_what_was_lost_is_followed_to_the_end(shop: Shop) -> None:
     assert "charge" not in outcome.advice
 
 
-async def test_what_a_query_has_known_is_never_called_never_made(shop: Shop) -> None:
+async def test_what_a_query_has_known_is_never_called_never_made(shop: TillOnSandbox) -> None:
     """M-25: refused, and made all the same; then the gateway forgets it, over a restart too."""
     refusing(shop)
     store = MemoryPollStore()
@@ -163,7 +169,7 @@ async def test_what_a_query_has_known_is_never_called_never_made(shop: Shop) -> 
         assert (json.loads(text)["accepted"], json.loads(text)["absent"]) == (True, 0)
 
 
-async def test_the_count_goes_on_after_a_restart(shop: Shop) -> None:
+async def test_the_count_goes_on_after_a_restart(shop: TillOnSandbox) -> None:
     """M-25: count, first time, refusal and message are stored; nothing is sent again."""
     store = MemoryPollStore()
     async with store:
@@ -194,7 +200,7 @@ async def test_the_count_goes_on_after_a_restart(shop: Shop) -> None:
 
 @pytest.mark.parametrize("stored", [True, False])
 async def test_the_same_number_is_sent_again_when_the_cause_is_mended(
-    shop: Shop, stored: bool
+    shop: TillOnSandbox, stored: bool
 ) -> None:
     """M-25: by its caller, who calls again with the same request; it is one refund."""
     refusing(shop)
@@ -211,7 +217,7 @@ async def test_the_same_number_is_sent_again_when_the_cause_is_mended(
     assert shop.sandbox.books.refunded == 1000
 
 
-async def test_a_refusal_that_names_another_wallet_ends_nothing_early(shop: Shop) -> None:
+async def test_a_refusal_that_names_another_wallet_ends_nothing_early(shop: TillOnSandbox) -> None:
     """M-25: "not found" counts under a paytype known to be right."""
     refusing(shop, paytype="ALIPAY")
     outcome = await tracked(shop)

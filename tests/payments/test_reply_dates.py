@@ -19,7 +19,7 @@ from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.testing import FakeClock
-from tests.tills import EXACT, Counter, a_shop, pay
+from tests.tills import EXACT, Counter, a_till, pay
 
 
 async def test_a_served_sandbox_dates_its_replies_by_its_own_clock() -> None:
@@ -60,7 +60,7 @@ async def test_a_date_of_any_year_leaves_the_outcome_readable(year: int) -> None
     def dated(_: Any, reply: Any) -> Any:
         return attrs.evolve(reply, date=date)
 
-    async with a_shop() as shop:
+    async with a_till() as shop:
         shop.till.after = dated
         outcome = await shop.checkout(100)
         assert outcome.status in (CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER)
@@ -74,7 +74,7 @@ def _http(year: int) -> str:
 @pytest.mark.parametrize("ahead", [3600, -60, -3600])
 async def test_a_clock_that_was_put_right_makes_no_payment_an_earlier_one(ahead: float) -> None:
     """M-24: the start was stored by a clock that was wrong; nobody knows it any more."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         clock, store = _Wrong(shop.clock, ahead), MemoryPollStore()
 
         def lost(request: Any, reply: Any) -> Any:

@@ -22,7 +22,7 @@ from tests.factories import MCH_ID
 from tests.owners import OwnStore
 from tests.pollers import PAID, Scripted, always, order, poller_on, reply_to
 from tests.pollstore.test_lost import moved, refund
-from tests.tills import a_shop, pay
+from tests.tills import a_till, pay
 
 
 class AlwaysPaid:
@@ -73,7 +73,7 @@ async def test_whoever_awaits_done_knows_that_it_is_durable(tmp_path: Path) -> N
 
 async def test_a_refund_and_a_resumed_outcome_that_are_done_stay_done(tmp_path: Path) -> None:
     """The same for what `refund_and_track`, `resume` and `resume_refunds` gave."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store: Any
         async with SqlPollStore(tmp_path / "polls.db") as store:
             charging = shop.charging(100, store=store)
@@ -93,7 +93,7 @@ async def test_a_refund_and_a_resumed_outcome_that_are_done_stay_done(tmp_path: 
 @pytest.mark.parametrize("when", ["inside", "after the poller"])
 async def test_a_polled_outcome_that_is_done_stays_done(tmp_path: Path, when: str) -> None:
     """Also where the poller was left before, as long as its store is open."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         gateway, path = Scripted(shop.clock, always(PAID)), tmp_path / "polls.db"
         async with SqlPollStore(path) as store:
             async with poller_on(gateway, store=store) as poller:
@@ -111,7 +111,7 @@ async def test_a_polled_outcome_that_is_done_stays_done(tmp_path: Path, when: st
 @pytest.mark.parametrize("when", ["inside", "after the poller"])
 async def test_a_done_that_failed_can_be_said_again(when: str) -> None:
     """M-23: it never says durable while the outcome would come again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         gateway, store = Scripted(shop.clock, always(PAID)), OwnStore({})
         async with poller_on(gateway, store=store) as poller:
             poller.track(order(), 100)
@@ -159,7 +159,7 @@ async def test_whoever_awaits_is_told_that_it_is_not_durable(
 
 async def test_a_disk_that_is_full_forgets_nothing() -> None:
     """It can be read still; whoever awaits is told, of a payment and of a refund."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         outcome = await shop.checkout(100, store=store)
         tracking = refund_and_track(shop.till, refund(), store=store, clock=shop.clock)

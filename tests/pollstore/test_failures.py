@@ -25,7 +25,7 @@ from tests.owners import OwnStore
 from tests.pollers import PAID, Scripted, always, order, poller_on
 from tests.pollstore.test_lost import refund
 from tests.servers import Servers
-from tests.tills import ORDER, Shop, a_shop, pay
+from tests.tills import ORDER, TillOnSandbox, a_till, pay
 
 SECRET = "what-no-error-may-quote"
 
@@ -36,14 +36,14 @@ class ForeignError(Exception):
 
 # ---------------------------------------------------------------------- every public call
 
-Call = Callable[[Shop, Any], Any]
+Call = Callable[[TillOnSandbox, Any], Any]
 
 
 async def drained(outcomes: AsyncIterator[Any]) -> list[Any]:
     return [outcome async for outcome in outcomes]
 
 
-async def polled(shop: Shop, store: Any) -> None:
+async def polled(shop: TillOnSandbox, store: Any) -> None:
     gateway = Scripted(shop.clock, always(PAID))
     async with poller_on(gateway, store=store) as poller:
         poller.track(order(), 100)
@@ -69,7 +69,7 @@ CALLS: dict[str, Call] = {
 @pytest.mark.parametrize("call", CALLS)
 async def test_no_foreign_error_leaves_a_public_call(call: str, error: Exception) -> None:
     """A store of the user's own raises what it likes; out comes ours, and the cause is kept."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         store.error = error
         with pytest.raises(StoreError) as caught:
@@ -85,7 +85,7 @@ async def test_no_foreign_error_leaves_a_public_call(call: str, error: Exception
 @pytest.mark.parametrize("call", ["checkout", "refund_and_track"])
 async def test_before_money_it_says_that_nothing_was_sent(call: str, method: str) -> None:
     """And that is true; the same call works when the store does."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         if call == "refund_and_track":
             await shop.clock.run(shop.till.send(pay(100)))
@@ -107,7 +107,7 @@ async def test_before_money_it_says_that_nothing_was_sent(call: str, method: str
 
 async def test_what_is_no_store_is_said_at_once() -> None:
     """The name of its file, above all."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         wrong: Any = "polls.db"
         for call in (name for name in CALLS if name != "poller"):
             with pytest.raises(UsageError, match="open PollStore"):

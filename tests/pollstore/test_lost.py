@@ -38,7 +38,7 @@ from tests.pollers import (
     poller_on,
 )
 from tests.pollstores import until
-from tests.tills import ORDER, Counter, Shop, a_shop, pay
+from tests.tills import ORDER, Counter, TillOnSandbox, a_till, pay
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ async def owned(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerato
         yield found
 
 
-async def moved(shop: Shop, task: asyncio.Future[Any]) -> Any:
+async def moved(shop: TillOnSandbox, task: asyncio.Future[Any]) -> Any:
     """Wait for it second by second; a store may be busy in a thread in between."""
     while not task.done():
         await until(lambda: task.done() or shop.clock.waiting)
@@ -57,7 +57,7 @@ async def moved(shop: Shop, task: asyncio.Future[Any]) -> Any:
     return await task
 
 
-def another_process(shop: Shop) -> Counter:
+def another_process(shop: TillOnSandbox) -> Counter:
     return Counter(shop.till.session, shop.clock)
 
 
@@ -66,7 +66,7 @@ def another_process(shop: Shop) -> Counter:
 
 async def test_an_end_that_was_learnt_after_the_store_was_lost_is_not_told(owned: Owned) -> None:
     """M-23: closed, says the gateway; by the other process's cancel, of which nothing is known."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         running = asyncio.ensure_future(shop.charging(405, store=owned.store))
         for _ in range(78):
             await until(lambda: shop.clock.waiting)
@@ -82,7 +82,7 @@ async def test_an_end_that_was_learnt_after_the_store_was_lost_is_not_told(owned
 
 async def test_paid_at_once_but_the_store_was_lost_meanwhile(owned: Owned) -> None:
     """M-23: the pay call itself said PAID; whoever has the store now may have cancelled it."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         taking = owned.taken_over()
         entered = asyncio.Event()
 
@@ -105,7 +105,7 @@ async def test_paid_at_once_but_the_store_was_lost_meanwhile(owned: Owned) -> No
 
 async def test_a_store_that_was_closed_under_a_checkout_ends_it_without_an_end() -> None:
     """M-23: the lease was given back, so another process may have it by now."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         async with OWNERS["own"](ROOT) as owned:
             running = asyncio.ensure_future(shop.charging(401, store=owned.store))
             await shop.clock.advance(1)
@@ -115,7 +115,7 @@ async def test_a_store_that_was_closed_under_a_checkout_ends_it_without_an_end()
 
 async def test_a_lease_that_cannot_be_read_makes_no_end() -> None:
     """M-23: UNKNOWN, which leaves the record alone; resume tells it when the store works again."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         shop.till.after = lambda _request, reply: _breaks(store, reply)
         outcome = await shop.checkout(100, store=store)
@@ -137,7 +137,7 @@ def _breaks(store: OwnStore, reply: Any, how: Exception | None = None) -> Any:
 
 async def test_a_database_that_is_back_in_a_moment_costs_nothing() -> None:
     """The lease is read again for some seconds before anything is called unknown."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         shop.till.after = lambda _request, reply: _breaks(store, reply)
         running = asyncio.ensure_future(shop.charging(100, store=store))
@@ -149,7 +149,7 @@ async def test_a_database_that_is_back_in_a_moment_costs_nothing() -> None:
 
 async def test_resume_tells_nothing_once_the_store_is_lost(owned: Owned) -> None:
     """M-23: neither what had ended before nor what is asked about now."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         charging = [shop.charging(100, store=owned.store, number=f"P{n}00011") for n in range(2)]
         for one in charging:
             assert (await moved(shop, asyncio.ensure_future(one))).status is CheckoutStatus.PAID
@@ -163,7 +163,7 @@ async def test_resume_tells_nothing_once_the_store_is_lost(owned: Owned) -> None
 
 async def test_resume_tells_nothing_of_what_it_asked_after_the_store_was_lost() -> None:
     """M-23: the answer came, and then the store was another's."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         store = OwnStore({})
         running = asyncio.ensure_future(shop.charging(402, store=store))
         await shop.clock.advance(1)
@@ -201,7 +201,7 @@ def refund() -> Refund:
 @pytest.mark.parametrize("how", [StoreInUseError("taken over"), OSError("away")], ids=type)
 async def test_a_refund_has_no_end_without_its_store(how: Exception) -> None:
     """M-23, M-25: it raises, and says that the refund may have left; the next call only asks."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.clock.run(shop.till.send(pay(100)))
         store = OwnStore({})
         shop.till.after = lambda _request, reply: _breaks(store, reply, how)
@@ -217,7 +217,7 @@ async def test_a_refund_has_no_end_without_its_store(how: Exception) -> None:
 
 async def test_resumed_refunds_have_no_end_without_their_store(owned: Owned) -> None:
     """M-23: the store is read again before each."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         await shop.clock.run(shop.till.send(pay(100)))
         tracking = refund_and_track(shop.till, refund(), store=owned.store, clock=shop.clock)
         await moved(shop, asyncio.ensure_future(tracking))
@@ -241,7 +241,7 @@ async def test_resumed_refunds_have_no_end_without_their_store(owned: Owned) -> 
 
 async def test_a_poller_gives_out_nothing_once_its_store_is_lost(owned: Owned) -> None:
     """M-23: what is ready stays; not even without any time between two outcomes."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         gateway = Scripted(shop.clock, always(PAID))
         async with poller_on(gateway, store=owned.store) as poller:
             for query in orders(2):
@@ -267,7 +267,7 @@ async def test_a_poller_gives_out_nothing_once_its_store_is_lost(owned: Owned) -
 
 async def test_outcomes_wait_for_a_lease_that_cannot_be_read() -> None:
     """M-23: and a consumer who gives up waiting loses nothing by that."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         gateway, store = Scripted(shop.clock, after(1, PENDING, PAID)), OwnStore({})
         async with poller_on(gateway, store=store) as poller:
             poller.track(order(), 100)
@@ -287,7 +287,7 @@ async def test_outcomes_wait_for_a_lease_that_cannot_be_read() -> None:
 
 async def test_the_lease_is_read_once_for_each_outcome() -> None:
     """M-23, and no more than that."""
-    async with a_shop() as shop:
+    async with a_till() as shop:
         gateway, store = Scripted(shop.clock, always(PAID)), OwnStore({})
         async with poller_on(gateway, store=store) as poller:
             taken = await shop.clock.run(collected(poller.run(orders(20))))

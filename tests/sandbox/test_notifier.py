@@ -25,7 +25,7 @@ from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 
 
-class Shop:
+class AsgiReceiver:
     """An ASGI receiver that answers from a list, the last for ever; None never answers."""
 
     def __init__(self, clock: FakeClock, *answers: tuple[int, bytes] | None) -> None:
@@ -57,7 +57,7 @@ PREORDER = WechatPreOrder(
     notify_url="http://shop.example/notify",
 )
 
-Run = Callable[..., Awaitable[tuple[Sandbox, Shop]]]
+Run = Callable[..., Awaitable[tuple[Sandbox, AsgiReceiver]]]
 
 
 @pytest.fixture
@@ -70,9 +70,9 @@ async def run() -> AsyncIterator[Run]:
         order: WechatPreOrder | AlipayPreOrder = PREORDER,
         seconds: float = 12_000,
         **options: Any,
-    ) -> tuple[Sandbox, Shop]:
+    ) -> tuple[Sandbox, AsgiReceiver]:
         clock = FakeClock()
-        shop = Shop(clock, *answers)
+        shop = AsgiReceiver(clock, *answers)
         sandbox = Sandbox(clock=clock, notify_transport=httpx.ASGITransport(shop), **options)
         opened.append(sandbox)
         async with session_with(sandbox) as session:
@@ -201,7 +201,7 @@ class TestNotifications:
     async def test_the_button_pays_now(self) -> None:
         """customer_pays ends an open order at once, and the shop is told."""
         clock = FakeClock()
-        shop = Shop(clock, SUCCESS)
+        shop = AsgiReceiver(clock, SUCCESS)
         transport = httpx.ASGITransport(shop)
         async with (
             Sandbox(clock=clock, notify_transport=transport) as sandbox,

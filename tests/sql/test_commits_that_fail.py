@@ -32,9 +32,9 @@ from chaoying_async.sansio.notifications.inbox_values import Claim, OrderKey
 from chaoying_async.testing import sign_notification
 from tests.cancelling import cancelled_at
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
-from tests.handlers import FAIL, PRICE, SUCCESS, message
 from tests.pollstores import everything
 from tests.servers import Servers
+from tests.shop import FAIL, PRICE, SUCCESS, message
 from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop, take_effect
 
 #: Pools as users set them up; the last one never rolls back what is given back to it.

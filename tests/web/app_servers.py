@@ -79,7 +79,7 @@ class Answer:
 
 
 @attrs.frozen
-class Shop:
+class ServedApp:
     """One framework behind its server, as a client sees it."""
 
     name: str
@@ -296,31 +296,31 @@ def gunicorn_django() -> Any:
 
 
 @contextlib.contextmanager
-def _asyncio(name: str, serve: Any, app: Any, **features: Any) -> Generator[Shop]:
+def _asyncio(name: str, serve: Any, app: Any, **features: Any) -> Generator[ServedApp]:
     paid: list[str] = []
     with serve(app(make_handler(paid.append))) as port:
-        yield Shop(name, port, lambda: paid, **features)
+        yield ServedApp(name, port, lambda: paid, **features)
 
 
 @contextlib.contextmanager
-def _threads(name: str, serve: Any, app: Any, **features: Any) -> Generator[Shop]:
+def _threads(name: str, serve: Any, app: Any, **features: Any) -> Generator[ServedApp]:
     paid: list[str] = []
     background = BackgroundHandler(lambda: make_handler(paid.append))
     with background, serve(app(background)) as port:
-        yield Shop(name, port, lambda: paid, **features)
+        yield ServedApp(name, port, lambda: paid, **features)
 
 
 @contextlib.contextmanager
-def _forked(name: str, folder: Path, app: str, **features: Any) -> Generator[Shop]:
+def _forked(name: str, folder: Path, app: str, **features: Any) -> Generator[ServedApp]:
     with in_gunicorn(app, folder) as port:
-        yield Shop(name, port, _books(folder), **features)
+        yield ServedApp(name, port, _books(folder), **features)
 
 
 #: Starlette's request.form() wants a package that nothing else here needs.
 _FORM = ("form",) if importlib.util.find_spec("python_multipart") else ()
 _BASE = {"streams": True, "fronts": ("stream", "swallow", *_FORM)}
 
-SHOPS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Shop]]] = {
+SHOPS: dict[str, Callable[[Path], contextlib.AbstractContextManager[ServedApp]]] = {
     "asgi": lambda _: _asyncio("asgi", in_uvicorn, web_apps.plain, streams=True),
     "starlette": lambda _: _asyncio(
         "starlette", in_uvicorn, web_apps.starlette, slash="/", **_BASE

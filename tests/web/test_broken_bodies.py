@@ -16,7 +16,7 @@ from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock
 from chaoying_async.web.adapter_log import Reports
 from chaoying_async.web.asgi import notification_app
-from tests.web.app_servers import SHOPS, Shop, in_uvicorn, make_handler, notification
+from tests.web.app_servers import SHOPS, ServedApp, in_uvicorn, make_handler, notification
 from tests.web.apps import asgi_middleware
 from tests.web.test_adapters import Fake
 from tests.web.test_asgi import Connection, part
@@ -32,13 +32,13 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield opened, folder
 
 
-def closed(shop: Shop, *headers: str, body: bytes = b"") -> None:
+def closed(shop: ServedApp, *headers: str, body: bytes = b"") -> None:
     """Send so much and hang up."""
     with shop.connect() as sock:
         sock.sendall(shop.head("", *headers) + body)
 
 
-def half_closed(shop: Shop, *headers: str, body: bytes = b"") -> bytes:
+def half_closed(shop: ServedApp, *headers: str, body: bytes = b"") -> bytes:
     """Send so much, say that no more will come, and read what comes back."""
     with shop.connect(timeout=5) as sock:
         sock.sendall(shop.head("", *headers) + body)
@@ -47,7 +47,7 @@ def half_closed(shop: Shop, *headers: str, body: bytes = b"") -> bytes:
         return received(sock)
 
 
-def held(shop: Shop, *headers: str, body: bytes = b"") -> bytes:
+def held(shop: ServedApp, *headers: str, body: bytes = b"") -> bytes:
     """Send so much, and wait for what comes back (a server that reads for us waits for ever)."""
     with shop.connect(timeout=5 if shop.streams else 0.2) as sock:
         sock.sendall(shop.head("", *headers) + body)
@@ -64,7 +64,7 @@ def received(sock: socket.socket) -> bytes:
     return came
 
 
-SENDERS: dict[str, Callable[[Shop], object]] = {
+SENDERS: dict[str, Callable[[ServedApp], object]] = {
     "nothing, and gone": lambda shop: closed(shop, "Content-Length: 62"),
     "nothing, and no more": lambda shop: half_closed(shop, "Content-Length: 62"),
     "nothing, and waiting": lambda shop: held(shop, "Content-Length: 62"),
@@ -84,7 +84,9 @@ SENDERS: dict[str, Callable[[Shop], object]] = {
 
 
 def test_whatever_strangers_send_is_a_line_a_minute(
-    shop: tuple[Shop, Path], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    shop: tuple[ServedApp, Path],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """No traceback, no line for each, and the next notification takes effect."""
     opened, folder = shop
@@ -154,7 +156,7 @@ def test_a_middleware_that_swallows_bodies_is_told_of_once(
     paid: list[str] = []
     handler = make_handler(paid.append)
     with in_uvicorn(asgi_middleware(notification_app(handler))) as port:
-        swallowed = Shop("swallowing", port, lambda: paid)
+        swallowed = ServedApp("swallowing", port, lambda: paid)
         answers = [swallowed.post(notification("A100011"), front="/swallow") for _ in range(2)]
     assert [answer.status for answer in answers] == [500, 500]
     (line,) = [r.getMessage() for r in caplog.records if r.name == "chaoying_async.web"]
@@ -163,7 +165,7 @@ def test_a_middleware_that_swallows_bodies_is_told_of_once(
 
 
 #: What anybody can post as often as he likes, answered with 400, 405, 413, and 500 or 400.
-POSTED: dict[str, Callable[[Shop], object]] = {
+POSTED: dict[str, Callable[[ServedApp], object]] = {
     "empty": lambda shop: shop.post(b""),
     "noise": lambda shop: shop.post(b"a=1"),
     "too large": lambda shop: shop.post(b"a" * (MAX_BODY + 1)),

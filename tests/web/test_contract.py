@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.app_servers import SHOPS, Answer, Shop, answer_on, notification
+from tests.web.app_servers import SHOPS, Answer, ServedApp, answer_on, notification
 
 _numbers = itertools.count(1)
 
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module", params=SHOPS)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shop]:
+) -> Iterator[ServedApp]:
     if request.param in {"litestar", "quart"}:
         pytest.importorskip(request.param)
     with SHOPS[request.param](tmp_path_factory.mktemp("shop")) as opened:
@@ -41,7 +41,7 @@ def is_fail(answer: Answer, status: int) -> bool:
     return (answer.status, answer.body, answer.content_type) == (status, b"fail", "text/plain")
 
 
-def eventually(paid: str, shop: Shop, seconds: float = 5) -> bool:
+def eventually(paid: str, shop: ServedApp, seconds: float = 5) -> bool:
     """What goes on after its answer needs a moment."""
     end = time.monotonic() + seconds
     while paid not in shop.paid() and time.monotonic() < end:
@@ -49,7 +49,7 @@ def eventually(paid: str, shop: Shop, seconds: float = 5) -> bool:
     return shop.paid().count(paid) == 1
 
 
-def test_a_notification_and_its_repeats_are_answered_success_and_paid_once(shop: Shop) -> None:
+def test_a_notification_and_its_repeats_are_answered_success_and_paid_once(shop: ServedApp) -> None:
     """Exactly seven bytes, 200 and text/plain, for the first delivery and for every other."""
     order = new_order()
     body = notification(order)
@@ -57,7 +57,7 @@ def test_a_notification_and_its_repeats_are_answered_success_and_paid_once(shop:
     assert shop.paid().count(order) == 1
 
 
-def test_what_is_not_proven_is_answered_fail(shop: Shop) -> None:
+def test_what_is_not_proven_is_answered_fail(shop: ServedApp) -> None:
     """M-14: a forged notification is `fail` with status 200, and changes nothing."""
     order = new_order()
     forged = notification(order).replace(b"total_fee=100", b"total_fee=200")
@@ -79,7 +79,7 @@ CONTENT_TYPES = (
 
 
 @pytest.mark.parametrize("front", ["", "/logged"])
-def test_the_bytes_decide_whatever_the_content_type_says(shop: Shop, front: str) -> None:
+def test_the_bytes_decide_whatever_the_content_type_says(shop: ServedApp, front: str) -> None:
     """M-14: a signed form is a notification under any Content-Type, logged or not."""
     for content_type in CONTENT_TYPES:
         if (
@@ -109,14 +109,14 @@ UNREADABLE = (
 )
 
 
-def test_what_is_not_a_form_is_unreadable(shop: Shop) -> None:
+def test_what_is_not_a_form_is_unreadable(shop: ServedApp) -> None:
     """M-14: XML, JSON, multipart and nothing at all are 400, and nobody parses them."""
     for body in UNREADABLE:
         for content_type in ("application/x-www-form-urlencoded", "application/xml", None):
             assert is_fail(shop.post(body, content_type=content_type), 400), (body, content_type)
 
 
-def test_a_chunked_body_is_read_whole(shop: Shop) -> None:
+def test_a_chunked_body_is_read_whole(shop: ServedApp) -> None:
     """How a body is cut up does not matter, one byte at a time included."""
     order = new_order()
     body = notification(order)
@@ -129,7 +129,7 @@ def test_a_chunked_body_is_read_whole(shop: Shop) -> None:
     assert shop.paid().count(order) == 1
 
 
-def test_a_logging_middleware_in_front_changes_nothing(shop: Shop) -> None:
+def test_a_logging_middleware_in_front_changes_nothing(shop: ServedApp) -> None:
     """A body that was read as the framework wants it read is verified as it came."""
     order = new_order()
     assert is_success(shop.post(notification(order), front="/logged"))
@@ -138,7 +138,7 @@ def test_a_logging_middleware_in_front_changes_nothing(shop: Shop) -> None:
 
 
 def test_a_body_that_is_gone_is_a_clear_error_and_no_forgery(
-    shop: Shop, caplog: pytest.LogCaptureFixture
+    shop: ServedApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The answer is 500, the error says what to change, and the order is not lost."""
     for front in shop.fronts:
@@ -156,7 +156,7 @@ def test_a_body_that_is_gone_is_a_clear_error_and_no_forgery(
 
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 4_000_000])
 @pytest.mark.parametrize("front", ["", "/logged"])
-def test_an_oversized_body_is_refused(shop: Shop, size: int, front: str) -> None:
+def test_an_oversized_body_is_refused(shop: ServedApp, size: int, front: str) -> None:
     """M-14: 413 for more than 64 KiB, announced or in chunks, and the server goes on."""
     body = b"a=" + b"b" * (size - 2)
     with contextlib.suppress(ConnectionError):  # the answer may come while we still send
@@ -168,12 +168,12 @@ def test_an_oversized_body_is_refused(shop: Shop, size: int, front: str) -> None
     assert is_success(shop.post(notification(new_order())))
 
 
-def test_a_body_of_exactly_the_limit_is_read(shop: Shop) -> None:
+def test_a_body_of_exactly_the_limit_is_read(shop: ServedApp) -> None:
     """M-14: 64 KiB are not oversized."""
     assert is_fail(shop.post(b"a=" + b"b" * (64 * 1024 - 2)), 200)
 
 
-def test_only_post_is_answered(shop: Shop) -> None:
+def test_only_post_is_answered(shop: ServedApp) -> None:
     """Whoever opens the URL in a browser is told 405, and never `success`."""
     order = new_order()
     for method in ("GET", "PUT", "DELETE", "PATCH"):
@@ -183,13 +183,13 @@ def test_only_post_is_answered(shop: Shop) -> None:
     assert order not in shop.paid()
 
 
-def test_head_is_no_success(shop: Shop) -> None:
+def test_head_is_no_success(shop: ServedApp) -> None:
     """A probe with HEAD is told 405, without a body."""
     answer = shop.post(b"", method="HEAD")
     assert (answer.status, answer.body) == (405, b"")
 
 
-def test_a_sender_that_stops_half_way_is_not_waited_for(shop: Shop) -> None:
+def test_a_sender_that_stops_half_way_is_not_waited_for(shop: ServedApp) -> None:
     """A body has two seconds where the adapter reads it; elsewhere others are served meanwhile."""
     body = notification(new_order())
     with shop.connect() as slow:
@@ -200,7 +200,7 @@ def test_a_sender_that_stops_half_way_is_not_waited_for(shop: Shop) -> None:
             assert is_fail(answer_on(slow), 400)
 
 
-def test_a_sender_that_hangs_up_half_way_leaves_no_trace(shop: Shop) -> None:
+def test_a_sender_that_hangs_up_half_way_leaves_no_trace(shop: ServedApp) -> None:
     """Half a body is nobody's payment, and the next one is served."""
     order = new_order()
     body = notification(order)
@@ -211,7 +211,7 @@ def test_a_sender_that_hangs_up_half_way_leaves_no_trace(shop: Shop) -> None:
     assert order not in shop.paid()
 
 
-def test_work_goes_on_when_the_sender_does_not_wait(shop: Shop) -> None:
+def test_work_goes_on_when_the_sender_does_not_wait(shop: ServedApp) -> None:
     """M-17: the gateway hanging up does not undo what on_paid is doing."""
     order = f"SLOW{new_order()}"
     body = notification(order)
@@ -233,7 +233,7 @@ def bomb() -> bytes:
     return packed
 
 
-def test_compressed_bodies_are_never_a_surprise(shop: Shop) -> None:
+def test_compressed_bodies_are_never_a_surprise(shop: ServedApp) -> None:
     """A body under Content-Encoding is either verified as it was sent, or `fail`."""
     order = new_order()
     answer = shop.post(gzip.compress(notification(order)), "Content-Encoding: gzip")
@@ -242,7 +242,7 @@ def test_compressed_bodies_are_never_a_surprise(shop: Shop) -> None:
         assert shop.post(bomb(), "Content-Encoding: gzip").body == b"fail"
 
 
-def test_many_at_once_are_all_answered(shop: Shop) -> None:
+def test_many_at_once_are_all_answered(shop: ServedApp) -> None:
     """Thirty senders at the same time are thirty payments."""
     orders = [new_order() for _ in range(30)]
     with contextlib.ExitStack() as stack:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.app_servers import SHOPS, Shop, answer_on, notification
+from tests.web.app_servers import SHOPS, ServedApp, answer_on, notification
 from tests.web.test_contract import is_fail, is_success
 
 _numbers = itertools.count(1)
@@ -22,7 +22,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="module", params=SHOPS)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Shop]:
+) -> Iterator[ServedApp]:
     if request.param in {"litestar", "quart"}:
         pytest.importorskip(request.param)
     with SHOPS[request.param](tmp_path_factory.mktemp("shop")) as opened:
@@ -36,7 +36,7 @@ def new_order() -> str:
     return f"H{next(_numbers):06}"
 
 
-def all_said(shop: Shop, sent: bytes, seconds: float = 1.5) -> bytes:
+def all_said(shop: ServedApp, sent: bytes, seconds: float = 1.5) -> bytes:
     """What comes back until the server hangs up, or says no more."""
     said = b""
     with shop.connect(seconds) as sock, contextlib.suppress(ConnectionError, TimeoutError):
@@ -66,7 +66,7 @@ LIES = {
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_length_that_lies_pays_nothing(
-    shop: Shop, lie: str, caplog: pytest.LogCaptureFixture
+    shop: ServedApp, lie: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """However the length is lied about: `success` means paid, and nobody has an error of ours."""
     order = new_order()
@@ -82,7 +82,7 @@ def test_a_length_that_lies_pays_nothing(
 
 
 @pytest.mark.parametrize("size", [b"ffffffff", b"fffffffffffffffffffff", b"-5", b"0x10", b"zz"])
-def test_a_chunk_without_end_is_cut_off(shop: Shop, size: bytes) -> None:
+def test_a_chunk_without_end_is_cut_off(shop: ServedApp, size: bytes) -> None:
     """M-14: a chunk that announces gigabytes, or nothing readable, is refused when it is known."""
     if not shop.chunks:
         pytest.skip("its server hands on no chunks at all")
@@ -99,7 +99,7 @@ def test_a_chunk_without_end_is_cut_off(shop: Shop, size: bytes) -> None:
     assert is_success(shop.post(notification(new_order())))
 
 
-def test_a_byte_at_a_time_is_given_up(shop: Shop) -> None:
+def test_a_byte_at_a_time_is_given_up(shop: ServedApp) -> None:
     """A body that drips has its two seconds as a whole, not two for each byte."""
     if not shop.streams:
         pytest.skip("its server reads the body")
@@ -117,7 +117,7 @@ def test_a_byte_at_a_time_is_given_up(shop: Shop) -> None:
         assert said.startswith(b"HTTP/1.1 400")
 
 
-def test_the_sender_may_wait_to_be_asked(shop: Shop) -> None:
+def test_the_sender_may_wait_to_be_asked(shop: ServedApp) -> None:
     """Expect: 100-continue is asked to continue, and what it sends then is verified."""
     body = notification(new_order())
     with shop.connect() as sock:
@@ -133,7 +133,7 @@ def test_the_sender_may_wait_to_be_asked(shop: Shop) -> None:
         assert is_success(answer_on(sock))
 
 
-def test_who_expects_the_impossible_is_paid_or_refused(shop: Shop) -> None:
+def test_who_expects_the_impossible_is_paid_or_refused(shop: ServedApp) -> None:
     """An Expect that nobody knows is the server's affair; the answer is never half a success."""
     order = new_order()
     answer = shop.post(notification(order), "Expect: a-miracle")
@@ -142,7 +142,7 @@ def test_who_expects_the_impossible_is_paid_or_refused(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_every_other_method_is_refused(shop: Shop, method: str) -> None:
+def test_every_other_method_is_refused(shop: ServedApp, method: str) -> None:
     """405 and `fail`, with Allow: POST; OPTIONS, which frameworks like to answer, too."""
     order = new_order()
     answer = shop.post(notification(order), method=method)
@@ -152,7 +152,7 @@ def test_every_other_method_is_refused(shop: Shop, method: str) -> None:
     assert order not in shop.paid()
 
 
-def test_a_request_inside_a_body_is_no_request(shop: Shop) -> None:
+def test_a_request_inside_a_body_is_no_request(shop: ServedApp) -> None:
     """What is refused without being read is not read as the next request either."""
     smuggled = new_order()
     inner = notification(smuggled)
@@ -172,7 +172,7 @@ def test_a_request_inside_a_body_is_no_request(shop: Shop) -> None:
     assert smuggled not in shop.paid()
 
 
-def test_requests_in_a_row_are_answered_in_a_row(shop: Shop) -> None:
+def test_requests_in_a_row_are_answered_in_a_row(shop: ServedApp) -> None:
     """Pipelined notifications are each answered, or the connection ends after the first."""
     orders = [new_order() for _ in range(3)]
     sent = b""
@@ -191,7 +191,7 @@ def test_requests_in_a_row_are_answered_in_a_row(shop: Shop) -> None:
     assert all(shop.paid().count(order) == 1 for order in orders)
 
 
-def test_the_answer_is_bare(shop: Shop) -> None:
+def test_the_answer_is_bare(shop: ServedApp) -> None:
     """No encoding, no cookie, no charset, whatever the client says that it accepts."""
     accepts = ("Accept-Encoding: gzip, br, deflate", "Accept: text/html", "Accept-Charset: gbk")
     answer = shop.post(notification(new_order()), *accepts)
@@ -201,7 +201,7 @@ def test_the_answer_is_bare(shop: Shop) -> None:
     assert not surprises & set(answer.headers)
 
 
-def test_half_heads_leave_the_shop_open(shop: Shop) -> None:
+def test_half_heads_leave_the_shop_open(shop: ServedApp) -> None:
     """Connections that say nothing, or half a line, take nobody's turn for ever."""
     with contextlib.ExitStack() as stack:
         for _ in range(3):
@@ -210,7 +210,7 @@ def test_half_heads_leave_the_shop_open(shop: Shop) -> None:
         assert is_success(shop.post(notification(new_order())))
 
 
-def test_what_nobody_reads_is_no_error_of_ours(shop: Shop) -> None:
+def test_what_nobody_reads_is_no_error_of_ours(shop: ServedApp) -> None:
     """A client that closes before it reads its answer leaves no trace in the next one."""
     for _ in range(5):
         order = new_order()
@@ -226,7 +226,7 @@ def test_what_nobody_reads_is_no_error_of_ours(shop: Shop) -> None:
         assert shop.paid().count(order) == 1
 
 
-def test_paths_and_queries_decide_nothing(shop: Shop) -> None:
+def test_paths_and_queries_decide_nothing(shop: ServedApp) -> None:
     """A query string with another order's fields changes nothing about what is verified."""
     order = new_order()
     body = notification(order)
@@ -239,7 +239,7 @@ def test_paths_and_queries_decide_nothing(shop: Shop) -> None:
     assert shop.paid().count(order) == 1
 
 
-def test_logs_hold_nobody(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+def test_logs_hold_nobody(shop: ServedApp, caplog: pytest.LogCaptureFixture) -> None:
     """M-27: neither refusals nor errors of ours quote a body, at any level."""
     caplog.set_level("DEBUG")
     secret = "oUpF8uMuAJO" + "M2pxb1Q9zNjWeS6o"

@@ -31,7 +31,7 @@ from tests.web.app_servers import (
     ROOT,
     SHOPS,
     TOTAL,
-    Shop,
+    ServedApp,
     answer_on,
     free_socket,
     in_aiohttp,
@@ -138,7 +138,7 @@ def test_a_client_that_hangs_up_cancels_nothing(served: Any) -> None:
     till = Till()
     body = notification("A1")
     with served(till.handler()) as port:
-        shop = Shop("shop", port, lambda: till.paid)
+        shop = ServedApp("shop", port, lambda: till.paid)
         with shop.connect() as impatient:
             impatient.sendall(shop.head("", f"Content-Length: {len(body)}") + body)
             assert till.begun.wait(10)
@@ -154,7 +154,7 @@ def test_a_server_that_ends_lets_the_work_end(served: Any) -> None:
     till = Till()
     body = notification("A1")
     with served(till.handler()) as port:
-        shop = Shop("shop", port, lambda: till.paid)
+        shop = ServedApp("shop", port, lambda: till.paid)
         link = shop.connect()
         link.sendall(shop.head("", f"Content-Length: {len(body)}") + body)
         assert till.begun.wait(10)
@@ -187,7 +187,7 @@ def test_what_comes_after_the_end_is_no_hang() -> None:
 
     asyncio.run(open_and_close())
     with in_uvicorn(notification_app(handler), lifespan="off") as port:
-        shop = Shop("shop", port, lambda: paid)
+        shop = ServedApp("shop", port, lambda: paid)
         answers = [shop.post(notification("A1")).body for _ in range(2)]
     assert (answers[-1] == b"success") == (paid == ["A1"])
     assert len(paid) <= 1
@@ -198,7 +198,7 @@ def test_a_handler_that_nobody_opened_still_answers_the_truth() -> None:
     till = Till()
     body = notification("A1")
     with in_uvicorn(notification_app(till.handler()), lifespan="off") as port:
-        shop = Shop("shop", port, lambda: till.paid)
+        shop = ServedApp("shop", port, lambda: till.paid)
         with shop.connect() as link:
             link.sendall(shop.head("", f"Content-Length: {len(body)}") + body)
             assert till.begun.wait(10)
@@ -284,7 +284,7 @@ def test_a_worker_that_is_reloaded_goes_on_with_a_loop_of_its_own(tmp_path: Path
     sock.close()
     try:
         wait_for(port, lambda: process.poll() is None)
-        shop = Shop("shop", port, lambda: (tmp_path / "paid").read_text().split())
+        shop = ServedApp("shop", port, lambda: (tmp_path / "paid").read_text().split())
         assert shop.post(notification("SLOW1")).body == b"success"
         process.send_signal(signal.SIGHUP)
         time.sleep(0.5)

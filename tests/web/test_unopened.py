@@ -21,7 +21,14 @@ from chaoying_async.web.asgi import notification_app, with_lifespan
 from chaoying_async.web.fastapi import add_notification_route
 from tests.factories import CREDENTIALS, MCH_ID
 from tests.web import apps as web_apps
-from tests.web.app_servers import Answer, Shop, in_aiohttp, in_uvicorn, make_handler, notification
+from tests.web.app_servers import (
+    Answer,
+    ServedApp,
+    in_aiohttp,
+    in_uvicorn,
+    make_handler,
+    notification,
+)
 
 
 class SlowShop:
@@ -140,7 +147,7 @@ def test_real_servers_without_a_lifespan(
     paid: list[str] = []
     handler = make_handler(paid.append)
     with serve(handler) as port:
-        shop = Shop("unopened", port, lambda: paid)
+        shop = ServedApp("unopened", port, lambda: paid)
         answers = [shop.post(notification(number)) for number in ("A100011", "A100012")]
         assert [answer.body for answer in answers] == [b"success"] * 2
     assert paid == ["A100011", "A100012"]
@@ -149,7 +156,7 @@ def test_real_servers_without_a_lifespan(
 
 
 @contextlib.contextmanager
-def in_wsgi_django(handler: Any) -> Generator[Shop]:
+def in_wsgi_django(handler: Any) -> Generator[ServedApp]:
     from django.core.wsgi import get_wsgi_application  # type: ignore[import-untyped]
     from django.urls import path  # type: ignore[import-untyped]
 
@@ -159,7 +166,7 @@ def in_wsgi_django(handler: Any) -> Generator[Shop]:
     web_apps.django_is_set_up()
     web_apps.django_urls["WSGI"] = (path("notify", notification_view(handler)),)
     with in_wsgiref(get_wsgi_application()) as port:
-        yield Shop("wsgi", port, list)
+        yield ServedApp("wsgi", port, list)
 
 
 def test_an_async_view_under_wsgi_is_waited_for_and_told_of(

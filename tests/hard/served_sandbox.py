@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 @attrs.define
-class Shop:
+class ServedSandbox:
     """What a test does to the sandbox; every method may be called from any thread."""
 
     sandbox: Sandbox
@@ -57,9 +57,9 @@ class Shop:
 
 
 @contextmanager
-def open_shop() -> Generator[Shop]:
+def served_sandbox() -> Generator[ServedSandbox]:
     """Everything running."""
-    ready: list[Shop | BaseException] = []
+    ready: list[ServedSandbox | BaseException] = []
     started, stop = threading.Event(), threading.Event()
 
     async def main() -> None:
@@ -83,7 +83,7 @@ def open_shop() -> Generator[Shop]:
             ) as session,
         ):
             loop = asyncio.get_running_loop()
-            shop = Shop(sandbox, url, f"{shop_url}/notify", session, notified, loop)
+            shop = ServedSandbox(sandbox, url, f"{shop_url}/notify", session, notified, loop)
             ready.append(shop)
             started.set()
             await asyncio.to_thread(stop.wait)
