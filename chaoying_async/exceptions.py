@@ -45,17 +45,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
-if TYPE_CHECKING:
-    from chaoying_async.sansio.api.endpoint import Reply
-    from chaoying_async.sansio.payments.refunded_order import RefundedOrder
-
-#: What an exception keeps of itself when it is pickled: messages from the gateway hold buyer ids.
+#: What an error leaves behind when it is pickled: messages from the gateway hold buyer ids.
 _NEVER_PICKLED = frozenset({"raw", "reply", "last", "refusal"})
 
 
-#: What an error adds about the money call that it interrupted.
+#: What an error's text adds about the money call that it interrupted.
 _SENT: Mapping[bool | None, str] = {
     None: "",
     False: "; nothing was sent: the same call may be made again",
@@ -67,22 +63,21 @@ _SENT: Mapping[bool | None, str] = {
 
 
 class ChaoyingError(Exception):
-    """Any failure this library reports.
-
-    ``doing`` is the document's name of the call (``orderquery``) and ``order`` the number it was
-    about; both are filled in on the way out and are empty where there was no such thing. ``date``
-    is the moment in the ``Date`` header of the answer that was an error, where one came and had it.
-    """
+    """Any failure this library reports."""
 
     doing: str = ""
+    """The document's name of the call (``orderquery``); empty where there was none."""
     order: str = ""
+    """The number that the call was about; empty where it had none."""
     date: datetime | None = None
-    #: Where a store failed or was lost around a money call: False when nothing was sent, True when
-    #: it may have been; None where no money call was concerned.
+    """The moment in the ``Date`` header of the answer that was an error; None where it had none."""
     sent: bool | None = None
+    """Where a store failed or was lost around a money call: False when nothing was sent, True when
+    it may have been sent. None where no money call was concerned.
+    """
 
     def about(self, doing: str, order: str = "") -> Self:
-        """Add what was being done, unless something nearer to the cause already said so."""
+        """Add what was being done, unless code nearer to the cause already said so."""
         self.doing = self.doing or doing
         self.order = self.order or order
         return self
@@ -107,16 +102,14 @@ def _rebuild(
 
 
 class ChaoyingWarning(UserWarning):
-    """Something the document advises against, or an answer that is odd but harmless."""
+    """The document advises against this call, or an answer is odd but harmless."""
 
 
 class ParameterError(ChaoyingError, ValueError):
-    """Nothing was sent: the call itself breaks a rule of the document.
-
-    ``problems`` maps every bad field to the rule it breaks. It holds rules, never values.
-    """
+    """Nothing was sent: the call itself breaks a rule of the document."""
 
     problems: Mapping[str, str]
+    """Every bad field, and the rule that it breaks; it holds rules, never values."""
 
     def __init__(self, problems: Mapping[str, str]) -> None:
         self.problems = dict(problems)
@@ -124,7 +117,7 @@ class ParameterError(ChaoyingError, ValueError):
 
 
 class TransportError(ChaoyingError):
-    """No usable answer came. On a read it is safe to ask again."""
+    """No usable answer came. A read can safely be made again."""
 
 
 class RequestNotSentError(TransportError):
@@ -134,13 +127,15 @@ class RequestNotSentError(TransportError):
 class OutcomeUnknownError(TransportError):
     """The request may have been carried out: ask the gateway before anything else (M-02).
 
-    Never repeat the call under another number. ``refusal`` is the :class:`GatewayError` when the
-    gateway did answer, in words that do not prove that nothing moved (M-09). ``number_used``: an
-    answer speaks of 20004, believed or not, so the number may be another sale's (M-24).
+    Never repeat the call under another number.
     """
 
     refusal: GatewayError | None
+    """The refusal, when the gateway did answer, in words that do not prove that nothing moved
+    (M-09).
+    """
     number_used: bool = False
+    """Whether an answer spoke of 20004, believed or not: it may be another sale's number (M-24)."""
 
     def __init__(self, message: str, *, refusal: GatewayError | None = None) -> None:
         self.refusal = refusal
@@ -151,6 +146,7 @@ class GatewayUnavailableError(TransportError):
     """The gateway, or something before it, answered with an HTTP status other than 200 (M-10)."""
 
     status: int
+    """The HTTP status."""
 
     def __init__(self, message: str, *, status: int) -> None:
         self.status = status
@@ -158,7 +154,7 @@ class GatewayUnavailableError(TransportError):
 
 
 class ProtocolError(ChaoyingError):
-    """Bytes came, a reply or a notification, that cannot be read or must not be trusted."""
+    """A reply or a notification came that cannot be read or must not be trusted."""
 
 
 class MalformedMessageError(ProtocolError):
@@ -170,7 +166,7 @@ class ReplyMismatchError(ProtocolError):
 
 
 class SignatureVerificationError(ProtocolError):
-    """The signature is wrong, or is no signature at all. Believe nothing in it."""
+    """The signature is wrong, or is no signature at all. Believe nothing in the message."""
 
 
 class MissingSignatureError(SignatureVerificationError):
@@ -178,7 +174,7 @@ class MissingSignatureError(SignatureVerificationError):
 
 
 class AmbiguousSignatureError(SignatureVerificationError):
-    """Signed with our key, yet the signed text can be cut into fields in two ways (M-04)."""
+    """Our key signed the message, yet its text can be cut into fields in two ways (M-04)."""
 
 
 class GatewayError(ChaoyingError):
@@ -186,13 +182,16 @@ class GatewayError(ChaoyingError):
 
     A refused *query* says nothing about the order it asked for. For payments and refunds "this
     call" is meant literally: an earlier call with the same number may have been carried out.
-    ``raw`` holds the fields as received; a key that the gateway echoes is ``***`` there.
     """
 
     state: str
+    """FAIL or VER.（通讯状态）"""
     code: str | None
+    """The status code; None where the answer had none.（状态码）"""
     msg: str | None
+    """The gateway's reason, in its own words.（返回信息）"""
     raw: Mapping[str, Any]
+    """Every field as received; a key that the gateway echoes is ``***`` in it."""
 
     def __init__(
         self,
@@ -211,7 +210,7 @@ class GatewayError(ChaoyingError):
 
 
 class SignatureRefusedError(GatewayError):
-    """20002 签名错误: the gateway computes another signature. Usually the key or the name order."""
+    """20002 签名错误: the gateway computes another signature: wrong key, or wrong name order."""
 
 
 class InvalidRequestError(GatewayError):
@@ -223,7 +222,7 @@ class MerchantError(GatewayError):
 
 
 class SystemRefusedError(GatewayError):
-    """20006 系统错误: trouble inside the gateway."""
+    """20006 系统错误: something failed inside the gateway."""
 
 
 class OrderNotFoundError(GatewayError):
@@ -231,7 +230,7 @@ class OrderNotFoundError(GatewayError):
 
 
 class RefundRefusedError(GatewayError):
-    """20008 退款错误."""
+    """20008 退款错误: the refund was refused; query it under the same number next."""
 
 
 class QueryRefusedError(GatewayError):
@@ -239,7 +238,7 @@ class QueryRefusedError(GatewayError):
 
 
 class CancelRefusedError(GatewayError):
-    """20011 交易撤销错误."""
+    """20011 交易撤销错误: the cancel was refused; query the order next."""
 
 
 class AgentError(GatewayError):
@@ -280,17 +279,18 @@ GATEWAY_ERRORS: Mapping[str, type[GatewayError]] = {
 
 
 class _TradeError(ChaoyingError):
-    """What :meth:`Reply.unwrap` raises when there is no result; ``reply`` is what came."""
+    """What :meth:`Reply.unwrap` raises when there is no result."""
 
-    reply: Reply[Any]
+    reply: Any
+    """The :class:`~chaoying_async.Reply` that came. (``Any``: errors stand below all else.)"""
 
-    def __init__(self, message: str, *, reply: Reply[Any]) -> None:
+    def __init__(self, message: str, *, reply: Any) -> None:
         self.reply = reply
         super().__init__(message)
 
 
 class TradePendingError(_TradeError):
-    """Not decided, or not understood: ask again, pay nothing again (M-11).
+    """The outcome is not decided, or was not understood: ask again, pay nothing again (M-11).
 
     ``unwrap()`` of a checkout raises it too for what was paid by another call, or after a cancel:
     look at ``outcome.status`` and ``advice`` then, do not just query and deliver.
@@ -302,13 +302,12 @@ class TradeFailedError(_TradeError):
 
 
 class TradeRefundedError(_TradeError):
-    """The order was paid and has gone into refund: all of it, or a part. Look before you deliver.
+    """The order was paid, and all of it or a part was refunded. Look before you deliver."""
 
-    ``paid`` is what is known of it, how much came back included; None where the answer does not
-    name the order.
+    paid: Any = None
+    """A :class:`~chaoying_async.RefundedOrder`: what is known of the order, how much came back
+    included. None where the answer does not name the order.
     """
-
-    paid: RefundedOrder | None = None
 
 
 class NotConfiguredYetError(_TradeError):
@@ -316,9 +315,10 @@ class NotConfiguredYetError(_TradeError):
 
 
 class PollTimeoutError(ChaoyingError):
-    """Still undecided at the deadline. ``last`` is the last reply or error, if any came."""
+    """The outcome was still undecided at the deadline."""
 
     last: Any
+    """The last reply or error; None where none came."""
 
     def __init__(self, message: str, *, last: Any = None) -> None:
         self.last = last
@@ -349,13 +349,14 @@ class StoreTrouble(StrEnum):
 
 
 class StoreError(ChaoyingError):
-    """A poll store failed. ``kind`` says what to mend, ``sent`` what had become of the money call.
+    """A poll store failed: ``kind`` says what to mend, ``sent`` whether the money call had left.
 
-    The database's own error is the ``__cause__``. Whether what was being written is there or not
-    is not known; calling again does no harm where ``sent`` is False or None.
+    The database's own error is the ``__cause__``. It is not known whether the store has what was
+    being written; calling again does no harm where ``sent`` is False or None.
     """
 
     kind: StoreTrouble
+    """What is wrong with the store."""
 
     def __init__(self, message: str, *, kind: StoreTrouble = StoreTrouble.OTHER) -> None:
         self.kind = kind
@@ -375,11 +376,11 @@ class SessionClosedError(UsageError):
 
 
 class BodyAlreadyConsumedError(UsageError):
-    """Something read the request's body before us, so its signature cannot be checked."""
+    """A framework or middleware read the request's body first, so no signature can be checked."""
 
 
 class StoreInUseError(UsageError):
-    """Another process owns this store."""
+    """Another process owns this store: one at a time may use it."""
 
 
 class AttemptInProgressError(UsageError):
@@ -387,4 +388,4 @@ class AttemptInProgressError(UsageError):
 
 
 class HandlerMisuseError(UsageError):
-    """``on_paid`` ended the transaction that was lent to it."""
+    """``on_paid`` ended the transaction that was lent to it: leave commit and rollback to us."""
