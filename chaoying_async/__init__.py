@@ -67,7 +67,6 @@ from chaoying_async.exceptions import (
     WrongEventLoopError,
 )
 from chaoying_async.polling import (
-    FaceAuthCache,
     Poller,
     PollOutcome,
     PollStats,
@@ -156,7 +155,7 @@ from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen, fen
 from chaoying_async.session import GatewaySession
-from chaoying_async.terminals import wait_for_terminal
+from chaoying_async.terminals import FaceAuthCache, wait_for_terminal
 
 if TYPE_CHECKING:
     from chaoying_async.inbox import MemoryInbox

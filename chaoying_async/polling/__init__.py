@@ -1,15 +1,19 @@
-"""Waiting for thousands of orders at once.
+"""Waits for thousands of orders and refunds at once, and says how each ended.
 
-- :class:`Poller` asks about each order on its schedule and says how it ended.
-- :class:`FaceAuthCache` keeps what the face-payment SDK starts with until it expires.
+- ``poller``: ``Poller``, which joins all of the below: who waits for which order.
+- ``order``: one order that is asked about, when the next query is due, and which query is the last.
+- ``queue``: finds the next order to ask about, by time and then by urgency.
+- ``scheduler``: sends the queries that are due, within the limits of rate and concurrency.
+- ``records``: what is written into a store, when, and what may be given out after that.
+- ``consumers``: hands outcomes to those who wait for one order, or read them as they come.
+- ``outcome``: ``PollOutcome``, what to do about each, and ``PollStats``.
 
-What decides is pure and lives in ``sansio``: ``schedule``, ``pollstatus``, ``budget``, ``breaker``.
+What decides is pure and lives in ``sansio.polling``.
 """
 
 from __future__ import annotations
 
-from chaoying_async.polling.face_auth import FaceAuthCache
 from chaoying_async.polling.outcome import PollOutcome, PollStats
 from chaoying_async.polling.poller import Poller
 
-__all__ = ["FaceAuthCache", "PollOutcome", "PollStats", "Poller"]
+__all__ = ["PollOutcome", "PollStats", "Poller"]

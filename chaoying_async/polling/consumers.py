@@ -1,27 +1,23 @@
-"""Where outcomes go: to one who awaits a single order, or to a line that is read as they end."""
+"""Hands outcomes to those who wait: to one caller of ``wait``, or to readers of ``outcomes()``.
+
+``drain()`` and ``run()`` read in the same way.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from types import TracebackType
 from typing import Any
 
-from chaoying_async.exceptions import SessionClosedError
+from chaoying_async.exceptions import UsageError
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.polling.queue import Sink
-from chaoying_async.sansio.polling.status import Query
 
-log = logging.getLogger("chaoying_async.polling")
-
-#: What ``run`` takes: queries, or queries with their expected amounts in fen.
-Wanted = Query | tuple[Query, int | None]
-
-
-#: Awaited before an outcome is given out: whether the store is ours still (M-23). What it raises is
-#: the consumer's, and the outcome stays.
-Before = Callable[[], Awaitable[None]]
+log = logging.getLogger("chaoying_async.poller")
 
 
 class Waiter:
@@ -47,11 +43,15 @@ class Waiter:
 
 
 class Collector:
-    """Outcomes in the order in which they came, and how many are still to come."""
+    """Outcomes in the order in which they came, and how many are still to come.
 
-    def __init__(self, before: Before | None = None) -> None:
+    ``before`` is awaited before an outcome is given out: whether the store is ours still (M-23).
+    Its error is raised to the consumer, and the outcome stays.
+    """
+
+    def __init__(self, before: Callable[[], Awaitable[None]], *, growing: bool = False) -> None:
         self.alone: tuple[Sink, ...] = (self,)
-        #: Whose loop it is: nobody else may wait here.
+        #: The event loop that the poller belongs to: nobody else may wait here.
         self.loop = asyncio.get_running_loop()
         self._before = before
         self._ready: deque[PollOutcome[Any]] = deque()
@@ -64,8 +64,8 @@ class Collector:
         self._changed = asyncio.Event()
         #: Orders that were given to it and have not ended.
         self.open = 0
-        #: True: more orders may yet be added, so an empty one is not at its end.
-        self.growing = False
+        #: True: more orders may yet be added, so an empty collector is not at its end.
+        self.growing = growing
 
     @property
     def held(self) -> int:
@@ -89,15 +89,15 @@ class Collector:
         self.wake()
 
     def lose(self, error: Exception) -> None:
-        """Nothing more is given out, whatever is ready: the store's new owner gives it out."""
+        """Give out nothing more, whatever is ready: the store's new owner gives it out."""
         self._lost = error
         self.wake()
 
     def leave(self, error: Exception, *, withhold: bool) -> None:
-        """The poller's block is left; with ``withhold`` the store's next poller gives out the rest.
+        """End with the poller's block; ``withhold`` leaves the rest to the store's next poller.
 
-        Who waits for what is tracked later is at the end then; who waits for all that was tracked
-        gets ``error`` unless all of it was given out.
+        ``outcomes()`` ends without an error then. ``drain()`` raises ``error`` unless every outcome
+        was given out.
         """
         self._left, self._withheld = True, withhold
         if self.unread and withhold:
@@ -107,16 +107,17 @@ class Collector:
         self.wake()
 
     def give_back(self, outcome: PollOutcome[Any]) -> None:
-        """Its consumer went away. What a store still keeps goes to the next one, after the others.
+        """Take an outcome back whose consumer went away; another one gets it if a store keeps it.
 
-        After the others, because the consumer may have failed over this one, and would again.
+        It comes after the others, because the consumer may have failed over this one, and the next
+        one would, too.
         """
         if outcome.comes_again:
             self._returned.append(outcome)
             self.wake()
 
     def grown(self) -> None:
-        """No more orders will be added."""
+        """Learn that no more orders will be added."""
         self.growing = False
         self.wake()
 
@@ -129,15 +130,11 @@ class Collector:
         self._changed.clear()
         await self._changed.wait()
 
-    async def taken(self) -> PollOutcome[Any] | None:
-        """As :meth:`take`, once it is known again that outcomes may be given out at all."""
-        silent = self._withheld or self._lost is not None
-        if self._before is not None and not silent and (self._ready or self._returned):
-            await self._before()
-        return self.take()
-
-    def take(self) -> PollOutcome[Any] | None:
+    async def take(self) -> PollOutcome[Any] | None:
         """The next outcome that is ready; None when there is none at the moment."""
+        silent = self._withheld or self._lost is not None
+        if not silent and (self._ready or self._returned):
+            await self._before()
         if self._lost is not None:
             raise self._lost
         if self._withheld:
@@ -151,7 +148,7 @@ class Collector:
         return None
 
     def is_over(self, *, waits: bool) -> bool:
-        """Whether nothing more will come; ``waits`` is for those that are tracked later, too."""
+        """Whether nothing more will come; ``waits`` is for orders that are tracked later, too."""
         if waits:
             return self._left
         if self._error is not None:
@@ -160,34 +157,101 @@ class Collector:
 
     async def next(self) -> PollOutcome[Any] | None:
         """The next outcome; None when all have been given out."""
-        while (outcome := await self.taken()) is None and not self.is_over(waits=False):
+        while (outcome := await self.take()) is None and not self.is_over(waits=False):
             await self.changed()
         return outcome
 
 
-async def each(source: Iterable[Wanted] | AsyncIterable[Wanted]) -> AsyncGenerator[Wanted]:
-    """The items of either kind of iterable, pulled one by one."""
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
+class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
+    """Outcomes for one consumer, who has the last one in hand until it asks for the next (M-23).
+
+    A consumer that goes away with an outcome in hand (cancelled, an error, ``break``) gives it
+    back, unless it was done. ``Outcomes`` is a class because a generator ends for good when a wait
+    for its next item is cancelled, as ``asyncio.wait_for(anext(...))`` does.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], Collector],
+        took: Callable[[PollOutcome[Any]], Awaitable[None]],
+        *,
+        waits: bool,
+    ) -> None:
+        self._opened = opened
+        self._took = took
+        self._waits = waits
+        self._collector: Collector | None = None
+        self._in_hand: PollOutcome[Any] | None = None
+        self._busy = False
+        self._closed = False
+
+    async def asend(self, value: None = None, /) -> PollOutcome[Any]:  # noqa: ARG002
+        """The next outcome. Asking for it says that the one before took effect."""
+        if self._busy:
+            raise UsageError("two tasks share one consumer: call outcomes() once for each")
+        self._busy = True
+        try:
+            return await self._next()
+        finally:
+            self._busy = False
+
+    async def _next(self) -> PollOutcome[Any]:
+        if self._closed:
+            raise StopAsyncIteration
+        if self._collector is None:
+            self._collector = self._opened()
+        taken, self._in_hand = self._in_hand, None
+        if taken is not None:
+            await self._took(taken)
+        while not self._closed:
+            outcome = self._in_hand = await self._collector.take()
+            if outcome is not None:
+                return outcome
+            if self._collector.is_over(waits=self._waits):
+                self._closed = True
+            else:
+                await self._collector.changed()
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """End it; an outcome that is not done goes to the next consumer."""
+        self._closed = True
+        if self._collector is not None:
+            self._collector.wake()
+        self._give_back()
+
+    async def athrow(
+        self,
+        typ: type[BaseException] | BaseException,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,  # noqa: ARG002 - the error has its own
+        /,
+    ) -> PollOutcome[Any]:
+        """End it with an error, as of a generator that catches nothing."""
+        await self.aclose()
+        if isinstance(typ, BaseException):
+            raise typ
+        raise val if isinstance(val, BaseException) else typ()
+
+    def __del__(self) -> None:
+        if self._in_hand is None or self._collector is None:
+            return
+        loop = self._collector.loop
+        if loop is running_loop():
+            self._give_back()
+        else:  # the garbage collector ran in another thread, or after the loop
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody asks any more
+                loop.call_soon_threadsafe(self._collector.give_back, self._in_hand)
+
+    def _give_back(self) -> None:
+        outcome, self._in_hand = self._in_hand, None
+        if outcome is not None and self._collector is not None:
+            self._collector.give_back(outcome)
 
 
-async def fed(feeding: Coroutine[Any, Any, None], collector: Collector) -> None:
-    """Do the feeding; however it ends, the collector's consumer is told."""
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread; None where none runs."""
     try:
-        await feeding
-    except Exception as error:  # noqa: BLE001 - whatever the source raises is the consumer's
-        collector.fail(error)
-    except asyncio.CancelledError:
-        collector.fail(SessionClosedError("the poller was closed before the last query"))
-        raise
-    finally:
-        collector.grown()
-
-
-def query_and_amount(item: Wanted, expected: int | None) -> tuple[Query, int | None]:
-    """What one item asks for."""
-    return item if isinstance(item, tuple) else (item, expected)
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

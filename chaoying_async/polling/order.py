@@ -1,64 +1,126 @@
-"""What a caller asks a poller to wait for, before it is believed."""
+"""One order or refund that is asked about: its number, what its answers say, when to ask next.
+
+The poller and ``refund_and_track`` both ask until :meth:`PolledOrder.decide` names an end.
+"""
 
 from __future__ import annotations
 
-import asyncio
+from typing import Any
 
 from chaoying_async.abc import Gateway
-from chaoying_async.exceptions import ParameterError, SessionClosedError, WrongEventLoopError
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
-from chaoying_async.sansio.polling.status import Query
+from chaoying_async.sansio.polling.schedule import (
+    Done,
+    PollSchedule,
+    Wait,
+    last_query_at,
+    next_step,
+)
+from chaoying_async.sansio.polling.status import (
+    UNASKED,
+    Answer,
+    PollStatus,
+    Query,
+    Says,
+    Standing,
+    read_answer,
+    taken_together,
+)
+
+
+class PolledOrder:
+    """One order or refund while it is asked about. All moments are ``Clock.monotonic``'s."""
+
+    __slots__ = (
+        *("attempts", "due", "expected", "query", "schedule", "sent", "standing", "started"),
+    )
+
+    def __init__(
+        self,
+        query: Query,
+        schedule: PollSchedule,
+        expected: int | None,
+        started: float,
+        standing: Standing = UNASKED,
+    ) -> None:
+        self.query = query
+        self.schedule = schedule
+        #: The amount in fen that answers are compared with; None compares nothing.
+        self.expected = expected
+        self.started = started
+        #: When the last query was sent; ``started`` before the first.
+        self.sent = started
+        #: When the next query is to be sent.
+        self.due = started
+        self.attempts = 0
+        self.standing = standing
+
+    @property
+    def deadline(self) -> float:
+        """When the last query is due."""
+        return self.started + self.schedule.until
+
+    def decide(self, now: float, random_number: float) -> PollStatus | None:
+        """How the order ended, EXPIRED included; None: send the next query at :attr:`due`."""
+        elapsed = self.sent - self.started
+        if self.sent >= self.deadline:  # sums of floats drift
+            elapsed = max(elapsed, self.schedule.until)
+        step = next_step(self.schedule, self.attempts, elapsed, self.standing, random_number)
+        seconds = step.seconds if isinstance(step, Wait) else 0.0
+        self.due = last_query_at(max(self.sent + seconds, now), self.deadline)
+        if isinstance(step, Wait):
+            return None
+        return step.status if isinstance(step, Done) else PollStatus.EXPIRED
+
+    def heard(self, answer: Answer) -> None:
+        """Count one more query, and add its answer to what is known."""
+        self.attempts += 1
+        self.standing = taken_together(self.standing, answer)
+
+
+async def ask(gateway: Gateway, request: Request[Any]) -> Reply[Any] | Exception:
+    """Send a request; an error is an answer too, and is returned."""
+    try:
+        return await gateway.send(request)
+    except Exception as error:  # noqa: BLE001 - whoever asks reads what it means
+        return error
+
+
+def read_said(
+    query: Query, said: Reply[Any] | Exception, expected: int | None
+) -> tuple[Reply[Any] | Exception, Answer]:
+    """What was said, and what it means; a gateway of the user's may return what is no reply."""
+    try:
+        return said, read_answer(query, said, expected)
+    except Exception as error:  # noqa: BLE001 - nothing can be read in it
+        return error, Answer(Says.TROUBLE)
 
 
 def number_of(query: Query) -> tuple[str, str]:
-    """Which of its numbers tells the order from others, ours before the gateway's; its name."""
+    """The name and the value of the number that identifies the order: ours before the gateway's."""
     if isinstance(query, OrderQuery):
-        ours, theirs = (
-            ("out_trade_no", query.out_trade_no),
-            ("transaction_id", query.transaction_id),
-        )
+        ours, theirs = "out_trade_no", "transaction_id"
     elif isinstance(query, RefundQuery):
-        ours, theirs = ("out_refund_no", query.out_refund_no), ("refund_id", query.refund_id)
+        ours, theirs = "out_refund_no", "refund_id"
     else:
         raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
-    name, number = ours if ours[1] else theirs
-    return name, number or ""
+    name = ours if getattr(query, ours) else theirs
+    return name, getattr(query, name) or ""
 
 
-def check_amount(expected: object) -> None:
-    """:class:`ParameterError` for what no amount in fen can be; None expects nothing."""
-    if expected is None:
-        return
-    if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
-        rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
-        raise ParameterError({"expected": rule})
-
-
-def check_loop(loop: asyncio.AbstractEventLoop) -> None:
-    """:class:`WrongEventLoopError` in a thread or a loop that could not wake the poller's."""
-    try:
-        here = asyncio.get_running_loop()
-    except RuntimeError:
-        here = None
-    if here is not loop:
-        raise WrongEventLoopError(
-            "this poller belongs to another event loop: call it there, or open one for each loop"
-        )
-
-
-def not_open() -> SessionClosedError:
-    """The error for a poller that is used before or after its block."""
-    return SessionClosedError("the poller is not open: use it inside `async with Poller(...)`")
-
-
-def connections_of(gateway: Gateway, default: int) -> int:
-    """How many queries the gateway's pool can carry at once; more would wait for it and fail."""
-    found: int | None = getattr(gateway, "max_connections", None)  # a fake need not have it
-    return found or default
-
-
-def default_mch_id_of(gateway: Gateway) -> str | None:
-    """The merchant that a session fills in where a query names none."""
-    defaults = getattr(gateway, "defaults", None)  # a session has them; a fake need not
-    found: str | None = getattr(defaults, "mch_id", None)
+def default_of(gateway: Gateway, name: str) -> str | None:
+    """What a session fills in where a request leaves ``name`` out; a fake gateway has none."""
+    found: str | None = getattr(getattr(gateway, "defaults", None), name, None)
     return found
+
+
+def merchant_of(
+    gateway: Gateway, named: str | None, *about: str, where: str = " in the request"
+) -> str:
+    """The merchant that is named, else the session's default (M-18); else a ParameterError."""
+    if merchant := named or default_of(gateway, "mch_id"):
+        return merchant
+    error = ParameterError({"mch_id": f"is required: name it{where} or give the session a default"})
+    raise error.about(*about) if about else error

@@ -1,33 +1,31 @@
-"""The poller: one scheduler for all orders, and a task only for each query that is under way."""
+"""``Poller``: waits for thousands of orders at once, and gives out how each ended.
+
+The scheduler asks, the records keep what a store has to know, and the consumers get the outcomes.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, overload
 
-import attrs
-
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageError
-from chaoying_async.polling.consumer import Outcomes
-from chaoying_async.polling.consumers import Collector, Waiter, Wanted, each, fed, query_and_amount
-from chaoying_async.polling.order import (
-    check_amount,
-    check_loop,
-    connections_of,
-    default_mch_id_of,
-    not_open,
-    number_of,
+from chaoying_async.exceptions import (
+    ParameterError,
+    SessionClosedError,
+    UsageError,
+    WrongEventLoopError,
 )
+from chaoying_async.polling.consumers import Collector, Outcomes, Waiter, running_loop
+from chaoying_async.polling.order import merchant_of, number_of
 from chaoying_async.polling.outcome import PollOutcome, PollStats
-from chaoying_async.polling.queue import Entry, Key, Kind, Sink
-from chaoying_async.polling.records import Keeping
-from chaoying_async.polling.scheduler import Asking
+from chaoying_async.polling.queue import Key, Kind, QueuedOrder, Sink
+from chaoying_async.polling.records import PollRecords
+from chaoying_async.polling.scheduler import Scheduler
 from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
@@ -43,6 +41,9 @@ DEFAULT_SCHEDULE = PollSchedule()
 AT_ONCE = 10_000
 #: A source that never waits lets others run after so many queries.
 _PULLED_AT_A_TIME = 100
+
+#: What ``run`` takes: queries, or queries with their expected amounts in fen.
+PollItem = Query | tuple[Query, int | None]
 
 
 class Poller:
@@ -88,7 +89,7 @@ class Poller:
         rng: random.Random | None = None,
     ) -> None:
         self._group: asyncio.TaskGroup | None = None
-        self._entries: dict[Key, Entry] = {}
+        self._orders: dict[Key, QueuedOrder] = {}
         self._kinds: dict[Kind, Kind] = {}
         check_store(store)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -96,18 +97,18 @@ class Poller:
         self._gateway = gateway
         self._schedule = schedule
         self._clock: Clock = clock or SystemClock()
-        self._asking = Asking(
+        self._scheduler = Scheduler(
             gateway,
             self._clock,
             rng or random.Random(),
-            concurrency=min(concurrency, connections_of(gateway, concurrency)),
+            # More queries than the session has connections would wait for one and fail.
+            concurrency=min(concurrency, getattr(gateway, "max_connections", None) or concurrency),
             rate=rate,
             merchant_rate=merchant_rate,
             finish=self._finish,
-            learnt=None if store is None else self._note,
         )
         self._store = store
-        self._keeping: Keeping | None = None
+        self._records = PollRecords(store, self._clock, self._lose)
         self._lost: Exception | None = None
         self._tracked: Collector | None = None
         self._feeders: set[asyncio.Task[None]] = set()
@@ -115,27 +116,26 @@ class Poller:
 
     def __repr__(self) -> str:
         state = "closed" if self._group is None else "open"
-        return f"<Poller {len(self._entries)} pending, {state}>"
+        return f"<Poller {len(self._orders)} pending, {state}>"
 
     async def __aenter__(self) -> Self:
         if self._group is not None:
             raise UsageError("this poller is open already; open another one")
-        self._entries.clear()
+        self._orders.clear()
         self._lost = None
-        collector = Collector(self._before_an_end)
-        keeping = None if self._store is None else Keeping(self._store, self._clock, self._lose)
-        found = None if keeping is None else await keeping.load()
+        records = PollRecords(self._store, self._clock, self._lose)
+        collector = Collector(records.hold)
+        found = await records.load()
         group = asyncio.TaskGroup()
         self._group = await group.__aenter__()
-        self._tracked, self._keeping = collector, keeping
-        self._asking.start(group)
-        if keeping is not None and found is not None:
-            for outcome in found.ended:
-                collector.open += 1
-                collector.deliver(outcome)
-            for key, waiting in found.waiting:
-                self._restore(keeping, key, waiting, collector)
-            keeping.start()
+        self._tracked, self._records = collector, records
+        self._scheduler.start(group, records.learnt)
+        for outcome in found.ended:
+            collector.open += 1
+            collector.deliver(outcome)
+        for key, waiting in found.waiting:
+            self._restore(key, waiting, collector)
+        records.start()
         return self
 
     async def __aexit__(
@@ -145,16 +145,16 @@ class Poller:
         traceback: TracebackType | None,
     ) -> None:
         group, self._group = self._group, None
-        self._asking.stop()
+        self._scheduler.stop()
         for feeder in self._feeders:
             feeder.cancel()
         closed = "the poller was closed before this order ended"
-        for entry in self._entries.values():
-            entry.ended = True
-            for sink in entry.sinks:
+        for order in self._orders.values():
+            order.ended = True
+            for sink in order.sinks:
                 sink.fail(SessionClosedError(closed))
         if self._tracked is not None:
-            self._tracked.leave(SessionClosedError(closed), withhold=self._keeping is not None)
+            self._tracked.leave(SessionClosedError(closed), withhold=self._store is not None)
         if group is None:
             return
         failed: Exception | None = None
@@ -164,12 +164,11 @@ class Poller:
             else:
                 await group.__aexit__(exc_type, exc, traceback)
         finally:
-            if self._keeping is not None:
-                try:
-                    failed = await self._keeping.close()
-                finally:
-                    for sink in self._keeping.holders():
-                        sink.fail(SessionClosedError(closed))
+            try:
+                failed = await self._records.close()
+            finally:
+                for sink in self._records.holders():
+                    sink.fail(SessionClosedError(closed))
         if failed is not None and exc is None:
             raise failed
 
@@ -203,13 +202,13 @@ class Poller:
         order that is kept already is joined.
         """
         waiter = Waiter()
-        entry = self._add(query, expected, schedule, waiter)
+        order = self._add(query, expected, schedule, waiter)
         try:
             outcome = await waiter.outcome()
-            await self._before_an_end()
+            await self._records.hold()
             return outcome
         finally:
-            self._leave(entry, waiter)
+            self._leave(order, waiter)
 
     def track(
         self,
@@ -231,8 +230,7 @@ class Poller:
 
         It waits while the store fails; a store that was lost raises. Without one it returns.
         """
-        if self._keeping is not None:
-            await self._keeping.kept()
+        await self._records.kept()
 
     def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
         """Tracked orders as they end: for a service, begun at its start, ended with this block.
@@ -255,7 +253,7 @@ class Poller:
 
     async def run(
         self,
-        queries: Iterable[Wanted] | AsyncIterable[Wanted],
+        queries: Iterable[PollItem] | AsyncIterable[PollItem],
         *,
         expected: int | None = None,
         schedule: PollSchedule | None = None,
@@ -272,25 +270,23 @@ class Poller:
         """
         if at_once < 1:
             raise ParameterError({"at_once": "must be a whole number, 1 or more"})
-        collector = Collector(self._before_an_end)
-        collector.growing = True
+        collector = Collector(self._records.hold, growing=True)
         room = asyncio.Event()
-        room.set()
-        owned: dict[Key, Entry] = {}
+        owned: dict[Key, QueuedOrder] = {}
 
         async def feed() -> None:
-            async with aclosing(each(queries)) as items:
+            async with aclosing(_each(queries)) as items:
                 async for item in items:
-                    query, amount = query_and_amount(item, expected)
-                    entry = self._add(query, amount, schedule, collector, keep=True)
-                    owned[entry.key] = entry
+                    query, amount = item if isinstance(item, tuple) else (item, expected)
+                    order = self._add(query, amount, schedule, collector, keep=True)
+                    owned[order.key] = order
                     if len(owned) % _PULLED_AT_A_TIME == 0:
                         await self._clock.sleep(0)
                     while collector.held >= at_once:
                         room.clear()
                         await room.wait()
 
-        feeder = self._opened()[0].create_task(fed(feed(), collector))
+        feeder = self._opened()[0].create_task(_fed(feed(), collector))
         self._feeders.add(feeder)
         feeder.add_done_callback(self._feeders.discard)
         self._runs.add(collector)
@@ -305,8 +301,8 @@ class Poller:
         finally:
             feeder.cancel()
             self._runs.discard(collector)
-            for entry in owned.values():
-                self._leave(entry, collector)
+            for order in owned.values():
+                self._leave(order, collector)
 
     def settle(self, paid_order: PaidOrder) -> bool:
         """A payment that was learnt another way ends the wait at once; True if it did.
@@ -317,33 +313,30 @@ class Poller:
         instead, and the answer is False.
         """
         check_paid(paid_order)
-        entry = self._waiting_for(paid_order)
-        if entry is None or self._group is None or self._lost is not None:
+        order = self._order_of(paid_order)
+        if order is None or self._group is None or self._lost is not None:
             return False
-        uncompared = entry.expected is not None and paid_order.payable is None
+        uncompared = order.expected is not None and paid_order.payable is None
         if uncompared or isinstance(paid_order, RefundedOrder):
-            self._asking.ask_now(entry)
+            self._scheduler.ask_now(order)
             return False
-        fits = amount_fits(entry.expected, paid_order.payable)
+        fits = amount_fits(order.expected, paid_order.payable)
         status = PollStatus.PAID if fits else PollStatus.MISMATCH
-        self._finish(entry, self._asking.outcome(entry, status, paid=paid_order))
+        self._finish(order, self._scheduler.outcome(order, status, paid=paid_order))
         return True
 
     def pending(self) -> tuple[Query, ...]:
         """What is waited for; after the block, what had not ended when it was left."""
-        return tuple(entry.query for entry in self._entries.values())
+        return tuple(order.query for order in self._orders.values())
 
     def stats(self) -> PollStats:
         """How it goes, for a progress display. It looks at all that is due: not for every poll."""
-        stats = self._asking.stats(pending=len(self._entries))
-        stats = attrs.evolve(stats, unread=self._tracked.unread if self._tracked else 0)
-        if (keeping := self._keeping) is None:
-            return stats
-        return attrs.evolve(
-            stats,
-            unwritten=keeping.unwritten,
-            store_errors=keeping.errors,
-            unreadable=keeping.unreadable,
+        return self._scheduler.stats(
+            pending=len(self._orders),
+            unread=self._tracked.unread if self._tracked else 0,
+            unwritten=self._records.unwritten,
+            store_errors=self._records.errors,
+            unreadable=self._records.unreadable,
         )
 
     def _add(
@@ -354,116 +347,84 @@ class Poller:
         sink: Sink,
         *,
         keep: bool = False,
-    ) -> Entry:
+    ) -> QueuedOrder:
+        """Wait for an order, or join the wait for it; the first amount that is named counts."""
         self._opened()
         key = self._key(query)
-        check_amount(expected)
-        entry = self._entries.get(key) or self._left(key)
-        if entry is None:
-            begun = schedule or self._schedule
-            if begun.ends is not None:
-                begun = begun.begun(self._clock.now())
-            entry = Entry(query, key, begun, expected, self._clock.monotonic())
-            if self._keeping is not None:
-                self._keep(self._keeping, entry, keep=keep, news=True)
+        _check_amount(expected)
+        order = self._orders.get(key) or self._records.taken_up(key)
+        if order is None:
+            begun = (schedule or self._schedule).begun(self._clock.now())
+            order = QueuedOrder(query, key, begun, expected, self._clock.monotonic())
+            self._records.track(order, keep=keep)
         else:
-            self._join(entry, expected, keep=keep)
-        if key not in self._entries:
-            self._entries[key] = entry
-            self._asking.add(entry)
-        if sink not in entry.sinks:
-            entry.sinks = (*entry.sinks, sink) if entry.sinks else sink.alone
+            if order.expected is not None and expected not in (None, order.expected):
+                raise ParameterError({"expected": "this order is waited for with another amount"})
+            news = order.expected is None and expected is not None
+            self._records.track(order, keep=keep, news=news)
+            order.expected = order.expected if expected is None else expected
+        if key not in self._orders:
+            self._orders[key] = order
+            self._scheduler.add(order)
+        if sink not in order.sinks:
+            order.sinks = (*order.sinks, sink) if order.sinks else sink.alone
             if isinstance(sink, Collector):
                 sink.open += 1
-        return entry
+        return order
 
-    def _left(self, key: Key) -> Entry | None:
-        """An order that nobody waited for meanwhile, and whose record says until when."""
-        left = None if self._keeping is None else self._keeping.taken_up(key)
-        return None if left is None else left.again()
-
-    def _join(self, entry: Entry, expected: int | None, *, keep: bool) -> None:
-        """Once more the same order; the first amount that is named counts for all."""
-        if entry.expected is not None and expected not in (None, entry.expected):
-            raise ParameterError({"expected": "this order is waited for with another amount"})
-        news = expected is not None and entry.expected is None
-        if self._keeping is not None:
-            self._keep(self._keeping, entry, keep=keep, news=news)
-        if news:
-            entry.expected = expected
-
-    @staticmethod
-    def _keep(keeping: Keeping, entry: Entry, *, keep: bool, news: bool) -> None:
-        """Have it written, where it has to be."""
-        kept = keeping.keeps(entry)
-        if (keep and not kept) or (kept and news):
-            keeping.track(entry)
-
-    def _restore(self, keeping: Keeping, key: str, waiting: Waiting, sink: Collector) -> None:
+    def _restore(self, key: str, waiting: Waiting, sink: Collector) -> None:
         """Ask on where an earlier process stopped."""
-        now = self._clock.monotonic()
         age = (self._clock.now() - waiting.started).total_seconds()
-        started = now - max(0.0, age)  # less than nothing: a clock was set back meanwhile
-        entry = Entry(
+        # A negative age means that a clock was set back meanwhile.
+        started = self._clock.monotonic() - max(0.0, age)
+        order = QueuedOrder(
             waiting.query, self._key(waiting.query), waiting.schedule, waiting.expected, started
         )
-        if not keeping.restore(key, entry):
+        if not self._records.restore(key, order):
             return
-        entry.attempts, entry.standing = waiting.attempts, waiting.standing
-        entry.sent = started + waiting.sent
-        entry.sinks = sink.alone
+        order.attempts, order.standing = waiting.attempts, waiting.standing
+        order.sent = started + waiting.sent
+        order.sinks = sink.alone
         sink.open += 1
-        self._entries[entry.key] = entry
-        self._asking.add(entry)
-
-    def _note(self, entry: Entry) -> None:
-        if self._keeping is not None:
-            self._keeping.learnt(entry)
-
-    async def _before_an_end(self) -> None:
-        """Whoever lost the store says nothing of how anything ended (M-23)."""
-        if self._keeping is not None:
-            await self._keeping.hold()
+        self._orders[order.key] = order
+        self._scheduler.add(order)
 
     async def _took(self, outcome: PollOutcome[Any]) -> None:
         """The consumer asks for the next one; one that never waits must not outrun the store."""
-        if self._keeping is not None:
+        if self._store is not None:
             outcome.done()
             await self._clock.sleep(0)
 
     def _lose(self, error: Exception, held: list[Sink]) -> None:
         """The store has another owner, who asks from now on."""
         self._lost = error
-        self._asking.stop()
-        waiting = [sink for entry in self._entries.values() for sink in entry.sinks]
+        self._scheduler.stop()
+        waiting = [sink for order in self._orders.values() for sink in order.sinks]
         for sink in {*held, *waiting}:
             sink.fail(error)
         for collector in {self._tracked, *self._runs}:
             if collector is not None:
                 collector.lose(error)
 
-    def _leave(self, entry: Entry, sink: Sink) -> None:
-        entry.sinks = tuple(other for other in entry.sinks if other is not sink)
-        if not entry.sinks and not entry.ended:
-            self._forget(entry)
-            if self._keeping is not None:
-                self._keeping.left(entry)
+    def _leave(self, order: QueuedOrder, sink: Sink) -> None:
+        order.sinks = tuple(other for other in order.sinks if other is not sink)
+        if not order.sinks and not order.ended:
+            self._forget(order)
+            self._records.left(order)
 
-    def _finish(self, entry: Entry, outcome: PollOutcome[Any]) -> None:
-        self._forget(entry)
-        sinks, entry.sinks = entry.sinks, ()
-        if self._keeping is not None and self._keeping.keeps(entry):
-            self._keeping.ended(entry, sinks, outcome)
-            return
-        for sink in sinks:
-            sink.deliver(outcome)
+    def _finish(self, order: QueuedOrder, outcome: PollOutcome[Any]) -> None:
+        self._forget(order)
+        sinks, order.sinks = order.sinks, ()
+        if not self._records.ended(order, sinks, outcome):
+            for sink in sinks:
+                sink.deliver(outcome)
 
-    def _forget(self, entry: Entry) -> None:
-        entry.ended = True
-        self._entries.pop(entry.key, None)
-        self._asking.tidy(len(self._entries))
+    def _forget(self, order: QueuedOrder) -> None:
+        order.ended = True
+        self._orders.pop(order.key, None)
+        self._scheduler.tidy(len(self._orders))
 
-    def _waiting_for(self, paid: PaidOrder) -> Entry | None:
+    def _order_of(self, paid: PaidOrder) -> QueuedOrder | None:
         numbers = (
             ("out_trade_no", paid.out_trade_no),
             ("transaction_id", paid.transaction_id),
@@ -472,18 +433,16 @@ class Poller:
         for paytype in (*PayType, paid.paytype):
             for name, number in numbers:
                 key = (("orderquery", paid.mch_id, str(paytype), name), number or "")
-                if (entry := self._entries.get(key)) is not None:
-                    return entry
+                if (order := self._orders.get(key)) is not None:
+                    return order
         return None
 
     def _key(self, query: Query) -> Key:
         """Which order it is about; what the session would fill in is filled in at once (M-18)."""
         name, number = number_of(query)
-        merchant = query.mch_id or default_mch_id_of(self._gateway)
-        if not merchant:
-            rule = "is required: name it in the query or give the session a default"
-            raise ParameterError({"mch_id": rule}).about(query.endpoint.name)
-        kind = (query.endpoint.name, merchant, str(query.paytype), name)
+        endpoint = query.endpoint.name
+        merchant = merchant_of(self._gateway, query.mch_id, endpoint, where=" in the query")
+        kind = (endpoint, merchant, str(query.paytype), name)
         return (self._kinds.setdefault(kind, kind), number)
 
     def _collector(self) -> Collector:
@@ -493,6 +452,43 @@ class Poller:
         if self._lost is not None:
             raise self._lost
         if self._group is None or self._tracked is None:
-            raise not_open()
-        check_loop(self._tracked.loop)
+            raise SessionClosedError(
+                "the poller is not open: use it inside `async with Poller(...)`"
+            )
+        if running_loop() is not self._tracked.loop:
+            raise WrongEventLoopError(
+                "this poller belongs to another event loop: call it there, or open one for each "
+                "loop"
+            )
         return self._group, self._tracked
+
+
+async def _each(source: Iterable[PollItem] | AsyncIterable[PollItem]) -> AsyncGenerator[PollItem]:
+    """The items of either kind of iterable, pulled one by one."""
+    if isinstance(source, AsyncIterable):
+        async for item in source:
+            yield item
+    else:
+        for item in source:
+            yield item
+
+
+async def _fed(feeding: Coroutine[Any, Any, None], collector: Collector) -> None:
+    """Feed a run; however that ends, the collector's consumer hears of it."""
+    try:
+        await feeding
+    except Exception as error:  # noqa: BLE001 - whatever the source raises is the consumer's
+        collector.fail(error)
+    except asyncio.CancelledError:
+        collector.fail(SessionClosedError("the poller was closed before the last query"))
+        raise
+    finally:
+        collector.grown()
+
+
+def _check_amount(expected: object) -> None:
+    if expected is None:
+        return
+    if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
+        rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
+        raise ParameterError({"expected": rule})

@@ -1,7 +1,7 @@
-"""What is waited for: one small object an order, found by time, then by urgency.
+"""Finds the next order to ask about, by time and then by urgency, in O(log n).
 
-An order sleeps in one heap until it is due, and stands in another until it is asked. Both find the
-next one in O(log n). Orders that ended on the way are skipped when they come up.
+An order sleeps in the :class:`SleepQueue` until it is due, and waits in the :class:`DueQueue` until
+it is asked. Orders that ended meanwhile are skipped when they come up.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import heapq
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from chaoying_async.polling.order import PolledOrder
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.sansio.polling.pacing import Bucket
 from chaoying_async.sansio.polling.schedule import PollSchedule
-from chaoying_async.sansio.polling.status import UNASKED, Query, Standing
+from chaoying_async.sansio.polling.status import Query
 
 #: Deadlines nearer to each other than this are alike, and whoever is due first is asked first:
 #: else those that came a moment earlier would be asked over and over, and the others once.
@@ -29,7 +30,7 @@ Key = tuple[Kind, str]
 class Sink(Protocol):
     """Somebody who waits for an order's end."""
 
-    #: A tuple of itself alone, which thousands of orders share.
+    #: A tuple of the sink alone, which thousands of orders share.
     alone: tuple[Sink, ...]
 
     def deliver(self, outcome: PollOutcome[Any]) -> None:
@@ -37,17 +38,14 @@ class Sink(Protocol):
         ...
 
     def fail(self, error: Exception) -> None:
-        """There will be none: the poller was closed."""
+        """Learn that there will be no outcome: the poller was closed."""
         ...
 
 
-class Entry:
-    """One order that is waited for. All moments are those of ``Clock.monotonic``."""
+class QueuedOrder(PolledOrder):
+    """One order that a poller waits for, and who waits for its end."""
 
-    __slots__ = (
-        *("asleep", "attempts", "due", "ended", "expected", "key", "query", "schedule", "sent"),
-        *("sinks", "standing", "started"),
-    )
+    __slots__ = ("asleep", "ended", "key", "sinks")
 
     def __init__(
         self,
@@ -57,58 +55,43 @@ class Entry:
         expected: int | None,
         started: float,
     ) -> None:
-        self.query = query
+        super().__init__(query, schedule, expected, started)
         self.key = key
-        self.schedule = schedule
-        self.expected = expected
-        self.started = started
-        self.due = started
-        self.sent = started
-        self.attempts = 0
-        self.standing: Standing = UNASKED
         self.sinks: tuple[Sink, ...] = ()
         self.asleep = False
         self.ended = False
 
-    def again(self) -> Entry:
-        """The same wait, begun anew after everybody left; heaps may still hold the old one."""
-        entry = Entry(self.query, self.key, self.schedule, self.expected, self.started)
-        entry.sent, entry.attempts, entry.standing = self.sent, self.attempts, self.standing
-        return entry
-
-    @property
-    def deadline(self) -> float:
-        """When the last query is due."""
-        return self.started + self.schedule.until
+    def again(self) -> QueuedOrder:
+        """The same wait, begun anew after everybody left; queues may still hold the old one."""
+        order = QueuedOrder(self.query, self.key, self.schedule, self.expected, self.started)
+        order.sent, order.attempts, order.standing = self.sent, self.attempts, self.standing
+        return order
 
     @property
     def merchant(self) -> str:
-        """Whose rate it counts against."""
+        """Whose rate the order counts against."""
         return self.key[0][1]
 
 
-class Sleepers:
+class SleepQueue:
     """Orders that are not due yet, the next one first."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, QueuedOrder]] = []
         self._count = 0
 
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def push(self, entry: Entry) -> None:
-        """Wake it at ``entry.due``."""
+    def push(self, order: QueuedOrder) -> None:
+        """Let it sleep until ``order.due``."""
         self._count += 1
-        heapq.heappush(self._heap, (entry.due, self._count, entry))
+        heapq.heappush(self._heap, (order.due, self._count, order))
 
-    def due(self, now: float) -> Iterator[Entry]:
-        """Everything whose moment has come, taken out."""
+    def due(self, now: float) -> Iterator[QueuedOrder]:
+        """Take out every order whose moment has come."""
         heap = self._heap
         while heap and heap[0][0] <= now:
-            entry = heapq.heappop(heap)[2]
-            if not entry.ended:
-                yield entry
+            order = heapq.heappop(heap)[2]
+            if not order.ended:
+                yield order
 
     def next_due(self) -> float | None:
         """When the next one wakes."""
@@ -124,11 +107,11 @@ class Sleepers:
             heapq.heapify(self._heap)
 
 
-_Item = tuple[float, float, int, Entry]
+_Item = tuple[float, float, int, QueuedOrder]
 
 
-class _Lane:
-    """One merchant's orders that are due; all of them where merchants have no rate."""
+class _MerchantQueue:
+    """One merchant's orders that are due; everybody's where merchants have no rate."""
 
     __slots__ = ("bucket", "heap")
 
@@ -143,7 +126,7 @@ class _Lane:
         return heap[0] if heap else None
 
 
-class Line:
+class DueQueue:
     """Orders that are due, the most urgent first, within each merchant's rate.
 
     Usually that is the nearest deadline (in steps of ``GRAIN``), and among these whoever is due for
@@ -153,51 +136,52 @@ class Line:
 
     def __init__(self, merchant_rate: float | None) -> None:
         self._full = None if merchant_rate is None else Bucket.per_second(merchant_rate)
-        self._lanes: dict[str, _Lane] = {}
-        #: Lanes that may go, by their first order; an item is stale when that is another by now.
-        self._open: list[tuple[_Item, _Lane]] = []
-        #: Lanes that wait for a token: when, and which.
-        self._waiting: list[tuple[float, int, _Lane]] = []
+        self._merchants: dict[str, _MerchantQueue] = {}
+        #: Merchants that may be asked for, by their first order; an item is stale when the merchant
+        #: has another first order by now.
+        self._ready: list[tuple[_Item, _MerchantQueue]] = []
+        #: Merchants that wait for a token: when they get it, and who.
+        self._waiting: list[tuple[float, int, _MerchantQueue]] = []
         self._count = 0
         self._by_deadline = False
 
-    def push(self, entry: Entry) -> None:
-        """Its time has come."""
-        name = "" if self._full is None else entry.merchant
-        lane = self._lanes.get(name)
-        if lane is None:
-            lane = self._lanes[name] = _Lane(self._full)
+    def push(self, order: QueuedOrder) -> None:
+        """Add an order whose time has come."""
+        name = "" if self._full is None else order.merchant
+        merchant = self._merchants.get(name)
+        if merchant is None:
+            merchant = self._merchants[name] = _MerchantQueue(self._full)
         self._count += 1
-        item = (self._urgency(entry), entry.due, self._count, entry)
-        heapq.heappush(lane.heap, item)
-        if lane.heap[0] is item:
-            heapq.heappush(self._open, (item, lane))
+        item = (self._urgency(order), order.due, self._count, order)
+        heapq.heappush(merchant.heap, item)
+        if merchant.heap[0] is item:
+            heapq.heappush(self._ready, (item, merchant))
 
-    def peek(self, now: float) -> Entry | None:
+    def peek(self, now: float) -> QueuedOrder | None:
         """Who would be asked next; None when nobody may be, now."""
         while self._waiting and self._waiting[0][0] <= now:
-            self._reopen(heapq.heappop(self._waiting)[2])
-        while self._open:
-            item, lane = self._open[0]
-            top = lane.top()
-            if top is item and (lane.bucket is None or not lane.bucket.wait(now)):
+            self._make_ready(heapq.heappop(self._waiting)[2])
+        while self._ready:
+            item, merchant = self._ready[0]
+            top = merchant.top()
+            if top is item and (merchant.bucket is None or not merchant.bucket.wait(now)):
                 return item[3]
-            heapq.heappop(self._open)
-            if top is item and lane.bucket is not None:
+            heapq.heappop(self._ready)
+            if top is item and merchant.bucket is not None:
                 self._count += 1
-                free = now + lane.bucket.wait(now)
-                heapq.heappush(self._waiting, (free, self._count, lane))
+                free = now + merchant.bucket.wait(now)
+                heapq.heappush(self._waiting, (free, self._count, merchant))
             elif top is not None and item[3].ended:
-                heapq.heappush(self._open, (top, lane))
+                heapq.heappush(self._ready, (top, merchant))
         return None
 
-    def pop(self, now: float) -> Entry:
+    def pop(self, now: float) -> QueuedOrder:
         """Take out whom ``peek`` named, and the merchant's token."""
-        item, lane = heapq.heappop(self._open)
-        heapq.heappop(lane.heap)
-        if lane.bucket is not None:
-            lane.bucket = lane.bucket.take(now)
-        self._reopen(lane)
+        item, merchant = heapq.heappop(self._ready)
+        heapq.heappop(merchant.heap)
+        if merchant.bucket is not None:
+            merchant.bucket = merchant.bucket.take(now)
+        self._make_ready(merchant)
         return item[3]
 
     def next_free(self) -> float | None:
@@ -205,28 +189,28 @@ class Line:
         return self._waiting[0][0] if self._waiting else None
 
     def order_by_deadline(self, exactly: bool) -> None:  # noqa: FBT001 - a switch
-        """Change what counts as urgent; everybody is put in line anew."""
+        """Change what counts as urgent, and sort everybody anew."""
         if exactly is self._by_deadline:
             return
         self._by_deadline = exactly
-        entries = list(self.entries())
-        for lane in self._lanes.values():
-            lane.heap.clear()
-        self._open.clear()
+        orders = list(self.orders())
+        for merchant in self._merchants.values():
+            merchant.heap.clear()
+        self._ready.clear()
         self._waiting.clear()
-        for entry in entries:
-            self.push(entry)
+        for order in orders:
+            self.push(order)
 
-    def entries(self) -> Iterator[Entry]:
-        """Everybody in line, in no order."""
-        for lane in self._lanes.values():
-            yield from (item[3] for item in lane.heap if not item[3].ended)
+    def orders(self) -> Iterator[QueuedOrder]:
+        """Everybody who waits here, in no order."""
+        for merchant in self._merchants.values():
+            yield from (item[3] for item in merchant.heap if not item[3].ended)
 
-    def _reopen(self, lane: _Lane) -> None:
-        if (top := lane.top()) is not None:
-            heapq.heappush(self._open, (top, lane))
+    def _make_ready(self, merchant: _MerchantQueue) -> None:
+        if (top := merchant.top()) is not None:
+            heapq.heappush(self._ready, (top, merchant))
 
-    def _urgency(self, entry: Entry) -> float:
+    def _urgency(self, order: QueuedOrder) -> float:
         if self._by_deadline:
-            return entry.deadline
-        return min(entry.deadline, entry.due + PATIENCE) // GRAIN
+            return order.deadline
+        return min(order.deadline, order.due + PATIENCE) // GRAIN

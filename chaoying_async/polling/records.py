@@ -1,9 +1,12 @@
-"""The poller's side of a store: what is written, when, and what may follow once it is durable.
+"""What a poller writes into its store, when, and what it gives out once that is durable.
 
 An order is written as soon as it is tracked, and its outcome as soon as it has one; what queries
 said in between is written within :data:`LAZY` seconds. Whatever comes while a write is under way
-goes into the next one together. One record is one wait: its outcome takes the place of what was
+goes into the next write together. One record is one wait: its outcome takes the place of what was
 pending, in one write, and stays until the consumer has taken it (M-23).
+
+``sql.batching`` has callers who wait for an answer each. Here nobody waits for a single write: the
+newest state of each order counts, and a write that failed is tried again.
 """
 
 from __future__ import annotations
@@ -11,10 +14,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
@@ -26,7 +30,7 @@ from chaoying_async.exceptions import (
     StoreInUseError,
 )
 from chaoying_async.polling.outcome import PollOutcome, Receipt
-from chaoying_async.polling.queue import Entry, Key, Sink
+from chaoying_async.polling.queue import Key, QueuedOrder, Sink
 from chaoying_async.pollstore.errands import Durable, Task, durable, errands_of
 from chaoying_async.pollstore.failures import store_error
 from chaoying_async.pollstore.guarded import GuardedStore
@@ -40,34 +44,26 @@ from chaoying_async.sansio.polling.record import (
     record_key,
 )
 
-log = logging.getLogger("chaoying_async.polling")
+log = logging.getLogger("chaoying_async.poller")
 
 #: What is learnt on the way is written this many seconds later, all of it together.
 LAZY = 1.0
 #: So many records are written at a time.
 MOST = 1000
-#: After a write that failed, doubling.
+#: Seconds before a failed write is tried again, doubling.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 #: Seconds that leaving the poller waits for the last write.
 LAST = 10.0
 
-#: What marks a store while a poller is open on it.
+#: The attribute that marks a store while a poller is open on it.
 _POLLED = "polled_by"
 
 #: Nothing that is asked of a store whose owner we are not will ever succeed.
 _FOR_GOOD = (StoreInUseError, SessionClosedError)
 
 
-class Lost(Protocol):
-    """Told that the store is not ours any more."""
-
-    def __call__(self, error: Exception, held: list[Sink], /) -> None:
-        """``held``: who waits for an outcome that can no longer be given out."""
-        ...
-
-
 @attrs.frozen
-class Found:
+class LoadedRecords:
     """What an earlier poller left."""
 
     #: Outcomes that nobody took, in the order in which they were tracked.
@@ -76,28 +72,38 @@ class Found:
     waiting: list[tuple[str, Waiting]]
 
 
-class Keeping:
-    """One poller's records, from opening to leaving."""
+class PollRecords:
+    """One poller's records, from opening to leaving; without a store nothing is kept.
 
-    def __init__(self, store: PollStore, clock: Clock, lost: Lost) -> None:
+    ``lost`` is called when the store is not ours any more, with the error and with everybody who
+    waits for an outcome that can no longer be given out.
+    """
+
+    def __init__(
+        self,
+        store: PollStore | None,
+        clock: Clock,
+        lost: Callable[[Exception, list[Sink]], None],
+    ) -> None:
         self._store = store
-        self._texts = GuardedStore(store)
+        if store is not None:
+            self._texts = GuardedStore(store)
         self._clock = clock
         self._lost = lost
-        #: The number of the record of each order that is kept.
-        self._numbers: dict[Key, int] = {}
+        #: The key of the record of each order that is kept, and the highest number in a key.
+        self._keys: dict[Key, str] = {}
         self._last_number = 0
         #: Orders that are kept and that nobody waits for any more, as they were left.
-        self._left: dict[Key, Entry] = {}
+        self._left: dict[Key, QueuedOrder] = {}
         #: Records of orders that the store has not seen yet.
         self._new: set[str] = set()
         #: What is to be written next: what is pending, an outcome's text, or None (forget it).
-        self._changes: dict[str, Entry | str | None] = {}
-        self._writing: dict[str, Entry | str | None] = {}
+        self._changes: dict[str, QueuedOrder | str | None] = {}
+        self._writing: dict[str, QueuedOrder | str | None] = {}
         #: What was learnt and can wait until then; and what has waited.
-        self._lazy: dict[Key, Entry] = {}
+        self._lazy: dict[Key, QueuedOrder] = {}
         self._lazy_until = 0.0
-        self._overdue: dict[Key, Entry] = {}
+        self._overdue: dict[Key, QueuedOrder] = {}
         #: Outcomes that wait for their record, and for whom.
         self._held: dict[str, tuple[tuple[Sink, ...], PollOutcome[Any]]] = {}
         #: Records of outcomes that were given out, or are about to be.
@@ -117,123 +123,118 @@ class Keeping:
 
     # -------------------------------------------------------------------------------- opening
 
-    async def load(self) -> Found:
-        """Everything that the store holds; what cannot be read stays there, and is reported.
+    async def load(self) -> LoadedRecords:
+        """Read everything that the store holds; what cannot be read stays there, and is logged.
 
         A store has one poller: two would ask twice, and one of them would write again what the
         other has forgotten, so that it came once more.
         """
+        found = LoadedRecords([], [])
+        if self._store is None:
+            return found
         if getattr(self._store, _POLLED, None) is not None:
             raise StoreInUseError("another poller is open on this store: one store, one poller")
         self._mark(self)
         try:
-            return await self._load()
+            async for key, text in self._texts.load(POLL):
+                self._last_number = max(self._last_number, number_in(key))
+                try:
+                    pending = read_pending(text)
+                except ValueError:
+                    self._cannot_read(key)
+                    continue
+                if isinstance(pending, Waiting):
+                    found.waiting.append((key, pending))
+                else:
+                    fields = attrs.asdict(pending, recurse=False)
+                    receipt = Receipt(key, self._owed, self._taken)
+                    found.ended.append(PollOutcome(**fields, forget=receipt))
+                    self._owed.add(key)
         except BaseException:
             self._mark(None)
             raise
+        return found
 
-    def _mark(self, poller: Keeping | None) -> None:
+    def _mark(self, poller: PollRecords | None) -> None:
         with contextlib.suppress(AttributeError):  # a store of the user's, with slots
             setattr(self._store, _POLLED, poller)
-
-    async def _load(self) -> Found:
-        found = Found([], [])
-        async for key, text in self._texts.load(POLL):
-            self._last_number = max(self._last_number, number_in(key))
-            try:
-                pending = read_pending(text)
-            except ValueError:
-                self._cannot_read(key)
-                continue
-            if isinstance(pending, Waiting):
-                found.waiting.append((key, pending))
-            else:
-                found.ended.append(self._outcome(key, pending))
-                self._owed.add(key)
-        return found
 
     def _cannot_read(self, key: str) -> None:
         self.unreadable += 1
         log.error("the poll store's record %s cannot be read by this version: it stays there", key)
 
-    def restore(self, key: str, entry: Entry) -> bool:
-        """Whether this entry is that record's; False where another record is of the same order."""
-        if entry.key in self._numbers:
+    def restore(self, key: str, order: QueuedOrder) -> bool:
+        """Whether this order has that record; False where another record is of the same order."""
+        if order.key in self._keys:
             self._cannot_read(key)
             return False
-        self._numbers[entry.key] = number_in(key)
+        self._keys[order.key] = key
         return True
 
     def start(self) -> None:
         """Begin to write."""
-        self._task = asyncio.get_running_loop().create_task(self._keep_writing())
+        if self._store is not None:
+            self._task = asyncio.get_running_loop().create_task(self._keep_writing())
 
     # ------------------------------------------------------------------------- what happens
 
-    def track(self, entry: Entry) -> None:
-        """Keep this order from now on, or anew since something about it was changed.
+    def track(self, order: QueuedOrder, *, keep: bool, news: bool = False) -> None:
+        """Keep this order from now on (``keep``), or write it anew where there is ``news`` of it.
 
         An order that cannot be kept is a :class:`ParameterError`, and nothing has happened.
         """
-        check_keepable(entry.query, entry.schedule)
-        number = self._numbers.get(entry.key)
-        if number is not None:
-            self._lazy.pop(entry.key, None)  # what was learnt is in the entry, or older than it
-            self._overdue.pop(entry.key, None)
-            self._change(record_key(_parts(entry.key), number), entry)
+        key = self._keys.get(order.key)
+        if self._store is None or not (keep if key is None else news):
             return
-        now = int(self._clock.now().timestamp() * 1_000_000)
-        number = max(now, self._last_number + 1)
-        key = record_key(_parts(entry.key), number)
-        self._numbers[entry.key] = self._last_number = number
-        self._new.add(key)
-        self._change(key, entry)
+        check_keepable(order.query, order.schedule)
+        if key is None:
+            now = int(self._clock.now().timestamp() * 1_000_000)
+            number = max(now, self._last_number + 1)
+            key = record_key((*order.key[0], order.key[1]), number)
+            self._keys[order.key], self._last_number = key, number
+            self._new.add(key)
+        else:
+            self._lazy.pop(order.key, None)  # what was learnt is in the order, or older than it
+            self._overdue.pop(order.key, None)
+        self._change(key, order)
 
-    def keeps(self, entry: Entry) -> bool:
-        """Whether this order has a record."""
-        return entry.key in self._numbers
+    def left(self, order: QueuedOrder) -> None:
+        """Remember an order that nobody waits for any more; its record stays."""
+        if order.key in self._keys:
+            self._left[order.key] = order
 
-    def left(self, entry: Entry) -> None:
-        """Nobody waits for this one any more; its record stays."""
-        if entry.key in self._numbers:
-            self._left[entry.key] = entry
+    def taken_up(self, key: Key) -> QueuedOrder | None:
+        """The wait that was left and is now joined again, if there is one: as it was."""
+        left = self._left.get(key)
+        return None if left is None else left.again()
 
-    def taken_up(self, key: Key) -> Entry | None:
-        """One that was left and is waited for again: the same wait, so as it was."""
-        return self._left.get(key)
-
-    def learnt(self, entry: Entry) -> None:
-        """A query was answered, and did not decide."""
-        if entry.key in self._numbers:
+    def learnt(self, order: QueuedOrder) -> None:
+        """Write down a little later that a query was answered, and did not decide."""
+        if order.key in self._keys:
             if not self._lazy:
                 self._lazy_until = self._clock.monotonic() + LAZY
                 self._wake.set()
-            self._lazy[entry.key] = entry
+            self._lazy[order.key] = order
 
-    def ended(self, entry: Entry, sinks: tuple[Sink, ...], outcome: PollOutcome[Any]) -> None:
-        """Give the outcome to these as soon as it is durable."""
-        key = record_key(_parts(entry.key), self._numbers.pop(entry.key))
+    def ended(self, order: QueuedOrder, sinks: tuple[Sink, ...], outcome: PollOutcome[Any]) -> bool:
+        """Give the outcome to these as soon as it is durable; False where it is not kept."""
+        if order.key not in self._keys:
+            return False
+        key = self._keys.pop(order.key)
         for waiting in (self._lazy, self._overdue, self._left):
-            waiting.pop(entry.key, None)
-        outcome = attrs.evolve(outcome, forget=self._receipt(key))
-        ended = Ended(
-            query=outcome.query,
-            status=outcome.status,
-            reply=outcome.reply,
-            paid=outcome.paid,
-            error=outcome.error,
-            attempts=outcome.attempts,
-            elapsed=outcome.elapsed,
-        )
+            waiting.pop(order.key, None)
+        ended = Ended(**{name: getattr(outcome, name) for name in _ENDED})
         self._owed.add(key)
-        self._held[key] = (sinks, outcome)
-        self._change(key, ended.text(entry.merchant))
-
-    def _receipt(self, key: str) -> Receipt:
-        return Receipt(key, self._owed, self._taken)
+        receipt = Receipt(key, self._owed, self._taken)
+        self._held[key] = (sinks, attrs.evolve(outcome, forget=receipt))
+        self._change(key, ended.text(order.merchant))
+        return True
 
     def _taken(self, key: str) -> Durable:
-        """The consumer has it, and its record goes: with the next write, or after leaving alone."""
+        """Forget a record whose outcome the consumer has, with the next write.
+
+        A poller that was left writes nothing more, so then it is forgotten at once.
+        """
         if self._closed:
             return durable(self._forget_at_once(key)) if key in self._owed else Durable()
         if key in self._owed and self._error is None:
@@ -242,15 +243,13 @@ class Keeping:
         return Durable(partial(self._kept, {key}))
 
     def _forget_at_once(self, key: str) -> Task:
-        """The poller was left, and writes nothing more."""
-
         async def forget() -> None:
             await self._texts.forget(POLL, [key])
             self._owed.discard(key)  # only now: where it failed, done() can be said again
 
         return errands_of(self._store).begin((id(self._store), POLL, key), f"poll {key}", forget)
 
-    def _change(self, key: str, what: Entry | str | None) -> None:
+    def _change(self, key: str, what: QueuedOrder | str | None) -> None:
         self._changes[key] = what
         self._wake.set()
 
@@ -273,10 +272,10 @@ class Keeping:
     async def hold(self) -> None:
         """Read again that the store is ours, as before every outcome that is given out (M-23).
 
-        It waits while the store fails, as outcomes do; a store that was lost raises.
+        While the store fails, this waits, as outcomes do; if the store was lost, it raises.
         """
         pause = FIRST_PAUSE
-        while True:
+        while self._store is not None:
             if self._error is not None:
                 raise self._error
             try:
@@ -288,6 +287,7 @@ class Keeping:
                 if self._closed:
                     raise
                 pause = await self._pause_after(error, pause)
+        return None
 
     # ----------------------------------------------------------------------------- writing
 
@@ -295,7 +295,7 @@ class Keeping:
         pause = FIRST_PAUSE
         while True:
             try:
-                await self._pause()
+                await self._wait_for_work()
                 await self._write()
                 pause = FIRST_PAUSE
             except _FOR_GOOD as error:
@@ -305,14 +305,14 @@ class Keeping:
                 pause = await self._pause_after(error, pause)
 
     async def _pause_after(self, error: Exception, pause: float) -> float:
-        """Wait so long before the store is tried again; how long to wait after the next failure."""
+        """Wait before the store is tried again; how long to wait after the next failure."""
         self.errors += 1
         log.error("%s; again soon", _words(error))
         await self._clock.sleep(pause)
         return min(2 * pause, LONGEST_PAUSE)
 
-    async def _pause(self) -> None:
-        """Until there is something to write; what was only learnt waits for more."""
+    async def _wait_for_work(self) -> None:
+        """Return when there is something to write; what was only learnt waits for more."""
         while True:
             left = self._lazy_until - self._clock.monotonic() if self._lazy else None
             if left is not None and left <= 0:
@@ -330,15 +330,14 @@ class Keeping:
 
     async def _write(self) -> None:
         for order in [*islice(self._overdue, MOST)]:
-            entry = self._overdue.pop(order)
-            self._changes.setdefault(record_key(_parts(order), self._numbers[order]), entry)
+            self._changes.setdefault(self._keys[order], self._overdue.pop(order))
         self._writing = {key: self._changes[key] for key in [*islice(self._changes, MOST)]}
         for key in self._writing:
             del self._changes[key]
         gone = [key for key, what in self._writing.items() if what is None]
         try:
             texts = {
-                key: self._text(what) if isinstance(what, Entry) else what
+                key: self._text(what) if isinstance(what, QueuedOrder) else what
                 for key, what in self._writing.items()
                 if what is not None
             }
@@ -350,9 +349,6 @@ class Keeping:
             self._changes = self._writing | self._changes  # what is newer counts
             self._writing = {}
             raise
-        self._give_out()
-
-    def _give_out(self) -> None:
         written, self._writing = self._writing, {}
         self._new.difference_update(written)
         for key, what in written.items():
@@ -362,29 +358,17 @@ class Keeping:
                     sink.deliver(outcome)
         self._written.set()
 
-    def _text(self, entry: Entry) -> str:
-        ago = timedelta(seconds=self._clock.monotonic() - entry.started)
+    def _text(self, order: QueuedOrder) -> str:
+        ago = timedelta(seconds=self._clock.monotonic() - order.started)
         return Waiting(
-            query=entry.query,
-            expected=entry.expected,
-            schedule=entry.schedule,
+            query=order.query,
+            expected=order.expected,
+            schedule=order.schedule,
             started=self._clock.now() - ago,
-            attempts=entry.attempts,
-            sent=entry.sent - entry.started,
-            standing=entry.standing,
-        ).text(entry.merchant)
-
-    def _outcome(self, key: str, ended: Ended) -> PollOutcome[Any]:
-        return PollOutcome(
-            query=ended.query,
-            status=ended.status,
-            reply=ended.reply,
-            paid=ended.paid,
-            error=ended.error,
-            attempts=ended.attempts,
-            elapsed=ended.elapsed,
-            forget=self._receipt(key),
-        )
+            attempts=order.attempts,
+            sent=order.sent - order.started,
+            standing=order.standing,
+        ).text(order.merchant)
 
     # ------------------------------------------------------------------------------- leaving
 
@@ -397,11 +381,13 @@ class Keeping:
         self._lost(error, self.holders())
 
     def holders(self) -> list[Sink]:
-        """Who waits for an outcome that is not durable yet."""
+        """Everybody who waits for an outcome that is not durable yet."""
         return [sink for sinks, _ in self._held.values() for sink in sinks]
 
     async def close(self) -> Exception | None:
         """Write what is left, within :data:`LAST` seconds; the error that kept orders out of it."""
+        if self._store is None:
+            return None
         try:
             if self._task is not None:
                 self._task.cancel()
@@ -430,12 +416,12 @@ class Keeping:
         return failed
 
 
+#: An outcome's fields that are kept.
+_ENDED = tuple(field.name for field in attrs.fields(Ended))
+
+
 def _words(error: Exception) -> str:
     """An error of ours says what it is; the text of another one may say anything."""
     if isinstance(error, ChaoyingError):
         return str(error)
     return f"the poll store failed: {type(error).__name__}"
-
-
-def _parts(key: Key) -> tuple[str, ...]:
-    return (*key[0], key[1])

@@ -1,37 +1,36 @@
-"""Who is asked next, when, and what becomes of the answer; knows nothing of who waits for it."""
+"""Decides who is asked next and when, sends the queries, and says how each order ended.
+
+One task sleeps until an order is due, and a few tasks send the queries. Who waits for an order is
+not known here: ``finish`` is called with each outcome.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import TransportError
+from chaoying_async.polling.order import read_said
 from chaoying_async.polling.outcome import PollOutcome, PollStats
-from chaoying_async.polling.queue import Entry, Line, Sleepers
+from chaoying_async.polling.queue import DueQueue, QueuedOrder, SleepQueue
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.meaning import PaidOrder, paid_order
 from chaoying_async.sansio.payments.refunded_order import refunded_order
 from chaoying_async.sansio.polling.breaker import CLOSED, Breaker
 from chaoying_async.sansio.polling.pacing import Bucket
-from chaoying_async.sansio.polling.schedule import Done, Wait, next_step
-from chaoying_async.sansio.polling.status import (
-    Answer,
-    PollStatus,
-    Says,
-    read_answer,
-    taken_together,
-)
+from chaoying_async.sansio.polling.status import PollStatus, Says
 
-Finish = Callable[[Entry, PollOutcome[Any]], None]
-Learnt = Callable[[Entry], None]
+#: A gateway that never waits would keep the loop for itself.
+_QUERIES_A_TASK = 16
 
 
-class Asking:
-    """The scheduler's task, and a task for each query under way."""
+class Scheduler:
+    """Sleeps until orders are due, and sends their queries within all limits."""
 
     def __init__(
         self,
@@ -42,8 +41,7 @@ class Asking:
         concurrency: int,
         rate: float | None,
         merchant_rate: float | None,
-        finish: Finish,
-        learnt: Learnt | None = None,
+        finish: Callable[[QueuedOrder, PollOutcome[Any]], None],
     ) -> None:
         self._gateway = gateway
         self._clock = clock
@@ -51,61 +49,51 @@ class Asking:
         self._concurrency = concurrency
         self._bucket = None if rate is None else Bucket.per_second(rate)
         self._finish = finish
-        self._learnt = learnt
-        self._sleepers = Sleepers()
-        self._line = Line(merchant_rate)
+        self._sleeping = SleepQueue()
+        self._due = DueQueue(merchant_rate)
         self._breaker: Breaker = CLOSED
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._wake = asyncio.Event()
         self._wakes_at: float | None = None
-        self._closing = False
-        self._polls = 0
-        self._errors = 0
-        self._group: asyncio.TaskGroup | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._polls = self._errors = 0
 
-    def start(self, group: asyncio.TaskGroup) -> None:
-        """Begin; everything runs in that group."""
+    def start(self, group: asyncio.TaskGroup, learnt: Callable[[QueuedOrder], None]) -> None:
+        """Begin, with all tasks in that group; ``learnt`` hears of answers that did not decide."""
         self._group = group
+        self._learnt = learnt
         self._closing = False
         self._wake = asyncio.Event()
-        self._scheduler = group.create_task(self._schedule())
+        self._scheduling = group.create_task(self._schedule())
 
     def stop(self) -> None:
-        """Cancel the scheduler and every query under way; reads, so nothing is lost."""
+        """Cancel the scheduler and every query under way; these are reads, so nothing is lost."""
         self._closing = True
-        self._scheduler.cancel()
+        self._scheduling.cancel()
         for task in self._tasks:
             task.cancel()
 
-    def add(self, entry: Entry) -> None:
-        """Wait for a new order, or one that was kept: its next query is a step like any other.
+    def add(self, order: QueuedOrder) -> None:
+        """Wait for a new order, or for one that a store kept.
 
-        What was kept never decides: where it would, one more query does (M-23).
+        A kept answer never ends an order: where it would, the order is asked about once more at
+        once (M-23).
         """
-        step = next_step(
-            entry.schedule,
-            entry.attempts,
-            entry.sent - entry.started,
-            entry.standing,
-            self._rng.random(),
-        )
-        self._sleep(entry, step.seconds if isinstance(step, Wait) else 0.0)
+        order.decide(self._clock.monotonic(), self._rng.random())
+        self._sleep(order)
 
-    def ask_now(self, entry: Entry) -> None:
+    def ask_now(self, order: QueuedOrder) -> None:
         """Do not wait for the next moment of its schedule, unless it is being asked already."""
-        if entry.asleep and not entry.ended:
-            entry.asleep = False
-            entry.due = self._clock.monotonic()
-            self._line.push(entry)
+        if order.asleep and not order.ended:
+            order.due = self._clock.monotonic()
+            self._make_due(order)
             self._wake.set()
 
     def tidy(self, alive: int) -> None:
-        """Let go of orders that ended without having been asked again."""
-        self._sleepers.tidy(alive)
+        """Drop orders that ended without having been asked again."""
+        self._sleeping.tidy(alive)
 
     def outcome(
         self,
-        entry: Entry,
+        order: QueuedOrder,
         status: PollStatus,
         *,
         said: Reply[Any] | Exception | None = None,
@@ -113,178 +101,144 @@ class Asking:
     ) -> PollOutcome[Any]:
         """The end of an order, with what the last query said."""
         reply = said if isinstance(said, Reply) else None
+        query = order.query
         if paid is None and reply is not None and isinstance(reply.result, OrderQueryResult):
-            paid = paid_order(reply.result, mch_id=entry.merchant, raw=reply.raw)
-        if (
-            status is PollStatus.REFUNDED
-            and isinstance(entry.query, OrderQuery)
-            and reply is not None
-        ):
-            number = entry.query.out_trade_no
-            paid = refunded_order(reply.raw, mch_id=entry.merchant, out_trade_no=number)
+            paid = paid_order(reply.result, mch_id=order.merchant, raw=reply.raw)
+        if status is PollStatus.REFUNDED and reply and isinstance(query, OrderQuery):
+            number = query.out_trade_no
+            paid = refunded_order(reply.raw, mch_id=order.merchant, out_trade_no=number)
         return PollOutcome(
-            query=entry.query,
+            query=query,
             status=status,
             reply=reply,
             paid=paid,
             error=said if isinstance(said, Exception) else None,
-            attempts=entry.attempts,
-            elapsed=self._clock.monotonic() - entry.started,
+            attempts=order.attempts,
+            elapsed=self._clock.monotonic() - order.started,
         )
 
-    def stats(self, *, pending: int) -> PollStats:
-        """See ``Poller.stats``."""
+    def stats(self, **others: int) -> PollStats:
+        """See ``Poller.stats``; ``others`` is what is not known here."""
         now = self._clock.monotonic()
-        due = [entry.due for entry in self._line.entries() if entry.due <= now]
+        due = [order.due for order in self._due.orders() if order.due <= now]
         return PollStats(
-            pending=pending,
             in_flight=len(self._tasks),
             due=len(due),
             lag=now - min(due) if due else 0.0,
             polls=self._polls,
             errors=self._errors,
             breaker_open=self._breaker.is_open,
+            **others,
         )
 
     async def _schedule(self) -> None:
         while True:
             self._wake.clear()
             now = self._clock.monotonic()
-            self._line.order_by_deadline(self._breaker.is_open)
-            self._rouse(now)
-            while len(self._tasks) < self._concurrency and (entry := self._next(now)) is not None:
-                self._send(entry)
+            self._due.order_by_deadline(self._breaker.is_open)
+            for woken in self._sleeping.due(now):
+                if woken.asleep and woken.due <= now:  # else it was asked out of turn meanwhile
+                    self._make_due(woken)
+            while len(self._tasks) < self._concurrency and (order := self._next(now)) is not None:
+                task = self._group.create_task(self._ask(order))
+                self._tasks.add(task)
+                task.add_done_callback(self._asked)
             await self._sleep_until(self._next_moment(now))
 
-    def _rouse(self, now: float) -> None:
-        for entry in self._sleepers.due(now):
-            if entry.asleep and entry.due <= now:  # else it was asked out of turn meanwhile
-                entry.asleep = False
-                self._line.push(entry)
+    def _make_due(self, order: QueuedOrder) -> None:
+        order.asleep = False
+        self._due.push(order)
 
-    def _next(self, now: float) -> Entry | None:
-        """Who is asked now, taken out of the line; None when nobody may be."""
+    def _next(self, now: float) -> QueuedOrder | None:
+        """Take the order that is asked now out of the queue; None when nobody may be asked."""
         if self._bucket is not None and self._bucket.wait(now):
             return None
-        entry = self._line.peek(now)
-        if entry is None or not self._breaker_lets(entry, now):
+        order = self._due.peek(now)
+        if order is None or not self._breaker_lets(order, now):
             return None
-        self._line.pop(now)
+        self._due.pop(now)
         if self._bucket is not None:
             self._bucket = self._bucket.take(now)
-        entry.sent = now
-        return entry
+        order.sent = now
+        return order
 
-    def _breaker_lets(self, entry: Entry, now: float) -> bool:
+    def _breaker_lets(self, order: QueuedOrder, now: float) -> bool:
         probe_at = self._breaker.probe_at
-        if probe_at is None or entry.deadline <= now:  # M-23: a last query leaves all the same
+        if probe_at is None or order.deadline <= now:  # M-23: a last query leaves all the same
             return True
         if probe_at > now:
             return False
         self._breaker = self._breaker.probed(now)
         return True
 
-    def _send(self, entry: Entry) -> None:
-        if self._group is None:  # cannot be: the scheduler runs in it
-            return
-        task = self._group.create_task(self._ask(entry))
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _asked(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._wake.set()
 
-    async def _ask(self, entry: Entry) -> None:
+    async def _ask(self, order: QueuedOrder) -> None:
         """Ask, and then ask whoever waits for a turn: a task for each would cost them more."""
-        following: Entry | None = entry
+        following: QueuedOrder | None = order
         left = _QUERIES_A_TASK
         while following is not None:
             left -= 1
-            goes_on = await self._asked(following) and left > 0
-            following = self._next(self._clock.monotonic()) if goes_on else None
+            said: Reply[Any] | Exception
+            try:
+                said = await self._gateway.send(following.query)
+            except Exception as error:  # noqa: BLE001 - one failing query takes nothing else down
+                said = error
+            except asyncio.CancelledError:
+                if self._closing:
+                    raise
+                said = TransportError("the query was cancelled by somebody else")
+                left = 0  # whoever cancelled this task wants it to end
+            self._heard(following, said)
+            following = self._next(self._clock.monotonic()) if left > 0 else None
 
-    async def _asked(self, entry: Entry) -> bool:
-        """One query; False when its task had better end, since somebody else cancelled it."""
-        said: Reply[Any] | Exception
-        cancelled = False
-        try:
-            said = await self._gateway.send(entry.query)
-        except Exception as error:  # noqa: BLE001 - one failing query takes nothing else down
-            said = error
-        except asyncio.CancelledError:
-            if self._closing:
-                raise
-            cancelled = True
-            said = TransportError("the query was cancelled by somebody else")
-        self._heard(entry, said)
-        return not cancelled
-
-    def _heard(self, entry: Entry, said: Reply[Any] | Exception) -> None:
+    def _heard(self, order: QueuedOrder, said: Reply[Any] | Exception) -> None:
         self._polls += 1
         self._errors += isinstance(said, Exception)
-        try:
-            answer = read_answer(entry.query, said, entry.expected)
-        except Exception as error:  # noqa: BLE001 - a gateway of the user's that returns no Reply
-            said, answer = error, Answer(Says.TROUBLE)
+        said, answer = read_said(order.query, said, order.expected)
+        now = self._clock.monotonic()
         trouble = answer.says is Says.TROUBLE
         if trouble or self._breaker is not CLOSED:
-            self._breaker = self._breaker.heard(trouble=trouble, now=self._clock.monotonic())
-        if entry.ended:
+            self._breaker = self._breaker.heard(trouble=trouble, now=now)
+        if order.ended:
             return  # settled while it was being asked
-        entry.attempts += 1
-        entry.standing = taken_together(entry.standing, answer)
-        elapsed = entry.sent - entry.started
-        if entry.sent >= entry.deadline:  # sums of floats drift
-            elapsed = max(elapsed, entry.schedule.until)
-        step = next_step(
-            entry.schedule, entry.attempts, elapsed, entry.standing, self._rng.random()
-        )
-        if isinstance(step, Wait):
-            self._sleep(entry, step.seconds)
-            if self._learnt is not None:
-                self._learnt(entry)
+        order.heard(answer)
+        status = order.decide(now, self._rng.random())
+        if status is None:
+            self._sleep(order)
+            self._learnt(order)
         else:
-            status = step.status if isinstance(step, Done) else PollStatus.EXPIRED
-            self._finish(entry, self.outcome(entry, status, said=said))
+            self._finish(order, self.outcome(order, status, said=said))
 
-    def _sleep(self, entry: Entry, seconds: float) -> None:
-        due, deadline = max(entry.sent + seconds, self._clock.monotonic()), entry.deadline
-        entry.due = deadline if deadline - _SAME <= due < deadline else due
-        entry.asleep = True
-        self._sleepers.push(entry)
-        if self._wakes_at is None or entry.due < self._wakes_at:
+    def _sleep(self, order: QueuedOrder) -> None:
+        order.asleep = True
+        self._sleeping.push(order)
+        if self._wakes_at is None or order.due < self._wakes_at:
             self._wake.set()
 
     def _next_moment(self, now: float) -> float | None:
         """When something may change by time alone; None when only an answer can change it."""
-        moments = [self._sleepers.next_due()]
+        moments = [self._sleeping.next_due()]
         if len(self._tasks) < self._concurrency:
-            moments.append(self._line.next_free())
-            if (entry := self._line.peek(now)) is not None:
-                moments.append(self._when_it_may_leave(entry, now))
+            moments.append(self._due.next_free())
+            if (order := self._due.peek(now)) is not None:
+                moments.append(self._when_it_may_leave(order, now))
         return min((moment for moment in moments if moment is not None), default=None)
 
-    def _when_it_may_leave(self, entry: Entry, now: float) -> float:
+    def _when_it_may_leave(self, order: QueuedOrder, now: float) -> float:
         token = now + (self._bucket.wait(now) if self._bucket is not None else 0.0)
         probe_at = self._breaker.probe_at
-        return token if probe_at is None else max(token, min(probe_at, entry.deadline))
+        return token if probe_at is None else max(token, min(probe_at, order.deadline))
 
     async def _sleep_until(self, moment: float | None) -> None:
-        """Until then, or until something happens that changes the plan."""
+        """Sleep until then, or until something happens that changes the plan."""
         self._wakes_at = moment
         left = None if moment is None else moment - self._clock.monotonic()
         if left is not None and left <= 0:
             await self._clock.sleep(0)
             return
-        try:
+        with suppress(TimeoutError):
             async with self._clock.timeout(left):
                 await self._wake.wait()
-        except TimeoutError:
-            pass
-
-
-#: A gateway that never waits would keep the loop for itself.
-_QUERIES_A_TASK = 16
-#: Sums of floats drift: a query that is due this near to the deadline is the last one.
-_SAME = 1e-6

@@ -20,7 +20,7 @@ from chaoying_async.sansio.payments.moves import (
     Move,
     WaitUntil,
 )
-from chaoying_async.sansio.polling.schedule import PollSchedule, next_step
+from chaoying_async.sansio.polling.schedule import PollSchedule, last_query_at, next_step
 from chaoying_async.sansio.polling.schedule import Wait as PollWait
 from chaoying_async.sansio.polling.status import (
     UNASKED,
@@ -304,12 +304,7 @@ def _polling(till: Till, now: float) -> Move:
     schedule = attrs.evolve(till.schedule, until=max(0.0, till.polling_ends - till.since))
     step = next_step(schedule, till.attempts, last - till.since, till.standing, till.dice)
     due = last + step.seconds if isinstance(step, PollWait) else last
-    near = till.polling_ends - _SAME <= due and till.polling_ends >= till.since
-    return _ask(till, till.polling_ends if near else due, now)
-
-
-#: Sums of floats drift: a query that is due this near to polling's end is the last one.
-_SAME = 1e-6
+    return _ask(till, last_query_at(due, till.polling_ends), now)
 
 
 def _closing(till: Till, now: float) -> Move:

@@ -173,3 +173,12 @@ def next_step(
     if last.says in (Says.PENDING, Says.TROUBLE) or last.status is None:
         return _GIVE_UP
     return Done(last.status) if last.counts else Wait(min(pause, schedule.every))
+
+
+#: Seconds. Sums of floats drift: a query that is due this near to the deadline is the last one.
+_SAME = 1e-6
+
+
+def last_query_at(due: float, deadline: float) -> float:
+    """``due``, or the deadline where only a rounding error lies between them (M-23)."""
+    return deadline if deadline - _SAME <= due < deadline else due
