@@ -1,8 +1,9 @@
-"""GatewaySession: one pooled, signed, verified, typed round trip."""
+"""Sends a request to the gateway and returns its verified, typed reply: ``GatewaySession``."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -38,12 +39,12 @@ from chaoying_async.sansio.exchange import (
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
-from chaoying_async.transport.signals import RequestHookRaised
+from chaoying_async.transport.event_hooks import RequestHookRaised
 
 if TYPE_CHECKING:
     import httpx
 
-    from chaoying_async.transport.base import Answer, Engine
+    from chaoying_async.transport.base import Engine, HttpReply
     from chaoying_async.transport.event_hooks import Hooks
     from chaoying_async.transport.proxies import ProxyGiven
     from chaoying_async.transport.tls import Cert, Verify
@@ -52,8 +53,9 @@ T = TypeVar("T")
 
 _log = logging.getLogger("chaoying_async")
 
-#: Seconds for a whole call, repeats included.
+#: Seconds that a whole call may take, repeats included.
 DEFAULT_DEADLINE = 30.0
+#: Bytes that a reply may have.
 DEFAULT_MAX_REPLY = 1024 * 1024
 
 
@@ -72,15 +74,15 @@ class GatewaySession:
     ``timeout`` has the phases of ``httpx.Timeout`` (seconds: connect 5, read 20, write 10, pool
     10); ``deadline`` bounds a whole call, repeats included. ``transport`` replaces the HTTP engine
     (for tests: ``httpx.MockTransport``, respx's ``router.async_handler``,
-    ``httpx.ASGITransport``); it is never closed here, and neither are ``limits``, ``verify``,
-    ``cert``, ``proxy`` or ``trust_env`` applied to it. ``require_signed`` refuses every
+    ``httpx.ASGITransport``): the session never closes it, and does not apply ``limits``,
+    ``verify``, ``cert``, ``proxy`` or ``trust_env`` to it. ``require_signed`` refuses every
     answer without a signature, also pending ones and those that the document prints so (M-08).
     A reply may have ``max_reply_bytes``, counted after unpacking, below a head of 64 kB and 1,000
-    fields; what is larger is cut off, and is no usable answer.
+    fields. A larger reply is cut off, and is no usable answer.
     ``event_hooks`` has httpx's shape, lists of async functions, and sees everything unmasked;
     ``on_exchange``, a plain function, gets an :class:`Exchange` with everything personal masked,
-    for audits. ``read_retries`` is how often a
-    *read* is repeated after a transport error; what moves money is never repeated (M-02).
+    for audits. ``read_retries`` says how often a *read* is repeated after a transport error; a
+    request that moves money is never repeated (M-02).
     """
 
     def __init__(
@@ -107,13 +109,13 @@ class GatewaySession:
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._engine: Engine | None = None  # first: a session that is refused has a repr, too
+        self._engine: Engine | None = None  # set first: __repr__ and __del__ need it after an error
         self._loop: asyncio.AbstractEventLoop | None = None
         self.credentials = credentials
         self.defaults = Defaults(mch_id=mch_id, op_user_id=op_user_id, device_info=device_info)
         self.hosts = hosts or Hosts.document()
-        # Here, not at the top: httpx takes longer to import than everything else together, and
-        # who only verifies notifications needs none of it.
+        # Imported here, not at the top: httpx takes longer to import than everything else together,
+        # and a program that only verifies notifications needs none of it.
         from chaoying_async.transport.settings import (  # noqa: PLC0415
             DEFAULT_LIMITS,
             EngineSettings,
@@ -148,9 +150,11 @@ class GatewaySession:
             proxy=proxy,
             trust_env=trust_env,
         )
-        most = None if transport is not None else (limits or DEFAULT_LIMITS).max_connections
-        #: Calls under way at once; None: no limit, or none that is known (a ``transport``).
-        self.max_connections: int | None = most
+        #: How many calls can be under way at once; None: no limit, or an unknown one (with a
+        #: ``transport``).
+        self.max_connections: int | None = (
+            None if transport is not None else (limits or DEFAULT_LIMITS).max_connections
+        )
 
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
@@ -159,7 +163,7 @@ class GatewaySession:
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise UsageError("this session is open already; open another one")
-        if not self._verified:  # first: where warnings are errors, nothing is left open
+        if not self._verified:  # warn before opening: the warning may be an error
             warnings.warn(
                 "verify=False, or a context that verifies nothing: "
                 "anybody on the way can read and change what is sent",
@@ -185,7 +189,7 @@ class GatewaySession:
             await engine.aclose()
 
     def __del__(self) -> None:
-        # No network work here: the loop may be gone. Only say what was forgotten.
+        # Only warn: the event loop may be gone, so nothing can be closed here.
         if getattr(self, "_engine", None) is not None:
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
@@ -202,8 +206,7 @@ class GatewaySession:
         - :class:`OutcomeUnknownError` (money only): it may have been carried out; query first;
         - :class:`GatewayError`: refused, and this call moved nothing (M-09);
         - :class:`TransportError`, :class:`ProtocolError` (reads only): no answer, or none to be
-        trusted;
-          asking again is safe.
+          trusted; asking again is safe.
 
         ``timeout`` replaces the session's phase time-outs for this call. Requests that move money
         are sent once; reads are repeated after transport errors, within the session's deadline.
@@ -220,13 +223,13 @@ class GatewaySession:
         started = self._clock.monotonic()
         try:
             reply = await self._within_deadline(engine, outgoing, phases)
-        except RequestHookRaised as hooked:  # nothing was sent: the user's own error, as it is
+        except RequestHookRaised as hooked:  # nothing was sent: raise the user's own error
             raise hooked.error from hooked.error.__cause__
         except ChaoyingError as error:
             error.about(outgoing.endpoint.name, outgoing.order)
             self._log_error(outgoing, error, started)
             raise
-        except BaseException as error:  # cancelled, or a hook of the user's: nobody else says so
+        except BaseException as error:  # cancelled, or a defect: nobody else would log it
             level = logging.WARNING if outgoing.endpoint.moves_money else logging.INFO
             self._log(level, outgoing, started, type(error).__name__)
             raise
@@ -239,43 +242,26 @@ class GatewaySession:
     ) -> Reply[T]:
         try:
             async with self._clock.timeout(self._deadline):
-                try:
-                    return await self._exchange(engine, outgoing, phases)
-                except TransportError as error:
-                    if not outgoing.endpoint.repeatable or self._read_retries < 1:
-                        raise
-                    return await self._repeat(engine, outgoing, phases, error)
+                return await self._retried(engine, outgoing, phases)
         except TimeoutError as error:
             why = TransportError(f"no answer within the deadline of {self._deadline} s")
             raise self._judged(outgoing, why) from error
 
-    async def _repeat(
-        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout, error: TransportError
+    async def _retried(
+        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout
     ) -> Reply[T]:
-        """Ask again, with growing pauses; only reads get here (M-02)."""
-        import tenacity  # noqa: PLC0415 - loaded when something went wrong, not at import
-
-        def pause(state: tenacity.RetryCallState) -> float:
-            return float(self._rng.uniform(0.5, 1.0) * min(0.5 * 2**state.attempt_number, 5.0))
-
-        attempts = tenacity.AsyncRetrying(
-            sleep=self._clock.sleep,
-            wait=pause,
-            stop=tenacity.stop_after_attempt(1 + self._read_retries),
-            retry=tenacity.retry_if_exception_type(TransportError),
-            reraise=True,
-        )
-        async for attempt in attempts:
-            with attempt:
-                if attempt.retry_state.attempt_number == 1:
-                    raise error  # the first attempt was made before there was anything to repeat
+        """Send; repeat a read after a transport error, with growing pauses (money: never, M-02)."""
+        repeats = self._read_retries if outgoing.endpoint.repeatable else 0
+        for attempt in range(1, 1 + repeats):
+            with contextlib.suppress(TransportError):
                 return await self._exchange(engine, outgoing, phases)
-        raise error  # unreachable: the last attempt returns or raises
+            await self._clock.sleep(self._rng.uniform(0.5, 1.0) * min(0.5 * 2**attempt, 5.0))
+        return await self._exchange(engine, outgoing, phases)
 
     async def _exchange(
         self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout
     ) -> Reply[T]:
-        """One request on the wire, one answer read; nothing is repeated here."""
+        """Send once and read one answer; this repeats nothing."""
         try:
             answer = await self._round_trip(engine, outgoing, phases)
         except RequestHookRaised:
@@ -283,9 +269,9 @@ class GatewaySession:
         except ChaoyingError as error:
             judged = self._judged(outgoing, error)
             if judged is error:
-                raise  # its cause is the engine's own error, and stays
+                raise  # keeps its cause, the engine's own error
             raise judged from error
-        except Exception as error:  # no engine should; if one does, something may have been sent
+        except Exception as error:  # a defect of the engine: something may have been sent
             why = TransportError(f"no usable answer came: {type(error).__name__}")
             raise self._judged(outgoing, why) from error
         now = self._clock.now() if self.credentials.previous_keys else None
@@ -308,16 +294,16 @@ class GatewaySession:
 
     @staticmethod
     def _judged(outgoing: Outgoing[Any], error: ChaoyingError) -> ChaoyingError:
-        """What an engine's error means for this request: money that may have moved is unknown."""
+        """The engine's error, or ``OutcomeUnknownError`` where the request may have moved money."""
         if outgoing.endpoint.moves_money and not isinstance(error, RequestNotSentError):
             return outcome_unknown(outgoing, error)
         return error
 
     async def _round_trip(
         self, engine: Engine, outgoing: Outgoing[Any], phases: httpx.Timeout
-    ) -> Answer:
+    ) -> HttpReply:
         started = self._clock.monotonic()
-        answer: Answer | None = None
+        answer: HttpReply | None = None
         problem: BaseException | None = None
         try:
             answer = await engine.round_trip(
@@ -328,7 +314,7 @@ class GatewaySession:
                 timeout=phases,
                 max_bytes=self._max_reply_bytes,
             )
-        except BaseException as error:  # cancelled by the deadline, too
+        except BaseException as error:  # a cancellation by the deadline too
             problem = error
             raise
         else:
@@ -341,10 +327,10 @@ class GatewaySession:
         self,
         outgoing: Outgoing[Any],
         started: float,
-        answer: Answer | None,
+        answer: HttpReply | None,
         problem: BaseException | None,
     ) -> None:
-        """An audit that fails must not hide what happened to the money: it is logged instead."""
+        """Call ``on_exchange``. An error of it is logged: it must not hide what the money did."""
         if self._on_exchange is None:
             return
         try:
@@ -359,7 +345,7 @@ class GatewaySession:
                 error=problem,
             )
             refuse_unbegun("on_exchange", self._on_exchange(made))
-        # A CancelledError, too: nothing is awaited here, so it is the user's function's own.
+        # Nothing is awaited here, so a CancelledError comes from the user's function too.
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever it raises
             what = f"{outgoing.endpoint.name} {outgoing.order}"
             _emit(logging.ERROR, f"on_exchange raised {type(error).__name__} for {what}", {})
@@ -395,7 +381,7 @@ class GatewaySession:
     def _log(
         self, level: int, outgoing: Outgoing[Any], started: float, what: str, **status: str | None
     ) -> None:
-        """One line per call; its fields are on the record too, for structured logs."""
+        """Write one line for a call; its fields stand on the record too, for structured logs."""
         if not _log.isEnabledFor(level):
             return
         name, order = outgoing.endpoint.name, outgoing.order
@@ -407,20 +393,20 @@ class GatewaySession:
 
 
 def _verifies(verify: Verify) -> bool:
-    """Whether this setting proves who is at the other end (M-09); a context may not."""
+    """Whether ``verify`` proves who answers (M-09); an ``SSLContext`` of the user's may not."""
     if isinstance(verify, ssl.SSLContext):
         return verify.verify_mode is ssl.CERT_REQUIRED and verify.check_hostname
     return verify is not False
 
 
 def _emit(level: int, line: str, fields: Mapping[str, Any]) -> None:
-    """Log, and let nothing that logging raises hide what happened to the money.
+    """Log, and swallow whatever logging raises: it must not hide what happened to the money.
 
-    A filter or a record factory of the program's own may refuse a field, or everything.
+    A filter or a record factory of the program may refuse a field, or every record.
     """
     for extra in (fields, {}):
         try:
             _log.log(level, "%s", line, extra=dict(extra))
         except Exception:  # noqa: BLE001, S112 - there is nowhere left to say it
-            continue
+            continue  # try again without the fields
         return

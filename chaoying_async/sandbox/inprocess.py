@@ -10,7 +10,7 @@ import httpx
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox.serving.gateway import Cut, Request, http_date
 from chaoying_async.sandbox.serving.runtime import Runtime
-from chaoying_async.transport.base import Answer, Headers, NativeTransport
+from chaoying_async.transport.base import Headers, HttpReply, NativeTransport
 from chaoying_async.transport.errors import too_large
 
 
@@ -32,7 +32,7 @@ class SandboxTransport(NativeTransport):
         *,
         timeout: httpx.Timeout,  # noqa: ARG002 - nothing here takes time but the clock's own
         max_bytes: int,
-    ) -> Answer:
+    ) -> HttpReply:
         """See :class:`~chaoying_async.transport.base.Engine`."""
         parts = urlsplit(url)
         given = {name.lower(): value for name, value in headers}
@@ -52,7 +52,7 @@ class SandboxTransport(NativeTransport):
             raise TransportError("no usable answer came: a fault of the sandbox")
         if len(reply.body) > max_bytes:
             raise too_large(max_bytes)
-        return Answer(
+        return HttpReply(
             reply.status, (*self._dated(), ("content-type", reply.content_type)), reply.body
         )
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from chaoying_async.abc import Clock
     from chaoying_async.testing.fake_clock import FakeClock
-    from chaoying_async.transport.base import Answer, Engine
+    from chaoying_async.transport.base import Engine, HttpReply
 
 # Everything of the library is imported by the fixtures that need it: pytest loads this file in
 # every run, before coverage measures anything.
@@ -78,7 +78,7 @@ def no_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     def guarded(settings: EngineSettings, clock: Clock) -> Engine:
         engine = make(settings, clock)
-        return _Guard(engine, caught) if _is_real(settings.transport) else engine
+        return _LoopbackOnly(engine, caught) if _is_real(settings.transport) else engine
 
     monkeypatch.setattr(EngineSettings, "engine", guarded)
     yield
@@ -94,13 +94,13 @@ def _is_real(transport: httpx.AsyncBaseTransport | None) -> bool:
     return transport is None or isinstance(transport, (httpx.AsyncHTTPTransport, AiohttpTransport))
 
 
-class _Guard:
+class _LoopbackOnly:
     """An engine that goes no further than this machine."""
 
     def __init__(self, engine: Engine, caught: list[str]) -> None:
         self._engine, self._caught = engine, caught
 
-    async def round_trip(self, method: str, url: str, *args: Any, **options: Any) -> Answer:
+    async def round_trip(self, method: str, url: str, *args: Any, **options: Any) -> HttpReply:
         from chaoying_async.sansio.hosts import is_loopback  # noqa: PLC0415
 
         host = urlsplit(url).hostname

@@ -1,4 +1,4 @@
-"""HTTP engines: one request out, one whole reply in, and errors that say whether it left.
+"""HTTP engines: send one request, read one whole reply, and say whether the request left.
 
 - ``base``: the one interface that a session knows of an engine (``Engine``), and its reply.
 - ``settings``: checks a session's HTTP settings and makes the engine that serves them.
@@ -10,13 +10,11 @@
 - ``aiohttp_connections``: connections over aiohttp; no other file of this package touches aiohttp.
 - ``httpx_engine``: the user's own transport as an engine, and httpx's engine as the fallback.
 - ``event_hooks``: calls the user's request and response hooks around any engine.
-- ``signals``: carries what a request hook raised to the session.
-- ``proxies``: decides which proxy leads to an address.
-- ``noproxy``: decides which hosts a ``NO_PROXY`` leaves out.
+- ``proxies``: decides which proxy leads to an address, and what ``NO_PROXY`` leaves out.
 - ``tls``: makes one TLS context for each set of settings.
 
-Engines are imported when one is built: asyncio and aiohttp together take longer to import than all
-of httpx, and the pure part of the library needs neither.
+An engine's module is imported when an engine is built: asyncio and aiohttp together take longer to
+import than all of httpx, and the pure part of the library needs neither.
 """
 
 from __future__ import annotations
@@ -70,7 +68,7 @@ def default_engine(
     trust_env: bool,
     clock: Clock,
 ) -> Engine:
-    """aiohttp's engine where aiohttp can serve, else httpx's: slower, and as strict."""
+    """aiohttp's engine where aiohttp can serve, else httpx's, which is slower and as strict."""
     name = "AiohttpTransport" if _aiohttp_serves(proxy, trust_env=trust_env) else "HttpxEngine"
     engine: type[AiohttpTransport | HttpxEngine] = __getattr__(name)
     return engine(
@@ -79,7 +77,7 @@ def default_engine(
 
 
 def _aiohttp_serves(proxy: ProxyGiven, *, trust_env: bool) -> bool:
-    """Installed, of a build we know, and no proxy with SOCKS or a TLS context of its own."""
+    """Whether aiohttp is there, of a build we know, and no proxy needs SOCKS or a TLS context."""
     from chaoying_async.transport.proxies import Proxies  # noqa: PLC0415
 
     vias = Proxies(proxy, trust_env=trust_env).all

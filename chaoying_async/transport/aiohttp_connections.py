@@ -1,13 +1,15 @@
-"""The one file that touches aiohttp. Imported when an engine is built, never before.
+"""Opens, guards and reads connections with aiohttp; the one file that touches it.
 
-What is used: ``TCPConnector`` opens connections (names, TLS, proxies) and ``ResponseHandler``, the
-connector's protocol, parses replies. ``ClientSession`` is left out on purpose: it would re-send a
-GET by itself on a dropped connection, it keeps cookies, rewrites URLs, and it costs as much as all
-the rest of a call together.
+Imported when an engine is built, never before. ``TCPConnector`` opens connections (names, TLS,
+proxies) and ``ResponseHandler``, the connector's protocol, parses replies. ``ClientSession`` is
+left out on purpose: it would re-send a GET by itself on a dropped connection, it keeps cookies,
+rewrites URLs, and it costs as much as all the rest of a call together.
 
 Two things here are not in aiohttp's manual: the connector's ``_factory`` (it makes the protocol)
-and the names on ``ResponseHandler``. :func:`usable` checks for them; where they are gone, the
-package falls back to httpx's engine instead of guessing.
+and the names on ``ResponseHandler``. The public way, ``ClientSession``, cannot tell whether a byte
+of the request left, nor whether bytes of a second reply came. httpx's engine, all public, serves a
+tenth of the requests a second (``python -m benchmarks.throughput``). :func:`usable` checks for both
+things; where one is gone, the package falls back to httpx's engine instead of guessing.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import attrs
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from chaoying_async.transport.request_bytes import Address
 
 #: aiohttp's own classes that prove "not sent", while a connection was being opened (M-01). The
-#: engine knows besides whether it had begun to write; both must agree.
+#: engine also knows whether it had begun to write; both must agree.
 AIOHTTP_NOT_SENT: tuple[type[BaseException], ...] = (
     aiohttp.ClientConnectorError,  # refused, DNS, TLS handshake, proxy unreachable
     aiohttp.ClientConnectorCertificateError,
@@ -63,7 +66,7 @@ _LIMITS: dict[str, Any] = {
     "auto_decompress": False,
     "max_line_size": MAX_HEAD,
     "max_field_size": MAX_HEAD,
-    # Counted by us; its Python parser counts the status line and the empty one as well.
+    # We count the fields; aiohttp's Python parser also counts the status and the empty line.
     **({"max_headers": MAX_FIELDS + 2} if "max_headers" in _PARAMETERS else {}),
 }
 
@@ -80,7 +83,7 @@ def usable() -> bool:
 
 
 def _watch(descriptor: int) -> Callable[[], Any]:
-    """A quick question (0.5 µs): whether anything is to be read there, an end of file included."""
+    """A quick check (0.5 µs) whether anything can be read there, an end of file included."""
     if not hasattr(select, "poll"):  # Windows
         return lambda: select.select([descriptor], [], [], 0)[0]
     poll = select.poll()
@@ -88,8 +91,8 @@ def _watch(descriptor: int) -> Callable[[], Any]:
     return functools.partial(poll.poll, 0)
 
 
-class Guard(ResponseHandler):
-    """aiohttp's protocol, and a count of what came in, so that two replies are never mixed up.
+class CountingProtocol(ResponseHandler):
+    """aiohttp's protocol that counts incoming bytes, so that two replies are never mixed up.
 
     aiohttp's parser keeps the start of a second reply to itself and tells nobody. So this counts:
     a connection is used again only if the bytes received are one complete reply to the last byte,
@@ -98,13 +101,13 @@ class Guard(ResponseHandler):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
-        # "_guard_": no name that aiohttp has, or may come to have, on its own class.
-        self._guard_busy = True  # until the first reply is over: a proxy's CONNECT comes before
+        # "_guard_": a prefix that aiohttp uses for nothing on its own class.
+        self._guard_busy = True  # a proxy's answer to CONNECT comes before the first reply
         self._guard_received = 0
-        self._guard_head = b""  # what came before the end of the head was seen
+        self._guard_head = b""  # the bytes of a head whose end has not come yet
         self._guard_head_size = -1
         self._guard_last = b""
-        self._guard_waits = False  # for the end of a head
+        self._guard_waits = False  # whether the end of a head is awaited
         self._guard_drained: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
@@ -117,23 +120,23 @@ class Guard(ResponseHandler):
         self._guard_waits = True
 
     def head_came(self) -> None:
-        """The head of the reply is complete; what counts from here on is its body."""
+        """The head of the reply is complete; all further bytes are its body."""
         self._guard_waits = False
 
     def end(self, status: int, headers: Mapping[str, str], *, chunked: bool) -> bool:
-        """The reply was read; whether the connection may serve another request."""
+        """Whether the connection may serve another request, now that the reply was read."""
         self._guard_busy = False
         if self.should_close or self._guard_head_size < 0 or self.writing_paused:
             return False
         if chunked:
-            # A reply begun behind it cannot end like this: that would be the end of its head, and
-            # the parser would have reported it (`should_close`).
+            # The beginning of a second reply cannot end like this: it would be the end of a head,
+            # which the parser would have reported (`should_close`).
             return self._guard_last == b"0\r\n\r\n"
         length = "0" if status in _BODILESS else headers.get("Content-Length", "")
         return length.isdecimal() and self._guard_received == self._guard_head_size + int(length)
 
     def data_received(self, data: bytes) -> None:
-        """Count, then let aiohttp parse; what nobody asked for ends the connection."""
+        """Count, then let aiohttp parse; bytes that nobody asked for end the connection."""
         if data:  # aiohttp also calls with nothing, to resume
             if not self._guard_busy:
                 self.force_close()
@@ -142,8 +145,8 @@ class Guard(ResponseHandler):
                 return
             before = self._guard_received
             self._count(data)
-            # The parser bounds each line, not all of them: neither a head without an end, nor one
-            # interim answer after another, may fill the memory.
+            # The parser bounds each line, but not their number: neither an endless head nor endless
+            # interim answers (1xx) may fill the memory.
             if self._guard_waits and max(before, self._guard_head_size) > MAX_HEAD:
                 self.set_exception(head_too_large())
                 self.force_close()
@@ -174,32 +177,30 @@ class Guard(ResponseHandler):
                 await self._guard_drained
 
     def resume_writing(self) -> None:
-        """The kernel took it all."""
         super().resume_writing()
         self._wake()
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Over, expectedly or not."""
         super().connection_lost(exc)
-        self._wake()  # nothing is left to wait for; the error comes from reading
+        self._wake()  # ends `drain`; reading raises the error
 
     def _wake(self) -> None:
         if self._guard_drained is not None and not self._guard_drained.done():
             self._guard_drained.set_result(None)
 
 
-class Line:
-    """One open connection: knows whether something is waiting on it, sends, reads."""
+class WireConnection:
+    """One open connection: sends a request, reads its reply, and tells whether it is clean."""
 
     __slots__ = ("_conn", "_transport", "_waiting", "_wire", "since")
 
     def __init__(self, conn: Connection) -> None:
         wire, transport = conn.protocol, conn.transport
-        if not isinstance(wire, Guard) or transport is None:
+        if not isinstance(wire, CountingProtocol) or transport is None:
             conn.close()
             raise not_sent("the connection was lost while it was opened")
-        # Every byte that the kernel does not take at once then counts as "paused". (asyncio's TLS
-        # layer compares with >=, so that 0 would mean "always paused".)
+        # With this limit every byte that the kernel does not take at once counts as "paused".
+        # (asyncio's TLS layer compares with >=, so that 0 would mean "always paused".)
         secure = transport.get_extra_info("ssl_object") is not None
         transport.set_write_buffer_limits(high=int(secure), low=0)
         self._conn, self._wire, self._transport = conn, wire, transport
@@ -207,23 +208,23 @@ class Line:
         self.since = 0.0
 
     def quiet(self) -> bool:
-        """Open, and not a byte or an end of file is waiting, in the kernel either."""
+        """Whether it is open and nothing was received, not even an end of file in the kernel."""
         wire = self._wire
         if wire.transport is None or wire.should_close or self._transport.is_closing():
             return False
         return not self._waiting()
 
     def fresh(self) -> bool:
-        """As :meth:`quiet` for a new connection; behind TLS the kernel may hold session tickets."""
+        """:meth:`quiet` for a new connection, where the kernel may hold TLS session tickets."""
         if self._transport.get_extra_info("ssl_object") is None:
             return self.quiet()
         return self._wire.transport is not None and not self._wire.should_close
 
     def begin(self) -> None:
-        """From here on what comes in is the reply."""
+        """From here on incoming bytes are the reply."""
         self._wire.begin()
 
-    async def exchange(self, data: bytes, timeout: tuple[float | None, float | None]) -> Answer:
+    async def exchange(self, data: bytes, timeout: tuple[float | None, float | None]) -> ReplyHead:
         """Write the request and wait for the head of the reply; ``timeout`` is (write, read)."""
         wire = self._wire
         write_seconds, read_seconds = timeout
@@ -238,38 +239,37 @@ class Line:
                 wire.head_came()
                 if len(message.raw_headers) > MAX_FIELDS:
                     raise head_too_large()
-                return Answer(message, payload)
+                return ReplyHead(message, payload)
             if message.code == 101:  # noqa: PLR2004 - nobody asked to switch protocols
                 raise aiohttp.ClientPayloadError
 
     def finish(self, message: RawResponseMessage) -> bool:
-        """The body was read; whether the connection may be used again."""
+        """Whether the connection may be used again, now that the body was read."""
         return self._wire.end(message.code, message.headers, chunked=message.chunked)
 
     def drop(self) -> None:
-        """Close at once, without a word: TLS would otherwise linger to say goodbye."""
+        """Close at once: TLS would otherwise wait for the other side's goodbye."""
         self._transport.abort()
         self._conn.close()
 
     def forget(self) -> None:
-        """Let go of the connection after the connector closed it."""
+        """Release the connection after the connector closed it."""
         self._conn.close()
 
 
-class Answer:
-    """The head of a reply, and its body still to be read."""
+@attrs.frozen(eq=False)
+class ReplyHead:
+    """The head of a reply whose body is still to be read."""
 
-    __slots__ = ("_payload", "message")
-
-    def __init__(self, message: RawResponseMessage, payload: StreamReader) -> None:
-        self.message, self._payload = message, payload
+    message: RawResponseMessage
+    _payload: StreamReader
 
     async def body(self, max_bytes: int) -> bytes:
         """The whole body, unpacked; cut off as soon as it is longer than ``max_bytes``."""
         payload = self._payload
         codings = self.message.headers.getall("Content-Encoding", ())
         body = Body(codings, max_bytes)
-        if payload.is_eof():  # all of it came together with the head: the usual case
+        if payload.is_eof():  # the whole body came together with the head: the usual case
             body.add(payload.read_nowait())
         else:
             while data := await payload.readany():
@@ -277,7 +277,7 @@ class Answer:
         return body.whole()
 
 
-class Opener:
+class ConnectionOpener:
     """Opens connections with aiohttp's connector; pooling is done by the engine."""
 
     def __init__(self, context: ssl.SSLContext) -> None:
@@ -285,10 +285,10 @@ class Opener:
         self._context = context
         self._loop = loop
         self._connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=_SECONDS_OF_DNS)
-        self._connector._factory = functools.partial(Guard, loop)  # type: ignore[assignment]  # noqa: SLF001 - see the top
+        self._connector._factory = functools.partial(CountingProtocol, loop)  # type: ignore[assignment]  # noqa: SLF001 - see the top
 
     def request(self, address: Address, via: Via | None) -> aiohttp.ClientRequest:
-        """What the connector needs to know of a request: only where it goes."""
+        """A request for the connector, which reads only where it goes."""
         return aiohttp.ClientRequest(
             "POST",
             URL(address.origin, encoded=True),
@@ -298,16 +298,13 @@ class Opener:
             proxy_headers=None if via is None else dict(via.headers),
         )
 
-    async def open(self, request: aiohttp.ClientRequest, seconds: float | None) -> Line:
+    async def open(self, request: aiohttp.ClientRequest, seconds: float | None) -> WireConnection:
         """Connect, through name look-up, proxy and TLS handshake, within ``seconds`` in all."""
         timeout = aiohttp.ClientTimeout(total=None, connect=seconds, sock_connect=seconds)
-        return Line(await self._connector.connect(request, traces=[], timeout=timeout))
+        return WireConnection(await self._connector.connect(request, traces=[], timeout=timeout))
 
     async def aclose(self) -> None:
         """Close every connection, idle or not."""
         await self._connector.close()
-        # Connections that were dropped just before lose their sockets now.
-        await asyncio.sleep(0)  # noqa: TID251 - a turn of the loop, no wait
-
-
-__all__ = ["AIOHTTP_NOT_SENT", "Answer", "Guard", "Line", "Opener", "usable"]
+        # In this turn of the loop, connections that were just dropped close their sockets.
+        await asyncio.sleep(0)  # noqa: TID251 - no wait

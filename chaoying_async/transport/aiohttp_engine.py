@@ -1,4 +1,4 @@
-"""The default engine: aiohttp's connections and parser, our own pool, one request each time."""
+"""The default engine: aiohttp's connections and parser, a pool of our own, no repeats."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+import attrs
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
 from chaoying_async.sansio.sealed import shy
-from chaoying_async.transport.base import Answer, Headers, NativeTransport
+from chaoying_async.transport.base import Headers, HttpReply, NativeTransport
 from chaoying_async.transport.errors import not_sent, translate
-from chaoying_async.transport.fair_queue import Gate
+from chaoying_async.transport.fair_queue import FairQueue
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.request_bytes import Address, parse_url, request_head, with_body
 from chaoying_async.transport.tls import Cert, Verify, tls_context
@@ -22,37 +23,34 @@ if TYPE_CHECKING:
     from aiohttp.http_parser import RawResponseMessage
 
     from chaoying_async.abc import Clock
-    from chaoying_async.transport.aiohttp_connections import Line, Opener
+    from chaoying_async.transport.aiohttp_connections import ConnectionOpener, WireConnection
 
 _ROUTES_KEPT = 256
 
 
+@attrs.define(eq=False)
 class _Origin:
-    """One server as seen through one proxy, with the connections that lie idle, newest last."""
+    """One server as seen through one proxy, and the idle connections to it, newest last."""
 
-    __slots__ = ("idle", "request")
-
-    def __init__(self, request: ClientRequest) -> None:
-        self.request = request
-        self.idle: deque[Line] = deque()
+    request: ClientRequest
+    idle: deque[WireConnection] = attrs.field(init=False, factory=deque)
 
 
+@attrs.define(eq=False)
 class _Route:
-    """Everything about a kind of request that is the same each time: worked out once."""
+    """What is the same for every request of one kind, so that it is worked out once."""
 
-    __slots__ = ("head", "origin")
-
-    def __init__(self, origin: _Origin, head: bytes) -> None:
-        self.origin, self.head = origin, head
+    origin: _Origin
+    head: bytes
 
 
 class AiohttpTransport(NativeTransport):
     """A pooled HTTP/1.1 transport over aiohttp; the session's default when aiohttp is installed.
 
-    ``round_trip`` is the way in for a session. ``handle_async_request`` makes it an httpx
-    transport too, so it may be wrapped like any other; its errors are this library's in both.
-    It belongs to the event loop of its first request, and must be closed there. ``max_bytes``
-    limits replies that come through ``handle_async_request``.
+    A session calls ``round_trip``. ``handle_async_request`` makes this class an httpx transport
+    too, so it may be wrapped like any other; both raise this library's errors.
+    An instance belongs to the event loop of its first request, and must be closed there.
+    ``max_bytes`` limits replies that come through ``handle_async_request``.
     """
 
     def __init__(
@@ -66,18 +64,18 @@ class AiohttpTransport(NativeTransport):
         clock: Clock,
         max_bytes: int = 1 << 20,
     ) -> None:
-        # Here, not at the top: `import chaoying_async` must not load aiohttp.
+        # Imported here, not at the top: `import chaoying_async` must not load aiohttp.
         from chaoying_async.transport import aiohttp_connections  # noqa: PLC0415
 
         self._wire = aiohttp_connections
         self._context = tls_context(verify, cert, trust_env=trust_env)
         self._proxies = Proxies(proxy, trust_env=trust_env)
-        self._gate = Gate(limits.max_connections, clock)
+        self._gate = FairQueue(limits.max_connections, clock)
         keep = limits.max_keepalive_connections
         self._keep = float("inf") if keep is None else keep
         self._expiry = limits.keepalive_expiry
         self._max_bytes = max_bytes
-        self._opener: Opener | None = None
+        self._opener: ConnectionOpener | None = None
         self._origins: dict[tuple[str, Via | None], _Origin] = {}
         self._routes: dict[tuple[str, str, Headers], _Route] = {}
         self._idle = 0
@@ -94,13 +92,12 @@ class AiohttpTransport(NativeTransport):
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> Answer:
-        """See :class:`Engine`."""
+    ) -> HttpReply:
         message, data = await self._exchange(method, url, headers, body, timeout, max_bytes)
-        return Answer(message.code, tuple(message.headers.items()), data)
+        return HttpReply(message.code, tuple(message.headers.items()), data)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """The same for an httpx request; the response is read already, its body decoded."""
+        """Send an httpx request; the response has been read already, and its body decoded."""
         url = request.url
         target = request.extensions.get("target", url.raw_path).decode("latin-1")
         message, data = await self._exchange(
@@ -111,7 +108,7 @@ class AiohttpTransport(NativeTransport):
             httpx.Timeout(**request.extensions.get("timeout", {"timeout": None})),
             self._max_bytes,
         )
-        return Answer(message.code, tuple(message.headers.items()), data).response(request)
+        return HttpReply(message.code, tuple(message.headers.items()), data).response(request)
 
     async def aclose(self) -> None:
         """Close every connection; calls still under way or waiting end with an error."""
@@ -142,7 +139,7 @@ class AiohttpTransport(NativeTransport):
         data = shy(with_body(route.head, method, body))
         if not self._gate.try_enter():
             await self._gate.enter(timeout.pool)
-        line: Line | None = None
+        line: WireConnection | None = None
         began = False
         try:
             line = self._take(route.origin) or await self._open(route.origin, timeout.connect)
@@ -153,7 +150,7 @@ class AiohttpTransport(NativeTransport):
             self._put(route.origin, line, reusable=line.finish(answer.message))
             line = None
         except ChaoyingError as error:
-            raise error.with_traceback(None)  # noqa: B904 - without the frames that read the reply
+            raise error.with_traceback(None)  # noqa: B904 - drops the frames that hold the reply
         except Exception as exc:
             raise translate(exc, self._wire.AIOHTTP_NOT_SENT, began=began) from exc
         else:
@@ -166,7 +163,7 @@ class AiohttpTransport(NativeTransport):
                 self._gate.leave()
 
     def _check_loop(self) -> None:
-        """Connections of another loop would be written to, and never be read."""
+        """Refuse another event loop: its connections could be written to, but never read."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -198,14 +195,14 @@ class AiohttpTransport(NativeTransport):
         if self._closed:
             raise not_sent("the engine is closed")
         if self._opener is None:
-            self._opener = self._wire.Opener(self._context)
+            self._opener = self._wire.ConnectionOpener(self._context)
         key = (address.origin, via)
         if key not in self._origins:
             self._origins[key] = _Origin(self._opener.request(address, via))
         return self._origins[key]
 
-    def _take(self, origin: _Origin) -> Line | None:
-        """An idle connection, newest first. What is not clean is closed: no byte was sent on it."""
+    def _take(self, origin: _Origin) -> WireConnection | None:
+        """The newest idle connection that is clean; others are closed, nothing was sent on them."""
         while origin.idle:
             line = origin.idle.pop()
             self._idle -= 1
@@ -214,7 +211,7 @@ class AiohttpTransport(NativeTransport):
             line.drop()
         return None
 
-    async def _open(self, origin: _Origin, seconds: float | None) -> Line:
+    async def _open(self, origin: _Origin, seconds: float | None) -> WireConnection:
         if self._opener is None:
             raise not_sent("the engine is closed")
         line = await self._opener.open(origin.request, seconds)
@@ -223,7 +220,7 @@ class AiohttpTransport(NativeTransport):
             raise not_sent("the server spoke, or hung up, before it was asked anything")
         return line
 
-    def _put(self, origin: _Origin, line: Line, *, reusable: bool) -> None:
+    def _put(self, origin: _Origin, line: WireConnection, *, reusable: bool) -> None:
         if self._closed or not reusable or self._idle >= self._keep:
             line.drop()
             return
@@ -235,7 +232,7 @@ class AiohttpTransport(NativeTransport):
             self._sweeping = loop.call_later(self._expiry, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what has lain idle for too long, and look again when the next one may be due."""
+        """Close connections that were idle for too long, and schedule the next look."""
         self._sweeping = None
         if self._expiry is None:
             return

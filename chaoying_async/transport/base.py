@@ -1,4 +1,4 @@
-"""What a session asks of an HTTP engine: one round trip, and the end."""
+"""Says what a session asks of an HTTP engine: one round trip, and to close (``Engine``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 from chaoying_async.sansio.sealed import sealing
 
-#: What the head of a reply may have, status line and all: bytes, and fields. (aiohttp alone would
+#: The limits of a reply's head with its status line: bytes, and fields. (aiohttp alone would
 #: take 8 kB a field and, in some releases, 128 fields; httpx 100 kB in all.)
 MAX_HEAD, MAX_FIELDS = 64 * 1024, 1000
 
@@ -20,18 +20,18 @@ Headers = Sequence[tuple[str, str]]
 
 @attrs.frozen(repr=False)
 @sealing(("body",))
-class Answer:
-    """One whole reply: its body is decoded where the server compressed it unasked."""
+class HttpReply:
+    """One whole reply. If the server compressed the body unasked, it is decompressed here."""
 
     status: int
     headers: Headers
     body: bytes
 
     def response(self, request: httpx.Request) -> httpx.Response:
-        """The reply as httpx would show it; what described its transfer no longer applies."""
+        """The reply as httpx shows one, without the headers that described its transfer."""
         gone = ("content-encoding", "content-length", "transfer-encoding")
         headers = [
-            # As bytes: httpx would refuse what is not ASCII, which some proxies send.
+            # As bytes: httpx refuses text that is not ASCII, which some proxies send.
             (name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape"))
             for name, value in self.headers
             if name.lower() not in gone
@@ -55,13 +55,12 @@ class NativeTransport(httpx.AsyncBaseTransport):
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> Answer:
-        """See :class:`Engine`."""
+    ) -> HttpReply:
         raise NotImplementedError
 
 
 def is_native(transport: NativeTransport) -> bool:
-    """Whether both ways in do the same: a subclass may have changed one of them only."""
+    """Whether both methods do the same: a subclass may have overridden only one of them."""
 
     def owner(name: str) -> type[object]:
         return next(part for part in type(transport).__mro__ if name in vars(part))
@@ -70,13 +69,13 @@ def is_native(transport: NativeTransport) -> bool:
 
 
 class Borrowed:
-    """Somebody else's engine: used, and left open."""
+    """The user's own engine: the session uses it, and leaves it open."""
 
     def __init__(self, engine: Engine) -> None:
         self.round_trip = engine.round_trip
 
     async def aclose(self) -> None:
-        """Nothing: who made the engine closes it."""
+        """Do nothing: whoever made the engine closes it."""
 
 
 class Engine(Protocol):
@@ -100,7 +99,7 @@ class Engine(Protocol):
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> Answer:
+    ) -> HttpReply:
         """Send, and return the whole reply."""
         ...
 

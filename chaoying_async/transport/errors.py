@@ -1,7 +1,7 @@
-"""Foreign errors to ours: which of them prove that nothing was sent (M-01).
+"""Turns foreign errors into ours, and decides which of them prove that nothing was sent (M-01).
 
 One table per engine, keyed by that engine's own classes. The table of aiohttp's is in
-``aiohttp_wire``, which alone may import it. A class in a table is necessary, not sufficient: the
+``aiohttp_connections``, which alone may import it. That a class is in a table is not enough: the
 engines that we drive ourselves also know whether they had begun to write.
 """
 
@@ -31,17 +31,17 @@ HTTPX_NOT_SENT = (
     httpx.InvalidURL,
 )
 
-#: A transport from the user: nothing is known about what it does before it raises. httpx-aiohttp
+#: For a transport of the user's, since nobody knows what it did before it raised. httpx-aiohttp
 #: 0.2.0, for one, reports a connection cut after the server read a POST as ``ConnectTimeout``.
 FOREIGN_NOT_SENT = (httpx.ConnectError, httpx.PoolTimeout)
 
 
-#: Libraries whose errors quote what they could not read.
+#: Libraries whose errors quote the text that they could not read.
 _TALKATIVE = frozenset(
     {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "h11", "yarl", "zlib"}
 )
-#: What an error may carry beside its text: the request with the payment code and the proxy's
-#: password, the reply, the bytes that could not be decoded.
+#: Attributes of errors that may hold the request with the payment code and the proxy's password,
+#: the reply, or the bytes that could not be decoded; and the value that replaces them.
 _CARRIED: dict[str, object] = {
     "_request": None,
     "response": None,
@@ -61,10 +61,10 @@ def families() -> tuple[ModuleType, ...]:
 
 
 def foreign_not_sent() -> tuple[type[BaseException], ...]:
-    """The cautious table with the classes of every family.
+    """``FOREIGN_NOT_SENT`` with the classes of httpx2 too, if that is loaded.
 
-    They are the packages' own, looked up in the packages themselves: a class that merely has such
-    a name proves nothing.
+    The classes are looked up in the packages themselves: a class that merely has such a name proves
+    nothing.
     """
     names = [cls.__name__ for cls in FOREIGN_NOT_SENT]
     return tuple(getattr(family, name) for family in families() for name in names)
@@ -76,7 +76,7 @@ def not_sent(why: str) -> RequestNotSentError:
 
 
 def too_large(max_bytes: int) -> MalformedMessageError:
-    """The error for a reply that was cut off; says nothing of what it held."""
+    """The error for a reply that was cut off; it quotes nothing of the reply."""
     return MalformedMessageError(f"the reply is longer than {max_bytes} bytes and was cut off")
 
 
@@ -92,9 +92,8 @@ def translate(
 ) -> ChaoyingError:
     """Our error for an engine's: not sent only if its class is a proof and writing had not begun.
 
-    The text names the class alone. The caller raises it ``from exc``, after the texts of ``exc``
-    were emptied where they can hold a piece of the URL or the reply, and its frames let go of
-    (M-27).
+    The text names the class alone. This also empties texts of ``exc`` that can hold a piece of the
+    URL or the reply, and drops its frames, so that the caller may raise ``from exc`` (M-27).
     """
     what = type(exc).__name__
     error: TransportError
@@ -107,10 +106,10 @@ def translate(
 
 
 def _quieten(exc: BaseException) -> None:
-    """Empty ``exc`` and all that led to it: parsers quote the line they choked on.
+    """Empty ``exc`` and every error that led to it: parsers quote the line they could not read.
 
-    Texts of the operating system's errors stay (they name an address at most), and so do those of
-    the user's own making; what an error carries beside its text goes in any case.
+    Texts of the operating system's errors stay (they name an address at most), and so do texts of
+    the user's own errors. The attributes in ``_CARRIED`` are emptied in any case.
     """
     seen: set[int] = set()
     waiting: list[BaseException | None] = [exc]
@@ -119,7 +118,7 @@ def _quieten(exc: BaseException) -> None:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        each.__traceback__ = None  # its frames hold the request, and what came of the reply
+        each.__traceback__ = None  # its frames hold the request, and the reply so far
         if isinstance(each, ValueError) or type(each).__module__.partition(".")[0] in _TALKATIVE:
             each.args = ()
         for name, nothing in _CARRIED.items():

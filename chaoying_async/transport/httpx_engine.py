@@ -1,4 +1,4 @@
-"""Engines over httpx's transport interface: the user's own transport, and httpx's as a fallback."""
+"""Engines over httpx's transport interface: any transport of the user's, and httpx's own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import httpx
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.sealed import shy
-from chaoying_async.transport.base import Answer, Headers
+from chaoying_async.transport.base import Headers, HttpReply
 from chaoying_async.transport.errors import (
     HTTPX_NOT_SENT,
     families,
@@ -18,7 +18,7 @@ from chaoying_async.transport.errors import (
     not_sent,
     translate,
 )
-from chaoying_async.transport.fair_queue import Gate
+from chaoying_async.transport.fair_queue import FairQueue
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.reply_body import check_head, read_bounded
 from chaoying_async.transport.request_bytes import Address, parse_url, request_head
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 class TransportEngine:
     """Sends through any ``httpx.AsyncBaseTransport`` that the user handed in.
 
-    It is not ours, so it is never closed, and its errors prove little: only ``httpx.ConnectError``
-    and ``httpx.PoolTimeout`` count as "not sent" (M-01). Not even our own ``RequestNotSentError``
-    does, since a transport that repeats may raise it for the last of several attempts. Whether it
-    keeps cookies, follows redirects or repeats is its own affair.
+    The transport is the user's, so this never closes it, and its errors prove little: only
+    ``httpx.ConnectError`` and ``httpx.PoolTimeout`` count as "not sent" (M-01). Our own
+    ``RequestNotSentError`` does not, since a transport that repeats may raise it for the last of
+    several attempts. The transport decides whether it keeps cookies, follows redirects or repeats.
     """
 
     def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
         self._transport = transport
-        #: The package whose requests it takes: httpx2's transports refuse httpx's.
+        #: The package whose requests the transport takes: one of httpx2 refuses httpx's.
         self._family: Any = next(
             (each for each in families() if isinstance(transport, each.AsyncBaseTransport)), httpx
         )
@@ -53,8 +53,7 @@ class TransportEngine:
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> Answer:
-        """See :class:`Engine`."""
+    ) -> HttpReply:
         address = parse_url(url)
         request = build_request(method, address, headers, body, timeout, self._family)
         try:
@@ -67,11 +66,11 @@ class TransportEngine:
             return await _read(response, max_bytes)
         except MalformedMessageError:
             raise
-        except Exception as exc:  # a head had come, whatever the error is called
+        except Exception as exc:  # the head of a reply was there, so the request was sent
             raise translate(exc, foreign_not_sent(), began=True) from exc
 
     async def aclose(self) -> None:
-        """Nothing: who made the transport closes it."""
+        """Do nothing: whoever made the transport closes it."""
 
 
 class HttpxEngine:
@@ -93,7 +92,7 @@ class HttpxEngine:
         trust_env: bool = False,
         clock: Clock,
     ) -> None:
-        self._gate = Gate(limits.max_connections, clock)
+        self._gate = FairQueue(limits.max_connections, clock)
         self._context = tls_context(verify, cert, trust_env=trust_env)
         self._proxies = Proxies(proxy, trust_env=trust_env)
         self._transports: dict[Via | None, httpx.AsyncHTTPTransport] = {}
@@ -107,8 +106,7 @@ class HttpxEngine:
         *,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> Answer:
-        """See :class:`Engine`."""
+    ) -> HttpReply:
         address = parse_url(url)
         fields = [*headers, ("Connection", "close")]
         request = build_request(method, address, fields, body, timeout)
@@ -118,20 +116,20 @@ class HttpxEngine:
             response = await self._transport(address).handle_async_request(request)
             return await _read(response, max_bytes, of_ours=True)
         except ChaoyingError as error:
-            raise error.with_traceback(None)  # noqa: B904 - without the frames that read the reply
+            raise error.with_traceback(None)  # noqa: B904 - drops the frames that hold the reply
         except Exception as exc:
             raise translate(exc, HTTPX_NOT_SENT, began=bool(began)) from exc
         finally:
             self._gate.leave()
 
     async def aclose(self) -> None:
-        """Close the connections; calls that still wait for one end with an error."""
+        """Close the connections; calls that wait for one end with an error."""
         self._gate.shut()
         while self._transports:
             await self._transports.popitem()[1].aclose()
 
     def _transport(self, address: Address) -> httpx.AsyncHTTPTransport:
-        """A transport for each proxy in use; httpx binds the two together."""
+        """The transport for the proxy of this address: httpx wants one for each proxy."""
         via = self._proxies.to(address)
         found = self._transports.get(via)
         if found is None:
@@ -149,7 +147,7 @@ def _proxy(via: Via) -> httpx.Proxy:
 
 
 class _Began:
-    """Notes, as httpcore's public ``trace`` hook, that the first byte is about to be written."""
+    """httpcore's public ``trace`` hook; true from when the first byte is about to be written."""
 
     _seen = False
 
@@ -157,28 +155,28 @@ class _Began:
         return self._seen
 
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
-        # A proxy's CONNECT is told to the same hook, but holds no byte of the request.
+        # The hook hears of a proxy's CONNECT too, which holds no byte of the request.
         if event.endswith(".send_request_headers.started"):
             self._seen |= getattr(info.get("request"), "method", b"") != b"CONNECT"
 
 
 @lru_cache(maxsize=64)
 def _plain_url(family: Any, url: str) -> httpx.URL:
-    """The few addresses that requests are posted to; httpx takes long to read one."""
+    """A URL without a query: httpx takes long to read one, and there are only a few."""
     found: httpx.URL = family.URL(url)
     return found
 
 
 def _url(family: Any, url: str) -> httpx.URL:
-    """Refused as "not sent" where httpx does not take the host: 256.1.1.1, punycode of nothing."""
+    """httpx's URL; "not sent" where httpx does not take the host (256.1.1.1, broken punycode)."""
     found: httpx.URL | None = None
     try:
-        # What has a query has a signature: it is not kept.
+        # A URL with a query has a signature in it: it is not kept.
         read: httpx.URL = family.URL(url) if "?" in url else _plain_url(family, url)
         found = read if read.host else None
     except (family.InvalidURL, UnicodeError):
         pass
-    if found is None:  # raised here, since httpx quotes what it could not read
+    if found is None:  # raised here: httpx's own error quotes the URL
         raise not_sent("httpx does not take the host of its address")
     return found
 
@@ -192,7 +190,7 @@ def build_request(  # noqa: PLR0917 - private, called in two places
     family: Any = httpx,
 ) -> httpx.Request:
     """An httpx request with the URL's bytes as given and no encoding asked for."""
-    request_head(method, address.target, address.authority, headers)  # refuses what httpx lets by
+    request_head(method, address.target, address.authority, headers)  # stricter than httpx
     kept = [(name, value) for name, value in headers if name.lower() != "accept-encoding"]
     url = address.origin + address.target
     request: httpx.Request = family.Request(
@@ -204,14 +202,14 @@ def build_request(  # noqa: PLR0917 - private, called in two places
     )
     target = address.target.encode("ascii")
     if request.url.raw_path != target:
-        request.extensions["target"] = target  # httpx escapes some letters by itself
+        request.extensions["target"] = target  # httpx has escaped some letters
     return request
 
 
-async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = False) -> Answer:
-    """The whole reply. Closing a stream that was read to its end may fail and changes nothing.
+async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = False) -> HttpReply:
+    """Read the whole reply. Closing a stream that was read to its end may fail: nothing changes.
 
-    The head of what a user's transport made is that transport's affair.
+    ``of_ours``: check the limits of the head; a transport of the user's has limits of its own.
     """
     stream = response.stream
     try:
@@ -223,9 +221,9 @@ async def _read(response: httpx.Response, max_bytes: int, *, of_ours: bool = Fal
         raise
     with contextlib.suppress(Exception):
         await _close(stream)
-    return Answer(response.status_code, tuple(response.headers.multi_items()), shy(body))
+    return HttpReply(response.status_code, tuple(response.headers.multi_items()), shy(body))
 
 
 async def _close(stream: Any) -> None:
-    if hasattr(stream, "aclose"):  # of whichever family
+    if hasattr(stream, "aclose"):  # of httpx or httpx2
         await stream.aclose()

@@ -1,7 +1,7 @@
-"""What a reply may hold: a body with a limit that counts what it unpacks to, a head with another.
+"""Collects the body of a reply within a limit that counts its unpacked size; checks the head's.
 
-Engines ask for ``identity``. Only what zlib packs is unpacked all the same, a piece at a time and
-never beyond the limit; everything else that a server may have done to the body is refused.
+Engines ask for ``identity``. A body packed by zlib is unpacked all the same, a piece at a time and
+never beyond the limit; every other encoding is refused.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Body:
         self._came = self._size = 0
 
     def add(self, data: bytes) -> None:
-        """Take the next piece, as it came."""
+        """Take the next piece, as it was received."""
         self._came += len(data)
         if self._came > self._most:
             raise too_large(self._most)
@@ -49,7 +49,7 @@ class Body:
         self._parts.append(part)
 
     def whole(self) -> bytes:
-        """All of it, after the last piece."""
+        """The whole body, after the last piece."""
         if self._zlib is not None and not self._zlib.eof:
             raise MalformedMessageError("the compressed reply breaks off")
         return b"".join(self._parts)
@@ -60,24 +60,24 @@ class Body:
         if self._zlib is None:
             bare = self._coding == "deflate" and data[0] & 0x0F != _ZLIB_METHOD
             self._zlib = zlib.decompressobj(_RAW_DEFLATE if bare else _WBITS[self._coding])
-        try:  # one byte more than there is room for shows that it is too much
+        try:  # one byte more than there is room for: then `add` sees that it is too long
             return self._zlib.decompress(data, self._most + 1 - self._size)
         except zlib.error as error:
-            why = error.with_traceback(None)  # without this frame: it holds what came (M-27)
+            why = error.with_traceback(None)  # drops this frame, which holds the reply (M-27)
             raise MalformedMessageError("the compressed reply cannot be unpacked") from why
 
 
 def check_head(headers: Headers) -> None:
-    """Raise where the head of a reply is over the limits, which are the same for both engines."""
+    """Raise where the head of a reply is over the limits, which both engines share."""
     size = sum(len(name) + len(value) + 4 for name, value in headers)
     if size > MAX_HEAD or len(headers) > MAX_FIELDS:
         raise head_too_large()
 
 
 async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
-    """The decoded body of an httpx response; cut off and closed while reading if it is too long.
+    """The decoded body of an httpx response; reading stops where it becomes too long.
 
-    Not ``response.aiter_bytes()``: that unpacks a whole chunk at once, 64 kB of gzip to 64 MB.
+    ``response.aiter_bytes()`` would unpack a whole chunk at once, 64 kB of gzip to 64 MB.
     """
     body = Body(response.headers.get_list("content-encoding"), max_bytes)
     async for data in _chunks(response):
@@ -88,7 +88,7 @@ async def read_bounded(response: httpx.Response, max_bytes: int) -> bytes:
 async def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
     # A response that a mock built from content counts as consumed, but its stream can be read.
     stream = response.stream
-    if isinstance(stream, AsyncIterable):  # of whichever family
+    if isinstance(stream, AsyncIterable):  # of httpx or httpx2
         async for data in stream:
             yield data
     else:

@@ -1,7 +1,7 @@
-"""What is written to the socket, as pure functions: the URL's parts and the request's head.
+"""Splits a URL and writes a request, byte for byte, as pure functions.
 
 We write the head ourselves, for two reasons. The URL's bytes then stay as they were signed (URL
-classes like to rewrite escapes), and it can be made once per endpoint instead of once per call.
+classes rewrite escapes), and the head can be made once per endpoint instead of once per call.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 _PORTS = {"http": 80, "https": 443}
 
-#: Ours to decide: framing, and which encodings we can bound while decoding.
+#: Headers that only we set: framing, and encodings (we can bound the size of no other).
 _OURS = frozenset(
     {"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "expect"}
 )
 
 
 class Address(NamedTuple):
-    """Where a URL leads, and its request target with every byte as given."""
+    """The server that a URL names, and the request target with every byte as given."""
 
     scheme: str
     host: str
@@ -47,7 +47,7 @@ class Address(NamedTuple):
 
 
 def parse_url(url: str) -> Address:
-    """Split an absolute http(s) URL; what cannot be sent as it is, is refused, never repaired."""
+    """Split an absolute http(s) URL; one that cannot be sent as it is, is refused, not repaired."""
     match = _URL.fullmatch(url)
     if match is None:
         raise not_sent("not an http(s) URL with a plain host name")
@@ -62,7 +62,7 @@ def parse_url(url: str) -> Address:
 
 
 def request_head(method: str, target: str, authority: str, headers: Headers) -> bytes:
-    """The head up to where the length of the body is appended, for :func:`with_body`."""
+    """The head without the length of the body, which :func:`with_body` appends."""
     if _TOKEN.fullmatch(method) is None:
         raise not_sent("the method is not a token")
     lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}", "Accept-Encoding: identity"]

@@ -1,4 +1,4 @@
-"""A session's HTTP settings, their defaults, and the engine that they make."""
+"""Checks a session's HTTP settings, has their defaults, and makes the engine for them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LIMITS = (
 
 
 def _sends(_settings: object, _attribute: object, transport: Any) -> None:
-    """A synchronous transport, a class or a client would end each call "outcome unknown"."""
+    """Refuse a synchronous transport, a class or a client: each call would end outcome unknown."""
     if transport is None:
         return
     sends = getattr(transport, "handle_async_request", None)
@@ -63,7 +63,7 @@ class EngineSettings:
     trust_env: bool
 
     def engine(self, clock: Clock) -> Engine:
-        """An engine for these settings; a user's transport is used as it is and never closed."""
+        """An engine for these settings; it never closes a transport of the user's."""
         engine: Engine
         if isinstance(self.transport, NativeTransport) and is_native(self.transport):
             engine = Borrowed(self.transport)
@@ -98,7 +98,7 @@ def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:
 def check_numbers(
     *, timeout: Any, deadline: Any, limits: Any, max_reply_bytes: Any, read_retries: Any
 ) -> None:
-    """Raise for every number that would fail only once the payment was made, or never left."""
+    """Raise for every number that would otherwise fail in the middle of a payment."""
     rules = {
         "timeout": (timeout is None or _timeout(timeout) is not None, _SECONDS_OR_TIMEOUT),
         "deadline": (deadline is None or _is_seconds(deadline), _SECONDS),
@@ -120,7 +120,7 @@ def _is_seconds(value: Any) -> bool:
 
 
 def _timeout(timeout: Any) -> httpx.Timeout | None:
-    """As httpx reads it; None where a phase is no time that can be waited."""
+    """The time-out as httpx reads it; None where a phase is not a time that can be waited."""
     try:
         made = httpx.Timeout(timeout)
     except (ValueError, TypeError, LookupError):
@@ -141,6 +141,6 @@ def _are_limits(limits: Any) -> bool:
     return (
         (most is None or _is_whole(most, 1))
         and (idle is None or _is_whole(idle, 0))
-        # 0: no connection is used twice; without end: it is kept for as long as the server keeps it
+        # 0: no connection is used twice; inf: it is kept for as long as the server keeps it
         and (expiry is None or expiry in (0, math.inf) or _is_seconds(expiry))
     )

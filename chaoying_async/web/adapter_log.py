@@ -27,7 +27,7 @@ _NOT_OPEN = (
 )
 
 
-class Reports:
+class AdapterLog:
     """The lines of one route. ``fix`` says what to change where its bodies are taken away."""
 
     def __init__(self, fix: str, clock: Clock | None = None) -> None:

@@ -10,18 +10,18 @@ from aiohttp.web_protocol import RequestPayloadError
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
-from chaoying_async.web.adapter_log import Reports
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     INCOMPLETE,
-    Answer,
     Handles,
+    HttpAnswer,
     Refusal,
     check_handler,
     headers_of,
     refused,
 )
-from chaoying_async.web.timely import InTime
+from chaoying_async.web.timely import TimelyHandler
 
 _OPEN = "Open it in app.cleanup_ctx, as the docstring of notification_handler shows."
 
@@ -62,8 +62,8 @@ def notification_handler(
     """
     check_handler(handler)
     times = clock or SystemClock()
-    reports = Reports(_FIX, times)
-    in_time = InTime(handler, kind, times, reports, _OPEN)
+    reports = AdapterLog(_FIX, times)
+    in_time = TimelyHandler(handler, kind, times, reports, _OPEN)
 
     async def notified(request: web.Request) -> web.Response:
         body = await _body(request, times, reports)
@@ -74,7 +74,7 @@ def notification_handler(
     return notified
 
 
-async def _body(request: web.Request, clock: Clock, reports: Reports) -> bytes | Refusal:
+async def _body(request: web.Request, clock: Clock, reports: AdapterLog) -> bytes | Refusal:
     if (refusal := refused(request.method, request.content_length)) is not None:
         return refusal
     if _packing(request) not in _UNPACKED:
@@ -97,7 +97,7 @@ def _packing(request: web.Request) -> str:
 
 
 async def _refused(request: web.Request, refusal: Refusal) -> web.Response:
-    """Answer, and hang up where the rest is packed: aiohttp would unpack on for ten seconds."""
+    """HttpAnswer, and hang up where the rest is packed: aiohttp would unpack on for ten seconds."""
     response = _response(refusal)
     if "Content-Encoding" in request.headers:
         response.force_close()
@@ -107,7 +107,7 @@ async def _refused(request: web.Request, refusal: Refusal) -> web.Response:
     return response
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: HttpAnswer) -> web.Response:
     return web.Response(status=answer.status, body=answer.body, headers=headers_of(answer))
 
 

@@ -12,19 +12,19 @@ from typing import Any
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, SystemClock, begun, go_on
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
-from chaoying_async.web.adapter_log import Reports
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     CONTENT_TYPE,
     NOT_POST,
     TOO_LARGE,
-    Answer,
     Handles,
+    HttpAnswer,
     Refusal,
     check_handler,
     content_length,
 )
-from chaoying_async.web.timely import InTime
+from chaoying_async.web.timely import TimelyHandler
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -82,8 +82,8 @@ class NotificationApp:
         self._handle = handler.handle
         self._kind = kind
         self._clock: Clock = clock or SystemClock()
-        self._reports = Reports(_FIX, self._clock)
-        self._in_time = InTime(handler, kind, self._clock, self._reports, _OPEN)
+        self._reports = AdapterLog(_FIX, self._clock)
+        self._in_time = TimelyHandler(handler, kind, self._clock, self._reports, _OPEN)
         #: Middleware (slowapi) looks its endpoints up by name: this one is `notification_app`.
         self.__name__ = self.__qualname__ = notification_app.__name__
 
@@ -109,7 +109,7 @@ class NotificationApp:
         other.opens = handler
         return other
 
-    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
         if scope["method"] != "POST":
             return NOT_POST
         length, chunked = _announced(scope["headers"])

@@ -15,7 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.userfunctions import Kind, function_problem
-from chaoying_async.web.contract import NO_ANSWER, Answer, Handles, log
+from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, log
 from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
 H = TypeVar("H", bound=Handles)
@@ -64,7 +64,7 @@ class BackgroundHandler(Generic[H]):
         self._closed = False
         _made.add(self)
 
-    def handle(self, body: bytes, *, kind: Wallet | None = None) -> Answer:
+    def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
         """The handler's answer; ``fail`` when the loop says nothing for ``patience`` seconds.
 
         ``fail`` too once this is closed, since requests still come while a server ends; and when
@@ -168,7 +168,7 @@ class BackgroundHandler(Generic[H]):
         self._of_the_parent, self._loop = self._loop, None
 
 
-async def _handled(handler: Handles, body: bytes, kind: Wallet | None) -> Answer:
+async def _handled(handler: Handles, body: bytes, kind: Wallet | None) -> HttpAnswer:
     try:
         return await handler.handle(body, kind=kind)
     finally:

@@ -32,7 +32,7 @@ BODY_SECONDS: Final = 2.0
 CONTENT_TYPE: Final = "text/plain"
 
 
-class Answer(Protocol):
+class HttpAnswer(Protocol):
     """What goes back: ``NotificationAnswer``, or a :class:`Refusal` of an adapter."""
 
     @property
@@ -49,8 +49,8 @@ class Answer(Protocol):
 class Handles(Protocol):
     """All that an adapter asks of a ``NotificationHandler``."""
 
-    async def handle(self, body: bytes, /, *, kind: Wallet | None = None) -> Answer:
-        """Answer a notification's body, whatever it holds."""
+    async def handle(self, body: bytes, /, *, kind: Wallet | None = None) -> HttpAnswer:
+        """HttpAnswer a notification's body, whatever it holds."""
         ...
 
 
@@ -78,7 +78,7 @@ def check_handler(handler: object) -> None:
         raise ParameterError({"handler": "must be a NotificationHandler, or what answers like one"})
 
 
-def headers_of(answer: Answer | Refusal) -> dict[str, str]:
+def headers_of(answer: HttpAnswer | Refusal) -> dict[str, str]:
     """The headers that belong to an answer, for frameworks that take a mapping."""
     allow = getattr(answer, "allow", None)
     return {"Content-Type": CONTENT_TYPE} | ({"Allow": allow} if allow else {})

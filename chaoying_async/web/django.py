@@ -9,12 +9,12 @@ from django.core.exceptions import RequestDataTooBig  # type: ignore[import-unty
 from django.http import HttpResponse  # type: ignore[import-untyped]
 
 from chaoying_async.sansio.notifications.message import Wallet
-from chaoying_async.web.adapter_log import Reports
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
     TOO_LARGE,
-    Answer,
     Handles,
+    HttpAnswer,
     Refusal,
     check_handler,
     content_length,
@@ -22,7 +22,7 @@ from chaoying_async.web.contract import (
     headers_of,
     refused,
 )
-from chaoying_async.web.timely import InTime
+from chaoying_async.web.timely import TimelyHandler
 
 _FIX = (
     "A middleware must look at `request.body` (Django keeps those bytes) before anything touches"
@@ -65,8 +65,8 @@ def notification_view(
     as it takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
     """
     check_handler(handler)
-    reports = Reports(_FIX)
-    in_time = InTime(handler, kind, None, reports, _OPEN)
+    reports = AdapterLog(_FIX)
+    in_time = TimelyHandler(handler, kind, None, reports, _OPEN)
 
     async def notified(request: Any) -> Any:
         body = _body(request, reports)
@@ -90,7 +90,7 @@ def sync_notification_view(
     would with any view: serve with threads, or behind a proxy that collects bodies.
     """
     check_handler(background)
-    reports = Reports(_FIX)
+    reports = AdapterLog(_FIX)
 
     def notified(request: Any) -> Any:
         body = _body(request, reports)
@@ -116,7 +116,7 @@ def _let_through(view: Any) -> Any:
     return view
 
 
-def _body(request: Any, reports: Reports) -> bytearray | Refusal:
+def _body(request: Any, reports: AdapterLog) -> bytearray | Refusal:
     # What @sensitive_post_parameters() does: no mail to the admins quotes the form (M-27).
     request.sensitive_post_parameters = "__ALL__"
     length = content_length(request.META.get("CONTENT_LENGTH"))
@@ -148,7 +148,7 @@ def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
     return body
 
 
-def _response(answer: Answer) -> Any:
+def _response(answer: HttpAnswer) -> Any:
     # Django sets no length without its CommonMiddleware, and servers then send chunks.
     headers = headers_of(answer) | {"Content-Length": str(len(answer.body))}
     response = HttpResponse(answer.body, status=answer.status, headers=headers)

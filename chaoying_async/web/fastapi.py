@@ -20,7 +20,7 @@ def add_notification_route(
     kind: Wallet | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """Answer notifications at exactly ``path`` of a FastAPI or Starlette app, or of a router.
+    """HttpAnswer notifications at exactly ``path`` of a FastAPI or Starlette app, or of a router.
 
     Of an ``APIRouter`` with a ``prefix``, below that, as its decorators would have it.
 

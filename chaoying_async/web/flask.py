@@ -10,11 +10,11 @@ from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from chaoying_async.sansio.notifications.message import Wallet
-from chaoying_async.web.adapter_log import Reports
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import (
     TOO_LARGE,
-    Answer,
+    HttpAnswer,
     Refusal,
     check_handler,
     drain,
@@ -45,7 +45,7 @@ def add_notification_route(
     endpoint: str = "chaoying_notification",
     kind: Wallet | None = None,
 ) -> None:
-    """Answer notifications at ``path`` of a Flask app or a blueprint.
+    """HttpAnswer notifications at ``path`` of a Flask app or a blueprint.
 
     Flask-WTF's CSRFProtect and Flask-Limiter let the route through by themselves. A
     ``before_request`` function of your own, a login for example, has to do so: ``if
@@ -56,7 +56,7 @@ def add_notification_route(
     or behind a proxy that collects bodies.
     """
     check_handler(background)
-    reports = Reports(_FIX)
+    reports = AdapterLog(_FIX)
 
     def notified() -> Response:
         request.environ[_REACHED] = True
@@ -77,7 +77,7 @@ def add_notification_route(
         _let_through(app, notified, reports)
 
 
-def _let_through(app: Any, view: Callable[[], Response], reports: Reports) -> None:
+def _let_through(app: Any, view: Callable[[], Response], reports: AdapterLog) -> None:
     """See to it that nothing which exempts views stops this one, and that others are reported."""
 
     def is_ours() -> bool:
@@ -99,7 +99,7 @@ def _let_through(app: Any, view: Callable[[], Response], reports: Reports) -> No
     app.after_request(look)
 
 
-def _body(request: Request, reports: Reports) -> bytearray | Refusal:
+def _body(request: Request, reports: AdapterLog) -> bytearray | Refusal:
     length = request.content_length
     if (refusal := refused(request.method, length)) is not None:
         return refusal
@@ -134,5 +134,5 @@ def _read(request: Request) -> bytearray:
     return body
 
 
-def _response(answer: Answer) -> Response:
+def _response(answer: HttpAnswer) -> Response:
     return Response(answer.body, status=answer.status, headers=headers_of(answer))

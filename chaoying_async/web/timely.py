@@ -8,14 +8,14 @@ from typing import Any, Final
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import Wallet
-from chaoying_async.web.adapter_log import Reports
-from chaoying_async.web.contract import NO_ANSWER, Answer, Handles
+from chaoying_async.web.adapter_log import AdapterLog
+from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer
 
 #: Seconds until the answer where the handler has no owner; its ``budget`` is as long.
 ANSWER_SECONDS: Final = 2.0
 
 
-class InTime:
+class TimelyHandler:
     """One route's way to its handler.
 
     An open handler answers within its budget. One that is not open answers when ``on_paid`` has
@@ -29,7 +29,7 @@ class InTime:
         handler: Handles,
         kind: Wallet | None,
         clock: Clock | None,
-        reports: Reports,
+        reports: AdapterLog,
         how_to_open: str,
     ) -> None:
         self._handler = handler
@@ -37,14 +37,14 @@ class InTime:
         self._clock: Clock = clock or SystemClock()
         self._reports = reports
         self._how_to_open = how_to_open
-        self._working: set[asyncio.Task[Answer]] = set()
+        self._working: set[asyncio.Task[HttpAnswer]] = set()
 
     @property
     def has_owner(self) -> bool:
         """Whether somebody opened the handler. One of the user's own need not say so."""
         return bool(getattr(self._handler, "is_open", True))
 
-    async def handle(self, body: bytes, *, lasts: bool = True) -> Answer:
+    async def handle(self, body: bytes, *, lasts: bool = True) -> HttpAnswer:
         """The answer. ``lasts``: whether this loop outlives the request; else it is waited for."""
         try:
             if self.has_owner:
@@ -64,9 +64,9 @@ class InTime:
             return NO_ANSWER
 
 
-async def _handled(handler: Any, body: bytes, kind: Wallet | None) -> Answer:
+async def _handled(handler: Any, body: bytes, kind: Wallet | None) -> HttpAnswer:
     try:
-        answer: Answer = await handler.handle(body, kind=kind)
+        answer: HttpAnswer = await handler.handle(body, kind=kind)
         return answer
     finally:
         del body

@@ -34,7 +34,7 @@ from chaoying_async.sandbox.bank.orders import settled
 from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.testing import FakeClock
 from chaoying_async.transport import AiohttpTransport
-from chaoying_async.transport.base import Answer, NativeTransport
+from chaoying_async.transport.base import HttpReply, NativeTransport
 
 #: What goes wrong, how it lasts; all equally likely. The last but one outlasts a call's deadline.
 FAULTS: tuple[tuple[Fault, float | None], ...] = (
@@ -75,7 +75,7 @@ class Wire(NativeTransport):
 
     async def round_trip(
         self, method: str, url: str, headers: Any, body: bytes, **how: Any
-    ) -> Answer:
+    ) -> HttpReply:
         fields = httpx.QueryParams(body.decode())
         self.sent[f"{fields.get('method')} {fields.get('out_trade_no')}"] += 1
         self.calls += 1

@@ -124,7 +124,7 @@ def test_the_sessions_knobs_are_those_of_the_design() -> None:
 
 #: What an application pays for only when it uses it.
 NOT_LOADED = _names("""
-aiohttp uvicorn starlette respx tenacity rich click segno pytest sqlalchemy redis procrastinate
+aiohttp uvicorn starlette respx rich click segno pytest sqlalchemy redis procrastinate
 fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
 """)
 

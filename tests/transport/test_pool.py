@@ -29,8 +29,8 @@ from chaoying_async.exceptions import (
     TransportError,
 )
 from chaoying_async.transport import AiohttpTransport, Engine, HttpxEngine, TransportEngine
-from chaoying_async.transport.aiohttp_connections import Line, Opener
-from chaoying_async.transport.fair_queue import Gate
+from chaoying_async.transport.aiohttp_connections import ConnectionOpener, WireConnection
+from chaoying_async.transport.fair_queue import FairQueue
 from tests.tcp_server import OK, Link, TcpServer, polite, reply
 
 FULL = os.environ.get("FULL") == "1"
@@ -200,7 +200,7 @@ async def test_r35_callers_beyond_the_pool_are_served_in_order(kind: str) -> Non
 
 async def test_r32_the_gate_loses_no_place_when_a_waiter_is_cancelled_as_its_turn_comes() -> None:
     """A place handed over in the same moment goes to the next in the queue."""
-    gate = Gate(1, SystemClock())
+    gate = FairQueue(1, SystemClock())
     await gate.enter(None)
     waiting = [asyncio.create_task(gate.enter(None)) for _ in range(3)]
     await turns(2)
@@ -217,7 +217,7 @@ async def test_r32_the_gate_loses_no_place_when_a_waiter_is_cancelled_as_its_tur
 
 async def test_r32_cancelled_waiters_do_not_pile_up_while_every_connection_hangs() -> None:
     """The queue forgets those who left."""
-    gate = Gate(1, SystemClock())
+    gate = FairQueue(1, SystemClock())
     await gate.enter(None)
     for _ in range(50):
         waiting = [asyncio.create_task(gate.enter(None)) for _ in range(100)]
@@ -238,7 +238,7 @@ async def test_m01_waiting_for_a_place_is_bounded_by_the_clock_handed_in() -> No
             assert seconds == 3600
             return asyncio.timeout(0)
 
-    gate = Gate(1, Hasty())
+    gate = FairQueue(1, Hasty())
     assert gate.try_enter()
     with pytest.raises(RequestNotSentError, match="3600"):
         await gate.enter(3600)
@@ -303,16 +303,16 @@ async def test_m06_a_server_that_speaks_first_is_not_asked_anything(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """M-06: an answer that is there before the request cannot be its answer."""
-    open_ = Opener.open
+    open_ = ConnectionOpener.open
 
-    async def open_slowly(opener: Opener, *args: Any) -> Line:
+    async def open_slowly(opener: ConnectionOpener, *args: Any) -> WireConnection:
         line = await open_(opener, *args)
         while not server.links:
             await asyncio.sleep(0)
         await turns(5)
         return line
 
-    monkeypatch.setattr(Opener, "open", open_slowly)
+    monkeypatch.setattr(ConnectionOpener, "open", open_slowly)
 
     async def eager(link: Link) -> None:
         await link.send(STRAY)

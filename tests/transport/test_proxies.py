@@ -11,8 +11,7 @@ import pytest
 import trustme
 
 from chaoying_async import GatewaySession, Hosts, ParameterError, RequestNotSentError
-from chaoying_async.transport.noproxy import is_left_out
-from chaoying_async.transport.proxies import Proxies
+from chaoying_async.transport.proxies import Proxies, is_left_out
 from chaoying_async.transport.request_bytes import parse_url
 from tests.engines import ENGINES, call, running
 from tests.factories import CREDENTIALS

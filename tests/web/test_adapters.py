@@ -16,7 +16,7 @@ from chaoying_async import Wallet
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.web.aiohttp import notification_handler
 from chaoying_async.web.background import BackgroundHandler
-from chaoying_async.web.contract import Answer, Refusal, content_length, drain
+from chaoying_async.web.contract import HttpAnswer, Refusal, content_length, drain
 from chaoying_async.web.django import notification_view, sync_notification_view
 from chaoying_async.web.flask import add_notification_route
 from tests.web.apps import django_is_set_up
@@ -30,7 +30,7 @@ class Fake:
     def __init__(self) -> None:
         self.given: list[tuple[bytes, Wallet | None]] = []
 
-    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> Answer:
+    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
         self.given.append((body, kind))
         return SUCCESS
 

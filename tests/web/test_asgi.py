@@ -17,7 +17,7 @@ from chaoying_async import Wallet
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.testing import FakeClock
 from chaoying_async.web.asgi import notification_app, with_lifespan
-from chaoying_async.web.contract import Answer, Refusal
+from chaoying_async.web.contract import HttpAnswer, Refusal
 from chaoying_async.web.fastapi import add_notification_route
 
 SUCCESS = Refusal(200, body=b"success")
@@ -28,7 +28,7 @@ class Fake:
         self.bodies: list[bytes] = []
         self.events: list[str] = []
 
-    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> Answer:
+    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
         self.bodies.append(body)
         return SUCCESS
 

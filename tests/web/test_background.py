@@ -17,7 +17,7 @@ import pytest
 from chaoying_async import Wallet
 from chaoying_async.exceptions import UsageError
 from chaoying_async.web.background import BackgroundHandler
-from chaoying_async.web.contract import Answer, Refusal
+from chaoying_async.web.contract import HttpAnswer, Refusal
 
 SUCCESS = Refusal(200, body=b"success")
 
@@ -31,7 +31,7 @@ class Fake:
         self.threads: set[str] = set()
         self.loops: set[int] = set()
 
-    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> Answer:
+    async def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
         self.threads.add(threading.current_thread().name)
         self.loops.add(id(asyncio.get_running_loop()))
         if self.answers is not None:

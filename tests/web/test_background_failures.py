@@ -17,7 +17,7 @@ import pytest
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.web.background import BackgroundHandler
-from chaoying_async.web.contract import Answer, Refusal
+from chaoying_async.web.contract import HttpAnswer, Refusal
 from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
 SUCCESS = Refusal(200, body=b"success")
@@ -30,7 +30,7 @@ class Fake:
     def __init__(self) -> None:
         self.events: list[str] = []
 
-    async def handle(self, body: bytes, *, kind: Any = None) -> Answer:
+    async def handle(self, body: bytes, *, kind: Any = None) -> HttpAnswer:
         return SUCCESS
 
     @contextlib.asynccontextmanager

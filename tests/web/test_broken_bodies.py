@@ -14,7 +14,7 @@ import pytest
 from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.testing import FakeClock
-from chaoying_async.web.adapter_log import Reports
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.asgi import notification_app
 from tests.web.app_servers import SHOPS, ServedApp, in_uvicorn, make_handler, notification
 from tests.web.apps import asgi_middleware
@@ -143,7 +143,7 @@ async def test_a_minute_later_the_line_comes_again_and_counts() -> None:
 def test_a_bug_of_the_service_is_raised_once_a_minute() -> None:
     """Loudly, with what to change; and the other notifications of that minute are answered 500."""
     clock = FakeClock()
-    reports = Reports("Change this.", clock)
+    reports = AdapterLog("Change this.", clock)
     with pytest.raises(BodyAlreadyConsumedError, match="Change this"):
         reports.consumed("nothing is left")
     assert reports.consumed("nothing is left").status == 500

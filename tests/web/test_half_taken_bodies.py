@@ -21,7 +21,7 @@ from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.web.aiohttp import notification_handler
 from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.background import BackgroundHandler
-from chaoying_async.web.contract import Answer, Refusal, content_length, too_large
+from chaoying_async.web.contract import HttpAnswer, Refusal, content_length, too_large
 from chaoying_async.web.django import notification_view, sync_notification_view
 from chaoying_async.web.fastapi import add_notification_route
 from chaoying_async.web.flask import add_notification_route as add_to_flask
@@ -39,7 +39,7 @@ class Fake:
     def __init__(self) -> None:
         self.given: list[bytes] = []
 
-    async def handle(self, body: bytes, *, kind: Any = None) -> Answer:
+    async def handle(self, body: bytes, *, kind: Any = None) -> HttpAnswer:
         self.given.append(body)
         return SUCCESS
 
@@ -169,7 +169,7 @@ async def test_djangos_async_view_shows_no_buyer_either() -> None:
     """M-27: the same for the async view, whatever a handler raises."""
 
     class Broken(Fake):
-        async def handle(self, body: bytes, *, kind: Any = None) -> Answer:
+        async def handle(self, body: bytes, *, kind: Any = None) -> HttpAnswer:
             del body
             raise LookupError("broken")
 
