@@ -282,7 +282,7 @@ class _TradeError(ChaoyingError):
     """What :meth:`Reply.unwrap` raises when there is no result."""
 
     reply: Any
-    """The :class:`~chaoying_async.Reply` that came. (``Any``: errors stand below all else.)"""
+    """The :class:`~chaoying_async.Reply` that came; ``Any`` here, since errors import nothing."""
 
     def __init__(self, message: str, *, reply: Any) -> None:
         self.reply = reply

@@ -309,8 +309,11 @@ class Step(NamedTuple):
     """What a request, or time passing, makes of a ledger."""
 
     ledger: Ledger
+    """The books after it."""
     answer: Answer
+    """What is answered; of no meaning where only time passed."""
     events: tuple[Event, ...] = ()
+    """What follows from it: wake-ups, notifications, entries of the journal."""
 
 
 def refusal(code: str, why: str = "") -> Answer:

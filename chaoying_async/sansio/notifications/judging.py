@@ -38,10 +38,13 @@ class Verdict(NamedTuple):
     """A decision, its reason in words, and for an effect the order to run it with."""
 
     decision: Decision
+    """What to do about the message."""
     reason: str
+    """Why, for a person."""
     paid: PaidOrder | None = None
-    #: What the record has to say where two ways told of the payment; None: what the order says.
+    """The order that the effect is run with; None where there is no effect."""
     learnt: Learnt | None = None
+    """What the record has to say where two ways told of the payment; None: what the order says."""
 
     @property
     def source(self) -> PaidSource | None:

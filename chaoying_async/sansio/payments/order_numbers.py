@@ -20,10 +20,10 @@ class AttemptNumber(str):
 
     __slots__ = ("attempt", "order_no")
 
-    #: The business order.
     order_no: str
-    #: 1 for the first attempt.
+    """The business order."""
     attempt: int
+    """Which attempt for it this is; 1 is the first."""
 
     def __new__(cls, number: str, order_no: str, attempt: int) -> Self:
         """The number as it is sent, and what it was made of."""

@@ -1,0 +1,173 @@
+"""Every public field, member of an enum and error has its words: with unit and Chinese term."""
+
+from __future__ import annotations
+
+import enum
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import chaoying_async
+from chaoying_async import exceptions, fieldwords
+from chaoying_async.fieldwords import FieldWords, words_of
+from chaoying_async.sansio import enums
+from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.model import fields_of, name_of
+from chaoying_async.sansio.notifications.message import Notification
+from tests.house import field_pages
+
+#: What a unit looks like, in English and in the document's language.
+AMOUNT = re.compile(r"\bfen\b|\byuan\b"), re.compile("单位应?为?[分元]|单位分|应为分")
+DURATION = (
+    re.compile(r"\b(?:[Ss]econds|minutes|hours|days)\b"),
+    re.compile("单位(?:秒|分钟|小时|天)|应为秒"),
+)
+
+
+def _exported() -> Iterator[type[Any]]:
+    """Every class that a module names in its ``__all__``, all code tables and all errors."""
+    found = pkgutil.walk_packages(chaoying_async.__path__, "chaoying_async.")
+    for name in ("chaoying_async", *(each.name for each in found)):
+        if name.endswith("__main__"):
+            continue
+        module = importlib.import_module(name)
+        whole = module in (enums, exceptions)
+        for public in vars(module) if whole else getattr(module, "__all__", ()):
+            value = getattr(module, public)
+            if inspect.isclass(value) and value.__module__.startswith("chaoying_async"):
+                yield value
+
+
+PUBLIC = sorted(
+    {*_exported(), *field_pages.PACKED, *field_pages.READ},
+    key=lambda each: f"{each.__module__}.{each.__name__}",
+)
+ERRORS = [each for each in PUBLIC if issubclass(each, BaseException)]
+
+
+def _names(owner: type[Any]) -> list[str]:
+    """Its fields or members; of an error, what it carries."""
+    if issubclass(owner, enum.Enum):
+        return list(owner.__members__)
+    if issubclass(owner, Notification):
+        return ["raw", *owner.field_names()]
+    if attrs.has(owner):
+        # One whose name begins with an underscore is a field for the engines, unless it is sealed.
+        fields = [field for field in fields_of(owner) if hasattr(owner, name_of(field))]
+        return [name_of(field) for field in fields]
+    return [name for name in vars(owner).get("__annotations__", ()) if not name.startswith("_")]
+
+
+def _told(owners: list[type[Any]]) -> Iterator[tuple[str, str, FieldWords]]:
+    for owner in owners:
+        for name in _names(owner):
+            yield f"{owner.__name__}.{name}", _hint(owner, name), words_of(owner, name)
+
+
+def _hint(owner: type[Any], name: str) -> str:
+    hints = (vars(base).get("__annotations__", {}).get(name) for base in owner.__mro__)
+    return str(next(filter(None, hints), ""))
+
+
+@pytest.mark.parametrize("owner", PUBLIC, ids=lambda each: each.__name__)
+def test_every_field_and_member_has_its_words(owner: type[Any]) -> None:
+    """Where an editor, an API reference, --help and the docs find them: under the field."""
+    assert [name for name in _names(owner) if not words_of(owner, name).english] == []
+
+
+@pytest.mark.parametrize("owner", PUBLIC, ids=lambda each: each.__name__)
+def test_words_are_sentences(owner: type[Any]) -> None:
+    """They begin with a capital (or a name) and end; Chinese brackets hold the term alone."""
+    for name in _names(owner):
+        words = words_of(owner, name)
+        assert re.fullmatch(r"(?:[A-Z\"]|``|\d).*[.]", words.english), (name, words.english)
+        assert not re.search("[（）\u4e00-\u9fff]", words.english), (name, words.english)
+        assert not re.search("[（）]|[。]$", words.chinese), (name, words.chinese)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda each: each.__name__)
+def test_every_error_says_what_happened(error: type[BaseException]) -> None:
+    """A number and a Chinese word are not enough for who meets it in a traceback."""
+    first = (error.__doc__ or "").partition("\n\n")[0]
+    assert len(re.findall(r"[A-Za-z]{2,}", first)) >= 5, first
+    assert re.search(r"[.](?: \(M-\d\d\)\.)?$", first), first
+
+
+def test_every_amount_names_its_unit() -> None:
+    """Fen, or yuan where the document has those: in both languages, where there are both."""
+    for where, hint, words in _told(PUBLIC):
+        amount = re.search(r"\b(?:Fen|Decimal|Amount)\b", hint)
+        if amount or where.endswith((".total_fee", ".price", ".payable")):
+            assert AMOUNT[0].search(words.english), (where, words.english)
+            assert not words.chinese or AMOUNT[1].search(words.chinese), (where, words.chinese)
+
+
+def test_every_duration_names_its_unit() -> None:
+    """Seconds mostly, but not everywhere."""
+    names = (".seconds", ".elapsed", ".expires_in", ".valid_minutes", ".took", ".lag")
+    schedule = ("first", "every", "until", "longest", "steady")
+    for where, _, words in _told(PUBLIC):
+        if where.endswith(names) or where in {f"PollSchedule.{name}" for name in schedule}:
+            assert DURATION[0].search(words.english), (where, words.english)
+            assert not words.chinese or DURATION[1].search(words.chinese), (where, words.chinese)
+
+
+def test_every_field_of_the_document_has_its_chinese_term() -> None:
+    """Those of requests, results, notifications and code tables; our own need none."""
+    results = [request.result_type for request in REQUESTS]
+    owners = [*REQUESTS, *results, *field_pages.PACKED, *field_pages.NOTIFICATIONS]
+    owners += field_pages.TABLES
+    assert [where for where, _, words in _told(owners) if not words.term] == []
+
+
+@pytest.mark.parametrize("path", field_pages.PAGES, ids=lambda path: path.name)
+def test_the_reference_page_is_what_the_source_says(path: Path) -> None:
+    """``make fields`` writes it; nobody edits it by hand."""
+    assert path.read_text("utf-8") == field_pages.page(field_pages.PAGES[path])
+
+
+def test_words_are_read_in_both_languages() -> None:
+    """Help and console show them plain; the term alone where there is little room."""
+    words = words_of(chaoying_async.Refund, "total_fee")
+
+    assert words.plain == "The order amount (base_fee) in fen, not what the customer paid."
+    assert words.chinese == "订单应付金额，单位分，不是实付金额"
+    assert words.term == "订单应付金额"
+    assert str(words) == f"{words.plain}（{words.chinese}）"
+
+
+def test_an_inherited_field_has_the_words_of_the_class_that_defines_it() -> None:
+    """``extra`` is explained once, for all requests."""
+    assert words_of(chaoying_async.Pay, "extra") == words_of(chaoying_async.Request, "extra")
+    assert words_of(chaoying_async.Pay, "extra").english
+
+
+def test_a_program_without_sources_has_no_words_and_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A frozen program's --help shows the options, without their words."""
+
+    def missing(_: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr(inspect, "getsource", missing)
+    fieldwords._written_in.cache_clear()
+    try:
+        assert words_of(chaoying_async.Pay, "total_fee") == FieldWords()
+    finally:
+        fieldwords._written_in.cache_clear()
+
+
+def test_nothing_is_read_before_somebody_asks() -> None:
+    """The import of the package costs nothing of it."""
+    code = "import sys, chaoying_async; sys.exit('chaoying_async.fieldwords' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
