@@ -28,7 +28,7 @@ from benchmarks.report import Row, run
 from chaoying_async import Credentials, PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.notifications.decide import ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.testing import sign_notification
 from chaoying_async.web.asgi import notification_app, with_lifespan
 

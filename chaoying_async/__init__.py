@@ -141,16 +141,17 @@ from chaoying_async.sansio.enums import (
     Undocumented,
 )
 from chaoying_async.sansio.hosts import Hosts
-from chaoying_async.sansio.meaning import Meaning, NotificationOutcome, PaidOrder, PaidSource
+from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.notifications.message import (
     AlipayNotification,
     Notification,
+    NotificationOutcome,
     Wallet,
     WechatNotification,
     parse_notification,
     peek_mch_id,
 )
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen, fen
@@ -174,19 +175,17 @@ if TYPE_CHECKING:
     from chaoying_async.payments.refunds import refund_and_track, resume_refunds
     from chaoying_async.payments.resume import resume
     from chaoying_async.pollstore import MemoryPollStore
+    from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder, Seen
     from chaoying_async.sansio.notifications.decide import (
-        NO_AMOUNT_CHECK,
         Decision,
-        ExpectedOrder,
         NotificationAnswer,
-        Seen,
         SetAside,
+        decide,
     )
     from chaoying_async.sansio.notifications.inbox_values import Mark, SeenState
-    from chaoying_async.sansio.notifications.judging import decide
     from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
     from chaoying_async.sansio.payments.order_numbers import AttemptNumber, OrderNumbers
-    from chaoying_async.sansio.suggested import suggested_refund
+    from chaoying_async.sansio.payments.refunds import suggested_refund
 
 __all__ = [
     "NO_AMOUNT_CHECK",
@@ -370,19 +369,17 @@ _MODULES_OF_LATER_NAMES = {
     "chaoying_async.payments.refunds": ("refund_and_track", "resume_refunds"),
     "chaoying_async.payments.resume": ("resume",),
     "chaoying_async.pollstore": ("MemoryPollStore",),
+    "chaoying_async.sansio.notifications.case": ("ExpectedOrder", "NO_AMOUNT_CHECK", "Seen"),
     "chaoying_async.sansio.notifications.decide": (
         "Decision",
-        "ExpectedOrder",
-        "NO_AMOUNT_CHECK",
         "NotificationAnswer",
-        "Seen",
         "SetAside",
+        "decide",
     ),
     "chaoying_async.sansio.notifications.inbox_values": ("Mark", "SeenState"),
-    "chaoying_async.sansio.notifications.judging": ("decide",),
     "chaoying_async.sansio.payments.moves": ("CheckoutReason", "CheckoutStatus"),
     "chaoying_async.sansio.payments.order_numbers": ("AttemptNumber", "OrderNumbers"),
-    "chaoying_async.sansio.suggested": ("suggested_refund",),
+    "chaoying_async.sansio.payments.refunds": ("suggested_refund",),
 }
 _LATER = {name: module for module, names in _MODULES_OF_LATER_NAMES.items() for name in names}
 

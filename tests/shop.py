@@ -13,14 +13,10 @@ import attrs
 from chaoying_async.abc import Gateway, Inbox
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
-from chaoying_async.sansio.notifications.decide import (
-    Decision,
-    ExpectedOrder,
-    NotificationAnswer,
-    SetAside,
-)
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, SetAside
 from chaoying_async.sansio.notifications.message import Notification
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, OPENID, ORDER, TRANSACTION

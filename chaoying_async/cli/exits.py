@@ -36,7 +36,7 @@ from chaoying_async.exceptions import (
     UsageError,
 )
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
-from chaoying_async.sansio.payments.refunded_order import advice_in_refund
+from chaoying_async.sansio.paid import advice_in_refund
 
 
 class Exit(IntEnum):

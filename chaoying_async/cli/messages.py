@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from chaoying_async.sansio.wire.forms import parse_form, parse_reply
+from chaoying_async.sansio.wire.forms import parse_form
+from chaoying_async.sansio.wire.jsontext import parse_reply
 
 #: Longer files are no messages.
 _LONGEST = 1024 * 1024

@@ -23,7 +23,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials, SortOrder
 from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.signing import sign_for
-from chaoying_async.sansio.wire.forms import parse_reply
+from chaoying_async.sansio.wire.jsontext import parse_reply
 from chaoying_async.session import GatewaySession
 
 

@@ -18,7 +18,7 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.meaning import Family, Meaning
-from chaoying_async.sansio.payments.refunded_order import refunded_order
+from chaoying_async.sansio.paid import refunded_order
 from chaoying_async.sansio.polling.status import (
     REFUND_ENDS,
     UNPAID,

@@ -10,8 +10,7 @@ import attrs
 from chaoying_async.cli.exits import Exit
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.api.follow_up import RefundQuery
-from chaoying_async.sansio.meaning import PaidOrder
-from chaoying_async.sansio.payments.refunded_order import advice_in_refund
+from chaoying_async.sansio.paid import PaidOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus, Query
 
 

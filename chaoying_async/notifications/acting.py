@@ -22,10 +22,9 @@ from chaoying_async.notifications.working import (
     entry_of,
     is_decided_for_another,
 )
-from chaoying_async.sansio.notifications.decide import Decision, has_effect
+from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, Verdict, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
-from chaoying_async.sansio.notifications.judging import OTHER_NUMBERS, Verdict
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
 from chaoying_async.notifications.reading import UnknownMerchantError
-from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, is_success
 from chaoying_async.sansio.notifications.message import FAIL, SUCCESS, OversizedNotificationError
+from chaoying_async.sansio.paid import PaidOrder
 
 _OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
 

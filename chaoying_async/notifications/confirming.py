@@ -6,8 +6,8 @@ from chaoying_async.abc import Gateway
 from chaoying_async.notifications.endings import is_wanted
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.meaning import PaidSource, paid_order
-from chaoying_async.sansio.notifications.decide import Confirmation, Unconfirmed
+from chaoying_async.sansio.notifications.case import Confirmation, Unconfirmed
+from chaoying_async.sansio.paid import PaidSource, paid_order
 from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
 
 #: Ends of an order under which it must not be delivered.

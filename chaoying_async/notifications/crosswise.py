@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Final
 
 from chaoying_async.abc import Inbox
-from chaoying_async.sansio.meaning import NotificationOutcome
-from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
-from chaoying_async.sansio.notifications.judging import OTHER_NUMBERS
+from chaoying_async.sansio.notifications.message import NotificationOutcome
 
 #: Under this name the first one of the other way is kept; no message has such a fingerprint.
 FIRST: Final = "0" * 64

@@ -13,21 +13,19 @@ from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.notifications.confirming import ask
 from chaoying_async.notifications.crosswise import NOT_KEPT, TWO_PAYMENTS, is_another
 from chaoying_async.notifications.hooks import resolved
-from chaoying_async.sansio.meaning import NotificationOutcome, PaidOrder, PaidSource
-from chaoying_async.sansio.notifications.case import Case, order_of_case
-from chaoying_async.sansio.notifications.decide import (
+from chaoying_async.sansio.notifications.case import (
     NO_AMOUNT_CHECK,
+    Case,
     Confirmation,
-    Decision,
     ExpectedOrder,
     NoAmountCheck,
     Seen,
     Unconfirmed,
+    order_of_case,
 )
-from chaoying_async.sansio.notifications.facts import Facts
-from chaoying_async.sansio.notifications.inbox_values import InboxFullError, OrderKey, Record
-from chaoying_async.sansio.notifications.judging import (
+from chaoying_async.sansio.notifications.decide import (
     OTHER_NUMBERS,
+    Decision,
     Verdict,
     is_anothers,
     is_told_otherwise,
@@ -35,7 +33,11 @@ from chaoying_async.sansio.notifications.judging import (
     plainly_paid,
     repeats_what_is_done,
 )
-from chaoying_async.sansio.notifications.judging import first_seen as judged_as_of
+from chaoying_async.sansio.notifications.decide import first_seen as judged_as_of
+from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.notifications.inbox_values import InboxFullError, OrderKey, Record
+from chaoying_async.sansio.notifications.message import NotificationOutcome
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]

@@ -21,9 +21,8 @@ from chaoying_async.notifications.reporting import (
     log,
 )
 from chaoying_async.notifications.working import Effects, entry_of
-from chaoying_async.sansio.meaning import PaidOrder
-from chaoying_async.sansio.notifications.case import order_of_case
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, has_effect
+from chaoying_async.sansio.notifications.case import ExpectedOrder, order_of_case
+from chaoying_async.sansio.notifications.decide import Decision, Verdict, has_effect
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -33,7 +32,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-from chaoying_async.sansio.notifications.judging import Verdict
+from chaoying_async.sansio.paid import PaidOrder
 
 #: What one look at the inbox brings, and how much of it is done at the same time.
 PAGE, AT_ONCE = 100, 10

@@ -29,15 +29,11 @@ from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Report
 from chaoying_async.notifications.stats import Counts, HandlerStats
 from chaoying_async.notifications.working import Effects
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.meaning import PaidOrder, check_paid
-from chaoying_async.sansio.notifications.decide import (
-    Decision,
-    NoAmountCheck,
-    NotificationAnswer,
-    has_effect,
-)
+from chaoying_async.sansio.notifications.case import NoAmountCheck
+from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, has_effect
 from chaoying_async.sansio.notifications.facts import facts_of_order
 from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.userfunctions import Kind, function_problem, refuse_unbegun
 
 T = TypeVar("T")

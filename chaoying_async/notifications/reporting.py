@@ -16,8 +16,7 @@ from chaoying_async.notifications.deciding import Matter
 from chaoying_async.notifications.endings import is_wanted
 from chaoying_async.notifications.hooks import resolved
 from chaoying_async.notifications.stats import Counts
-from chaoying_async.sansio.meaning import PaidSource
-from chaoying_async.sansio.notifications.decide import Decision, SetAside
+from chaoying_async.sansio.notifications.decide import ANOTHER_PAYMENT, Decision, SetAside
 from chaoying_async.sansio.notifications.facts import notification_of, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
@@ -26,8 +25,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     TooManyWaitError,
 )
-from chaoying_async.sansio.notifications.judging import ANOTHER_PAYMENT
 from chaoying_async.sansio.notifications.message import Notification
+from chaoying_async.sansio.paid import PaidSource
 
 log: Final = logging.getLogger("chaoying_async.notifications")
 

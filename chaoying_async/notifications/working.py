@@ -19,9 +19,8 @@ from chaoying_async.notifications.endings import is_wanted
 from chaoying_async.notifications.hooks import EffectCall
 from chaoying_async.notifications.reporting import Reports, log, retry_in
 from chaoying_async.notifications.stats import Counts
-from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.notifications.case import Learnt
-from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, Verdict
 from chaoying_async.sansio.notifications.facts import kept_facts, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -33,7 +32,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     Ways,
 )
-from chaoying_async.sansio.notifications.judging import PAID_BUT_CLOSED, Verdict
+from chaoying_async.sansio.paid import PaidOrder
 
 #: Seconds in which an inbox has to take a claim back, or its lease ends by itself.
 RELEASE_WITHIN = 5.0

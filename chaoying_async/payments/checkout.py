@@ -28,7 +28,7 @@ from chaoying_async.payments.running import Acting
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.meaning import PaidOrder, paid_order
+from chaoying_async.sansio.paid import PaidOrder, paid_order
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay
 from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, paid_under, wallet
 from chaoying_async.sansio.payments.machine import opened

@@ -20,7 +20,7 @@ from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 
 _DOING = "checkout"

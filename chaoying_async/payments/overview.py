@@ -25,14 +25,13 @@ from chaoying_async.sansio.payments.intent import (
     REFUND,
     Intent,
     OrderRecord,
-    RefundIntent,
     intent_in,
     key_of,
     number_in,
     order_record_in,
-    refund_intent_in,
 )
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 

@@ -28,7 +28,8 @@ from chaoying_async.pollstore.errands import Durable, Task, durable
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.meaning import SETTLED_REFUSALS, Family, Meaning
-from chaoying_async.sansio.payments.intent import REFUND, RefundIntent, refund_intent_in
+from chaoying_async.sansio.payments.intent import REFUND
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 from chaoying_async.sansio.polling.schedule import Done, PollSchedule, Wait, next_step
 from chaoying_async.sansio.polling.status import (
     Answer,

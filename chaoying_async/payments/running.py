@@ -14,13 +14,19 @@ from chaoying_async.payments.records import Keeper, log
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Cancel as CancelRequest
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
-from chaoying_async.sansio.meaning import Meaning, PaidOrder, paid_order
-from chaoying_async.sansio.payments.cancels import CancelNews
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.paid import PaidOrder, paid_order, refunded_order
 from chaoying_async.sansio.payments.hearing import all_wrongly_signed, made_earlier, read_cancel
 from chaoying_async.sansio.payments.intent import Intent, paid_under, wallet
 from chaoying_async.sansio.payments.machine import Till, heard_cancel, heard_query, next_move
-from chaoying_async.sansio.payments.moves import Ask, Cancel, CheckoutReason, End, WaitUntil
-from chaoying_async.sansio.payments.refunded_order import refunded_order
+from chaoying_async.sansio.payments.moves import (
+    Ask,
+    Cancel,
+    CancelNews,
+    CheckoutReason,
+    End,
+    WaitUntil,
+)
 from chaoying_async.sansio.polling.status import Answer, Says, read_answer
 
 #: Seconds that a ``Date`` header does not tell apart.

@@ -20,8 +20,7 @@ from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, order_of
 from chaoying_async.sansio.api.follow_up import RefundQuery
-from chaoying_async.sansio.meaning import PaidOrder
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder, advice_in_refund
+from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus, Query, refund_item
 from chaoying_async.sansio.values import Fen
 

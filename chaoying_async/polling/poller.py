@@ -30,8 +30,7 @@ from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.meaning import PaidOrder, check_paid
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, check_paid
 from chaoying_async.sansio.polling.record import Waiting
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus, Query, amount_fits

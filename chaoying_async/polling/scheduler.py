@@ -19,10 +19,8 @@ from chaoying_async.polling.outcome import PollOutcome, PollStats
 from chaoying_async.polling.queue import DueQueue, QueuedOrder, SleepQueue
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
-from chaoying_async.sansio.meaning import PaidOrder, paid_order
-from chaoying_async.sansio.payments.refunded_order import refunded_order
-from chaoying_async.sansio.polling.breaker import CLOSED, Breaker
-from chaoying_async.sansio.polling.pacing import Bucket
+from chaoying_async.sansio.paid import PaidOrder, paid_order, refunded_order
+from chaoying_async.sansio.polling.pacing import CLOSED, Breaker, Bucket
 from chaoying_async.sansio.polling.status import PollStatus, Says
 
 #: A gateway that never waits would keep the loop for itself.

@@ -49,7 +49,9 @@ from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
 from chaoying_async.sansio.values import parse_http_date
-from chaoying_async.sansio.wire.forms import MAX_REPLY, encode_form, parse_reply, structure
+from chaoying_async.sansio.wire.forms import encode_form
+from chaoying_async.sansio.wire.jsontext import MAX_REPLY, parse_reply
+from chaoying_async.sansio.wire.structure import structure
 
 T = TypeVar("T")
 

@@ -15,7 +15,8 @@ from urllib.parse import quote, quote_plus
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.fieldnames import DOCUMENTED, SECRET, SHORTEST_SEARCHED
-from chaoying_async.sansio.wire.forms import compact_json, encode_form, parse_json_exactly
+from chaoying_async.sansio.wire.forms import encode_form
+from chaoying_async.sansio.wire.jsontext import compact_json, parse_json_exactly
 
 MASK = "***"
 #: A sign is no secret by itself, but lets the key be guessed offline (C 17, C 79).

@@ -15,7 +15,7 @@ from typing import Any
 from chaoying_async.exceptions import ChaoyingWarning, MalformedMessageError, ReplyMismatchError
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.meaning import Family, Meaning
-from chaoying_async.sansio.wire.forms import parse_json
+from chaoying_async.sansio.wire.jsontext import parse_json
 
 #: Parameters sent, fields received: raises where the reply is none to this request.
 Check = Callable[[Mapping[str, str], Mapping[str, str]], None]

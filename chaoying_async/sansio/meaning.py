@@ -7,26 +7,18 @@ failed.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from datetime import datetime
-from enum import Enum, StrEnum
-from typing import Any
+from enum import Enum
 
 import attrs
 
 from chaoying_async.exceptions import (
     NotConfiguredYetError,
-    ParameterError,
     TradeFailedError,
     TradePendingError,
     TradeRefundedError,
     _TradeError,
 )
-from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.model import Model, maker, model
-from chaoying_async.sansio.sealed import SealedMap
-from chaoying_async.sansio.values import Fen
 
 
 class Family(Enum):
@@ -204,145 +196,3 @@ def may_be_unsigned(
     if meaning is Meaning.RESULT:
         return not must_sign
     return trusted or meaning not in FINAL
-
-
-class PaidSource(StrEnum):
-    """How a payment was learnt."""
-
-    NOTIFICATION = "NOTIFICATION"
-    """A verified notification told of it.（支付结果通知）"""
-    QUERY = "QUERY"
-    """The answer to a query, or to the payment itself, told of it.（查询或支付的应答）"""
-    CONFIRM = "CONFIRM"
-    """A notification told of it, and a query confirmed it.（通知，并经查询确认）"""
-
-
-@model
-class PaidOrder(Model):
-    """A paid order, whichever way it was learnt (M-13). Amounts are in fen."""
-
-    mch_id: str
-    """The merchant that was asked for, never the one that a reply names (M-18).
-    （超赢商户号，取自请求）
-    """
-    out_trade_no: str
-    """Your order number.（商户订单号）"""
-    transaction_id: str | None = None
-    """The platform's order number.（平台交易号）"""
-    out_transaction_id: str | None = None
-    """The wallet's order number.（第三方订单号）"""
-    payable: Fen | None = None
-    """The order amount (``base_fee``) in fen; None where only a notification was seen and nothing
-    compared it.
-    （应付金额，单位分，只见过通知而未核对时为 None）
-    """
-    paid: Fen | None = None
-    """What the customer paid after coupons, in fen: never compare it with the order.
-    （实付金额，单位分，不能用它核对订单）
-    """
-    coupon_fee: Fen | None = None
-    """The coupons' part of the order amount, in fen.（代金券金额，单位分）"""
-    paytype: PayType | str | None = None
-    """The wallet that paid; None where nothing says so.（支付方式）"""
-    time_end: datetime | None = None
-    """When the payment was completed; aware, in GMT+8.（支付完成时间，GMT+8）"""
-    source: PaidSource
-    """How the payment was learnt.（得知支付的途径）"""
-    raw: Mapping[str, Any] = SealedMap({})
-    """Every field of the message that told of it, as received.（收到的全部字段）"""
-
-    def same_payment(self, other: PaidOrder) -> bool:
-        """True when any transaction number of the two is the same one (M-13)."""
-        mine = {self.transaction_id, self.out_transaction_id} - {None, ""}
-        return bool(mine & {other.transaction_id, other.out_transaction_id})
-
-
-def check_paid(paid_order: object) -> None:
-    """Raise where there is no paid order, as with every outcome that is not paid."""
-    if not isinstance(paid_order, PaidOrder):
-        rule = f"is {type(paid_order).__name__}: only what is paid has one, so look at the status"
-        raise ParameterError({"paid_order": rule})
-
-
-#: One is made of every message.
-make_paid_order = maker(PaidOrder)
-
-
-def paid_order(
-    result: Any, *, mch_id: str, raw: Mapping[str, Any], source: PaidSource = PaidSource.QUERY
-) -> PaidOrder:
-    """The paid order in a pay, facepay or orderquery *result*: only those say paid (C 24)."""
-    return make_paid_order(
-        mch_id,
-        result.out_trade_no,
-        result.transaction_id,
-        result.out_transaction_id,
-        result.base_fee,
-        result.total_fee,
-        result.coupon_fee,
-        getattr(result, "paytype", None),  # facepay answers have none (C 33)
-        result.time_end,
-        source,
-        raw,
-    )
-
-
-class NotificationOutcome(Enum):
-    """What a verified notification says about the payment (M-15)."""
-
-    PAID = "paid"
-    """The order is paid."""
-    NOT_PAID = "not paid"
-    """The payment failed; a later one may succeed."""
-    UNCLEAR = "unclear"
-    """The decision fields are missing, unknown or contradict each other."""
-
-
-# A name of its own: looking a member up in its enum is as slow as a call.
-_PAID = NotificationOutcome.PAID
-
-
-def notification_outcome(
-    state: str | None,
-    result_code: str | None,
-    pay_result: str | None,
-    *,
-    time_end: datetime | None,
-    total_fee: Fen | None,
-) -> NotificationOutcome:
-    """The decision fields of a notification, read together; the rows of M-15 in their order.
-
-    A contradiction comes before everything: ``pay_result`` 0 beside a failure is not a failure. A
-    failure may come without ``pay_result``, since its fields are promised for a success only (C
-    80).
-    """
-    if pay_result == "0":
-        paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
-        return _PAID if paid else NotificationOutcome.UNCLEAR
-    if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
-        return NotificationOutcome.NOT_PAID
-    return NotificationOutcome.UNCLEAR
-
-
-#: state, result_code, pay_result (None: absent) of a notification that says "not paid" (M-15).
-_NOT_PAID = frozenset(
-    (state, result_code, pay_result)
-    for state, result_code, pay_results in (
-        ("FAIL", None, (None, "failure")),
-        ("FAIL", "FAIL", (None, "failure")),
-        ("FAIL", "SUCCESS", (None, "failure")),
-        ("SUCCESS", "FAIL", (None, "failure")),
-        ("SUCCESS", "SUCCESS", ("failure",)),
-    )
-    for pay_result in pay_results
-)
-
-
-_RESULT_NUMBER = re.compile(r"-?[0-9]{1,6}").fullmatch
-
-
-def _pay_result_kind(text: str | None) -> str | None:
-    if text is None:
-        return None
-    number = _RESULT_NUMBER(text)
-    return "failure" if number and int(text) != 0 else "unknown"

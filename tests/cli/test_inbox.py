@@ -17,8 +17,8 @@ from chaoying_async.inbox.redis.opening import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.inbox.sql.opening import sql_inbox_at
 from chaoying_async.sandbox import Sandbox
+from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Aside, OrderKey, Record
-from chaoying_async.sansio.notifications.judging import amounts_in
 from chaoying_async.testing import FakeClock
 from tests.cli_calls import NOTHING, call, on_a_terminal
 from tests.servers import Servers

@@ -10,8 +10,7 @@ import attrs
 import pytest
 
 from chaoying_async.sansio.payments import machine as till
-from chaoying_async.sansio.payments.cancels import Cancels
-from chaoying_async.sansio.payments.moves import CheckoutStatus, End
+from chaoying_async.sansio.payments.moves import Cancels, CheckoutStatus, End
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard import shell_walk, till_walk
 

@@ -21,7 +21,6 @@ from typing import NamedTuple
 
 import attrs
 
-from chaoying_async.sansio.payments.cancels import NO_CANCELS, CancelNews, Cancels
 from chaoying_async.sansio.payments.machine import (
     Till,
     heard_cancel,
@@ -30,7 +29,16 @@ from chaoying_async.sansio.payments.machine import (
     opened,
     reopened,
 )
-from chaoying_async.sansio.payments.moves import Ask, Cancel, CheckoutStatus, End, WaitUntil
+from chaoying_async.sansio.payments.moves import (
+    NO_CANCELS,
+    Ask,
+    Cancel,
+    CancelNews,
+    Cancels,
+    CheckoutStatus,
+    End,
+    WaitUntil,
+)
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Answer, PollStatus, Says, refusal
 

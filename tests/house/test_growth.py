@@ -18,7 +18,7 @@ from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.doctor.lenient_reader import read_message
 from chaoying_async.sansio.masking import masked_body
 from chaoying_async.sansio.notifications.message import peek_mch_id
-from chaoying_async.sansio.wire.forms import parse_reply
+from chaoying_async.sansio.wire.jsontext import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")

@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.meaning import NotificationOutcome, PaidSource
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
@@ -23,6 +22,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     OrderKey,
     TooManyWaitError,
 )
+from chaoying_async.sansio.notifications.message import NotificationOutcome
+from chaoying_async.sansio.paid import PaidSource
 from chaoying_async.sansio.values import Fen
 from chaoying_async.testing import FakeClock
 from tests.inbox.benches import KEPT_INBOXES

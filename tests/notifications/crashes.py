@@ -19,8 +19,8 @@ import attrs
 from chaoying_async.abc import Inbox
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.meaning import PaidOrder
 from chaoying_async.sansio.notifications.inbox_values import Claim
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.testing import FakeClock
 from tests.shop import Shop
 

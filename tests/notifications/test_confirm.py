@@ -22,7 +22,8 @@ from chaoying_async import (
     WechatPreOrder,
 )
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from chaoying_async.sansio.signing import texts
 from chaoying_async.testing import FakeClock, sign_notification

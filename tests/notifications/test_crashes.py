@@ -9,7 +9,7 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.notifications.decide import ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.inbox_values import Aside, Mark
 from tests.factories import MCH_ID, ORDER
 from tests.notifications.crashes import Points, World, durable_world, killed_everywhere

@@ -9,7 +9,8 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, Mark, OrderKey
 from tests.factories import MCH_ID, ORDER
 from tests.shop import FAIL, SUCCESS, Shop, queried, said

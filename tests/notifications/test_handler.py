@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import pytest
 
 from chaoying_async import OrderQuery, PaidOrder, PaidSource, PayType, PollStatus
-from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, SeenState
 from chaoying_async.sansio.notifications.message import MAX_BODY
 from chaoying_async.sansio.signing import texts

@@ -16,7 +16,8 @@ from chaoying_async.abc import Inbox
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.facts import MOST_KEPT, facts_from_text
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,

@@ -12,7 +12,8 @@ import pytest
 
 from chaoying_async import Notification, PaidOrder, parse_notification
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from tests.factories import CREDENTIALS, KEY, MCH_ID, OPENID, ORDER
 from tests.pollers import Scripted, always

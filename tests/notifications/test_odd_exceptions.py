@@ -12,7 +12,8 @@ from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ChaoyingError, ParameterError, UsageError
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications.endings import is_wanted, tamed
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, SetAside
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Mark, OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said

@@ -13,7 +13,8 @@ import pytest
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, SetAside
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Mark, OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER, TRANSACTION
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said

@@ -10,7 +10,8 @@ import pytest
 
 from chaoying_async import Credentials, PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.facts import to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,

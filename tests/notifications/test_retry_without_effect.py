@@ -17,7 +17,8 @@ from chaoying_async.abc import Inbox
 from chaoying_async.exceptions import TransportError
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder, SetAside
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_MESSAGES,
     Mark,

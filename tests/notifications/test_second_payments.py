@@ -12,9 +12,9 @@ import pytest
 from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.meaning import PaidSource
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
+from chaoying_async.sansio.paid import PaidSource
 from tests.factories import MCH_ID, ORDER
 from tests.pollers import Scripted, always
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said

@@ -15,7 +15,8 @@ import pytest
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, Decision
+from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import (
     OrderKey,
     Record,

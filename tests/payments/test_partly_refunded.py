@@ -25,8 +25,8 @@ from chaoying_async import (
 from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.paid import advice_in_refund, refunded_order
 from chaoying_async.sansio.payments.moves import CheckoutReason
-from chaoying_async.sansio.payments.refunded_order import advice_in_refund, refunded_order
 from chaoying_async.sansio.polling.ends import paid_in, paid_members
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID

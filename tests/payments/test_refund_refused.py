@@ -24,7 +24,8 @@ from chaoying_async.payments import claims as attempts
 from chaoying_async.payments.refundoutcome import RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
-from chaoying_async.sansio.payments.intent import REFUND, refund_intent_in
+from chaoying_async.sansio.payments.intent import REFUND
+from chaoying_async.sansio.payments.refunds import refund_intent_in
 from tests.tills import ORDER, Counter, TillOnSandbox, a_till
 
 NUMBER = "R-1"

@@ -34,7 +34,6 @@ from chaoying_async import (
 from chaoying_async.exceptions import GatewayError, OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.meaning import paid_order
 from chaoying_async.sansio.notifications.facts import (
     Facts,
     facts_of,
@@ -44,11 +43,17 @@ from chaoying_async.sansio.notifications.facts import (
     without_raw,
 )
 from chaoying_async.sansio.notifications.message import Wallet, typed
-from chaoying_async.sansio.payments.cancels import CancelNews, Cancels
-from chaoying_async.sansio.payments.intent import Intent, OrderRecord, RefundIntent
-from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus, End
+from chaoying_async.sansio.paid import RefundedOrder, paid_order, refunded_order
+from chaoying_async.sansio.payments.intent import Intent, OrderRecord
+from chaoying_async.sansio.payments.moves import (
+    CancelNews,
+    Cancels,
+    CheckoutReason,
+    CheckoutStatus,
+    End,
+)
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder, refunded_order
+from chaoying_async.sansio.payments.refunds import RefundIntent
 from chaoying_async.sansio.polling.record import Ended, Waiting
 from chaoying_async.sansio.polling.status import Says, Standing
 from chaoying_async.sansio.values import GMT8

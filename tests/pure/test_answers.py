@@ -19,8 +19,8 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.meaning import paid_order
 from chaoying_async.sansio.model import fields_of
+from chaoying_async.sansio.paid import paid_order
 from tests.factories import (
     CREDENTIALS,
     MCH_ID,

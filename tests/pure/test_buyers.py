@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
 from chaoying_async.sansio.notifications.facts import (
     facts_from_text,
     facts_of_order,
@@ -19,6 +18,7 @@ from chaoying_async.sansio.notifications.facts import (
     to_text,
     without_buyer,
 )
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 BUYER = "oCANARY3f72a9"

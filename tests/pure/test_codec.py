@@ -13,15 +13,9 @@ from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.api.details import FundBill, Partner, Promotion, RefundItem
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.meaning import Meaning
-from chaoying_async.sansio.wire.forms import (
-    MAX_DEPTH,
-    MAX_FIELDS,
-    encode_form,
-    parse_form,
-    parse_json,
-    parse_reply,
-    read_text,
-)
+from chaoying_async.sansio.wire.forms import MAX_FIELDS, encode_form, parse_form
+from chaoying_async.sansio.wire.jsontext import MAX_DEPTH, parse_json, parse_reply
+from chaoying_async.sansio.wire.structure import read_text
 from tests.pure.factories import (
     CREDENTIALS,
     QUERY,

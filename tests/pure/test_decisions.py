@@ -12,17 +12,22 @@ import pytest
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
-from chaoying_async.sansio.notifications.case import Case
-from chaoying_async.sansio.notifications.decide import (
+from chaoying_async.sansio.notifications.case import (
     NO_AMOUNT_CHECK,
-    Decision,
+    Case,
     ExpectedOrder,
-    NotificationAnswer,
     Seen,
-    SetAside,
     Unconfirmed,
+)
+from chaoying_async.sansio.notifications.decide import (
+    ROWS,
+    Decision,
+    NotificationAnswer,
+    SetAside,
+    decide,
     is_success,
+    judge,
+    plainly_paid,
 )
 from chaoying_async.sansio.notifications.facts import (
     Facts,
@@ -33,9 +38,9 @@ from chaoying_async.sansio.notifications.facts import (
     to_text,
 )
 from chaoying_async.sansio.notifications.inbox_values import Entry, SeenState
-from chaoying_async.sansio.notifications.judging import ROWS, decide, judge, plainly_paid
 from chaoying_async.sansio.notifications.message import Notification, parse_notification
-from chaoying_async.sansio.suggested import suggested_refund
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.payments.refunds import suggested_refund
 from chaoying_async.sansio.values import Fen, format_time
 from tests.pure.factories import CREDENTIALS, form, notification, signed
 

@@ -27,7 +27,8 @@ from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.explain import Language
 from chaoying_async.sansio.doctor.key_mistakes import JOINS
 from chaoying_async.sansio.doctor.lenient_reader import MAX_BYTES, read_message
-from chaoying_async.sansio.wire.forms import encode_form, parse_form, parse_reply
+from chaoying_async.sansio.wire.forms import encode_form, parse_form
+from chaoying_async.sansio.wire.jsontext import parse_reply
 
 KEY = "4aC9e1d27bF0835a6E4c1b9d0f7A2e63"
 OLD = "00c9e1d27bf0835a6e4c1b9d0f7a2eff"

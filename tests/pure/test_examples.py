@@ -26,10 +26,15 @@ from chaoying_async.sansio.api.endpoint import Request, field_specs
 from chaoying_async.sansio.api.field_rules import AmountRule, CodeRule, GoodsDetail, GoodsRule
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import build_request
-from chaoying_async.sansio.meaning import Meaning, NotificationOutcome
-from chaoying_async.sansio.notifications.message import SUCCESS, parse_notification
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.notifications.message import (
+    SUCCESS,
+    NotificationOutcome,
+    parse_notification,
+)
 from chaoying_async.sansio.signing import verify
-from chaoying_async.sansio.wire.forms import parse_form, parse_json
+from chaoying_async.sansio.wire.forms import parse_form
+from chaoying_async.sansio.wire.jsontext import parse_json
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, form, read, signed
 from tests.pure.spec import CLASSES, INDEX, NOTIFICATIONS, example, full_request, wire_names
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sansio.meaning import NotificationOutcome, PaidOrder, PaidSource
 from chaoying_async.sansio.notifications.facts import (
     LONGEST_TEXT,
     MOST_KEPT,
@@ -19,7 +18,8 @@ from chaoying_async.sansio.notifications.facts import (
     to_text,
     without_raw,
 )
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.message import NotificationOutcome, Wallet
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification
 

@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource, make_paid_order
 from chaoying_async.sansio.model import fields_of
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, make_paid_order
 from chaoying_async.sansio.values import Fen
 
 VALUES: dict[str, Any] = {

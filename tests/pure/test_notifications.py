@@ -17,7 +17,6 @@ from chaoying_async.exceptions import (
     SignatureVerificationError,
 )
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
-from chaoying_async.sansio.meaning import NotificationOutcome, notification_outcome
 from chaoying_async.sansio.notifications import message as notifications
 from chaoying_async.sansio.notifications.message import (
     FAIL,
@@ -25,8 +24,10 @@ from chaoying_async.sansio.notifications.message import (
     SUCCESS,
     AlipayNotification,
     Notification,
+    NotificationOutcome,
     Wallet,
     WechatNotification,
+    notification_outcome,
     parse_notification,
     peek_mch_id,
 )

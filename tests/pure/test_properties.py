@@ -22,15 +22,16 @@ from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOr
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.fieldnames import TOP_LEVEL
-from chaoying_async.sansio.meaning import NotificationOutcome
 from chaoying_async.sansio.notifications.message import (
     Notification,
+    NotificationOutcome,
     Wallet,
     parse_notification,
     peek_mch_id,
 )
 from chaoying_async.sansio.signing import sign, verify
-from chaoying_async.sansio.wire.forms import parse_form, parse_json, parse_reply
+from chaoying_async.sansio.wire.forms import parse_form
+from chaoying_async.sansio.wire.jsontext import parse_json, parse_reply
 from tests.pure.factories import (
     CREDENTIALS,
     FULL_REQUESTS,

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoying_async import ParameterError, PollSchedule, PollStatus
-from chaoying_async.sansio.polling.breaker import CLOSED, LONGEST_PAUSE, THRESHOLD
-from chaoying_async.sansio.polling.pacing import Bucket
+from chaoying_async.sansio.polling.pacing import CLOSED, LONGEST_PAUSE, THRESHOLD, Bucket
 from chaoying_async.sansio.polling.schedule import Done, GiveUp, Wait, next_step
 from chaoying_async.sansio.polling.status import UNASKED, Says, Standing
 

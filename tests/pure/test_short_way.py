@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sansio.meaning import NotificationOutcome, PaidOrder, PaidSource
-from chaoying_async.sansio.notifications.case import Case
-from chaoying_async.sansio.notifications.decide import NO_AMOUNT_CHECK, ExpectedOrder, Unconfirmed
+from chaoying_async.sansio.notifications.case import (
+    NO_AMOUNT_CHECK,
+    Case,
+    ExpectedOrder,
+    Unconfirmed,
+)
+from chaoying_async.sansio.notifications.decide import Verdict, judge, plainly_paid
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
-from chaoying_async.sansio.notifications.judging import Verdict, judge, plainly_paid
+from chaoying_async.sansio.notifications.message import NotificationOutcome
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import GMT8, Fen
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

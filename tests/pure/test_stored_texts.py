@@ -18,7 +18,8 @@ from chaoying_async.sansio.notifications.facts import (
     to_text,
     without_buyer,
 )
-from chaoying_async.sansio.payments.intent import intent_in, order_record_in, refund_intent_in
+from chaoying_async.sansio.payments.intent import intent_in, order_record_in
+from chaoying_async.sansio.payments.refunds import refund_intent_in
 from chaoying_async.sansio.polling.record import Ended, read_pending
 from tests.factories import AUTH_CODE, MCH_ID, OPENID
 from tests.pure import stored_values as values

@@ -19,29 +19,29 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.payments import machine as rules
-from chaoying_async.sansio.payments.cancels import CancelNews, Cancels
 from chaoying_async.sansio.payments.hearing import PayNews, read_cancel, read_pay
 from chaoying_async.sansio.payments.intent import (
     Intent,
     OrderRecord,
-    RefundIntent,
     intent_in,
     key_of,
     number_in,
     order_record_in,
-    refund_intent_in,
 )
 from chaoying_async.sansio.payments.moves import (
     Ask,
     Cancel,
+    CancelNews,
+    Cancels,
     CheckoutReason,
     CheckoutStatus,
     End,
     WaitUntil,
 )
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Answer, PollStatus, Says, refusal
 from chaoying_async.sansio.values import GMT8, Fen

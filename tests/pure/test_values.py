@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from chaoying_async.sansio.api.details import FundBill, Promotion, RefundItem
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
 from chaoying_async.sansio.model import Model
 from chaoying_async.sansio.notifications.message import Notification, parse_notification
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import (
     GMT8,
     Fen,
@@ -26,7 +26,7 @@ from chaoying_async.sansio.values import (
     parse_time,
     received_fen,
 )
-from chaoying_async.sansio.wire.forms import structure
+from chaoying_async.sansio.wire.structure import structure
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 from tests.pure.spec import CLASSES, NOTIFICATIONS, STRUCTURES, wire_names
 

@@ -24,7 +24,7 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.meaning import paid_order
+from chaoying_async.sansio.paid import paid_order
 from chaoying_async.sansio.printable import LONGEST_MESSAGE
 from chaoying_async.testing import sign_notification
 from tests.conftest import PACKAGE, SIGNING

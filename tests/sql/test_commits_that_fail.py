@@ -27,7 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chaoying_async.notifications import NotificationHandler
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.notifications.decide import Decision, ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Claim, OrderKey
 from chaoying_async.testing import sign_notification
 from tests.cancelling import cancelled_at

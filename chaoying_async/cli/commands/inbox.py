@@ -16,6 +16,7 @@ from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Errand
 from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Mark,
@@ -23,7 +24,6 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-from chaoying_async.sansio.notifications.judging import amounts_in
 from chaoying_async.sansio.values import Fen
 
 T = TypeVar("T")

@@ -9,8 +9,9 @@ from chaoying_async.inbox import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
 from chaoying_async.polling import Poller
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.meaning import PaidOrder
-from chaoying_async.sansio.notifications.decide import ExpectedOrder, SetAside
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import SetAside
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.values import Fen
 from chaoying_async.web.asgi import Receive, Scope, Send, notification_app
 

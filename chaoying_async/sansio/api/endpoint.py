@@ -21,7 +21,7 @@ from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.meaning import WITHOUT_RESULT, Family, Meaning
 from chaoying_async.sansio.model import Model, fields_of, model, name_of
-from chaoying_async.sansio.payments.refunded_order import refunded_order
+from chaoying_async.sansio.paid import refunded_order
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.sealed import SealedMap, sealing
 from chaoying_async.sansio.signing import ambiguity

@@ -18,7 +18,8 @@ import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.signing import texts
-from chaoying_async.sansio.wire.forms import MAX_FIELDS, parse_reply, too_deep
+from chaoying_async.sansio.wire.forms import MAX_FIELDS
+from chaoying_async.sansio.wire.jsontext import parse_reply, too_deep
 
 Pairs = tuple[tuple[str, str], ...]
 Change = Callable[[str], str]

@@ -1,9 +1,8 @@
 """What a notification decides: whose it is, what it says, and what to do (M-13 to M-20).
 
-- ``case``: one message and the order that it is about.
-- ``decide``: the decisions, and what they need to know.
-- ``facts``: what a message says, as it is kept.
-- ``inbox_values``: what an inbox keeps of an order.
-- ``judging``: the table of M-15.
-- ``message``: a verified notification.
+- ``case``: what is known beside a message (the shop's order, the record), and the order it makes.
+- ``decide``: the table of M-15: what to do about a message, and why.
+- ``facts``: what a message says of an order, however it came, and how it is kept.
+- ``inbox_values``: what an inbox keeps: orders, the claims on them, messages that were set aside.
+- ``message``: bytes become a verified, typed notification; what it says of the payment.
 """

@@ -5,29 +5,123 @@ The rows of M-15 are in ``judging.py``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from enum import Enum
+from typing import Any, Final, NamedTuple
 
 import attrs
 
+from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.meaning import (
-    NotificationOutcome,
-    PaidOrder,
-    PaidSource,
-    make_paid_order,
-)
 from chaoying_async.sansio.model import fields_of, name_of
-from chaoying_async.sansio.notifications.decide import (
-    NO_AMOUNT_CHECK,
-    Confirmation,
-    ExpectedOrder,
-    NoAmountCheck,
-    Seen,
-    Unconfirmed,
-)
 from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.notifications.inbox_values import SeenState
+from chaoying_async.sansio.notifications.message import NotificationOutcome
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, make_paid_order
 from chaoying_async.sansio.values import Fen
+
+
+class NoAmountCheck(Enum):
+    """The type of :data:`NO_AMOUNT_CHECK`."""
+
+    NO_AMOUNT_CHECK = "NO_AMOUNT_CHECK"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+#: In place of ``expected``: take any amount of any merchant for any order number. Whoever can
+#: make a signed payment of 1 fen under an order's number gets that order.
+NO_AMOUNT_CHECK: Final = NoAmountCheck.NO_AMOUNT_CHECK
+
+
+def _fen(amount: int) -> Fen:
+    if type(amount) is int and amount > 0:
+        return int.__new__(Fen, amount)
+    if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
+        raise ParameterError(
+            {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
+        )
+    return int.__new__(Fen, amount)
+
+
+def _mch_id(mch_id: str) -> str:
+    if not isinstance(mch_id, str) or not mch_id:
+        raise ParameterError({"mch_id": "must be text that is not empty"})
+    return mch_id
+
+
+def _numbers(also: Iterable[str]) -> tuple[str, ...]:
+    if also == ():
+        return ()
+    if isinstance(also, str):
+        raise ParameterError({"also": 'must be a tuple of merchant numbers, like ("1000",)'})
+    return tuple(map(_mch_id, also))
+
+
+@attrs.frozen
+class ExpectedOrder:
+    """An order as the shop knows it."""
+
+    total_fee: Fen = attrs.field(converter=_fen)
+    """The order amount in fen, before coupons."""
+    mch_id: str = attrs.field(converter=_mch_id)
+    """The merchant's number under which the order is recorded (M-18)."""
+    fee_type: str = "CNY"
+    """The currency (ISO 4217)."""
+    closed: bool = False
+    """Whether the shop closed the order *unpaid*. One that it finished after the payment is not
+    closed.
+    """
+    also: tuple[str, ...] = attrs.field(default=(), converter=_numbers)
+    """Other numbers of the same merchant that a notification may carry: the document prints
+    several forms of one (M-18).
+    """
+
+
+@attrs.frozen
+class Seen:
+    """What is known of the order from before."""
+
+    state: SeenState = attrs.field(converter=SeenState)
+    """How far the order has come."""
+    payable: Fen | None = None
+    """The order amount of the payment that took effect, in fen."""
+    transaction_id: str | None = None
+    """The platform's number of that payment."""
+    out_transaction_id: str | None = None
+    """The wallet's number of that payment."""
+    lease_until: datetime | None = None
+    """When the holder's claim ends; None and the past: nobody holds it."""
+    first_seen: datetime | None = None
+    """When the message that is decided about first came, if that was not just now: its age is
+    judged as of then.
+    """
+    source: PaidSource | None = None
+    """How the payment that took effect was learnt."""
+    other_numbers: frozenset[str] = frozenset()
+    """The same payment's numbers as the other way (a query, or a notification) names them (M-13).
+    """
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The transaction numbers of the payment that took effect (M-13)."""
+        return frozenset(
+            number for number in (self.transaction_id, self.out_transaction_id) if number
+        )
+
+
+#: What a query for confirmation said; a :class:`PaidOrder` where it said "paid".
+class Unconfirmed(Enum):
+    """Why there is no confirmation."""
+
+    NOT_ASKED = "nobody was asked"
+    NO_ANSWER = "the gateway gave no answer that counts"
+    NOT_PAID = "the gateway says that it is not paid"
+
+
+Confirmation = PaidOrder | Unconfirmed
 
 
 @attrs.define(kw_only=True)

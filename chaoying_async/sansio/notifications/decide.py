@@ -6,18 +6,29 @@ itself is in ``judging``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
-from enum import Enum, StrEnum
-from typing import Final
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import lru_cache
+from typing import NamedTuple
 
-import attrs
-
-from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.meaning import PaidOrder, PaidSource
 from chaoying_async.sansio.model import Model, model
-from chaoying_async.sansio.notifications.inbox_values import SeenState
-from chaoying_async.sansio.values import Fen
+from chaoying_async.sansio.notifications.case import (
+    Case,
+    ExpectedOrder,
+    Learnt,
+    NoAmountCheck,
+    Seen,
+    Unconfirmed,
+    learnt_in,
+    order_of_case,
+    order_of_facts,
+)
+from chaoying_async.sansio.notifications.facts import Facts, facts_of
+from chaoying_async.sansio.notifications.inbox_values import AHEAD, SeenState
+from chaoying_async.sansio.notifications.message import Notification, NotificationOutcome
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 
 
 class Decision(StrEnum):
@@ -46,96 +57,6 @@ class Decision(StrEnum):
     """Paid, but the shop had closed the order unpaid: give the money back, or reopen it."""
     APPLY = "APPLY"
     """Paid as expected: deliver."""
-
-
-class NoAmountCheck(Enum):
-    """The type of :data:`NO_AMOUNT_CHECK`."""
-
-    NO_AMOUNT_CHECK = "NO_AMOUNT_CHECK"
-
-    def __repr__(self) -> str:
-        return self.name
-
-
-#: In place of ``expected``: take any amount of any merchant for any order number. Whoever can
-#: make a signed payment of 1 fen under an order's number gets that order.
-NO_AMOUNT_CHECK: Final = NoAmountCheck.NO_AMOUNT_CHECK
-
-
-def _fen(amount: int) -> Fen:
-    if type(amount) is int and amount > 0:
-        return int.__new__(Fen, amount)
-    if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
-        raise ParameterError(
-            {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
-        )
-    return int.__new__(Fen, amount)
-
-
-def _mch_id(mch_id: str) -> str:
-    if not isinstance(mch_id, str) or not mch_id:
-        raise ParameterError({"mch_id": "must be text that is not empty"})
-    return mch_id
-
-
-def _numbers(also: Iterable[str]) -> tuple[str, ...]:
-    if also == ():
-        return ()
-    if isinstance(also, str):
-        raise ParameterError({"also": 'must be a tuple of merchant numbers, like ("1000",)'})
-    return tuple(map(_mch_id, also))
-
-
-@attrs.frozen
-class ExpectedOrder:
-    """An order as the shop knows it."""
-
-    total_fee: Fen = attrs.field(converter=_fen)
-    """The order amount in fen, before coupons."""
-    mch_id: str = attrs.field(converter=_mch_id)
-    """The merchant's number under which the order is recorded (M-18)."""
-    fee_type: str = "CNY"
-    """The currency (ISO 4217)."""
-    closed: bool = False
-    """Whether the shop closed the order *unpaid*. One that it finished after the payment is not
-    closed.
-    """
-    also: tuple[str, ...] = attrs.field(default=(), converter=_numbers)
-    """Other numbers of the same merchant that a notification may carry: the document prints
-    several forms of one (M-18).
-    """
-
-
-@attrs.frozen
-class Seen:
-    """What is known of the order from before."""
-
-    state: SeenState = attrs.field(converter=SeenState)
-    """How far the order has come."""
-    payable: Fen | None = None
-    """The order amount of the payment that took effect, in fen."""
-    transaction_id: str | None = None
-    """The platform's number of that payment."""
-    out_transaction_id: str | None = None
-    """The wallet's number of that payment."""
-    lease_until: datetime | None = None
-    """When the holder's claim ends; None and the past: nobody holds it."""
-    first_seen: datetime | None = None
-    """When the message that is decided about first came, if that was not just now: its age is
-    judged as of then.
-    """
-    source: PaidSource | None = None
-    """How the payment that took effect was learnt."""
-    other_numbers: frozenset[str] = frozenset()
-    """The same payment's numbers as the other way (a query, or a notification) names them (M-13).
-    """
-
-    @property
-    def numbers(self) -> frozenset[str]:
-        """The transaction numbers of the payment that took effect (M-13)."""
-        return frozenset(
-            number for number in (self.transaction_id, self.out_transaction_id) if number
-        )
 
 
 @model
@@ -186,13 +107,321 @@ def has_effect(decision: Decision) -> bool:
     return decision in _WITH_EFFECT
 
 
-#: What a query for confirmation said; a :class:`PaidOrder` where it said "paid".
-class Unconfirmed(Enum):
-    """Why there is no confirmation."""
+class Verdict(NamedTuple):
+    """A decision, its reason in words, and for an effect the order to run it with."""
 
-    NOT_ASKED = "nobody was asked"
-    NO_ANSWER = "the gateway gave no answer that counts"
-    NOT_PAID = "the gateway says that it is not paid"
+    decision: Decision
+    """What to do about the message."""
+    reason: str
+    """Why, for a person."""
+    paid: PaidOrder | None = None
+    """The order that the effect is run with; None where there is no effect."""
+    learnt: Learnt | None = None
+    """What the record has to say where two ways told of the payment; None: what the order says."""
+
+    @property
+    def source(self) -> PaidSource | None:
+        """How the record has to say that the payment was learnt; None: as the order does."""
+        if self.learnt is None or self.paid is None or self.learnt.source is self.paid.source:
+            return None
+        return self.learnt.source
+
+    @property
+    def is_told_crosswise(self) -> bool:
+        """Whether a query confirmed the order and named another transaction: a warning (M-15)."""
+        return self.learnt is not None and self.learnt.source is PaidSource.CONFIRM
 
 
-Confirmation = PaidOrder | Unconfirmed
+def decide(
+    notification: Notification,
+    *,
+    seen: Seen | None,
+    expected: ExpectedOrder | NoAmountCheck | None,
+    now: datetime,
+    window: timedelta,
+    trust_coupon_fee: bool = False,
+    confirmed: PaidOrder | None = None,
+) -> Decision:
+    """What to do about a verified notification: the whole of M-15, and nothing else.
+
+    ``seen`` is what your records know of the order (None: nothing), ``expected`` what your shop
+    knows (None: no such order). ``now`` is aware, ``window`` how long your records remember.
+    ``confirmed`` is the paid order that a query told you; give None where you asked nobody.
+
+    APPLY means: run the effect and record it, together, and only then answer ``success``.
+    """
+    case = Case(
+        facts=facts_of(notification),
+        seen=seen,
+        expected=expected,
+        now=now,
+        window=window,
+        trust_coupon_fee=trust_coupon_fee,
+        confirmation=Unconfirmed.NOT_ASKED if confirmed is None else confirmed,
+    )
+    return judge(case).decision
+
+
+def judge(case: Case) -> Verdict:
+    """The first row that fits."""
+    for decision, row in ROWS:
+        reason = row(case)
+        if reason is not None:
+            if not has_effect(decision):
+                return Verdict(decision, reason)
+            paid = order_of_case(case)
+            return Verdict(decision, reason, paid, learnt_in(case))
+    raise AssertionError("the last row fits everything")
+
+
+def plainly_paid(
+    facts: Facts, order: ExpectedOrder | NoAmountCheck | None, now: datetime, window: timedelta
+) -> Verdict | None:
+    """The short way to APPLY for a message about an order of which nothing was heard before.
+
+    Nearly every first delivery is like that: each line is what the rows before APPLY ask of it.
+    None: the table has to say; a test holds the two together.
+    """
+    if (
+        isinstance(order, ExpectedOrder)
+        and not order.closed
+        and facts.outcome is _PAID
+        and facts.source is _NOTIFICATION
+        and facts.payable is None
+        and facts.mch_id == order.mch_id
+        and facts.total_fee == order.total_fee
+        and not facts.coupon_fee
+        and (facts.fee_type is None or facts.fee_type == order.fee_type)
+        and facts.time_end is not None
+        and _NOT_BEFORE <= now - _in_utc(facts.time_end) <= window
+    ):
+        paid = order_of_facts(facts, facts.mch_id, facts.total_fee, facts.total_fee)
+        return Verdict(_APPLY, _AS_EXPECTED, paid)
+    return None
+
+
+@lru_cache(maxsize=256)  # as parse_time's: subtracting across time zones costs as much as all above
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first hours of the year 1
+        return moment
+
+
+# Names of their own: looking a member up in its enum is as slow as a call.
+_PAID, _NOTIFICATION = NotificationOutcome.PAID, PaidSource.NOTIFICATION
+_APPLY = Decision.APPLY
+_NOT_BEFORE = -AHEAD
+
+
+# ------------------------------------------------------------------------- the rows, in their order
+
+
+def _unreadable(case: Case) -> str | None:
+    if case.facts.outcome is NotificationOutcome.NOT_PAID:
+        return None
+    if case.unclear and case.confirmed is None:
+        return case.facts.problem or "its decision fields are missing, unknown or contradicting"
+    if case.time_end is None and not case.by_query:
+        return "nothing says when it was paid"
+    return None
+
+
+def _not_paid(case: Case) -> str | None:
+    failed = case.facts.outcome is NotificationOutcome.NOT_PAID
+    return "the payment failed" if failed else None
+
+
+def _duplicate(case: Case) -> str | None:
+    seen, numbers = case.seen, case.numbers
+    if seen is None or seen.state is not SeenState.DONE:
+        return None
+    same_way, other_way = seen.numbers, seen.other_numbers
+    if other_source(case):
+        same_way, other_way = other_way, same_way
+    if same_way & numbers:
+        return TAKEN_EFFECT
+    if same_way and numbers:
+        return None  # told in the same way, under other numbers: another payment
+    if other_way & numbers:
+        return TAKEN_EFFECT
+    # Not taken for the same payment: a failure, or what another merchant's key has signed.
+    failed = case.facts.outcome is NotificationOutcome.NOT_PAID
+    if failed or is_anothers(case.facts.mch_id, case.expected):
+        return None
+    return OTHER_NUMBERS if other_source(case) else None
+
+
+#: The reason of a DUPLICATE that names the payment by a number that is known.
+TAKEN_EFFECT = "this payment has taken effect already"
+
+
+#: The reason of a DUPLICATE that deserves a warning (M-15).
+OTHER_NUMBERS = (
+    "the order has taken effect already; a query and a notification name different transactions"
+)
+
+
+def other_source(case: Case) -> bool:
+    """Whether the record and the message came by the two different ways (M-13)."""
+    source = case.seen.source if case.seen is not None else None
+    return source is not None and (source is PaidSource.NOTIFICATION) is case.by_query
+
+
+def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
+    """Whether a duplicate came by the way of which nothing was heard before.
+
+    Then its numbers have to be kept: the next one of that way is held against them.
+    """
+    if verdict.decision is not Decision.DUPLICATE or case.seen is None:
+        return False
+    anothers = is_anothers(case.facts.mch_id, case.expected)
+    return other_source(case) and not case.seen.other_numbers and not anothers
+
+
+def repeats_what_is_done(case: Case, verdict: Verdict) -> bool:
+    """Whether a duplicate tells the very payment that took effect, and its amount."""
+    if verdict.reason != TAKEN_EFFECT or case.facts.outcome is not _PAID or case.seen is None:
+        return False
+    return case.payable == case.seen.payable and not is_anothers(case.facts.mch_id, case.expected)
+
+
+def _in_progress(case: Case) -> str | None:
+    seen = case.seen
+    if seen is None or seen.state is not SeenState.HELD or seen.lease_until is None:
+        return None
+    return "somebody is working on this order" if seen.lease_until > case.now else None
+
+
+def _unknown_order(case: Case) -> str | None:
+    return "the shop knows no such order" if case.expected is None else None
+
+
+def _stale(case: Case) -> str | None:
+    moment = case.time_end
+    if case.by_query or moment is None:
+        return None
+    as_of = first_seen(case)
+    if moment < as_of - case.window:
+        return "it was paid longer ago than anything is remembered"
+    if moment > as_of + AHEAD:
+        return "it was paid more than 10 minutes in the future"
+    return None
+
+
+def first_seen(case: Case) -> datetime:
+    """As of when the age of a message is judged: of the time when it first came."""
+    if case.first_seen is not None:
+        return case.first_seen
+    seen = case.seen
+    if seen is None or seen.first_seen is None or seen.state is SeenState.NOT_PAID:
+        return case.now
+    same = not seen.numbers or bool(seen.numbers & case.numbers)
+    return seen.first_seen if same else case.now
+
+
+def _quarantined(case: Case) -> str | None:
+    quarantined = case.seen is not None and case.seen.state is SeenState.QUARANTINED
+    return "the order is in quarantine: a person has to decide" if quarantined else None
+
+
+def _another_payment(case: Case) -> str | None:
+    done = case.seen is not None and case.seen.state is SeenState.DONE
+    return ANOTHER_PAYMENT if done else None
+
+
+ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
+
+
+def is_anothers(mch_id: str, expected: ExpectedOrder | NoAmountCheck | None) -> bool:
+    """Whether the shop knows the order, and as another merchant's than the message's (M-18)."""
+    if not isinstance(expected, ExpectedOrder):
+        return False
+    return mch_id != expected.mch_id and mch_id not in expected.also
+
+
+def _another_merchant(case: Case) -> str | None:
+    anothers = is_anothers(case.facts.mch_id, case.expected)
+    return "another merchant than expected" if anothers else None
+
+
+def _another_currency(case: Case) -> str | None:
+    if case.order is None:
+        return None
+    fitting = (None, "", case.order.fee_type)
+    fits = case.facts.fee_type in fitting
+    if case.confirmed is not None:
+        fits = fits and case.confirmed.raw.get("fee_type") in fitting
+    return None if fits else "another currency than expected"
+
+
+def _not_confirmed(case: Case) -> str | None:
+    denied = case.confirmation is Unconfirmed.NOT_PAID
+    return "the gateway, asked about it, says that it is not paid" if denied else None
+
+
+def _another_amount(case: Case) -> str | None:
+    if case.order is None or case.confirmation is Unconfirmed.NO_ANSWER:
+        return None
+    known, expected = case.payable, case.order.total_fee
+    if known is None or known == expected:  # None: a query could tell
+        return None
+    return f"another amount than the expected {expected} fen: {known} fen"
+
+
+_AMOUNTS = re.compile(r"another amount than the expected ([0-9]+) fen(?:: ([0-9]+) fen)?").fullmatch
+
+
+def amounts_in(reason: str) -> tuple[int | None, int | None]:
+    """What was expected and what was found, where a reason says so; fen."""
+    told = _AMOUNTS(reason)
+    if told is None:
+        return None, None
+    expected, found = told.groups()
+    return int(expected), None if found is None else int(found)
+
+
+def _unconfirmed(case: Case) -> str | None:
+    if case.confirmation is Unconfirmed.NO_ANSWER:
+        return "the gateway, asked about it, gave no answer that counts"
+    if case.order is not None and case.payable is None:
+        return "only a coupon explains the amount, and nothing vouches for it"
+    return None
+
+
+def _closed(case: Case) -> str | None:
+    closed = case.order is not None and case.order.closed
+    return PAID_BUT_CLOSED if closed else None
+
+
+PAID_BUT_CLOSED = "it was paid, but the shop had closed the order"
+
+
+_AS_EXPECTED = "it is paid as expected"
+
+
+def _apply(_case: Case) -> str:
+    return _AS_EXPECTED
+
+
+Row = Callable[[Case], str | None]
+
+ROWS: tuple[tuple[Decision, Row], ...] = (
+    (Decision.UNREADABLE, _unreadable),
+    (Decision.DUPLICATE, _duplicate),
+    (Decision.IN_PROGRESS, _in_progress),
+    # Whose order it is comes before what happened to it.
+    (Decision.UNKNOWN_ORDER, _unknown_order),
+    (Decision.CONFLICT, _another_merchant),
+    (Decision.NOT_PAID, _not_paid),
+    (Decision.STALE, _stale),
+    # Everything else that is for a person.
+    (Decision.CONFLICT, _quarantined),
+    (Decision.CONFLICT, _another_payment),
+    (Decision.CONFLICT, _another_currency),
+    (Decision.CONFLICT, _not_confirmed),
+    (Decision.CONFLICT, _another_amount),
+    (Decision.UNCONFIRMED, _unconfirmed),
+    (Decision.PAID_AFTER_CLOSE, _closed),
+    (Decision.APPLY, _apply),
+)

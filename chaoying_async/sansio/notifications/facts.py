@@ -19,15 +19,16 @@ import attrs
 
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.meaning import (
-    NotificationOutcome,
-    PaidOrder,
-    PaidSource,
-    notification_outcome,
-)
 from chaoying_async.sansio.model import Model, fields_of, name_of
-from chaoying_async.sansio.notifications.message import Notification, Wallet, typed, wallet_of
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.notifications.message import (
+    Notification,
+    NotificationOutcome,
+    Wallet,
+    notification_outcome,
+    typed,
+    wallet_of,
+)
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
 _PAYTYPES: Mapping[Wallet, PayType] = {

@@ -17,12 +17,12 @@ from chaoying_async.sansio.api.details import FundBill, Promotion
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.meaning import NotificationOutcome, notification_outcome
 from chaoying_async.sansio.model import Model, model, shown
 from chaoying_async.sansio.sealed import Secret, shy
 from chaoying_async.sansio.signing import verify_form
 from chaoying_async.sansio.values import Fen
-from chaoying_async.sansio.wire.forms import parse_form, read_text, split_form
+from chaoying_async.sansio.wire.forms import parse_form, split_form
+from chaoying_async.sansio.wire.structure import read_text
 
 #: The exact body that ends the redelivery, with status 200 and ``text/plain`` (C 85).
 SUCCESS: Final = b"success"
@@ -58,6 +58,67 @@ _WECHAT, _ALIPAY = Wallet
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 M = TypeVar("M", bound=Model)
+
+
+class NotificationOutcome(Enum):
+    """What a verified notification says about the payment (M-15)."""
+
+    PAID = "paid"
+    """The order is paid."""
+    NOT_PAID = "not paid"
+    """The payment failed; a later one may succeed."""
+    UNCLEAR = "unclear"
+    """The decision fields are missing, unknown or contradict each other."""
+
+
+# A name of its own: looking a member up in its enum is as slow as a call.
+_PAID = NotificationOutcome.PAID
+
+
+def notification_outcome(
+    state: str | None,
+    result_code: str | None,
+    pay_result: str | None,
+    *,
+    time_end: datetime | None,
+    total_fee: Fen | None,
+) -> NotificationOutcome:
+    """The decision fields of a notification, read together; the rows of M-15 in their order.
+
+    A contradiction comes before everything: ``pay_result`` 0 beside a failure is not a failure. A
+    failure may come without ``pay_result``, since its fields are promised for a success only (C
+    80).
+    """
+    if pay_result == "0":
+        paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
+        return _PAID if paid else NotificationOutcome.UNCLEAR
+    if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
+        return NotificationOutcome.NOT_PAID
+    return NotificationOutcome.UNCLEAR
+
+
+#: state, result_code, pay_result (None: absent) of a notification that says "not paid" (M-15).
+_NOT_PAID = frozenset(
+    (state, result_code, pay_result)
+    for state, result_code, pay_results in (
+        ("FAIL", None, (None, "failure")),
+        ("FAIL", "FAIL", (None, "failure")),
+        ("FAIL", "SUCCESS", (None, "failure")),
+        ("SUCCESS", "FAIL", (None, "failure")),
+        ("SUCCESS", "SUCCESS", ("failure",)),
+    )
+    for pay_result in pay_results
+)
+
+
+_RESULT_NUMBER = re.compile(r"-?[0-9]{1,6}").fullmatch
+
+
+def _pay_result_kind(text: str | None) -> str | None:
+    if text is None:
+        return None
+    number = _RESULT_NUMBER(text)
+    return "failure" if number and int(text) != 0 else "unknown"
 
 
 class _Field(Generic[T]):

@@ -1,10 +1,9 @@
 """What a payment decides: pay, ask, cancel, and say how it ended (M-24).
 
-- ``cancels``: what the cancels that were sent can mean.
-- ``hearing``: what a reply tells about an order.
+- ``hearing``: what the answers to pay and cancel mean.
 - ``intent``: what is written down before money moves.
 - ``machine``: the next move of a payment.
-- ``moves``: the moves, and the ways a payment can end.
+- ``moves``: the moves, what became of cancels, and the ways a payment can end.
 - ``order_numbers``: numbers for the attempts of one business order.
-- ``refunded_order``: how much of an order was given back.
+- ``refunds``: whether a refund may be sent again, and the refund that an order suggests.
 """

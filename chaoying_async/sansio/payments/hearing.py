@@ -26,7 +26,7 @@ from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.face import FacePay
 from chaoying_async.sansio.meaning import SETTLED_REFUSALS, Family, Meaning
-from chaoying_async.sansio.payments.cancels import CancelNews
+from chaoying_async.sansio.payments.moves import CancelNews
 from chaoying_async.sansio.polling.status import UNPAID, PollStatus, amount_fits
 
 #: What a checkout begins with.

@@ -10,10 +10,12 @@ from __future__ import annotations
 import attrs
 
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.payments.cancels import NO_CANCELS, CancelNews, Cancels
 from chaoying_async.sansio.payments.moves import (
+    NO_CANCELS,
     Ask,
     Cancel,
+    CancelNews,
+    Cancels,
     CheckoutReason,
     CheckoutStatus,
     End,

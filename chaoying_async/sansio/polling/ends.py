@@ -17,12 +17,12 @@ from chaoying_async.exceptions import ChaoyingError, GatewayError, ParameterErro
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.meaning import Meaning, PaidOrder, PaidSource
+from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.model import fields_of, name_of
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
 from chaoying_async.sansio.polling.status import Query, refund_item
 from chaoying_async.sansio.values import Fen, format_time
-from chaoying_async.sansio.wire.forms import structure
+from chaoying_async.sansio.wire.structure import structure
 
 E = TypeVar("E", bound=Enum)
 

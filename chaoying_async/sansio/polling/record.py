@@ -20,7 +20,7 @@ from chaoying_async.exceptions import ChaoyingError, ParameterError
 from chaoying_async.sansio.api.endpoint import Reply, field_specs
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.meaning import PaidOrder
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.polling.ends import (
     error_in,
     error_members,

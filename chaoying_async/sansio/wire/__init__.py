@@ -1,5 +1,6 @@
-"""How values become the gateway's form texts and JSON, and come back.
+"""How the gateway's form texts and JSON become values, and come from them.
 
-- ``forms``: form bodies and JSON texts, read and written without losing a byte.
-- ``structure``: texts become typed fields.
+- ``forms``: form bodies become fields, and fields become form bodies.
+- ``jsontext``: JSON texts become values and replies, and compact JSON comes from them.
+- ``structure``: texts become the typed fields of models.
 """

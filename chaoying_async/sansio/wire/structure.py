@@ -1,8 +1,8 @@
-"""The one cattrs converter: texts of the wire to models, imported when the first one is read.
+"""Texts become typed fields: how each type of a model is read from the texts of a message.
 
-How each type is read stands in its hooks: ``Fen`` from ASCII digits, times from the two printed
-formats, enums as an open set (a value outside the table stays text), JSON texts as lists of models.
-cattrs needs predicates for some of these, since ``SomeEnum | str`` and ``X | None`` are unions.
+``Fen`` comes from ASCII digits, a time from the two printed formats, a code from an open set (a
+value outside its table stays text), a list of models from a JSON text. cattrs needs predicates for
+some of these, since ``SomeEnum | str`` and ``X | None`` are unions.
 
 A hook raises :class:`ValueError` for what it cannot read. A field that may be absent is then None:
 an unreadable coupon must not hide a paid order (C 100).
@@ -16,15 +16,18 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, TypeVar, Union, get_args, get_origin
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 import attrs
-import cattrs
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.model import Model, fields_of, name_of
 from chaoying_async.sansio.values import Fen, parse_time, received_fen
-from chaoying_async.sansio.wire.forms import parse_json
+from chaoying_async.sansio.wire.jsontext import parse_json
+
+if TYPE_CHECKING:
+    from cattrs import Converter
 
 T = TypeVar("T")
 Hook = Callable[[Any, Any], Any]
@@ -92,7 +95,7 @@ def _is_optional(hint: Any) -> bool:
 
 
 def _optional(hint: Any) -> Hook:
-    read = _CONVERTER.get_structure_hook(get_args(hint)[0])
+    read = _reader(get_args(hint)[0])
 
     def optional(value: Any, _type: Any) -> Any:
         try:
@@ -137,14 +140,14 @@ def _model(model: type[Any]) -> Hook:
     generates, and it treats an empty text as an absent one (C 8).
     """
     texts, tables, hooks = [], [], []
-    for field in wire_attributes(model):
+    for field in _wire_attributes(model):
         if field.type == str | None:
             texts.append(name_of(field))
         elif _is_open_enum(field.type):
             tables.append((name_of(field), _table_of(field.type)))
         else:
             wire = field.metadata.get("wire", name_of(field))
-            hooks.append((name_of(field), wire, _CONVERTER.get_structure_hook(field.type)))
+            hooks.append((name_of(field), wire, _reader(field.type)))
 
     def read(fields: Mapping[str, Any], _type: Any) -> Any:
         get = fields.get
@@ -160,50 +163,68 @@ def _model(model: type[Any]) -> Hook:
     return read
 
 
-_CONVERTER = cattrs.Converter(detailed_validation=False)
-for _type, _hook in ((str, _text), (int, _whole), (Fen, _fen), (Decimal, _yuan), (datetime, _time)):
-    _CONVERTER.register_structure_hook(_type, _hook)
-_CONVERTER.register_structure_hook_factory(_is_optional, _optional)
-_CONVERTER.register_structure_hook_factory(_is_open_enum, _open_enum)
-_CONVERTER.register_structure_hook_factory(_is_list, _list)
-_CONVERTER.register_structure_hook_factory(_is_model, _model)
+@cache
+def _converter() -> Converter:
+    """The one converter. cattrs is imported here, when the first message is read: not before."""
+    import cattrs  # noqa: PLC0415
+
+    converter = cattrs.Converter(detailed_validation=False)
+    for kind, hook in _SCALARS.items():
+        converter.register_structure_hook(kind, hook)
+    converter.register_structure_hook_factory(_is_optional, _optional)
+    converter.register_structure_hook_factory(_is_open_enum, _open_enum)
+    converter.register_structure_hook_factory(_is_list, _list)
+    converter.register_structure_hook_factory(_is_model, _model)
+    return converter
 
 
-def wire_attributes(model: type[Any]) -> list[attrs.Attribute[Any]]:
+_SCALARS: Mapping[type[Any], Hook] = {
+    str: _text,
+    int: _whole,
+    Fen: _fen,
+    Decimal: _yuan,
+    datetime: _time,
+}
+
+
+def _wire_attributes(model: type[Any]) -> list[attrs.Attribute[Any]]:
     """The fields that come from the wire; ``metadata={"wire": ""}`` marks the others."""
     attrs.resolve_types(model)
     return [field for field in fields_of(model) if field.metadata.get("wire") != ""]
 
 
-def structure_function(model: type[T]) -> Callable[[Mapping[str, str]], T]:
-    """The function that reads ``model`` from a map of texts."""
-    read = _CONVERTER.get_structure_hook(model)
-
-    def from_fields(fields: Mapping[str, str]) -> T:
-        try:
-            result: T = read(fields, model)
-        except _UNREADABLE:
-            raise MalformedMessageError(_blame(model, fields)) from None
-        return result
-
-    return from_fields
-
-
-def field_function(hint: Any) -> Callable[[str], Any]:
-    """The function that reads a single text as ``hint``."""
-    read = _CONVERTER.get_structure_hook(hint)
-    return lambda text: read(text, hint)
-
-
 def _blame(model: type[Any], fields: Mapping[str, Any]) -> str:
     """Which required fields cannot be read; their values may be personal and are not shown."""
     bad = []
-    for field in wire_attributes(model):
+    for field in _wire_attributes(model):
         if field.default is not attrs.NOTHING:
             continue
         value = fields.get(name_of(field))
         try:
-            _CONVERTER.get_structure_hook(field.type)(value or "", None)
+            _reader(field.type)(value or "", None)
         except _UNREADABLE:
             bad.append(f"{name_of(field)} is {'unreadable' if value else 'missing'}")
     return f"not a readable {model.__name__}: {', '.join(bad) or 'a field is unreadable'}"
+
+
+def structure(fields: Mapping[str, str], model: type[T]) -> T:
+    """A model from texts.
+
+    Empty and unknown fields are left out. An optional field that cannot be read is None, its text
+    stays in ``raw`` (C 99, C 100); a required one that is missing or unreadable is a
+    :class:`~chaoying_async.exceptions.MalformedMessageError` that names it.
+    """
+    try:
+        result: T = _reader(model)(fields, model)
+    except _UNREADABLE:
+        raise MalformedMessageError(_blame(model, fields)) from None
+    return result
+
+
+def read_text(text: str | None, hint: Any) -> Any:
+    """One field of the type ``hint``: a scalar, a code, or a JSON list."""
+    return _reader(hint)(text or "", hint)
+
+
+def _reader(hint: Any) -> Hook:
+    return _converter().get_structure_hook(hint)
