@@ -31,7 +31,7 @@ from chaoying_async.sansio.notifications.message import (
     Notification,
     WechatNotification,
 )
-from chaoying_async.sansio.payments.refunded_order import RefundedOrder
+from chaoying_async.sansio.paid import RefundedOrder
 
 DOCS = Path(__file__).parents[2] / "docs"
 
