@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# One worker a core; a file stays on one worker. To debug: make test ARGS='-n0 --pdb'.
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
 # The first of these that is Python 3.11 or newer.
 PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
@@ -16,11 +18,12 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo test cover measure coverage bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
+.PHONY: help demo quick test cover measure coverage bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    200 payments against a gateway on this machine'
+	@echo 'make quick   tests without processes and databases, under a minute'
 	@echo 'make test    every test that this machine can run'
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
@@ -35,8 +38,11 @@ help:
 demo: .venv/.sandbox
 	$(BIN)/python -m chaoying_async demo $(ARGS)
 
+quick: .venv/.dev
+	$(BIN)/python -m pytest -q -m quick $(SPREAD) $(ARGS)
+
 test: .venv/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 cover: .venv/.dev
 	$(BIN)/coverage erase
@@ -44,7 +50,7 @@ cover: .venv/.dev
 
 # A part of it; several may run at once. Not pytest --cov: pytest loads our plugin before that would start to measure.
 measure: .venv/.dev
-	$(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage run -m pytest $(SPREAD) $(ARGS)
 
 # What all parts have reached together.
 coverage: .venv/.dev

@@ -22,6 +22,7 @@ import pytest
 import chaoying_async
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.testing import pytest_plugin
+from tests import rooms
 from tests.factories import CANARIES, KEY
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ SIGNING = str(Path(PACKAGE, "sansio", "signing.py"))
 ENOUGH = 200
 
 _errors: list[ChaoyingError] = []
+_no_processes = rooms.NoProcesses()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,6 +51,17 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rooms.mark(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    _no_processes.during(item)
+    return (yield)
 
 
 def _noticed(cls: type[ChaoyingError], *args: Any, **kwargs: Any) -> ChaoyingError:
@@ -70,7 +83,7 @@ def _without(missing: Exception) -> NoReturn:
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[Servers]:
-    """Real databases of this run's own; each is started when a test first asks for it."""
+    """Real databases, each started when a test first asks for it; every worker has its own."""
     from tests.servers import Servers  # the pure tests run where no database driver is installed
 
     with Servers(_without) as running:

@@ -220,11 +220,13 @@ def _said(argument: str) -> list[str]:
     return [line.split()[0] for line in done.stdout.splitlines()]
 
 
+@pytest.mark.processes
 def test_the_end_of_the_process_closes_the_handler() -> None:
     """M-17: claims are released even if nobody called close()."""
     assert _said("stay") == ["opened", "closed"]
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_fork_gets_a_loop_of_its_own() -> None:
     """A child of a process that already serves does not wait for the parent's thread."""

@@ -16,6 +16,8 @@ import pytest
 
 from tests.web.app_servers import SHOPS, Answer, ServedApp, answer_on, notification
 
+pytestmark = pytest.mark.processes
+
 _numbers = itertools.count(1)
 
 

@@ -41,6 +41,8 @@ from tests.web.app_servers import (
     wait_for,
 )
 
+pytestmark = pytest.mark.processes
+
 
 class Till:
     """A shop whose on_paid waits until it is let go, and counts how often it began and ended."""

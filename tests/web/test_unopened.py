@@ -30,6 +30,8 @@ from tests.web.app_servers import (
     notification,
 )
 
+pytestmark = pytest.mark.processes
+
 
 class SlowShop:
     """Its ``on_paid`` takes so many seconds of a clock that is moved by hand."""

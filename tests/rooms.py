@@ -1,0 +1,81 @@
+"""The rooms of the tests, and what may run where.
+
+``make quick`` runs what is marked ``quick``: tests that start no other process and no database. The
+mark is put on by :func:`mark`; a quick test that starts a process all the same fails.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+
+#: Each folder, and why its tests are in one place. Those with the longest files come first, since a
+#: worker of ``make test`` takes whole files in this order, and the last ones should be short.
+ROOMS = {
+    "hard": "kills, hammers, soaks, exhaustive walks, and browsers: minutes and processes",
+    "cli": "the command `chaoying`, called as a user calls it",
+    "examples": "the programs of examples/ and of the READMEs, run as their readers would",
+    "sandbox": "the gateway on one's own machine, its console and its demo",
+    "web": "what frameworks hand on, behind their own servers",
+    "inbox": "what was notified already: one contract, and what each engine promises beyond it",
+    "pollstore": "what is still waited for: one contract, and what each engine promises beyond it",
+    "sql": "what an inbox and a poll store in a database share: drivers, commits, addresses",
+    "house": "rules for the code as a whole: names, rooms, the law book, what users hand in",
+    "transport": "HTTP engines: what they write, keep and tell",
+    "notifications": "the engine that answers notifications",
+    "payments": "checkouts, refunds, and what a shop sees after a crash",
+    "polling": "the engine that asks until it is decided",
+    "session": "calls of one session, and what it shows of them",
+    "testing": "what the tests of our users stand on",
+    "pure": "what decides without doing anything: runs with pytest, hypothesis and the base alone",
+    "typing": "what type checkers see",
+    "data": "the gateway's document as data",
+}
+#: Nearly all of these start servers or processes.
+NEVER_QUICK = ("hard", "cli", "examples")
+#: Marks of tests that are not quick.
+SLOW_MARKS = ("processes", "slow", "tools")
+
+
+def room(path: Path) -> str:
+    """The name of the folder that this file is in."""
+    return path.relative_to(TESTS).parts[0]
+
+
+def mark(items: list[pytest.Item]) -> None:
+    """Put the mark ``quick`` on those that are, and the longest rooms first."""
+    order = {name: place for place, name in enumerate(ROOMS)}
+    items.sort(key=lambda item: order.get(room(item.path), len(order)))
+    for item in items:
+        if is_quick(item):
+            item.add_marker("quick")
+
+
+def is_quick(item: pytest.Item) -> bool:
+    fixtures: Iterable[str] = getattr(item, "fixturenames", ())
+    return (
+        room(item.path) not in NEVER_QUICK
+        and "servers" not in fixtures
+        and not any(item.get_closest_marker(name) for name in SLOW_MARKS)
+    )
+
+
+class NoProcesses:
+    """Fails whatever starts a process while a quick test runs."""
+
+    def __init__(self) -> None:
+        self.watching = False
+        sys.addaudithook(self._hear)
+
+    def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if self.watching and event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
+            raise AssertionError("a quick test starts a process: mark it with `processes`")
+
+    def during(self, item: pytest.Item) -> None:
+        self.watching = item.get_closest_marker("quick") is not None
