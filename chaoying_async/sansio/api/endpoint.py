@@ -1,14 +1,13 @@
-"""How any endpoint of the document is described: its address, its fields, its answer.
+"""What every call is made of: its endpoint, its request with checked fields, its reply.
 
-``api/`` holds one class per endpoint; this module is what they are made of. The rules of the fields
-are in ``rules.py``, what an answer means is in ``outcome.py``.
+The other modules of this folder have one class for each call of the document.
 """
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
@@ -34,46 +33,90 @@ class Host(StrEnum):
     """Which address of :class:`~chaoying_async.sansio.hosts.Hosts` an endpoint lives at (C 90)."""
 
     PAY = "pay"
+    """Where payments are taken, queried, refunded and cancelled."""
     API = "api"
+    """Where merchants and terminals are looked after."""
     QRPAY = "qrpay"
+    """Where pre-orders are made."""
     SCANNED = "scanned"
+    """Wherever the scanned link leads."""
 
 
 @attrs.frozen(kw_only=True)
 class Endpoint:
     """One endpoint as the document describes it."""
 
-    #: The document's own key: ``orderquery``, ``WECHAT_PreOrder``.
     name: str
-    #: Its Chinese title (接口).
+    """The document's own key: ``orderquery``, ``WECHAT_PreOrder``."""
     title: str
+    """The document's Chinese title."""
     family: Family
+    """Which endpoints' answers are read like this one's."""
     host: Host
-    #: Path as printed, capitals included (C 92); empty for a scanned link.
+    """Which address it lives at."""
     path: str = ""
+    """The path as printed, capitals included (C 92); empty for a scanned link."""
     http_method: str = "POST"
-    #: Value of the ``method`` parameter; empty for endpoints with an address of their own.
+    """POST, or GET with the parameters in the query."""
     gateway_method: str = ""
-    #: Headers that the document fixes.
+    """Value of the ``method`` parameter; empty for endpoints with an address of their own."""
     headers: tuple[tuple[str, str], ...] = ()
-    #: False: a result without a signature is believed, since the document prints it so (M-08).
+    """Headers that the document fixes."""
     must_sign: bool = True
-    #: True: asking again does no harm, so the session may repeat it after a transport error (M-02).
+    """False where a result without a signature is believed, since the document prints it so (M-08).
+    """
     repeatable: bool = False
+    """Whether asking again does no harm: the session may repeat it after a transport error (M-02).
+    """
 
     @property
     def moves_money(self) -> bool:
-        """Sent once per call, and unclear until queried, when anything goes wrong (M-02)."""
+        """Whether it is sent once per call, and has to be queried after a failure (M-02)."""
         return self.family.moves_money
 
 
 @attrs.frozen
 class FieldSpec:
-    """One request field: its name, its rule, and whether it may be absent."""
+    """What is known of one field of a request."""
 
     name: str
+    """The document's name."""
     rule: Rule
+    """What it may hold."""
     required: bool
+    """Whether a request cannot be made without it."""
+
+
+#: What was worked out already, by request class. (mypy knows no class as the key of a ``cache``.)
+_SPECS: dict[Any, tuple[FieldSpec, ...]] = {}
+_NAMES: dict[Any, frozenset[str]] = {}
+
+
+def field_specs(cls: type[Request[Any]]) -> tuple[FieldSpec, ...]:
+    """The fields of a request class with their rules, in the document's order.
+
+    Worked out when a class is first used: evaluating 200 annotations would slow the import.
+    """
+    specs = _SPECS.get(cls)
+    if specs is None:
+        hints = get_type_hints(cls, include_extras=True)
+        specs = _SPECS[cls] = tuple(
+            FieldSpec(name_of(field), _rule_in(hints[field.name]), field.default is attrs.NOTHING)
+            for field in fields_of(cls)
+            if name_of(field) not in cls.not_sent
+        )
+        _NAMES[cls] = frozenset(spec.name for spec in specs)
+    return specs
+
+
+def _rule_in(hint: Any) -> Rule:
+    """The rule in ``Annotated[X, rule]``, also inside ``Annotated[X, rule] | None``."""
+    for part in (hint, *get_args(hint)):
+        if get_origin(part) is Annotated:
+            for extra in part.__metadata__:
+                if isinstance(extra, Rule):
+                    return extra
+    raise TypeError(f"{hint} has no rule")
 
 
 def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
@@ -86,20 +129,21 @@ class Request(Model, Generic[T_co]):
     """Base of all requests: checked when made, frozen, safe to share and to send again.
 
     A request that breaks a rule of the document raises a
-    :class:`~chaoying_async.exceptions.ParameterError` that names every bad field. ``extra`` adds
-    parameters that the document does not list, as text; it may not name a documented one.
+    :class:`~chaoying_async.exceptions.ParameterError` that names every bad field.
     """
 
     endpoint: ClassVar[Endpoint]
+    """What is called."""
     result_type: ClassVar[type[Any]]
-    #: Optional here because the session may have them; what is still missing fails in ``send``.
+    """What ``Reply.result`` is."""
     needed: ClassVar[tuple[str, ...]] = ()
-    #: Rules over several fields: what they find is refused.
+    """Fields that may be left to the session; what it does not have either fails in ``send``."""
     checks: ClassVar[tuple[Problems, ...]] = ()
-    #: Rules that the document prints in a way that only allows a :class:`ChaoyingWarning`.
+    """Rules over several fields; a request that breaks one is refused."""
     advice: ClassVar[tuple[Problems, ...]] = ()
-    #: Fields that steer the call and are no parameters of it.
+    """Rules that the document contradicts itself about: a :class:`ChaoyingWarning` is all."""
     not_sent: ClassVar[frozenset[str]] = frozenset({"extra"})
+    """Fields that steer the call and are no parameters of it."""
 
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_own_copy, hash=False)
     """Parameters that the document does not list, as text; a documented name is refused.
@@ -145,10 +189,10 @@ class Request(Model, Generic[T_co]):
     @property
     def names(self) -> frozenset[str]:
         """Every parameter that this kind of request may carry."""
-        return _NAMES.get(type(self)) or frozenset(s.name for s in field_specs(type(self)))
+        return _NAMES[type(self)]  # there since it was made, when its fields were checked
 
     def wire_fields(self) -> dict[str, str]:
-        """Every parameter that is not empty, as the text that is signed and sent."""
+        """Every parameter that is not empty, as the text that is signed and sent (M-03)."""
         fields: dict[str, str] = {}
         for spec in field_specs(type(self)):
             value = getattr(self, spec.name)
@@ -157,40 +201,6 @@ class Request(Model, Generic[T_co]):
         if self.extra:
             fields.update((name, text) for name, text in self.extra.items() if text)
         return fields
-
-
-_SPECS: dict[Any, tuple[FieldSpec, ...]] = {}
-_NAMES: dict[Any, frozenset[str]] = {}
-
-
-def field_specs(cls: type[Request[Any]]) -> tuple[FieldSpec, ...]:
-    """The fields of a request class with their rules, in the document's order.
-
-    Worked out when a class is first used: evaluating 200 annotations would slow the import.
-    """
-    specs = _SPECS.get(cls)
-    if specs is None:
-        specs = _SPECS[cls] = tuple(_read_specs(cls))
-        _NAMES[cls] = frozenset(spec.name for spec in specs)
-    return specs
-
-
-def _read_specs(cls: type[Request[Any]]) -> Iterator[FieldSpec]:
-    hints = get_type_hints(cls, include_extras=True)
-    for field in fields_of(cls):
-        if name_of(field) not in cls.not_sent:
-            required = field.default is attrs.NOTHING
-            yield FieldSpec(name_of(field), _rule_in(hints[field.name]), required)
-
-
-def _rule_in(hint: Any) -> Rule:
-    """The rule in ``Annotated[X, rule]``, also inside ``Annotated[X, rule] | None``."""
-    for part in (hint, *get_args(hint)):
-        if get_origin(part) is Annotated:
-            for extra in part.__metadata__:
-                if isinstance(extra, Rule):
-                    return extra
-    raise TypeError(f"{hint} has no rule")
 
 
 def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
@@ -205,7 +215,7 @@ def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
     return problems
 
 
-#: What an order is called in error texts and logs, best name first.
+#: Fields that hold the number by which a person would look a call up, best one first.
 _ORDER_NAMES = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "op_device_id")
 
 
@@ -215,7 +225,7 @@ _PLAIN_NUMBER = re.compile(r"[A-Za-z0-9_.-]{1,64}").fullmatch
 def order_of(request: Request[Any]) -> str:
     """The number that a person would look this request up by; empty if it has none.
 
-    It stands in log lines and error texts, so only a plain number counts.
+    The number stands in log lines and error texts, so anything but a plain one is left out.
     """
     numbers = (_plain_number(getattr(request, name, None)) for name in _ORDER_NAMES)
     return next(filter(None, numbers), "")
@@ -290,7 +300,7 @@ class Reply(Generic[T_co]):
         raise error.about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
 
 
-#: Whose answers are about an order.
+#: Endpoints whose answers are about an order.
 _ORDERS = frozenset({Family.PAY, Family.QUERY})
 
 

@@ -1,8 +1,9 @@
-"""The rules of request fields: what a value must look like, and what it is on the wire.
+"""What request fields must look like, alone and together, and what they are on the wire.
 
-Each rule stands in a field's annotation (``out_trade_no: OrderNumber``), answers
+The rule of one field stands in its annotation (``out_trade_no: OrderNumber``). It answers
 ``problem(value)`` with a sentence or None, and turns the value into the text that is signed and
-sent. No length is checked that the document does not give (C 108).
+sent. A rule over several fields is a function from a request to its problems, by field name. No
+rule repeats a value, and none checks a length that the document does not give (C 108).
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from chaoying_async.sansio.model import Model, fields_of, model, name_of
 from chaoying_async.sansio.signing import ambiguity
 from chaoying_async.sansio.values import format_time
 
-#: 9999 may be 10000 in GMT+8.
+#: Years that have four digits in GMT+8 too: the last evening of 9999 is in 10000 there.
 _YEARS = range(1000, 9999)
 
-#: A rule over a whole request: field name to what is wrong with it.
+#: A rule over several fields of a request: answers with field names, and what is wrong with each.
 Problems = Callable[[Any], Mapping[str, str]]
 
 
@@ -35,7 +36,7 @@ class Rule(Protocol):
     """What one field may hold."""
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, without repeating the value; None if nothing is."""
+        """What is wrong with a value, without repeating it; None if nothing is wrong."""
         ...
 
     def wire(self, value: Any) -> str:
@@ -44,7 +45,7 @@ class Rule(Protocol):
 
 
 def text_problem(value: Any) -> str | None:
-    """What is wrong with a text before any rule of its own is asked."""
+    """What is wrong with a value for any text field: it is no text, or ambiguous (M-04)."""
     if not isinstance(value, str):
         return f"must be text, not {type(value).__name__}"
     try:
@@ -54,24 +55,30 @@ def text_problem(value: Any) -> str | None:
     return ambiguity("value", value) if "&" in value else None
 
 
+class _Text:
+    """Rules whose value is text already."""
+
+    __slots__ = ()
+
+    def wire(self, value: str) -> str:
+        return str.__str__(value)
+
+
 @attrs.frozen
-class TextRule:
+class TextRule(_Text):
     """Text, in a given form where the document gives one."""
 
     pattern: str = ""
+    """The form of the whole text; empty where any text will do."""
     says: str = ""
+    """What is wrong with a text of another form."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if problem := text_problem(value):
             return problem
         if self.pattern and re.fullmatch(self.pattern, value) is None:
             return self.says
         return None
-
-    def wire(self, value: str) -> str:
-        """See :class:`Rule`."""
-        return str.__str__(value)
 
 
 @attrs.frozen
@@ -79,14 +86,12 @@ class AmountRule:
     """A whole number of fen, at least 1 (M-12)."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if not isinstance(value, int) or isinstance(value, bool):
             kind = type(value).__name__
             return f'must be a whole number of fen (int, Fen or fen("12.30")), not {kind}'
         return None if 1 <= value < 10**15 else "must be at least 1 fen and at most 15 digits"
 
     def wire(self, value: int) -> str:
-        """See :class:`Rule`."""
         return int.__repr__(value)
 
 
@@ -95,9 +100,9 @@ class CodeRule:
     """A value of one of the document's code tables, or one wrapped in ``Undocumented``."""
 
     table: type[StrEnum]
+    """The code table."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if isinstance(value, Undocumented):
             return text_problem(value)
         # A member of another table must not pass for being equal text.
@@ -110,7 +115,6 @@ class CodeRule:
         )
 
     def wire(self, value: str) -> str:
-        """See :class:`Rule`."""
         return str(value.value) if isinstance(value, StrEnum) else str.__str__(value)
 
 
@@ -119,7 +123,6 @@ class TimeRule:
     """A datetime with a time zone; sent as ``yyyyMMddHHmmss`` in GMT+8 (C 68)."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if not isinstance(value, datetime):
             return f"must be a datetime, not {type(value).__name__}"
         if value.utcoffset() is None:
@@ -127,33 +130,26 @@ class TimeRule:
         return None if value.year in _YEARS else "must be in a year of four digits"
 
     def wire(self, value: datetime) -> str:
-        """See :class:`Rule`."""
         return format_time(value)
 
 
 @attrs.frozen
-class IpRule:
+class IpRule(_Text):
     """An IPv4 address."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         try:
             ipaddress.IPv4Address(value if isinstance(value, str) else None)
         except ValueError:
             return "must be an IPv4 address"
         return None
 
-    def wire(self, value: str) -> str:
-        """See :class:`Rule`."""
-        return value
-
 
 @attrs.frozen
-class UrlRule:
+class UrlRule(_Text):
     """An absolute http(s) address without a query or fragment (C 86)."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if problem := text_problem(value):
             return problem
         if not absolute_url(value):
@@ -162,30 +158,21 @@ class UrlRule:
             return "must not carry parameters: put what you need into the path"
         return None
 
-    def wire(self, value: str) -> str:
-        """See :class:`Rule`."""
-        return value
-
 
 @attrs.frozen
-class UrlListRule:
+class UrlListRule(_Text):
     """Absolute http(s) addresses, separated by an ASCII semicolon (C 76)."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if problem := text_problem(value):
             return problem
         if not all(map(absolute_url, value.split(";"))):
             return "must be absolute http or https addresses, separated by semicolons"
         return None
 
-    def wire(self, value: str) -> str:
-        """See :class:`Rule`."""
-        return value
-
 
 def absolute_url(text: str) -> bool:
-    """True for ``http(s)://host...`` with nothing that could hide another host."""
+    """Whether it is ``http(s)://host...`` with nothing that could hide another host."""
     if re.search(r"[\x00-\x20\x7f\\]", text):
         return False
     try:
@@ -197,7 +184,7 @@ def absolute_url(text: str) -> bool:
 
 @model
 class GoodsDetail(Model):
-    """One item of ``goods_detail`` (商品详情) in a request. ``price`` is in fen."""
+    """One item of ``goods_detail`` (商品详情) in a request."""
 
     goods_id: str
     """Your product code: letters, digits, hyphens or underscores.
@@ -246,7 +233,6 @@ class GoodsRule:
     """A sequence of :class:`GoodsDetail`, sent as compact JSON with real UTF-8 (C 73)."""
 
     def problem(self, value: Any) -> str | None:
-        """See :class:`Rule`."""
         if not isinstance(value, Sequence) or isinstance(value, str | bytes):
             return "must be a list of GoodsDetail"
         found = []
@@ -260,24 +246,23 @@ class GoodsRule:
         return text_problem(self.wire(value))
 
     def wire(self, value: Sequence[GoodsDetail]) -> str:
-        """See :class:`Rule`."""
         if not value:
             return ""
         items = [item.as_json() for item in value]
         return json.dumps(items, ensure_ascii=False, separators=(",", ":"))
 
 
-# What fields are annotated with. Optional ones read ``Text | None``.
+# What fields are annotated with; an optional one reads ``Text | None``.
 Text = Annotated[str, TextRule()]
-#: out_trade_no on pay, facepay and cancel (C 49).
+#: ``out_trade_no`` of pay, facepay and cancel (C 49).
 OrderNumber = Annotated[
     str, TextRule(r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores")
 ]
-#: out_trade_no on both pre-orders: no underscore (C 49).
+#: ``out_trade_no`` of both pre-orders, which must not have an underscore (C 49).
 PlainOrderNumber = Annotated[
     str, TextRule(r"[A-Za-z0-9]{5,32}", "must be 5 to 32 letters or digits (no underscore here)")
 ]
-#: out_refund_no: hyphens are fine (C 53).
+#: ``out_refund_no``, which may have hyphens (C 53).
 RefundNumber = Annotated[
     str, TextRule(r"[A-Za-z0-9_-]{1,32}", "must be 1 to 32 letters, digits, - or _")
 ]
@@ -297,7 +282,7 @@ LimitPayValue = Annotated[LimitPay | Undocumented, CodeRule(LimitPay)]
 
 
 def at_least_one(*names: str) -> Problems:
-    """One of several numbers is needed (C 54)."""
+    """At least one of these numbers is needed (C 54)."""
 
     def check(request: Any) -> dict[str, str]:
         if any(getattr(request, name) for name in names):
@@ -308,7 +293,7 @@ def at_least_one(*names: str) -> Problems:
 
 
 def at_most_one(*names: str) -> Problems:
-    """Alternatives that exclude each other (C 74)."""
+    """These fields are alternatives: only one of them may be given (C 74)."""
 
     def check(request: Any) -> dict[str, str]:
         given = [name for name in names if getattr(request, name)]
@@ -320,7 +305,7 @@ def at_most_one(*names: str) -> Problems:
 
 
 def complete_pair(*pairs: tuple[str, str]) -> Problems:
-    """At least one of several pairs, and none by half (C 79)."""
+    """At least one of these pairs is needed, and no pair may be given by half (C 79)."""
 
     def check(request: Any) -> dict[str, str]:
         problems: dict[str, str] = {}
@@ -339,7 +324,7 @@ def complete_pair(*pairs: tuple[str, str]) -> Problems:
 
 
 def both_or_none(first: str, second: str) -> Problems:
-    """Two fields that only take effect together (C 68)."""
+    """These two fields only take effect together (C 68)."""
 
     def check(request: Any) -> dict[str, str]:
         missing = [name for name in (first, second) if not getattr(request, name)]
@@ -351,7 +336,7 @@ def both_or_none(first: str, second: str) -> Problems:
 
 
 def in_order(earlier: str, later: str) -> Problems:
-    """``later`` is greater than ``earlier`` where both are given and comparable."""
+    """``later`` must be after ``earlier``, where both are given and can be compared."""
 
     def check(request: Any) -> dict[str, str]:
         low, high = getattr(request, earlier), getattr(request, later)
@@ -365,7 +350,7 @@ def in_order(earlier: str, later: str) -> Problems:
 
 
 def not_above(part: str, whole: str) -> Problems:
-    """An amount that is part of another one (C 44)."""
+    """An amount that is part of another one must not be more than that (C 44)."""
 
     def check(request: Any) -> dict[str, str]:
         try:
@@ -391,7 +376,7 @@ def needed_when(field: str, values: Collection[str], *names: str) -> Problems:
 
 
 def should_be_short(name: str, length: int, why: str) -> Problems:
-    """Advice about a length that only sometimes applies (C 70)."""
+    """Advice: this text should be no longer than that, which matters only sometimes (C 70)."""
 
     def check(request: Any) -> dict[str, str]:
         value = getattr(request, name)
