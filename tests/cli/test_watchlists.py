@@ -14,6 +14,7 @@ from click.testing import Result
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.watch.order_list import Reader
 from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
+from tests.sizes import cases
 
 CODE = "130000000000001111"
 OPTIONS = ("--paytype", "WECHAT", "--every", "0.05", "--until", "0.3")
@@ -86,25 +87,26 @@ class TestEmptyLists:
     @pytest.mark.parametrize(
         "text", ["", "\n", "\ufeff", "out_trade_no,expected\n", "out_trade_no\n\n", ",,\n,,\n"]
     )
-    @pytest.mark.parametrize("source", ["file", "pipe"])
-    def test_nothing_in_it(self, running: Running, tmp_path: Path, text: str, source: str) -> None:
+    def test_nothing_in_a_file(self, running: Running, tmp_path: Path, text: str) -> None:
         """Exit code 2 and a sentence: 0 would say that all of it is paid."""
-        if source == "file":
-            result = watched(running, tmp_path, text)
-            ended = (result.exit_code, result.stdout, result.stderr)
-        else:
-            done = subprocess.run(
-                [*PROGRAM, "watch", "--file", "-", *OPTIONS],
-                cwd=ROOT,
-                env=environment(running.env),
-                input=text,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            ended = (done.returncode, done.stdout, done.stderr)
-        assert ended[:2] == (Exit.USAGE, "")
-        assert "names no order" in ended[2]
+        result = watched(running, tmp_path, text)
+        assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+        assert "names no order" in result.stderr
+
+    @pytest.mark.parametrize("text", cases(["", ",,\n,,\n"], more=["\n", "\ufeff"]))
+    def test_nothing_in_a_pipe(self, running: Running, text: str) -> None:
+        """The same of what another program writes."""
+        done = subprocess.run(
+            [*PROGRAM, "watch", "--file", "-", *OPTIONS],
+            cwd=ROOT,
+            env=environment(running.env),
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert "names no order" in done.stderr
 
 
 class TestNumbers:
