@@ -19,4 +19,15 @@ Flask                        ``flask.add_notification_       a ``background.Back
 What all of them keep to is in :mod:`chaoying_async.web.contract`. Nothing here opens or closes a
 handler that you made (M-17), except where its name says so: ``asgi.with_lifespan`` and
 ``BackgroundHandler``.
+
+- ``contract``: the rules, limits and answers that all adapters share.
+- ``asgi``: an ASGI app, for any ASGI server or framework.
+- ``fastapi``: a route for FastAPI and Starlette.
+- ``aiohttp``: a request handler for ``aiohttp.web``.
+- ``django``: a view for Django behind ASGI, and one for WSGI.
+- ``flask``: a route for Flask.
+- ``background``: a handler for threads, in an event loop of its own (``BackgroundHandler``).
+- ``loop_thread``: an event loop in a thread, with something open in it.
+- ``timely``: calls a handler so that the gateway has its answer in time, also when it is not open.
+- ``adapter_log``: writes at most one line a minute of each kind, however many strangers post.
 """

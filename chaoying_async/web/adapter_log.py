@@ -1,4 +1,4 @@
-"""What an adapter tells the log: of each kind one line a minute, however many strangers post."""
+"""Writes what an adapter has to say: at most one line of each kind a minute, whoever posts."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ _NOT_OPEN = (
 
 
 class AdapterLog:
-    """The lines of one route. ``fix`` says what to change where its bodies are taken away."""
+    """The log of one route. ``fix`` says what to change where something takes its bodies away."""
 
     def __init__(self, fix: str, clock: Clock | None = None) -> None:
         self._fix = fix
         self._clock: Clock = clock or SystemClock()
         self._lock = threading.Lock()
-        #: Of each kind: when the last line was written, and how many were not since.
+        #: For each kind: when its last line was written, and how many were left out since.
         self._last: dict[str, float] = {}
         self._unsaid: dict[str, int] = {}
         self._told_not_open = False
@@ -44,9 +44,9 @@ class AdapterLog:
     ) -> bytearray | Refusal:
         """The body, or the answer to one that is too large or not as long as it was announced.
 
-        ``ours``: that it is shorter can only be the service's own doing. The bytearray is emptied
-        before an error goes up: debug pages, mails to the admins and Sentry print the locals of
-        every frame, and half a body is enough to name a buyer (M-27).
+        ``ours``: only the service itself can have made it shorter. The bytearray is emptied before
+        an error goes up: debug pages, mails to the admins and Sentry print the locals of every
+        frame, and half a body is enough to name a buyer (M-27).
         """
         there = len(body)
         if there > MAX_BODY:
@@ -62,7 +62,7 @@ class AdapterLog:
         return self.incomplete(found) if there else self.gone(found)
 
     def incomplete(self, found: str) -> Refusal:
-        """The answer to a body that was cut off or came too slowly, as any stranger can send it."""
+        """The answer to a body that was cut off or came too slowly; any stranger can send one."""
         self._say(
             "incomplete",
             logging.WARNING,
@@ -73,8 +73,9 @@ class AdapterLog:
     def gone(self, found: str = _NOTHING, answer: Refusal = GONE) -> Refusal:
         """The answer where nothing came of an announced body.
 
-        Something in front of us has read it, or a stranger has never sent it. Nobody can tell, so
-        it is said, but raises nothing: strangers are not to fill the log with tracebacks.
+        Either something in front of us has read it, or a stranger never sent it; nobody can tell
+        which. So this writes a line, but raises nothing: no stranger may fill the log with
+        tracebacks.
         """
         self._say("gone", logging.ERROR, _TAKEN.format(found=found, fix=self._fix))
         return answer
@@ -82,8 +83,8 @@ class AdapterLog:
     def consumed(self, found: str) -> Refusal:
         """Raise ``BodyAlreadyConsumedError``: a bug of the service that no stranger can feign.
 
-        So that no framework writes a traceback for each request, the rest of the minute is
-        answered with 500 instead.
+        It is raised once a minute, so that no framework writes a traceback for each request; the
+        other requests of that minute are answered with 500.
         """
         text = _TAKEN.format(found=found, fix=self._fix)
         if self._say("consumed", logging.ERROR, text):
@@ -91,7 +92,7 @@ class AdapterLog:
         return GONE
 
     def unseen(self, status: int, how_to_exempt: str) -> None:
-        """Something in front of the route has answered instead of it."""
+        """Report that something in front of the route has answered instead of it."""
         self._say(
             "unseen",
             logging.ERROR,
@@ -100,13 +101,13 @@ class AdapterLog:
         )
 
     def not_open(self, how_to_open: str) -> None:
-        """Nobody opened the handler; said once."""
+        """Report, once, that nobody opened the handler."""
         if not self._told_not_open:
             self._told_not_open = True
             log.error(_NOT_OPEN, how_to_open)
 
     def _say(self, kind: str, level: int, text: str) -> bool:
-        """Write the line, unless one of its kind was written within the last minute."""
+        """Write the line unless its kind was written within the last minute; whether it was written."""
         with self._lock:
             now = self._clock.monotonic()
             if kind in self._last and now - self._last[kind] < PAUSE:

@@ -1,4 +1,4 @@
-"""aiohttp.web: a handler for ``app.router.add_post``."""
+"""A request handler for aiohttp.web, to hand to ``app.router.add_post``."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ _FIX = (
     " calls `request.post()` or `request.multipart()`; it must not read `request.content`."
 )
 
-#: What aiohttp unpacks a small piece at a time. It knows brotli and zstd too, but their windows are
-#: many megabytes for each sender, and no gateway packs what it sends.
+#: Encodings that aiohttp unpacks in small pieces. It knows brotli and zstd too, but their windows
+#: take many megabytes for each sender, and no gateway packs what it sends.
 _UNPACKED = frozenset({"", "identity", "gzip", "deflate"})
 
-#: What aiohttp raises where a body ends too early or cannot be decoded.
+#: The errors of aiohttp for a body that ends too early or cannot be decoded.
 _BROKEN = (ClientPayloadError, RequestPayloadError, ConnectionError)
 
 
@@ -56,17 +56,17 @@ def notification_handler(
 
         app.cleanup_ctx.append(opened)
 
-    aiohttp undoes a Content-Encoding before anybody sees the body, so here a notification packed
-    with gzip or deflate is verified like any other; any other packing is refused. ``kind`` and
+    aiohttp undoes a Content-Encoding before anybody sees the body, so this verifies a notification
+    packed with gzip or deflate like any other, and refuses any other packing. ``kind`` and
     ``clock`` as in :func:`~chaoying_async.web.asgi.notification_app`.
     """
     check_handler(handler)
     times = clock or SystemClock()
-    reports = AdapterLog(_FIX, times)
-    in_time = TimelyHandler(handler, kind, times, reports, _OPEN)
+    log = AdapterLog(_FIX, times)
+    in_time = TimelyHandler(handler, kind, times, log, _OPEN)
 
     async def notified(request: web.Request) -> web.Response:
-        body = await _body(request, times, reports)
+        body = await _body(request, times, log)
         if isinstance(body, Refusal):
             return await _refused(request, body)
         return _response(await in_time.handle(body))
@@ -74,7 +74,7 @@ def notification_handler(
     return notified
 
 
-async def _body(request: web.Request, clock: Clock, reports: AdapterLog) -> bytes | Refusal:
+async def _body(request: web.Request, clock: Clock, log: AdapterLog) -> bytearray | Refusal:
     if (refusal := refused(request.method, request.content_length)) is not None:
         return refusal
     if _packing(request) not in _UNPACKED:
@@ -84,12 +84,11 @@ async def _body(request: web.Request, clock: Clock, reports: AdapterLog) -> byte
         async with clock.timeout(BODY_SECONDS):
             await _read(request, body)
     except (TimeoutError, *_BROKEN) as error:
-        return reports.incomplete(type(error).__name__)
+        return log.incomplete(type(error).__name__)
     encoded = "Content-Encoding" in request.headers
     length = None if encoded else request.content_length
-    came = max(request.content.total_bytes, length or 0)  # in chunks too, and unpacked
-    found = reports.judged(body, came, chunked=False, ours=True)
-    return found if isinstance(found, Refusal) else bytes(found)
+    came = max(request.content.total_bytes, length or 0)  # chunks are counted too, unpacked
+    return log.judged(body, came, chunked=False, ours=True)
 
 
 def _packing(request: web.Request) -> str:
@@ -97,7 +96,7 @@ def _packing(request: web.Request) -> str:
 
 
 async def _refused(request: web.Request, refusal: Refusal) -> web.Response:
-    """HttpAnswer, and hang up where the rest is packed: aiohttp would unpack on for ten seconds."""
+    """Answer, and hang up if the body is packed: aiohttp would unpack it for ten more seconds."""
     response = _response(refusal)
     if "Content-Encoding" in request.headers:
         response.force_close()
@@ -112,7 +111,7 @@ def _response(answer: HttpAnswer) -> web.Response:
 
 
 async def _read(request: web.Request, body: bytearray) -> None:
-    if not request.can_read_body:  # read before: aiohttp kept it, or it is gone and this is empty
+    if not request.can_read_body:  # it was read before: aiohttp kept it, or it is gone
         body += await request.read()
     while len(body) <= MAX_BODY and request.can_read_body:
         body += await request.content.readany()

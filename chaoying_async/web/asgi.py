@@ -1,28 +1,27 @@
-"""A plain ASGI app: for any ASGI server, and to mount in any ASGI framework."""
+"""A plain ASGI app that answers notifications, for any ASGI server or framework."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from copy import copy
-from functools import lru_cache
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import ENDED, SystemClock, begun, go_on
+from chaoying_async.clock import SystemClock, within
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import (
     BODY_SECONDS,
     CONTENT_TYPE,
     NOT_POST,
-    TOO_LARGE,
     Handles,
     HttpAnswer,
     Refusal,
     check_handler,
     content_length,
+    refused,
 )
 from chaoying_async.web.timely import TimelyHandler
 
@@ -60,8 +59,8 @@ def notification_app(
             async with handler:
                 yield
 
-    A mounted app never hears of the server's start and end, so it opens nothing, and it closes
-    nothing that it was handed (M-17). Served by itself, wrap it: :func:`with_lifespan`.
+    A mounted app never hears of the server's start and end, so this app opens nothing, and closes
+    nothing that it was handed (M-17). To serve it by itself, wrap it: :func:`with_lifespan`.
 
     ``Mount("/notify", app)`` of Starlette and FastAPI redirects a POST to ``/notify`` to
     ``/notify/``, which no gateway follows: end ``notify_url`` with the slash, or use
@@ -72,19 +71,17 @@ def notification_app(
 
 
 class NotificationApp:
-    """What :func:`notification_app` makes; an object, so that routers take it for an ASGI app."""
+    """The app of :func:`notification_app`; an object, since routers take functions for views."""
 
     def __init__(
         self, handler: Handles, *, kind: Wallet | None = None, clock: Clock | None = None
     ) -> None:
         self.opens: AbstractAsyncContextManager[Any] | None = None
         check_handler(handler)
-        self._handle = handler.handle
-        self._kind = kind
         self._clock: Clock = clock or SystemClock()
-        self._reports = AdapterLog(_FIX, self._clock)
-        self._in_time = TimelyHandler(handler, kind, self._clock, self._reports, _OPEN)
-        #: Middleware (slowapi) looks its endpoints up by name: this one is `notification_app`.
+        self._log = AdapterLog(_FIX, self._clock)
+        self._in_time = TimelyHandler(handler, kind, self._clock, self._log, _OPEN)
+        #: Middleware (slowapi) looks endpoints up by name: this one is `notification_app`.
         self.__name__ = self.__qualname__ = notification_app.__name__
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,7 +89,7 @@ class NotificationApp:
         if scope["type"] == "http":
             answer = await self._answer(scope, receive)
             body, status = answer.body, answer.status
-            headers = [_CONTENT_TYPE, _content_length(len(body))]
+            headers = [_CONTENT_TYPE, (b"content-length", b"%d" % len(body))]
             if answer is NOT_POST:
                 headers.append((b"allow", b"POST"))
             with contextlib.suppress(OSError):  # the sender has gone
@@ -104,63 +101,54 @@ class NotificationApp:
             await send({"type": "websocket.close", "code": 1008})
 
     def opening(self, handler: AbstractAsyncContextManager[Any]) -> NotificationApp:
-        """The same, with ``handler`` open from the server's start to its end."""
+        """A copy of this app that keeps ``handler`` open from the server's start to its end."""
         other = copy(self)
         other.opens = handler
         return other
 
     async def _answer(self, scope: Scope, receive: Receive) -> HttpAnswer:
-        if scope["method"] != "POST":
-            return NOT_POST
-        length, chunked = _announced(scope["headers"])
-        if length is not None and length > MAX_BODY:
-            return TOO_LARGE
-        body = await self._body(receive, length, chunked=chunked)
-        if isinstance(body, Refusal):
-            return body
-        if self._in_time.has_owner:
-            return await self._handle(body, kind=self._kind)
-        return await self._in_time.handle(body)
+        headers = dict[bytes, bytes](scope["headers"])
+        length = content_length(headers.get(b"content-length", b"").decode("latin-1"))
+        if (refusal := refused(scope["method"], length)) is not None:
+            return refusal
+        chunked = b"transfer-encoding" in headers
+        return await self._in_time.handle(await self._body(receive, length, chunked=chunked))
 
     async def _body(
         self, receive: Receive, length: int | None, *, chunked: bool
-    ) -> bytes | Refusal:
+    ) -> bytes | bytearray | Refusal:
         """The body, or the answer to one that is not whole.
 
         A sender that has gone is answered too: a middleware (Starlette's BaseHTTPMiddleware) raises
         where no answer comes.
         """
         parts: list[bytes] = []
-        reading = _read(receive, parts)
         try:
-            waits_for = begun(reading)
-            if waits_for is not ENDED:
-                await go_on(reading, waits_for, self._clock.timeout(BODY_SECONDS))
+            await within(self._clock, BODY_SECONDS, _read(receive, parts))
         except _GoneError:
-            return self._reports.incomplete("the sender has gone")
+            return self._log.incomplete("the sender has gone")
         except TimeoutError:
             if parts:
-                return self._reports.incomplete(f"slower than {BODY_SECONDS:.0f} s")
+                return self._log.incomplete(f"slower than {BODY_SECONDS:.0f} s")
             if length or chunked:
-                return self._reports.gone()
+                return self._log.gone()
         body = b"".join(parts)
         if len(body) == length:
             return body
         parts.clear()
         left = bytearray(body)
-        del body  # see judged()
-        found = self._reports.judged(left, length, chunked=chunked, ours=True)
-        return found if isinstance(found, Refusal) else bytes(found)
+        del body  # see AdapterLog.judged()
+        return self._log.judged(left, length, chunked=chunked, ours=True)
 
 
 def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
     """``app``, with ``handler`` open from the server's start to its end.
 
-    For what has no lifespan of its own: Django's ASGI application, or :func:`notification_app`
-    served by itself. The lifespan events end here; a framework that has a lifespan (Starlette,
-    FastAPI, Litestar, Quart) opens the handler there instead.
+    For apps without a lifespan of their own: Django's ASGI application, or :func:`notification_app`
+    served by itself. ``app`` never sees the lifespan events; a framework that has a lifespan
+    (Starlette, FastAPI, Litestar, Quart) opens the handler there instead.
     """
-    if isinstance(app, NotificationApp):  # it can do so itself, without a layer around each message
+    if isinstance(app, NotificationApp):  # without another layer around each message
         return app.opening(handler)
 
     async def opened(scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,30 +160,19 @@ def with_lifespan(app: App, handler: AbstractAsyncContextManager[Any]) -> App:
     return opened
 
 
-@lru_cache(maxsize=16)  # there are two answers
-def _content_length(length: int) -> tuple[bytes, bytes]:
-    return b"content-length", b"%d" % length
-
-
-def _announced(headers: Iterable[tuple[bytes, bytes]]) -> tuple[int | None, bool]:
-    told = dict(headers)
-    length = told.get(b"content-length", b"").decode("latin-1")
-    return content_length(length), b"transfer-encoding" in told
-
-
 class _GoneError(Exception):
     """The client has closed the connection."""
 
 
 async def _read(receive: Receive, parts: list[bytes]) -> None:
-    """Adds the body's parts; stops as soon as it is too large."""
+    """Add the body's parts; stop as soon as it is too large."""
     room = MAX_BODY
     while True:
         message = await receive()
         if message["type"] != "http.request":
             raise _GoneError
         part: bytes = message.get("body", b"")
-        if part:  # empty ones could come without end
+        if part:  # empty parts could come without end
             parts.append(part)
             room -= len(part)
         if room < 0 or not message.get("more_body", False):

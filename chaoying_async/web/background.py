@@ -1,4 +1,4 @@
-"""A handler for threads: one event loop in the background, for WSGI (Flask, Django)."""
+"""Runs a handler in an event loop in the background and calls it from threads: for WSGI."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import Any, Generic, Self, TypeVar
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.userfunctions import Kind, function_problem
-from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, log
+from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, Refusal, call, log
 from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
 H = TypeVar("H", bound=Handles)
 T = TypeVar("T")
 
-#: Longer than any handler's budget: only a loop that is blocked by what runs in it gets there.
+#: Seconds; longer than any handler's budget: only a loop that something blocks takes as long.
 PATIENCE = 10.0
 
 
@@ -42,10 +42,11 @@ class BackgroundHandler(Generic[H]):
     connections of its own, with ``preload_app`` too. uWSGI runs threads only with
     ``--enable-threads``.
 
-    :meth:`start` does it at once, and raises what ``make`` or opening raised (a missing key); on
-    the first notification that is an error 500, and the next one tries again. :meth:`close` lets
-    running work end within the handler's ``grace``; the end of the process calls it.
-    ``on_paid`` and the lookup run in the background loop: whatever blocks there blocks them all.
+    :meth:`start` opens the handler at once, and raises the error of ``make`` or of opening (a
+    missing key). Without it the first notification is answered with an error 500, and the next one
+    tries again. :meth:`close` lets running work end within the handler's ``grace``; the end of the
+    process calls it. ``on_paid`` and the lookup run in the background loop: code that blocks there
+    blocks every notification.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class BackgroundHandler(Generic[H]):
         _made.add(self)
 
     def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
-        """The handler's answer; ``fail`` when the loop says nothing for ``patience`` seconds.
+        """The handler's answer; ``fail`` when the loop gives none for ``patience`` seconds.
 
-        ``fail`` too once this is closed, since requests still come while a server ends; and when
-        opening takes longer than ``patience``. Not to be called in an event loop: that would stand
-        still meanwhile, and in the background loop itself it is a ``UsageError``.
+        Also ``fail`` when opening takes longer than ``patience``, and once this is closed, since
+        requests still come while a server ends. Do not call it in an event loop, which would stand
+        still meanwhile; in the background loop itself it is a ``UsageError``.
         """
         try:
             loop = self._elsewhere()
@@ -77,9 +78,9 @@ class BackgroundHandler(Generic[H]):
                 log.warning("a notification came after its BackgroundHandler was closed: `fail`")
                 return NO_ANSWER
             handler = loop.opened(self._patience)
-            return loop.run(_handled(handler, body, kind), self._patience)
+            return loop.run(call(handler, body, kind), self._patience)
         except NoResultError:
-            return NO_ANSWER  # what was begun goes on: work has an owner (M-17)
+            return NO_ANSWER  # the work goes on: it has an owner (M-17)
         finally:
             del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
@@ -88,8 +89,8 @@ class BackgroundHandler(Generic[H]):
 
         ``background.run(background.start().order_known(mch_id, out_trade_no))``
 
-        From a thread only: in ``on_paid``, which runs in that loop, await it. A ``UsageError`` too
-        when this is closed before the coroutine has ended.
+        Call it from a thread only: in ``on_paid``, which runs in that loop, await the coroutine. It
+        is a ``UsageError`` too when this is closed before the coroutine has ended.
         """
         try:
             loop = self._started()
@@ -105,7 +106,7 @@ class BackgroundHandler(Generic[H]):
             raise _closed() from error
 
     def start(self) -> H:
-        """Start the loop and open the handler now; what ``make`` returned, opened."""
+        """Start the loop and open the handler now; returns the open handler."""
         try:
             return self._started().opened()
         except NoResultError as error:
@@ -141,7 +142,7 @@ class BackgroundHandler(Generic[H]):
         return loop
 
     def _elsewhere(self) -> LoopThread[H] | None:
-        """The loop, which turns in another thread than the caller's; None when this is closed."""
+        """The loop, which must not be the caller's own; None when this is closed."""
         loop = self._loop
         if loop is None or loop.is_over:
             loop = self._new_loop()
@@ -159,27 +160,30 @@ class BackgroundHandler(Generic[H]):
             return self._loop
 
     def forget(self) -> None:
-        """In a fork's child: the parent's thread is not there, and its lock may be locked.
+        """For a fork's child, where the parent's thread is missing and its lock may be locked.
 
-        The parent's loop is kept as it is: to tidy it up would be to speak on connections that are
-        the parent's.
+        A reference keeps the parent's loop as it is: tidying it up would write to connections that
+        belong to the parent.
         """
         self._lock = threading.Lock()
         self._of_the_parent, self._loop = self._loop, None
 
 
-async def _handled(handler: Handles, body: bytes, kind: Wallet | None) -> HttpAnswer:
+def answer(
+    background: BackgroundHandler[Any], body: bytearray | Refusal, kind: Wallet | None
+) -> HttpAnswer:
+    """For adapters: the handler's answer to a body; a :class:`Refusal` is returned as it is."""
     try:
-        return await handler.handle(body, kind=kind)
+        return body if isinstance(body, Refusal) else background.handle(bytes(body), kind=kind)
     finally:
-        del body
+        del body  # a debug page shows the locals of every frame of a traceback (M-27)
 
 
 def _closed() -> UsageError:
     return UsageError("this BackgroundHandler is closed: make another one")
 
 
-#: All there are, for a fork; and those that have something open, which the process closes.
+#: All instances, for a fork; and those with an open handler, which the process closes at its end.
 _made: weakref.WeakSet[BackgroundHandler[Any]] = weakref.WeakSet()
 _open: set[BackgroundHandler[Any]] = set()
 
@@ -195,9 +199,9 @@ def _close_all() -> None:
         background.close()
 
 
-# atexit is too late: the executors of concurrent.futures are shut by then, and on_paid could call
-# asyncio.to_thread no more. They are shut by this same hook of threading's, last in first out, so
-# they have to be imported before. It is not public; without it atexit is the next best.
+# atexit is too late: the executors of concurrent.futures are shut by then, so an on_paid that calls
+# asyncio.to_thread would fail. threading's own hook shuts them, last in first out, so they have to
+# be imported before. The hook is not public; where it is missing, atexit is used.
 _EXECUTORS = concurrent.futures.ThreadPoolExecutor
 _at_exit: Callable[..., Any] = getattr(threading, "_register_atexit", atexit.register)
 _at_exit(_close_all)

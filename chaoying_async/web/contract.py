@@ -1,15 +1,15 @@
-"""What every adapter keeps to, whichever framework it translates for.
+"""The rules that every adapter keeps, whichever framework it translates for.
 
 - The handler gets the body's bytes as they came, and nothing else: no header decides (M-14).
 - Never more than :data:`MAX_BODY` bytes and a chunk are held, and where the framework lets us,
   a body has :data:`BODY_SECONDS` to arrive.
-- ``success`` is said by the handler alone. What an adapter says by itself is ``fail``.
-- A body that the service itself has read before us is a
-  :class:`~chaoying_async.exceptions.BodyAlreadyConsumedError` that goes up into the framework,
-  which answers 500 and reports it as it reports any bug; it is never handed on as an empty body,
-  which would look like a forgery. Where a stranger could be the cause, it is a line in the log.
-- Whatever strangers send, of each kind there is one line a minute (:mod:`.reports`), and the answer
-  is out in time, also where nobody opened the handler (:mod:`.intime`).
+- The handler alone says ``success``. An adapter by itself says ``fail``.
+- Where the service has read the body before us, the adapter raises
+  :class:`~chaoying_async.exceptions.BodyAlreadyConsumedError` into the framework, which answers 500
+  and reports it as it reports any bug. It never hands on an empty body, which would look like a
+  forgery. Where a stranger could be the cause, it writes a line to the log instead.
+- Whatever strangers send, each kind of line is written once a minute (:mod:`.adapter_log`), and the
+  answer is out in time, also where nobody opened the handler (:mod:`.timely`).
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from chaoying_async.sansio.notifications.message import FAIL, MAX_BODY, Wallet
 
 log = logging.getLogger("chaoying_async.web")
 
+#: ``int()`` refuses more than 4,300 digits; no body has a length of more than 18.
 _DIGITS: Final = 18
 
-#: How long a body may take. The gateway itself gives up after 3 s, so a slower one is not its own.
+#: Seconds that a body may take. The gateway gives up after 3 s, so it sends no slower one.
 BODY_SECONDS: Final = 2.0
-#: Of every answer, and nothing after it: a gateway may compare the header too.
+#: The content type of every answer, without a charset: a gateway may compare the header too.
 CONTENT_TYPE: Final = "text/plain"
 
 
 class HttpAnswer(Protocol):
-    """What goes back: ``NotificationAnswer``, or a :class:`Refusal` of an adapter."""
+    """What the sender gets: a ``NotificationAnswer``, or a :class:`Refusal` of an adapter."""
 
     @property
     def status(self) -> int:
@@ -47,15 +48,15 @@ class HttpAnswer(Protocol):
 
 
 class Handles(Protocol):
-    """All that an adapter asks of a ``NotificationHandler``."""
+    """The one method of a ``NotificationHandler`` that adapters call."""
 
     async def handle(self, body: bytes, /, *, kind: Wallet | None = None) -> HttpAnswer:
-        """HttpAnswer a notification's body, whatever it holds."""
+        """Answer a notification, whatever its body holds."""
         ...
 
 
 class Refusal(NamedTuple):
-    """An answer that needs no handler, because there is no body to show it."""
+    """The answer to a request whose body cannot be shown to a handler."""
 
     status: int
     allow: str | None = None
@@ -64,16 +65,16 @@ class Refusal(NamedTuple):
 
 NOT_POST: Final = Refusal(405, allow="POST")
 TOO_LARGE: Final = Refusal(413)
-#: Half a body, too slow or cut off: unreadable (M-14).
+#: Only half of the body came: too slow or cut off, so unreadable (M-14).
 INCOMPLETE: Final = Refusal(400)
 #: Nothing of the body is there: something has read it, or it never came.
 GONE: Final = Refusal(500)
-#: The background loop did not say anything in time: ask for another delivery.
+#: The background loop gave no answer in time: ask for another delivery.
 NO_ANSWER: Final = Refusal(200)
 
 
 def check_handler(handler: object) -> None:
-    """Refuse what could answer no notification when the route is made, not at the first of them."""
+    """Refuse an object that is no handler when the route is made, not at the first notification."""
     if isinstance(handler, type) or not callable(getattr(handler, "handle", None)):
         raise ParameterError({"handler": "must be a NotificationHandler, or what answers like one"})
 
@@ -85,32 +86,28 @@ def headers_of(answer: HttpAnswer | Refusal) -> dict[str, str]:
 
 
 def content_length(text: Any) -> int | None:
-    """A Content-Length, or None where there is none that can be read.
-
-    What is longer than any length that could be meant becomes one that is too large: ``int`` takes
-    4300 digits and no more.
-    """
+    """A Content-Length, or None where it cannot be read. Over 18 digits: ``sys.maxsize``."""
     if not isinstance(text, str) or not text.isascii() or not text.isdigit():
         return None
     return int(text) if len(text) <= _DIGITS else sys.maxsize
 
 
 def refused(method: str, length: int | None) -> Refusal | None:
-    """The answer to a request that is not read at all."""
+    """The answer to a request whose body is not read at all; None: read it."""
     if method != "POST":
         return NOT_POST
-    return TOO_LARGE if too_large(length) else None
+    return TOO_LARGE if length is not None and length > MAX_BODY else None
 
 
-def too_large(length: int | None) -> bool:
-    """Whether the announcement alone is over the limit: such a body is not read at all."""
-    return length is not None and length > MAX_BODY
+async def call(handler: Handles, body: bytes, kind: Wallet | None) -> HttpAnswer:
+    """The handler's answer; a traceback shows this frame without the body (M-27)."""
+    try:
+        return await handler.handle(body, kind=kind)
+    finally:
+        del body
 
 
 def drain(read: Callable[[int], bytes], body: bytearray) -> None:
-    """Fill ``body`` from a blocking stream, to its end or until it is too large.
-
-    One ``read`` may return less than there is: what is behind it is the server's affair.
-    """
+    """Fill ``body`` from a blocking stream, to its end or until it is too large."""
     while len(body) <= MAX_BODY and (part := read(MAX_BODY + 1 - len(body))):
         body += part

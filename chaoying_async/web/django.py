@@ -1,4 +1,4 @@
-"""Django: a view for ASGI, and one for WSGI."""
+"""Views for Django: one behind ASGI, and one behind WSGI."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.http import HttpResponse  # type: ignore[import-untyped]
 
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
-from chaoying_async.web.background import BackgroundHandler
+from chaoying_async.web.background import BackgroundHandler, answer
 from chaoying_async.web.contract import (
     TOO_LARGE,
     Handles,
@@ -39,7 +39,7 @@ _OPEN = (
 
 
 class _EveryDatabase(set[str]):
-    """The databases in whose transaction a view does not run: whatever they are called."""
+    """Contains every name: the view runs in no transaction, whatever a database is called."""
 
     def __contains__(self, alias: object) -> bool:
         return True
@@ -57,26 +57,20 @@ def notification_view(
         application = with_lifespan(get_asgi_application(), handler)  # asgi.py
 
     Under WSGI each request of an async view has an event loop of its own: use
-    :func:`sync_notification_view` there. Exempt from what a project puts before every view and
-    Django lets a view out of: CSRF checks, ``LoginRequiredMiddleware``, ``ATOMIC_REQUESTS``. The
+    :func:`sync_notification_view` there. The view is exempt from CSRF checks,
+    ``LoginRequiredMiddleware`` and ``ATOMIC_REQUESTS``, which a project puts before every view; the
     signature is the check.
 
-    Behind ASGI Django itself reads the whole body before any view runs, of any size and for as long
-    as it takes: limit both in the proxy in front, or mount ``notification_app`` beside Django.
+    Behind ASGI Django itself reads the whole body before any view runs, without a limit of size or
+    time: set both in the proxy in front, or mount ``notification_app`` beside Django.
     """
     check_handler(handler)
-    reports = AdapterLog(_FIX)
-    in_time = TimelyHandler(handler, kind, None, reports, _OPEN)
+    log = AdapterLog(_FIX)
+    in_time = TimelyHandler(handler, kind, None, log, _OPEN)
 
     async def notified(request: Any) -> Any:
-        body = _body(request, reports)
-        try:
-            if isinstance(body, Refusal):
-                return _response(body)
-            lasts = hasattr(request, "scope")  # under WSGI the loop ends with the request
-            return _response(await in_time.handle(bytes(body), lasts=lasts))
-        finally:
-            del body  # a debug page shows the locals of every frame of a traceback (M-27)
+        loop_lasts = hasattr(request, "scope")  # under WSGI the loop ends with the request
+        return _response(await in_time.handle(_body(request, log), loop_lasts=loop_lasts))
 
     return cast("Callable[[Any], Awaitable[Any]]", _let_through(notified))
 
@@ -86,20 +80,14 @@ def sync_notification_view(
 ) -> Callable[[Any], Any]:
     """A sync view, for Django behind a WSGI server (an ASGI server runs it in a thread).
 
-    Exempt as :func:`notification_view` is. A slow sender holds one thread of the server, as it
-    would with any view: serve with threads, or behind a proxy that collects bodies.
+    Exempt as :func:`notification_view` is. A slow sender occupies one thread of the server, as with
+    any view: serve with threads, or behind a proxy that collects bodies.
     """
     check_handler(background)
-    reports = AdapterLog(_FIX)
+    log = AdapterLog(_FIX)
 
     def notified(request: Any) -> Any:
-        body = _body(request, reports)
-        try:
-            if isinstance(body, Refusal):
-                return _response(body)
-            return _response(background.handle(bytes(body), kind=kind))
-        finally:
-            del body  # a debug page shows the locals of every frame of a traceback (M-27)
+        return _response(answer(background, _body(request, log), kind))
 
     return cast("Callable[[Any], Any]", _let_through(notified))
 
@@ -107,8 +95,8 @@ def sync_notification_view(
 def _let_through(view: Any) -> Any:
     """Mark the view as ``csrf_exempt``, ``login_not_required`` and ``non_atomic_requests`` do.
 
-    By their attributes: the decorators of older versions of Django make a sync function of an async
-    one, do not exist yet, or take one database each.
+    It sets their attributes itself: in older versions of Django the decorators make a sync function
+    of an async one, are missing, or take one database each.
     """
     view.csrf_exempt = True
     view.login_required = False
@@ -116,8 +104,8 @@ def _let_through(view: Any) -> Any:
     return view
 
 
-def _body(request: Any, reports: AdapterLog) -> bytearray | Refusal:
-    # What @sensitive_post_parameters() does: no mail to the admins quotes the form (M-27).
+def _body(request: Any, log: AdapterLog) -> bytearray | Refusal:
+    # As @sensitive_post_parameters() does: no mail to the admins quotes the form (M-27).
     request.sensitive_post_parameters = "__ALL__"
     length = content_length(request.META.get("CONTENT_LENGTH"))
     if (refusal := refused(request.method, length)) is not None:
@@ -127,24 +115,24 @@ def _body(request: Any, reports: AdapterLog) -> bytearray | Refusal:
     chunked = ends and "HTTP_TRANSFER_ENCODING" in request.META
     # Django has no public way to ask whether the body is still there.
     if getattr(request, "_read_started", False) and not hasattr(request, "_body"):
-        return reports.consumed("request.read() or request.POST was used before")
+        return log.consumed("request.read() or request.POST was used before")
     try:
         body = _read(request, length, environ.get("wsgi.input") if chunked else None)
-    except RequestDataTooBig:  # the site's own limit is lower still
+    except RequestDataTooBig:  # the site has a lower limit
         return TOO_LARGE
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
-        return reports.incomplete(type(error).__name__)
-    return reports.judged(body, length, chunked=chunked, ours=False)
+        return log.incomplete(type(error).__name__)
+    return log.judged(body, length, chunked=chunked, ours=False)
 
 
 def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
     body = bytearray()
-    if chunks is not None:  # under WSGI Django takes these for no body, and leaves them alone
+    if chunks is not None:  # under WSGI Django does not read chunks
         drain(chunks.read, body)
         return body
     if hasattr(request, "_body") or length is not None:
         return bytearray(request.body)  # a middleware behind this view may still look at it
-    drain(request.read, body)  # request.body would read anything that announced no length
+    drain(request.read, body)  # request.body would read without a limit here
     return body
 
 
@@ -152,15 +140,9 @@ def _response(answer: HttpAnswer) -> Any:
     # Django sets no length without its CommonMiddleware, and servers then send chunks.
     headers = headers_of(answer) | {"Content-Length": str(len(answer.body))}
     response = HttpResponse(answer.body, status=answer.status, headers=headers)
-    return _said(response)
-
-
-def _said(response: Any) -> Any:
-    """Keep Django from a line of its own for each answer from 400 on.
-
-    Anybody can post empty bodies, as fast as he likes; what there is to say about them stands in
-    our own log, so many lines a minute. Django marks what it has logged, and has no public way to
-    say so: should a release know another name, its lines are back and nothing else changes.
-    """
+    # Keeps Django from a log line of its own for each answer from 400 on: anybody can post empty
+    # bodies as fast as he likes, and our own log limits its lines. Django marks responses that it
+    # has logged, and has no public way to do so. If a release renames the mark, Django's lines come
+    # back, and nothing else changes.
     response._has_been_logged = True  # noqa: SLF001 - Django's own name for it
     return response

@@ -1,4 +1,4 @@
-"""FastAPI and Starlette: a route for notifications. Needs Starlette only."""
+"""A route for notifications in FastAPI and Starlette. Needs Starlette only."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def add_notification_route(
     kind: Wallet | None = None,
     clock: Clock | None = None,
 ) -> None:
-    """HttpAnswer notifications at exactly ``path`` of a FastAPI or Starlette app, or of a router.
+    """Answer notifications at exactly ``path`` of a FastAPI or Starlette app, or of a router.
 
-    Of an ``APIRouter`` with a ``prefix``, below that, as its decorators would have it.
+    The ``prefix`` of an ``APIRouter`` comes before ``path``, as with its decorators.
 
     Open the handler in the app's ``lifespan``: ``async with handler: yield``. The route takes no
-    parameters and stands in no schema: FastAPI would parse the form, and what is verified is the
-    bytes. Middleware that logs bodies is fine as long as it uses ``await request.body()``.
+    parameters and stands in no schema: FastAPI would parse the form, but the signature is verified
+    on the bytes. Middleware that logs bodies is fine as long as it uses ``await request.body()``.
     ``kind`` and ``clock`` as in :func:`~chaoying_async.web.asgi.notification_app`.
     """
     router = app.router if isinstance(app, Starlette) else app
     endpoint = notification_app(handler, kind=kind, clock=clock)
-    prefix: str = getattr(router, "prefix", "")  # FastAPI's own, which its decorators put in front
+    prefix: str = getattr(router, "prefix", "")  # only FastAPI's routers have one
     router.routes.append(Route(prefix + path, endpoint, name=name, include_in_schema=False))

@@ -1,4 +1,4 @@
-"""Flask: a route for notifications."""
+"""A route for notifications in Flask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
-from chaoying_async.web.background import BackgroundHandler
+from chaoying_async.web.background import BackgroundHandler, answer
 from chaoying_async.web.contract import (
     TOO_LARGE,
     HttpAnswer,
@@ -33,7 +33,7 @@ _EXEMPT = (
     "Exempt the endpoint {endpoint!r} there; in a before_request function of your own:"
     " `if request.endpoint == {endpoint!r}: return`."
 )
-#: In the request's environment: its view was reached.
+#: Key in the request's environment: the view was reached.
 _REACHED = "chaoying_async.reached"
 
 
@@ -45,45 +45,39 @@ def add_notification_route(
     endpoint: str = "chaoying_notification",
     kind: Wallet | None = None,
 ) -> None:
-    """HttpAnswer notifications at ``path`` of a Flask app or a blueprint.
+    """Answer notifications at ``path`` of a Flask app or a blueprint.
 
     Flask-WTF's CSRFProtect and Flask-Limiter let the route through by themselves. A
     ``before_request`` function of your own, a login for example, has to do so: ``if
     request.endpoint == "chaoying_notification": return`` (``"pay.chaoying_notification"`` on a
-    blueprint ``pay``). What is stopped there is a line at ERROR.
+    blueprint ``pay``). If it stops a notification, a line at ERROR says so.
 
-    A slow sender holds one thread of the server, as it would with any view: serve with threads,
-    or behind a proxy that collects bodies.
+    A slow sender occupies one thread of the server, as with any view: serve with threads, or behind
+    a proxy that collects bodies.
     """
     check_handler(background)
-    reports = AdapterLog(_FIX)
+    log = AdapterLog(_FIX)
 
     def notified() -> Response:
         request.environ[_REACHED] = True
-        body = _body(request, reports)
-        try:
-            if isinstance(body, Refusal):
-                return _response(body)
-            return _response(background.handle(bytes(body), kind=kind))
-        finally:
-            del body  # a debug page shows the locals of every frame of a traceback (M-27)
+        return _response(answer(background, _body(request, log), kind))
 
-    # All of them, so that all get our own answer.
+    # Every method, so that each gets an answer of ours.
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     app.add_url_rule(path, endpoint, notified, methods=methods, provide_automatic_options=False)
     if isinstance(app, Blueprint):
-        app.record_once(lambda state: _let_through(state.app, notified, reports))
+        app.record_once(lambda state: _let_through(state.app, notified, log))
     else:
-        _let_through(app, notified, reports)
+        _let_through(app, notified, log)
 
 
-def _let_through(app: Any, view: Callable[[], Response], reports: AdapterLog) -> None:
-    """See to it that nothing which exempts views stops this one, and that others are reported."""
+def _let_through(app: Any, view: Callable[[], Response], log: AdapterLog) -> None:
+    """Exempt the view from extensions that can exempt one, and report when others stop it."""
 
     def is_ours() -> bool:
         return app.view_functions.get(request.endpoint or "") is view
 
-    def exempt() -> None:  # as late as this, because extensions may be set up after the route
+    def exempt() -> None:  # at the first request: extensions may be set up after the route
         if is_ours():
             csrf, limiters = app.extensions.get("csrf"), app.extensions.get("limiter", ())
             for extension in (csrf, *limiters):
@@ -92,29 +86,29 @@ def _let_through(app: Any, view: Callable[[], Response], reports: AdapterLog) ->
 
     def look(response: Response) -> Response:
         if request.method == "POST" and is_ours() and not request.environ.get(_REACHED):
-            reports.unseen(response.status_code, _EXEMPT.format(endpoint=request.endpoint))
+            log.unseen(response.status_code, _EXEMPT.format(endpoint=request.endpoint))
         return response
 
     app.before_request_funcs.setdefault(None, []).insert(0, exempt)
     app.after_request(look)
 
 
-def _body(request: Request, reports: AdapterLog) -> bytearray | Refusal:
+def _body(request: Request, log: AdapterLog) -> bytearray | Refusal:
     length = request.content_length
     if (refusal := refused(request.method, length)) is not None:
         return refusal
     touched = not vars(request).keys().isdisjoint(("stream", "form", "files"))
     try:
         body = _read(request)
-    except RequestEntityTooLarge:  # the app's own limit is lower still
+    except RequestEntityTooLarge:  # the app has a lower limit
         return TOO_LARGE
-    except ClientDisconnected:  # nothing came of it, or something has taken it from the environment
-        return reports.gone()
+    except ClientDisconnected:  # nothing came, or a middleware has taken it
+        return log.gone()
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
-        return reports.incomplete(type(error).__name__)
+        return log.incomplete(type(error).__name__)
     ends = request.environ.get("wsgi.input_terminated", False)  # else a server without chunks
     chunked = ends and "Transfer-Encoding" in request.headers
-    return reports.judged(body, length, chunked=chunked, ours=touched)
+    return log.judged(body, length, chunked=chunked, ours=touched)
 
 
 def _read(request: Request) -> bytearray:
@@ -125,8 +119,8 @@ def _read(request: Request) -> bytearray:
         if body:
             raise EOFError from error  # cut off
         raise
-    # What get_data() has kept is no longer in the stream, and what the form parser has taken is in
-    # neither. The stream comes first, because get_data() has no limit.
+    # Bytes that get_data() kept are no longer in the stream, and bytes that the form parser took
+    # are in neither. Read the stream first, because get_data() has no limit.
     if not body:
         return bytearray(request.get_data())
     # For a hook behind this view that logs the body. (Werkzeug's cached_property may be assigned.)

@@ -1,4 +1,4 @@
-"""An event loop in a thread, with something open in it from the loop's start to its end."""
+"""Runs an event loop in a thread, with something open in it from the loop's start to its end."""
 
 from __future__ import annotations
 
@@ -16,43 +16,39 @@ from concurrent.futures import (
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-import attrs
-
 H = TypeVar("H")
 T = TypeVar("T")
 
 
 class NoResultError(Exception):
-    """The loop has ended, or said nothing in time; what was begun may go on."""
-
-
-@attrs.frozen
-class _Open(Generic[H]):
-    handler: H
-    loop: asyncio.AbstractEventLoop
-    stop: asyncio.Event
+    """The loop has ended, or gave no result in time; work that was begun may go on."""
 
 
 class LoopThread(Generic[H]):
-    """Starts at once; ``make`` is called in the loop, and what it returns is opened there.
+    """Starts at once, calls ``make`` in the loop, and opens there what that returns.
 
-    Whoever waits here waits for two things at the same time: the result, and the loop's end. A loop
-    that ends drops what was handed to it in its last moments without a word.
+    Every wait here is for two things at the same time, the result and the loop's end: a loop that
+    ends silently drops work that was handed to it in its last moments.
+
+    anyio's ``BlockingPortal`` cannot replace this (4.16 was tried): ``start_task_soon`` waits
+    without a limit until the loop takes the call, so a thread of the server would stand still for
+    as long as a blocking ``on_paid`` does, and the sender would get no answer.
     """
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[H]]) -> None:
         self._make = make
-        self._opened: Future[_Open[H]] = Future()
+        #: What is open, its loop, and the event that ends both.
+        self._opened: Future[tuple[H, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._over: Future[None] = Future()
-        # A daemon: a program ends although this still turns, and closes it on its way out.
+        # A daemon thread: a program can end while it runs, and closes it on its way out.
         self._thread = threading.Thread(
-            target=self._turn, name="chaoying-notifications", daemon=True
+            target=self._run_loop, name="chaoying-notifications", daemon=True
         )
         self._thread.start()
 
     @property
     def is_over(self) -> bool:
-        """Whether it ended by itself: it could not be opened, or it fell over."""
+        """Whether it ended by itself: opening failed, or the loop fell over."""
         return self._over.done()
 
     @property
@@ -61,15 +57,14 @@ class LoopThread(Generic[H]):
         return threading.current_thread() is self._thread
 
     def opened(self, patience: float | None = None) -> H:
-        """What is open, as soon as it is; or what ``make`` or opening raised."""
-        return self._result(self._opened, patience).handler
+        """What is open, as soon as it is; or the error of ``make`` or of opening."""
+        return self._result(self._opened, patience)[0]
 
     def run(self, coroutine: Coroutine[Any, Any, T], patience: float | None = None) -> T:
-        """The coroutine's result. It goes on after ``patience``; :meth:`opened` comes before."""
-        loop = self._opened.result().loop
+        """The coroutine's result. It goes on after ``patience``. Call :meth:`opened` before."""
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-        except RuntimeError as error:  # closed
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._opened.result()[1])
+        except RuntimeError as error:  # the loop is closed
             coroutine.close()
             raise NoResultError from error
         return self._result(future, patience)
@@ -77,21 +72,18 @@ class LoopThread(Generic[H]):
     def end(self, patience: float) -> None:
         """Leave what is open and end the loop.
 
-        Waits for as long as leaving takes; but where it never opened, only for ``patience``.
+        Waits for as long as leaving takes; but for ``patience`` only, if it has not opened yet.
         """
         try:
-            self._opened.set_exception(NoResultError())  # whoever waits for it
+            self._opened.set_exception(NoResultError())  # for whoever waits for it
         except InvalidStateError:  # it is open, or could not be opened
-            self._leave()
+            if self._opened.exception() is None:
+                _, loop, stop = self._opened.result()
+                with contextlib.suppress(RuntimeError):  # closed: the loop fell over before
+                    loop.call_soon_threadsafe(stop.set)
             self._thread.join()
         else:
             self._thread.join(patience)
-
-    def _leave(self) -> None:
-        if self._opened.exception() is None:
-            opened = self._opened.result()
-            with contextlib.suppress(RuntimeError):  # closed: it fell over before
-                opened.loop.call_soon_threadsafe(opened.stop.set)
 
     def _result(self, future: Future[T], patience: float | None) -> T:
         either: list[Future[Any]] = [future, self._over]
@@ -103,11 +95,11 @@ class LoopThread(Generic[H]):
         except CancelledError as error:
             raise NoResultError from error
 
-    def _turn(self) -> None:
+    def _run_loop(self) -> None:
         try:
             asyncio.run(self._stay_open())
         except BaseException as error:
-            self._over.set_result(None)  # first: who sees the error may start another loop at once
+            self._over.set_result(None)  # first: whoever sees the error may start another at once
             with contextlib.suppress(InvalidStateError):
                 self._opened.set_exception(error)
                 return
@@ -117,9 +109,7 @@ class LoopThread(Generic[H]):
 
     async def _stay_open(self) -> None:
         async with self._make() as handler:
-            opened = _Open(handler, asyncio.get_running_loop(), asyncio.Event())
-            try:
-                self._opened.set_result(opened)
-            except InvalidStateError:  # ended meanwhile: nobody waits for it
-                return
-            await opened.stop.wait()
+            stop = asyncio.Event()
+            with contextlib.suppress(InvalidStateError):  # ended meanwhile: nobody waits for it
+                self._opened.set_result((handler, asyncio.get_running_loop(), stop))
+                await stop.wait()

@@ -1,26 +1,26 @@
-"""Calls a handler so that the gateway has its answer in time, also where nobody opened it."""
+"""Calls a handler so that the gateway has its answer in time, also when nobody opened it."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
-from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer
+from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, Refusal, call
 
-#: Seconds until the answer where the handler has no owner; its ``budget`` is as long.
+#: Seconds until the answer of a handler that is not open; the default ``budget`` is as long.
 ANSWER_SECONDS: Final = 2.0
 
 
 class TimelyHandler:
-    """One route's way to its handler.
+    """Calls the handler of one route.
 
-    An open handler answers within its budget. One that is not open answers when ``on_paid`` has
-    ended, which is too late for a gateway that gives up after 3 s. So the work goes on in a task of
-    its own, whose answer is awaited only for :data:`ANSWER_SECONDS`: then it is ``fail``, and the
+    An open handler answers within its budget. A handler that is not open answers when ``on_paid``
+    has ended, which is too late for a gateway that gives up after 3 s. So it works in a task of its
+    own, and after :data:`ANSWER_SECONDS` the answer is ``fail``; the work goes on, and the
     gateway's next delivery finds the effect.
     """
 
@@ -29,30 +29,32 @@ class TimelyHandler:
         handler: Handles,
         kind: Wallet | None,
         clock: Clock | None,
-        reports: AdapterLog,
+        log: AdapterLog,
         how_to_open: str,
     ) -> None:
         self._handler = handler
         self._kind = kind
         self._clock: Clock = clock or SystemClock()
-        self._reports = reports
+        self._log = log
         self._how_to_open = how_to_open
         self._working: set[asyncio.Task[HttpAnswer]] = set()
 
-    @property
-    def has_owner(self) -> bool:
-        """Whether somebody opened the handler. One of the user's own need not say so."""
-        return bool(getattr(self._handler, "is_open", True))
+    async def handle(
+        self, body: bytes | bytearray | Refusal, *, loop_lasts: bool = True
+    ) -> HttpAnswer:
+        """The answer to a body; a :class:`Refusal` is returned as it is.
 
-    async def handle(self, body: bytes, *, lasts: bool = True) -> HttpAnswer:
-        """The answer. ``lasts``: whether this loop outlives the request; else it is waited for."""
+        ``loop_lasts``: this event loop outlives the request. Otherwise the work is awaited.
+        """
         try:
-            if self.has_owner:
-                return await self._handler.handle(body, kind=self._kind)
-            self._reports.not_open(self._how_to_open)
-            if not lasts:
-                return await self._handler.handle(body, kind=self._kind)
-            task = asyncio.ensure_future(_handled(self._handler, body, self._kind))
+            if isinstance(body, Refusal):
+                return body
+            is_open = getattr(self._handler, "is_open", True)  # a handler of the user's may not say
+            if not is_open:
+                self._log.not_open(self._how_to_open)
+            if is_open or not loop_lasts:
+                return await self._handler.handle(bytes(body), kind=self._kind)
+            task = asyncio.ensure_future(call(self._handler, bytes(body), self._kind))
         finally:
             del body  # a debug page shows the locals of every frame of a traceback (M-27)
         self._working.add(task)
@@ -62,11 +64,3 @@ class TimelyHandler:
                 return await asyncio.shield(task)
         except TimeoutError:
             return NO_ANSWER
-
-
-async def _handled(handler: Any, body: bytes, kind: Wallet | None) -> HttpAnswer:
-    try:
-        answer: HttpAnswer = await handler.handle(body, kind=kind)
-        return answer
-    finally:
-        del body

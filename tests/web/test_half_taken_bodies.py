@@ -21,7 +21,7 @@ from chaoying_async.exceptions import BodyAlreadyConsumedError
 from chaoying_async.web.aiohttp import notification_handler
 from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.background import BackgroundHandler
-from chaoying_async.web.contract import HttpAnswer, Refusal, content_length, too_large
+from chaoying_async.web.contract import TOO_LARGE, HttpAnswer, Refusal, content_length, refused
 from chaoying_async.web.django import notification_view, sync_notification_view
 from chaoying_async.web.fastapi import add_notification_route
 from chaoying_async.web.flask import add_notification_route as add_to_flask
@@ -356,7 +356,7 @@ async def test_the_asgi_app_shows_no_buyer(fake: Fake) -> None:
 @pytest.mark.parametrize("digits", [19, sys.get_int_max_str_digits() + 1])
 def test_a_length_of_many_digits_is_too_large(digits: int) -> None:
     """A Content-Length that Python's int() refuses is refused as too large, not by an error."""
-    assert too_large(content_length("9" * digits))
+    assert refused("POST", content_length("9" * digits)) is TOO_LARGE
 
 
 async def test_cancelled_while_the_body_comes_says_nothing(fake: Fake) -> None:
