@@ -107,7 +107,7 @@ class AdapterLog:
             log.error(_NOT_OPEN, how_to_open)
 
     def _say(self, kind: str, level: int, text: str) -> bool:
-        """Write the line unless its kind was written within the last minute; whether it was written."""
+        """Write the line unless one of its kind was written this minute; whether it was written."""
         with self._lock:
             now = self._clock.monotonic()
             if kind in self._last and now - self._last[kind] < PAUSE:

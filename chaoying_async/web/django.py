@@ -139,7 +139,7 @@ def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
 def _response(answer: HttpAnswer) -> Any:
     # Django sets no length without its CommonMiddleware, and servers then send chunks.
     headers = headers_of(answer) | {"Content-Length": str(len(answer.body))}
-    response = HttpResponse(answer.body, status=answer.status, headers=headers)
+    response: Any = HttpResponse(answer.body, status=answer.status, headers=headers)
     # Keeps Django from a log line of its own for each answer from 400 on: anybody can post empty
     # bodies as fast as he likes, and our own log limits its lines. Django marks responses that it
     # has logged, and has no public way to do so. If a release renames the mark, Django's lines come
