@@ -13,8 +13,10 @@ from urllib.parse import urlencode
 
 from chaoying_async import GatewaySession
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.bank.entities import Event, Notify
-from chaoying_async.sandbox.serving.gateway import ROUTES, Request, Response, SandboxGateway, World
+from chaoying_async.sandbox.bank.entities import Consequence, Notify
+from chaoying_async.sandbox.document.endpoints import ROUTES
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
+from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sansio.credentials import Credentials, SortOrder
 
 KEY = "key-of-the-sandbox-tests"
@@ -118,15 +120,15 @@ def path_of(endpoint: str) -> str:
     return paths.get(endpoint, "/UnifiedPay/Gateway")
 
 
-def http_request(endpoint: str, fields: Mapping[str, str]) -> Request:
+def http_request(endpoint: str, fields: Mapping[str, str]) -> HttpRequest:
     if endpoint in {"PayBoxConfGet", "QrConfGet"}:
-        return Request(
+        return HttpRequest(
             method="GET",
             path=path_of(endpoint),
             query=urlencode(fields),
             user_agent="CySoftPayBox",
         )
-    return Request(
+    return HttpRequest(
         method="POST",
         path=path_of(endpoint),
         content_type="application/x-www-form-urlencoded; charset=utf-8",
@@ -139,7 +141,7 @@ class Till:
 
     def __init__(self, *, sign_failures: bool = True, order: SortOrder = SortOrder.ASCII) -> None:
         self.time = START
-        self.events: list[Event] = []
+        self.events: list[Consequence] = []
         credentials = Credentials(agent_id=AGENT, key=KEY, pid="till", sort_order=order)
         self.gateway = SandboxGateway(
             World(credentials=credentials, sign_failures=sign_failures),
@@ -178,14 +180,14 @@ class Till:
         }
         return {**fields, "sign": fields.get("sign") or sign(fields)}
 
-    def post(self, endpoint: str, fields: Mapping[str, str]) -> Response:
+    def post(self, endpoint: str, fields: Mapping[str, str]) -> HttpResponse:
         return self.gateway.answer(http_request(endpoint, fields))
 
     def notified(self) -> list[str]:
         return [event.key[1] for event in self.events if isinstance(event, Notify)]
 
 
-def parsed(reply: Response) -> dict[str, Any]:
+def parsed(reply: HttpResponse) -> dict[str, Any]:
     assert reply.status == 200, reply
     members = json.loads(reply.body)
     if "sign" in members:

@@ -1,31 +1,34 @@
-"""The sandbox for tests: a whole gateway in the test's own process."""
+"""The whole gateway in the process of a test, without sockets: :class:`Sandbox`."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from os import PathLike, fspath
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote, urlsplit
 
-import attrs
+import httpx
 
 from chaoying_async.abc import Clock
-from chaoying_async.sandbox.bank.entities import Ledger, Order, Status
+from chaoying_async.exceptions import RequestNotSentError, TransportError
+from chaoying_async.sandbox.bank.entities import Ledger, Order
 from chaoying_async.sandbox.bank.ledger import Books, Deed, books
-from chaoying_async.sandbox.bank.reply_fields import notification_fields
-from chaoying_async.sandbox.inprocess import SandboxTransport
-from chaoying_async.sandbox.serving.events import imagined
+from chaoying_async.sandbox.document.http_messages import Cut, HttpRequest, HttpResponse
+from chaoying_async.sandbox.serving.events import imagined, true_fields
 from chaoying_async.sandbox.serving.faults import Faults
 from chaoying_async.sandbox.serving.gateway import World
 from chaoying_async.sandbox.serving.notifier import Delivery
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.sandbox_app import SandboxApp
-from chaoying_async.sandbox.serving.sandbox_file import Store
-from chaoying_async.sandbox.serving.security import Guard
+from chaoying_async.sandbox.serving.sandbox_file import SandboxFile
+from chaoying_async.sandbox.serving.security import AccessGuard
 from chaoying_async.sandbox.serving.server import LOOPBACK, listening
 from chaoying_async.sansio.credentials import Credentials, SortOrder
+from chaoying_async.transport.base import Headers, HttpReply, NativeTransport
+from chaoying_async.transport.errors import too_large
 
 if TYPE_CHECKING:
     from chaoying_async.sandbox.console.site import Console
@@ -74,7 +77,7 @@ class Sandbox:
         data: str | PathLike[str] | None = None,
     ) -> None:
         self.clock: Clock = clock or _fake_clock()
-        store = Store(fspath(data)) if data is not None else None
+        store = SandboxFile(fspath(data)) if data is not None else None
         rng = random.Random(_kept_seed(store, seed))
         self.credentials = credentials or Credentials(
             agent_id=AGENT_ID,
@@ -110,7 +113,7 @@ class Sandbox:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End what is still waiting or being delivered."""
+        """End all notifications and waits that are still under way."""
         await self._runtime.aclose()
 
     @property
@@ -125,12 +128,12 @@ class Sandbox:
 
     @property
     def books(self) -> Books:
-        """The totals as of now, to the fen."""
+        """The totals of the books as of now, to the fen."""
         return books(self.ledger, self.clock.now())
 
     @property
     def requests(self) -> dict[str, int]:
-        """How many requests arrived, by endpoint: what was sent once is here once."""
+        """How many requests arrived for each endpoint: a request that was sent once counts once."""
         return dict(self._runtime.gateway.requests)
 
     @property
@@ -139,18 +142,18 @@ class Sandbox:
         return self._runtime.notifier.deliveries
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass: on a clock that is moved by hand, which the default one is."""
+        """Let time pass, on a clock that is moved by hand, as the default one is."""
         move = getattr(self.clock, "advance", None)
         if move is None:
             raise TypeError(f"{type(self.clock).__name__} goes by itself and cannot be advanced")
         await move(seconds)
 
     def customer_pays(self, out_trade_no: str, mch_id: str | None = None) -> Order:
-        """The customer pays an open order now; one that is over stays as it is."""
+        """Let the customer pay an open order now; an order that is over stays as it is."""
         return self.act(out_trade_no, Deed.CUSTOMER_PAYS, mch_id)
 
     def act(self, out_trade_no: str, deed: Deed, mch_id: str | None = None) -> Order:
-        """Somebody does something to an open order; KeyError if there is no such order."""
+        """Let somebody do something to an open order; KeyError if there is no such order."""
         return self._runtime.gateway.act(self.ledger.order(out_trade_no, mch_id).key, deed)
 
     def sign_notification(
@@ -165,17 +168,9 @@ class Sandbox:
         gateway = self._runtime.gateway
         try:
             order = self.ledger.order(out_trade_no)
-            if order.status is Status.OPEN:  # as if the customer paid now
-                now = self.clock.now()
-                order = attrs.evolve(order, status=Status.PAID, ended=now, paid_at=now)
         except KeyError:
             order = imagined(gateway, self.mch_id, out_trade_no, kind=kind)
-        made: dict[str, Any] = {
-            **notification_fields(
-                order, gateway.nonce(), total_is_paid=gateway.world.total_is_paid
-            ),
-            **fields,
-        }
+        made = true_fields(gateway, order) | fields
         return gateway.signed_form(
             {name: str(value) for name, value in made.items() if value is not None}
         )
@@ -189,7 +184,7 @@ class Sandbox:
         console: bool = False,
         token: str | None = None,
     ) -> AsyncGenerator[str]:
-        """The same sandbox over real HTTP while the block runs; gives its address.
+        """Serve this sandbox over real HTTP while the block runs; gives its address.
 
         Needs the extra ``[sandbox]``. Pass the address to ``Hosts.single(url)``, and a real clock
         to the sandbox. ``console`` adds pages for a browser below ``/console/``.
@@ -198,7 +193,7 @@ class Sandbox:
         console and the control endpoints then ask for; without one it is a :class:`ValueError`.
         """
         token = token or self.app.control.token
-        self.app.guard, self.app.control.token = Guard(host, token), token
+        self.app.guard, self.app.control.token = AccessGuard(host, token), token
         pages = _console(self._runtime, self.app.guard) if console else None
         async with listening(self.app, host=host, port=port) as url:
             self.app.console = pages
@@ -206,18 +201,18 @@ class Sandbox:
                 yield url
             finally:
                 if pages is not None:
-                    pages.close()  # or the server would wait for who is looking on
+                    pages.close()  # else the server would wait for the browsers that look on
                     self.app.console = None
 
 
-def _console(runtime: Runtime, guard: Guard) -> Console:
+def _console(runtime: Runtime, guard: AccessGuard) -> Console:
     from chaoying_async.sandbox.console.site import Console  # noqa: PLC0415 - behind the extra
 
     return Console(runtime, guard)
 
 
-def _kept_seed(store: Store | None, seed: int) -> int:
-    """The seed that the file was begun with; a new file keeps this one."""
+def _kept_seed(store: SandboxFile | None, seed: int) -> int:
+    """The seed that the file was begun with; a new file keeps ``seed``."""
     if store is None:
         return seed
     if (kept := store.setting("seed")) is not None:
@@ -230,3 +225,69 @@ def _fake_clock() -> Clock:
     from chaoying_async.testing import FakeClock  # noqa: PLC0415 - only who moves time needs it
 
     return FakeClock()
+
+
+class SandboxTransport(NativeTransport):
+    """For ``GatewaySession(transport=...)``: opens no socket, and serves every address.
+
+    A session uses :meth:`round_trip`; :meth:`handle_async_request` is for every other httpx client.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+
+    async def round_trip(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes,
+        *,
+        timeout: httpx.Timeout,  # noqa: ARG002 - nothing here takes time but the clock's own
+        max_bytes: int,
+    ) -> HttpReply:
+        """See :class:`~chaoying_async.transport.base.Engine`."""
+        parts = urlsplit(url)
+        given = {name.lower(): value for name, value in headers}
+        reply = await self._runtime.exchange(
+            HttpRequest.of(method, parts.path, parts.query, given, body)
+        )
+        if reply.cut is Cut.REFUSED:
+            raise RequestNotSentError("nothing was sent: a fault of the sandbox")
+        if reply.cut is not None:
+            raise TransportError("no usable answer came: a fault of the sandbox")
+        if len(reply.body) > max_bytes:
+            raise too_large(max_bytes)
+        return HttpReply(reply.status, self._headers(reply), reply.body)
+
+    def _headers(self, reply: HttpResponse) -> Headers:
+        return (("date", self._runtime.date), ("content-type", reply.content_type))
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """See httpx; the reply is complete when this returns."""
+        path, _, query = request.url.raw_path.decode("ascii").partition("?")
+        body = await request.aread()
+        reply = await self._runtime.exchange(
+            HttpRequest.of(request.method, unquote(path), query, request.headers, body)
+        )
+        if reply.cut in (Cut.REFUSED, Cut.RESET):
+            error = httpx.ConnectError if reply.cut is Cut.REFUSED else httpx.ReadError
+            raise error("a fault of the sandbox", request=request)
+        whole = httpx.ByteStream(reply.body)
+        # A stream and no length: httpx takes ten times as long to prepare a body given as content.
+        return httpx.Response(
+            reply.status,
+            headers=list(self._headers(reply)),
+            stream=whole if reply.cut is None else _Half(reply.body),
+        )
+
+
+class _Half(httpx.AsyncByteStream):
+    """A body that breaks off in the middle."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._body[: len(self._body) // 2]
+        raise httpx.ReadError("a fault of the sandbox")

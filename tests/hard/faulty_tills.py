@@ -30,7 +30,7 @@ from chaoying_async import (
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.sandbox import Fault, Sandbox
 from chaoying_async.sandbox.bank.entities import Order, Status
-from chaoying_async.sandbox.bank.orders import settled
+from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.testing import FakeClock
 from chaoying_async.transport import AiohttpTransport

@@ -316,8 +316,8 @@ def test_numbers_of_any_length_and_half_json_are_no_trouble(number: str, text: s
 
 def test_the_parts_that_hold_a_key_show_none() -> None:
     """What a debugger or a log of locals would print of the search has the key masked (M-27)."""
-    seal = search.Seal(KEY.encode(), lambda joined, _text, _key: joined)
-    case = search.Case(
+    seal = search.SignRecipe(KEY.encode(), lambda joined, _text, _key: joined)
+    case = search.Evidence(
         message=read_message(FIELDS),
         key=KEY.encode(),
         algorithm=SignAlgorithm.MD5,
@@ -328,7 +328,7 @@ def test_the_parts_that_hold_a_key_show_none() -> None:
         keys=(),
     )
 
-    assert (repr(seal), repr(case)) == ("Seal(key=***)", "Case(key=***)")
+    assert (repr(seal), repr(case)) == ("SignRecipe(key=***)", "Evidence(key=***)")
     assert repr(JOINS[0]) == "Mistake('key-bare')"
 
 

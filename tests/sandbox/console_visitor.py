@@ -11,7 +11,7 @@ from chaoying_async import Credentials
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.console.site import Console
 from chaoying_async.sandbox.document.signature import signature
-from chaoying_async.sandbox.serving.security import Guard
+from chaoying_async.sandbox.serving.security import AccessGuard
 from tests.factories import AUTH_CODE, KEY
 
 ORDER = "/console/order?mch_id=00000001&out_trade_no="
@@ -41,7 +41,7 @@ class Visitor:
             credentials=Credentials(agent_id="13000000000000000", key=KEY, pid="sandbox"),
             notify_transport=self.merchant,
         )
-        self.guard = Guard(EVERYWHERE if token else "127.0.0.1", token)
+        self.guard = AccessGuard(EVERYWHERE if token else "127.0.0.1", token)
         app = self.sandbox.app
         self.console = Console(self.sandbox._runtime, self.guard, kept=kept)
         app.console, app.guard = self.console, self.guard

@@ -27,11 +27,11 @@ from chaoying_async import (
 )
 from chaoying_async.sandbox import Delivery, Fault, Sandbox
 from chaoying_async.sandbox.bank.entities import Noted
-from chaoying_async.sandbox.console.journal import Entry
+from chaoying_async.sandbox.console.journal import JournalEntry
 from chaoying_async.sandbox.console.message_keeper import SOON
 from chaoying_async.sandbox.console.site import Console
-from chaoying_async.sandbox.serving.chronicle import Chronicle
-from chaoying_async.sandbox.serving.security import Guard
+from chaoying_async.sandbox.serving.sandbox_file import Chronicle
+from chaoying_async.sandbox.serving.security import AccessGuard
 from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, CANARIES, KEY, OPENID
 from tests.sandbox.console_visitor import ORDER
@@ -52,7 +52,7 @@ async def running(data: Path, clock: FakeClock) -> AsyncGenerator[tuple[Sandbox,
     merchant = httpx.MockTransport(_hesitant())
     sandbox = Sandbox(clock=clock, data=data, credentials=CREDENTIALS, notify_transport=merchant)
     async with sandbox:
-        console = Console(sandbox._runtime, Guard("127.0.0.1"))
+        console = Console(sandbox._runtime, AccessGuard("127.0.0.1"))
         sandbox.app.console = console
         transport = httpx.ASGITransport(sandbox.app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
@@ -173,9 +173,9 @@ async def test_messages_are_written_down_soon_and_not_while_a_client_waits(tmp_p
             await session.send(pay(f"A10001{number}"))
         chronicle = sandbox.app.runtime.chronicle
         assert chronicle is not None
-        assert not chronicle.load(Entry, 10)
+        assert not chronicle.load(JournalEntry, 10)
         await sandbox.advance(SOON)
-        assert [entry.key[1] for entry in chronicle.load(Entry, 10)] == [
+        assert [entry.key[1] for entry in chronicle.load(JournalEntry, 10)] == [
             f"A10001{number}" for number in range(3)
         ]
 
@@ -184,14 +184,14 @@ async def test_large_messages_are_masked_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A flood of a stranger's holds nobody up; at the end the latest of it are written down."""
-    data, clock, masked = tmp_path / "books.sqlite", FakeClock(), Entry.masked
+    data, clock, masked = tmp_path / "books.sqlite", FakeClock(), JournalEntry.masked
     threads: list[bool] = []
 
-    def watched(entry: Entry, credentials: Credentials) -> Entry:
+    def watched(entry: JournalEntry, credentials: Credentials) -> JournalEntry:
         threads.append(threading.current_thread() is threading.main_thread())
         return masked(entry, credentials)
 
-    monkeypatch.setattr(Entry, "masked", watched)
+    monkeypatch.setattr(JournalEntry, "masked", watched)
     kind = {"content-type": "application/x-www-form-urlencoded"}
     async with running(data, clock) as (sandbox, browser):
         chronicle = sandbox.app.runtime.chronicle
@@ -200,7 +200,7 @@ async def test_large_messages_are_masked_in_a_thread(
             large = f"a{number}=" + "%" * 20_000
             await browser.post("/UnifiedPay/Gateway", content=large, headers=kind)
         await sandbox.advance(SOON)
-        while len(chronicle.load(Entry, 10)) < 3:
+        while len(chronicle.load(JournalEntry, 10)) < 3:
             await asyncio.sleep(0)
         assert threads == [False] * 3
         for _ in range(60):
@@ -222,5 +222,5 @@ def test_the_oldest_is_forgotten(tmp_path: Path) -> None:
     again.add(Noted(at, ("00000001", "A100011"), "last"), 100)
     assert [each.what for each in again.load(Noted, 2)] == ["999", "last"]
     assert not again.load(Delivery, 10)
-    assert not again.load(Entry, 10)
+    assert not again.load(JournalEntry, 10)
     connection.close()

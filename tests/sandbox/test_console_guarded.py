@@ -15,13 +15,13 @@ from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.journal import Journal
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.serving.gateway import Request, Response
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.security import (
     COOKIE,
     LASTS,
     OF_ONE,
     WINDOW,
-    Guard,
+    AccessGuard,
     Guesses,
     Logins,
     is_loopback,
@@ -90,7 +90,7 @@ class TestSecrets:
     async def test_the_journal_is_bounded(self) -> None:
         """It remembers the latest, finds them by number, and forgets the rest."""
         journal = Journal(3)
-        request, response = Request(method="GET", path="/"), Response(200, "", b"")
+        request, response = HttpRequest(method="GET", path="/"), HttpResponse(200, "", b"")
         for _ in range(5):
             journal.add(FakeClock().now(), request, response, None)
         assert [entry.number for entry in journal] == [3, 4, 5]
@@ -213,7 +213,7 @@ class TestStrangers:
     async def test_a_stream_ends_with_its_login(self) -> None:
         """Who has logged out hears nothing more in the tabs that are still open."""
         clock = FakeClock()
-        guard = Guard(EVERYWHERE, TOKEN, clock=clock)
+        guard = AccessGuard(EVERYWHERE, TOKEN, clock=clock)
         headers = {"cookie": f"{COOKIE}={guard.login()}"}
         bell = Bell(clock)
         stream = bell.stream(lambda: guard.still_admits(headers))
@@ -242,7 +242,7 @@ class TestStrangers:
             assert (await visitor.get("/console/", cookie=cookie)).status_code == 200
             await clock.advance(1)
             assert said(await visitor.get("/console/", cookie=cookie)) == "/console/login"
-        restarted = Guard(EVERYWHERE, TOKEN)
+        restarted = AccessGuard(EVERYWHERE, TOKEN)
         assert not restarted.admits({"cookie": f"{COOKIE}={visitor.guard.login()}"})
 
     def test_logins_are_bounded(self) -> None:
@@ -322,7 +322,7 @@ class TestStrangers:
     def test_guesses_are_counted_by_sender(self, guesser: str, same: str, other: str) -> None:
         """One IPv4 address, or one network of IPv6; a minute heals, however many came in it."""
         clock = FakeClock()
-        guard = Guard(EVERYWHERE, TOKEN, clock=clock)
+        guard = AccessGuard(EVERYWHERE, TOKEN, clock=clock)
         wrong = {"authorization": "Bearer guess"}
         for _ in range(OF_ONE):
             assert not guard.holds_up(wrong, same)
@@ -339,7 +339,7 @@ class TestStrangers:
     @pytest.mark.parametrize("address", ["", "172.17.0.1", "10.0.0.1", "::1"])
     def test_strangers_behind_the_owners_address_do_not_keep_him_out(self, address: str) -> None:
         """A published Docker port, a reverse proxy, a server that names no client: all are one."""
-        guard = Guard(EVERYWHERE, TOKEN, clock=FakeClock())
+        guard = AccessGuard(EVERYWHERE, TOKEN, clock=FakeClock())
         for number in range(1000):
             guard.admits({"authorization": f"Bearer guess {number}"}, address)
         right = {"authorization": f"Bearer {TOKEN}"}
@@ -350,13 +350,13 @@ class TestStrangers:
 
     def test_nothing_is_counted_where_no_token_is_asked_for(self) -> None:
         """On loopback."""
-        guard = Guard("127.0.0.1", clock=FakeClock())
+        guard = AccessGuard("127.0.0.1", clock=FakeClock())
         assert not guard.is_token("guess", "127.0.0.1")
         assert not guard._guesses._wrong
 
     def test_who_guessed_is_remembered_boundedly(self) -> None:
         """However many senders there are; who goes on is not forgotten first."""
-        guard = Guard(EVERYWHERE, TOKEN, clock=FakeClock())
+        guard = AccessGuard(EVERYWHERE, TOKEN, clock=FakeClock())
         for number in range(12_000):
             guard.is_token("guess", f"10.0.{number // 250}.{number % 250}")
             guard.is_token("guess", "10.9.9.9")
@@ -379,10 +379,10 @@ class TestStrangers:
     def test_a_reachable_host_needs_a_good_token(self) -> None:
         """None, or one that can be guessed, is refused before anything listens."""
         with pytest.raises(ValueError, match="a token is needed"):
-            Guard(EVERYWHERE)
+            AccessGuard(EVERYWHERE)
         with pytest.raises(ValueError, match="at least 16"):
-            Guard(EVERYWHERE, "short")
-        assert TOKEN not in repr(Guard(EVERYWHERE, TOKEN))
+            AccessGuard(EVERYWHERE, "short")
+        assert TOKEN not in repr(AccessGuard(EVERYWHERE, TOKEN))
         assert new_token() != new_token()
         assert [is_loopback(each) for each in ("::1", "LOCALHOST", "10.0.0.1", "a")] == [
             *(True, True),

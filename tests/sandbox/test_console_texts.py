@@ -122,7 +122,7 @@ def _blanks(text: str) -> set[str | None]:
 
 def _asked() -> Iterator[str]:
     """Names in quotes: all in the code that are texts, and all that templates hand to ``t``."""
-    for path in CONSOLE.glob("*.py"):
+    for path in CONSOLE.rglob("*.py"):
         if path.stem not in {"english", "chinese"}:
             quoted = re.findall(r'"([a-z-]+(?:\.[a-z-]+)*)"', path.read_text("utf-8"))
             yield from (name for name in quoted if name in ENGLISH)

@@ -11,11 +11,10 @@ from chaoying_async import Fen, Pay, PayType
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.demo import command
 from chaoying_async.sandbox.demo.hostile import Siege
-from chaoying_async.sandbox.demo.refunding import refund_parts
 from chaoying_async.sandbox.demo.report import as_record, compare
-from chaoying_async.sandbox.demo.sale import Sale, take_payment
+from chaoying_async.sandbox.demo.sale import Sale, refund_parts, take_payment
 from chaoying_async.sandbox.demo.shop import Day
-from chaoying_async.sandbox.demo.warehouse import Receiver
+from chaoying_async.sandbox.demo.warehouse import Warehouse
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.testing import FakeClock
 from tests.cli_calls import call, said
@@ -97,7 +96,7 @@ async def test_a_refund_is_followed_to_its_end(part: int, status: str, cash: int
 async def test_the_shop_ships_once_and_only_what_was_paid_as_asked() -> None:
     """Forged, of another amount, not paid, put off once, paid, and paid again."""
     async with Sandbox() as sandbox:
-        receiver = Receiver(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
+        receiver = Warehouse(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
         receiver.expected |= {"Q1": Fen(100), "Q2": Fen(50), "Q10": Fen(7)}
         made = sandbox.sign_notification
 
@@ -128,7 +127,7 @@ async def test_one_fen_of_difference_is_seen() -> None:
         "deliveries": [],
     }
     async with Sandbox() as sandbox:
-        receiver = Receiver(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
+        receiver = Warehouse(sandbox.credentials, sandbox.mch_id, FakeClock(), budget=2.0)
     day = Day(sales=[SALE])
     lines = compare(day, receiver, Siege(), books)
     told = as_record(day, receiver, Siege(), lines)

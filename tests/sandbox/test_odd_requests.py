@@ -13,10 +13,10 @@ import pytest
 from chaoying_async.sandbox import Fault, Sandbox
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.pages.login import LANGUAGE
+from chaoying_async.sandbox.document.endpoints import ROUTES
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.serving.control_api import _POSTS as CONTROL
 from chaoying_async.sandbox.serving.faults import Plan
-from chaoying_async.sandbox.serving.gateway import ROUTES
 from chaoying_async.sandbox.serving.masked import address_of, without_access
 from chaoying_async.sandbox.serving.security import COOKIE
 from tests.sandbox.console_visitor import OURS, PAGES, Visitor

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async.sandbox.serving.gateway import Request
+from chaoying_async.sandbox.document.http_messages import HttpRequest
 from tests.pure import spec
 from tests.sandbox.test_strict import BAD
 from tests.sandbox_calls import KEY, Till, http_request, parsed, sign
@@ -137,7 +137,7 @@ def dropped_link(till: Till, endpoint: str) -> str:
 def other_path(till: Till, endpoint: str) -> str:
     """The address in other capitals (C 92)."""
     right = http_request(endpoint, till.signed(endpoint))
-    wrong: Request = attrs.evolve(right, path=right.path.swapcase())
+    wrong: HttpRequest = attrs.evolve(right, path=right.path.swapcase())
     return str(till.gateway.answer(wrong).status)
 
 

@@ -27,7 +27,7 @@ from chaoying_async import (
     WxAddSubDevConfig,
 )
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sandbox.serving.gateway import Request as HttpRequest
+from chaoying_async.sandbox.document.http_messages import HttpRequest
 from tests.sandbox_calls import (
     DONE,
     FAILED,

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.sandbox.bank.entities import REFUSALS
 from chaoying_async.sandbox.bank.ledger import HANDLERS
 from chaoying_async.sandbox.document import requirements as rules
+from chaoying_async.sandbox.document.draft_reply import REFUSALS
+from chaoying_async.sandbox.document.endpoints import METHODS, ROUTES
+from chaoying_async.sandbox.document.http_messages import MAX_BODY, HttpRequest, written_form
 from chaoying_async.sandbox.document.signature import signature, string_to_sign
-from chaoying_async.sandbox.serving.gateway import MAX_BODY, METHODS, ROUTES, Request, lower_escapes
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from tests.pure import spec
 from tests.sandbox_calls import (
@@ -315,7 +316,7 @@ class TestTheWire:
             "content_type": "application/x-www-form-urlencoded",
             "body": b"",
         }
-        return till.gateway.answer(Request(**{**request, **changes}))
+        return till.gateway.answer(HttpRequest(**{**request, **changes}))
 
     @pytest.mark.parametrize(
         "content_type", ["", "application/json", "text/xml", "multipart/form-data; boundary=x"]
@@ -374,7 +375,7 @@ class TestTheWire:
 
     def test_escapes_are_written_small(self) -> None:
         """As in the vendor's samples: %5b, not %5B (C 15)."""
-        assert lower_escapes("a=%5B%22%E7%BA%B8&b=C3") == "a=%5b%22%e7%ba%b8&b=C3"
+        assert written_form({"b": "C3", "a": '["纸'}) == b"a=%5b%22%e7%ba%b8&b=C3"
 
     def test_every_endpoint_has_a_valid_request_here(self) -> None:
         """The tests above run over all of them."""

@@ -24,7 +24,7 @@ import pytest
 from chaoying_async import SortOrder, SystemClock
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox import Order, Refund, RefundState, Sandbox, Status
-from chaoying_async.sandbox.bank.entities import Kind, SmsCode, Terminal
+from chaoying_async.sandbox.bank.entities import OrderKind, SmsCode, Terminal
 from chaoying_async.sandbox.serving.sandbox_app import App
 from chaoying_async.sandbox.serving.server import listening
 from tests.factories import CREDENTIALS, MCH_ID, REFUND_ID, TRANSACTION
@@ -201,7 +201,7 @@ def put_order(
     gateway, now = sandbox.app.runtime.gateway, sandbox.clock.now()
     order = Order(
         serial=gateway.ledger.serial + 1,
-        kind=Kind.PAY,
+        kind=OrderKind.PAY,
         mch_id=mch_id,
         out_trade_no=number,
         paytype=wallet,

@@ -1,6 +1,6 @@
-"""Who may come in: signature, agent, version, merchant and fields, before the books are touched.
+"""Whether a request may reach the books: its signature, agent, version, fields and merchant.
 
-The order is the gateway's: a wrong signature is answered 20002 whatever else is wrong. Pure.
+The order is the gateway's: a wrong signature is answered 20002 whatever else is wrong.
 """
 
 from __future__ import annotations
@@ -8,30 +8,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from chaoying_async.sandbox.bank.entities import Answer, Ledger, refusal
+from chaoying_async.sandbox.bank.entities import Ledger
+from chaoying_async.sandbox.document.draft_reply import DraftReply, refusal
+from chaoying_async.sandbox.document.endpoints import TRADES
 from chaoying_async.sandbox.document.requirements import problems
 from chaoying_async.sandbox.document.signature import is_signed
 from chaoying_async.sansio.credentials import Credentials
 
-#: Callers that call themselves this are told that they are too old (state VER, C 28).
+#: Versions that are answered with state VER: too old (C 28).
 TOO_OLD = frozenset({"0", "0.0"})
 
 _ENABLED = "20"
-#: Endpoints that need a merchant who is enabled and has a trading configuration.
-TRADES = frozenset(
-    {
-        "pay",
-        "facepay",
-        "orderquery",
-        "refund",
-        "refundquery",
-        "cancel",
-        "WECHAT_PreOrder",
-        "ALIPAY_PreOrder",
-        "getfaceauth",
-        "authcodetoopenid",
-    }
-)
 
 
 def refused(
@@ -40,14 +27,14 @@ def refused(
     credentials: Credentials,
     ledger: Ledger,
     now: datetime,
-) -> Answer | None:
-    """Why this request does not come in; None when it does."""
+) -> DraftReply | None:
+    """The refusal of a request that may not reach the books; None for a request that may."""
     if not is_signed(fields, credentials):
         return refusal("20002")
     if fields.get("agent_id") != credentials.agent_id:
         return refusal("20012", "agent_id is not known")
     if fields.get("version") in TOO_OLD:
-        return Answer(state="VER", code="", msg="版本过低")
+        return DraftReply(state="VER", code="", msg="版本过低")
     if wrong := problems(endpoint, fields):
         return refusal("20004", "; ".join(f"{name} {words}" for name, words in wrong.items()))
     return _without_merchant(endpoint, fields, ledger, now)
@@ -55,7 +42,7 @@ def refused(
 
 def _without_merchant(
     endpoint: str, fields: Mapping[str, str], ledger: Ledger, now: datetime
-) -> Answer | None:
+) -> DraftReply | None:
     if "mch_id" not in fields:
         return None
     merchant = ledger.merchants.get(fields["mch_id"])

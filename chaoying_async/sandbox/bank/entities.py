@@ -1,7 +1,7 @@
-"""What the sandbox remembers: orders, refunds, merchants; and what a step of its life brings.
+"""What the books hold: orders, refunds, merchants, the ledger; and what a step of it gives.
 
-Values only, no rules: those are in ``payments.py`` and ``refunds.py``. Amounts are in fen, times
-are aware. Pure.
+These are values without rules: the rules are in ``order_life`` and ``refund_life``. Amounts are in
+fen, times are aware.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import NamedTuple
 import attrs
 
 from chaoying_async.sandbox.bank.table import Table
+from chaoying_async.sandbox.document.draft_reply import DraftReply
 
 #: A merchant's number and one of its own numbers (of an order or of a refund).
 Key = tuple[str, str]
 
 
-class Kind(StrEnum):
+class OrderKind(StrEnum):
     """Which call made an order."""
 
     PAY = "pay"
@@ -49,7 +50,7 @@ class Order:
 
     serial: int
     """Its running number among everything that was made."""
-    kind: Kind
+    kind: OrderKind
     """Which call made it."""
     mch_id: str
     """The merchant's number."""
@@ -123,7 +124,7 @@ class RefundState(StrEnum):
 
 
 @attrs.frozen(kw_only=True)
-class Refund:
+class BookedRefund:
     """One refund: ``base`` is applied for, ``cash`` returned, ``coupon`` the rest."""
 
     serial: int
@@ -214,26 +215,6 @@ class Terminal:
     mch_id: str = ""
 
 
-@attrs.frozen(kw_only=True)
-class Answer:
-    """A reply before it is signed and written: the four status fields, then the rest."""
-
-    state: str = "SUCCESS"
-    code: str = "10000"
-    trade_state: str = ""
-    msg: str = "SUCCESS"
-    fields: Mapping[str, str | int] = attrs.field(factory=dict)
-    #: False: carried out, but without what was asked for (a terminal without a merchant).
-    complete: bool = True
-    #: It never gets there: the connection is cut first.
-    lost: bool = False
-
-    @property
-    def succeeded(self) -> bool:
-        """The business result is right: what the later document signs even when it signs little."""
-        return self.complete and self.state == "SUCCESS" and self.trade_state in ("SUCCESS", "")
-
-
 @attrs.frozen
 class Wake:
     """The order has something to do at that moment, though nobody may ask."""
@@ -258,7 +239,8 @@ class Noted:
     what: str
 
 
-Event = Wake | Notify | Noted
+#: What follows from a step.
+Consequence = Wake | Notify | Noted
 
 
 @attrs.frozen(kw_only=True)
@@ -267,7 +249,7 @@ class Ledger:
 
     orders: Table[Key, Order] = attrs.field(factory=Table)
     """Every order, by merchant and number."""
-    refunds: Table[Key, Refund] = attrs.field(factory=Table)
+    refunds: Table[Key, BookedRefund] = attrs.field(factory=Table)
     """Every refund, by merchant and refund number."""
     numbers: Table[str, Key] = attrs.field(factory=Table)
     """``transaction_id`` and ``out_transaction_id`` to order, ``refund_id`` to refund."""
@@ -292,15 +274,20 @@ class Ledger:
                 return self.orders[merchant, out_trade_no]
         raise KeyError(out_trade_no)
 
-    def refunds_of(self, order: Order) -> list[Refund]:
+    def refunds_of(self, order: Order) -> list[BookedRefund]:
         """Its refunds, oldest first."""
         return [self.refunds[order.mch_id, number] for number in order.refunds]
+
+    def live_refunds(self, order: Order, now: datetime) -> list[BookedRefund]:
+        """Its refunds that did not fail by now: their money is spoken for."""
+        made = self.refunds_of(order)
+        return [each for each in made if each.state_at(now) is not RefundState.FAIL]
 
     def with_order(self, order: Order) -> Ledger:
         """A ledger in which this is how the order stands."""
         return attrs.evolve(self, orders=self.orders.put(order.key, order))
 
-    def with_refund(self, refund: Refund) -> Ledger:
+    def with_refund(self, refund: BookedRefund) -> Ledger:
         """A ledger in which this is how the refund stands."""
         return attrs.evolve(self, refunds=self.refunds.put(refund.key, refund))
 
@@ -310,31 +297,7 @@ class Step(NamedTuple):
 
     ledger: Ledger
     """The books after it."""
-    answer: Answer
+    answer: DraftReply = DraftReply()
     """What is answered; of no meaning where only time passed."""
-    events: tuple[Event, ...] = ()
+    events: tuple[Consequence, ...] = ()
     """What follows from it: wake-ups, notifications, entries of the journal."""
-
-
-def refusal(code: str, why: str = "") -> Answer:
-    """state FAIL with a code of the document and its words."""
-    words = REFUSALS[code]
-    return Answer(state="FAIL", code=code, msg=f"{words}: {why}" if why else words)
-
-
-#: Codes of calls that were not carried out, as the document names them.
-REFUSALS: Mapping[str, str] = {
-    "20002": "签名错误",
-    "20003": "响应结果签名错误",
-    "20004": "参数错误",
-    "20005": "商户错误",
-    "20006": "系统错误",
-    "20007": "订单不存在",
-    "20008": "退款错误",
-    "20009": "交易查询错误",
-    "20010": "退款查询错误",
-    "20011": "交易撤销错误",
-    "20012": "代理商错误",
-    "20013": "商户交易配置错误",
-    "30001": "网络异常",
-}

@@ -1,64 +1,43 @@
-"""The gateway's books, as a pure function: ``(ledger, request, now) -> (ledger, answer, events)``.
+"""The gateway's books as a pure function: ``(ledger, request, now) -> Step``.
 
-No socket, no clock, no dice: what happens to the money depends on the request, the books and the
-moment that is handed in, and on nothing else. Signatures and fields are checked before
-(``admission.py``); what comes out is signed and written afterwards (``gateway.py``). Each step
-gives a new ledger and leaves the old one alone.
+What happens to the money depends on the request, the books and the moment that is handed in, and on
+nothing else. Signatures and fields are checked before (``admission``); the answer is signed and
+written afterwards (``serving.gateway``). A step holds a new ledger and leaves the old one alone.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 
 import attrs
 
-from chaoying_async.sandbox.bank import merchants, services
-from chaoying_async.sandbox.bank import orders as payments
-from chaoying_async.sandbox.bank import refunding as refunds
+from chaoying_async.sandbox.bank import merchants, order_life, refund_life, services
 from chaoying_async.sandbox.bank.entities import (
-    Answer,
-    Event,
+    Consequence,
     Key,
     Ledger,
     Merchant,
     Noted,
     Notify,
-    Refund,
-    RefundState,
     Status,
     Step,
     Wake,
 )
 from chaoying_async.sandbox.bank.table import Table
 
-__all__ = [
-    "Books",
-    "Deed",
-    "Ledger",
-    "Step",
-    "act",
-    "books",
-    "handle",
-    "opened",
-    "passed",
-    "told",
-    "unfinished",
-]
-
-Handler = Callable[[Ledger, Mapping[str, str], datetime], Step]
-
 #: What each endpoint does to the books.
-HANDLERS: Mapping[str, Handler] = {
-    "pay": payments.pay,
-    "facepay": payments.facepay,
-    "orderquery": payments.orderquery,
-    "cancel": payments.cancel,
-    "refund": refunds.refund,
-    "refundquery": refunds.refundquery,
-    "WECHAT_PreOrder": payments.wechat_preorder,
-    "ALIPAY_PreOrder": payments.alipay_preorder,
+HANDLERS: Mapping[str, Callable[[Ledger, Mapping[str, str], datetime], Step]] = {
+    "pay": order_life.pay,
+    "facepay": order_life.facepay,
+    "orderquery": order_life.orderquery,
+    "cancel": order_life.cancel,
+    "refund": refund_life.refund,
+    "refundquery": refund_life.refundquery,
+    "WECHAT_PreOrder": order_life.wechat_preorder,
+    "ALIPAY_PreOrder": order_life.alipay_preorder,
     "getfaceauth": services.getfaceauth,
     "authcodetoopenid": services.authcodetoopenid,
     "WXA_Code2Session": services.wxa_code2session,
@@ -90,29 +69,29 @@ def opened(known: tuple[Merchant, ...] = MERCHANTS) -> Ledger:
 
 
 def handle(ledger: Ledger, endpoint: str, fields: Mapping[str, str], now: datetime) -> Step:
-    """One admitted request: the books after it, the answer, and what follows from it."""
+    """Carry out one admitted request: the books after it, the answer, and what follows from it."""
     return HANDLERS[endpoint](ledger, fields, now)
 
 
 def passed(ledger: Ledger, key: Key, now: datetime) -> Step:
-    """Time went by for one order, and nobody asked."""
-    order, events = payments.settled(ledger.orders[key], now)
-    return Step(ledger.with_order(order), Answer(), (*events, *payments.wakes(order, now)))
+    """Bring one order up to date though nobody asked about it."""
+    order, events = order_life.settled(ledger.orders[key], now)
+    return Step(ledger.with_order(order), events=(*events, *order_life.wakes(order, now)))
 
 
-def told(ledger: Ledger, key: Key) -> Ledger:
-    """Nobody needs to be notified of that order's end any more."""
-    return ledger.with_order(attrs.evolve(ledger.orders[key], told=True))
+def told(ledger: Ledger, key: Key) -> Step:
+    """Note that nobody needs to be notified of that order's end any more."""
+    return Step(ledger.with_order(attrs.evolve(ledger.orders[key], told=True)))
 
 
-def unfinished(ledger: Ledger, now: datetime) -> tuple[Event, ...]:
-    """What was still to come when the books were closed: for taking up after a restart."""
-    events: list[Event] = []
-    for order in ledger.orders.values():
-        if order.asked.get("notify_url") and not order.told:
-            over = order.status in (Status.PAID, Status.FAILED)
-            events.append(Notify(order.key) if over else Wake(now, order.key))
-    return tuple(events)
+def unfinished(ledger: Ledger, now: datetime) -> tuple[Consequence, ...]:
+    """What was still to happen when the books were closed: to be taken up after a restart."""
+    over = (Status.PAID, Status.FAILED)
+    return tuple(
+        Notify(order.key) if order.status in over else Wake(now, order.key)
+        for order in ledger.orders.values()
+        if order.asked.get("notify_url") and not order.told
+    )
 
 
 class Deed(Enum):
@@ -129,21 +108,20 @@ class Deed(Enum):
 
 
 def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
-    """Somebody does something to an order; what is over already stays as it is."""
-    order, events = payments.settled(ledger.orders[key], now)
-    becomes = deed.value
-    if order.status is Status.OPEN and becomes is None:
+    """Let somebody do something to an order; an order that is over stays as it is."""
+    order, events = order_life.settled(ledger.orders[key], now)
+    if order.status is Status.OPEN and deed.value is None:
         order = attrs.evolve(order, ends_at=None, at_query=None)
         events += (Noted(now, order.key, "the customer walked away"),)
-    elif order.status is Status.OPEN and becomes is not None:
-        order, more = payments.ended(order, becomes, now)
+    elif order.status is Status.OPEN:
+        order, more = order_life.ended(order, deed.value, now)
         events += more
-    return Step(ledger.with_order(order), Answer(), events)
+    return Step(ledger.with_order(order), events=events)
 
 
 @attrs.frozen(kw_only=True)
 class Books:
-    """The totals of a ledger, in fen of cash, for comparing with somebody else's."""
+    """The totals of a ledger, in fen of cash, for comparing with somebody else's books."""
 
     orders: int
     """How many orders there are."""
@@ -161,25 +139,16 @@ class Books:
 
 def books(ledger: Ledger, now: datetime) -> Books:
     """The totals as of now: orders and refunds whose time has come are counted as ended."""
-    orders = []
-    for order in ledger.orders.values():
-        order, _ = payments.settled(order, now)  # noqa: PLW2901 - as it stands by now
-        orders.append(order)
-    received = sum(order.paid for order in orders if order.paid_at is not None)
-    reversed_ = sum(order.paid for order in orders if order.status is Status.REVOKED)
-    refunded = sum(each.cash for each in ledger.refunds.values() if _counts(each, now))
-    standing = {status.value: 0 for status in Status}
-    for order in orders:
-        standing[order.status] += 1
+    known = [order_life.settled(order, now)[0] for order in ledger.orders.values()]
+    received = sum(order.paid for order in known if order.paid_at is not None)
+    reversed_ = sum(order.paid for order in known if order.status is Status.REVOKED)
+    refunded = sum(each.cash for order in known for each in ledger.live_refunds(order, now))
+    counts = Counter(order.status for order in known)
     return Books(
-        orders=len(orders),
-        standing=standing,
+        orders=len(known),
+        standing={status.value: counts[status] for status in Status},
         received=received,
         reversed=reversed_,
         refunded=refunded,
         kept=received - reversed_ - refunded,
     )
-
-
-def _counts(refund: Refund, now: datetime) -> bool:
-    return refund.state_at(now) is not RefundState.FAIL

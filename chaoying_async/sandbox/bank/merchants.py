@@ -1,4 +1,4 @@
-"""运维管理: onboarding, logins, and what a merchant is. Pure."""
+"""The merchant calls (运维管理): onboarding, logins, and what a merchant is."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import TypeVar
 
 import attrs
 
-from chaoying_async.sandbox.bank.entities import Answer, Ledger, Merchant, SmsCode, Step, refusal
+from chaoying_async.sandbox.bank.entities import Ledger, Merchant, SmsCode, Step
 from chaoying_async.sandbox.bank.reply_fields import packed
+from chaoying_async.sandbox.document.draft_reply import DraftReply, refusal
 
 #: Lifetime of an SMS code, in minutes; GetMchSMSValid answers it as ``code`` (C 26).
 SMS_MINUTES = 20
@@ -39,7 +40,7 @@ def mch_reg(ledger: Ledger, fields: Fields, now: datetime) -> Step:
         enabled_at=now + REVIEW,
     )
     ledger = attrs.evolve(_with(ledger, merchant), serial=serial)
-    return Step(ledger, Answer(fields={"mch_id": merchant.mch_id}))
+    return Step(ledger, DraftReply(fields={"mch_id": merchant.mch_id}))
 
 
 def get_mch_sms_valid(ledger: Ledger, fields: Fields, now: datetime) -> Step:
@@ -47,7 +48,7 @@ def get_mch_sms_valid(ledger: Ledger, fields: Fields, now: datetime) -> Step:
     mobile = fields["mobile"]
     code = SmsCode(valid=mobile[-4:], until=now + timedelta(minutes=SMS_MINUTES))
     ledger = attrs.evolve(ledger, sms=ledger.sms.put(mobile, code))
-    return Step(ledger, Answer(code=str(SMS_MINUTES), msg="短信验证码已发送"))
+    return Step(ledger, DraftReply(code=str(SMS_MINUTES), msg="短信验证码已发送"))
 
 
 def get_mch_id(ledger: Ledger, fields: Fields, now: datetime) -> Step:
@@ -63,7 +64,7 @@ def get_mch_id(ledger: Ledger, fields: Fields, now: datetime) -> Step:
         right = fields.get("password") == PASSWORD
     if not right:
         return Step(ledger, refusal("20004", "valid or password is wrong, or no longer good"))
-    return Step(ledger, Answer(fields=identity(merchant, now)))
+    return Step(ledger, DraftReply(fields=identity(merchant, now)))
 
 
 def identity(merchant: Merchant, now: datetime) -> dict[str, str | int]:
@@ -84,7 +85,7 @@ def get_partner_id(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
         for channel, number in (("CEB", "257012345"), ("CCB", "257012346"), ("WECHAT", ""))
     ]
     told = {"mch_id": fields["mch_id"], "partner_list": packed(partners)}
-    return Step(ledger, Answer(fields=told))
+    return Step(ledger, DraftReply(fields=told))
 
 
 def get_mch_info(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
@@ -95,7 +96,7 @@ def get_mch_info(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
         "FullName": merchant.full_name,
         "ShortName": merchant.short_name,
     }
-    return Step(ledger, Answer(fields=told))
+    return Step(ledger, DraftReply(fields=told))
 
 
 def wx_addsubdevconfig(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
@@ -113,7 +114,7 @@ def wx_addsubdevconfig(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
     )
     if max(map(len, (changed.paths, changed.appids, changed.follows))) > LIMIT:
         return Step(ledger, refusal("20004", f"a merchant has at most {LIMIT} of each kind"))
-    return Step(_with(ledger, changed), Answer())
+    return Step(_with(ledger, changed), DraftReply())
 
 
 def _added(known: tuple[T, ...], *more: T) -> tuple[T, ...]:

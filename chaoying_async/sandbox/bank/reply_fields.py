@@ -1,7 +1,6 @@
-"""What the gateway's answers and notifications carry, field by field, as the document prints them.
+"""The fields of every answer and notification about an order, as the document prints them.
 
-Every value is text, lists travel as JSON inside strings. Nothing here signs, and nothing decides.
-Pure.
+Every value is text; lists travel as JSON inside strings. Nothing here signs or decides.
 """
 
 from __future__ import annotations
@@ -10,8 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from chaoying_async.sandbox.bank.entities import Answer, Kind, Order, Refund, RefundState, Status
+from chaoying_async.sandbox.bank.entities import BookedRefund, Order, OrderKind, RefundState, Status
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sandbox.document.draft_reply import DraftReply, success
 from chaoying_async.sansio.values import GMT8
 
 WX_NUMBERS = {"wx_mch_id": "1264300000", "wx_sub_mch_id": "1266500000"}
@@ -128,7 +128,7 @@ def trade_type(order: Order) -> str:
     """``trade_type`` of results: WeChat is spelled wechat here and weixin in notifications."""
     wallet = order.paytype.lower()
     asked = order.asked.get("trade_type", "micropay").lower()
-    if order.kind is Kind.WECHAT_PREORDER:
+    if order.kind is OrderKind.WECHAT_PREORDER:
         wallet = "weixin"
     return f"pay.{wallet}.{asked}"
 
@@ -142,28 +142,25 @@ STANDINGS: Mapping[Status, tuple[str, str, str]] = {
 }
 #: A pre-order that nobody has begun to pay.
 _UNPAID = ("NEED_QUERY", "10003", "未支付")
-_PREORDERS = (Kind.WECHAT_PREORDER, Kind.ALIPAY_PREORDER)
+PREORDERS = (OrderKind.WECHAT_PREORDER, OrderKind.ALIPAY_PREORDER)
 
 
-def standing(order: Order, fields: Mapping[str, str | int], *, refunded: bool = False) -> Answer:
+def standing(
+    order: Order, fields: Mapping[str, str | int], *, refunded: bool = False
+) -> DraftReply:
     """How an order stands; ``fields`` are those of a plain success."""
     if order.status is Status.PAID and not refunded:
         return success(fields)
     if order.status is Status.PAID:
         trade_state, code, msg = "REFUND", "10002", "转入退款"
-    elif order.status is Status.OPEN and order.kind in _PREORDERS:
+    elif order.status is Status.OPEN and order.kind in PREORDERS:
         trade_state, code, msg = _UNPAID
     else:
         trade_state, code, msg = STANDINGS[order.status]
     if order.status is Status.FAILED:
         msg = SCENARIOS[order.scenario].msg or msg
     named = _filled(mch_id=order.mch_id, out_trade_no=shown_number(order), paytype=order.paytype)
-    return Answer(code=code, trade_state=trade_state, msg=msg, fields=named)
-
-
-def success(fields: Mapping[str, str | int]) -> Answer:
-    """A trade call that did what was asked."""
-    return Answer(trade_state="SUCCESS", fields=fields)
+    return DraftReply(code=code, trade_state=trade_state, msg=msg, fields=named)
 
 
 def cancel_fields(order: Order) -> dict[str, str | int]:
@@ -172,7 +169,7 @@ def cancel_fields(order: Order) -> dict[str, str | int]:
     return named | _wx(order)
 
 
-def refund_fields(order: Order, refund: Refund) -> dict[str, str | int]:
+def refund_fields(order: Order, refund: BookedRefund) -> dict[str, str | int]:
     """Success fields of ``refund``."""
     return _filled(
         mch_id=order.mch_id,
@@ -192,7 +189,7 @@ def refund_fields(order: Order, refund: Refund) -> dict[str, str | int]:
 
 
 def refundquery_fields(
-    order: Order, refunds: Iterable[Refund], now: datetime
+    order: Order, refunds: Iterable[BookedRefund], now: datetime
 ) -> dict[str, str | int]:
     """Success fields of ``refundquery``: every refund of the order, and their sums."""
     refunds = list(refunds)
@@ -211,7 +208,7 @@ def refundquery_fields(
     return named | _wx(order)
 
 
-def _entry(position: int, refund: Refund, now: datetime) -> dict[str, str | int]:
+def _entry(position: int, refund: BookedRefund, now: datetime) -> dict[str, str | int]:
     state = refund.state_at(now)
     # The example's own format, which the table contradicts (C 99).
     done = (refund.becomes_at or refund.created).astimezone(GMT8)
@@ -234,7 +231,7 @@ def preorder_fields(order: Order) -> dict[str, str | int]:
     asked = order.asked.get("trade_type")
     native = asked == "NATIVE"
     prepay = f"wx{stamp(order.created)}{order.serial:016d}"
-    if order.kind is Kind.ALIPAY_PREORDER:
+    if order.kind is OrderKind.ALIPAY_PREORDER:
         code_url = f"https://qr.alipay.com/bax{order.serial:024d}"
         info = packed({"tradeNO": order.out_transaction_id})
         return _filled(
@@ -302,7 +299,7 @@ def notification_fields(order: Order, nonce: str, *, total_is_paid: bool) -> dic
         trade_type=trade_type(order),
         nonce_str=nonce,
     )
-    page = _alipay_page if order.kind is Kind.ALIPAY_PREORDER else _wechat_page
+    page = _alipay_page if order.kind is OrderKind.ALIPAY_PREORDER else _wechat_page
     return {name: str(value) for name, value in (fields | page(order)).items()}
 
 

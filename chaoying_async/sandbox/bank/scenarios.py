@@ -1,9 +1,9 @@
-"""Which end a payment or a refund takes, as data: chosen by its amount, or by the payment code.
+"""Which course a payment or a refund takes: chosen by its amount, or by the payment code.
 
 The last three digits of ``total_fee`` (fen) choose: 4.03 yuan, or 14.03, is "paid at the second
 query". A payment code, face code or buyer number that ends in ``0000`` and the three digits
 (``...0000403``) wins over the amount. Refunds go by the last three digits of ``refund_fee``.
-Everything else takes the ordinary way: paid at once, refunded after two seconds. Pure.
+Any other payment is paid at once, any other refund is made after two seconds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What payments lean on: face credentials, buyer ids, mini-program sessions, terminals. Pure."""
+"""Calls that prepare payments: face credentials, buyer ids, mini-program sessions, terminals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from datetime import datetime
 
 import attrs
 
-from chaoying_async.sandbox.bank.entities import Answer, Ledger, Step, Terminal, refusal
+from chaoying_async.sandbox.bank.entities import Ledger, Step, Terminal
 from chaoying_async.sandbox.bank.merchants import identity
-from chaoying_async.sandbox.bank.reply_fields import WX_NUMBERS, stamp, success
+from chaoying_async.sandbox.bank.reply_fields import WX_NUMBERS, stamp
+from chaoying_async.sandbox.document.draft_reply import DraftReply, refusal, success
 from chaoying_async.sandbox.document.requirements import wallet_of
 
 #: Lifetime of face credentials and mini-program sessions, in seconds.
@@ -26,9 +27,13 @@ Fields = Mapping[str, str]
 
 
 def _text(*parts: str) -> str:
-    """Letters and digits that depend on nothing but these parts."""
+    """Letters and digits that look random and depend on these parts alone."""
     digest = hashlib.sha256("\n".join(parts).encode()).digest()
     return base64.b64encode(digest, altchars=b"Aa").decode().rstrip("=")
+
+
+def _given(fields: Fields, name: str) -> dict[str, str]:
+    return {name: fields[name]} if fields.get(name) else {}
 
 
 def getfaceauth(ledger: Ledger, fields: Fields, now: datetime) -> Step:
@@ -40,7 +45,7 @@ def getfaceauth(ledger: Ledger, fields: Fields, now: datetime) -> Step:
         "channel_mch_id": "1900007071",
         "authinfo": _text(*terminal, stamp(now)[:10]),
         "expires_in": str(FACE_SECONDS - (now.minute * 60 + now.second)),
-        **({"sub_appid": fields["sub_appid"]} if fields.get("sub_appid") else {}),
+        **_given(fields, "sub_appid"),
         **WX_NUMBERS,
     }
     return Step(ledger, success(told))
@@ -55,7 +60,7 @@ def authcodetoopenid(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
         "mch_id": mch_id,
         "paytype": wallet_of(code),
         "auth_code": code,
-        **({"sub_appid": fields["sub_appid"]} if fields.get("sub_appid") else {}),
+        **_given(fields, "sub_appid"),
         "sub_openid": f"o{_text(code)[:27]}",
         **WX_NUMBERS,
     }
@@ -73,47 +78,41 @@ def wxa_code2session(ledger: Ledger, fields: Fields, _now: datetime) -> Step:
         "expires_in": SESSION_SECONDS,  # a JSON number, as the document prints it (C 9)
     }
     return Step(
-        attrs.evolve(ledger, js_codes=ledger.js_codes.put(code, appid)), Answer(fields=told)
+        attrs.evolve(ledger, js_codes=ledger.js_codes.put(code, appid)), DraftReply(fields=told)
     )
 
 
 def payboxconfget(ledger: Ledger, fields: Fields, now: datetime) -> Step:
     """``PayBoxConfGet``: a terminal polls for its merchant; the third poll finds one."""
-    number = fields["op_device_id"]
-    terminal = ledger.terminals.get(number) or Terminal(op_device_id=number)
+    terminal = _terminal(ledger, fields)
     terminal = attrs.evolve(terminal, polls=terminal.polls + 1)
-    waits = terminal.polls < CONFIGURED_AT or number.endswith(NEVER_CONFIGURED)
-    if not terminal.mch_id and not waits:
-        terminal = attrs.evolve(terminal, mch_id=_first(ledger))
-    return _configured(with_terminal(ledger, terminal), terminal, fields, now)
+    ready = terminal.polls >= CONFIGURED_AT and not terminal.op_device_id.endswith(NEVER_CONFIGURED)
+    if ready and not terminal.mch_id:
+        terminal = attrs.evolve(terminal, mch_id=min(ledger.merchants))
+    return _configured(ledger, terminal, fields, now)
 
 
 def qrconfget(ledger: Ledger, fields: Fields, now: datetime) -> Step:
     """``QrConfGet``: the merchant of the scanned code; ``code_number`` is its number."""
     if fields["code_number"] not in ledger.merchants:
         return Step(ledger, refusal("20005", "no merchant has that code"))
+    terminal = attrs.evolve(_terminal(ledger, fields), mch_id=fields["code_number"])
+    return _configured(ledger, terminal, fields, now)
+
+
+def _terminal(ledger: Ledger, fields: Fields) -> Terminal:
     number = fields["op_device_id"]
-    terminal = ledger.terminals.get(number) or Terminal(op_device_id=number)
-    terminal = attrs.evolve(terminal, mch_id=fields["code_number"])
-    return _configured(with_terminal(ledger, terminal), terminal, fields, now)
-
-
-def with_terminal(ledger: Ledger, terminal: Terminal) -> Ledger:
-    """A ledger in which this is how the terminal stands."""
-    return attrs.evolve(ledger, terminals=ledger.terminals.put(terminal.op_device_id, terminal))
-
-
-def _first(ledger: Ledger) -> str:
-    return min(ledger.merchants)
+    return ledger.terminals.get(number) or Terminal(op_device_id=number)
 
 
 def _configured(ledger: Ledger, terminal: Terminal, fields: Fields, now: datetime) -> Step:
-    """The terminal's merchant; neither answer has a code (C 27)."""
+    """The answer about the terminal's merchant: no such answer has a code (C 27)."""
+    ledger = attrs.evolve(ledger, terminals=ledger.terminals.put(terminal.op_device_id, terminal))
     if not terminal.mch_id:
-        return Step(ledger, Answer(code="", msg="", complete=False))
+        return Step(ledger, DraftReply(code="", msg="", complete=False))
     merchant = ledger.merchants[terminal.mch_id]
     told = identity(merchant, now) | {
         "device_info": fields["device_info"],
         "op_device_id": terminal.op_device_id,
     }
-    return Step(ledger, Answer(code="", msg="", fields=told))
+    return Step(ledger, DraftReply(code="", msg="", fields=told))

@@ -1,8 +1,8 @@
-"""A mapping that never changes: what the ledger keeps its orders in.
+"""An immutable mapping, in which the ledger keeps its orders.
 
-Putting something in gives a *new* table and leaves the old one as it was, so the ledger can stay a
-pure function of its state. The entries are spread over shards and only one of them is copied, which
-keeps a hundred thousand orders cheap. Pure.
+:meth:`Table.put` gives a *new* table and leaves the old one as it was, so that a step of the ledger
+can be a pure function. The entries are spread over shards and only one shard is copied, which keeps
+a hundred thousand orders cheap.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class Table(Mapping[K, V], Generic[K, V]):
         self._shards = shards
 
     def put(self, key: K, value: V) -> Table[K, V]:
-        """A table that holds ``value`` too; this one stays as it is."""
+        """A new table that also holds ``value``."""
         at = hash(key) % _SHARDS
         shards = list(self._shards)
         shards[at] = {**shards[at], key: value}
         return Table(tuple(shards))
 
     def changed_since(self, older: Table[K, V]) -> Iterator[tuple[K, V]]:
-        """Entries that ``older`` lacks or holds with another value."""
+        """The entries that ``older`` lacks or holds with another value."""
         for mine, before in zip(self._shards, older._shards, strict=True):
             if mine is not before:
                 for key, value in mine.items():

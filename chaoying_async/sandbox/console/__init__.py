@@ -5,14 +5,13 @@ fills, and one small script that keeps them fresh: they come complete from the s
 without the script too, offline, with a keyboard and on a phone, and add 1 MB to an installation.
 (NiceGUI, which was tried, adds 130 MB and has every click travel over a WebSocket of its own.)
 
-=============  ==================================================================
-``site``       the ASGI application: addresses, and what goes around every page
-``security``   who may look, and which posts come from our own pages
-``journal``    the latest requests and replies
-``live``       telling browsers that something changed
-``shown``      what a page may show of bytes and orders: masked, and for people
-``cashier``    calls that a person makes through the console, signed as any other
-``page_*``     one page each
-``texts``      every word on the pages, in ``english`` and ``chinese``
-=============  ==================================================================
+- ``site``: the ASGI application: its addresses, and what goes around every page.
+- ``pages``: one module for each kind of page.
+- ``visit``: what a page is given of a browser's request, and how it answers.
+- ``cashier``: calls that a person makes through the console, signed as a shop's are.
+- ``journal``: the latest requests and replies.
+- ``message_keeper``: writes those messages into the sandbox's file.
+- ``live``: tells browsers that something changed.
+- ``display``: how bytes, orders, amounts and moments are shown.
+- ``words``: every word on the pages, in English and Chinese.
 """

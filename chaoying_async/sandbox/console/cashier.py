@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from chaoying_async.sandbox.bank.entities import Order
 from chaoying_async.sandbox.bank.reply_fields import stamp
+from chaoying_async.sandbox.document.endpoints import METHODS, ROUTES
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.document.signature import signature
-from chaoying_async.sandbox.serving.gateway import METHODS, ROUTES, Request, Response
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sansio.wire.forms import encode_form
 
@@ -21,7 +22,7 @@ WALLETS = tuple(_PREORDERS)
 HOW = ("scan", "pay")
 
 
-async def call(runtime: Runtime, endpoint: str, fields: Mapping[str, str]) -> Response:
+async def call(runtime: Runtime, endpoint: str, fields: Mapping[str, str]) -> HttpResponse:
     """One signed call, through the faults that are in force."""
     credentials = runtime.gateway.world.credentials
     given = {name: value for name, value in fields.items() if value}
@@ -37,7 +38,7 @@ async def call(runtime: Runtime, endpoint: str, fields: Mapping[str, str]) -> Re
     message = common | given
     signed = sorted({**message, "sign": signature(message, credentials)}.items())
     return await runtime.exchange(
-        Request(
+        HttpRequest(
             method="POST",
             path=path,
             content_type="application/x-www-form-urlencoded; charset=utf-8",

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 import segno
 
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
-from chaoying_async.sandbox.bank.orders import settled
+from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.reply_fields import preorder_fields
 from chaoying_async.sandbox.serving.masked import (
     address_of,

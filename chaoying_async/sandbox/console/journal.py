@@ -16,10 +16,10 @@ import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sandbox.bank.entities import Key
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.document.signature import is_signed
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.faults import Fault
-from chaoying_async.sandbox.serving.gateway import Request, Response, endpoint_of
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor.lenient_reader import read_message
 
@@ -38,25 +38,25 @@ class Signature(StrEnum):
 
 
 @attrs.define(kw_only=True, slots=False, repr=False, eq=False)
-class Entry:
+class JournalEntry:
     """One exchange. Its repr shows nothing of what was said (M-27)."""
 
     number: int
     at: datetime
-    request: Request
-    response: Response
+    request: HttpRequest
+    response: HttpResponse
     fault: Fault | None
     #: Of an earlier run: what was the matter with both signs, for what is kept of the messages has
     #: neither signs nor personal values any more.
     verdicts: tuple[Signature, Signature] | None = None
 
     def __repr__(self) -> str:
-        return f"<Entry {self.number}>"
+        return f"<JournalEntry {self.number}>"
 
     @cached_property
     def endpoint(self) -> str:
-        """The endpoint that it was meant for; empty if nobody can tell."""
-        return endpoint_of(self.request)
+        """The endpoint that the request was meant for; empty if nobody can tell."""
+        return self.request.endpoint
 
     @cached_property
     def fields(self) -> Mapping[str, str]:
@@ -89,7 +89,7 @@ class Entry:
             return self.verdicts[1]
         return _signature(self.answer, credentials)
 
-    def masked(self, credentials: Credentials) -> Entry:
+    def masked(self, credentials: Credentials) -> JournalEntry:
         """As it may be kept over a restart (M-27)."""
         request, response = self.request, self.response
         return attrs.evolve(
@@ -108,29 +108,33 @@ class Entry:
 class Journal:
     """The last ``kept`` exchanges; those of an earlier run come first, with their numbers."""
 
-    def __init__(self, kept: int = KEPT, earlier: Iterable[Entry] = ()) -> None:
-        self._entries: deque[Entry] = deque(earlier, maxlen=kept)
+    def __init__(self, kept: int = KEPT, earlier: Iterable[JournalEntry] = ()) -> None:
+        self._entries: deque[JournalEntry] = deque(earlier, maxlen=kept)
         self._count = self._entries[-1].number if self._entries else 0
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[JournalEntry]:
         """Oldest first."""
         return iter(self._entries)
 
-    def newest_first(self) -> Iterator[Entry]:
+    def newest_first(self) -> Iterator[JournalEntry]:
         """The last one first."""
         return reversed(self._entries)
 
-    def add(self, at: datetime, request: Request, response: Response, fault: Fault | None) -> Entry:
+    def add(
+        self, at: datetime, request: HttpRequest, response: HttpResponse, fault: Fault | None
+    ) -> JournalEntry:
         """Note an exchange; the oldest is forgotten when there is no room."""
         self._count += 1
-        entry = Entry(number=self._count, at=at, request=request, response=response, fault=fault)
+        entry = JournalEntry(
+            number=self._count, at=at, request=request, response=response, fault=fault
+        )
         self._entries.append(entry)
         return entry
 
-    def find(self, number: int) -> Entry | None:
+    def find(self, number: int) -> JournalEntry | None:
         """The exchange of that number; None if it is forgotten, or never was."""
         at = number - (self._count - len(self._entries)) - 1
         return self._entries[at] if 0 <= at < len(self._entries) else None

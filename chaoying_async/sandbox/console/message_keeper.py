@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from chaoying_async.sandbox.console.journal import Entry
-from chaoying_async.sandbox.serving.chronicle import Chronicle
+from chaoying_async.sandbox.console.journal import JournalEntry
 from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sandbox.serving.sandbox_file import Chronicle
 
 #: Seconds of the sandbox's clock until a message is written down.
 SOON = 0.2
@@ -21,7 +21,7 @@ _LARGE = 4096
 _AT_THE_END = 50
 
 
-class Keeper:
+class MessageKeeper:
     """Writes the last ``kept`` messages down, masked; a crash may lose those of the last moment."""
 
     def __init__(self, runtime: Runtime, chronicle: Chronicle, kept: int) -> None:
@@ -29,13 +29,13 @@ class Keeper:
         self._chronicle = chronicle
         self._kept = kept
         self._credentials = runtime.gateway.world.credentials
-        self._waiting: deque[Entry] = deque(maxlen=kept)
+        self._waiting: deque[JournalEntry] = deque(maxlen=kept)
 
-    def load(self) -> list[Entry]:
+    def load(self) -> list[JournalEntry]:
         """Those of earlier runs, oldest first."""
-        return self._chronicle.load(Entry, self._kept)
+        return self._chronicle.load(JournalEntry, self._kept)
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: JournalEntry) -> None:
         """One more."""
         if not self._waiting:
             self._runtime.spawn(self._write_soon())
@@ -61,6 +61,6 @@ class Keeper:
                 self._chronicle.add(masked, self._kept)
 
 
-def _size(entry: Entry) -> int:
+def _size(entry: JournalEntry) -> int:
     request = entry.request
     return len(request.path) + len(request.parameters) + len(entry.response.body)

@@ -20,25 +20,27 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sandbox.console import display as shown
+from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import KEPT, Journal
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.message_keeper import Keeper
-from chaoying_async.sandbox.console.pages import delivery_log as page_notifications
-from chaoying_async.sandbox.console.pages import fault_plans as page_faults
-from chaoying_async.sandbox.console.pages import login as page_login
-from chaoying_async.sandbox.console.pages import message_log as page_messages
-from chaoying_async.sandbox.console.pages import order_detail as page_order
-from chaoying_async.sandbox.console.pages import order_list as page_orders
-from chaoying_async.sandbox.console.pages import signature_doctor as page_doctor
+from chaoying_async.sandbox.console.message_keeper import MessageKeeper
+from chaoying_async.sandbox.console.pages import (
+    delivery_log,
+    fault_plans,
+    latest_orders,
+    login,
+    message_log,
+    one_order,
+    signature_doctor,
+)
 from chaoying_async.sandbox.console.pages.login import LANGUAGE
-from chaoying_async.sandbox.console.visit import Desk, Handler, RefusedError, Visit
+from chaoying_async.sandbox.console.visit import Handler, PageContext, RefusedError, Visit
 from chaoying_async.sandbox.console.words import TEXTS, Words, preferred
-from chaoying_async.sandbox.serving import gateway
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.bodies import BodyNotReadError, read_body
 from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sandbox.serving.runtime import Runtime
-from chaoying_async.sandbox.serving.security import RETRY_AFTER, Guard, cookie
+from chaoying_async.sandbox.serving.security import RETRY_AFTER, AccessGuard, cookie
 
 _HERE = Path(__file__).parent
 #: A form with a message of the greatest size, every byte of it escaped, and something over.
@@ -65,28 +67,28 @@ _STATIC = {
 _OPEN = frozenset({"/console/login", *(f"/console/static/{name}" for name in _STATIC)})
 
 _PAGES: dict[str, Handler] = {
-    "/console/": page_orders.show,
-    "/console/order": page_order.show,
-    "/console/messages": page_messages.show_all,
-    "/console/message": page_messages.show,
-    "/console/notifications": page_notifications.show,
-    "/console/faults": page_faults.show,
-    "/console/doctor": page_doctor.show,
-    "/console/login": page_login.show,
+    "/console/": latest_orders.show,
+    "/console/order": one_order.show,
+    "/console/messages": message_log.show_all,
+    "/console/message": message_log.show,
+    "/console/notifications": delivery_log.show,
+    "/console/faults": fault_plans.show,
+    "/console/doctor": signature_doctor.show,
+    "/console/login": login.show,
 }
 _POSTS: dict[str, Handler] = {
-    "/console/orders/new": page_orders.make,
-    "/console/order/act": page_order.act,
-    "/console/order/call": page_order.call,
-    "/console/notify": page_notifications.send,
-    "/console/faults/add": page_faults.add,
-    "/console/faults/remove": page_faults.remove,
-    "/console/faults/seed": page_faults.reseed,
-    "/console/scenario": page_faults.choose,
-    "/console/doctor": page_doctor.examine,
-    "/console/login": page_login.login,
-    "/console/logout": page_login.logout,
-    "/console/language": page_login.speak,
+    "/console/orders/new": latest_orders.make,
+    "/console/order/act": one_order.act,
+    "/console/order/call": one_order.call,
+    "/console/notify": delivery_log.send,
+    "/console/faults/add": fault_plans.add,
+    "/console/faults/remove": fault_plans.remove,
+    "/console/faults/seed": fault_plans.reseed,
+    "/console/scenario": fault_plans.choose,
+    "/console/doctor": signature_doctor.examine,
+    "/console/login": login.login,
+    "/console/logout": login.logout,
+    "/console/language": login.speak,
 }
 
 
@@ -98,13 +100,13 @@ class Console:
     server would wait for, and stops looking on.
     """
 
-    def __init__(self, runtime: Runtime, guard: Guard, *, kept: int = KEPT) -> None:
+    def __init__(self, runtime: Runtime, guard: AccessGuard, *, kept: int = KEPT) -> None:
         chronicle = runtime.chronicle
-        self._keeper = Keeper(runtime, chronicle, kept) if chronicle is not None else None
+        self._keeper = MessageKeeper(runtime, chronicle, kept) if chronicle is not None else None
         self.journal = Journal(kept, self._keeper.load() if self._keeper else ())
         self._bell = Bell(runtime.clock)
         self._clock: Clock = SystemClock()  # browsers know nothing of the sandbox's own
-        self._desk = Desk(
+        self._desk = PageContext(
             runtime=runtime,
             guard=guard,
             journal=self.journal,
@@ -128,8 +130,8 @@ class Console:
     def exchanged(
         self,
         at: datetime,
-        request: gateway.Request,
-        response: gateway.Response,
+        request: HttpRequest,
+        response: HttpResponse,
         fault: Fault | None,
     ) -> None:
         """See :class:`~chaoying_async.sandbox.serving.runtime.Watcher`."""
@@ -260,10 +262,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters["yuan"] = shown.yuan
-    made.filters["moment"] = shown.moment
-    made.filters["exact"] = shown.exact
-    made.filters["address"] = shown.address_of
-    made.filters["without_access"] = shown.without_access
-    made.filters["order_link"] = shown.order_link
+    made.filters["yuan"] = display.yuan
+    made.filters["moment"] = display.moment
+    made.filters["exact"] = display.exact
+    made.filters["address"] = display.address_of
+    made.filters["without_access"] = display.without_access
+    made.filters["order_link"] = display.order_link
     return made

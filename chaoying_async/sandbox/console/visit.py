@@ -12,14 +12,14 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from chaoying_async.sandbox.bank.entities import Key, Order
-from chaoying_async.sandbox.console import display as shown
-from chaoying_async.sandbox.console.journal import Entry, Journal
+from chaoying_async.sandbox.console import display
+from chaoying_async.sandbox.console.journal import Journal, JournalEntry
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.words import Words
-from chaoying_async.sandbox.serving import gateway
+from chaoying_async.sandbox.document.http_messages import Cut
 from chaoying_async.sandbox.serving.notifier import Delivery
 from chaoying_async.sandbox.serving.runtime import Runtime
-from chaoying_async.sandbox.serving.security import Guard
+from chaoying_async.sandbox.serving.security import AccessGuard
 from chaoying_async.sansio.credentials import Credentials
 
 #: Address to the name of its title, in the order of the navigation.
@@ -44,11 +44,11 @@ class RefusedError(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class Desk:
+class PageContext:
     """What all pages work with."""
 
     runtime: Runtime
-    guard: Guard
+    guard: AccessGuard
     journal: Journal
     bell: Bell
     templates: Environment
@@ -58,7 +58,7 @@ class Desk:
 class Visit:
     """A request from a browser, with its language; ``form`` is a post's, already checked."""
 
-    desk: Desk
+    desk: PageContext
     request: Request
     words: Words
     form: Mapping[str, str] = attrs.field(factory=dict)
@@ -84,7 +84,7 @@ class Visit:
         order = self.desk.runtime.gateway.ledger.orders.get(key)
         if order is None:
             raise RefusedError(404)
-        return shown.as_of(order, self.desk.runtime.clock.now())
+        return display.as_of(order, self.desk.runtime.clock.now())
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page, drawn from its template."""
@@ -111,10 +111,10 @@ class Visit:
         sign = ("&" if "?" in address else "?") if query else ""
         return RedirectResponse(f"{address}{sign}{query}", status_code=303)
 
-    def answer_of(self, entry: Entry) -> str:
+    def answer_of(self, entry: JournalEntry) -> str:
         """What the gateway answered, in a line."""
         response = entry.response
-        if response.cut in (gateway.Cut.REFUSED, gateway.Cut.RESET):
+        if response.cut in (Cut.REFUSED, Cut.RESET):
             return self.words("answer.cut")
         members = entry.answer
         if not members:
@@ -122,7 +122,7 @@ class Visit:
         status = members.get("trade_state") or members.get("state", "")
         msg = members.get("msg", "")
         pieces = (status, members.get("code", ""), "" if msg == "SUCCESS" else msg)
-        return shown.text_of(" ".join(filter(None, pieces)), (), self.credentials)
+        return display.text_of(" ".join(filter(None, pieces)), (), self.credentials)
 
     def outcome_of(self, delivery: Delivery) -> str:
         """What came of an attempt to notify, in a line."""
@@ -166,4 +166,4 @@ def whole(text: str) -> int | None:
 
 def order_page(key: Key) -> str:
     """The address of an order, for :meth:`Visit.to`."""
-    return shown.order_link(key)
+    return display.order_link(key)

@@ -16,9 +16,9 @@ from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo import shop
 from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
 from chaoying_async.sandbox.demo.remote_sandbox import separate_sandbox
-from chaoying_async.sandbox.demo.report import Line, as_record, compare, sales, shown
+from chaoying_async.sandbox.demo.report import Figure, as_record, compare, sales, shown
 from chaoying_async.sandbox.demo.shop import Day, Shop
-from chaoying_async.sandbox.demo.warehouse import Receiver
+from chaoying_async.sandbox.demo.warehouse import Warehouse
 from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sandbox.speed import FastClock
 from chaoying_async.sansio.hosts import Hosts
@@ -49,7 +49,7 @@ async def run(
     preorders = max(payments // 5, 4)
     async with separate_sandbox(speed=speed) as sandbox:
         console.print(f"sandbox at {sandbox.url}, in a process of its own")
-        receiver = Receiver(sandbox.credentials, sandbox.mch_id, clock, _ANSWER_WITHIN * speed)
+        receiver = Warehouse(sandbox.credentials, sandbox.mch_id, clock, _ANSWER_WITHIN * speed)
         session = GatewaySession(
             sandbox.credentials,
             mch_id=sandbox.mch_id,
@@ -118,7 +118,9 @@ def _progress(
             bars.update(task.id, total=task.completed)
 
 
-def _print(console: Console, day: Day, receiver: Receiver, siege: Siege, lines: list[Line]) -> None:
+def _print(
+    console: Console, day: Day, receiver: Warehouse, siege: Siege, lines: list[Figure]
+) -> None:
     console.print(_sales(day))
     stats = receiver.handler.stats()
     aside = ", ".join(f"{count} {name}" for name, count in sorted(receiver.set_aside.items()))

@@ -10,7 +10,7 @@ import attrs
 
 from chaoying_async.sandbox.demo.hostile import Siege
 from chaoying_async.sandbox.demo.shop import Day
-from chaoying_async.sandbox.demo.warehouse import Receiver
+from chaoying_async.sandbox.demo.warehouse import Warehouse
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
@@ -18,7 +18,7 @@ from chaoying_async.sansio.values import Fen
 
 
 @attrs.frozen
-class Line:
+class Figure:
     """One figure, as both sides have it."""
 
     what: str
@@ -42,21 +42,21 @@ _OPEN_ENDS = (
 )
 
 
-def compare(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -> list[Line]:
+def compare(day: Day, receiver: Warehouse, siege: Siege, books: dict[str, Any]) -> list[Figure]:
     """Every figure that must agree."""
     totals = books["totals"]
     received, refunded = Fen(day.received), Fen(day.refunded)
     return [
         *_at_the_till(day, books),
         *_notified(day, receiver, siege, books),
-        Line("received, cash", received, totals["received"], money=True),
-        Line("given back by cancels", 0, totals["reversed"], money=True),
-        Line("refunded", refunded, totals["refunded"], money=True),
-        Line("kept", Fen(received - refunded), totals["kept"], money=True),
+        Figure("received, cash", received, totals["received"], money=True),
+        Figure("given back by cancels", 0, totals["reversed"], money=True),
+        Figure("refunded", refunded, totals["refunded"], money=True),
+        Figure("kept", Fen(received - refunded), totals["kept"], money=True),
     ]
 
 
-def _at_the_till(day: Day, books: dict[str, Any]) -> list[Line]:
+def _at_the_till(day: Day, books: dict[str, Any]) -> list[Figure]:
     orders = {order["out_trade_no"]: order for order in books["orders"] if order["kind"] == "pay"}
     ends = Counter(sale.status for sale in day.sales)
     unpaid = sum(order["status"] in ("FAILED", "CLOSED") for order in orders.values())
@@ -68,13 +68,13 @@ def _at_the_till(day: Day, books: dict[str, Any]) -> list[Line]:
     ]
     requests = books["requests"]
     return [
-        Line("paid at the till", ends[CheckoutStatus.PAID], paid),
-        Line("failed or cancelled", sum(ends[each] for each in _UNPAID), unpaid),
-        Line("of unknown end", sum(ends[each] for each in _OPEN_ENDS), 0),
-        Line("told otherwise than it was", len(wrong), 0),
-        Line("pay requests", len(day.sales), requests.get("pay", 0)),
-        Line("refund requests", len(day.returned), requests.get("refund", 0)),
-        Line(
+        Figure("paid at the till", ends[CheckoutStatus.PAID], paid),
+        Figure("failed or cancelled", sum(ends[each] for each in _UNPAID), unpaid),
+        Figure("of unknown end", sum(ends[each] for each in _OPEN_ENDS), 0),
+        Figure("told otherwise than it was", len(wrong), 0),
+        Figure("pay requests", len(day.sales), requests.get("pay", 0)),
+        Figure("refund requests", len(day.returned), requests.get("refund", 0)),
+        Figure(
             "refunds of unknown end",
             sum(each.status is not PollStatus.REFUNDED for each in day.returned),
             sum(refund["state"] != "SUCCESS" for refund in books["refunds"]),
@@ -82,20 +82,20 @@ def _at_the_till(day: Day, books: dict[str, Any]) -> list[Line]:
     ]
 
 
-def _notified(day: Day, receiver: Receiver, siege: Siege, books: dict[str, Any]) -> list[Line]:
+def _notified(day: Day, receiver: Warehouse, siege: Siege, books: dict[str, Any]) -> list[Figure]:
     paid_later = [
         order for order in books["orders"] if order["kind"] != "pay" and order["was_paid"]
     ]
     return [
-        Line("QR orders paid", len(day.preorders), len(paid_later)),
-        Line("QR orders shipped", len(receiver.shipped), len(paid_later)),
-        Line("shipments of QR orders", receiver.shipped.total(), len(paid_later)),
-        Line("deliveries", receiver.deliveries, len(books["deliveries"])),
-        Line("shipped for a forgery or a replay", siege.fooled, 0),
+        Figure("QR orders paid", len(day.preorders), len(paid_later)),
+        Figure("QR orders shipped", len(receiver.shipped), len(paid_later)),
+        Figure("shipments of QR orders", receiver.shipped.total(), len(paid_later)),
+        Figure("deliveries", receiver.deliveries, len(books["deliveries"])),
+        Figure("shipped for a forgery or a replay", siege.fooled, 0),
     ]
 
 
-def as_record(day: Day, receiver: Receiver, siege: Siege, lines: list[Line]) -> dict[str, Any]:
+def as_record(day: Day, receiver: Warehouse, siege: Siege, lines: list[Figure]) -> dict[str, Any]:
     """All that the demo shows, for a program: amounts in fen, one entry a line of the tables."""
     stats = receiver.handler.stats()
     agrees = all(line.agrees for line in lines)
@@ -139,6 +139,6 @@ def sales(day: Day) -> Iterator[Sales]:
             )
 
 
-def shown(line: Line, amount: int) -> str:
+def shown(line: Figure, amount: int) -> str:
     """An amount as yuan, anything else as a number."""
     return f"{Fen(amount).yuan:,} ¥" if line.money else f"{amount:,}"

@@ -13,9 +13,8 @@ import attrs
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import OutcomeUnknownError
 from chaoying_async.polling import Poller
-from chaoying_async.sandbox.demo.refunding import Returned, refund_parts
-from chaoying_async.sandbox.demo.sale import Sale, take_payment
-from chaoying_async.sandbox.demo.warehouse import Receiver
+from chaoying_async.sandbox.demo.sale import Returned, Sale, refund_parts, take_payment
+from chaoying_async.sandbox.demo.warehouse import Warehouse
 from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.follow_up import OrderQuery
@@ -75,7 +74,7 @@ class Shop:
     gateway: Gateway
     clock: Clock
     rng: random.Random
-    receiver: Receiver
+    receiver: Warehouse
     poller: Poller
     notify_url: str
     progress: Progress

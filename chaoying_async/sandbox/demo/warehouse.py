@@ -20,7 +20,7 @@ class ShopBusyError(Exception):
     """The shop could not ship just now; the gateway comes again."""
 
 
-class Receiver:
+class Warehouse:
     """What the shop knows of its pre-orders, and what it does when one is paid.
 
     Every fifth order finds the shop busy the first time: ``on_paid`` raises, the gateway is

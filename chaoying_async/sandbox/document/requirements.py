@@ -24,7 +24,7 @@ Check = Callable[[str], str | None]
 
 
 @attrs.frozen
-class Row:
+class Parameter:
     """One parameter of an endpoint."""
 
     name: str
@@ -32,8 +32,8 @@ class Row:
     kind: str
 
 
-def _rows(text: str) -> tuple[Row, ...]:
-    return tuple(Row(*line.split()) for line in text.splitlines() if line.strip())
+def _rows(text: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(*line.split()) for line in text.splitlines() if line.strip())
 
 
 COMMON = _rows("""
@@ -85,7 +85,7 @@ _TERMINAL = """
 """
 
 #: Endpoint to its own parameters.
-ROWS: Mapping[str, tuple[Row, ...]] = {
+ROWS: Mapping[str, tuple[Parameter, ...]] = {
     "pay": _rows(_ORDER_OPTIONS + "auth_code * text"),
     "facepay": _rows(_ORDER_OPTIONS + "paytype * paytype\n openid * text\n face_code * text"),
     "orderquery": _rows("""
@@ -383,7 +383,7 @@ def wallet_of(auth_code: str) -> str:
     return next(fitting, "WECHAT")
 
 
-def _compiled(rows: tuple[Row, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, Check], ...]]:
+def _compiled(rows: tuple[Parameter, ...]) -> tuple[tuple[str, ...], tuple[tuple[str, Check], ...]]:
     required = tuple(row.name for row in rows if row.mark == "*")
     return required, tuple((row.name, KINDS[row.kind]) for row in rows if row.kind != "text")
 

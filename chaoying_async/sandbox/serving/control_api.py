@@ -1,4 +1,4 @@
-"""``/_sandbox/...``: for those who run the sandbox, not for its clients.
+"""The endpoints below ``/_sandbox/``: for whoever runs the sandbox, not for its clients.
 
 =====================  =============================================================================
 ``GET books``          totals, orders, refunds, counts of requests, deliveries
@@ -22,16 +22,17 @@ import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Never
 
 import attrs
 
-from chaoying_async.sandbox.bank import ledger as ledgers
-from chaoying_async.sandbox.bank.entities import Order, Refund, Status
-from chaoying_async.sandbox.bank.orders import settled
+from chaoying_async.sandbox.bank.entities import BookedRefund, Order, Status
+from chaoying_async.sandbox.bank.ledger import Deed, books
+from chaoying_async.sandbox.bank.order_life import settled
+from chaoying_async.sandbox.document.http_messages import HttpResponse
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of, imagined
 from chaoying_async.sandbox.serving.faults import Plan
-from chaoying_async.sandbox.serving.gateway import Response
 from chaoying_async.sandbox.serving.masked import address_of
 from chaoying_async.sandbox.serving.notifier import Delivery
 from chaoying_async.sandbox.serving.runtime import Runtime
@@ -41,7 +42,7 @@ PREFIX = "/_sandbox/"
 
 
 class _WishError(ValueError):
-    """What was asked for makes no sense; its text says why."""
+    """What was asked for makes no sense; the error's text says why."""
 
 
 class Control:
@@ -52,8 +53,8 @@ class Control:
         self.token = token
 
     async def answer(
-        self, method: str, path: str, headers: Mapping[bytes, str], body: bytes
-    ) -> Response:
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes
+    ) -> HttpResponse:
         """Answer one request below ``/_sandbox/``."""
         if not self._admitted(headers):
             return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
@@ -63,38 +64,38 @@ class Control:
         wish = _POSTS.get(what)
         if method != "POST" or wish is None:
             return as_json(404, {"problem": "no such page"})
-        if b"x-sandbox" not in headers:
+        if "x-sandbox" not in headers:
             return as_json(403, {"problem": "the header X-Sandbox is missing"})
         try:
             return as_json(200, await wish(self, _object(body)))
         except _WishError as error:
             return as_json(400, {"problem": str(error)})
 
-    def _admitted(self, headers: Mapping[bytes, str]) -> bool:
+    def _admitted(self, headers: Mapping[str, str]) -> bool:
         if self.token is None:
             return True
-        given = headers.get(b"authorization", "").encode()
+        given = headers.get("authorization", "").encode()
         return hmac.compare_digest(given, f"Bearer {self.token}".encode())
 
     def books(self) -> dict[str, Any]:
-        """Everything the sandbox knows, for comparing: totals, orders, refunds, counts."""
+        """Everything that the sandbox knows: totals, orders, refunds, requests and deliveries."""
         gateway, now = self.runtime.gateway, self.runtime.clock.now()
         ledger = gateway.ledger
         orders = sorted(ledger.orders.values(), key=lambda order: order.serial)
         refunds = sorted(ledger.refunds.values(), key=lambda refund: refund.serial)
         return {
-            "totals": attrs.asdict(ledgers.books(ledger, now)),
+            "totals": attrs.asdict(books(ledger, now)),
             "orders": [_order(order) for order in orders],
-            "refunds": [_refund(refund) | {"state": refund.state_at(now)} for refund in refunds],
+            "refunds": [_refund(refund, now) for refund in refunds],
             "requests": dict(gateway.requests),
             "deliveries": [_delivery(each) for each in self.runtime.notifier.deliveries],
         }
 
     async def act(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Somebody does something to an open order; one that is over stays as it is."""
-        deed = ledgers.Deed.__members__.get(str(wish.get("deed")))
+        """Let somebody do something to an open order."""
+        deed = Deed.__members__.get(str(wish.get("deed")))
         if deed is None:
-            raise _WishError(f"deed is one of {', '.join(ledgers.Deed.__members__)}")
+            raise _WishError(f"deed is one of {', '.join(Deed.__members__)}")
         order = self._known(wish)
         if order is None:
             raise _WishError("out_trade_no is needed, and must be an order of this sandbox")
@@ -104,7 +105,7 @@ class Control:
         return _order(self.runtime.gateway.act(order.key, deed))
 
     async def notify(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Post one event to the order's ``notify_url``, or to another."""
+        """Post one event to the order's ``notify_url``, or to another address."""
         event = EVENTS.get(str(wish.get("event")))
         if event is None:
             raise _WishError(f"event is one of {', '.join(EVENTS)}")
@@ -118,7 +119,7 @@ class Control:
         return told | {"deliveries": [_delivery(each) for each in made]}
 
     async def resend(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Notify once more of one order, or of all whose notifications nobody accepted."""
+        """Notify once more about one order, or about all orders that nobody accepted yet."""
         if wish.get("undelivered") is True:
             orders = self._undelivered()
         elif (order := self._known(wish)) is not None:
@@ -132,7 +133,7 @@ class Control:
         return {"deliveries": [_delivery(each) for each in made]}
 
     async def faults(self, wish: Mapping[str, Any]) -> dict[str, Any]:
-        """Exchange the plans in force for these."""
+        """Replace the fault plans in force."""
         texts = wish.get("plans")
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise _WishError("plans is a list of [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]")
@@ -167,7 +168,7 @@ class Control:
         return imagined(gateway, mch_id, str(number), kind=kind, total=int(total))
 
     def _undelivered(self) -> list[Order]:
-        """Orders that were notified of, in vain so far."""
+        """The orders whose notifications were sent, and none accepted."""
         deliveries = self.runtime.notifier.deliveries
         accepted = {each.key for each in deliveries if each.accepted}
         keys = dict.fromkeys(each.key for each in deliveries if each.key not in accepted)
@@ -194,7 +195,7 @@ _POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, 
 
 
 def _over(order: Order) -> str:
-    """Why nothing was done to it, and what would be."""
+    """Why nothing was done to an order that is over, and what the caller can do."""
     words = f"{order.out_trade_no} is {order.status} and stays so: nothing was done; "
     if order.status in (Status.PAID, Status.FAILED) and order.asked.get("notify_url"):
         words += f"`chaoying resend {order.out_trade_no}` notifies of it once more, and "
@@ -215,7 +216,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
     return wish
 
 
-#: Members of a wish that are texts, if they are there.
+#: Members of a wish that have to be texts.
 _TEXTS = ("deed", "event", "kind", "mch_id", "notify_url", "out_trade_no")
 
 
@@ -249,16 +250,12 @@ def _addressed(order: Order, notify_url: object) -> Order:
     return attrs.evolve(order, asked={**order.asked, "notify_url": url})
 
 
+_ORDER = ("mch_id", "out_trade_no", "kind", "paytype", "status", "scenario", "payable", "paid")
+_REFUND = ("mch_id", "out_refund_no", "out_trade_no", "base", "cash", "coupon")
+
+
 def _order(order: Order) -> dict[str, Any]:
-    return {
-        "mch_id": order.mch_id,
-        "out_trade_no": order.out_trade_no,
-        "kind": order.kind,
-        "paytype": order.paytype,
-        "status": order.status,
-        "scenario": order.scenario,
-        "payable": order.payable,
-        "paid": order.paid,
+    return {name: getattr(order, name) for name in _ORDER} | {
         "coupon": order.coupon,
         "was_paid": order.paid_at is not None,
         "transaction_id": order.transaction_id,
@@ -266,15 +263,9 @@ def _order(order: Order) -> dict[str, Any]:
     }
 
 
-def _refund(refund: Refund) -> dict[str, Any]:
-    return {
-        "mch_id": refund.mch_id,
-        "out_refund_no": refund.out_refund_no,
-        "out_trade_no": refund.out_trade_no,
-        "base": refund.base,
-        "cash": refund.cash,
-        "coupon": refund.coupon,
-    }
+def _refund(refund: BookedRefund, now: datetime) -> dict[str, Any]:
+    named = {name: getattr(refund, name) for name in _REFUND}
+    return named | {"state": refund.state_at(now)}
 
 
 def _delivery(delivery: Delivery) -> dict[str, Any]:
@@ -290,7 +281,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def as_json(status: int, value: object) -> Response:
-    """A reply of the sandbox's own, not of the gateway."""
+def as_json(status: int, value: object) -> HttpResponse:
+    """A JSON response of the sandbox itself, which is no reply of the gateway."""
     body = json.dumps(value, ensure_ascii=False).encode()
-    return Response(status, "application/json; charset=utf-8", body)
+    return HttpResponse(status, "application/json; charset=utf-8", body)

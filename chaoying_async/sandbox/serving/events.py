@@ -1,4 +1,4 @@
-"""Notifications made to order: the true one, and every wrong one that a receiver must withstand.
+"""Notifications by name: the true one, and every wrong one that a receiver must withstand.
 
 ``chaoying trigger EVENT`` and the console's buttons take them from here. All but the forgeries are
 signed with the right key: a signature says who wrote a message, not that it is about your order.
@@ -12,11 +12,11 @@ from datetime import timedelta
 
 import attrs
 
-from chaoying_async.sandbox.bank.entities import Kind, Order, Status
+from chaoying_async.sandbox.bank.entities import Order, OrderKind, Status
 from chaoying_async.sandbox.bank.reply_fields import notification_fields, stamp
+from chaoying_async.sandbox.document.http_messages import written_form
 from chaoying_async.sandbox.document.signature import signature
-from chaoying_async.sandbox.serving.gateway import SandboxGateway, lower_escapes
-from chaoying_async.sansio.wire.forms import encode_form
+from chaoying_async.sandbox.serving.gateway import SandboxGateway
 
 Fields = dict[str, str]
 Make = Callable[[SandboxGateway, Order, Fields], bytes]
@@ -40,11 +40,8 @@ def _signed(**changes: str) -> Make:
     return lambda gateway, _order, fields: gateway.signed_form(fields | changes)
 
 
-def _without(*names: str) -> Make:
-    def make(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-        return gateway.signed_form({name: fields[name] for name in fields if name not in names})
-
-    return make
+def _undated(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
+    return gateway.signed_form({name: fields[name] for name in fields if name != "time_end"})
 
 
 def _mismatch(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
@@ -68,21 +65,17 @@ def _forged(gateway: SandboxGateway, order: Order, _fields: Fields) -> bytes:
 
 
 def _unsigned(_gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-    return _form(fields)
+    return written_form(fields)
 
 
 def _tampered(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
     sign = signature(fields, gateway.world.credentials)
-    return _form({**fields, "total_fee": f"{fields['total_fee']}00", "sign": sign})
+    return written_form({**fields, "total_fee": f"{fields['total_fee']}00", "sign": sign})
 
 
 def _unreadable(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
     sign = signature(fields, gateway.world.credentials)
     return json.dumps({**fields, "sign": sign}, ensure_ascii=False).encode()
-
-
-def _form(fields: Mapping[str, str]) -> bytes:
-    return lower_escapes(encode_form(sorted(fields.items()))).encode()
 
 
 #: Name to event.
@@ -102,7 +95,7 @@ EVENTS: Mapping[str, Event] = {
     ),
     "stale": Event("signed; paid 60 days ago, as in a replay", _dated(days=-60)),
     "future": Event("signed; paid an hour from now", _dated(hours=1)),
-    "undated": Event("signed; without time_end", _without("time_end")),
+    "undated": Event("signed; without time_end", _undated),
     "ambiguous": Event(
         "signed; attach holds another amount, ready to be cut off (M-04)",
         _signed(attach="x&total_fee=1&y=1"),
@@ -112,22 +105,26 @@ EVENTS: Mapping[str, Event] = {
 
 
 def body_of(event: Event, gateway: SandboxGateway, order: Order) -> bytes:
-    """What is posted for one event about an order; an open order is spoken of as if paid now."""
+    """The body of one event about an order; an open order is notified of as if it were paid now."""
+    return event.make(gateway, order, true_fields(gateway, order))
+
+
+def true_fields(gateway: SandboxGateway, order: Order) -> Fields:
+    """The fields of the true notification; those of an open order are as if it were paid now."""
     if order.status is Status.OPEN:
         now = gateway.clock.now()
         order = attrs.evolve(order, status=Status.PAID, ended=now, paid_at=now)
-    fields = notification_fields(order, gateway.nonce(), total_is_paid=gateway.world.total_is_paid)
-    return event.make(gateway, order, fields)
+    return notification_fields(order, gateway.nonce(), total_is_paid=gateway.world.total_is_paid)
 
 
 def imagined(
     gateway: SandboxGateway, mch_id: str, out_trade_no: str, *, kind: str = "WECHAT", total: int = 1
 ) -> Order:
-    """A pre-order that nobody made, paid just now: for notifications without a story before."""
+    """A pre-order that nobody made, paid just now: for notifications about unknown orders."""
     now = gateway.clock.now()
     return Order(
         serial=0,
-        kind=Kind.ALIPAY_PREORDER if kind == "ALIPAY" else Kind.WECHAT_PREORDER,
+        kind=OrderKind.ALIPAY_PREORDER if kind == "ALIPAY" else OrderKind.WECHAT_PREORDER,
         mch_id=mch_id,
         out_trade_no=out_trade_no,
         paytype=kind,

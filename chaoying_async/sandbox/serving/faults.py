@@ -1,4 +1,4 @@
-"""Things that go wrong between a shop and its gateway, on purpose: each with a chance and a seed.
+"""What goes wrong between a shop and its gateway on purpose, how often, and with which seed.
 
 ::
 
@@ -21,11 +21,12 @@ from typing import Self
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.sandbox.serving.gateway import Cut, Request, Response, SandboxGateway
+from chaoying_async.sandbox.document.http_messages import Cut, HttpRequest, HttpResponse
+from chaoying_async.sandbox.serving.gateway import SandboxGateway
 
 
 class Fault(StrEnum):
-    """What can happen to a request, and to a notification."""
+    """What can go wrong with a request or a notification."""
 
     REFUSED = "refused"
     """The connection is refused: the request never arrives."""
@@ -60,11 +61,11 @@ class Fault(StrEnum):
 
     @property
     def of_notifications(self) -> bool:
-        """It befalls a notification, not a request."""
+        """Whether it befalls a notification rather than a request."""
         return self.value.startswith("notify-")
 
 
-#: Seconds that a fault takes, where it takes any and the plan does not say.
+#: How many seconds a fault takes where its plan does not say.
 SECONDS: Mapping[Fault, float] = {
     Fault.SLOW: 10.0,
     Fault.CLOCK_SKEW: 3600.0,
@@ -123,7 +124,7 @@ _HTML = b"<html><head><title>%s</title></head><body><h1>%s</h1></body></html>"
 
 
 class Faults:
-    """The plans in force, and the dice."""
+    """The plans in force, and the dice that decide when a plan strikes."""
 
     def __init__(self, rng: random.Random, clock: Clock) -> None:
         self._rng = rng
@@ -138,20 +139,20 @@ class Faults:
         endpoints: Iterable[str] = (),
         seconds: float | None = None,
     ) -> None:
-        """From now on this goes wrong so often. ``seconds``: how slow, how late, how skewed."""
+        """Let something go wrong from now on. ``seconds``: how slow, how late, or how skewed."""
         lasts = SECONDS.get(fault, 0.0) if seconds is None else seconds
         self.plans.append(Plan(fault, probability, frozenset(endpoints), lasts))
 
     def reseed(self, seed: int) -> None:
-        """From now on the dice fall as this seed has it."""
+        """Begin the dice anew with this seed."""
         self._rng.seed(seed)
 
     def clear(self) -> None:
-        """From now on nothing goes wrong."""
+        """Take all plans back."""
         self.plans.clear()
 
     def draw(self, endpoint: str = "", *, notification: bool = False) -> Plan | None:
-        """What befalls this request or notification; the first plan that strikes."""
+        """The first plan that strikes this request or notification, if any does."""
         for plan in self.plans:
             fits = not plan.endpoints or endpoint in plan.endpoints
             meant = fits and plan.fault.of_notifications is notification
@@ -160,43 +161,56 @@ class Faults:
         return None
 
     def wait(self, plan: Plan | None) -> float:
-        """How late a notification is."""
-        if plan is None or plan.fault not in (Fault.NOTIFY_LATE, Fault.NOTIFY_REORDERED):
-            return 0.0
-        return (
-            self._rng.uniform(0, plan.seconds)
-            if plan.fault is Fault.NOTIFY_REORDERED
-            else plan.seconds
-        )
+        """By how many seconds a notification is late."""
+        match plan:
+            case Plan(fault=Fault.NOTIFY_LATE):
+                return plan.seconds
+            case Plan(fault=Fault.NOTIFY_REORDERED):
+                return self._rng.uniform(0, plan.seconds)
+        return 0.0
 
-    async def befall(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
-        """Carry a request out, or not, and answer as the fault has it."""
+    async def befall(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
+        """Treat a request as the plan says: carry it out or not, and answer or not."""
         return await _FAULTS[plan.fault](self, plan, request, gateway)
 
-    async def _unread(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _unread(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         if plan.fault is not Fault.REFUSED:
             gateway.count(request)
         return attrs.evolve(_NOTHING, cut=_CUTS[plan.fault])
 
-    async def _lost(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _lost(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         return attrs.evolve(gateway.answer(request), cut=_CUTS[plan.fault])
 
-    async def _slow(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _slow(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         reply = gateway.answer(request)
         await self._clock.sleep(plan.seconds)
         return reply
 
-    async def _skewed(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _skewed(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         return gateway.answer(request, skew=plan.seconds)
 
-    async def _page(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _page(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         if plan.fault is Fault.HTTP_500:
             gateway.answer(request)
             return _html(500, b"500 Internal Server Error")
         gateway.count(request)
         return _html(502, b"502 Bad Gateway")
 
-    async def _missigned(self, plan: Plan, request: Request, gateway: SandboxGateway) -> Response:
+    async def _missigned(
+        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
+    ) -> HttpResponse:
         reply = gateway.answer(request)
         try:
             message = json.loads(reply.body)
@@ -208,18 +222,19 @@ class Faults:
         return attrs.evolve(reply, body=json.dumps(message, ensure_ascii=False).encode())
 
 
-def _html(status: int, title: bytes) -> Response:
-    return Response(status, "text/html", _HTML % (title, title))
+def _html(status: int, title: bytes) -> HttpResponse:
+    return HttpResponse(status, "text/html", _HTML % (title, title))
 
 
-_NOTHING = Response(200, "text/plain", b"")
+_NOTHING = HttpResponse(200, "text/plain", b"")
 _CUTS: Mapping[Fault, Cut] = {
     Fault.REFUSED: Cut.REFUSED,
     Fault.RESET_BEFORE: Cut.RESET,
     Fault.RESET_AFTER: Cut.RESET,
     Fault.HALF_BODY: Cut.HALF,
 }
-_Befall = Callable[[Faults, Plan, Request, SandboxGateway], Awaitable[Response]]
+_Befall = Callable[[Faults, Plan, HttpRequest, SandboxGateway], Awaitable[HttpResponse]]
+
 # ruff: noqa: SLF001 - the table names the methods of the class above
 _FAULTS: Mapping[Fault, _Befall] = {
     Fault.REFUSED: Faults._unread,

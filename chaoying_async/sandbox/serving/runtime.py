@@ -1,47 +1,46 @@
-"""A gateway that is alive: requests, time passing, and notifications, on one clock."""
+"""The running gateway: it answers requests, lets time pass, and sends notifications."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import deque
-from collections.abc import Coroutine
-from datetime import datetime
+from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from typing import Any, Protocol
 
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.sandbox.bank.entities import Event, Key, Ledger, Noted, Notify, Wake
+from chaoying_async.sandbox.bank.entities import Consequence, Key, Ledger, Noted, Notify, Wake
 from chaoying_async.sandbox.bank.ledger import unfinished
+from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.faults import Fault, Faults
-from chaoying_async.sandbox.serving.gateway import (
-    Request,
-    Response,
-    SandboxGateway,
-    World,
-    endpoint_of,
-)
+from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sandbox.serving.notifier import KEPT, Delivery, Notifier
-from chaoying_async.sandbox.serving.sandbox_file import Store
+from chaoying_async.sandbox.serving.sandbox_file import SandboxFile
 from chaoying_async.sansio.credentials import Credentials
+
+#: How many answers a notification is delivered for, where a fault wants it otherwise than once.
+_TIMES: Mapping[Fault | None, int] = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE: 2}
 
 
 class Watcher(Protocol):
     """Somebody who looks on: the console."""
 
     def exchanged(
-        self, at: datetime, request: Request, response: Response, fault: Fault | None
+        self, at: datetime, request: HttpRequest, response: HttpResponse, fault: Fault | None
     ) -> None:
-        """A request was answered, as ``fault`` would have it if one struck."""
+        """Hear that a request was answered, and which fault struck it, if any."""
 
     def changed(self) -> None:
-        """Something else happened: to an order, or to a notification."""
+        """Hear that an order or a notification changed."""
 
 
 class Runtime:
-    """The gateway with what happens behind its back; everything waits on ``clock``.
+    """The gateway together with everything that happens by itself; all waits are on ``clock``.
 
     Tasks are started where a request needs them and belong to this object: :meth:`aclose` ends
     them.
@@ -54,7 +53,7 @@ class Runtime:
         rng: random.Random,
         *,
         notify_transport: Any = None,
-        store: Store | None = None,
+        store: SandboxFile | None = None,
     ) -> None:
         self.clock = clock
         self._store = store
@@ -71,20 +70,20 @@ class Runtime:
         self.notifier = Notifier(
             clock, self.gateway.notification, notify_transport, on_attempt=self._attempted
         )
-        #: Who is told of everything, if anybody.
+        #: Who hears of everything that happens, if anybody.
         self.watcher: Watcher | None = None
         #: What happened to orders lately, oldest first; for people who look on.
         self.happened: deque[Noted] = deque(maxlen=KEPT)
-        #: Where that is kept over restarts, if anywhere.
+        #: Where those notes are kept over restarts, if anywhere.
         self.chronicle = store.chronicle if store else None
         if self.chronicle is not None:
             self.happened.extend(self.chronicle.load(Noted, KEPT))
             self.notifier.deliveries.extend(self.chronicle.load(Delivery, KEPT))
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def exchange(self, request: Request) -> Response:
-        """What a client gets for a request."""
-        plan = self.faults.draw(endpoint_of(request)) if self.faults.plans else None
+    async def exchange(self, request: HttpRequest) -> HttpResponse:
+        """The response to a request, after the faults in force."""
+        plan = self.faults.draw(request.endpoint) if self.faults.plans else None
         if plan is None and self.watcher is None:
             return self.gateway.answer(request)
         at = self.clock.now()
@@ -96,8 +95,13 @@ class Runtime:
             self.watcher.exchanged(at, request, response, plan.fault if plan else None)
         return response
 
+    @property
+    def date(self) -> str:
+        """The ``Date`` header of a reply, by the sandbox's own clock, as its ``time_end`` is."""
+        return format_datetime(self.clock.now().astimezone(UTC), usegmt=True)
+
     def resume(self) -> None:
-        """Take up what the books of an earlier run still hold."""
+        """Take up what was unfinished when the books of an earlier run were closed."""
         for event in unfinished(self.gateway.ledger, self.clock.now()):
             self._happened(event)
 
@@ -110,7 +114,7 @@ class Runtime:
         if self.watcher is not None:
             self.watcher.changed()
 
-    def _happened(self, event: Event) -> None:
+    def _happened(self, event: Consequence) -> None:
         self._changed()
         match event:
             case Noted():
@@ -132,15 +136,15 @@ class Runtime:
         fault = plan.fault if plan else None
         if fault is Fault.NOTIFY_FORGED:
             await self.notifier.attempt(order, 0, self.gateway.forgery(order), forged=True)
-        times = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE: 2}.get(fault, 1) if fault else 1
+        times = _TIMES.get(fault, 1)
         await self.notifier.deliver(order, times=times, late=self.faults.wait(plan))
         self.gateway.told(key)
         self._changed()
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run it beside everything else, until it ends or :meth:`aclose` ends it."""
+        """Run a coroutine in the background until it ends or :meth:`aclose` ends it."""
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)  # the loop itself keeps no hold of a task
+        self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:

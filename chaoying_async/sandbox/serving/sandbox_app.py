@@ -1,22 +1,22 @@
 """The sandbox over HTTP, as a plain ASGI application.
 
-The gateway's own paths are the document's. ``/_sandbox/...`` is for those who run it: see
-``control.py``. ``/console/...`` are pages for a browser, if there is a console.
+The gateway's own paths are the document's. ``/_sandbox/...`` is for whoever runs the sandbox, see
+``control_api``. Below ``/console/`` are pages for a browser, if the console is switched on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
+from chaoying_async.sandbox.document.http_messages import MAX_BODY, Cut, HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.bodies import CLOSE, BodyNotReadError, Receive, Scope, read_body
 from chaoying_async.sandbox.serving.control_api import PREFIX, Control, as_json
-from chaoying_async.sandbox.serving.gateway import MAX_BODY, Cut, Request, Response, http_date
 from chaoying_async.sandbox.serving.runtime import Runtime
-from chaoying_async.sandbox.serving.security import Guard
+from chaoying_async.sandbox.serving.security import AccessGuard
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -29,22 +29,25 @@ class SandboxApp:
 
     def __init__(self, runtime: Runtime, *, clock: Clock | None = None) -> None:
         self.runtime = runtime
-        self._clock = clock or SystemClock()  # sockets know nothing of the sandbox's own
+        self._clock = clock or SystemClock()  # the sandbox's own clock says nothing about sockets
         #: What answers below ``/_sandbox/``; give it a ``token`` before others may reach it.
         self.control = Control(runtime)
         #: Who may reach it; None: everybody who reaches this application.
-        self.guard: Guard | None = None
+        self.guard: AccessGuard | None = None
         #: What answers below ``/console/``, if anything does.
         self.console: App | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
-            return  # no lifespan and no WebSocket here: servers take that for "not supported"
+            return  # servers take this to mean that lifespan and WebSockets are not supported
         if self.console is not None and f"{scope['path']}/".startswith(f"{CONSOLE}/"):
             await self.console(scope, receive, send)
             return
-        headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
         controlled = scope["path"].startswith(PREFIX)
         if controlled and (stranger := self._turned_away(headers, scope)) is not None:
             await _respond(send, stranger)
@@ -59,48 +62,37 @@ class SandboxApp:
         if controlled:
             reply = await self.control.answer(scope["method"], scope["path"], headers, body)
         else:
-            reply = await self.runtime.exchange(_request(scope, headers, body))
+            query = scope["query_string"].decode("latin-1")
+            request = HttpRequest.of(scope["method"], scope["path"], query, headers, body)
+            reply = await self.runtime.exchange(request)
         if reply.cut in (Cut.REFUSED, Cut.RESET):
             await _hang_up(receive, send)
             return
-        date = http_date(self.runtime.clock.now())  # of the sandbox's own clock, as time_end is
-        await _respond(send, reply, (b"date", date.encode("ascii")))
+        await _respond(send, reply, (b"date", self.runtime.date.encode("ascii")))
         if reply.cut is Cut.HALF:
             await _hang_up(receive, send)
 
-    def _turned_away(self, headers: dict[bytes, str], scope: Scope) -> Response | None:
-        named = {name.decode("latin-1"): value for name, value in headers.items()}
+    def _turned_away(self, headers: Mapping[str, str], scope: Scope) -> HttpResponse | None:
         address = (scope.get("client") or ("",))[0]
         if self.guard is None:
             return None
-        if self.guard.holds_up(named, address):
+        if self.guard.holds_up(headers, address):
             return as_json(429, {"problem": "too many wrong tokens: wait a minute"})
-        if self.guard.admits(named, address):
+        if self.guard.admits(headers, address):
             return None
         if self.guard.asks:
             return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
         return as_json(403, {"problem": "a sandbox on loopback answers to loopback names only"})
 
 
-def _request(scope: Scope, headers: dict[bytes, str], body: bytes) -> Request:
-    return Request(
-        method=scope["method"],
-        path=scope["path"],
-        query=scope["query_string"].decode("latin-1"),
-        content_type=headers.get(b"content-type", ""),
-        user_agent=headers.get(b"user-agent", ""),
-        body=body,
-    )
-
-
 _NOT_READ = {
     # Not closed at once: a client that is still sending would not see the answer.
-    413: Response(413, "text/plain", b"too large"),
-    408: Response(408, "text/plain", b"too slow"),
+    413: HttpResponse(413, "text/plain", b"too large"),
+    408: HttpResponse(408, "text/plain", b"too slow"),
 }
 
 
-async def _respond(send: Send, reply: Response, *more: tuple[bytes, bytes]) -> None:
+async def _respond(send: Send, reply: HttpResponse, *more: tuple[bytes, bytes]) -> None:
     headers = [
         (b"content-type", reply.content_type.encode("ascii")),
         (b"content-length", str(len(reply.body)).encode("ascii")),

@@ -1,8 +1,8 @@
-"""The sandbox's memory in a SQLite file, so that a restart loses no order.
+"""The sandbox's memory in a SQLite file: the books, and what people who look on may want to see.
 
-Every step is written before its reply leaves: what a client was told is there after a crash of the
-process. One process at a time may have the file open, and only its owner may read it: orders name
-their buyers.
+Every step of the books is written before its reply leaves: what a client was told is there after a
+crash of the process. One process at a time may have the file open, and only its owner may read it,
+since orders name their buyers.
 """
 
 from __future__ import annotations
@@ -10,22 +10,31 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 from cattrs.preconf.json import make_converter
 
-from chaoying_async.sandbox.bank.entities import Ledger, Merchant, Order, Refund, SmsCode, Terminal
+from chaoying_async.sandbox.bank.entities import (
+    BookedRefund,
+    Ledger,
+    Merchant,
+    Order,
+    SmsCode,
+    Terminal,
+)
 from chaoying_async.sandbox.bank.table import Table
-from chaoying_async.sandbox.serving.chronicle import Chronicle
+
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 _CONVERTER = make_converter()
 
 #: Part of the ledger to what it holds; keys are text, or pairs of text.
 _PARTS: dict[str, Any] = {
     "orders": Order,
-    "refunds": Refund,
+    "refunds": BookedRefund,
     "numbers": tuple[str, str],
     "merchants": Merchant,
     "bound": str,
@@ -44,11 +53,22 @@ CREATE TABLE IF NOT EXISTS entry (
     part TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (part, key)
 ) WITHOUT ROWID;
 """
+_HAPPENED = """
+CREATE TABLE IF NOT EXISTS happened (
+    kind TEXT NOT NULL, number INTEGER NOT NULL, value TEXT NOT NULL, PRIMARY KEY (kind, number)
+) WITHOUT ROWID
+"""
 _PUT = "INSERT INTO entry VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 
 
-class Store:
-    """One file. An unreadable or busy one is an :class:`OSError` when it is opened."""
+#: The names in a file of classes that are called otherwise today.
+_STORED_NAMES = {"JournalEntry": "Entry"}
+#: After so many additions the oldest of a kind are looked for.
+_ROUND = 50
+
+
+class SandboxFile:
+    """The books in a file. A file that is unreadable or busy is an :class:`OSError` at once."""
 
     def __init__(self, path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
@@ -63,7 +83,7 @@ class Store:
             raise OSError(f"{path}: {error}") from error
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._connection.close()
 
     def load(self) -> Ledger | None:
@@ -87,14 +107,49 @@ class Store:
             self._connection.executemany(_PUT, changes)
 
     def setting(self, name: str) -> str | None:
-        """Something that the sandbox keeps besides the books: its seed."""
+        """A value that the sandbox keeps besides the books, such as its seed."""
         query = "SELECT value FROM entry WHERE part = ? AND key = ?"
         row = self._connection.execute(query, (_SETTINGS, name)).fetchone()
         return None if row is None else str(row[0])
 
     def set(self, name: str, value: str) -> None:
-        """Keep it."""
+        """Keep a value under a name."""
         self._connection.execute(_PUT, (_SETTINGS, name, value))
+
+
+class Chronicle:
+    """What happened lately: notes, deliveries and messages, kept in the file beside the books.
+
+    With it a restart shows the life of an order as it was. It is written after the books, so the
+    last moment before a crash may be missing; ``kept`` bounds each kind. Whoever adds something has
+    masked it: nothing personal is kept (M-27).
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        connection.execute(_HAPPENED)
+        last = connection.execute("SELECT kind, max(number) FROM happened GROUP BY kind")
+        self._last: Counter[str] = Counter(dict(last))
+
+    def add(self, thing: attrs.AttrsInstance, kept: int) -> None:
+        """Keep one more of its kind; of more than ``kept``, the oldest are deleted."""
+        kind = _stored_name(type(thing))
+        self._last[kind] = number = self._last[kind] + 1
+        value = json.dumps(_CONVERTER.unstructure(thing), ensure_ascii=False)
+        self._connection.execute("INSERT INTO happened VALUES (?, ?, ?)", (kind, number, value))
+        if number % _ROUND == 0:
+            forget = "DELETE FROM happened WHERE kind = ? AND number <= ?"
+            self._connection.execute(forget, (kind, number - kept))
+
+    def load(self, kind: type[T], kept: int) -> list[T]:
+        """The latest of a kind, oldest first."""
+        query = "SELECT value FROM happened WHERE kind = ? ORDER BY number DESC LIMIT ?"
+        rows = self._connection.execute(query, (_stored_name(kind), kept)).fetchall()
+        return [_CONVERTER.structure(json.loads(value), kind) for (value,) in reversed(rows)]
+
+
+def _stored_name(kind: type[Any]) -> str:
+    return _STORED_NAMES.get(kind.__name__, kind.__name__)
 
 
 def _changes(older: Ledger, newer: Ledger) -> Iterator[tuple[str, str, str]]:

@@ -37,7 +37,7 @@ _LONGEST_COOKIES = 32 * 1024
 
 
 def new_token() -> str:
-    """A token that nobody guesses, for ``Guard`` and the person who starts the sandbox."""
+    """A token that nobody guesses, for ``AccessGuard`` and the person who starts the sandbox."""
     return secrets.token_urlsafe(24)
 
 
@@ -123,7 +123,7 @@ class Logins:
         self._until.pop(_digest(value), None)
 
 
-class Guard:
+class AccessGuard:
     """Decides by a request's headers, whose names are in lower case, and by where it comes from.
 
     Who guesses at tokens is told to wait, see :class:`Guesses`; who has logged in stays in for 12
@@ -149,7 +149,7 @@ class Guard:
         self.form_token = self._derived("form")
 
     def __repr__(self) -> str:
-        return f"<Guard of {self.host}, {'with a' if self.asks else 'no'} token>"
+        return f"<AccessGuard of {self.host}, {'with a' if self.asks else 'no'} token>"
 
     @property
     def asks(self) -> bool:

@@ -14,7 +14,7 @@ from decimal import Decimal
 from itertools import combinations
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-from chaoying_async.sansio.doctor import json_styles as innerjson
+from chaoying_async.sansio.doctor import json_styles
 from chaoying_async.sansio.doctor.findings import Side
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
 from chaoying_async.sansio.doctor.mistake import Mistake
@@ -196,7 +196,7 @@ def _misread(charset: str) -> Callable[[str], str]:
 
 def _source_of_json(message: Message) -> Iterator[Pairs]:
     if not message.wire:
-        yield from values(*innerjson.ESCAPES_KEPT)(message)
+        yield from values(*json_styles.ESCAPES_KEPT)(message)
 
 
 def _add_slashes(text: str) -> str:
@@ -283,12 +283,12 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
         common=True,
     ),
     Mistake("amount-in-yuan", _SIGNER, _yuan),
-    Mistake("json-spaces", _SIGNER, values(innerjson.spaces), common=True),
-    Mistake("json-key-order", _SIGNER, values(innerjson.sorted_names), common=True),
-    Mistake("json-unicode", _SIGNER, values(innerjson.escapes), common=True),
-    Mistake("json-slashes", _SIGNER, values(innerjson.slashes), common=True),
-    Mistake("json-rewritten", _SIGNER, values(*innerjson.REWRITINGS)),
-    Mistake("json-as-literal", _SIGNER, values(*innerjson.LITERALS)),
+    Mistake("json-spaces", _SIGNER, values(json_styles.spaces), common=True),
+    Mistake("json-key-order", _SIGNER, values(json_styles.sorted_names), common=True),
+    Mistake("json-unicode", _SIGNER, values(json_styles.escapes), common=True),
+    Mistake("json-slashes", _SIGNER, values(json_styles.slashes), common=True),
+    Mistake("json-rewritten", _SIGNER, values(*json_styles.REWRITINGS)),
+    Mistake("json-as-literal", _SIGNER, values(*json_styles.LITERALS)),
     Mistake("json-escapes-kept", _SIGNER, _source_of_json),
     Mistake(
         "html-escaped",

@@ -121,7 +121,7 @@ def _unquoted(text: str, charset: str) -> str:
     return unquote_to_bytes(data).decode(charset, "replace")
 
 
-class _Number(str):
+class _NumberText(str):
     """A JSON number as its source text."""
 
     __slots__ = ()
@@ -134,7 +134,10 @@ class _Members(list[tuple[str, Any]]):
 
 
 _DECODER = json.JSONDecoder(
-    object_pairs_hook=_Members, parse_int=_Number, parse_float=_Number, parse_constant=_Number
+    object_pairs_hook=_Members,
+    parse_int=_NumberText,
+    parse_float=_NumberText,
+    parse_constant=_NumberText,
 )
 
 
@@ -145,7 +148,7 @@ def _read_json(body: bytes) -> Message:
         members = _DECODER.decode(text)
     if members is None:
         raise MalformedMessageError("the message is not valid JSON in UTF-8")
-    numbers = frozenset(name for name, value in members if isinstance(value, _Number))
+    numbers = frozenset(name for name, value in members if isinstance(value, _NumberText))
     if len({name for name, _ in members}) == len(members):
         return Message(pairs=tuple(parse_reply(text.encode())[1].items()), numbers=numbers)
     return Message(pairs=tuple((name, _text(value)) for name, value in members), numbers=numbers)

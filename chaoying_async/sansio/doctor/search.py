@@ -1,8 +1,8 @@
-"""The search: one mistake, then two of the common ones, until the sign comes out.
+"""The search for mistakes: one mistake, then two common ones, until the received sign comes out.
 
-How a sign is made is a :class:`Line` (fields to the string to sign) and a :class:`Seal` (that
-string to the sign). A mistake varies one part of one of them, so two mistakes are two variations,
-and there is nothing to write for each pair.
+How a sign is made is a :class:`TextRecipe` (from fields to the string to sign) and a
+:class:`SignRecipe` (from that string to the sign). A mistake varies one part of one recipe, so two
+mistakes are two variations, and no pair of mistakes needs code of its own.
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ from chaoying_async.sansio.doctor.text_mistakes import (
     rule_text,
 )
 
-P = TypeVar("P", "Line", "Seal")
+P = TypeVar("P", "TextRecipe", "SignRecipe")
 
 #: Characters that the search for two mistakes may hash: 5 to 30 ms for a usual message.
 BUDGET = 2_000_000
 
 
 @attrs.frozen
-class Line:
+class TextRecipe:
     """From fields to the string to sign."""
 
     pairs: Pairs
@@ -61,7 +61,7 @@ class Line:
 
 
 @attrs.frozen(repr=False)
-class Seal:
+class SignRecipe:
     """From the string to the sign."""
 
     key: bytes
@@ -71,11 +71,11 @@ class Seal:
     shape: ShapeWay = rule_shape
 
     def __repr__(self) -> str:
-        return "Seal(key=***)"
+        return "SignRecipe(key=***)"
 
 
 @attrs.frozen
-class Step:
+class Variation:
     """A mistake, the part that it varies, and how it does so."""
 
     mistake: Mistake[Any]
@@ -87,7 +87,7 @@ class Step:
 class Tried:
     """A line or a seal with the steps that led to it, and the line's text."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Variation, ...]
     plan: Any
     text: str = ""
 
@@ -96,13 +96,13 @@ class Tried:
 class Match:
     """What leads to the sign: at most two steps, and who else would have got there."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Variation, ...]
     also: tuple[str, ...]
     line: Tried
 
 
 @attrs.frozen(kw_only=True, repr=False)
-class Case:
+class Evidence:
     """Everything that is known; ``received`` is the sign to be explained."""
 
     message: Message
@@ -115,17 +115,17 @@ class Case:
     keys: tuple[Mistake[KeyWay], ...]
 
     def __repr__(self) -> str:
-        return "Case(key=***)"
+        return "Evidence(key=***)"
 
     def rule(self) -> Tried:
         """The line as the document has it."""
-        line = Line(self.message.pairs, rule_order(self.order))
+        line = TextRecipe(self.message.pairs, rule_order(self.order))
         return Tried((), line, render(self.message, line))
 
 
-def explain_sign(case: Case) -> Match | None:
+def explain_sign(case: Evidence) -> Match | None:
     """The shortest explanation; none needed is one without steps."""
-    line, seal = case.rule(), Seal(case.key, DIGESTS[case.algorithm])
+    line, seal = case.rule(), SignRecipe(case.key, DIGESTS[case.algorithm])
     if _fits(case, line.text, seal):
         return Match((), (), line)
     lines = [*_lines(case, line)]
@@ -144,8 +144,8 @@ def _most_likely(matches: list[Match]) -> Match:
     return attrs.evolve(best, also=tuple(names))
 
 
-def _two(case: Case, rule: Tried, lines: list[Tried], seals: list[Tried]) -> Match | None:
-    seal = Seal(case.key, DIGESTS[case.algorithm])
+def _two(case: Evidence, rule: Tried, lines: list[Tried], seals: list[Tried]) -> Match | None:
+    seal = SignRecipe(case.key, DIGESTS[case.algorithm])
     left = BUDGET
     for line, sealed in _pairs(case, rule, lines, seals, seal):
         left -= len(line.text) + 100
@@ -157,7 +157,7 @@ def _two(case: Case, rule: Tried, lines: list[Tried], seals: list[Tried]) -> Mat
 
 
 def _pairs(
-    case: Case, rule: Tried, lines: list[Tried], seals: list[Tried], seal: Seal
+    case: Evidence, rule: Tried, lines: list[Tried], seals: list[Tried], seal: SignRecipe
 ) -> Iterator[tuple[Tried, Tried]]:
     common_lines, common_seals = _common(lines), _common(seals)
     for line in common_lines:
@@ -175,13 +175,13 @@ def _common(tried: list[Tried]) -> list[Tried]:
     return sorted(found, key=lambda one: not one.steps[0].mistake.accepted)
 
 
-def _both(one: Tried, two: Tried) -> Seal:
+def _both(one: Tried, two: Tried) -> SignRecipe:
     part = one.steps[0].part
-    both: Seal = attrs.evolve(two.plan, **{part: getattr(one.plan, part)})
+    both: SignRecipe = attrs.evolve(two.plan, **{part: getattr(one.plan, part)})
     return both
 
 
-def _line_pairs(case: Case, common: list[Tried], seen: set[str]) -> Iterator[Tried]:
+def _line_pairs(case: Evidence, common: list[Tried], seen: set[str]) -> Iterator[Tried]:
     # The later row is made first: values are quoted last, whatever else happens to them.
     steps = dict.fromkeys(tried.steps[0] for tried in common)
     for later in common:
@@ -197,7 +197,7 @@ def _line_pairs(case: Case, common: list[Tried], seen: set[str]) -> Iterator[Tri
                     yield Tried((earlier, *later.steps), line, text)
 
 
-def _lines(case: Case, rule: Tried) -> Iterator[Tried]:
+def _lines(case: Evidence, rule: Tried) -> Iterator[Tried]:
     for step in _line_steps(case):
         seen = {rule.text}
         for line in step.vary(rule.plan):
@@ -207,23 +207,23 @@ def _lines(case: Case, rule: Tried) -> Iterator[Tried]:
                 yield Tried((step,), line, text)
 
 
-def _seals(case: Case, rule: Seal) -> Iterator[Tried]:
+def _seals(case: Evidence, rule: SignRecipe) -> Iterator[Tried]:
     for step in _seal_steps(case):
         for seal in step.vary(rule):
             yield Tried((step,), seal)
 
 
-def _line_steps(case: Case) -> Iterator[Step]:
+def _line_steps(case: Evidence) -> Iterator[Variation]:
     for mistake in case.fields:
         if mistake.when_told in {None, case.told}:
-            yield Step(mistake, "pairs", _fields_varied(case.message, mistake))
+            yield Variation(mistake, "pairs", _fields_varied(case.message, mistake))
     for part, table in (("select", SELECTS), ("order", ORDERS), ("text", TEXTS)):
         yield from _replacing(part, table)
 
 
-def _seal_steps(case: Case) -> Iterator[Step]:
+def _seal_steps(case: Evidence) -> Iterator[Variation]:
     for mistake in case.keys:
-        yield Step(mistake, "key", _key_varied(mistake))
+        yield Variation(mistake, "key", _key_varied(mistake))
     for part, table in (
         ("digest", ALGORITHMS),
         ("join", JOINS),
@@ -233,17 +233,17 @@ def _seal_steps(case: Case) -> Iterator[Step]:
         yield from _replacing(part, table)
 
 
-def _replacing(part: str, table: Iterable[Mistake[Any]]) -> Iterator[Step]:
+def _replacing(part: str, table: Iterable[Mistake[Any]]) -> Iterator[Variation]:
     def varied(mistake: Mistake[Any]) -> Callable[[P], Iterator[P]]:
         return lambda plan: (attrs.evolve(plan, **{part: way}) for way in mistake.ways)
 
-    return (Step(mistake, part, varied(mistake)) for mistake in table)
+    return (Variation(mistake, part, varied(mistake)) for mistake in table)
 
 
 def _fields_varied(
     message: Message, mistake: Mistake[FieldsWay]
-) -> Callable[[Line], Iterator[Line]]:
-    def vary(line: Line) -> Iterator[Line]:
+) -> Callable[[TextRecipe], Iterator[TextRecipe]]:
+    def vary(line: TextRecipe) -> Iterator[TextRecipe]:
         as_changed = attrs.evolve(message, pairs=line.pairs)
         for way in mistake.ways:
             for pairs in way(as_changed):
@@ -253,8 +253,8 @@ def _fields_varied(
     return vary
 
 
-def _key_varied(mistake: Mistake[KeyWay]) -> Callable[[Seal], Iterator[Seal]]:
-    def vary(seal: Seal) -> Iterator[Seal]:
+def _key_varied(mistake: Mistake[KeyWay]) -> Callable[[SignRecipe], Iterator[SignRecipe]]:
+    def vary(seal: SignRecipe) -> Iterator[SignRecipe]:
         for way in mistake.ways:
             for key in way(seal.key):
                 if key and key != seal.key:
@@ -263,12 +263,12 @@ def _key_varied(mistake: Mistake[KeyWay]) -> Callable[[Seal], Iterator[Seal]]:
     return vary
 
 
-def render(message: Message, line: Line) -> str:
+def render(message: Message, line: TextRecipe) -> str:
     """The string to sign, without the key."""
     return line.text(message, line.order(line.select(line.pairs)))
 
 
-def _fits(case: Case, text: str, seal: Seal) -> bool:
+def _fits(case: Evidence, text: str, seal: SignRecipe) -> bool:
     try:
         data = seal.encode(text)
     except UnicodeError:  # half a surrogate pair: nobody signed that

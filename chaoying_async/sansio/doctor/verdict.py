@@ -25,7 +25,7 @@ from chaoying_async.sansio.doctor.key_mistakes import (
 )
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs, read_message
 from chaoying_async.sansio.doctor.mistake import Mistake
-from chaoying_async.sansio.doctor.search import Case, Line, Match, explain_sign, render
+from chaoying_async.sansio.doctor.search import Evidence, Match, TextRecipe, explain_sign, render
 from chaoying_async.sansio.doctor.shown import masked_pairs, shown_names, shown_text
 from chaoying_async.sansio.doctor.text_mistakes import ORDERS, SELECTS, TEXTS
 from chaoying_async.sansio.signing import ambiguity
@@ -95,7 +95,7 @@ def diagnose(
     del key  # should the message be unreadable, the traceback holds none (M-27)
     found = read_message(message)
     received, seen, found = _sign_of(found, sign)
-    case = Case(
+    case = Evidence(
         message=found,
         key=known.key.encode(),
         algorithm=known.algorithm,
@@ -262,7 +262,7 @@ def _beside(
         yield "ambiguous"
 
 
-def _explained(case: Case, match: Match, secrets: tuple[str, ...]) -> Iterator[Finding]:
+def _explained(case: Evidence, match: Match, secrets: tuple[str, ...]) -> Iterator[Finding]:
     for step in match.steps:
         names = _touched(case.message.pairs, match.line.plan.pairs) if step.part == "pairs" else ()
         yield finding(
@@ -284,6 +284,6 @@ def _has(name: str, pairs: set[tuple[str, str]]) -> bool:
     return name != "sign" and any(name == other for other, _ in pairs)
 
 
-def _shown(case: Case, line: Line, secrets: tuple[str, ...]) -> str:
+def _shown(case: Evidence, line: TextRecipe, secrets: tuple[str, ...]) -> str:
     masked = attrs.evolve(line, pairs=masked_pairs(line.pairs))
     return shown_text(render(case.message, masked), case.message.pairs, secrets)

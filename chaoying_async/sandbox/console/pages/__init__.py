@@ -1,1 +1,10 @@
-"""The pages of the console, one module for each kind of page."""
+"""The pages of the console, one module for each kind of page.
+
+- ``latest_orders``: the list of orders, and making a new order.
+- ``one_order``: one order, what happened to it, and what people can do to it.
+- ``message_log``: the latest requests and replies, and one of them with its signatures.
+- ``delivery_log``: the attempts to deliver notifications, and sending one by hand.
+- ``fault_plans``: switching faults on and off, and choosing a scenario for all payments.
+- ``signature_doctor``: the signature doctor's verdict on a message.
+- ``login``: logging in and out, and choosing a language.
+"""

@@ -11,7 +11,7 @@ import attrs
 from starlette.responses import Response
 
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
-from chaoying_async.sandbox.console import display as shown
+from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
@@ -20,7 +20,7 @@ LISTED = 100
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class DeliveryRow:
     """One attempt."""
 
     delivery: Delivery
@@ -49,17 +49,17 @@ async def show(visit: Visit) -> Response:
     return visit.page("notifications.html", rows=rows, waiting=_any_open(rows))
 
 
-def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> Row:
+def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> DeliveryRow:
     runtime = visit.desk.runtime
     order = runtime.gateway.ledger.orders.get(delivery.key)
     last = not delivery.attempt or newest == number
-    return Row(
+    return DeliveryRow(
         delivery=delivery,
         outcome=visit.outcome_of(delivery),
         latency=delivery.took / getattr(runtime.clock, "speed", 1),
         next_try=_next_try(visit, delivery, order) if last else visit.words(_LATER),
-        body=shown.wire(delivery.body, visit.credentials),
-        answer=shown.answer_of(delivery.answer, delivery.body, visit.credentials),
+        body=display.wire(delivery.body, visit.credentials),
+        answer=display.answer_of(delivery.answer, delivery.body, visit.credentials),
         order=order,
         mark=number,
     )
@@ -76,10 +76,10 @@ def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
         return visit.words("notifications.next.done" if accepted else "notifications.next.given-up")
     if delivery.attempt >= len(SCHEDULE):
         return visit.words("notifications.next.given-up")
-    return shown.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
+    return display.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
 
 
-def _any_open(rows: Iterable[Row]) -> bool:
+def _any_open(rows: Iterable[DeliveryRow]) -> bool:
     return any(row.order is not None and not row.order.told for row in rows)
 
 

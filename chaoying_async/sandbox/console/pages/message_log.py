@@ -10,22 +10,22 @@ from starlette.responses import Response
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sandbox.bank.ledger import HANDLERS
-from chaoying_async.sandbox.console import display as shown
-from chaoying_async.sandbox.console.journal import KEPT, Entry, Signature
+from chaoying_async.sandbox.console import display
+from chaoying_async.sandbox.console.journal import KEPT, JournalEntry, Signature
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
-from chaoying_async.sandbox.serving.gateway import Cut
+from chaoying_async.sandbox.document.http_messages import Cut
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.doctor import diagnose
+from chaoying_async.sansio.doctor.verdict import diagnose
 
 LISTED = 100
 _BAD = (Signature.WRONG, Signature.MISSING)
 
 
 @attrs.frozen(kw_only=True)
-class Row:
+class MessageRow:
     """One exchange in a line."""
 
-    entry: Entry
+    entry: JournalEntry
     out_trade_no: str
     signature: Signature
     answer: str
@@ -35,7 +35,7 @@ async def show_all(visit: Visit) -> Response:
     """The list, newest first."""
     q, endpoint, bad = visit.asked("q").lower(), visit.asked("endpoint"), visit.asked("bad")
 
-    def fits(entry: Entry) -> bool:
+    def fits(entry: JournalEntry) -> bool:
         shown_endpoint = entry.endpoint if entry.endpoint in HANDLERS else "?"
         return (
             endpoint in ("", shown_endpoint)
@@ -56,10 +56,10 @@ async def show_all(visit: Visit) -> Response:
     )
 
 
-def _row(visit: Visit, entry: Entry) -> Row:
-    return Row(
+def _row(visit: Visit, entry: JournalEntry) -> MessageRow:
+    return MessageRow(
         entry=entry,
-        out_trade_no=shown.text_of(entry.key[1], (), visit.credentials),
+        out_trade_no=display.text_of(entry.key[1], (), visit.credentials),
         signature=entry.signed(visit.credentials),
         answer=visit.answer_of(entry),
     )
@@ -72,7 +72,7 @@ async def show(visit: Visit) -> Response:
     request, response = entry.request, entry.response
     canonicals = await asyncio.to_thread(
         lambda: [
-            shown.without_access(_canonical(body, credentials), fields.values())
+            display.without_access(_canonical(body, credentials), fields.values())
             for body, fields in ((request.parameters, entry.fields), (response.body, entry.answer))
         ]
     )
@@ -80,13 +80,13 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "message.html",
         entry=entry,
-        target=shown.text_of(request.path, (), credentials),
-        request=shown.wire(request.parameters, credentials),
-        fields=shown.fields_of(entry.fields),
+        target=display.text_of(request.path, (), credentials),
+        request=display.wire(request.parameters, credentials),
+        fields=display.fields_of(entry.fields),
         signature=entry.signed(credentials),
         canonical=canonicals[0],
-        reply="" if cut in (Cut.REFUSED, Cut.RESET) else shown.wire(_sent(entry), credentials),
-        answer=shown.fields_of(entry.answer),
+        reply="" if cut in (Cut.REFUSED, Cut.RESET) else display.wire(_sent(entry), credentials),
+        answer=display.fields_of(entry.answer),
         answer_signature=entry.answer_signed(credentials),
         answer_canonical=canonicals[1],
         cut=cut.name if cut else "",
@@ -96,7 +96,7 @@ async def show(visit: Visit) -> Response:
     )
 
 
-def entry_of(visit: Visit, name: str = "id") -> Entry:
+def entry_of(visit: Visit, name: str = "id") -> JournalEntry:
     """The exchange that an address names."""
     number = whole(visit.asked(name))
     entry = None if number is None else visit.desk.journal.find(number)
@@ -105,7 +105,7 @@ def entry_of(visit: Visit, name: str = "id") -> Entry:
     return entry
 
 
-def _sent(entry: Entry) -> bytes:
+def _sent(entry: JournalEntry) -> bytes:
     body = entry.response.body
     return body[: len(body) // 2] if entry.response.cut is Cut.HALF else body
 

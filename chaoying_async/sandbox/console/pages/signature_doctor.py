@@ -13,7 +13,9 @@ from chaoying_async.exceptions import MalformedMessageError, ParameterError
 from chaoying_async.sandbox.console.pages.message_log import entry_of
 from chaoying_async.sandbox.console.visit import RefusedError, Visit
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
-from chaoying_async.sansio.doctor import Verdict, describe, diagnose
+from chaoying_async.sansio.doctor.explain import describe
+from chaoying_async.sansio.doctor.findings import Verdict
+from chaoying_async.sansio.doctor.verdict import diagnose
 
 
 async def show(visit: Visit) -> Response:

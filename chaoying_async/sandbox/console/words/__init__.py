@@ -1,4 +1,8 @@
-"""Every word on the pages, in the visitor's language."""
+"""The words on the pages, in the visitor's language.
+
+- ``english``: every text in English.
+- ``chinese``: every text in Chinese.
+"""
 
 from __future__ import annotations
 

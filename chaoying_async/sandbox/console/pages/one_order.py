@@ -11,9 +11,8 @@ from starlette.responses import Response
 from chaoying_async.sandbox.bank.entities import Order, Status
 from chaoying_async.sandbox.bank.ledger import Deed
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
-from chaoying_async.sandbox.console import cashier
-from chaoying_async.sandbox.console import display as shown
-from chaoying_async.sandbox.console.pages.order_list import fen_of
+from chaoying_async.sandbox.console import cashier, display
+from chaoying_async.sandbox.console.pages.latest_orders import fen_of
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
 from chaoying_async.sandbox.serving.events import EVENTS
 
@@ -34,12 +33,12 @@ async def show(visit: Visit) -> Response:
     now = visit.desk.runtime.clock.now()
     ledger = visit.desk.runtime.gateway.ledger
     refunds = ledger.refunds_of(order)
-    code_url = shown.code_url(order)
+    code_url = display.code_url(order)
     return visit.page(
         "order.html",
         order=order,
         scenario=SCENARIOS[order.scenario],
-        waiting=shown.is_waiting(order)
+        waiting=display.is_waiting(order)
         or any(each.state_at(now) != each.state for each in refunds)
         or any(each.becomes for each in refunds),
         by_itself=_by_itself(visit, order),
@@ -49,9 +48,9 @@ async def show(visit: Visit) -> Response:
         notifies=bool(order.asked.get("notify_url")),
         refunds=[(each, each.state_at(now)) for each in refunds],
         left=order.payable - sum(each.base for each in refunds if each.state_at(now) != "FAIL"),
-        asked=shown.fields_of(order.asked),
+        asked=display.fields_of(order.asked),
         code_url=code_url,
-        qr=shown.qr(code_url) if code_url else "",
+        qr=display.qr(code_url) if code_url else "",
         timeline=sorted(_timeline(visit, order), key=lambda each: each.at),
     )
 
@@ -92,7 +91,7 @@ def _by_itself(visit: Visit, order: Order) -> str:
     words = visit.words
     state = words(f"state.{order.ends_as}")
     if order.ends_at is not None:
-        return words("order.next.at", state=state, at=shown.moment(order.ends_at))
+        return words("order.next.at", state=state, at=display.moment(order.ends_at))
     if order.status is Status.OPEN and order.at_query is not None:
         return words("order.next.query", state=state, number=order.at_query, so_far=order.queries)
     return words("order.next.never") if order.status is Status.OPEN else ""

@@ -1,4 +1,4 @@
-"""The life of a refund: refund, refundquery. Pure."""
+"""The life of a refund: refund and refundquery."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from chaoying_async.sandbox.bank import reply_fields as replies
+from chaoying_async.sandbox.bank import reply_fields
 from chaoying_async.sandbox.bank.entities import (
+    BookedRefund,
     Ledger,
     Noted,
     Order,
-    Refund,
     RefundState,
     Status,
     Step,
-    refusal,
 )
-from chaoying_async.sandbox.bank.orders import find, settled
+from chaoying_async.sandbox.bank.order_life import find, settled
 from chaoying_async.sandbox.bank.scenarios import (
     REFUND_DELAY,
     REFUND_SCENARIOS,
     RefundScenario,
     refund_scenario_for,
 )
+from chaoying_async.sandbox.document.draft_reply import refusal, success
 
 
 def refund(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Step:
@@ -34,15 +34,16 @@ def refund(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Step:
     refused (20008). ``total_fee`` must be the order amount, what was paid (C 42).
     """
     order = find(ledger, fields)
-    if order is None or order.paytype != fields["paytype"]:
+    if order is None:
         return Step(ledger, refusal("20007"))
     order, events = settled(order, now)
     ledger = ledger.with_order(order)
     known = ledger.refunds.get((fields["mch_id"], fields["out_refund_no"]))
-    if known is not None:
-        step = _again(ledger, order, known, fields, now)
-    else:
-        step = _first(ledger, order, fields, now)
+    step = (
+        _first(ledger, order, fields, now)
+        if known is None
+        else _again(ledger, order, known, fields, now)
+    )
     return step._replace(events=events + step.events)
 
 
@@ -63,7 +64,7 @@ def _first(ledger: Ledger, order: Order, fields: Mapping[str, str], now: datetim
     events = (Noted(now, order.key, f"refund of {base} fen"),)
     if scenario.refused:
         return Step(ledger, refusal(scenario.refused), events)
-    return Step(ledger, replies.success(replies.refund_fields(order, made)), events)
+    return Step(ledger, success(reply_fields.refund_fields(order, made)), events)
 
 
 def _too_much(ledger: Ledger, order: Order, total: int, base: int, now: datetime) -> str:
@@ -71,29 +72,19 @@ def _too_much(ledger: Ledger, order: Order, total: int, base: int, now: datetime
         return "the order is not paid"
     if total != order.payable:
         return "total_fee is not the order's amount"
-    already = sum(each.base for each in _standing(ledger, order, now))
+    already = sum(each.base for each in ledger.live_refunds(order, now))
     if already + base > order.payable:
         return "more than is left to refund"
     return ""
 
 
-def _standing(ledger: Ledger, order: Order, now: datetime) -> list[Refund]:
-    """The refunds that did not fail: their money is spoken for."""
-    refunds = ledger.refunds_of(order)
-    return [each for each in refunds if each.state_at(now) is not RefundState.FAIL]
-
-
 def _again(
-    ledger: Ledger, order: Order, known: Refund, fields: Mapping[str, str], now: datetime
+    ledger: Ledger, order: Order, known: BookedRefund, fields: Mapping[str, str], now: datetime
 ) -> Step:
     """A refund number that was sent before (M-25)."""
-    same = (
-        known.out_trade_no == order.out_trade_no
-        and known.base == int(fields["refund_fee"])
-        and order.payable == int(fields["total_fee"])
-    )
+    asked = (order.out_trade_no, int(fields["refund_fee"]), int(fields["total_fee"]))
     state = known.state_at(now)
-    if not same:
+    if asked != (known.out_trade_no, known.base, order.payable):
         return Step(ledger, refusal("20008", "out_refund_no was used with other values"))
     if state is RefundState.FAIL:
         return Step(ledger, refusal("20008", "that refund failed: use another out_refund_no"))
@@ -105,7 +96,7 @@ def _again(
             becomes_at=now + timedelta(seconds=REFUND_DELAY),
         )
         ledger = ledger.with_refund(known)
-    return Step(ledger, replies.success(replies.refund_fields(order, known)))
+    return Step(ledger, success(reply_fields.refund_fields(order, known)))
 
 
 def _new(
@@ -114,13 +105,13 @@ def _new(
     fields: Mapping[str, str],
     scenario: RefundScenario,
     now: datetime,
-) -> Refund:
+) -> BookedRefund:
     serial = ledger.serial + 1
     base = int(fields["refund_fee"])
-    cash = _cash(order, _standing(ledger, order, now), base)
-    day = replies.stamp(now)[:8]
+    cash = _cash(order, ledger.live_refunds(order, now), base)
+    day = reply_fields.stamp(now)[:8]
     timed = scenario.becomes is not None
-    return Refund(
+    return BookedRefund(
         serial=serial,
         mch_id=order.mch_id,
         out_refund_no=fields["out_refund_no"],
@@ -137,7 +128,7 @@ def _new(
     )
 
 
-def _cash(order: Order, made: list[Refund], base: int) -> int:
+def _cash(order: Order, made: list[BookedRefund], base: int) -> int:
     """The cash in a refund: in proportion, and the parts add up to what was paid, to the fen."""
     cash_left = order.paid - sum(each.cash for each in made)
     coupon_left = order.coupon - sum(each.coupon for each in made)
@@ -152,8 +143,8 @@ def refundquery(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Ste
         key = (fields["mch_id"], number)
     else:
         key = ledger.numbers.get(fields["refund_id"], ("", ""))
-    made = ledger.refunds.get(key)
-    if made is None or made.mch_id != fields["mch_id"]:
+    made = ledger.refunds.get(key) if key[0] == fields["mch_id"] else None
+    if made is None:
         return Step(ledger, refusal("20007", "no refund has that number"))
     order = ledger.orders[made.mch_id, made.out_trade_no]
     if order.paytype != fields["paytype"]:
@@ -162,5 +153,5 @@ def refundquery(ledger: Ledger, fields: Mapping[str, str], now: datetime) -> Ste
         ledger = ledger.with_refund(attrs.evolve(made, queried=True))
         if code := REFUND_SCENARIOS[made.scenario].query_refused:
             return Step(ledger, refusal(code))
-    answer = replies.refundquery_fields(order, ledger.refunds_of(order), now)
-    return Step(ledger, replies.success(answer))
+    answer = reply_fields.refundquery_fields(order, ledger.refunds_of(order), now)
+    return Step(ledger, success(answer))
