@@ -163,7 +163,7 @@ if TYPE_CHECKING:
     from chaoying_async.notifications import HandlerStats, NotificationHandler
     from chaoying_async.payments.checkout import checkout
     from chaoying_async.payments.orders import attempts_so_far, prune_orders, release_order
-    from chaoying_async.payments.outcome import CheckoutOutcome
+    from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
     from chaoying_async.payments.overview import (
         AttemptState,
         OpenAttempt,
@@ -171,7 +171,6 @@ if TYPE_CHECKING:
         open_attempts,
         open_refunds,
     )
-    from chaoying_async.payments.refundoutcome import RefundOutcome
     from chaoying_async.payments.refunds import refund_and_track, resume_refunds
     from chaoying_async.payments.resume import resume
     from chaoying_async.pollstore import MemoryPollStore
@@ -364,8 +363,7 @@ _MODULES_OF_LATER_NAMES = {
         "open_refunds",
     ),
     "chaoying_async.payments.orders": ("attempts_so_far", "prune_orders", "release_order"),
-    "chaoying_async.payments.outcome": ("CheckoutOutcome",),
-    "chaoying_async.payments.refundoutcome": ("RefundOutcome",),
+    "chaoying_async.payments.outcome": ("CheckoutOutcome", "RefundOutcome"),
     "chaoying_async.payments.refunds": ("refund_and_track", "resume_refunds"),
     "chaoying_async.payments.resume": ("resume",),
     "chaoying_async.pollstore": ("MemoryPollStore",),

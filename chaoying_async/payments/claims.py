@@ -1,4 +1,4 @@
-"""Who is being charged right now, and who was: what keeps one order from being charged twice.
+"""Keeps one order from being charged, or refunded, twice at a time: which numbers are in use.
 
 A registry belongs to a gateway or a store that somebody opened, and goes with it.
 """
@@ -34,15 +34,16 @@ def refund_key(mch_id: str, out_refund_no: str) -> Key:
     return (f"{_REFUNDS} {mch_id}", out_refund_no)
 
 
-class Attempts:
-    """Claims of one gateway or store; not for several event loops at once."""
+class ClaimRegistry:
+    """What is claimed of one gateway or store; not for several event loops at once."""
 
     def __init__(self) -> None:
         self._running: set[Key] = set()
+        #: What ended and must not be sent again, and how it ended.
         self._barred: OrderedDict[Key, str] = OrderedDict()
 
     def claim(self, keys: Iterable[Key], *, again: bool = False) -> None:
-        """Take them all, or none and :class:`AttemptInProgressError`.
+        """Take all keys, or none and :class:`AttemptInProgressError`.
 
         ``again``: what ended undecided or paid may be taken up, to be asked about.
         """
@@ -54,21 +55,20 @@ class Attempts:
         self._running.update(keys)
 
     def release(self, keys: Iterable[Key]) -> None:
-        """Nothing was sent: as if they had never been taken."""
+        """Give keys back as if they had never been taken: nothing was sent."""
         self._running.difference_update(keys)
 
     def settle(self, keys: Iterable[Key], barred: Iterable[Key], how: str) -> None:
-        """They ended; those in ``barred`` are not to be charged again."""
+        """Give keys back after an end; those in ``barred`` are not to be charged again."""
         self._running.difference_update(keys)
         for key in keys:
             self._barred.pop(key, None)
-        for key in barred:
-            self._barred[key] = how
+        self._barred.update(dict.fromkeys(barred, how))
         while len(self._barred) > REMEMBERED:
             self._barred.popitem(last=False)
 
     def free(self, key: Key) -> None:
-        """A person found out that it was not paid."""
+        """Allow another attempt: a person found out that this one was not paid."""
         self._barred.pop(key, None)
 
     def tried(self, key: Key) -> bool:
@@ -89,29 +89,26 @@ def _at_work(key: Key) -> str:
     )
 
 
-_REGISTRIES: WeakKeyDictionary[object, Attempts] = WeakKeyDictionary()
+_REGISTRIES: WeakKeyDictionary[object, ClaimRegistry] = WeakKeyDictionary()
 #: For objects that cannot be referred to weakly; shared, which is on the safe side.
-_OTHERS = Attempts()
+_OTHERS = ClaimRegistry()
 
 
-def attempts_of(owner: object) -> Attempts:
+def registry_of(owner: object) -> ClaimRegistry:
     """The registry of a gateway or a store."""
     try:
-        return _REGISTRIES.setdefault(owner, Attempts())
+        return _REGISTRIES.setdefault(owner, ClaimRegistry())
     except TypeError:
         return _OTHERS
 
 
-class Claim:
-    """What one checkout or refund has taken, with every registry that is concerned."""
+class NumberClaim:
+    """What one checkout or refund has taken, in every registry that is concerned."""
 
     def __init__(self, owners: Iterable[object], keys: tuple[Key, ...], *, again: bool) -> None:
         self.keys = keys
-        self._registries: list[Attempts] = []
-        for owner in owners:
-            registry = attempts_of(owner)
-            if registry in self._registries:
-                continue
+        self._registries: list[ClaimRegistry] = []
+        for registry in dict.fromkeys(map(registry_of, owners)):
             try:
                 registry.claim(keys, again=again)
             except AttemptInProgressError:
@@ -120,11 +117,11 @@ class Claim:
             self._registries.append(registry)
 
     def release(self) -> None:
-        """See :meth:`Attempts.release`."""
+        """See :meth:`ClaimRegistry.release`."""
         for registry in self._registries:
             registry.release(self.keys)
 
     def settle(self, barred: Iterable[Key], how: str) -> None:
-        """See :meth:`Attempts.settle`."""
+        """See :meth:`ClaimRegistry.settle`."""
         for registry in self._registries:
             registry.settle(self.keys, barred, how)

@@ -1,4 +1,4 @@
-"""Business orders in the store: which attempt was the last, and may there be another."""
+"""Decides whether a business order may be charged once more, by the record of its last attempt."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from contextlib import suppress
 from datetime import datetime
 
 from chaoying_async.abc import Gateway, PollStore
-from chaoying_async.exceptions import AttemptInProgressError, ParameterError
-from chaoying_async.payments.claims import attempts_of, order_key
+from chaoying_async.exceptions import AttemptInProgressError
+from chaoying_async.payments.claims import order_key, registry_of
 from chaoying_async.payments.outcome import ended
-from chaoying_async.payments.records import Keeper
-from chaoying_async.pollstore.guarded import GuardedStore
+from chaoying_async.payments.records import Records
+from chaoying_async.polling.order import merchant_of
 from chaoying_async.sansio.payments.intent import (
     CHECKOUT,
     ORDER,
@@ -28,12 +28,12 @@ _NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again
 _TOGETHER = 10
 
 
-class OrderBook:
-    """The record of one checkout's business order."""
+class BusinessOrder:
+    """The store's record of the business order that one checkout charges for."""
 
     def __init__(self, store: PollStore | None) -> None:
-        self._orders = Keeper(store, ORDER)
-        self._checkouts = Keeper(store, CHECKOUT)
+        self._orders = Records(store, ORDER)
+        self._checkouts = Records(store, CHECKOUT)
         self._before: str | None = None
         self._record: OrderRecord | None = None
 
@@ -72,7 +72,7 @@ class OrderBook:
         )
 
     async def withdraw(self, intent: Intent) -> None:
-        """Nothing was sent: the record as it was before, if it was touched at all."""
+        """Nothing was sent: write the record as it was before, if it was touched at all."""
         if self._record is None:
             return
         if self._before is not None:
@@ -81,7 +81,7 @@ class OrderBook:
             await self._orders.forget(intent.order_key)
 
     async def close(self, intent: Intent, end: End) -> None:
-        """How the attempt ended; raises what the store raises."""
+        """Write down how the attempt ended; raises what the store raises."""
         if end.reason is CheckoutReason.NOT_SENT:
             await self.withdraw(intent)
             return
@@ -114,7 +114,7 @@ async def attempts_so_far(store: PollStore, order_no: str, *, mch_id: str) -> in
 
     0 where there was none, or where its number was not from ``OrderNumbers``.
     """
-    text = await GuardedStore(store).get(ORDER, key_of(mch_id, order_no))
+    text = await Records(store, ORDER).get(key_of(mch_id, order_no))
     return 0 if text is None else _record_of(order_no, text).attempt
 
 
@@ -125,66 +125,66 @@ async def release_order(
     mch_id: str | None = None,
     store: PollStore | None = None,
 ) -> None:
-    """A person found that every attempt of this order is unpaid, or paid back: allow another one.
+    """Allow another attempt: a person found that every one of this order is unpaid, or paid back.
 
     For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL, or PAID_EARLIER where that payment
-    turned out to be another sale's. The library cannot check what you
-    say here: who is wrong charges a customer twice. One that is still under way is an
+    turned out to be another sale's. The library cannot check what you say here: who is wrong
+    charges a customer twice. An order that is still under way is an
     :class:`~chaoying_async.exceptions.AttemptInProgressError`.
     """
-    merchant = mch_id or getattr(getattr(gateway, "defaults", None), "mch_id", None)
-    if not merchant:
-        raise ParameterError({"mch_id": "is required: name it or give the session a default"})
+    merchant = merchant_of(gateway, mch_id, where="")
     key = order_key(merchant, order_no)
     owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
-    if any(attempts_of(owner).runs(key) for owner in owners):
+    if any(registry_of(owner).runs(key) for owner in owners):
         raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
     if store is not None:
-        await _release_in(GuardedStore(store), merchant, order_no)
+        await _release_in(store, key_of(merchant, order_no))
     for owner in owners:
-        attempts_of(owner).free(key)
+        registry_of(owner).free(key)
 
 
-async def _release_in(store: GuardedStore, mch_id: str, order_no: str) -> None:
-    text = await store.get(ORDER, key_of(mch_id, order_no))
+async def _release_in(store: PollStore, key: str) -> None:
+    orders = Records(store, ORDER)
+    text = await orders.get(key)
     if text is None:
         return
     try:
         record = order_record_in(text)
     except ValueError:
-        await store.forget(ORDER, [key_of(mch_id, order_no)])
+        await orders.drop(key)
         return
-    if record.status is None and await store.get(CHECKOUT, key_of(mch_id, record.out_trade_no)):
+    attempt = key_of(number_in(key)[0], record.out_trade_no)
+    if record.status is None and await Records(store, CHECKOUT).get(attempt):
         raise AttemptInProgressError(
             f"{record.out_trade_no} is in the store: let resume() find out how it ended first"
         )
-    await store.put(ORDER, {key_of(mch_id, order_no): record.released().text()})
+    await orders.put(key, record.released().text())
 
 
 async def prune_orders(store: PollStore, *, before: datetime) -> int:
     """Forget orders whose last attempt ended and was started before that moment; how many.
 
-    A store keeps a line for every business order, so that it is not charged again; this is for
-    those that nobody can want to charge any more.
+    A store keeps a record of every business order, so that none is charged twice; prune those that
+    nobody can want to charge any more.
     """
+    orders = Records(store, ORDER)
     old = []
-    texts = GuardedStore(store)
-    async for key, text in texts.load(ORDER):
+    async for key, text in orders.load():
         with suppress(ValueError):  # one that cannot be read is for a person
             record = order_record_in(text)
             if record.status is not None and record.started < before:
                 old.append((key, text))
     pruned = 0
     for start in range(0, len(old), _TOGETHER):
-        group = (_prune(store, *each) for each in old[start : start + _TOGETHER])
+        group = (_prune(orders, *each) for each in old[start : start + _TOGETHER])
         pruned += sum(await asyncio.gather(*group))
     return pruned
 
 
-async def _prune(store: PollStore, key: str, text: str) -> bool:
-    """Another attempt may have begun since it was read: then it is not old any more."""
-    texts = GuardedStore(store)
-    if await texts.get(ORDER, key) != text or attempts_of(store).runs(order_key(*number_in(key))):
+async def _prune(orders: Records, key: str, text: str) -> bool:
+    """Forget an order, unless another attempt has begun since its text was read."""
+    busy = registry_of(orders.store).runs(order_key(*number_in(key)))
+    if busy or await orders.get(key) != text:
         return False
-    await texts.forget(ORDER, [key])
+    await orders.drop(key)
     return True

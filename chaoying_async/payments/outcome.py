@@ -1,4 +1,4 @@
-"""How a checkout ended, and what a person should know who has to act on it."""
+"""``CheckoutOutcome`` and ``RefundOutcome``: how it ended, and what a person should do about it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from chaoying_async.exceptions import (
     TradeFailedError,
     TradePendingError,
 )
+from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.pollstore.errands import NOTHING_KEPT
-from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.endpoint import Reply, order_of
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.polling.status import PollStatus
 
 _DOING = "checkout"
 
@@ -165,3 +168,45 @@ _ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
     ),
     CheckoutReason.UNREADABLE: "the store's record cannot be read: query this number by hand",
 }
+
+
+_NEVER_MADE = (
+    "refused, and no query knows it: mend the cause and send the same refund again, under the same "
+    "number"
+)
+
+
+@attrs.frozen(kw_only=True)
+class RefundOutcome(PollOutcome[RefundItem]):
+    """How a refund ended: a :class:`PollOutcome` that a store may hold until :meth:`done`."""
+
+    refusal: GatewayError | None = attrs.field(default=None, eq=False)
+    """What the gateway said, where it refused the call in words that do not prove that nothing
+    moved: 20008, 20004 and others (M-09).
+    """
+    never_made: bool = False
+    """Whether the refusal was right: no query has known the refund since (M-25). ``error`` is the
+    refusal.
+    """
+
+    @property
+    def may_be_sent_again(self) -> bool:
+        """Whether the same request, under the same number, is what to send next."""
+        return self.never_made or self.status is PollStatus.NOTSURE
+
+    @property
+    def advice(self) -> str:
+        """What to do next, in a sentence."""
+        return _NEVER_MADE if self.never_made else super().advice
+
+    def unwrap(self) -> RefundItem:
+        """The refund that was carried out; else an error, see :meth:`PollOutcome.unwrap`.
+
+        One that was refused and never made is a :class:`PollTimeoutError` with what the gateway
+        said.
+        """
+        if not self.never_made:
+            return super().unwrap()
+        text = f"{self.status}: {self.refusal}; {self.advice}"
+        error = PollTimeoutError(text, last=self.refusal)
+        raise error.about(self.query.endpoint.name, order_of(self.query)) from self.refusal

@@ -1,7 +1,7 @@
 """What a store holds of payments and refunds whose outcome nobody has called ``done()`` yet.
 
-It is a look, for a shop that starts after a crash or shows its orders to somebody: outcomes to act
-on come from ``resume`` and ``resume_refunds``, which make sure that they are told once at a time.
+An overview is for a shop that starts after a crash, or shows its orders to somebody. Outcomes to
+act on come from ``resume`` and ``resume_refunds``, which give out each outcome once at a time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import attrs
 
 from chaoying_async.abc import PollStore
 from chaoying_async.exceptions import StoreInUseError
-from chaoying_async.payments.claims import Key, attempts_of, number_key, refund_key
+from chaoying_async.payments.claims import Key, number_key, refund_key, registry_of
 from chaoying_async.payments.records import GONE
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.guarded import GuardedStore
@@ -64,7 +64,7 @@ _ADVICE: Mapping[AttemptState, str] = {
 
 
 @attrs.frozen(kw_only=True)
-class _Open:
+class _OpenRecord:
     mch_id: str
     """The merchant's number."""
     state: AttemptState
@@ -84,7 +84,7 @@ class _Open:
 
 
 @attrs.frozen(kw_only=True)
-class OpenAttempt(_Open):
+class OpenAttempt(_OpenRecord):
     """One payment that a store still holds; see :func:`open_attempts`."""
 
     out_trade_no: str
@@ -107,7 +107,7 @@ class OpenAttempt(_Open):
 
 
 @attrs.frozen(kw_only=True)
-class OpenRefund(_Open):
+class OpenRefund(_OpenRecord):
     """One refund that a store still holds; see :func:`open_refunds`."""
 
     out_refund_no: str
@@ -131,18 +131,18 @@ async def open_attempts(store: PollStore) -> tuple[OpenAttempt, ...]:
     without taking it; then all that has not ended is UNDER_WAY, since its owner may be sending it
     at this moment. It is a picture of that moment: to act, wait for the outcome.
     """
-    look = _Look(store)
-    orders = await look.texts(ORDER)  # before the attempts: each is written down after its order
-    attempts = await look.texts(CHECKOUT)
+    view = _StoreView(store)
+    orders = await view.texts(ORDER)  # before the attempts: each is written down after its order
+    attempts = await view.texts(CHECKOUT)
     unsent = [
         (key, record)
         for key, text in orders
         if (record := _unsent(key, text, {each for each, _ in attempts})) is not None
-        and await look.again(ORDER, key) == text  # else it went on, and may have ended since
+        and await view.again(ORDER, key) == text  # else it went on, and may have ended since
     ]
-    await look.check_ownership()
-    found = [_attempt(look, key, text) for key, text in attempts]
-    found += [_never_sent(look, key, record) for key, record in unsent]
+    await view.check_ownership()
+    found = [_attempt(view, key, text) for key, text in attempts]
+    found += [_never_sent(view, key, record) for key, record in unsent]
     return tuple(found)
 
 
@@ -152,13 +152,13 @@ async def open_refunds(store: PollStore) -> tuple[OpenRefund, ...]:
     ``status`` is how it ended when it was last asked about: NOTSURE, NOT_FOUND and EXPIRED are not
     the last word.
     """
-    look = _Look(store)
-    refunds = await look.texts(REFUND)
-    await look.check_ownership()
-    return tuple(_refund(look, key, text) for key, text in refunds)
+    view = _StoreView(store)
+    refunds = await view.texts(REFUND)
+    await view.check_ownership()
+    return tuple(_refund(view, key, text) for key, text in refunds)
 
 
-class _Look:
+class _StoreView:
     """A store as it is read: by its owner, or beside it."""
 
     def __init__(self, store: PollStore) -> None:
@@ -198,7 +198,7 @@ class _Look:
 
     def state(self, key: Key) -> AttemptState:
         """Of something that has not ended."""
-        at_work = not self.owns or attempts_of(self._store).runs(key)
+        at_work = not self.owns or registry_of(self._store).runs(key)
         return AttemptState.UNDER_WAY if at_work else AttemptState.LEFT
 
 
@@ -213,9 +213,9 @@ def _unsent(key: str, text: str, attempts: set[str]) -> OrderRecord | None:
     return None if sent else record
 
 
-def _never_sent(look: _Look, key: str, record: OrderRecord) -> OpenAttempt:
+def _never_sent(view: _StoreView, key: str, record: OrderRecord) -> OpenAttempt:
     mch_id, order_no = number_in(key)
-    state = look.state(number_key(mch_id, record.out_trade_no))
+    state = view.state(number_key(mch_id, record.out_trade_no))
     return OpenAttempt(
         mch_id=mch_id,
         out_trade_no=record.out_trade_no,
@@ -225,7 +225,7 @@ def _never_sent(look: _Look, key: str, record: OrderRecord) -> OpenAttempt:
     )
 
 
-def _attempt(look: _Look, key: str, text: str) -> OpenAttempt:
+def _attempt(view: _StoreView, key: str, text: str) -> OpenAttempt:
     try:
         intent: Intent = intent_in(text)
     except ValueError:
@@ -233,7 +233,7 @@ def _attempt(look: _Look, key: str, text: str) -> OpenAttempt:
         state = AttemptState.UNREADABLE
         return OpenAttempt(mch_id=mch_id, out_trade_no=number, order_no=number, state=state)
     end = intent.end
-    going = look.state(number_key(intent.mch_id, intent.out_trade_no))
+    going = view.state(number_key(intent.mch_id, intent.out_trade_no))
     return OpenAttempt(
         mch_id=intent.mch_id,
         out_trade_no=intent.out_trade_no,
@@ -246,14 +246,14 @@ def _attempt(look: _Look, key: str, text: str) -> OpenAttempt:
     )
 
 
-def _refund(look: _Look, key: str, text: str) -> OpenRefund:
+def _refund(view: _StoreView, key: str, text: str) -> OpenRefund:
     try:
         intent: RefundIntent = refund_intent_in(text)
     except ValueError:
         mch_id, number = number_in(key)
         return OpenRefund(mch_id=mch_id, out_refund_no=number, state=AttemptState.UNREADABLE)
     refund, status = intent.refund, intent.status
-    going = look.state(refund_key(intent.mch_id, refund.out_refund_no))
+    going = view.state(refund_key(intent.mch_id, refund.out_refund_no))
     return OpenRefund(
         mch_id=intent.mch_id,
         out_refund_no=refund.out_refund_no,

@@ -1,17 +1,34 @@
-"""What a checkout or a refund writes into the store; without a store it writes nothing."""
+"""Writes payments and refunds into a store, and forgets those whose outcome took effect.
+
+Without a store nothing is written.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+
+import attrs
 
 from chaoying_async.abc import Clock, PollStore
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
+from chaoying_async.payments.claims import number_key, refund_key, registry_of
 from chaoying_async.pollstore.errands import Task, errands_of
 from chaoying_async.pollstore.guarded import GuardedStore
+from chaoying_async.sansio.payments.intent import (
+    CHECKOUT,
+    ORDER,
+    REFUND,
+    Intent,
+    intent_in,
+    number_in,
+    order_record_in,
+)
+from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 
-log = logging.getLogger("chaoying_async.payments")
+log = logging.getLogger("chaoying_async.checkout")
 
 #: The store is not ours any more, or not open: nothing may be paid, cancelled or told by it.
 GONE = (StoreInUseError, SessionClosedError)
@@ -23,7 +40,7 @@ SHIELDED_FOR = 10.0
 _AGAIN = (1.0, 2.0, 4.0)
 
 
-class Keeper:
+class Records:
     """One kind of texts in a store; ``None`` keeps nothing."""
 
     def __init__(self, store: PollStore | None, kind: str) -> None:
@@ -37,7 +54,7 @@ class Keeper:
             await self._texts.put(self.kind, {key: text})
 
     async def get(self, key: str) -> str | None:
-        """What is there."""
+        """The text under a key."""
         return None if self._texts is None else await self._texts.get(self.kind, key)
 
     async def load(self) -> AsyncGenerator[tuple[str, str]]:
@@ -100,7 +117,7 @@ class Keeper:
             await self._texts.forget(self.kind, [key])
 
     def forget_soon(self, key: str, work: Callable[[], Awaitable[None]]) -> Task:
-        """Do the ``work`` that ends in forgetting this key, once at a time, in a task."""
+        """Begin the ``work`` that ends in forgetting this key, once at a time."""
         return errands_of(self.store).begin(self._where(key), f"{self.kind} {key}", work)
 
     async def forgotten(self, key: str) -> None:
@@ -129,3 +146,78 @@ async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
         except asyncio.CancelledError:
             continue  # the caller raises it again when this is written down
     return not task.cancelled() and task.exception() is None
+
+
+_READ: Mapping[type, Callable[[str], Intent | RefundIntent]] = {
+    Intent: intent_in,
+    RefundIntent: refund_intent_in,
+}
+
+
+def is_of(text: str | None, intent: Intent | RefundIntent) -> bool:
+    """Whether a store's text is of this very attempt: a number that moved nothing is used again."""
+    try:
+        return text is not None and _READ[type(intent)](text).started == intent.started
+    except ValueError:
+        return False
+
+
+def forget_attempt(store: PollStore, intent: Intent) -> Task:
+    """Begin to delete the record of a payment that ended, unless a newer attempt has its number.
+
+    Without its attempt an order that still says "under way" would pass for one whose payment was
+    never sent, and could be charged again: so the order is closed before the attempt is dropped.
+    """
+    records = Records(store, CHECKOUT)
+    # Asked now: whoever takes the number from now on waits until this is done.
+    busy = registry_of(store).runs(number_key(intent.mch_id, intent.out_trade_no))
+
+    async def forget() -> None:
+        if busy or not is_of(await records.get(intent.key), intent):
+            return
+        if intent.end is not None and intent.end.reason is not CheckoutReason.NOT_SENT:
+            text = await store.get(ORDER, intent.order_key)
+            await _close(store, intent.order_key, text, intent.out_trade_no, intent.end.status)
+        await records.drop(intent.key)
+
+    return records.forget_soon(intent.key, forget)
+
+
+def forget_unreadable(store: PollStore, key: str, text: str) -> Task:
+    """Begin to delete the record of a payment that nobody can read."""
+    records = Records(store, CHECKOUT)
+
+    async def forget() -> None:
+        mch_id, number = number_in(key)
+        async for order, record in store.load(ORDER):
+            if number_in(order)[0] == mch_id:
+                await _close(store, order, record, number, CheckoutStatus.UNKNOWN)
+        if await records.get(key) == text:
+            await records.drop(key)
+
+    return records.forget_soon(key, forget)
+
+
+async def _close(
+    store: PollStore, order: str, text: str | None, number: str, status: CheckoutStatus
+) -> None:
+    """Write into an order's record how its attempt ``number`` ended, where that is still open."""
+    try:
+        record = None if text is None else order_record_in(text)
+    except ValueError:
+        return  # one that cannot be read bars its order as it is
+    if record is not None and record.out_trade_no == number and record.status is None:
+        await store.put(ORDER, {order: attrs.evolve(record, status=status).text()})
+
+
+def forget_refund(store: PollStore, intent: RefundIntent) -> Task:
+    """Begin to delete a refund's record, unless it is being sent again (NOTSURE), or was since."""
+    records = Records(store, REFUND)
+    # Asked now: whoever takes the number from now on waits until this is done.
+    busy = registry_of(store).runs(refund_key(intent.mch_id, intent.refund.out_refund_no))
+
+    async def forget() -> None:
+        if not busy and is_of(await records.get(intent.key), intent):
+            await records.drop(intent.key)
+
+    return records.forget_soon(intent.key, forget)

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import datetime
 
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError
-from chaoying_async.payments.checkout import (
-    DEFAULT_SCHEDULE,
-    keys_of,
-    outcome_of,
-    record_end,
-    settle,
-)
-from chaoying_async.payments.claims import Claim
-from chaoying_async.payments.letting import Letting, same_attempt
-from chaoying_async.payments.orders import OrderBook
+from chaoying_async.payments.checkout import DEFAULT_SCHEDULE
+from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import GONE, Keeper, log
-from chaoying_async.payments.running import Acting
+from chaoying_async.payments.records import (
+    GONE,
+    Records,
+    forget_attempt,
+    forget_unreadable,
+    is_of,
+    log,
+)
+from chaoying_async.payments.running import RunningPayment, as_they_end, keys_of, outcome_of
+from chaoying_async.pollstore.errands import durable
 from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, intent_in, number_in
 from chaoying_async.sansio.payments.machine import reopened
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
@@ -61,46 +59,41 @@ async def resume(
     process has taken the store, this raises, and nothing is lost by that.
     """
     clock = clock or SystemClock()
-    keeper, letting = Keeper(store, CHECKOUT), Letting(store)
+    rng = rng or random.Random()
+    records = Records(store, CHECKOUT)
     ended: list[tuple[Intent, CheckoutOutcome]] = []
     unreadable: list[CheckoutOutcome] = []
     waiting: list[Intent] = []
-    async for key, text in keeper.load():
+    async for key, text in records.load():
         try:
             intent = intent_in(text)
         except ValueError:
-            unreadable.append(_unreadable(key, text, letting))
+            unreadable.append(_unreadable(store, key, text))
             continue
         if intent.end is None:
             waiting.append(intent)
         else:
             ended.append((intent, outcome_of(intent, intent.end, intent.paid, (), store)))
     for intent, outcome in ended:
-        if same_attempt(await keeper.get(intent.key), intent):  # not done() meanwhile
-            await keeper.before_an_end(clock)
+        if is_of(await records.get(intent.key), intent):  # not done() meanwhile
+            await records.before_an_end(clock)
             yield outcome
-            await letting.now(intent)
+            await asyncio.wait([forget_attempt(store, intent)])
     for outcome in unreadable:
         yield outcome
     # The youngest first: only they can still be cancelled.
-    youngest = sorted(waiting, key=_started, reverse=True)
-    runs = _Resuming(
-        gateway, store, keeper, schedule=schedule, clock=clock, rng=rng or random.Random()
-    )
-    async with aclosing(runs.all(deque(youngest), at_once)) as ends:
+    waiting.sort(key=lambda intent: intent.started, reverse=True)
+    resuming = _Resuming(gateway, store, records, schedule=schedule, clock=clock, rng=rng)
+    async with aclosing(as_they_end(map(resuming.ended, waiting), at_once)) as ends:
         async for intent, outcome, over in ends:
             if over:
-                await keeper.before_an_end(clock)
+                await records.before_an_end(clock)
             yield outcome
             if over:
-                await letting.now(intent)
+                await asyncio.wait([forget_attempt(store, intent)])
 
 
-def _started(intent: Intent) -> datetime:
-    return intent.started
-
-
-def _unreadable(key: str, text: str, letting: Letting) -> CheckoutOutcome:
+def _unreadable(store: PollStore, key: str, text: str) -> CheckoutOutcome:
     mch_id, number = number_in(key)
     return CheckoutOutcome(
         status=CheckoutStatus.UNKNOWN,
@@ -108,7 +101,7 @@ def _unreadable(key: str, text: str, letting: Letting) -> CheckoutOutcome:
         out_trade_no=number,
         order_no=number,
         reason=CheckoutReason.UNREADABLE,
-        forget=lambda: letting.unreadable(key, text),
+        forget=lambda: durable(forget_unreadable(store, key, text)),
     )
 
 
@@ -117,13 +110,13 @@ Ended = tuple[Intent, CheckoutOutcome, bool]
 
 
 class _Resuming:
-    """All orders of one ``resume``, a task each."""
+    """What all orders of one ``resume`` need."""
 
     def __init__(
         self,
         gateway: Gateway,
         store: PollStore,
-        keeper: Keeper,
+        records: Records,
         *,
         schedule: PollSchedule,
         clock: Clock,
@@ -131,45 +124,25 @@ class _Resuming:
     ) -> None:
         self._gateway = gateway
         self._store = store
-        self._keeper = keeper
+        self._records = records
         self._schedule = schedule
         self._clock = clock
         self._rng = rng
 
-    async def all(self, waiting: deque[Intent], at_once: int) -> AsyncGenerator[Ended]:
-        """Outcomes as they come; whoever stops early leaves nothing running."""
-        tasks: set[asyncio.Task[Ended | None]] = set()
+    async def ended(self, intent: Intent) -> Ended | None:
+        """Ask about one order until it has ended; None where it is not ours to end (any more)."""
         try:
-            while waiting or tasks:
-                while waiting and len(tasks) < max(1, at_once):
-                    tasks.add(asyncio.ensure_future(self._one(waiting.popleft())))
-                done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    if (ended := task.result()) is not None:
-                        yield ended
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _one(self, intent: Intent) -> Ended | None:
-        try:
-            claim = Claim((self._gateway, self._store), keys_of(intent), again=True)
+            claim = NumberClaim((self._gateway, self._store), keys_of(intent), again=True)
         except AttemptInProgressError:
             return None  # it is under way in this very process
         try:
             left = await self._still_left(intent)
-            if left is None:
-                claim.release()
-                return None
-            return await self._asked(left, claim)
+            return None if left is None else await self._asked(left, claim)
         except GONE as error:
-            claim.release()
             error.about("resume", intent.out_trade_no).sent = True
             raise  # the store is gone, for all of them
         except Exception as error:  # noqa: BLE001 - one order must not stop the others
             log.error("resuming %s failed with %s", intent.out_trade_no, type(error).__name__)
-            claim.release()
             unknown = CheckoutOutcome(
                 status=CheckoutStatus.UNKNOWN,
                 mch_id=intent.mch_id,
@@ -178,22 +151,29 @@ class _Resuming:
                 replies=(error,),
             )
             return intent, unknown, False
-        except BaseException:
-            claim.release()
-            raise
+        finally:
+            claim.release()  # no news where it was settled
 
     async def _still_left(self, intent: Intent) -> Intent | None:
-        """What the store says now: it was read some time ago, and may have ended since."""
-        await self._keeper.forgotten(intent.key)
-        text = await self._keeper.get(intent.key)
+        """The attempt as the store has it now: it was read a while ago, and may have ended."""
+        await self._records.forgotten(intent.key)
+        text = await self._records.get(intent.key)
         if text is None:
             return None
         now = intent_in(text)
         return now if now.end is None and now.started == intent.started else None
 
-    async def _asked(self, intent: Intent, claim: Claim) -> Ended:
+    async def _asked(self, intent: Intent, claim: NumberClaim) -> Ended:
         age = (self._clock.now() - intent.started).total_seconds()
-        acting = Acting(self._gateway, self._clock, self._rng, self._keeper, intent, age=age)
+        running = RunningPayment(
+            self._gateway,
+            self._store,
+            claim,
+            intent,
+            age=age,
+            clock=self._clock,
+            rng=self._rng,
+        )
         till = reopened(
             self._schedule.begun(self._clock.now()),
             age=age,
@@ -204,10 +184,9 @@ class _Resuming:
             cancels=intent.cancels,
             used=intent.used,
             answered=intent.answered,
-            dice=acting.dice(),
+            dice=running.dice(),
         )
-        end = await acting.until_ended(till)
-        await record_end(self._keeper, OrderBook(self._store), acting, end)
-        settle(claim, acting.intent, end)
-        outcome = outcome_of(acting.intent, end, acting.paid, acting.replies, self._store)
-        return attrs.evolve(acting.intent, end=end), outcome, True
+        end = await running.until_ended(till)
+        await running.record_end(end)
+        running.settle(end)
+        return attrs.evolve(running.intent, end=end), running.outcome(end), True

@@ -1,32 +1,46 @@
-"""The hands of a till: sends the queries and cancels that ``sansio.till`` decides on."""
+"""One payment while its order is asked about and cancelled, until its end is written and told.
+
+What to do next is decided in ``sansio.payments.machine``; ``checkout`` and ``resume`` start here.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
+from itertools import islice
+from typing import Any, TypeVar
 
 import attrs
 
-from chaoying_async.abc import Clock, Gateway
+from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.exceptions import ProtocolError
-from chaoying_async.payments.records import Keeper, log
+from chaoying_async.payments.claims import Key, NumberClaim, number_key, order_key
+from chaoying_async.payments.orders import BusinessOrder
+from chaoying_async.payments.outcome import CheckoutOutcome, ended
+from chaoying_async.payments.records import GONE, Records, forget_attempt, log
+from chaoying_async.polling.order import ask
+from chaoying_async.pollstore.errands import Durable, durable
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Cancel as CancelRequest
-from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
+from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult, Refund
 from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.paid import PaidOrder, paid_order, refunded_order
 from chaoying_async.sansio.payments.hearing import all_wrongly_signed, made_earlier, read_cancel
-from chaoying_async.sansio.payments.intent import Intent, paid_under, wallet
+from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, paid_under, wallet
 from chaoying_async.sansio.payments.machine import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.payments.moves import (
     Ask,
     Cancel,
     CancelNews,
     CheckoutReason,
+    CheckoutStatus,
     End,
     WaitUntil,
 )
+from chaoying_async.sansio.payments.order_numbers import LONGEST
 from chaoying_async.sansio.polling.status import Answer, Says, read_answer
 
 #: Seconds that a ``Date`` header does not tell apart.
@@ -34,24 +48,33 @@ _A_DATE_HAS = 1.0
 #: One answer may be anybody's, two in a row are a wrong key.
 _SUSPICIOUS = 2
 
+T = TypeVar("T")
 
-class Acting:
-    """One payment that is asked about, and cancelled, until it has ended."""
+
+class RunningPayment:
+    """One payment that is asked about, and cancelled, until it has ended.
+
+    ``age`` is for how many seconds the pay call has been under way, by the wall clock.
+    """
 
     def __init__(
         self,
         gateway: Gateway,
-        clock: Clock,
-        rng: random.Random,
-        keeper: Keeper,
+        store: PollStore | None,
+        claim: NumberClaim,
         intent: Intent,
         *,
         age: float,
+        clock: Clock,
+        rng: random.Random,
     ) -> None:
-        self._gateway = gateway
-        self._clock = clock
+        self.gateway = gateway
+        self.store = store
+        self.claim = claim
+        self.records = Records(store, CHECKOUT)
+        self.order = BusinessOrder(store)
+        self.clock = clock
         self._rng = rng
-        self._keeper = keeper
         self._zero = clock.monotonic() - max(0.0, age)
         #: Our clock was set back since the start was stored: nobody knows when that was.
         self._set_back = age < 0 and intent.ahead is None
@@ -64,12 +87,12 @@ class Acting:
         self._warned = False
 
     def starts(self) -> None:
-        """The pay call leaves now."""
-        self._zero = self._clock.monotonic()
-        self._began = self._clock.now()
+        """Count the seconds from now: the pay call leaves."""
+        self._zero = self.clock.monotonic()
+        self._began = self.clock.now()
 
     def heard(self, said: Reply[Any] | Exception) -> None:
-        """Keep what was said, and when; a warning, once, when none of it can be believed."""
+        """Keep a reply or an error; log a warning, once, when none of them can be believed."""
         self.replies.append(said)
         self._compare_clocks(getattr(said, "date", None))
         if not self._warned and all_wrongly_signed(self.replies, at_least=_SUSPICIOUS):
@@ -81,14 +104,14 @@ class Acting:
             )
 
     def _compare_clocks(self, date: datetime | None) -> None:
-        """By how much the gateway's clock was ahead of ours when the pay call started (M-24).
+        """Learn by how much the gateway's clock was ahead of ours when the pay call started (M-24).
 
-        What is uncertain is taken so that a payment of this call's own never seems earlier: our
-        clock may be put forward, or the machine sleep, and several servers' clocks differ.
+        In doubt the value is taken with which a payment of this call never seems earlier: our clock
+        may be put forward, or the machine sleep, and several servers' clocks differ.
         """
         if date is None or self._set_back:
             return
-        by_the_wall = (self._clock.now() - self._began).total_seconds()
+        by_the_wall = (self.clock.now() - self._began).total_seconds()
         since = (date - self.intent.started).total_seconds()
         found = since - max(self.now, by_the_wall)
         ahead = self.intent.ahead
@@ -104,7 +127,7 @@ class Acting:
         return made_earlier(time_end, started, intent.ahead)
 
     def _explained(self, end: End) -> End:
-        """Nobody answered, or nobody who could be believed: the same end, another thing to do."""
+        """The same end with another reason, where every answer failed its signature check."""
         if end.reason is CheckoutReason.NO_ANSWER and all_wrongly_signed(self.replies):
             return End(end.status, CheckoutReason.UNVERIFIED)
         return end
@@ -112,14 +135,14 @@ class Acting:
     @property
     def now(self) -> float:
         """Seconds since the pay call started."""
-        return self._clock.monotonic() - self._zero
+        return self.clock.monotonic() - self._zero
 
     def dice(self) -> float:
         """The jitter of the next pause."""
         return self._rng.random()
 
     async def until_ended(self, till: Till) -> End:
-        """Do what the till says until it says that it is over."""
+        """Send the queries and cancels that the till decides on, until it decides on an end."""
         waited = 0.0  # a sleep may end a little early: the moment it was for has come all the same
         await self._learnt(till)
         while True:
@@ -129,7 +152,7 @@ class Acting:
                 case End():
                     return self._explained(move)
                 case WaitUntil():
-                    await self._clock.sleep(move.moment - now)
+                    await self.clock.sleep(move.moment - now)
                     waited = move.moment
                 case Ask():
                     till = await self._ask(till, move, now)
@@ -141,11 +164,7 @@ class Acting:
         query = OrderQuery(
             paytype=wallet(move.paytype), mch_id=intent.mch_id, out_trade_no=intent.out_trade_no
         )
-        said: Reply[Any] | Exception
-        try:
-            said = await self._gateway.send(query)
-        except Exception as error:  # noqa: BLE001 - no answer is an answer: ask again
-            said = error
+        said = await ask(self.gateway, query)
         self.heard(said)
         answer = self._read(query, said)
         till = heard_query(
@@ -176,11 +195,11 @@ class Acting:
         return answer
 
     async def _cancel(self, till: Till, move: Cancel) -> Till:
-        """Written down before it leaves: whoever restarts must know that it may have."""
+        """Write the cancel down before it leaves: whoever restarts must know that it may have."""
         unclear = till.cancels.after(CancelNews.UNCLEAR, self.now)
         before = self.intent.learnt(attrs.evolve(till, cancels=unclear))
         news = CancelNews.NOT_SENT
-        if await self._keeper.before_money(before.key, before.text()) and self.now <= move.until:
+        if await self.records.before_money(before.key, before.text()) and self.now <= move.until:
             self.intent = before  # whoever is cancelled meanwhile records this one
             news = await self._send_cancel(move)
         self._kept = before
@@ -192,7 +211,7 @@ class Acting:
         intent = self.intent
         said: Reply[Any] | Exception
         try:
-            said = await self._gateway.send(
+            said = await self.gateway.send(
                 CancelRequest(
                     paytype=wallet(move.paytype),
                     mch_id=intent.mch_id,
@@ -209,8 +228,126 @@ class Acting:
             return CancelNews.UNCLEAR
 
     async def _learnt(self, till: Till) -> None:
-        """Keep what a restart must know: that the order exists, its wallet, its cancels."""
+        """Write down what a restart must know: that the order exists, its wallet, its cancels."""
         self.intent = self.intent.learnt(till)
         if self.intent != self._kept:
             self._kept = self.intent
-            await self._keeper.note(self.intent.key, self.intent.text())
+            await self.records.note(self.intent.key, self.intent.text())
+
+    async def record_end(self, end: End) -> None:
+        """Write down how it ended, the order first: dying in between, it is asked about again."""
+        if self.store is None:
+            return
+        paid = _worth_keeping(end, self.paid)
+        intent = attrs.evolve(self.intent, end=end, paid=paid, interrupted=False)
+        try:
+            await self.order.close(intent, end)
+        except GONE:
+            raise
+        except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
+            log.error("%s (order %s)", error, intent.order_no)
+        await self.records.note(intent.key, intent.text())
+
+    def settle(self, end: End) -> None:
+        """Free the order where it was not paid, and the number too where the call never left."""
+        if end.reason is CheckoutReason.NOT_SENT:
+            self.claim.release()
+            return
+        number, order = keys_of(self.intent)
+        unpaid = end.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
+        self.claim.settle((number,) if unpaid else (number, order), ended(end.status))
+
+    def outcome(self, end: End, *, kept: bool = True) -> CheckoutOutcome:
+        """The outcome as the consumer gets it; ``kept``: a store has it until it is ``done()``."""
+        store = self.store if kept else None
+        return outcome_of(self.intent, end, self.paid, self.replies, store)
+
+
+def keys_of(intent: Intent) -> tuple[Key, Key]:
+    """What an attempt occupies: its number and its business order."""
+    number = number_key(intent.mch_id, intent.out_trade_no)
+    return (number, order_key(intent.mch_id, intent.order_no))
+
+
+def outcome_of(
+    intent: Intent,
+    end: End,
+    paid: PaidOrder | None,
+    replies: Sequence[Reply[Any] | Exception],
+    store: PollStore | None,
+) -> CheckoutOutcome:
+    """The outcome of a payment that ended; a ``store`` has it until it is ``done()``."""
+    paid = _worth_keeping(end, paid)
+    return CheckoutOutcome(
+        status=end.status,
+        mch_id=intent.mch_id,
+        out_trade_no=intent.out_trade_no,
+        order_no=intent.order_no,
+        paid=paid,
+        replies=tuple(replies),
+        paytype=None if intent.paytype is None else wallet(intent.paytype),
+        suggested_refund=(
+            _refund(intent, paid) if end.status is CheckoutStatus.PAID_AFTER_CANCEL else None
+        ),
+        reason=end.reason,
+        forget=None if store is None else partial(_done, store, attrs.evolve(intent, end=end)),
+    )
+
+
+def _done(store: PollStore, intent: Intent) -> Durable:
+    return durable(forget_attempt(store, intent))
+
+
+_PAID = frozenset(
+    {CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER, CheckoutStatus.PAID_AFTER_CANCEL}
+)
+_SAW_PAID = frozenset(
+    {CheckoutReason.MISMATCH, CheckoutReason.PAID_UNCONFIRMED, CheckoutReason.REFUNDED}
+)
+
+
+def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
+    """The paid order, unless it was reversed since: then it is not "paid" any more."""
+    return paid if end.status in _PAID or end.reason in _SAW_PAID else None
+
+
+def _refund(intent: Intent, paid: PaidOrder | None) -> Refund | None:
+    """All of it, under a number that belongs to this payment: suggested twice, it is one refund."""
+    if intent.paytype is None:
+        return None
+    number = f"R-{intent.out_trade_no}"
+    amount = intent.total_fee if paid is None or paid.payable is None else paid.payable
+    return Refund(
+        paytype=wallet(intent.paytype),
+        mch_id=intent.mch_id,
+        out_trade_no=intent.out_trade_no,
+        # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).
+        out_refund_no=number if len(number) <= LONGEST else intent.out_trade_no,
+        total_fee=amount,
+        refund_fee=amount,
+        op_user_id=intent.op_user_id,
+    )
+
+
+async def as_they_end(
+    work: Iterator[Coroutine[Any, Any, T | None]], at_once: int
+) -> AsyncGenerator[T]:
+    """The results that are not None, as they come, of so many coroutines at a time.
+
+    A consumer that stops early leaves nothing running.
+    """
+    tasks: set[asyncio.Task[T | None]] = set()
+    try:
+        while True:
+            for each in islice(work, max(1, at_once) - len(tasks)):
+                tasks.add(asyncio.ensure_future(each))
+            if not tasks:
+                return
+            done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if (result := task.result()) is not None:
+                    yield result
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -262,7 +262,7 @@ async def test_a_store_that_fails_lets_no_refund_leave(
         await asyncio.wait([running])
         await shop.clock.advance(60)
         with monkeypatch.context() as failing:
-            failing.setattr(refunds, "next_step", lambda *_args: 1 / 0)
+            failing.setattr(refunds, "PolledOrder", lambda *_args: 1 / 0)
             left = resume_refunds(shop.till, store, clock=shop.clock)
             assert [each async for each in left] == []
         left = resume_refunds(shop.till, store, clock=shop.clock)

@@ -21,7 +21,7 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import GatewayError
 from chaoying_async.payments import claims as attempts
-from chaoying_async.payments.refundoutcome import RefundOutcome
+from chaoying_async.payments.outcome import RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.payments.intent import REFUND

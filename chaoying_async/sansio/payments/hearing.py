@@ -61,7 +61,7 @@ def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
         return _of_pay_reply(pay, said)
     if isinstance(said, RequestNotSentError):
         return PayAnswer(PayNews.NOT_SENT)
-    if _settled(said, Family.PAY):
+    if moved_nothing(said, Family.PAY):
         return PayAnswer(PayNews.REFUSED)
     cause = said.__cause__
     return PayAnswer(
@@ -118,7 +118,7 @@ def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
         return CancelNews.CARRIED_OUT if said.meaning is Meaning.RESULT else CancelNews.UNCLEAR
     if isinstance(said, (RequestNotSentError, ParameterError, UsageError)):
         return CancelNews.NOT_SENT
-    if _settled(said, Family.CANCEL):
+    if moved_nothing(said, Family.CANCEL):
         return CancelNews.REFUSED
     refusal = said.refusal if isinstance(said, OutcomeUnknownError) else said
     if isinstance(refusal, GatewayError) and (refusal.state, refusal.code) in _NOT_CANCELLED:
@@ -148,8 +148,8 @@ def _wrongly_signed(answer: Reply[Any] | BaseException) -> bool:
 _NOT_CANCELLED = frozenset({("FAIL", "20007"), ("FAIL", "20011")})
 
 
-def _settled(said: BaseException, family: Family) -> bool:
-    """M-09's left column; an error of a gateway that is no session is held against it too."""
+def moved_nothing(said: object, family: Family) -> bool:
+    """Whether it is a refusal of M-09's left column, from a session or from any other gateway."""
     return (
         isinstance(said, GatewayError)
         and said.state == "FAIL"
