@@ -1,4 +1,4 @@
-"""Interfaces: what the engines are handed instead of reaching for it themselves."""
+"""The interfaces of what the engines are given: clock, gateway, poll store, inbox."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Time, handed in: every wait, now() and time-out of the library goes through one of these."""
+    """The time: every wait, time-out and look at the time of the library goes through a Clock."""
 
     def now(self) -> datetime:
-        """The wall clock as an aware datetime, for what is stored or compared with the document."""
+        """The wall clock as an aware datetime, for moments that are stored or sent."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds that only grow, for durations inside one process."""
+        """Seconds from a fixed moment, which never go back; for durations inside one process."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -42,7 +42,7 @@ class Clock(Protocol):
 
 
 class Gateway(Protocol):
-    """What pollers, checkouts and handlers need of a session: one way to send any request."""
+    """The part of a session that pollers, checkouts and handlers need: it sends any request."""
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """Send one request once (reads may be repeated) and return its verified reply."""
@@ -50,192 +50,200 @@ class Gateway(Protocol):
 
 
 class PollStore(Protocol):
-    """What is being waited for, kept where the next process finds it; one process owns it.
+    """Keeps texts about orders that are waited for, so that the next process finds them.
 
-    It knows nothing of orders: it keeps texts (JSON) under a ``kind`` and a ``key``. A poller keeps
-    its orders and their outcomes in it, ``checkout`` and ``refund_and_track`` their intents. Only
-    an open store can be used; opening it takes the ownership, and
-    :class:`~chaoying_async.exceptions.StoreInUseError` says that somebody else has it.
+    The store knows nothing of orders: it keeps texts (JSON) under a ``kind`` and a ``key``. A
+    poller keeps its orders and their outcomes there, ``checkout`` and ``refund_and_track`` their
+    intents. Only an open store can be used. Opening it makes this process its owner;
+    :class:`~chaoying_async.exceptions.StoreInUseError` says that another process owns it.
 
-    Whatever else these methods raise reaches callers of ``checkout`` and of pollers as a
-    :class:`~chaoying_async.exceptions.StoreError`, with what was raised as its cause. A store of
-    yours needs no more than these five methods; there ``await`` what ``outcome.done()`` returns,
-    since it cannot wait for that by itself when it is closed.
+    Any other error of these methods reaches callers of ``checkout`` and of pollers as a
+    :class:`~chaoying_async.exceptions.StoreError` with that error as its cause. A store of your own
+    needs no more than these five methods. With such a store ``await`` what ``outcome.done()``
+    returns, since the store cannot wait for that by itself when it is closed.
     """
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
-        """Keep these texts under their keys, durable on return; what was there is replaced.
+        """Keep these texts under their keys, in place of older ones; they are durable on return.
 
-        Calls that come together are written together, in the order in which they came. Where the
-        caller is cancelled meanwhile, or an error is raised, the texts may have been kept or not:
+        Calls that come at the same time may be written together, in the order in which they came.
+        If the caller is cancelled or an error is raised, the texts may have been kept or not;
         putting them again does no harm.
         """
         ...
 
     async def get(self, kind: str, key: str) -> str | None:
-        """One text; None where there is none."""
+        """The text under this key; None where there is none."""
         ...
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
-        """Drop these; keys that are not there are no error."""
+        """Delete the texts under these keys; a key that is not there is no error."""
         ...
 
     def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
-        """Everything of one kind as ``(key, text)``, in the order of the first ``put``."""
+        """Every ``(key, text)`` of one kind, in the order in which the keys were first put."""
         ...
 
     async def hold(self) -> None:
-        """Read again that this process owns the store, as before every call that moves money.
+        """Check that this process still owns the store, as before every call that moves money.
 
-        :class:`~chaoying_async.exceptions.StoreInUseError` when another one has taken it over.
+        Raises :class:`~chaoying_async.exceptions.StoreInUseError` when another process has taken
+        the store over.
         """
         ...
 
 
 class Inbox(Protocol):
-    """What has been handled already, shared by every process that receives notifications.
+    """Remembers what was handled already, for every process that receives notifications.
 
-    It keeps two kinds of things: *orders*, one record for each key, and *asides*, the verified
-    messages that could not take effect (yet), any number for an order. An order that is DONE stays
-    DONE whatever else is said about it. Every moment in here (leases, retries) is on the inbox's
-    own clock: the database's, Redis's; ``first_seen`` alone is the handler's (M-26).
+    An inbox keeps *orders*, one record for each key, and *asides*: verified messages that could not
+    take effect (yet), any number of them for an order. An order that is DONE stays DONE, whatever
+    else is said about it. Every moment in an inbox (leases, retries) is on the inbox's own clock
+    (the database's, Redis's); only ``first_seen`` is on the handler's (M-26).
 
-    Whatever fails is raised; the handler answers ``fail``, and nothing is lost by that.
+    Every failure is raised. The handler answers ``fail`` then, so the gateway delivers the message
+    again and nothing is lost.
     """
 
     @property
     def window(self) -> timedelta:
-        """How long an order that ended is remembered at the least (M-19)."""
+        """The least time for which an order that ended is remembered (M-19)."""
         ...
 
     @property
     def lends_connection(self) -> bool:
-        """Whether :meth:`work` yields a connection whose transaction records the effect too."""
+        """Whether :meth:`work` yields a connection, whose transaction records the effect too."""
         ...
 
     @property
     def renews(self) -> bool:
-        """False where :meth:`work` itself keeps others out, so that no lease has to be renewed."""
+        """Whether leases have to be renewed: False where :meth:`work` itself keeps others out."""
         ...
 
     async def look(self, key: OrderKey) -> Record | None:
-        """What is known of this order; None: nothing."""
+        """The record of this order; None where it was never heard of."""
         ...
 
     async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
         """Take the order for ``lease`` seconds, durable on return; its record where it is not free.
 
-        Free are: an order never heard of, a NOT_PAID one, and a HELD one whose lease has ended or
-        was released, even before its retry is due. One step, whoever else tries at the same moment.
-        ``entry`` replaces what was kept, all of it; the count of failures stays.
+        An order is free when it was never heard of, when it is NOT_PAID, and when it is HELD and
+        its lease has ended or was released, even before its retry is due. Only one of several
+        callers at the same moment gets it. ``entry`` replaces the whole entry that was kept; the
+        count of failures stays.
         """
         ...
 
     async def renew(self, claim: Claim, *, lease: float) -> bool:
-        """From now on ``lease`` seconds again; False when the claim is no longer ours.
+        """Let the lease last ``lease`` seconds from now; False when the claim is no longer ours.
 
-        An error raised here proves nothing: it is tried again.
+        An error proves neither: the handler tries again.
         """
         ...
 
     def work(self, claim: Claim) -> AbstractAsyncContextManager[Any]:
-        """Do the work inside; leaving the block normally makes the order DONE.
+        """A block for the work on an order; leaving it normally makes the order DONE.
 
-        Yields a connection where :attr:`lends_connection`, else None. What was done with it and the
-        record are committed together on leaving, only where the claim still holds, else everything
-        is rolled back and ``ClaimLostError`` raised.
-        Leaving by an exception (cancellation too) rolls back and touches the record not at all.
-        :class:`~chaoying_async.exceptions.HandlerMisuseError` when the work ended the transaction
-        that it was lent. Any other error on leaving leaves it open whether it was committed.
+        The block yields a connection where :attr:`lends_connection`, else None. On leaving, the
+        work on that connection and the record are committed together if the claim still holds; if
+        it does not, both are rolled back and ``ClaimLostError`` is raised. An exception or a
+        cancellation inside the block rolls the work back and does not touch the record. If the work
+        ended the transaction, leaving raises a
+        :class:`~chaoying_async.exceptions.HandlerMisuseError`. After any other error on leaving,
+        nobody knows whether the work was committed.
         """
         ...
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        """Let go of a claim that came to nothing; due again in ``retry_in`` seconds.
+        """End a claim without an effect; the order is due again in ``retry_in`` seconds.
 
-        ``failed`` counts a failure of ``on_paid``. Without effect where the claim is no longer ours
-        or its work was committed after all. True for the order's first counted failure.
+        ``failed`` counts a failure of ``on_paid``; True is returned for the order's first one.
+        Nothing happens where the claim is no longer ours, or its work was committed after all.
         """
         ...
 
     async def quarantine(self, claim: Claim, reason: str) -> bool:
-        """End a claim in QUARANTINED; True if it did (the claim was still ours)."""
+        """End a claim by making its order QUARANTINED; False when the claim is no longer ours."""
         ...
 
     async def give_up(self, claim: Claim) -> bool:
-        """End a claim in NOT_PAID, as if nothing but failures had been heard: True if it did.
+        """End a claim by making its order NOT_PAID; False when the claim is no longer ours.
 
-        For an order whose message is set aside instead: free for the next claim, and never due.
-        Its entry stays, and by its decision it is told from an order of which a failure was heard.
+        This is for an order whose message is set aside instead: the next claim can take the order,
+        and it never becomes due. The entry stays; its decision tells such an order from one whose
+        payment really failed.
         """
         ...
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """Note that a payment failed; True if it was news. Never over HELD, DONE, QUARANTINED.
+        """Record that a payment failed; True if that was news.
 
-        Over what was given up it is news: a NOT_PAID record whose entry has another decision.
+        An order that is HELD, DONE or QUARANTINED stays as it is. For an order that was given up
+        (NOT_PAID, and its entry has another decision) the failure is news.
         """
         ...
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
-        """Keep a message under its key and fingerprint; True only when it is to be reported.
+        """Keep a message under its key and fingerprint; True only when it has to be reported.
 
-        That is the first time, and when its decision is another one than before. Of a message that
-        is kept already, ``first_seen``, ``tries`` and the mark stay, and what was dismissed stays
-        so (False). ``retry_in`` seconds from now it is due; None: only when somebody marks it.
+        It has to be reported when it is new, and when its decision is not the one it had before. A
+        message that is kept already retains its ``first_seen``, its ``tries`` and its mark; a
+        dismissed one stays dismissed (False). The message is due in ``retry_in`` seconds; with None
+        only when somebody marks it.
 
-        A new one is refused with ``TooManyWaitError`` where
-        the order has ``MOST_MESSAGES`` open ones already, or, for a ``foreign`` one, where the
-        merchant has ``MOST_FOREIGN`` such orders. Processes that write at the same moment may go
-        beyond that by what they are writing.
+        A new message is refused with ``TooManyWaitError`` where its order has ``MOST_MESSAGES``
+        open ones already, and a new ``foreign`` one where its merchant has ``MOST_FOREIGN`` such
+        orders. Processes that write at the same moment may go beyond these limits by what they are
+        writing.
         """
         ...
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
-        """It was looked at: one more try, due again then (None: not), and any RETRY mark is off."""
+        """Count one more try and remove a RETRY mark; due in ``retry_in`` seconds (None: never)."""
         ...
 
     async def close(self, aside: Aside) -> None:
-        """Nothing is to be done about it any more; it stays dismissed."""
+        """Dismiss the message: nothing is to be done about it any more."""
         ...
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
-        """What is set aside about this order and not closed, oldest ``first_seen`` first."""
+        """The open messages about this order, oldest ``first_seen`` first."""
         ...
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        """One message, closed or not; None when it was never set aside."""
+        """One message, dismissed or not; None when it was never set aside."""
         ...
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        """What is due, at most so many of both together, oldest ``first_seen`` first.
+        """What is due: at most ``limit`` orders and messages together, oldest ``first_seen`` first.
 
-        HELD orders whose lease has ended or was released, with no retry before now; asides that are
-        open and due, or marked RETRY or APPLY.
+        An order is due when it is HELD, its lease has ended or was released, and no later retry is
+        set. A message is due when it is open and its time has come, or it is marked RETRY or APPLY.
         """
         ...
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        """For people: asides that are open, orders QUARANTINED or HELD; oldest first."""
+        """What people want to see: open messages, orders QUARANTINED or HELD; oldest first."""
         ...
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
-        """Say what to do; False when there is no such thing to decide about.
+        """Record what a person wants done; False when there is nothing of the kind to decide about.
 
-        With a fingerprint, about an open aside: DISMISS closes it, the others make it due at once.
-        Without one, about a QUARANTINED order: DISMISS makes it DONE, since a person says that its
-        effect is there; the others make it HELD and due at once, and APPLY has its entry's decision
-        say :data:`~chaoying_async.sansio.notifications.inbox_values.BY_A_PERSON`.
+        With a fingerprint this is about an open message: DISMISS closes it, the other marks make it
+        due at once. Without one it is about a QUARANTINED order: DISMISS makes it DONE, since a
+        person says that its effect is there; the other marks make it HELD and due at once, and
+        APPLY makes its entry's decision
+        :data:`~chaoying_async.sansio.notifications.inbox_values.BY_A_PERSON`.
         """
         ...
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """Forget the payloads of what ended (DONE, NOT_PAID, closed) before then; how many did.
+        """Delete the payloads of what ended (DONE, NOT_PAID, dismissed) before then; how many.
 
-        Of what is set aside and came before then the raw fields go; numbers and amounts stay. With
-        ``keys`` ``foreign`` messages go altogether, and the records of what ended too, but nothing
-        of which the message came, or the effect, inside :attr:`window` and ``AHEAD`` (10 minutes):
-        a redelivery of anything older is STALE, of anything younger it would take effect again. A
-        ``settle`` has no age: one that comes after the record was forgotten runs ``on_paid`` again.
+        Open messages that came before then lose their raw fields, and keep numbers and amounts.
+        With ``keys``, ``foreign`` messages and the records of what ended are deleted altogether,
+        except those whose message or effect is younger than :attr:`window` and ``AHEAD`` (10
+        minutes): a redelivery of an older one is STALE, one of a younger would take effect again. A
+        ``settle`` has no age: one that comes after the record was deleted runs ``on_paid`` again.
         """
         ...

@@ -18,8 +18,6 @@ from typing import Any
 
 import attrs
 
-#: The Chinese words, in full-width parentheses at the very end.
-_IN_CHINESE = re.compile(r"(?P<english>.*?)\s*（(?P<chinese>[^（）]*)）", re.DOTALL)
 #: ``:class:`Pay``` and the like, and code.
 _MARKUP = re.compile(r":\w+:`~?(?:[\w.]+\.)?(?P<name>\w+)`|`+(?P<code>[^`]*)`+|\*(?P<loud>\w+)\*")
 #: ``(C 42)``: for readers of the source.
@@ -83,5 +81,6 @@ def _words_in(cls: ast.ClassDef) -> Iterator[tuple[str, FieldWords]]:
 
 
 def _split(text: str) -> FieldWords:
-    both = _IN_CHINESE.fullmatch(text)
-    return FieldWords(**both.groupdict()) if both else FieldWords(text)
+    """The Chinese words stand in full-width parentheses at the very end."""
+    english, _, chinese = text.removesuffix("）").rpartition("（")
+    return FieldWords(english.rstrip(), chinese) if text.endswith("）") else FieldWords(text)

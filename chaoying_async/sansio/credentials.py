@@ -1,4 +1,4 @@
-"""Who signs: the agent, its key, and the keys that are on their way out."""
+"""As whom messages are signed: the agent's number and key, and its previous keys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ C = TypeVar("C")
 
 
 class SignAlgorithm(StrEnum):
-    """签名算法: MD5 unless support says otherwise; nothing on the wire names one (C 6)."""
+    """签名算法: how messages are signed; nothing on the wire names the algorithm (C 6)."""
 
     MD5 = "MD5"
     """MD5 of the text with the key behind it; the document's."""
@@ -31,8 +31,7 @@ class SignAlgorithm(StrEnum):
 class SortOrder(StrEnum):
     """How names are sorted before signing (C 1).
 
-    ASCII is the rule of v2.9.0; IGNORE_CASE that of the document three weeks later. It matters
-    only where a name has a capital letter. Replies are verified in both orders.
+    The order matters only where a name has a capital letter. Replies are verified in both orders.
     """
 
     ASCII = "ASCII"
@@ -56,7 +55,7 @@ def _itself(self: C, _memo: object = None) -> C:
 @attrs.frozen(repr=False)
 @sealing(("key",))
 class PreviousKey:
-    """A key being rotated out: it verifies until ``until`` (aware), and then nothing (M-21)."""
+    """A key that is being replaced: until ``until`` it verifies, and never signs (M-21)."""
 
     key: str
     """The old key.（旧密钥）"""
@@ -172,7 +171,7 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
 
 
 def environment_problems(environ: Mapping[str, str]) -> dict[str, str]:
-    """Everything that would keep :func:`credentials_from` from making credentials, by variable."""
+    """What is missing or wrong, by variable; empty where :func:`credentials_from` would succeed."""
     problems = {}
     for name in _VARIABLES:
         value = environ.get(name)

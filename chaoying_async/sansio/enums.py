@@ -13,7 +13,7 @@ from enum import StrEnum
 class Undocumented(str):
     """A value of a code table that the document does not list, sent as it is.
 
-    ``Undocumented("ECNY")`` says: I know, and the gateway told me so.
+    ``Undocumented("ECNY")`` says: the gateway told me that it accepts this value.
     """
 
     __slots__ = ()

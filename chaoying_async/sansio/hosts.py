@@ -1,7 +1,7 @@
-"""Where requests go: the addresses of the document, and which of them may be spoken to at all.
+"""Where requests go: the addresses of the document, and which of them are allowed.
 
-A signed request must not leave for an address that nobody chose: plain ``http`` is refused but for
-loopback, and a scanned link must stand on a list of its own (M-05, C 17, C 95).
+A signed request must not leave for an address that nobody chose: plain ``http`` is refused except
+to this machine, and a scanned link must name a host on a list of its own (M-05, C 17, C 95).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.endpoint import Host, Request
 
 _SCANNED = ("qrpay.storepos.cn",)
-#: What the engines send as it stands, and never repair.
+#: Addresses that the HTTP engines send unchanged.
 _WRITABLE = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[\x21-\x7e]*)?"
 )
 _LOCAL_SUFFIX = ".localhost"
-#: Characters of a host's name, and between two of its dots (RFC 1035).
+#: The most characters of a host's name, and of the part between two of its dots (RFC 1035).
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
 
 
@@ -73,7 +73,7 @@ class Hosts:
 
     @classmethod
     def document(cls) -> Self:
-        """v2.9.0 as printed (C 90, C 91)."""
+        """The addresses that v2.9.0 prints (C 90, C 91)."""
         return cls(
             pay="https://pay.storepos.cn",
             api="https://api.storepos.cn",
@@ -83,7 +83,8 @@ class Hosts:
     @classmethod
     def v3_2(cls) -> Self:
         """The same calls at the addresses of the last public document, v3.2.1."""
-        # Here, since the requests are above the addresses that most of them never name.
+        # Imported here: requests import nothing of this module, and most programs need no address
+        # of a single request.
         from chaoying_async.sansio.api.barcode import AuthCodeToOpenId  # noqa: PLC0415
         from chaoying_async.sansio.api.terminal import PayBoxConfGet  # noqa: PLC0415
 
@@ -145,9 +146,9 @@ def _hostname(url: str) -> str | None:
 
 
 def is_resolvable(host: str) -> bool:
-    """Whether a resolver takes that name: labels of 1 to 63 characters, a dot behind the last.
+    """Whether Python's resolver accepts the name: parts of 1 to 63 characters between the dots.
 
-    Python's own does not look up any other, and its error is none that says "not sent" (M-01).
+    For any other name its error does not prove that nothing was sent (M-01).
     """
     if ":" in host:  # IPv6
         return True
@@ -158,7 +159,7 @@ def is_resolvable(host: str) -> bool:
 
 
 def is_loopback(host: str | None) -> bool:
-    """True for localhost and the loopback addresses, which never leave this machine."""
+    """Whether it is localhost or a loopback address: what is sent there stays on this machine."""
     if not host:
         return False
     name = host.rstrip(".").lower()
@@ -172,6 +173,6 @@ def is_loopback(host: str | None) -> bool:
 
 @lru_cache(maxsize=64)
 def is_trusted(url: str, *, verify: bool = True) -> bool:
-    """Whether an unsigned refusal can be believed: verified https, or loopback (M-09)."""
+    """Whether an unsigned refusal can be believed: by verified https, or from loopback (M-09)."""
     parts: SplitResult = urlsplit(url)
     return (parts.scheme == "https" and verify) or is_loopback(parts.hostname)

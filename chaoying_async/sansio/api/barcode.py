@@ -81,12 +81,11 @@ class PayResult(Model):
 class Pay(Request[PayResult]):
     """``pay`` 提交支付: submit a micropay (merchant scans the customer code).
 
-    Charge the code that the customer shows at the till (被扫). ``total_fee`` is in fen. A result
-    means *paid* (C 24); compare ``base_fee`` with your order. Moves money: sent once, and any
-    unclear end is an :class:`~chaoying_async.exceptions.OutcomeUnknownError`; ask
-    :class:`OrderQuery` before anything else. Every attempt needs its own ``out_trade_no`` (C 51).
-    There is no ``paytype`` here, but the follow-up calls want one: see
-    :meth:`PayType.from_auth_code` (C 32).
+    Charges the code that the customer shows at the till. A result means *paid* (C 24); compare its
+    ``base_fee`` with your order. The call moves money, so it is sent once, and an unclear end is an
+    :class:`~chaoying_async.exceptions.OutcomeUnknownError`: send :class:`OrderQuery` next. Every
+    attempt needs its own ``out_trade_no`` (C 51). This call has no ``paytype``, but those that
+    follow want one: see :meth:`PayType.from_auth_code` (C 32).
     """
 
     endpoint = Endpoint(
@@ -180,8 +179,8 @@ class AuthCodeToOpenIdResult(Model):
 class AuthCodeToOpenId(Request[AuthCodeToOpenIdResult]):
     """``authcodetoopenid`` 付款码查询买家Id: look up the buyer id behind a payment code.
 
-    Who stands behind a payment code. Beware: after this call only this merchant can charge the
-    code, until the wallet shows a new one (C 41).
+    Tells who stands behind a payment code. Beware: after this call only this merchant can charge
+    the code, until the wallet shows a new one (C 41).
     """
 
     endpoint = Endpoint(

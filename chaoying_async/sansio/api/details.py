@@ -35,7 +35,7 @@ class PromotionGoods(Model):
 
 @model
 class Promotion(Model):
-    """One entry of ``promotion_detail`` (优惠详情). Known from examples; amounts look like fen."""
+    """One entry of ``promotion_detail`` (优惠详情); the document shows it in examples only."""
 
     promotion_id: str | None = None
     """The id of the promotion.（优惠编号）"""
@@ -65,11 +65,7 @@ class Promotion(Model):
 
 @model
 class RefundItem(Model):
-    """One entry of ``refund_list`` (退款列表): ``refund_status`` alone says how it ended (C 40).
-
-    ``base_refund_fee`` is what was applied for, ``refund_fee`` what was returned, both in fen: with
-    vouchers they differ, so compare the first one (C 43). ``serial_no`` is text (C 102).
-    """
+    """One entry of ``refund_list`` (退款列表): ``refund_status`` alone says how it ended (C 40)."""
 
     serial_no: str | None = None
     """The refund's position by the time it was applied for; text, and where it starts is not
@@ -106,7 +102,7 @@ class RefundItem(Model):
 
 @model
 class Partner(Model):
-    """One WeChat sub-merchant; ``partner_id`` is missing until WeChat approves it."""
+    """One WeChat sub-merchant of ``partner_list`` (微信子商户)."""
 
     pay_channel: PaymentChannelId | str | None = None
     """The channel of the payments; an open set (C 103).（所属支付通道编码）"""
@@ -120,7 +116,7 @@ class Partner(Model):
 
 @model
 class FundBill(Model):
-    """One funding source; ``amount`` is in *yuan*, unlike every other amount (C 46)."""
+    """One funding source of ``fund_bill_list`` (资金渠道)."""
 
     amount: Decimal | None = None
     """What this source paid, in *yuan*, unlike every other amount (C 46).

@@ -56,8 +56,8 @@ class GetFaceAuthResult(Model):
 class GetFaceAuth(Request[GetFaceAuthResult]):
     """``getfaceauth`` 获取SDK调用凭证: get face-payment SDK credential.
 
-    The credential that the face-payment SDK starts with. ``authinfo`` may be reused by the same
-    terminal with the same parameters for ``expires_in`` seconds. Safe to repeat.
+    Fetches the credential that the face-payment SDK starts with. The same terminal may use it again
+    with the same parameters for ``expires_in`` seconds. The call is safe to repeat.
     """
 
     endpoint = Endpoint(
@@ -148,9 +148,8 @@ class FacePayResult(Model):
 class FacePay(Request[FacePayResult]):
     """``facepay`` 提交支付: submit a face payment.
 
-    Charge a customer who was recognised by face (刷脸). As :class:`Pay`, but with ``face_code`` and
-    ``openid``. The answer has no ``paytype``: keep the request's for later queries (C 33). QQ
-    Wallet needs ``device_info`` (C 69).
+    Charges a customer who was recognised by face (刷脸). It is :class:`Pay` with ``face_code`` and
+    ``openid`` in place of the payment code.
     """
 
     endpoint = Endpoint(

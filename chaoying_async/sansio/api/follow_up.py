@@ -81,9 +81,9 @@ class OrderQueryResult(Model):
 class OrderQuery(Request[OrderQueryResult]):
     """``orderquery`` 订单查询: query an order.
 
-    Ask how an order ended. One of ``out_trade_no`` (which wins) and ``transaction_id`` is needed,
-    and ``paytype`` always. A result means *paid*. Safe to repeat. "Not found" (20007) right after
-    a lost answer may mean "not there yet" (C 38).
+    Asks how an order ended, by ``out_trade_no`` (which wins) or ``transaction_id``. A result means
+    *paid*. The call is safe to repeat. "Not found" (20007) right after a lost answer may mean "not
+    there yet" (C 38).
     """
 
     endpoint = Endpoint(
@@ -161,12 +161,10 @@ class RefundResult(Model):
 class Refund(Request[RefundResult]):
     """``refund`` 交易退款: refund.
 
-    Return money of a paid order. ``total_fee`` is the order amount (the ``base_fee`` of the
-    answers, never what was paid, C 42), ``refund_fee`` what is applied for; both in fen. A result
-    means *accepted*: the money is back only when :class:`RefundQuery` says so (C 40). Moves money:
-    sent once. ``out_refund_no`` belongs to the refund you intend: when the answer is unclear,
-    query it with the same number, and never try a new one before the first is known to have failed
-    (C 52, M-25).
+    Gives back money of a paid order. A result means *accepted*: the money is back only when
+    :class:`RefundQuery` says so (C 40). The call moves money, so it is sent once. When the answer
+    is unclear, query the refund with the same ``out_refund_no``, and never try a new number before
+    the first refund is known to have failed (C 52, M-25).
     """
 
     endpoint = Endpoint(
@@ -250,9 +248,9 @@ class RefundQueryResult(Model):
 class RefundQuery(Request[RefundQueryResult]):
     """``refundquery`` 退款查询: query refunds.
 
-    Ask how a refund ended, by ``out_refund_no`` (which wins) or ``refund_id``; order numbers do
+    Asks how a refund ended, by ``out_refund_no`` (which wins) or ``refund_id``; order numbers do
     not work (since v2.5.1). Look at the ``refund_status`` of your entry in ``refund_list``, not at
-    ``trade_state``. Safe to repeat; bank cards take 1 to 3 working days.
+    ``trade_state``. The call is safe to repeat; refunds to bank cards take 1 to 3 working days.
     """
 
     endpoint = Endpoint(
@@ -306,9 +304,10 @@ class CancelResult(Model):
 class Cancel(Request[CancelResult]):
     """``cancel`` 交易撤销: cancel an order.
 
-    Close an unpaid order, or give a paid one back (C 36). Only for orders younger than 5 minutes,
-    and not before 15 seconds (C 34, C 35). Moves money: sent once. A result means that it was
-    carried out; an unclear end must be queried before the goods are sold again.
+    Closes an unpaid order, or gives a paid one back (C 36). The order must be younger than 5
+    minutes and older than 15 seconds (C 34, C 35). The call moves money, so it is sent once. A
+    result means that it was carried out; after an unclear end the order must be queried before the
+    goods are sold again.
     """
 
     endpoint = Endpoint(

@@ -26,8 +26,9 @@ class MchRegResult(Model):
 class MchReg(Request[MchRegResult]):
     """``Mch_Reg`` 注册超赢虚拟商户: register a virtual merchant.
 
-    Register a merchant. Every business parameter is undocumented and handed out by support: pass
-    them as ``extra``. Not repeated by itself, since it changes something.
+    Registers a merchant. Every business parameter is undocumented and handed out by the gateway's
+    support: pass them as ``extra``. The session does not repeat the call, since it changes
+    something.
     """
 
     endpoint = Endpoint(
@@ -54,8 +55,8 @@ class GetMchSmsValidResult(Model):
 class GetMchSmsValid(Request[GetMchSmsValidResult]):
     """``GetMchSMSValid`` 下发获取超赢商户号验证短信: send the SMS code for GetMchId.
 
-    Send the SMS code that :class:`GetMchId` takes. ``code`` of the answer is its lifetime in
-    minutes, not a status (C 26). Not repeated by itself: every call sends a message.
+    Sends the SMS code that :class:`GetMchId` takes. The session does not repeat the call, since
+    every call sends a message.
     """
 
     endpoint = Endpoint(
@@ -93,9 +94,9 @@ class GetMchIdResult(Model):
 class GetMchId(Request[GetMchIdResult]):
     """``GetMchId`` 获取超赢商户号: get the merchant number.
 
-    The merchant number behind ``mobile`` and ``valid`` (the SMS code), or ``username`` and
-    ``password``. One complete pair is needed (C 79). Both secrets travel as plain text inside TLS.
-    Safe to repeat.
+    Looks up the merchant number behind ``mobile`` and ``valid`` (the SMS code), or behind
+    ``username`` and ``password``. One complete pair is needed (C 79). Both secrets travel as plain
+    text inside TLS. The call is safe to repeat.
     """
 
     endpoint = Endpoint(
@@ -135,8 +136,7 @@ class GetPartnerIdResult(Model):
 class GetPartnerId(Request[GetPartnerIdResult]):
     """``GetPartnerId`` 获取超赢商户微信子商户号: get the WeChat sub-merchant numbers of a merchant.
 
-    The WeChat sub-merchant numbers of a merchant, per channel; the channels are an open set (C
-    103).
+    Lists the WeChat sub-merchant numbers of a merchant, one for each channel.
     """
 
     endpoint = Endpoint(
@@ -170,7 +170,7 @@ class GetMchInfoResult(Model):
 class GetMchInfo(Request[GetMchInfoResult]):
     """``GetMchInfo`` 获取超赢商户基础信息: get basic merchant information.
 
-    Full and short name of a merchant.
+    Looks up the full and the short name of a merchant.
     """
 
     endpoint = Endpoint(
@@ -211,9 +211,8 @@ class WxaCode2SessionResult(Model):
 class WxaCode2Session(Request[WxaCode2SessionResult]):
     """``WXA_Code2Session`` 小程序用户code登录: log a mini program user in by code.
 
-    The openid and session key behind a mini program's login code. ``session_key`` is a secret (C
-    78). The document prints the answer without a signature. A code works once, so this is not
-    repeated.
+    Exchanges a mini program's login code for the user's openid and session key. The document prints
+    the answer without a signature. A code works once, so the session does not repeat the call.
     """
 
     endpoint = Endpoint(
@@ -241,9 +240,9 @@ class WxAddSubDevConfigResult(Model):
 class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     """``wx_addsubdevconfig`` 超赢商户微信支付配置新增: add WeChat payment configuration.
 
-    Bind an app id, payment directories or a recommended account to a merchant (only adds; C 75:
-    pass the fields as the gateway's support says). ``jsapi_path``: absolute addresses, separated
-    by semicolons.
+    Binds an app id, payment directories or a recommended account to a merchant. The call only
+    adds; the document contradicts itself about the fields, so pass them as the gateway's support
+    says (C 75).
     """
 
     endpoint = Endpoint(

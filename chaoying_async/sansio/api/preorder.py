@@ -29,7 +29,7 @@ from chaoying_async.sansio.model import Model, frozen_list, model
 
 
 class _PayInfo(Model):
-    """Pre-order results that may carry what the wallet is started with."""
+    """What both pre-orders bring back: perhaps the text that a wallet is started with."""
 
     __slots__ = ()
     pay_info: str | None
@@ -37,7 +37,7 @@ class _PayInfo(Model):
     def pay_info_json(self) -> Any:
         """``pay_info`` parsed, for reading; hand the text itself to the wallet unchanged (C 106).
 
-        None when there is none or it is not JSON.
+        None where there is no ``pay_info``, or where it is not JSON.
         """
         try:
             return None if self.pay_info is None else json.loads(self.pay_info)
@@ -89,11 +89,10 @@ class WechatPreOrderResult(_PayInfo):
 class WechatPreOrder(Request[WechatPreOrderResult]):
     """``WECHAT_PreOrder`` 微信预下单: WeChat pre-order.
 
-    Make an order that the customer pays in WeChat. A result means that the order *exists*, not that
-    anybody has paid (C 24): wait for the notification or query. JSPAY brings ``pay_info``, NATIVE
-    ``code_url`` (draw the QR code from it; ``code_img_url`` is not to be fetched, C 105). The
-    document prints these answers without a signature, so ``Reply.signed`` is mostly False.
-    ``notify_url`` carries no parameters (C 86). Moves money: sent once.
+    Makes an order that the customer pays in WeChat. A result means that the order *exists*, not
+    that anybody has paid (C 24): wait for the notification, or query. JSPAY brings back
+    ``pay_info``, NATIVE ``code_url``. The document prints these answers without a signature, so
+    ``Reply.signed`` is mostly False. The call moves money, so it is sent once.
     """
 
     endpoint = Endpoint(
@@ -223,8 +222,8 @@ class AlipayPreOrderResult(_PayInfo):
 class AlipayPreOrder(Request[AlipayPreOrderResult]):
     """``ALIPAY_PreOrder`` 支付宝预下单: Alipay pre-order.
 
-    Make an order that the customer pays in Alipay. As :class:`WechatPreOrder`; ``time_start`` and
-    ``time_expire`` only together, and JSPAY needs ``buyer_id`` or ``buyer_logon_id`` (C 65).
+    Makes an order that the customer pays in Alipay. What :class:`WechatPreOrder` says holds here
+    too.
     """
 
     endpoint = Endpoint(

@@ -42,9 +42,9 @@ class PayBoxConfGetResult(Model):
 class PayBoxConfGet(Request[PayBoxConfGetResult]):
     """``PayBoxConfGet`` 支付终端轮询商户配置: terminal polls its merchant configuration.
 
-    Ask for the merchant of this terminal, every 5 seconds until there is one:
-    :class:`~chaoying_async.exceptions.NotConfiguredYetError` from ``unwrap()`` means poll on (C
-    27). A GET whose parameters travel in the query. ``pid`` is the terminal's fixed value.
+    Asks for the merchant of this terminal. While there is none, ``unwrap()`` raises a
+    :class:`~chaoying_async.exceptions.NotConfiguredYetError`: ask again after 5 seconds (C 27). The
+    call is a GET whose parameters travel in the query.
     """
 
     endpoint = Endpoint(
@@ -96,11 +96,10 @@ class QrConfGetResult(Model):
 class QrConfGet(Request[QrConfGetResult]):
     """``QrConfGet`` 支付终端扫描商户二维码获取配置: configuration from a scanned QR code.
 
-    Read a terminal's configuration from the link in a merchant's QR code. Anybody can print a QR
+    Reads a terminal's configuration from the link in a merchant's QR code. Anybody can print a QR
     code, so ``url`` must be on ``Hosts.scanned``, under ``/qrpay/``, and may carry only
     ``op_shop_id``, ``op_user_id``, ``code_number`` and the names in ``allow`` (M-05); ``send``
-    refuses everything else. With ``code_number_from_path`` the last path segment is signed as
-    ``code_number``, as the document says since 2022-03-24 (C 97).
+    refuses everything else.
     """
 
     endpoint = Endpoint(
