@@ -25,9 +25,9 @@ from chaoying_async.polling.order import ask, default_of, merchant_of
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.paid import paid_order
+from chaoying_async.sansio.paid import paid_order, paid_under
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay
-from chaoying_async.sansio.payments.intent import Intent, paid_under
+from chaoying_async.sansio.payments.intent import Intent
 from chaoying_async.sansio.payments.machine import opened
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus, End
 from chaoying_async.sansio.payments.order_numbers import AttemptNumber

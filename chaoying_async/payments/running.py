@@ -27,9 +27,15 @@ from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Cancel as CancelRequest
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult, Refund
 from chaoying_async.sansio.meaning import Meaning
-from chaoying_async.sansio.paid import PaidOrder, paid_order, refunded_order
+from chaoying_async.sansio.paid import (
+    PaidOrder,
+    paid_order,
+    paid_under,
+    refunded_order,
+    requested_paytype,
+)
 from chaoying_async.sansio.payments.hearing import all_wrongly_signed, made_earlier, read_cancel
-from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, paid_under, wallet
+from chaoying_async.sansio.payments.intent import CHECKOUT, Intent
 from chaoying_async.sansio.payments.machine import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.payments.moves import (
     Ask,
@@ -162,7 +168,9 @@ class RunningPayment:
     async def _ask(self, till: Till, move: Ask, now: float) -> Till:
         intent = self.intent
         query = OrderQuery(
-            paytype=wallet(move.paytype), mch_id=intent.mch_id, out_trade_no=intent.out_trade_no
+            paytype=requested_paytype(move.paytype),
+            mch_id=intent.mch_id,
+            out_trade_no=intent.out_trade_no,
         )
         said = await ask(self.gateway, query)
         self.heard(said)
@@ -213,7 +221,7 @@ class RunningPayment:
         try:
             said = await self.gateway.send(
                 CancelRequest(
-                    paytype=wallet(move.paytype),
+                    paytype=requested_paytype(move.paytype),
                     mch_id=intent.mch_id,
                     out_trade_no=intent.out_trade_no,
                     op_user_id=intent.op_user_id,
@@ -285,7 +293,7 @@ def outcome_of(
         order_no=intent.order_no,
         paid=paid,
         replies=tuple(replies),
-        paytype=None if intent.paytype is None else wallet(intent.paytype),
+        paytype=None if intent.paytype is None else requested_paytype(intent.paytype),
         suggested_refund=(
             _refund(intent, paid) if end.status is CheckoutStatus.PAID_AFTER_CANCEL else None
         ),
@@ -318,7 +326,7 @@ def _refund(intent: Intent, paid: PaidOrder | None) -> Refund | None:
     number = f"R-{intent.out_trade_no}"
     amount = intent.total_fee if paid is None or paid.payable is None else paid.payable
     return Refund(
-        paytype=wallet(intent.paytype),
+        paytype=requested_paytype(intent.paytype),
         mch_id=intent.mch_id,
         out_trade_no=intent.out_trade_no,
         # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).

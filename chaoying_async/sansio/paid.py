@@ -11,8 +11,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import attrs
+
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.model import Model, maker, model
 from chaoying_async.sansio.sealed import SealedMap
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
@@ -186,3 +188,16 @@ def advice_in_refund(order: PaidOrder | None) -> str:
         f"it was paid, and {came} of {whole.yuan}: the rest is paid; deliver what was not given "
         "back, if you did not yet, and do not charge again"
     )
+
+
+def requested_paytype(paytype: str) -> PayType | Undocumented:
+    """A stored or received ``paytype``, as requests take it."""
+    known = paytype in PayType._value2member_map_
+    return PayType(paytype) if known else Undocumented(paytype)
+
+
+def paid_under(paid: PaidOrder, paytype: str | None) -> PaidOrder:
+    """The paid order with the wallet it was asked under, where the answer has none (C 33)."""
+    model: Any = paid  # attrs' own, but for type checkers dataclass-like
+    found: PaidOrder = attrs.evolve(model, paytype=paid.paytype or paytype)
+    return found

@@ -14,7 +14,7 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.facts import to_text
+from chaoying_async.sansio.notifications.facts import facts_of_order, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     Claim,
@@ -225,8 +225,8 @@ async def test_no_buyer_is_held_by_what_a_text_would_be_written_from(
 ) -> None:
     """M-27: whichever way a claim ends, what may still be read is written, and the rest let go."""
     inbox = MemoryInbox(clock=clock)
-    order = queried(raw={"openid": OPENID})
-    claim = await claimed(inbox, KEY, Entry(partial(to_text, order), clock.now()))
+    facts = facts_of_order(queried(raw={"openid": OPENID}))
+    claim = await claimed(inbox, KEY, Entry(partial(to_text, facts), clock.now()))
     assert knows_the_buyer(inbox)
     if end == "release":
         assert not await inbox.release(claim, retry_in=0.0, failed=False)

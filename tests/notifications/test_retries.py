@@ -12,7 +12,6 @@ from chaoying_async import Credentials, PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.facts import to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Claim,
@@ -23,6 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.pollers import CLOSED, PENDING, Scripted, always
+from tests.pure.stored_values import order_text
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
@@ -237,7 +237,9 @@ async def test_what_the_last_version_wrote_down_is_judged_again_too(shop: Shop) 
     inbox = shop.inbox()
     handler = shop.handler(inbox)
     order = queried(source="NOTIFICATION", time_end=shop.clock.now())
-    entry = Entry(to_text(order), shop.clock.now(), PRICE, order.transaction_id, None, order.source)
+    entry = Entry(
+        order_text(order), shop.clock.now(), PRICE, order.transaction_id, None, order.source
+    )
     entry.decision = "APPLY"
     claim = await inbox.claim(ORDER_KEY, entry, lease=30.0)
     assert isinstance(claim, Claim)

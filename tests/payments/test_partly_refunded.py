@@ -27,7 +27,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.paid import advice_in_refund, refunded_order
 from chaoying_async.sansio.payments.moves import CheckoutReason
-from chaoying_async.sansio.polling.ends import paid_in, paid_members
+from chaoying_async.sansio.stored import paid_in, paid_members
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 from tests.pollers import Scripted, always, order, poller_on

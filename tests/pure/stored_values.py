@@ -34,12 +34,14 @@ from chaoying_async import (
 from chaoying_async.exceptions import GatewayError, OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.exchange import build_request, read_reply
+from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.facts import (
     Facts,
     facts_of,
     facts_of_order,
     to_text,
     unreadable_facts,
+    without_buyer,
     without_raw,
 )
 from chaoying_async.sansio.notifications.message import Wallet, typed
@@ -396,6 +398,13 @@ PAID_ORDERS: Mapping[str, PaidOrder] = {
 }
 
 
+def order_text(order: PaidOrder) -> str:
+    """A paid order as earlier versions wrote it into an inbox."""
+    names = [name_of(field) for field in fields_of(PaidOrder)]
+    told = {name: getattr(order, name) for name in names} | {"raw": without_buyer(order.raw)}
+    return json.dumps(told, default=plain, separators=(",", ":"))
+
+
 def plain(value: object) -> str:
     """A user's own values as a message's text has them."""
     return value.isoformat() if isinstance(value, datetime) else str(value)
@@ -412,7 +421,7 @@ def texts() -> dict[str, dict[str, str]]:
         "checkout-order": {name: value.text() for name, value in ORDERS.items()},
         "refund": {name: value.text() for name, value in REFUNDS.items()},
         "message": facts,
-        "paid-order": {name: to_text(value) for name, value in PAID_ORDERS.items()},
+        "paid-order": {name: order_text(value) for name, value in PAID_ORDERS.items()},
     }
 
 

@@ -22,6 +22,7 @@ from chaoying_async.sansio.notifications.message import NotificationOutcome, Wal
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification
+from tests.pure.stored_values import order_text
 
 #: What is neither a number nor an amount may be cut.
 ATTACHED = {
@@ -68,7 +69,7 @@ def test_without_its_raw_fields_it_is_the_same_message() -> None:
     again = facts_from_text(bare)
     assert (again.fingerprint, again.numbers, again.raw) == (facts.fingerprint, facts.numbers, {})
     assert without_raw(bare) == bare
-    order = to_text(
+    order = order_text(
         PaidOrder(mch_id="1", out_trade_no="A", source=PaidSource.QUERY, raw={"a": "1"})
     )
     for other in ("", '{"a":"1"}', order):
@@ -95,7 +96,7 @@ def test_a_record_of_the_last_version_is_read_as_a_message() -> None:
     """M-17: it holds the paid order; its source is the record's."""
     fields: dict[str, Any] = {"mch_id": "1", "out_trade_no": "A", "transaction_id": "T1"}
     order = PaidOrder(**fields, payable=Fen(100), paid=Fen(90), source=PaidSource.CONFIRM)
-    facts = kept_facts(to_text(order), "NOTIFICATION")
+    facts = kept_facts(order_text(order), "NOTIFICATION")
     assert facts == facts_of_order(order, "NOTIFICATION")
     assert (facts.payable, facts.total_fee) == (100, 90)
     whole = read()

@@ -14,13 +14,13 @@ from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.notifications.facts import (
     facts_from_text,
     kept_facts,
-    order_from_text,
     to_text,
     without_buyer,
 )
 from chaoying_async.sansio.payments.intent import intent_in, order_record_in
 from chaoying_async.sansio.payments.refunds import refund_intent_in
 from chaoying_async.sansio.polling.record import Ended, read_pending
+from chaoying_async.sansio.stored import paid_in
 from tests.factories import AUTH_CODE, MCH_ID, OPENID
 from tests.pure import stored_values as values
 
@@ -153,7 +153,7 @@ def test_a_message_is_read_as_it_was(case: str) -> None:
 def test_a_paid_order_in_an_inbox_of_an_earlier_version_is_read(case: str) -> None:
     """It stands where messages stand since, and its record says how it was learnt."""
     text, written = _STORED["paid-order"][case], values.PAID_ORDERS[case]
-    read = order_from_text(text)
+    read = paid_in(json.loads(text))
     assert read == _changed(written, raw=without_buyer(written.raw))
     facts = kept_facts(text, "CONFIRM")
     assert facts.source == "CONFIRM"

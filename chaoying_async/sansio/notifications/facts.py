@@ -10,16 +10,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from operator import attrgetter
 from typing import Any
 
 import attrs
 
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.model import Model, fields_of, name_of
+from chaoying_async.sansio.model import Model
 from chaoying_async.sansio.notifications.message import (
     Notification,
     NotificationOutcome,
@@ -29,6 +28,7 @@ from chaoying_async.sansio.notifications.message import (
     wallet_of,
 )
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
+from chaoying_async.sansio.stored import encoded, members_of, paid_in, value_in
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
 _PAYTYPES: Mapping[Wallet, PayType] = {
@@ -243,13 +243,13 @@ def _kept(value: Any) -> Any:
     return _kept_text(_plain(value))
 
 
-def to_text(value: Facts | PaidOrder) -> str:
+def to_text(facts: Facts) -> str:
     """ASCII JSON, without anything about the buyer; :data:`MOST_KEPT` characters at the most.
 
     Of what is longer the longest fields of ``raw`` are left out. Numbers and amounts never are.
     """
-    text = _ENCODER.encode(_told(value, without_buyer(value.raw)))
-    return text if len(text) <= MOST_KEPT else _cut(value)
+    text = encoded(_members(facts, without_buyer(facts.raw)))
+    return text if len(text) <= MOST_KEPT else _cut(facts)
 
 
 def without_raw(text: str) -> str:
@@ -261,81 +261,48 @@ def without_raw(text: str) -> str:
     return to_text(facts)
 
 
-def _told(value: Facts | PaidOrder, raw: Mapping[str, Any]) -> dict[str, Any]:
-    names, told = _TOLD[type(value)]
-    fields = dict(zip(names, told(value), strict=True))
-    if not fields.get("told_as", True):
-        del fields["told_as"]
-    return fields | {"raw": raw}
+def _members(facts: Facts, raw: Mapping[str, Any]) -> dict[str, Any]:
+    members = members_of(facts, "raw") | {"outcome": facts.outcome.value, "raw": raw}
+    if not facts.told_as:
+        del members["told_as"]
+    return members
 
 
-def _cut(value: Facts | PaidOrder) -> str:
+def _cut(facts: Facts) -> str:
     """As much of ``raw`` as there is room for, the shortest fields first."""
-    fields = _told(value, {})
-    if isinstance(value, Facts):
-        fields["told_as"] = value.fingerprint
+    members = _members(facts, {}) | {"told_as": facts.fingerprint}
     # A longer number is no key, so there is nothing that such a message could be applied to.
     for name in ("mch_id", "out_trade_no", "fee_type", "paytype"):
-        fields[name] = fields[name] and fields[name][: 2 * LONGEST_TEXT]
-    room = MOST_KEPT - len(_ENCODER.encode(fields))
-    raw, kept = without_buyer(value.raw), {}
-    for size, name in sorted((len(_ENCODER.encode({name: raw[name]})) - 1, name) for name in raw):
+        members[name] = members[name] and members[name][: 2 * LONGEST_TEXT]
+    room = MOST_KEPT - len(encoded(members))
+    raw, kept = without_buyer(facts.raw), {}
+    for size, name in sorted((len(encoded({name: raw[name]})) - 1, name) for name in raw):
         room -= size
         if room < 0:
             break
         kept[name] = raw[name]
-    return _ENCODER.encode(fields | {"raw": kept})
+    return encoded(members | {"raw": kept})
 
 
 def facts_from_text(text: str) -> Facts:
     """What :func:`to_text` wrote down, without what it left out."""
-    fields = _read_text(text, ("total_fee", "coupon_fee", "payable"))
-    fields["outcome"] = NotificationOutcome(fields["outcome"])
-    return Facts(**fields)
+    return _facts(json.loads(text))
+
+
+def _facts(members: dict[str, Any]) -> Facts:
+    outcome = NotificationOutcome(members["outcome"]).name
+    facts: Facts = value_in(members | {"outcome": outcome}, Facts)
+    return facts
 
 
 def kept_facts(text: str, source: str) -> Facts:
-    """What an order's record holds: the message, or as the last version wrote it the paid order.
+    """What an order's record holds: the message, or as earlier versions wrote it the paid order.
 
     ``source`` is the record's: how the payment was learnt.
     """
-    if "outcome" in json.loads(text):
-        return facts_from_text(text)
-    return facts_of_order(order_from_text(text), source)
-
-
-def order_from_text(text: str) -> PaidOrder:
-    """The same for a paid order."""
-    fields = _read_text(text, ("payable", "paid", "coupon_fee"))
-    fields["paytype"] = PayType.__members__.get(fields["paytype"] or "", fields["paytype"])
-    return PaidOrder(**fields)
-
-
-def _read_text(text: str, amounts: tuple[str, ...]) -> dict[str, Any]:
-    fields: dict[str, Any] = json.loads(text)
-    for name in amounts:
-        if fields[name] is not None:
-            fields[name] = Fen(fields[name])
-    if fields["time_end"] is not None:
-        fields["time_end"] = datetime.fromisoformat(fields["time_end"])
-    fields["source"] = PaidSource(fields["source"])
-    return fields
+    members = json.loads(text)
+    return _facts(members) if "outcome" in members else facts_of_order(paid_in(members), source)
 
 
 def _plain(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, NotificationOutcome):
-        return value.value
-    return str(value)  # a user's own objects in raw
-
-
-def _all_but_raw(cls: type[Any]) -> tuple[tuple[str, ...], Callable[[Any], tuple[Any, ...]]]:
-    names = tuple(name_of(field) for field in fields_of(cls) if name_of(field) != "raw")
-    return names, attrgetter(*names)
-
-
-#: The names of what is written down, and what reads all of it at once.
-_TOLD = {cls: _all_but_raw(cls) for cls in (Facts, PaidOrder)}
-#: Made once: ``json.dumps`` with options makes another one for every call.
-_ENCODER = json.JSONEncoder(default=_plain, separators=(",", ":"))
+    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -8,24 +8,22 @@ and never be paid again.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import attrs
 
-from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.machine import Till
-from chaoying_async.sansio.payments.moves import (
-    NO_CANCELS,
-    CancelNews,
-    Cancels,
-    CheckoutReason,
-    CheckoutStatus,
-    End,
+from chaoying_async.sansio.payments.moves import NO_CANCELS, Cancels, CheckoutStatus, End
+from chaoying_async.sansio.stored import (
+    Members,
+    encoded,
+    known_members,
+    members_of,
+    paid_members,
+    read_record,
+    value_in,
 )
-from chaoying_async.sansio.polling.ends import paid_in, paid_members
 
 #: Kinds of the store.
 CHECKOUT, REFUND, ORDER = "checkout", "refund", "checkout-order"
@@ -43,19 +41,6 @@ def number_in(key: str) -> tuple[str, str]:
     except (ValueError, TypeError):
         return "", ""
     return str(mch_id), str(number)
-
-
-def wallet(paytype: str) -> PayType | Undocumented:
-    """A stored or received ``paytype``, as requests take it."""
-    known = paytype in PayType._value2member_map_
-    return PayType(paytype) if known else Undocumented(paytype)
-
-
-def paid_under(paid: PaidOrder, paytype: str | None) -> PaidOrder:
-    """The paid order with the wallet it was asked under, where the answer has none (C 33)."""
-    model: Any = paid  # attrs' own, but for type checkers dataclass-like
-    found: PaidOrder = attrs.evolve(model, paytype=paid.paytype or paytype)
-    return found
 
 
 @attrs.frozen(kw_only=True)
@@ -107,78 +92,36 @@ class Intent:
         )
 
     def text(self) -> str:
-        """As a store keeps it."""
-        members: dict[str, Any] = {
-            name: getattr(self, name)
-            for name in (*_PLAIN, *_ADDED)
-            if getattr(self, name) is not None
-        }
-        members["started"] = self.started.isoformat()
-        members["cancels"] = {name: getattr(self.cancels, name) for name in _COUNTS}
-        if self.cancels.last is not None:
-            members["cancels"]["last"] = self.cancels.last.name
-        if self.interrupted:
-            members["status"] = CheckoutStatus.UNKNOWN.value
-        if self.end is not None:
-            members["status"] = self.end.status.value
-            members["reason"] = self.end.reason.value
+        """The text that a store keeps."""
+        members = known_members(self, "end", "cancels", "paid")
+        members["cancels"] = known_members(self.cancels, "last_at")
         if self.paid is not None:
             members["paid"] = paid_members(self.paid)
-        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+        if self.interrupted:
+            members["status"] = CheckoutStatus.UNKNOWN
+        if self.end is not None:
+            members |= members_of(self.end)
+        return encoded(members)
 
 
-_PLAIN = (
-    "mch_id",
-    "out_trade_no",
-    "order_no",
-    "total_fee",
-    "op_user_id",
-    "paytype",
-    "certain",
-    "seen",
-    "suspect",
-    "interrupted",
-)
-_ADDED = ("answered", "used", "ahead")
-_COUNTS = ("tries", "left", "refused", "absent", "carried_out")
+#: What earlier versions did not write, and what is not written where there is none.
+_MAY_LACK = ("answered", "used", "ahead", "paytype", "end", "paid")
 
 
 def intent_in(text: str) -> Intent:
-    """What :meth:`Intent.text` wrote; a ``ValueError`` for anything else."""
-    try:
-        return _intent(json.loads(text))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not an intent to pay") from error
+    """The intent in a text of :meth:`Intent.text`; a ``ValueError`` for every other text."""
+    return read_record(text, _intent, "an intent to pay")
 
 
-def _intent(members: Mapping[str, Any]) -> Intent:
-    cancels = {name: members["cancels"][name] for name in _COUNTS}
-    last = members["cancels"].get("last")
-    interrupted = bool(members["interrupted"])
-    ended = "status" in members and not interrupted
-    paid = members.get("paid")
-    plain: dict[str, Any] = {name: members[name] for name in _PLAIN if name != "paytype"}
-    ahead = members.get("ahead")
-    intent = Intent(
-        **plain,
-        # What earlier versions did not write: then nobody knows how the pay call was answered.
-        answered=bool(members.get("answered", False)),
-        used=bool(members.get("used", False)),
-        ahead=None if ahead is None else float(ahead),
-        paytype=members.get("paytype"),
-        started=datetime.fromisoformat(members["started"]),
-        cancels=Cancels(**cancels, last=None if last is None else CancelNews[last]),
-        end=End(CheckoutStatus(members["status"]), CheckoutReason(members["reason"]))
-        if ended
-        else None,
-        # Earlier versions did not write how it was learnt: by a query, always.
-        paid=None if paid is None else paid_in({"source": PaidSource.QUERY, **paid}),
-    )
+def _intent(members: Members) -> Intent:
+    cancels = value_in(members["cancels"], Cancels, may_lack=("last", "last_at"))
+    ended = "status" in members and not members["interrupted"]
+    intent: Intent = value_in({"paytype": None} | dict(members), Intent, may_lack=_MAY_LACK)
     if intent.started.utcoffset() is None or not intent.mch_id or not intent.out_trade_no:
-        raise ValueError("not an intent to pay")
-    if type(intent.total_fee) is not int or intent.total_fee < 1:  # None would compare nothing
-        raise ValueError("not an intent to pay")
-    return intent
+        raise ValueError("without a time zone or a number")
+    if intent.total_fee < 1:  # None would compare nothing
+        raise ValueError("without an amount")
+    return attrs.evolve(intent, cancels=cancels, end=value_in(members, End) if ended else None)
 
 
 @attrs.frozen(kw_only=True)
@@ -203,21 +146,15 @@ class OrderRecord:
         return attrs.evolve(self, status=CheckoutStatus.FAILED)
 
     def text(self) -> str:
-        """As a store keeps it."""
-        members = attrs.asdict(self) | {"started": self.started.isoformat()}
-        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+        """The text that a store keeps."""
+        return encoded(members_of(self))
 
 
 def order_record_in(text: str) -> OrderRecord:
-    """What :meth:`OrderRecord.text` wrote; a ``ValueError`` for anything else."""
-    try:
-        members = json.loads(text)
-        status = members["status"]
-        return OrderRecord(
-            out_trade_no=str(members["out_trade_no"]),
-            attempt=int(members["attempt"]),
-            started=datetime.fromisoformat(members["started"]),
-            status=None if status is None else CheckoutStatus(status),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError("not a record of an order") from error
+    """The record in a text of :meth:`OrderRecord.text`; a ``ValueError`` for every other text."""
+    return read_record(text, _order_record, "a record of an order")
+
+
+def _order_record(members: Members) -> OrderRecord:
+    record: OrderRecord = value_in(members, OrderRecord, may_lack=())
+    return record

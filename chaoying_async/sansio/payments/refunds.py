@@ -1,8 +1,10 @@
-"""The refund that gives back a payment which came too late; made, never sent."""
+"""What is decided about refunds: whether one may be sent again, and which one an order suggests.
+
+An intent is written before its refund leaves, so that a process that died finds what to ask about.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,11 +12,20 @@ from typing import Any
 import attrs
 
 from chaoying_async.exceptions import GatewayError, ParameterError
+from chaoying_async.sansio.api.endpoint import field_specs
 from chaoying_async.sansio.api.follow_up import Refund
-from chaoying_async.sansio.paid import PaidOrder
-from chaoying_async.sansio.payments.intent import key_of, wallet
-from chaoying_async.sansio.polling.ends import error_in, error_members
+from chaoying_async.sansio.paid import PaidOrder, requested_paytype
+from chaoying_async.sansio.payments.intent import key_of
 from chaoying_async.sansio.polling.status import Answer, PollStatus, Says
+from chaoying_async.sansio.stored import (
+    Members,
+    encoded,
+    error_in,
+    error_members,
+    known_members,
+    read_record,
+    value_in,
+)
 
 #: A refused refund that so many queries did not find, over so long, was never made (M-25).
 NEVER_MADE = 6
@@ -69,67 +80,51 @@ class RefundIntent:
         return attrs.evolve(self, absent=self.absent + 1, absent_since=since, absent_until=now)
 
     def text(self) -> str:
-        """As a store keeps it."""
-        members: dict[str, Any] = {"fields": self.refund.wire_fields(), "mch_id": self.mch_id}
-        members["started"] = self.started.isoformat()
-        members["accepted"] = self.accepted
-        members["status"] = self.status
-        if self.refusal is not None:
+        """The text that a store keeps."""
+        members = {"fields": self.refund.wire_fields(), "status": self.status}
+        members |= known_members(self, "refund", "refusal")
+        if self.refusal is None:
+            del members["absent"]
+        else:
             members["refusal"] = error_members(self.refusal) | {"msg": self.refusal.msg}
-            members["absent"] = self.absent
-            for name in ("absent_since", "absent_until"):
-                if (moment := getattr(self, name)) is not None:
-                    members[name] = moment.isoformat()
-        return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
-
-
-_REFUND_AMOUNTS = ("total_fee", "refund_fee")
-_REFUND_FIELDS = (
-    "paytype",
-    "mch_id",
-    "out_trade_no",
-    "transaction_id",
-    "out_refund_no",
-    "total_fee",
-    "refund_fee",
-    "op_user_id",
-)
+        return encoded(members)
 
 
 def refund_intent_in(text: str) -> RefundIntent:
-    """What :meth:`RefundIntent.text` wrote; a ``ValueError`` for anything else."""
-    try:
-        members = json.loads(text)
-        fields: dict[str, Any] = dict(members["fields"])
-        extra = {name: fields.pop(name) for name in list(fields) if name not in _REFUND_FIELDS}
-        fields |= {name: int(fields[name]) for name in _REFUND_AMOUNTS}
-        fields["paytype"] = wallet(fields["paytype"])
-        status = members["status"]
-        return RefundIntent(
-            refund=Refund(**fields, extra=extra),
-            mch_id=str(members["mch_id"]),
-            started=datetime.fromisoformat(members["started"]),
-            accepted=bool(members["accepted"]),
-            status=None if status is None else PollStatus(status),
-            refusal=_refusal_in(members.get("refusal")),
-            absent=int(members.get("absent", 0)),
-            absent_since=_moment_in(members.get("absent_since")),
-            absent_until=_moment_in(members.get("absent_until")),
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("not an intent to refund") from error
+    """The intent in a text of :meth:`RefundIntent.text`; a ``ValueError`` for every other text."""
+    return read_record(text, _refund_intent, "an intent to refund")
 
 
-def _refusal_in(members: Mapping[str, Any] | None) -> GatewayError | None:
+def _refund_intent(members: Members) -> RefundIntent:
+    return RefundIntent(
+        refund=_refund(members["fields"]),
+        mch_id=str(members["mch_id"]),
+        started=value_in(members["started"], datetime),
+        accepted=bool(members["accepted"]),
+        status=value_in(members["status"], PollStatus | None),
+        refusal=_refusal(members.get("refusal")),
+        absent=value_in(members.get("absent", 0), int),
+        absent_since=value_in(members.get("absent_since"), datetime | None),
+        absent_until=value_in(members.get("absent_until"), datetime | None),
+    )
+
+
+def _refund(texts: Mapping[str, str]) -> Refund:
+    """The request that these parameters were of."""
+    fields: dict[str, Any] = {
+        spec.name: texts[spec.name] for spec in field_specs(Refund) if spec.name in texts
+    }
+    extra = {name: text for name, text in texts.items() if name not in fields}
+    fields |= {name: int(fields[name]) for name in ("total_fee", "refund_fee")}
+    return Refund(**fields | {"paytype": requested_paytype(fields["paytype"])}, extra=extra)
+
+
+def _refusal(members: Members | None) -> GatewayError | None:
     error = None if members is None else error_in(members)
     if members is None or not isinstance(error, GatewayError):
         return None
     error.msg = members.get("msg")
     return error
-
-
-def _moment_in(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
 
 
 #: ``out_refund_no`` has at most 32 characters (C 53).
@@ -153,7 +148,7 @@ def suggested_refund(order: PaidOrder, *, op_user_id: str | None = None) -> Refu
         raise ParameterError(problems)
     number = f"R-{order.out_trade_no}"
     return Refund(
-        paytype=wallet(order.paytype),
+        paytype=requested_paytype(order.paytype),
         mch_id=order.mch_id,
         out_trade_no=order.out_trade_no,
         # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).

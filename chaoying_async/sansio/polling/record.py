@@ -2,35 +2,44 @@
 
 A text is either :class:`Waiting` (asked about until it ends) or :class:`Ended` (its outcome, until
 somebody took it). Queries hold no payment code and nothing about the buyer; of a reply only what
-decides is kept (``pendingends``). ``extra`` may hold anything, so a query that has it is refused.
+decides is kept (:data:`KEPT`). ``extra`` may hold anything, so a query that has it is refused.
 """
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
-from chaoying_async.exceptions import ChaoyingError, ParameterError
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, field_specs
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
-from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.paid import PaidOrder
-from chaoying_async.sansio.polling.ends import (
+from chaoying_async.sansio.enums import Code, State, TradeState
+from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.model import fields_of, name_of
+from chaoying_async.sansio.paid import PaidOrder, requested_paytype
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Query, Standing, refund_item
+from chaoying_async.sansio.stored import (
+    Members,
+    encoded,
     error_in,
     error_members,
-    paid_in,
+    members_of,
     paid_members,
-    reply_in,
-    reply_members,
+    read_record,
+    value_in,
 )
-from chaoying_async.sansio.polling.schedule import PollSchedule
-from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Query, Says, Standing
+from chaoying_async.sansio.values import format_time
+from chaoying_async.sansio.wire.structure import structure
+
+E = TypeVar("E", bound=Enum)
 
 #: The kind of these texts in a store.
 POLL = "poll"
@@ -38,13 +47,20 @@ POLL = "poll"
 VERSION = 1
 #: Characters of a key, which every store takes.
 LONGEST_KEY = 500
+#: The fields of a reply that are kept, as received: none that the document does not list, nothing
+#: about the buyer, not what the gateway said in words, no ``attach`` (M-23, M-27).
+KEPT = frozenset(
+    """
+    state code trade_state mch_id out_trade_no transaction_id out_transaction_id base_fee total_fee
+    coupon_fee fee_type time_end paytype trade_type base_refund_fee_summary refund_fee_summary
+    """.split()  # noqa: SIM905 - a page of names reads better than a page of quotes
+)
 #: Seconds, a hundred years: a deadline that no calendar has cannot be written down.
 LONGEST_WAIT = 100 * 365.25 * 86_400
 
 _QUERIES: Mapping[str, type[OrderQuery | RefundQuery]] = {
     query.endpoint.name: query for query in (OrderQuery, RefundQuery)
 }
-_SCHEDULE = ("first", "every", "jitter", "factor", "longest", "steady")
 
 
 @attrs.frozen(kw_only=True)
@@ -63,28 +79,21 @@ class Waiting:
     standing: Standing = UNASKED
 
     def text(self, mch_id: str) -> str:
-        """As a store keeps it; ``mch_id`` is the merchant, whoever named it (M-18)."""
-        schedule, standing = self.schedule, self.standing
+        """The text that a store keeps; ``mch_id`` is the merchant, whoever named it (M-18)."""
         started = self.started.astimezone(UTC)
         members: dict[str, Any] = {
             "version": VERSION,
-            "query": query_members(self.query, mch_id),
+            "query": _query_members(self.query, mch_id),
             "expected": self.expected,
-            "schedule": {name: getattr(schedule, name) for name in _SCHEDULE},
+            "schedule": members_of(self.schedule, "until", "ends"),
             "started": started.isoformat(),
-            "deadline": (started + timedelta(seconds=schedule.until)).isoformat(),
+            "deadline": (started + timedelta(seconds=self.schedule.until)).isoformat(),
             "attempts": self.attempts,
             "sent": self.sent,
         }
-        if standing != UNASKED:
-            members["standing"] = {
-                "says": standing.says.name,
-                "status": standing.status,
-                "counts": standing.counts,
-                "seen": standing.seen,
-                "troubles": standing.troubles,
-            }
-        return _json(members)
+        if self.standing != UNASKED:
+            members["standing"] = members_of(self.standing)
+        return encoded(members)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,26 +109,26 @@ class Ended:
     elapsed: float
 
     def text(self, mch_id: str) -> str:
-        """As a store keeps it."""
+        """The text that a store keeps; ``mch_id`` is the merchant, whoever named it (M-18)."""
         members: dict[str, Any] = {
             "version": VERSION,
-            "query": query_members(self.query, mch_id),
+            "query": _query_members(self.query, mch_id),
             "status": self.status.value,
             "attempts": self.attempts,
             "elapsed": self.elapsed,
         }
         if self.reply is not None:
-            members["reply"] = reply_members(self.query, self.reply)
+            members["reply"] = _reply_members(self.query, self.reply)
         if self.paid is not None:
             members["paid"] = paid_members(self.paid)
         if self.error is not None:
             members["error"] = error_members(self.error)
-        return _json(members)
+        return encoded(members)
 
 
 def record_key(parts: Sequence[str], number: int) -> str:
     """The key of one wait: its order, and a number that tells it from other waits for the same."""
-    key = _json([*parts, number])
+    key = json.dumps([*parts, number], separators=(",", ":"))
     if len(key) > LONGEST_KEY:
         raise ParameterError({"query": "its numbers are too long to be kept in a store"})
     return key
@@ -143,8 +152,62 @@ def check_keepable(query: Query, schedule: PollSchedule) -> None:
         raise ParameterError(problems).about(query.endpoint.name)
 
 
-def query_members(query: Query, mch_id: str) -> dict[str, str]:
-    """A query as JSON has it."""
+def read_pending(text: str) -> Waiting | Ended:
+    """The record in a text of one of the two; a ``ValueError`` for every other text."""
+    return read_record(text, _pending, "a wait that this version can read")
+
+
+def _pending(members: Members) -> Waiting | Ended:
+    if members["version"] != VERSION:
+        raise ValueError("another version")
+    return _ended(members) if "status" in members else _waiting(members)
+
+
+def _waiting(members: Members) -> Waiting:
+    started, deadline = (datetime.fromisoformat(members[name]) for name in ("started", "deadline"))
+    if started.utcoffset() is None:
+        raise ValueError("a moment without a time zone")
+    schedule = {"until": (deadline - started).total_seconds()} | members["schedule"]
+    standing = members.get("standing")
+    return Waiting(
+        query=_query(members["query"]),
+        expected=value_in(members["expected"], int | None),
+        schedule=_shared(PollSchedule, ("ends",), *schedule.items()),
+        started=started,
+        attempts=value_in(members["attempts"], int),
+        sent=_seconds(members["sent"]),
+        standing=UNASKED if standing is None else _shared(Standing, (), *standing.items()),
+    )
+
+
+@lru_cache(maxsize=2048)
+def _shared(kind: Any, may_lack: tuple[str, ...], *members: tuple[str, Any]) -> Any:
+    """One object for the many orders that have the same schedule, or stand alike."""
+    return value_in(dict(members), kind, may_lack=may_lack)
+
+
+def _ended(members: Members) -> Ended:
+    query = _query(members["query"])
+    reply, error = members.get("reply"), members.get("error")
+    return Ended(
+        query=query,
+        status=PollStatus(members["status"]),
+        reply=None if reply is None else _reply(query, reply),
+        paid=value_in(members.get("paid"), PaidOrder | None),
+        error=None if error is None else error_in(error),
+        attempts=value_in(members["attempts"], int),
+        elapsed=_seconds(members["elapsed"]),
+    )
+
+
+def _seconds(member: Any) -> float:
+    seconds: float = value_in(member, float)
+    if seconds < 0:
+        raise ValueError("not a number of seconds")
+    return seconds
+
+
+def _query_members(query: Query, mch_id: str) -> dict[str, str]:
     members = {"of": query.endpoint.name}
     for spec in field_specs(type(query)):
         if (value := getattr(query, spec.name)) is not None:
@@ -153,89 +216,48 @@ def query_members(query: Query, mch_id: str) -> dict[str, str]:
     return members
 
 
-def read_pending(text: str) -> Waiting | Ended:
-    """What :meth:`Waiting.text` and :meth:`Ended.text` wrote; ``ValueError`` for anything else."""
-    try:
-        members = json.loads(text)
-        if members["version"] != VERSION:
-            raise ValueError("another version")  # noqa: TRY301 - one way out
-        return _ended(members) if "status" in members else _waiting(members)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, ChaoyingError):
-        pass
-    raise ValueError("not a wait that this version can read")
-
-
-def _waiting(members: Mapping[str, Any]) -> Waiting:
-    started, deadline = (datetime.fromisoformat(members[name]) for name in ("started", "deadline"))
-    if started.utcoffset() is None:
-        raise ValueError("a moment without a time zone")
-    until = (deadline - started).total_seconds()
-    standing = members.get("standing")
-    expected = members["expected"]
-    return Waiting(
-        query=_query(members["query"]),
-        expected=None if expected is None else _whole(expected),
-        schedule=_schedule(until, *(members["schedule"][name] for name in _SCHEDULE)),
-        started=started,
-        attempts=_whole(members["attempts"]),
-        sent=_seconds(members["sent"]),
-        standing=UNASKED if standing is None else _standing(**standing),
-    )
-
-
-def _ended(members: Mapping[str, Any]) -> Ended:
-    query = _query(members["query"])
-    reply, paid, error = (members.get(name) for name in ("reply", "paid", "error"))
-    return Ended(
-        query=query,
-        status=PollStatus(members["status"]),
-        reply=None if reply is None else reply_in(query, reply),
-        paid=None if paid is None else paid_in(paid),
-        error=None if error is None else error_in(error),
-        attempts=_whole(members["attempts"]),
-        elapsed=_seconds(members["elapsed"]),
-    )
-
-
-def _query(members: Mapping[str, Any]) -> Query:
+def _query(members: Members) -> Query:
     fields = dict(members)
     kind = _QUERIES[fields.pop("of")]
-    known = fields["paytype"] in PayType._value2member_map_
-    fields["paytype"] = (PayType if known else Undocumented)(fields["paytype"])
-    return kind(**fields)
+    return kind(**fields | {"paytype": requested_paytype(fields["paytype"])})
 
 
-@lru_cache(maxsize=1024)
-def _schedule(until: float, *others: float) -> PollSchedule:
-    """One object for the many orders that have the same."""
-    named: dict[str, Any] = dict(zip(_SCHEDULE, others, strict=True))
-    return PollSchedule(until=until, **named)
+def _reply_members(query: Query, reply: Reply[Any]) -> dict[str, Any]:
+    """The reply that decided; of a list of refunds only the one that was asked about."""
+    fields = {
+        name: value
+        for name, value in reply.raw.items()
+        if name in KEPT and isinstance(value, str) and value
+    }
+    if (item := refund_item(query, reply)) is not None:
+        fields["refund_list"] = json.dumps([dict(_texts(item))])
+    return {"meaning": reply.meaning.name, "signed": reply.signed, "fields": fields}
 
 
-@lru_cache(maxsize=1024)
-def _standing(
-    *, says: str, status: str | None, counts: bool, seen: bool, troubles: int
-) -> Standing:
-    return Standing(
-        says=Says[says],
-        status=None if status is None else PollStatus(status),
-        counts=bool(counts),
-        seen=bool(seen),
-        troubles=_whole(troubles),
+def _texts(item: RefundItem) -> Iterator[tuple[str, str]]:
+    for field in fields_of(RefundItem):
+        value = getattr(item, field.name)
+        if value is not None:
+            text = format_time(value) if isinstance(value, datetime) else str(value)
+            yield field.metadata.get("wire", name_of(field)), text
+
+
+def _reply(query: Query, members: Members) -> Reply[Any]:
+    fields = dict(members["fields"])
+    meaning = Meaning[members["meaning"]]
+    return Reply(
+        endpoint=query.endpoint,
+        meaning=meaning,
+        state=State(fields["state"]),
+        code=_member(Code, fields.get("code")),
+        msg=None,
+        trade_state=_member(TradeState, fields.get("trade_state")),
+        result=structure(fields, query.result_type) if meaning is Meaning.RESULT else None,
+        signed=bool(members["signed"]),
+        raw=fields,
     )
 
 
-def _whole(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise TypeError("not a whole number")
-    return value
-
-
-def _seconds(value: Any) -> float:
-    seconds = float(value)
-    if not 0 <= seconds < math.inf:
-        raise ValueError("not a number of seconds")
-    return seconds
-
-
-_json = json.JSONEncoder(separators=(",", ":")).encode
+def _member(table: type[E], text: str | None) -> E | str | None:
+    """A code of the document, or the text that it was."""
+    return next((member for member in table if member.value == text), text)
