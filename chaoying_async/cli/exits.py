@@ -43,13 +43,24 @@ class Exit(IntEnum):
     """How a command ended."""
 
     OK = 0
+    """It went well: the call did what was asked, the signature is right, the books agree."""
     REFUSED = 1
+    """Refused or failed: by the gateway, by a signature that is wrong, by an order that is over."""
     USAGE = 2
+    """The command itself is wrong or something is missing; nothing was sent."""
     UNKNOWN = 3
+    """The outcome is unknown and money may have moved: query the same number before anything else.
+    """
     UNREACHED = 4
+    """No usable answer came: the address cannot be reached, or something before the gateway
+    answered.
+    """
     UNTRUSTED = 5
+    """Bytes came that cannot be read or trusted."""
     PENDING = 6
+    """Not decided yet: ask again."""
     INTERRUPTED = 130
+    """Interrupted by the user."""
 
 
 #: The first row that fits wins: error, exit code, what to do next.

@@ -64,8 +64,11 @@ class Defaults:
     """What a session fills in where a request says nothing, before it leaves (M-18)."""
 
     mch_id: str | None = None
+    """The merchant's number."""
     op_user_id: str | None = None
+    """The cashier's account."""
     device_info: str | None = None
+    """The number of the terminal, or its kind."""
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -74,14 +77,21 @@ class Outgoing(Generic[T]):
     """One signed request, to be sent once; ``fields`` is what was signed *and* sent (M-03)."""
 
     request: Request[T]
+    """The request that was signed."""
     endpoint: Endpoint
+    """What is called."""
     method: str
+    """POST, or GET with the parameters in the query."""
     url: str
+    """The whole address; with the query for a GET."""
     headers: tuple[tuple[str, str], ...]
+    """Headers to send, beside the HTTP client's own."""
     body: bytes
+    """The form to send; empty for a GET."""
     fields: Mapping[str, str]
-    #: Whether an unsigned refusal from this address can be believed (M-09).
+    """What was signed *and* is sent, as one map (M-03)."""
     trusted: bool
+    """Whether an unsigned refusal from this address can be believed (M-09)."""
 
     def __repr__(self) -> str:
         return f"Outgoing({self.endpoint.name}, order={self.order!r})"

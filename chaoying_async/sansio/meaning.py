@@ -25,16 +25,27 @@ class Family(Enum):
     """Endpoints whose answers are read alike."""
 
     PAY = "pay, facepay"
+    """A result means *paid*."""
     QUERY = "orderquery"
+    """A result means *paid*, whoever sent the payment."""
     REFUND = "refund"
+    """A result means that the refund was accepted."""
     REFUND_QUERY = "refundquery"
+    """Each entry of the list says how its refund stands."""
     CANCEL = "cancel"
+    """A result means that the cancel was carried out."""
     PREORDER = "both pre-orders"
+    """A result means that the order exists."""
     LOOKUP = "getfaceauth, authcodetoopenid"
+    """Asks the trade gateway about something else than an order."""
     OPERATION = "Mch_Reg, GetMchId, GetPartnerId, GetMchInfo, WXA_Code2Session"
+    """Calls about merchants, which have no trade state."""
     SMS = "GetMchSMSValid"
+    """Its ``code`` is minutes and no status (C 26)."""
     SETTING = "wx_addsubdevconfig"
+    """Adds a setting, and brings back nothing but the status."""
     TERMINAL = "PayBoxConfGet, QrConfGet"
+    """A result means that the terminal has a merchant."""
 
     @property
     def moves_money(self) -> bool:
@@ -95,7 +106,9 @@ class ResultRule:
     """Under state SUCCESS: a result when both fields hold one of these; None: any (M-07)."""
 
     trade_state: frozenset[str | None]
+    """The trade states under which there is a result; None stands for an absent one."""
     code: frozenset[str | None] | None
+    """The codes under which there is a result; None in place of the set: any code."""
 
 
 _TRADE_RULE = ResultRule(trade_state=_SUCCESS, code=_OK_OR_ABSENT)

@@ -18,11 +18,14 @@ import pytest
 
 import chaoying_async
 from chaoying_async import exceptions, fieldwords
+from chaoying_async.cli import exits
 from chaoying_async.fieldwords import FieldWords, words_of
-from chaoying_async.sansio import enums
-from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio import enums, exchange, meaning
+from chaoying_async.sansio.api import REQUESTS, endpoint
 from chaoying_async.sansio.model import fields_of, name_of
+from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.message import Notification
+from chaoying_async.sansio.polling import schedule
 from tests.house import field_pages
 
 #: What a unit looks like, in English and in the document's language.
@@ -33,17 +36,21 @@ DURATION = (
 )
 
 
+#: Modules without an ``__all__`` that users import from, or whose values they are handed.
+WHOLE = (enums, exceptions, endpoint, exchange, exits, inbox_values, meaning, schedule)
+
+
 def _exported() -> Iterator[type[Any]]:
-    """Every class that a module names in its ``__all__``, all code tables and all errors."""
+    """Every class that a module names in its ``__all__``, and all of some modules."""
     found = pkgutil.walk_packages(chaoying_async.__path__, "chaoying_async.")
     for name in ("chaoying_async", *(each.name for each in found)):
         if name.endswith("__main__"):
             continue
         module = importlib.import_module(name)
-        whole = module in (enums, exceptions)
-        for public in vars(module) if whole else getattr(module, "__all__", ()):
+        for public in vars(module) if module in WHOLE else getattr(module, "__all__", ()):
             value = getattr(module, public)
-            if inspect.isclass(value) and value.__module__.startswith("chaoying_async"):
+            ours = (name,) if module in WHOLE else "chaoying_async"
+            if inspect.isclass(value) and value.__module__.startswith(ours):
                 yield value
 
 
@@ -61,10 +68,14 @@ def _names(owner: type[Any]) -> list[str]:
     if issubclass(owner, Notification):
         return ["raw", *owner.field_names()]
     if attrs.has(owner):
-        # One whose name begins with an underscore is a field for the engines, unless it is sealed.
-        fields = [field for field in fields_of(owner) if hasattr(owner, name_of(field))]
-        return [name_of(field) for field in fields]
+        return [name for name in map(name_of, fields_of(owner)) if _is_field(owner, name)]
     return [name for name in vars(owner).get("__annotations__", ()) if not name.startswith("_")]
+
+
+def _is_field(owner: type[Any], name: str) -> bool:
+    """One with an underscore is for the engines, unless it is sealed or a property explains it."""
+    value = getattr(owner, name, None)
+    return value is not None and not (isinstance(value, property) and value.__doc__)
 
 
 def _told(owners: list[type[Any]]) -> Iterator[tuple[str, str, FieldWords]]:

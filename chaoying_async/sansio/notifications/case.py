@@ -26,6 +26,7 @@ class NoAmountCheck(Enum):
     """The type of :data:`NO_AMOUNT_CHECK`."""
 
     NO_AMOUNT_CHECK = "NO_AMOUNT_CHECK"
+    """The one value."""
 
     def __repr__(self) -> str:
         return self.name
@@ -117,8 +118,11 @@ class Unconfirmed(Enum):
     """Why there is no confirmation."""
 
     NOT_ASKED = "nobody was asked"
+    """Nobody was asked."""
     NO_ANSWER = "the gateway gave no answer that counts"
+    """The gateway gave no answer that counts."""
     NOT_PAID = "the gateway says that it is not paid"
+    """The gateway says that it is not paid."""
 
 
 Confirmation = PaidOrder | Unconfirmed

@@ -27,7 +27,9 @@ class OrderKey(NamedTuple):
     """
 
     mch_id: str
+    """The merchant's number."""
     out_trade_no: str
+    """The order's number."""
 
 
 class SeenState(StrEnum):
@@ -74,18 +76,24 @@ class Entry:
     """
 
     _payload: str | Callable[[], str] = attrs.field(alias="payload", repr=False, eq=_written)
-    #: When the message first came (aware, UTC).
+    """ASCII JSON, enough to run ``on_paid`` without another delivery; or a function that writes it.
+    """
     first_seen: datetime
+    """When the message first came (aware, UTC)."""
     payable: int | None = None
+    """The order amount in fen; None where it is not known."""
     transaction_id: str | None = None
+    """The platform's number of the payment."""
     out_transaction_id: str | None = None
-    #: ``PaidSource`` as text.
+    """The wallet's number of the payment."""
     source: str = ""
-    #: ``Decision`` as text: which function is to run.
+    """``PaidSource`` as text."""
     decision: str = ""
-    #: The same payment's numbers as the other way names them: a query's, where ``source`` is a
-    #: notification, and the other way round; empty where that is not known (M-13).
+    """``Decision`` as text: which function is to run."""
     other_numbers: tuple[str, ...] = ()
+    """The same payment's numbers as the other way names them: a query's, where ``source`` is a
+    notification, and the other way round; empty where that is not known (M-13).
+    """
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -117,7 +125,9 @@ class Ways(NamedTuple):
     """A payment's numbers as a notification names them, and as a query does (M-13)."""
 
     notification: frozenset[str]
+    """The numbers that a notification gave it; empty where none did."""
     query: frozenset[str]
+    """The numbers that a query gave it; empty where none did."""
 
     @classmethod
     def of(cls, entry: Entry) -> Ways:
@@ -142,17 +152,20 @@ class Record:
     """An order as its inbox knows it."""
 
     key: OrderKey
+    """Which order it is."""
     state: SeenState
-    #: What the last claim (or the failure notification) brought.
+    """How far it has come."""
     entry: Entry
-    #: Seconds that the claim's lease still has, on the inbox's clock; 0.0 when nobody holds it.
+    """What the last claim (or the failure notification) brought."""
     lease: float = 0.0
-    #: How often ``on_paid`` has failed.
+    """Seconds that the claim's lease still has, on the inbox's clock; 0.0 when nobody holds it."""
     failures: int = 0
-    #: Why it is QUARANTINED.
+    """How often ``on_paid`` has failed."""
     reason: str = ""
-    #: The last claim's, or what its end made of it: who has read this sees whether another came.
+    """Why it is QUARANTINED."""
     token: int = 0
+    """The number of the last claim; a number that has changed since says that another claim came.
+    """
 
     def as_claim(self) -> Claim:
         """To end a HELD order just as it was read: without effect once anybody has claimed it."""
@@ -164,33 +177,41 @@ class Claim:
     """The right to work on an order, until the lease ends."""
 
     key: OrderKey
-    #: Fencing: grows with every claim on the order, so an old holder's no longer fits.
+    """Which order it is about."""
     token: int
-    #: How often ``on_paid`` has failed so far.
+    """A number that grows with every claim on the order, so that an old holder's no longer fits."""
     failures: int = 0
-    #: The order before this claim; None when it was new.
+    """How often ``on_paid`` has failed so far."""
     before: Record | None = None
+    """The order before this claim; None when it was new."""
 
 
 @attrs.frozen(kw_only=True)
 class Aside:
     """A verified message that could not take effect, or not yet."""
 
-    #: As the message names it, not as the shop does: an unknown order has no other name.
     key: OrderKey
-    #: 64 hex digits: the same message again has the same.
+    """The order, as the message names it and not as the shop does: an unknown order has no other
+    name.
+    """
     fingerprint: str
-    #: ``Decision`` as text, with `` (untold)`` behind it until somebody was told of it.
+    """64 hex digits, the same ones when the same message comes again."""
     decision: str
+    """``Decision`` as text, with `` (untold)`` behind it until somebody was told of it."""
     reason: str
+    """Why it did not take effect, for a person."""
     payload: str = attrs.field(repr=False)
+    """ASCII JSON, enough to decide about it again."""
     first_seen: datetime
-    #: How often ``run_due`` has looked at it.
+    """When the message first came (aware, UTC)."""
     tries: int = 0
-    #: What a person wants; None until then.
+    """How often ``run_due`` has looked at it."""
     mark: Mark | None = None
-    #: The shop knows no such order of this merchant, so the message may be any stranger's.
+    """What a person wants done; None until then."""
     foreign: bool = False
+    """Whether the shop knows no such order of this merchant, so that the message may be any
+    stranger's.
+    """
 
 
 class ClaimLostError(ChaoyingError):

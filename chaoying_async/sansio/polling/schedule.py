@@ -137,6 +137,7 @@ class Wait:
     """Ask again, this many seconds after the last query was *sent*; at once if that is past."""
 
     seconds: float
+    """Seconds from when the last query was *sent*."""
 
 
 @attrs.frozen
@@ -144,6 +145,7 @@ class Done:
     """It is over."""
 
     status: PollStatus
+    """How it ended."""
 
 
 @attrs.frozen
