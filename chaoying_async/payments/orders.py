@@ -9,7 +9,6 @@ from datetime import datetime
 from chaoying_async.abc import Gateway, PollStore
 from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.payments.claims import order_key, registry_of
-from chaoying_async.payments.outcome import ended
 from chaoying_async.payments.records import Records
 from chaoying_async.polling.order import merchant_of
 from chaoying_async.sansio.payments.intent import (
@@ -21,7 +20,7 @@ from chaoying_async.sansio.payments.intent import (
     number_in,
     order_record_in,
 )
-from chaoying_async.sansio.payments.moves import CheckoutReason, End
+from chaoying_async.sansio.payments.moves import CheckoutReason, End, why_no_other_attempt
 
 _NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again before"
 #: So many orders are looked at at once while they are pruned.
@@ -66,7 +65,7 @@ class BusinessOrder:
         last = key_of(intent.mch_id, record.out_trade_no)
         if record.status is None and await self._checkouts.get(last) is None:
             return  # died between the two records: it was never sent
-        how = _NOT_ENDED if record.status is None else ended(record.status)
+        how = _NOT_ENDED if record.status is None else why_no_other_attempt(record.status)
         raise AttemptInProgressError(
             f"the attempt {record.out_trade_no} of order {intent.order_no} {how}"
         )

@@ -23,33 +23,10 @@ from chaoying_async.sansio.api.endpoint import Reply, order_of
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.paid import PaidOrder
-from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.moves import ADVICE, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
 
 _DOING = "checkout"
-
-#: What to do with an order whose attempt ended so, instead of charging it again.
-_BARRED: Mapping[CheckoutStatus, str] = {
-    CheckoutStatus.PAID: "deliver it, once; do not charge again",
-    CheckoutStatus.PAID_EARLIER: (
-        "it was paid by an earlier call: deliver it only if your own record says that it was not "
-        "delivered yet; do not charge again, unless release_order() says that it is another sale's"
-    ),
-    CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
-    CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",
-    CheckoutStatus.PAID_AFTER_CANCEL: (
-        "look at the books; do not charge again, unless release_order() says that it is paid back"
-    ),
-    CheckoutStatus.UNKNOWN: (
-        "a person finds out whether it was paid; do not charge again before release_order() says "
-        "that it is not"
-    ),
-}
-
-
-def ended(status: CheckoutStatus) -> str:
-    """Why there is no other attempt after one that ended so, and what to do with the order."""
-    return f"ended {status}: {_BARRED[status]}"
 
 
 @attrs.frozen(kw_only=True)
@@ -85,7 +62,7 @@ class CheckoutOutcome:
     @property
     def advice(self) -> str:
         """What to do next, in a sentence."""
-        return _ADVICE.get(self.reason) or _ADVICE[self.status]
+        return ADVICE.get(self.reason) or ADVICE[self.status]
 
     def unwrap(self) -> PaidOrder:
         """The paid order; else an error, by what to do next.
@@ -128,45 +105,6 @@ class CheckoutOutcome:
 _TRADE_ERRORS: Mapping[CheckoutStatus, type[TradeFailedError]] = {
     CheckoutStatus.FAILED: TradeFailedError,
     CheckoutStatus.CANCELLED: TradeFailedError,
-}
-
-_ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
-    CheckoutStatus.PAID: "deliver, once",
-    CheckoutStatus.PAID_EARLIER: (
-        "paid, but not by this call: deliver only if your own record of this number says that it "
-        "was not delivered yet; do not charge again"
-    ),
-    CheckoutStatus.FAILED: "not paid: another attempt needs another out_trade_no",
-    CheckoutStatus.CANCELLED: "cancelled, not paid: another attempt needs another out_trade_no",
-    CheckoutStatus.PAID_AFTER_CANCEL: (
-        "paid although it was cancelled: look at the books first, since the reversal may be on its "
-        "way; if the money stayed, deliver or send the suggested refund, not both"
-    ),
-    CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
-    CheckoutReason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
-    CheckoutReason.MISMATCH: (
-        "paid, but not the amount that was asked for: a person looks; do not deliver"
-    ),
-    CheckoutReason.REFUNDED: (
-        "it was paid, and all of it or a part came back: a person looks; do not deliver before"
-    ),
-    CheckoutReason.PAID_UNCONFIRMED: (
-        "it was seen paid after a cancel, and then nobody answered: look at the books"
-    ),
-    CheckoutReason.AFTER_CANCEL: (
-        "paid by an earlier call, and a cancel may have left since: look at the books first, since "
-        "the reversal may be on its way; then deliver only if your own record of this number says "
-        "that it was not delivered yet; do not charge again"
-    ),
-    CheckoutReason.UNVERIFIED: (
-        "every answer failed its signature check, and none was believed: put the key right "
-        "(`chaoying check`), then query it; neither deliver nor charge again before"
-    ),
-    CheckoutReason.STORE_FAILED: (
-        "the store failed when this was to be told, and nobody knows what another process did: "
-        "when it works again resume() says how this ended; neither deliver nor charge again before"
-    ),
-    CheckoutReason.UNREADABLE: "the store's record cannot be read: query this number by hand",
 }
 
 

@@ -19,7 +19,7 @@ from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.exceptions import ProtocolError
 from chaoying_async.payments.claims import Key, NumberClaim, number_key, order_key
 from chaoying_async.payments.orders import BusinessOrder
-from chaoying_async.payments.outcome import CheckoutOutcome, ended
+from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import GONE, Records, forget_attempt, log
 from chaoying_async.polling.order import ask
 from chaoying_async.pollstore.errands import Durable, durable
@@ -45,8 +45,9 @@ from chaoying_async.sansio.payments.moves import (
     CheckoutStatus,
     End,
     WaitUntil,
+    why_no_other_attempt,
 )
-from chaoying_async.sansio.payments.order_numbers import LONGEST
+from chaoying_async.sansio.payments.refunds import full_refund
 from chaoying_async.sansio.polling.status import Answer, Says, read_answer
 
 #: Seconds that a ``Date`` header does not tell apart.
@@ -263,7 +264,9 @@ class RunningPayment:
             return
         number, order = keys_of(self.intent)
         unpaid = end.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
-        self.claim.settle((number,) if unpaid else (number, order), ended(end.status))
+        self.claim.settle(
+            (number,) if unpaid else (number, order), why_no_other_attempt(end.status)
+        )
 
     def outcome(self, end: End, *, kept: bool = True) -> CheckoutOutcome:
         """The outcome as the consumer gets it; ``kept``: a store has it until it is ``done()``."""
@@ -320,19 +323,13 @@ def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
 
 
 def _refund(intent: Intent, paid: PaidOrder | None) -> Refund | None:
-    """All of it, under a number that belongs to this payment: suggested twice, it is one refund."""
     if intent.paytype is None:
         return None
-    number = f"R-{intent.out_trade_no}"
-    amount = intent.total_fee if paid is None or paid.payable is None else paid.payable
-    return Refund(
-        paytype=requested_paytype(intent.paytype),
+    return full_refund(
+        paytype=intent.paytype,
         mch_id=intent.mch_id,
         out_trade_no=intent.out_trade_no,
-        # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).
-        out_refund_no=number if len(number) <= LONGEST else intent.out_trade_no,
-        total_fee=amount,
-        refund_fee=amount,
+        amount=intent.total_fee if paid is None or paid.payable is None else paid.payable,
         op_user_id=intent.op_user_id,
     )
 

@@ -21,7 +21,13 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, order_of
 from chaoying_async.sansio.api.follow_up import RefundQuery
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, advice_in_refund
-from chaoying_async.sansio.polling.status import PollStatus, Query, refund_item
+from chaoying_async.sansio.polling.status import (
+    ORDER_ADVICE,
+    REFUND_ADVICE,
+    PollStatus,
+    Query,
+    refund_item,
+)
 from chaoying_async.sansio.values import Fen
 
 W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
@@ -92,7 +98,7 @@ class PollOutcome(Generic[W_co]):
             return REFUND_ADVICE[self.status]
         if self.status is PollStatus.REFUNDED:
             return advice_in_refund(self.paid)
-        return _ADVICE[self.status]
+        return ORDER_ADVICE[self.status]
 
     def unwrap(self) -> W_co:
         """The paid order, or the refund that was carried out; else an error, by what to do next.
@@ -128,32 +134,6 @@ class PollOutcome(Generic[W_co]):
     def comes_again(self) -> bool:
         """Whether a poller's store still has it, and gives it to the next consumer: not done."""
         return isinstance(self._forget, Receipt) and self._forget.is_open
-
-
-_OVER = "over, and not paid: a new attempt takes a new number"
-_UNKNOWN = "not known to be paid or unpaid: query it again, and neither deliver nor charge before"
-_ADVICE: Mapping[PollStatus, str] = {
-    PollStatus.PAID: "deliver, once",
-    PollStatus.FAILED: _OVER,
-    PollStatus.CLOSED: _OVER,
-    PollStatus.REVOKED: _OVER,
-    PollStatus.NOT_FOUND: f"{_UNKNOWN}; are paytype and merchant right?",
-    PollStatus.MISMATCH: "another amount than expected: a person looks, deliver nothing",
-    PollStatus.REFUSED: "the gateway will not be asked: put that right and query it again",
-    PollStatus.EXPIRED: _UNKNOWN,
-}
-_LATER = "not known: query it again later, and send no other refund meanwhile"
-#: The same of a refund: nobody delivers or charges because of one (M-25).
-REFUND_ADVICE: Mapping[PollStatus, str] = {
-    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
-    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
-    PollStatus.NOTSURE: "send the same refund again, under the same number",
-    PollStatus.CHANGED: "a person pays it out another way",
-    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
-    PollStatus.NOT_FOUND: _LATER,
-    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
-    PollStatus.EXPIRED: _LATER,
-}
 
 
 def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 
 import attrs
@@ -62,6 +63,70 @@ class CheckoutReason(StrEnum):
     """
     NONE = ""
     """The status says it all."""
+
+
+#: What to do next; what the reason says goes before what the status says.
+ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
+    CheckoutStatus.PAID: "deliver, once",
+    CheckoutStatus.PAID_EARLIER: (
+        "paid, but not by this call: deliver only if your own record of this number says that it "
+        "was not delivered yet; do not charge again"
+    ),
+    CheckoutStatus.FAILED: "not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "cancelled, not paid: another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "paid although it was cancelled: look at the books first, since the reversal may be on its "
+        "way; if the money stayed, deliver or send the suggested refund, not both"
+    ),
+    CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
+    CheckoutReason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
+    CheckoutReason.MISMATCH: (
+        "paid, but not the amount that was asked for: a person looks; do not deliver"
+    ),
+    CheckoutReason.REFUNDED: (
+        "it was paid, and all of it or a part came back: a person looks; do not deliver before"
+    ),
+    CheckoutReason.PAID_UNCONFIRMED: (
+        "it was seen paid after a cancel, and then nobody answered: look at the books"
+    ),
+    CheckoutReason.AFTER_CANCEL: (
+        "paid by an earlier call, and a cancel may have left since: look at the books first, since "
+        "the reversal may be on its way; then deliver only if your own record of this number says "
+        "that it was not delivered yet; do not charge again"
+    ),
+    CheckoutReason.UNVERIFIED: (
+        "every answer failed its signature check, and none was believed: put the key right "
+        "(`chaoying check`), then query it; neither deliver nor charge again before"
+    ),
+    CheckoutReason.STORE_FAILED: (
+        "the store failed when this was to be told, and nobody knows what another process did: "
+        "when it works again resume() says how this ended; neither deliver nor charge again before"
+    ),
+    CheckoutReason.UNREADABLE: "the store's record cannot be read: query this number by hand",
+}
+
+#: What to do with an order whose attempt ended so, instead of charging it again.
+_BARRED: Mapping[CheckoutStatus, str] = {
+    CheckoutStatus.PAID: "deliver it, once; do not charge again",
+    CheckoutStatus.PAID_EARLIER: (
+        "it was paid by an earlier call: deliver it only if your own record says that it was not "
+        "delivered yet; do not charge again, unless release_order() says that it is another sale's"
+    ),
+    CheckoutStatus.FAILED: "another attempt needs another out_trade_no",
+    CheckoutStatus.CANCELLED: "another attempt needs another out_trade_no",
+    CheckoutStatus.PAID_AFTER_CANCEL: (
+        "look at the books; do not charge again, unless release_order() says that it is paid back"
+    ),
+    CheckoutStatus.UNKNOWN: (
+        "a person finds out whether it was paid; do not charge again before release_order() says "
+        "that it is not"
+    ),
+}
+
+
+def why_no_other_attempt(status: CheckoutStatus) -> str:
+    """Why there is no other attempt after one that ended so, and what to do with the order."""
+    return f"ended {status}: {_BARRED[status]}"
 
 
 @attrs.frozen

@@ -146,14 +146,27 @@ def suggested_refund(order: PaidOrder, *, op_user_id: str | None = None) -> Refu
     }
     if order.payable is None or order.paytype is None:
         raise ParameterError(problems)
-    number = f"R-{order.out_trade_no}"
-    return Refund(
-        paytype=requested_paytype(order.paytype),
+    return full_refund(
+        paytype=order.paytype,
         mch_id=order.mch_id,
         out_trade_no=order.out_trade_no,
+        amount=order.payable,
+        op_user_id=op_user_id,
+    )
+
+
+def full_refund(
+    *, paytype: str, mch_id: str, out_trade_no: str, amount: int, op_user_id: str | None
+) -> Refund:
+    """All of a payment, under a number that belongs to it: suggested twice, it is one refund."""
+    number = f"R-{out_trade_no}"
+    return Refund(
+        paytype=requested_paytype(paytype),
+        mch_id=mch_id,
+        out_trade_no=out_trade_no,
         # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).
-        out_refund_no=number if len(number) <= _LONGEST else order.out_trade_no,
-        total_fee=order.payable,
-        refund_fee=order.payable,
+        out_refund_no=number if len(number) <= _LONGEST else out_trade_no,
+        total_fee=amount,
+        refund_fee=amount,
         op_user_id=op_user_id,
     )

@@ -66,6 +66,33 @@ class PollStatus(StrEnum):
     """Send the same refund again, under the same number (M-25)."""
 
 
+_OVER = "over, and not paid: a new attempt takes a new number"
+_UNKNOWN = "not known to be paid or unpaid: query it again, and neither deliver nor charge before"
+#: What to do next with an order that ended so.
+ORDER_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.PAID: "deliver, once",
+    PollStatus.FAILED: _OVER,
+    PollStatus.CLOSED: _OVER,
+    PollStatus.REVOKED: _OVER,
+    PollStatus.NOT_FOUND: f"{_UNKNOWN}; are paytype and merchant right?",
+    PollStatus.MISMATCH: "another amount than expected: a person looks, deliver nothing",
+    PollStatus.REFUSED: "the gateway will not be asked: put that right and query it again",
+    PollStatus.EXPIRED: _UNKNOWN,
+}
+_LATER = "not known: query it again later, and send no other refund meanwhile"
+#: What to do next with a refund that ended so; nobody delivers or charges because of one (M-25).
+REFUND_ADVICE: Mapping[PollStatus, str] = {
+    PollStatus.REFUNDED: "the money is on its way back: nothing is left to do",
+    PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
+    PollStatus.NOTSURE: "send the same refund again, under the same number",
+    PollStatus.CHANGED: "a person pays it out another way",
+    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
+    PollStatus.NOT_FOUND: _LATER,
+    PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
+    PollStatus.EXPIRED: _LATER,
+}
+
+
 class Says(Enum):
     """What kind of news an answer is."""
 
