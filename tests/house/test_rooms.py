@@ -92,8 +92,8 @@ def test_no_class_name_stands_for_two_ideas() -> None:
 # SHRINKING
 WITHOUT_MAP = words_in(
     """
-    cli cli/commands cli/listen cli/watch inbox inbox/redis inbox/sql notifications 
-     pollstore pollstore/sql sansio sansio/doctor sql testing transport web
+    cli cli/commands cli/listen cli/watch inbox inbox/redis inbox/sql notifications
+    pollstore pollstore/sql sansio sansio/doctor sql testing transport web
     """
 )
 TOO_LONG = frozenset[str]()
