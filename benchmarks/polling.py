@@ -32,6 +32,8 @@ REACH = 0.5
 class NotYet:
     """A gateway without any cost of its own."""
 
+    mch_id = None
+
     def __init__(self) -> None:
         self.reply: Any = Reply(
             endpoint=OrderQuery.endpoint,

@@ -42,7 +42,15 @@ class Clock(Protocol):
 
 
 class Gateway(Protocol):
-    """The part of a session that pollers, checkouts and handlers need: it sends any request."""
+    """The part of a session that pollers, checkouts and handlers need: it sends any request.
+
+    A gateway of your own may lack ``mch_id``; each request then has to name its merchant.
+    """
+
+    @property
+    def mch_id(self) -> str | None:
+        """The merchant of the requests that name none (M-18); None: each has to name its own."""
+        ...
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """Send one request once (reads may be repeated) and return its verified reply."""

@@ -160,6 +160,16 @@ class GatewaySession:
         state = "closed" if self._engine is None else "open"
         return f"<GatewaySession agent_id={self.credentials.agent_id!r} {state}>"
 
+    @property
+    def mch_id(self) -> str | None:
+        """The merchant of the requests that name none (M-18)."""
+        return self.defaults.mch_id
+
+    @property
+    def op_user_id(self) -> str | None:
+        """The operator of the requests that name none."""
+        return self.defaults.op_user_id
+
     async def __aenter__(self) -> Self:
         if self._engine is not None:
             raise UsageError("this session is open already; open another one")

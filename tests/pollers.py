@@ -26,6 +26,8 @@ Script = Callable[[str, int], Said]
 class Scripted:
     """A ``Gateway``: ``script(number, which query)`` says what comes, and each is written down."""
 
+    mch_id = None
+
     def __init__(self, clock: FakeClock, script: Script) -> None:
         self.clock = clock
         self.script = script

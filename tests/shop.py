@@ -121,6 +121,8 @@ SUCCESS, FAIL = b"success", b"fail"
 class Dead:
     """A gateway that never answers, or raises what it is given."""
 
+    mch_id = None
+
     def __init__(self, error: Exception | None = None) -> None:
         self.error = error
         self.asked = 0

@@ -25,6 +25,8 @@ ORDER = "A100011"
 class Counter:
     """A ``Gateway`` before the real one: what was sent, and when."""
 
+    mch_id = None
+
     session: GatewaySession
     clock: FakeClock
     sent: list[tuple[str, float]] = attrs.field(factory=list)

@@ -111,8 +111,12 @@ def number_of(query: Query) -> tuple[str, str]:
 
 
 def default_of(gateway: Gateway, name: str) -> str | None:
-    """What a session fills in where a request leaves ``name`` out; a fake gateway has none."""
-    found: str | None = getattr(getattr(gateway, "defaults", None), name, None)
+    """What a session fills in where a request leaves ``name`` out; a fake gateway has none.
+
+    What wraps a session may have its ``defaults`` only: earlier versions looked at nothing else.
+    """
+    wrapped = getattr(gateway, "defaults", None)
+    found: str | None = getattr(gateway, name, None) or getattr(wrapped, name, None)
     return found
 
 

@@ -24,6 +24,8 @@ LEASE = 1.5
 class Slow:
     """A gateway that takes a moment, and says how an order ended when asked for the second time."""
 
+    mch_id = None
+
     def __init__(self) -> None:
         self.seen: set[str] = set()
 

@@ -104,6 +104,8 @@ class World:
 class Process:
     """One life of the program: its gateway, store and clock, which die together."""
 
+    mch_id = None
+
     def __init__(self, world: World) -> None:
         self.world = world
         self.dead = False

@@ -231,6 +231,7 @@ async def test_the_gateway_is_not_asked_about_a_strangers_message(shop: Shop) ->
     """M-15: what a query says of the order is about somebody else's payment."""
 
     class Asked:
+        mch_id = None
         count = 0
 
         async def send(self, request: Any, *, timeout: Any = None) -> Any:

@@ -168,6 +168,8 @@ async def test_a_cancellation_that_nobody_asked_for_is_a_failure_of_the_hook(
     """A closed pool gives CancelledErrors of its own: `handle` has an answer, the caller lives."""
 
     class Cancelling:
+        mch_id = None
+
         async def send(self, request: Any, *, timeout: Any = None) -> Any:
             raise asyncio.CancelledError
 

@@ -329,6 +329,8 @@ async def test_a_gateway_that_returns_no_reply_is_unknown_not_failed() -> None:
     """Whatever a gateway of the user's hands back, money is not guessed (M-11)."""
 
     class Odd:
+        mch_id = None
+
         async def send(self, request: Any, *, timeout: Any = None) -> Any:
             return {"state": "SUCCESS"}
 

@@ -434,5 +434,7 @@ async def test_only_payments_at_a_till_are_checked_out() -> None:
 class Nobody:
     """A gateway that knows no merchant."""
 
+    mch_id = None
+
     async def send(self, request: Any, *, timeout: Any = None) -> Any:
         raise AssertionError("nothing may be sent")

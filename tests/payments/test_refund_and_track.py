@@ -287,6 +287,8 @@ async def test_a_refusal_of_the_right_column_is_followed_up_whoever_raises_it(
 class Nobody:
     """A gateway that knows no merchant."""
 
+    mch_id = None
+
     async def send(self, request: Any, *, timeout: Any = None) -> Any:
         raise AssertionError("nothing may be sent")
 

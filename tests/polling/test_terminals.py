@@ -28,6 +28,8 @@ TERMINAL = PayBoxConfGet(device_info="d1", op_device_id="od1")
 class Answers:
     """A ``Gateway`` that gives these answers one after the other, and the last one for ever."""
 
+    mch_id = None
+
     def __init__(self, *script: Exception | dict[str, Any]) -> None:
         self.script = list(script)
         self.requests: list[Any] = []

@@ -22,6 +22,8 @@ from tests.tills import pay
 class Asked:
     """Undecided, until somebody says that it is paid."""
 
+    mch_id = None
+
     queries = 0
 
     async def send(self, request: Any, *, timeout: Any = None) -> Any:

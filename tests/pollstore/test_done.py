@@ -28,6 +28,8 @@ from tests.tills import a_till, pay
 class AlwaysPaid:
     """A gateway that is fast, so that nothing but the store is waited for."""
 
+    mch_id = None
+
     async def send(self, request: Any, *, timeout: Any = None) -> Any:
         return reply_to(request, PAID)
 

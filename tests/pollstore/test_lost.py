@@ -87,6 +87,8 @@ async def test_paid_at_once_but_the_store_was_lost_meanwhile(owned: Owned) -> No
         entered = asyncio.Event()
 
         class Till(Counter):
+            mch_id = None
+
             async def send(self, request: Any, *, timeout: Any = None) -> Any:
                 reply = await super().send(request)
                 await taking.__aenter__()
@@ -224,6 +226,8 @@ async def test_resumed_refunds_have_no_end_without_their_store(owned: Owned) -> 
         taking = owned.taken_over()
 
         class Till(Counter):
+            mch_id = None
+
             async def send(self, request: Any, *, timeout: Any = None) -> Any:
                 reply = await super().send(request)
                 await taking.__aenter__()

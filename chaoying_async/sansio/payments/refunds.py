@@ -81,7 +81,7 @@ class RefundIntent:
 
     def text(self) -> str:
         """The text that a store keeps."""
-        members = {"fields": self.refund.wire_fields(), "status": self.status}
+        members: dict[str, Any] = {"fields": self.refund.wire_fields(), "status": self.status}
         members |= known_members(self, "refund", "refusal")
         if self.refusal is None:
             del members["absent"]
@@ -116,7 +116,8 @@ def _refund(texts: Mapping[str, str]) -> Refund:
     }
     extra = {name: text for name, text in texts.items() if name not in fields}
     fields |= {name: int(fields[name]) for name in ("total_fee", "refund_fee")}
-    return Refund(**fields | {"paytype": requested_paytype(fields["paytype"])}, extra=extra)
+    fields["paytype"] = requested_paytype(fields["paytype"])
+    return Refund(**fields, extra=extra)
 
 
 def _refusal(members: Members | None) -> GatewayError | None:

@@ -218,8 +218,9 @@ def _query_members(query: Query, mch_id: str) -> dict[str, str]:
 
 def _query(members: Members) -> Query:
     fields = dict(members)
+    fields["paytype"] = requested_paytype(fields["paytype"])
     kind = _QUERIES[fields.pop("of")]
-    return kind(**fields | {"paytype": requested_paytype(fields["paytype"])})
+    return kind(**fields)
 
 
 def _reply_members(query: Query, reply: Reply[Any]) -> dict[str, Any]:
