@@ -87,6 +87,18 @@ class TestPages:
         assert "<svg" in text
         assert "weixin://wxpay" in text
 
+    async def test_every_field_says_what_it_is(self, visitor: Visitor) -> None:
+        """In the language of the visitor, with the unit: the same words as in --help and docs."""
+        await visitor.pay("A100011")
+        for page in (f"{ORDER}A100011", "/console/message?id=1"):
+            text = await visitor.page(page)
+            assert '<dt title="The order amount in fen, before any coupon.">total_fee</dt>' in text
+            text = await visitor.page(page, "zh")
+            assert '<dt title="总金额，即订单金额，单位分">total_fee</dt>' in text
+        assert '<dt title="订单应付金额，单位分，用它核对订单">base_fee</dt>' in text
+        assert '<dt title="代理商编号">agent_id</dt>' in text
+        assert '<dt title="通讯状态">state</dt>' in text
+
     async def test_what_an_order_will_do_by_itself_is_said(self, visitor: Visitor) -> None:
         """At a moment, or at a query."""
         await visitor.pay("A100401", "401")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import segno
 
+from chaoying_async.fieldwords import FieldWords, words_of
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.reply_fields import preorder_fields
+from chaoying_async.sandbox.console.words import Language
 from chaoying_async.sandbox.serving.masked import (
     address_of,
     answer_of,
@@ -18,16 +21,23 @@ from chaoying_async.sandbox.serving.masked import (
     wire,
     without_access,
 )
+from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor.shown import MASK, is_hidden
 from chaoying_async.sansio.values import GMT8
+
+#: Name, value, and what the field is.
+Field = tuple[str, str, str]
 
 __all__ = [
     "address_of",
     "answer_of",
+    "answered_fields",
     "as_of",
+    "asked_fields",
     "code_url",
     "exact",
-    "fields_of",
     "is_waiting",
     "moment",
     "order_link",
@@ -39,12 +49,32 @@ __all__ = [
 ]
 
 
-def fields_of(fields: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Decoded fields for a table, sorted; what is personal as ``***``, addresses without access."""
+_CALLS: Mapping[str, type[Request[Any]]] = {each.endpoint.name: each for each in REQUESTS}
+
+
+def asked_fields(fields: Mapping[str, str], call: str, language: Language) -> list[Field]:
+    """Name, value and words of the fields of a request, sorted by name."""
+    return _fields(fields, (_CALLS.get(call, Request), Credentials), language)
+
+
+def answered_fields(fields: Mapping[str, str], call: str, language: Language) -> list[Field]:
+    """Name, value and words of the fields of a reply, sorted by name."""
+    result = _CALLS[call].result_type if call in _CALLS else Reply
+    return _fields(fields, (result, Reply), language)
+
+
+def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Language) -> list[Field]:
+    """What is personal is shown as ``***``, and addresses without what gives access."""
     return [
-        (name, MASK if is_hidden(name) else without_access(value))
+        (name, MASK if is_hidden(name) else without_access(value), _words(owners, name, language))
         for name, value in sorted(fields.items())
     ]
+
+
+def _words(owners: tuple[Any, Any], name: str, language: Language) -> str:
+    found = (words_of(owner, name) for owner in owners)
+    words = next((each for each in found if each.english), FieldWords())
+    return words.plain if language == "en" else words.chinese
 
 
 def yuan(fen: int) -> str:

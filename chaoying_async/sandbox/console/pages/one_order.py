@@ -48,7 +48,7 @@ async def show(visit: Visit) -> Response:
         notifies=bool(order.asked.get("notify_url")),
         refunds=[(each, each.state_at(now)) for each in refunds],
         left=order.payable - sum(each.base for each in refunds if each.state_at(now) != "FAIL"),
-        asked=display.fields_of(order.asked),
+        asked=display.asked_fields(order.asked, order.kind, visit.words.language),
         code_url=code_url,
         qr=display.qr(code_url) if code_url else "",
         timeline=sorted(_timeline(visit, order), key=lambda each: each.at),
