@@ -17,8 +17,8 @@ TERMINAL: Final = "CySoftPayBox"
 
 
 @model
-class PayBoxConfGetResult(Model):
-    """What :class:`PayBoxConfGet` brings back: 支付终端轮询商户配置."""
+class _TerminalConfig(Model):
+    """What both calls bring back: whose the terminal is."""
 
     mch_id: str
     """The Chaoying merchant number.（超赢商户号）"""
@@ -36,6 +36,11 @@ class PayBoxConfGetResult(Model):
     """The kind of terminal, as the request named it.（设备信息）"""
     op_device_id: str | None = None
     """The unique number of the device.（设备唯一编号）"""
+
+
+@model
+class PayBoxConfGetResult(_TerminalConfig):
+    """What :class:`PayBoxConfGet` brings back: 支付终端轮询商户配置."""
 
 
 @model
@@ -71,25 +76,8 @@ class PayBoxConfGet(Request[PayBoxConfGetResult]):
 
 
 @model
-class QrConfGetResult(Model):
+class QrConfGetResult(_TerminalConfig):
     """What :class:`QrConfGet` brings back: 支付终端扫描商户二维码获取配置."""
-
-    mch_id: str
-    """The Chaoying merchant number.（超赢商户号）"""
-    mch_trade_code: str
-    """The merchant's trade code; case counts.（商户交易码，大小写敏感）"""
-    mch_full_name: str | None = None
-    """The merchant's full name.（商户全称）"""
-    mch_short_name: str | None = None
-    """The merchant's short name.（商户简称）"""
-    mch_state: MchState | str | None = None
-    """Whether the merchant is awaiting review, enabled or disabled.
-    （商户状态：0 待审核、20 启用、30 停用）
-    """
-    device_info: str | None = None
-    """The kind of terminal, as the request named it.（设备信息）"""
-    op_device_id: str | None = None
-    """The unique number of the device.（设备唯一编号）"""
 
 
 @model
