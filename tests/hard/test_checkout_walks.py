@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +12,7 @@ from chaoying_async.sansio.payments import machine as till
 from chaoying_async.sansio.payments.moves import Cancels, CheckoutStatus, End
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard import shell_walk, till_walk
-
-FULL = bool(os.environ.get("FULL"))
+from tests.sizes import FULL
 
 
 @pytest.mark.slow

@@ -5,14 +5,13 @@ CI takes 1,000, ``FULL=1`` 100,000.
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from chaoying_async import PollStatus
 from tests.hard.mixed_orders import polled
+from tests.sizes import FULL
 
-ORDERS = 100_000 if os.environ.get("FULL") else 1_000
+ORDERS = 100_000 if FULL else 1_000
 
 
 @pytest.mark.slow

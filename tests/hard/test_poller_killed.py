@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sys
 from collections import Counter
@@ -18,9 +17,10 @@ from chaoying_async.pollstore.sql import SqlPollStore
 from tests.hard.poll_process import LEASE, end_of
 from tests.pollers import PAID
 from tests.servers import Servers
+from tests.sizes import FULL
 
 ORDERS = 120
-KILLS = 12 if os.environ.get("FULL") else 3
+KILLS = 12 if FULL else 3
 ROOT = Path(__file__).parents[2]
 
 

@@ -5,14 +5,14 @@ CI takes 500 orders a way, ``FULL=1`` 10,000.
 
 from __future__ import annotations
 
-import os
 import sys
 
 import pytest
 
 from tests.hard.faulty_tills import FAULTS, OPEN, UNPAID, Verdict, run
+from tests.sizes import FULL
 
-ORDERS = 10_000 if os.environ.get("FULL") else 500
+ORDERS = 10_000 if FULL else 500
 #: Of all calls.
 FAULTY = 0.2
 

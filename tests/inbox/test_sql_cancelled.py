@@ -32,6 +32,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from tests.cancelling import cancelled_at, eventually
 from tests.servers import Servers
+from tests.sizes import cases
 from tests.sql_shop import DATABASES, KEY, SqlShop, sql_shop, take_effect
 
 #: A pool that soon shows what is not given back; older SQLAlchemys keep none for SQLite.
@@ -175,22 +176,39 @@ CALLS: dict[str, Call] = {
 }
 
 
+#: Kind of database; how many awaits later it is cancelled again, and how often; on new connections.
+ALL_CANCELLED = [
+    (kind, later, times, fresh)
+    for kind in DATABASES
+    for later, times in ((0, 1), (3, 1), (0, 3))
+    for fresh in (False, True)
+]
+CANCELLED = [
+    ("sqlite", 0, 1, False),
+    ("sqlite", 0, 3, True),
+    ("psycopg", 3, 1, False),
+    ("asyncpg", 0, 3, False),
+    ("mariadb", 0, 1, True),
+]
+
+
 @pytest.fixture
 def quiet_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """pytest keeps what was logged beyond a test's end, and that keeps connections."""
     monkeypatch.setattr(logging.getLogger("aiosqlite"), "disabled", True)
 
 
-@pytest.mark.parametrize("kind", DATABASES)
-@pytest.mark.parametrize(("later", "times"), [(0, 1), (3, 1), (0, 3)])
-@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "later", "times", "fresh"),
+    cases(CANCELLED, more=[each for each in ALL_CANCELLED if each not in CANCELLED]),
+)
 @pytest.mark.timeout(240)
 @pytest.mark.usefixtures("quiet_driver")
 # SQLAlchemy leaves a connection that was cancelled while it was being opened to the collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_cancelled_at_any_await_nothing_is_left_behind(
-    servers: Servers, kind: str, fresh: bool, later: int, times: int
+    servers: Servers, kind: str, later: int, times: int, fresh: bool
 ) -> None:
     """M-16: no lock, no open transaction, no connection lost to the pool; all or nothing."""
 

@@ -28,6 +28,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, message, queried, said
+from tests.sizes import cases
 
 D = Decision
 #: The merchant whose orders the shop knows is MCH_ID; this one has a right key of its own.
@@ -104,8 +105,13 @@ async def test_failures_of_others_orders_do_not_fill_an_inbox(shop: Shop) -> Non
     assert repr(inbox) == "<MemoryInbox 1 orders, 0 asides>"
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("fields", [{}, {"result_code": "WAT"}])
+@pytest.mark.parametrize(
+    ("known", "fields"),
+    cases(
+        [(True, {}), (False, {"result_code": "WAT"})],
+        more=[(False, {}), (True, {"result_code": "WAT"})],
+    ),
+)
 async def test_what_a_stranger_says_about_many_orders_is_bounded(
     shop: Shop, inbox: Inbox, caplog: pytest.LogCaptureFixture, *, known: bool, fields: Any
 ) -> None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import Any
 
 import pytest
@@ -11,9 +10,10 @@ from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.payments.moves import CheckoutStatus
+from tests.sizes import FULL
 from tests.tills import TillOnSandbox, a_till, pay
 
-ORDERS = 2000 if os.environ.get("FULL") else 75
+ORDERS = 2000 if FULL else 75
 
 #: What the gateway's books may say of an order that ended so.
 TRUE: dict[CheckoutStatus, set[str | None]] = {
@@ -39,7 +39,7 @@ async def every_outcome(shop: TillOnSandbox, seed: int) -> list[CheckoutOutcome]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800 if os.environ.get("FULL") else 60)
+@pytest.mark.timeout(1800 if FULL else 60)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_a_fifth_of_everything_fails_and_the_books_agree(seed: int) -> None:
     """M-24: no outcome says what the gateway's own books do not, and nobody is charged twice."""

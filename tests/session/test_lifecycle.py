@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import pickle
 import threading
 import warnings
@@ -28,10 +27,10 @@ from chaoying_async.sansio.signing import sign_for
 from chaoying_async.testing import FakeClock
 from tests.factories import CREDENTIALS, MCH_ID, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, session
+from tests.sizes import FULL
 from tests.tcp_server import Link, reply, serving
 
 QUERY = every_request()["orderquery"]
-FULL = bool(os.environ.get("FULL"))
 ANSWER = reply(body_of(answer_fields("orderquery")))
 
 

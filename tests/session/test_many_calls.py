@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
 from collections import Counter
 from urllib.parse import parse_qsl
@@ -18,9 +17,8 @@ from chaoying_async.sansio.signing import sign_for
 from chaoying_async.testing import FakeClock
 from tests.factories import CREDENTIALS, KEY, answer_fields
 from tests.fake_gateway import FakeGateway, session
+from tests.sizes import FULL
 from tests.tcp_server import Link, reply, serving
-
-FULL = bool(os.environ.get("FULL"))
 
 
 @pytest.mark.slow

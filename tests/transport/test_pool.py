@@ -31,9 +31,9 @@ from chaoying_async.exceptions import (
 from chaoying_async.transport import AiohttpTransport, Engine, HttpxEngine, TransportEngine
 from chaoying_async.transport.aiohttp_connections import ConnectionOpener, WireConnection
 from chaoying_async.transport.fair_queue import FairQueue
+from tests.sizes import FULL
 from tests.tcp_server import OK, Link, TcpServer, polite, reply
 
-FULL = os.environ.get("FULL") == "1"
 PATIENT = httpx.Timeout(30.0)
 OWN: dict[str, type[AiohttpTransport | HttpxEngine]] = {
     "aiohttp": AiohttpTransport,
