@@ -75,7 +75,7 @@ class FaceAuthCache:
             async with lock:
                 if (kept := self._fresh(key)) is not None:
                     return kept
-                asked = self._clock.monotonic()  # it may have been made any time from here on
+                asked = self._clock.monotonic()  # it may have been made at any time from here on
                 result = (await self._gateway.send(request)).unwrap()
                 if result.authinfo and result.expires_in:
                     lasting = {each: kept for each, kept in self._kept.items() if asked < kept[1]}
@@ -87,7 +87,7 @@ class FaceAuthCache:
                 self._locks.pop(key, None)
 
     def forget(self, request: GetFaceAuth) -> None:
-        """Ask the gateway the next time, whatever is left of the old one."""
+        """Drop the result of this device: the next call asks the gateway."""
         self._kept.pop(_key(request), None)
 
     def _fresh(self, key: Hashable) -> GetFaceAuthResult | None:

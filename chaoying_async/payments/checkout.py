@@ -36,7 +36,7 @@ from chaoying_async.sansio.polling.schedule import PollSchedule
 DEFAULT_SCHEDULE = PollSchedule()
 _DOING = "checkout"
 
-#: Pay calls that decide at once.
+#: How a checkout ends whose pay call decided at once.
 _ENDS = {
     PayNews.PAID: End(CheckoutStatus.PAID),
     PayNews.MISMATCH: End(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH),
@@ -117,7 +117,7 @@ def _intent(
     if named and paytype and named != paytype:
         raise ParameterError({"paytype": "is another one in the request"})
     known: Any = named or paytype
-    if known:  # refused now, not at the first query
+    if known:  # refuse a wrong one now, not at the first query
         known = OrderQuery(paytype=known, mch_id=mch_id, out_trade_no=pay.out_trade_no).paytype
     guessed = PayType.from_auth_code(getattr(pay, "auth_code", ""))
     found = known or guessed
@@ -132,7 +132,7 @@ def _intent(
         op_user_id=pay.op_user_id or default_of(gateway, "op_user_id") or mch_id,
         started=clock.now(),
         paytype=None if found is None else str(found),
-        # A code of another wallet than the caller names: either could be meant (M-22).
+        # The code may be of another wallet than the caller names: either could be meant (M-22).
         certain=bool(known) and guessed in (None, known),
     )
 
@@ -144,7 +144,7 @@ class _Checkout:
         self._pay = pay
         self._running = running
         self._end: End | None = None
-        #: The intent is being written: before that, one under its key is somebody else's.
+        #: Whether the intent was written: before that, a record under its key is somebody else's.
         self._written = False
 
     async def run(self, schedule: PollSchedule) -> CheckoutOutcome:
@@ -164,9 +164,9 @@ class _Checkout:
             await running.record_end(end)
             await running.records.before_an_end(running.clock)
         except StoreError:
-            return self._untold()
+            return self._store_failed()
         except GONE as error:
-            self._lost(error)
+            self._store_lost(error)
             raise
         except BaseException:  # cancelled
             await self._interrupt()
@@ -175,7 +175,7 @@ class _Checkout:
         return running.outcome(end)
 
     async def _admit(self) -> None:
-        """Make durable what has to be, before a byte leaves."""
+        """Write down the order and the intent, before a byte leaves."""
         running, intent = self._running, self._running.intent
         try:
             await running.order.admit(intent, getattr(self._pay.out_trade_no, "attempt", 0))
@@ -192,22 +192,22 @@ class _Checkout:
             raise
         running.starts()
 
-    def _untold(self) -> CheckoutOutcome:
-        """The store fails: nobody knows whether what we heard is the end, so it is UNKNOWN."""
+    def _store_failed(self) -> CheckoutOutcome:
+        """End UNKNOWN: the store fails, and nobody knows what another process heard since."""
         end = self._end
         if end is None or end.status is not CheckoutStatus.UNKNOWN:
             end = End(CheckoutStatus.UNKNOWN, CheckoutReason.STORE_FAILED)
         self._running.settle(end)
         return self._running.outcome(end, kept=False)
 
-    def _lost(self, error: StoreInUseError | SessionClosedError) -> None:
-        """The store is not ours any more: whoever has it says how this payment ended."""
+    def _store_lost(self, error: StoreInUseError | SessionClosedError) -> None:
+        """Say whether the payment may have left: the store's new owner tells how it ended."""
         self._running.settle(End(CheckoutStatus.UNKNOWN))
         error.sent = self._end is None or self._end.reason is not CheckoutReason.NOT_SENT
         error.about(_DOING, self._running.intent.out_trade_no)
 
     async def _withdraw(self) -> None:
-        """Leave no trace in the store: nothing was sent."""
+        """Undo what was written: nothing was sent."""
         running, intent = self._running, self._running.intent
 
         async def leave_no_trace() -> None:
@@ -238,7 +238,7 @@ class _Checkout:
         named = reply.raw.get("paytype")
         if not intent.certain and isinstance(named, str) and named:
             known = named in PayType._value2member_map_
-            if known or intent.paytype is None:  # a name that is in no table (C 29) beats no guess
+            if known or intent.paytype is None:  # a name in no table (C 29) is better than none
                 running.intent = intent = attrs.evolve(intent, paytype=named, certain=known)
         if paid:
             found = paid_order(reply.result, mch_id=intent.mch_id, raw=reply.raw)

@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from chaoying_async.exceptions import AttemptInProgressError
 
-#: So many ended attempts are remembered; the store, where there is one, remembers all.
+#: How many ended attempts are remembered; the store, where there is one, remembers all.
 REMEMBERED = 100_000
 
 #: What is claimed: a number or a business order of a merchant.
@@ -20,17 +20,17 @@ _REFUNDS = "out_refund_no of"
 
 
 def number_key(mch_id: str, out_trade_no: str) -> Key:
-    """A payment's number."""
+    """The key of a payment's number."""
     return (f"out_trade_no of {mch_id}", out_trade_no)
 
 
 def order_key(mch_id: str, order_no: str) -> Key:
-    """A business order."""
+    """The key of a business order."""
     return (f"order of {mch_id}", order_no)
 
 
 def refund_key(mch_id: str, out_refund_no: str) -> Key:
-    """A refund's number."""
+    """The key of a refund's number."""
     return (f"{_REFUNDS} {mch_id}", out_refund_no)
 
 
@@ -72,11 +72,11 @@ class ClaimRegistry:
         self._barred.pop(key, None)
 
     def tried(self, key: Key) -> bool:
-        """Whether it was sent before, in this process."""
+        """Whether this number was sent before, in this process."""
         return key in self._barred
 
     def runs(self, key: Key) -> bool:
-        """Whether it is under way in this process."""
+        """Whether this number is under way in this process."""
         return key in self._running
 
 
@@ -90,7 +90,7 @@ def _at_work(key: Key) -> str:
 
 
 _REGISTRIES: WeakKeyDictionary[object, ClaimRegistry] = WeakKeyDictionary()
-#: For objects that cannot be referred to weakly; shared, which is on the safe side.
+#: For owners that cannot be referred to weakly: they share one registry, which is safe.
 _OTHERS = ClaimRegistry()
 
 

@@ -23,7 +23,7 @@ from chaoying_async.sansio.payments.intent import (
 from chaoying_async.sansio.payments.moves import CheckoutReason, End, why_no_other_attempt
 
 _NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again before"
-#: So many orders are looked at at once while they are pruned.
+#: How many orders are looked at at once while they are pruned.
 _TOGETHER = 10
 
 
@@ -64,14 +64,14 @@ class BusinessOrder:
             return
         last = key_of(intent.mch_id, record.out_trade_no)
         if record.status is None and await self._checkouts.get(last) is None:
-            return  # died between the two records: it was never sent
+            return  # that process died between the two records: nothing was sent
         how = _NOT_ENDED if record.status is None else why_no_other_attempt(record.status)
         raise AttemptInProgressError(
             f"the attempt {record.out_trade_no} of order {intent.order_no} {how}"
         )
 
     async def withdraw(self, intent: Intent) -> None:
-        """Nothing was sent: write the record as it was before, if it was touched at all."""
+        """Write the record as it was before, if it was touched at all: nothing was sent."""
         if self._record is None:
             return
         if self._before is not None:
@@ -85,7 +85,7 @@ class BusinessOrder:
             await self.withdraw(intent)
             return
         before = self._record
-        if before is None:  # of a dead process
+        if before is None:  # a dead process wrote it
             text = await self._orders.get(intent.order_key)
             before = None if text is None else order_record_in(text)
         record = OrderRecord(
@@ -169,7 +169,7 @@ async def prune_orders(store: PollStore, *, before: datetime) -> int:
     orders = Records(store, ORDER)
     old = []
     async for key, text in orders.load():
-        with suppress(ValueError):  # one that cannot be read is for a person
+        with suppress(ValueError):  # a person looks at a record that cannot be read
             record = order_record_in(text)
             if record.status is not None and record.started < before:
                 old.append((key, text))

@@ -129,16 +129,17 @@ async def open_attempts(store: PollStore) -> tuple[OpenAttempt, ...]:
     outcome was ``done()``. Open the store first, look, and then run ``resume``. In a store that is
     *not* open a :class:`~chaoying_async.pollstore.sql.SqlPollStore` is read beside its owner,
     without taking it; then all that has not ended is UNDER_WAY, since its owner may be sending it
-    at this moment. It is a picture of that moment: to act, wait for the outcome.
+    at this moment. The answer may be old when it comes: to act, wait for the outcome.
     """
     view = _StoreView(store)
-    orders = await view.texts(ORDER)  # before the attempts: each is written down after its order
+    orders = await view.texts(ORDER)  # first: an attempt is written after its order
     attempts = await view.texts(CHECKOUT)
     unsent = [
         (key, record)
         for key, text in orders
         if (record := _unsent(key, text, {each for each, _ in attempts})) is not None
-        and await view.again(ORDER, key) == text  # else it went on, and may have ended since
+        and await view.again(ORDER, key)
+        == text  # else its attempt went on, and may have ended since
     ]
     await view.check_ownership()
     found = [_attempt(view, key, text) for key, text in attempts]
@@ -147,7 +148,7 @@ async def open_attempts(store: PollStore) -> tuple[OpenAttempt, ...]:
 
 
 async def open_refunds(store: PollStore) -> tuple[OpenRefund, ...]:
-    """The same for ``refund_and_track``: every refund that a store holds, and how each stands.
+    """Every refund of ``refund_and_track`` that a store holds, and how each stands.
 
     ``status`` is how it ended when it was last asked about: NOTSURE, NOT_FOUND and EXPIRED are not
     the last word.
@@ -159,18 +160,18 @@ async def open_refunds(store: PollStore) -> tuple[OpenRefund, ...]:
 
 
 class _StoreView:
-    """A store as it is read: by its owner, or beside it."""
+    """Reads a store as its owner, or beside its owner."""
 
     def __init__(self, store: PollStore) -> None:
         self._store = store
         self._texts = GuardedStore(store)
-        #: How ours are read beside their owner; a store of a user's own need not have it.
+        #: Reads a store beside its owner; a store of a user's own need not have this method.
         self._peek: Any = getattr(store, "peek", None)
         #: Whether nobody else can be at work on what the store holds.
         self.owns = True
 
     async def texts(self, kind: str) -> list[tuple[str, str]]:
-        """Everything of a kind."""
+        """All texts of a kind, by key."""
         try:
             if self.owns:
                 return [item async for item in self._texts.load(kind)]
@@ -183,13 +184,13 @@ class _StoreView:
             return found
 
     async def again(self, kind: str, key: str) -> str | None:
-        """One text as it is now."""
+        """Read one text again."""
         if self.owns:
             return await self._texts.get(kind, key)
         return dict(await self.texts(kind)).get(key)
 
     async def check_ownership(self) -> None:
-        """What was read is only ours to judge while the store is."""
+        """Learn whether the store is still ours, so that what was read can be judged."""
         try:
             if self.owns:
                 await self._texts.hold()
@@ -197,17 +198,17 @@ class _StoreView:
             self.owns = False
 
     def state(self, key: Key) -> AttemptState:
-        """Of something that has not ended."""
+        """How an attempt stands that has not ended."""
         at_work = not self.owns or registry_of(self._store).runs(key)
         return AttemptState.UNDER_WAY if at_work else AttemptState.LEFT
 
 
 def _unsent(key: str, text: str, attempts: set[str]) -> OrderRecord | None:
-    """An order whose attempt is under way, says its record, and has none of its own."""
+    """The record of an order whose attempt was begun and never written down; else None."""
     try:
         record = order_record_in(text)
     except ValueError:
-        return None  # it bars its order, and release_order() is for it
+        return None  # such an order is barred until release_order() is called
     mch_id, _ = number_in(key)
     sent = record.status is not None or key_of(mch_id, record.out_trade_no) in attempts
     return None if sent else record

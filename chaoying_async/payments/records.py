@@ -30,9 +30,9 @@ from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_i
 
 log = logging.getLogger("chaoying_async.checkout")
 
-#: The store is not ours any more, or not open: nothing may be paid, cancelled or told by it.
+#: Errors of a store that is not ours any more, or not open: pay, cancel and tell nothing then.
 GONE = (StoreInUseError, SessionClosedError)
-#: What a store raises: it failed, or is gone.
+#: Everything that a store raises: it failed, or is not ours any more.
 STORE_ERRORS = (StoreError, *GONE)
 #: Seconds that a record may take while its task is being cancelled.
 SHIELDED_FOR = 10.0
@@ -49,7 +49,7 @@ class Records:
         self._texts = None if store is None else GuardedStore(store)
 
     async def put(self, key: str, text: str) -> None:
-        """Durable on return; :class:`StoreError` where the store fails."""
+        """Write a text, durable on return; :class:`StoreError` where the store fails."""
         if self._texts is not None:
             await self._texts.put(self.kind, {key: text})
 
@@ -69,7 +69,7 @@ class Records:
             await self._texts.hold()
 
     async def before_money(self, key: str, text: str) -> bool:
-        """Write it down, and read again that the store is ours; False: then nothing may leave."""
+        """Write a text, and read again that the store is ours; False: then nothing may leave."""
         try:
             await self.put(key, text)
             await self.hold()
@@ -96,7 +96,7 @@ class Records:
         return await self.hold()
 
     async def note(self, key: str, text: str) -> None:
-        """Write down what was learnt; a store that fails must not lose what was learnt."""
+        """Write a text; if the store fails, log that and go on."""
         try:
             await self.put(key, text)
         except GONE:
@@ -105,14 +105,14 @@ class Records:
             self._complain(key, error)
 
     async def forget(self, key: str) -> None:
-        """Drop it; one that stays comes again, which does no harm."""
+        """Drop a text; if the store fails, the text comes again, which does no harm."""
         try:
             await self.drop(key)
         except ChaoyingError as error:
             self._complain(key, error)
 
     async def drop(self, key: str) -> None:
-        """Drop it, durable on return; :class:`StoreError` where the store fails."""
+        """Drop a text, durable on return; :class:`StoreError` where the store fails."""
         if self._texts is not None:
             await self._texts.forget(self.kind, [key])
 
@@ -133,7 +133,7 @@ class Records:
 
 
 async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
-    """Do this although the task is being cancelled, however often; whether it was done in time."""
+    """Do the work although this task is being cancelled, and return whether it was done in time."""
 
     async def bounded() -> None:
         async with clock.timeout(SHIELDED_FOR):
@@ -155,7 +155,7 @@ _READ: Mapping[type, Callable[[str], Intent | RefundIntent]] = {
 
 
 def is_of(text: str | None, intent: Intent | RefundIntent) -> bool:
-    """Whether a store's text is of this very attempt: a number that moved nothing is used again."""
+    """Whether a text is of this very attempt, since a number that moved nothing is used again."""
     try:
         return text is not None and _READ[type(intent)](text).started == intent.started
     except ValueError:
@@ -205,7 +205,7 @@ async def _close(
     try:
         record = None if text is None else order_record_in(text)
     except ValueError:
-        return  # one that cannot be read bars its order as it is
+        return  # a record that cannot be read bars its order anyway
     if record is not None and record.out_trade_no == number and record.status is None:
         await store.put(ORDER, {order: attrs.evolve(record, status=status).text()})
 

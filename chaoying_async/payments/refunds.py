@@ -137,7 +137,7 @@ async def resume_refunds(
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> AsyncGenerator[RefundOutcome]:
-    """How the refunds ended that a store still holds; none is ever sent again.
+    """Ask about the refunds that a store still holds, and say how each ended; none is sent again.
 
     Each is asked about until its own deadline by the wall clock, and at least once; one that ended
     before, too, since only the gateway still knows its answer. An outcome is forgotten when the
@@ -211,7 +211,7 @@ class _RefundTracker:
     async def resumed(
         self, intent: RefundIntent, store: PollStore
     ) -> tuple[RefundIntent, RefundOutcome] | None:
-        """The end of a refund that was left; None where it is under way, or its tracking failed."""
+        """Ask about one refund until it has ended; None where it is under way, or asking failed."""
         try:
             claim = NumberClaim((self._gateway, store), _keys(intent), again=True)
         except AttemptInProgressError:
@@ -219,7 +219,7 @@ class _RefundTracker:
         try:
             await self.records.forgotten(intent.key)
             if not is_of(await self.records.get(intent.key), intent):
-                return None  # it was read some time ago, and is over since
+                return None  # it has ended since it was read
             outcome = await self.track(intent, at_once=True)
             claim.settle(() if outcome.may_be_sent_again else claim.keys, "was sent")
             return intent, outcome
@@ -234,7 +234,7 @@ class _RefundTracker:
             claim.release()
 
     async def sent(self, intent: RefundIntent) -> RefundIntent:
-        """Send it, the one time that it leaves; raises what proves that nothing moved."""
+        """Send the refund, once; raise the error if it proves that nothing moved."""
         try:
             await self.records.put(intent.key, intent.text())
             await self.records.hold()
@@ -259,7 +259,7 @@ class _RefundTracker:
         return learnt
 
     async def _take_back(self, intent: RefundIntent) -> None:
-        """Leave in the store what it held before: nothing moved."""
+        """Write into the store what it held before: nothing moved."""
 
         async def take_back() -> None:
             if self._before is None:
@@ -271,7 +271,7 @@ class _RefundTracker:
             await shielded(self._clock, take_back)
 
     async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
-        """Ask until it has ended; ``at_once`` where it was sent some time ago."""
+        """Ask until the refund has ended; ``at_once`` where it was sent some time ago."""
         clock, refund = self._clock, intent.refund
         now = clock.now()
         age = max(0.0, (now - intent.started).total_seconds()) if at_once else 0.0
@@ -315,7 +315,7 @@ class _RefundTracker:
         return outcome
 
 
-#: The call was refused here, or never left.
+#: Errors of a call that was refused here, or never left.
 _UNSENT = (RequestNotSentError, ParameterError, UsageError)
 
 
@@ -324,18 +324,18 @@ def _done(store: PollStore, intent: RefundIntent) -> Durable:
 
 
 def _of_its_wallet(refusal: GatewayError, refund: Refund) -> bool:
-    """Whether a refusal names no other wallet than the refund; else ours may be wrong."""
+    """Whether a refusal names the refund's wallet or none; else ours may be the wrong one."""
     return refusal.raw.get("paytype") in (None, "", refund.paytype)
 
 
 def _of_another_order(refund: Refund, said: Reply[Any] | Exception) -> bool:
-    """The number is known, as that of another order's refund: this one was never carried out."""
+    """Whether the number is another order's refund's: then this refund was never carried out."""
     named = getattr(said.result, "out_trade_no", None) if isinstance(said, Reply) else None
     return bool(refund.out_trade_no and named) and named != refund.out_trade_no
 
 
 def _differs(known: Refund, wanted: Refund) -> bool:
-    """Whether two requests under one number are two refunds; who asks may have changed."""
+    """Whether two requests under one number are two refunds; another operator may send the same."""
     return any(getattr(known, name) != getattr(wanted, name) for name in _IDENTITY)
 
 

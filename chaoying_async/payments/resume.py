@@ -1,4 +1,4 @@
-"""``resume``: the payments that a dead process left, asked about until each has ended (M-24)."""
+"""``resume``: asks about the payments that a dead process left until each has ended (M-24)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from chaoying_async.sansio.payments.machine import reopened
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.polling.schedule import PollSchedule
 
-#: So many payments are taken up at once.
+#: How many payments are asked about at once.
 AT_ONCE = 100
 
 
@@ -43,7 +43,7 @@ async def resume(
     clock: Clock | None = None,
     rng: random.Random | None = None,
 ) -> AsyncGenerator[CheckoutOutcome]:
-    """How the payments ended that a store still holds; nothing is ever paid again.
+    """Ask about the payments that a store still holds, and say how each ended; none is paid again.
 
     Run it at every start, before or beside new checkouts (those under way in this process are left
     alone). Outcomes that nobody took come first, then the others as they end: an order that is old
@@ -75,7 +75,7 @@ async def resume(
         else:
             ended.append((intent, outcome_of(intent, intent.end, intent.paid, (), store)))
     for intent, outcome in ended:
-        if is_of(await records.get(intent.key), intent):  # not done() meanwhile
+        if is_of(await records.get(intent.key), intent):  # else somebody called done() meanwhile
             await records.before_an_end(clock)
             yield outcome
             await asyncio.wait([forget_attempt(store, intent)])
@@ -84,7 +84,7 @@ async def resume(
     # The youngest first: only they can still be cancelled.
     waiting.sort(key=lambda intent: intent.started, reverse=True)
     resuming = _Resuming(gateway, store, records, schedule=schedule, clock=clock, rng=rng)
-    async with aclosing(as_they_end(map(resuming.ended, waiting), at_once)) as ends:
+    async with aclosing(as_they_end(map(resuming.until_ended, waiting), at_once)) as ends:
         async for intent, outcome, over in ends:
             if over:
                 await records.before_an_end(clock)
@@ -110,7 +110,7 @@ Ended = tuple[Intent, CheckoutOutcome, bool]
 
 
 class _Resuming:
-    """What all orders of one ``resume`` need."""
+    """Asks about the orders of one ``resume``."""
 
     def __init__(
         self,
@@ -129,12 +129,12 @@ class _Resuming:
         self._clock = clock
         self._rng = rng
 
-    async def ended(self, intent: Intent) -> Ended | None:
-        """Ask about one order until it has ended; None where it is not ours to end (any more)."""
+    async def until_ended(self, intent: Intent) -> Ended | None:
+        """Ask about one order until it has ended; None where it has ended, or is under way here."""
         try:
             claim = NumberClaim((self._gateway, self._store), keys_of(intent), again=True)
         except AttemptInProgressError:
-            return None  # it is under way in this very process
+            return None  # it is under way in this process
         try:
             left = await self._still_left(intent)
             return None if left is None else await self._asked(left, claim)
@@ -152,10 +152,10 @@ class _Resuming:
             )
             return intent, unknown, False
         finally:
-            claim.release()  # no news where it was settled
+            claim.release()  # changes nothing where it was settled
 
     async def _still_left(self, intent: Intent) -> Intent | None:
-        """The attempt as the store has it now: it was read a while ago, and may have ended."""
+        """The attempt as the store has it now; None if it has ended since it was read."""
         await self._records.forgotten(intent.key)
         text = await self._records.get(intent.key)
         if text is None:

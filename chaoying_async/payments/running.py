@@ -50,9 +50,9 @@ from chaoying_async.sansio.payments.moves import (
 from chaoying_async.sansio.payments.refunds import full_refund
 from chaoying_async.sansio.polling.status import Answer, Says, read_answer
 
-#: Seconds that a ``Date`` header does not tell apart.
+#: A ``Date`` header is exact to so many seconds.
 _A_DATE_HAS = 1.0
-#: One answer may be anybody's, two in a row are a wrong key.
+#: After so many answers that fail their signature check the key is likely to be wrong.
 _SUSPICIOUS = 2
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ T = TypeVar("T")
 class RunningPayment:
     """One payment that is asked about, and cancelled, until it has ended.
 
-    ``age`` is for how many seconds the pay call has been under way, by the wall clock.
+    ``age`` says how many seconds ago the pay call started, by the wall clock.
     """
 
     def __init__(
@@ -83,11 +83,11 @@ class RunningPayment:
         self.clock = clock
         self._rng = rng
         self._zero = clock.monotonic() - max(0.0, age)
-        #: Our clock was set back since the start was stored: nobody knows when that was.
+        #: Whether our clock was set back since the start was stored: nobody knows when that was.
         self._set_back = age < 0 and intent.ahead is None
         self._began = clock.now() if self._set_back else intent.started
         self._kept = intent
-        #: The intent with everything that was learnt.
+        #: The intent, with everything that was learnt since.
         self.intent = intent
         self.replies: list[Reply[Any] | Exception] = []
         self.paid: PaidOrder | None = None
@@ -150,7 +150,7 @@ class RunningPayment:
 
     async def until_ended(self, till: Till) -> End:
         """Send the queries and cancels that the till decides on, until it decides on an end."""
-        waited = 0.0  # a sleep may end a little early: the moment it was for has come all the same
+        waited = 0.0  # the moment that was slept for: a sleep may end a little early
         await self._learnt(till)
         while True:
             now = max(self.now, waited)
@@ -209,7 +209,7 @@ class RunningPayment:
         before = self.intent.learnt(attrs.evolve(till, cancels=unclear))
         news = CancelNews.NOT_SENT
         if await self.records.before_money(before.key, before.text()) and self.now <= move.until:
-            self.intent = before  # whoever is cancelled meanwhile records this one
+            self.intent = before  # this is recorded if the task is cancelled meanwhile
             news = await self._send_cancel(move)
         self._kept = before
         till = heard_cancel(till, news, ended=self.now)
@@ -233,7 +233,7 @@ class RunningPayment:
         self.heard(said)
         try:
             return read_cancel(said)
-        except Exception:  # noqa: BLE001 - the same
+        except Exception:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             return CancelNews.UNCLEAR
 
     async def _learnt(self, till: Till) -> None:
@@ -275,7 +275,7 @@ class RunningPayment:
 
 
 def keys_of(intent: Intent) -> tuple[Key, Key]:
-    """What an attempt occupies: its number and its business order."""
+    """The keys that an attempt claims: of its number and of its business order."""
     number = number_key(intent.mch_id, intent.out_trade_no)
     return (number, order_key(intent.mch_id, intent.order_no))
 
@@ -337,7 +337,7 @@ def _refund(intent: Intent, paid: PaidOrder | None) -> Refund | None:
 async def as_they_end(
     work: Iterator[Coroutine[Any, Any, T | None]], at_once: int
 ) -> AsyncGenerator[T]:
-    """The results that are not None, as they come, of so many coroutines at a time.
+    """Run at most ``at_once`` coroutines at a time; yield their results that are not None.
 
     A consumer that stops early leaves nothing running.
     """

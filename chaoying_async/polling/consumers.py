@@ -38,7 +38,7 @@ class Waiter:
             self._future.set_exception(error)
 
     async def outcome(self) -> PollOutcome[Any]:
-        """Wait for it."""
+        """Wait for the outcome, or for the error that comes instead."""
         return await self._future
 
 
@@ -64,7 +64,7 @@ class Collector:
         self._changed = asyncio.Event()
         #: Orders that were given to it and have not ended.
         self.open = 0
-        #: True: more orders may yet be added, so an empty collector is not at its end.
+        #: Whether more orders may yet be added: then an empty collector is not at its end.
         self.growing = growing
 
     @property
@@ -84,7 +84,7 @@ class Collector:
         self.wake()
 
     def fail(self, error: Exception) -> None:
-        """See ``Sink``; also what the source of queries raised. Outcomes come first."""
+        """Raise this after the last outcome: the poller was closed, or a source failed."""
         self._error = error
         self.wake()
 
@@ -143,7 +143,7 @@ class Collector:
             return self._ready.popleft()
         while self._returned:
             outcome = self._returned.popleft()
-            if outcome.comes_again:  # else it was done meanwhile
+            if outcome.comes_again:  # else somebody called done() meanwhile
                 return outcome
         return None
 
@@ -186,7 +186,7 @@ class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
         self._closed = False
 
     async def asend(self, value: None = None, /) -> PollOutcome[Any]:  # noqa: ARG002
-        """The next outcome. Asking for it says that the one before took effect."""
+        """Return the next outcome. Asking for it says that the one before took effect."""
         if self._busy:
             raise UsageError("two tasks share one consumer: call outcomes() once for each")
         self._busy = True
@@ -214,7 +214,7 @@ class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """End it; an outcome that is not done goes to the next consumer."""
+        """End this consumer; an outcome that is not done goes to the next one."""
         self._closed = True
         if self._collector is not None:
             self._collector.wake()
@@ -227,7 +227,7 @@ class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
         tb: TracebackType | None = None,  # noqa: ARG002 - the error has its own
         /,
     ) -> PollOutcome[Any]:
-        """End it with an error, as of a generator that catches nothing."""
+        """End this consumer with an error, as a generator does that catches nothing."""
         await self.aclose()
         if isinstance(typ, BaseException):
             raise typ

@@ -91,10 +91,10 @@ async def ask(gateway: Gateway, request: Request[Any]) -> Reply[Any] | Exception
 def read_said(
     query: Query, said: Reply[Any] | Exception, expected: int | None
 ) -> tuple[Reply[Any] | Exception, Answer]:
-    """What was said, and what it means; a gateway of the user's may return what is no reply."""
+    """The answer and what it means; a gateway of the user's may return what is no reply."""
     try:
         return said, read_answer(query, said, expected)
-    except Exception as error:  # noqa: BLE001 - nothing can be read in it
+    except Exception as error:  # noqa: BLE001 - the answer cannot be read
         return error, Answer(Says.TROUBLE)
 
 

@@ -35,20 +35,20 @@ W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
 
 @attrs.frozen
 class Receipt:
-    """An outcome's record in a poller's store: calling it says that the outcome was taken."""
+    """Says that an outcome was taken, so that a poller's store may forget its record."""
 
     _key: str
-    #: Records that are to stay until their outcome was taken.
+    #: The keys of all records whose outcome was not taken yet.
     _owed: Collection[str]
     _taken: Callable[[str], Awaitable[None]]
 
     def __call__(self) -> Awaitable[None]:
-        """Say that it was taken; awaited, it returns when that is durable."""
+        """Say that the outcome was taken; awaited, this returns when that is durable."""
         return self._taken(self._key)
 
     @property
     def is_open(self) -> bool:
-        """Whether nobody said so yet."""
+        """Whether the outcome was not taken yet."""
         return self._key in self._owed
 
 
@@ -132,7 +132,7 @@ class PollOutcome(Generic[W_co]):
 
     @property
     def comes_again(self) -> bool:
-        """Whether a poller's store still has it, and gives it to the next consumer: not done."""
+        """Whether a poller's store gives this outcome to the next consumer, too: it is not done."""
         return isinstance(self._forget, Receipt) and self._forget.is_open
 
 
@@ -207,7 +207,7 @@ _ERRORS: Mapping[PollStatus, Callable[[PollOutcome[Any]], ChaoyingError]] = {
 
 @attrs.frozen(kw_only=True)
 class PollStats:
-    """How the waiting goes; see ``Poller.stats``."""
+    """How many orders a poller waits for, and how late it is; see ``Poller.stats``."""
 
     pending: int
     """Orders that are waited for."""

@@ -36,9 +36,9 @@ from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus, Query, amount_fits
 
 DEFAULT_SCHEDULE = PollSchedule()
-#: So many orders of one ``run`` are waited for at a time.
+#: How many orders of one ``run`` are waited for at a time.
 AT_ONCE = 10_000
-#: A source that never waits lets others run after so many queries.
+#: After so many queries other tasks run, although the source of queries never waits.
 _PULLED_AT_A_TIME = 100
 
 #: What ``run`` takes: queries, or queries with their expected amounts in fen.
@@ -158,7 +158,9 @@ class Poller:
             return
         failed: Exception | None = None
         try:
-            if isinstance(exc, Exception):  # the block's own, which a group would wrap
+            if isinstance(
+                exc, Exception
+            ):  # the error of the block itself, which a group would wrap
                 await group.__aexit__(None, None, None)
             else:
                 await group.__aexit__(exc_type, exc, traceback)
@@ -225,9 +227,10 @@ class Poller:
         self._add(query, expected, schedule, self._collector(), keep=True)
 
     async def kept(self) -> None:
-        """Return when all that was tracked, ended and taken so far is in the store, durable.
+        """Return when the store has everything that was tracked, ended and taken so far.
 
-        It waits while the store fails; a store that was lost raises. Without one it returns.
+        While the store fails, this waits; if the store was lost, it raises. Without a store it
+        returns at once.
         """
         await self._records.kept()
 
@@ -239,7 +242,7 @@ class Poller:
         consumer asks for the next one or ``done()`` is called; what an earlier process left comes
         first. A consumer that goes away before that leaves its outcome to the next consumer.
         """
-        return Outcomes(self._collector, self._took, waits=True)
+        return Outcomes(self._collector, self._forget_taken, waits=True)
 
     def drain(self) -> AsyncGenerator[PollOutcome[Any]]:
         """Tracked orders as they end, until all that were tracked so far have ended.
@@ -248,7 +251,7 @@ class Poller:
         ends at once. All else is as in :meth:`outcomes`. Where the block is left before the end, it
         is a :class:`SessionClosedError`.
         """
-        return Outcomes(self._collector, self._took, waits=False)
+        return Outcomes(self._collector, self._forget_taken, waits=False)
 
     async def run(
         self,
@@ -292,11 +295,13 @@ class Poller:
         try:
             while (outcome := await collector.next()) is not None:
                 key = self._key(outcome.query)
-                if key in owned and owned[key].ended:  # else it came again, and is asked about
+                if (
+                    key in owned and owned[key].ended
+                ):  # else the order came again, and is asked about
                     del owned[key]
                 room.set()
                 yield outcome
-                await self._took(outcome)
+                await self._forget_taken(outcome)
         finally:
             feeder.cancel()
             self._runs.discard(collector)
@@ -304,7 +309,7 @@ class Poller:
                 self._leave(order, collector)
 
     def settle(self, paid_order: PaidOrder) -> bool:
-        """A payment that was learnt another way ends the wait at once; True if it did.
+        """End the wait for a payment that was learnt another way; True if there was one to end.
 
         For verified notifications, whose ``mch_id`` is the one of your query. The expected amount
         is held against ``payable``: another one ends MISMATCH. Where it has to be compared and is
@@ -325,11 +330,11 @@ class Poller:
         return True
 
     def pending(self) -> tuple[Query, ...]:
-        """What is waited for; after the block, what had not ended when it was left."""
+        """The queries of orders that are waited for; after the block, of those that did not end."""
         return tuple(order.query for order in self._orders.values())
 
     def stats(self) -> PollStats:
-        """How it goes, for a progress display. It looks at all that is due: not for every poll."""
+        """Numbers for a progress display. This looks at all orders that are due: call it rarely."""
         return self._scheduler.stats(
             pending=len(self._orders),
             unread=self._tracked.unread if self._tracked else 0,
@@ -351,7 +356,7 @@ class Poller:
         self._opened()
         key = self._key(query)
         _check_amount(expected)
-        order = self._orders.get(key) or self._records.taken_up(key)
+        order = self._orders.get(key) or self._records.take_up(key)
         if order is None:
             begun = (schedule or self._schedule).begun(self._clock.now())
             order = QueuedOrder(query, key, begun, expected, self._clock.monotonic())
@@ -372,7 +377,7 @@ class Poller:
         return order
 
     def _restore(self, key: str, waiting: Waiting, sink: Collector) -> None:
-        """Ask on where an earlier process stopped."""
+        """Ask about an order that an earlier process waited for, from where it stopped."""
         age = (self._clock.now() - waiting.started).total_seconds()
         # A negative age means that a clock was set back meanwhile.
         started = self._clock.monotonic() - max(0.0, age)
@@ -388,14 +393,14 @@ class Poller:
         self._orders[order.key] = order
         self._scheduler.add(order)
 
-    async def _took(self, outcome: PollOutcome[Any]) -> None:
-        """The consumer asks for the next one; one that never waits must not outrun the store."""
+    async def _forget_taken(self, outcome: PollOutcome[Any]) -> None:
+        """Forget an outcome whose consumer asks for the next one, and let the store catch up."""
         if self._store is not None:
             outcome.done()
             await self._clock.sleep(0)
 
     def _lose(self, error: Exception, held: list[Sink]) -> None:
-        """The store has another owner, who asks from now on."""
+        """Stop everything: the store has another owner, who asks from now on."""
         self._lost = error
         self._scheduler.stop()
         waiting = [sink for order in self._orders.values() for sink in order.sinks]
@@ -409,7 +414,7 @@ class Poller:
         order.sinks = tuple(other for other in order.sinks if other is not sink)
         if not order.sinks and not order.ended:
             self._forget(order)
-            self._records.left(order)
+            self._records.leave(order)
 
     def _finish(self, order: QueuedOrder, outcome: PollOutcome[Any]) -> None:
         self._forget(order)
@@ -437,7 +442,7 @@ class Poller:
         return None
 
     def _key(self, query: Query) -> Key:
-        """Which order it is about; what the session would fill in is filled in at once (M-18)."""
+        """Identify the order, with the merchant that the session would fill in (M-18)."""
         name, number = number_of(query)
         endpoint = query.endpoint.name
         merchant = merchant_of(self._gateway, query.mch_id, endpoint, where=" in the query")
@@ -473,10 +478,10 @@ async def _each(source: Iterable[PollItem] | AsyncIterable[PollItem]) -> AsyncGe
 
 
 async def _fed(feeding: Coroutine[Any, Any, None], collector: Collector) -> None:
-    """Feed a run; however that ends, the collector's consumer hears of it."""
+    """Pull the queries of a run; however that ends, the run's consumer hears of it."""
     try:
         await feeding
-    except Exception as error:  # noqa: BLE001 - whatever the source raises is the consumer's
+    except Exception as error:  # noqa: BLE001 - raised to the consumer
         collector.fail(error)
     except asyncio.CancelledError:
         collector.fail(SessionClosedError("the poller was closed before the last query"))

@@ -62,14 +62,14 @@ class QueuedOrder(PolledOrder):
         self.ended = False
 
     def again(self) -> QueuedOrder:
-        """The same wait, begun anew after everybody left; queues may still hold the old one."""
+        """A copy with which the wait goes on after everybody left: queues may hold this one."""
         order = QueuedOrder(self.query, self.key, self.schedule, self.expected, self.started)
         order.sent, order.attempts, order.standing = self.sent, self.attempts, self.standing
         return order
 
     @property
     def merchant(self) -> str:
-        """Whose rate the order counts against."""
+        """The merchant whose rate the order counts against."""
         return self.key[0][1]
 
 
@@ -101,7 +101,7 @@ class SleepQueue:
         return heap[0][0] if heap else None
 
     def tidy(self, alive: int) -> None:
-        """Drop those that ended, once they are the larger part."""
+        """Drop orders that ended, once they are more than those ``alive``."""
         if len(self._heap) > 2 * alive + 1000:
             self._heap = [item for item in self._heap if not item[2].ended]
             heapq.heapify(self._heap)
@@ -111,7 +111,7 @@ _Item = tuple[float, float, int, QueuedOrder]
 
 
 class _MerchantQueue:
-    """One merchant's orders that are due; everybody's where merchants have no rate."""
+    """The due orders of one merchant; of all merchants where these have no rate."""
 
     __slots__ = ("bucket", "heap")
 
@@ -158,7 +158,7 @@ class DueQueue:
             heapq.heappush(self._ready, (item, merchant))
 
     def peek(self, now: float) -> QueuedOrder | None:
-        """Who would be asked next; None when nobody may be, now."""
+        """The order to ask about next; None when no query may leave now."""
         while self._waiting and self._waiting[0][0] <= now:
             self._make_ready(heapq.heappop(self._waiting)[2])
         while self._ready:
@@ -176,7 +176,7 @@ class DueQueue:
         return None
 
     def pop(self, now: float) -> QueuedOrder:
-        """Take out whom ``peek`` named, and the merchant's token."""
+        """Take out the order that ``peek`` returned, and one token of its merchant."""
         item, merchant = heapq.heappop(self._ready)
         heapq.heappop(merchant.heap)
         if merchant.bucket is not None:
@@ -189,7 +189,7 @@ class DueQueue:
         return self._waiting[0][0] if self._waiting else None
 
     def order_by_deadline(self, exactly: bool) -> None:  # noqa: FBT001 - a switch
-        """Change what counts as urgent, and sort everybody anew."""
+        """Change what counts as urgent, and sort all orders anew."""
         if exactly is self._by_deadline:
             return
         self._by_deadline = exactly
@@ -202,7 +202,7 @@ class DueQueue:
             self.push(order)
 
     def orders(self) -> Iterator[QueuedOrder]:
-        """Everybody who waits here, in no order."""
+        """All orders that are due, unsorted."""
         for merchant in self._merchants.values():
             yield from (item[3] for item in merchant.heap if not item[3].ended)
 

@@ -46,9 +46,9 @@ from chaoying_async.sansio.polling.record import (
 
 log = logging.getLogger("chaoying_async.poller")
 
-#: What is learnt on the way is written this many seconds later, all of it together.
+#: Seconds after which answers that did not decide are written, all of them together.
 LAZY = 1.0
-#: So many records are written at a time.
+#: How many records are written at a time.
 MOST = 1000
 #: Seconds before a failed write is tried again, doubling.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -58,7 +58,7 @@ LAST = 10.0
 #: The attribute that marks a store while a poller is open on it.
 _POLLED = "polled_by"
 
-#: Nothing that is asked of a store whose owner we are not will ever succeed.
+#: Errors after which no call of the store will succeed: it is not ours any more.
 _FOR_GOOD = (StoreInUseError, SessionClosedError)
 
 
@@ -93,21 +93,21 @@ class PollRecords:
         #: The key of the record of each order that is kept, and the highest number in a key.
         self._keys: dict[Key, str] = {}
         self._last_number = 0
-        #: Orders that are kept and that nobody waits for any more, as they were left.
+        #: Orders with a record that nobody waits for any more.
         self._left: dict[Key, QueuedOrder] = {}
         #: Records of orders that the store has not seen yet.
         self._new: set[str] = set()
-        #: What is to be written next: what is pending, an outcome's text, or None (forget it).
+        #: What to write next for each record: an order, an outcome's text, or None (forget it).
         self._changes: dict[str, QueuedOrder | str | None] = {}
         self._writing: dict[str, QueuedOrder | str | None] = {}
-        #: What was learnt and can wait until then; and what has waited.
+        #: Orders with news that may wait until ``_lazy_until``, and those whose news has waited.
         self._lazy: dict[Key, QueuedOrder] = {}
         self._lazy_until = 0.0
         self._overdue: dict[Key, QueuedOrder] = {}
-        #: Outcomes that wait for their record, and for whom.
+        #: Outcomes that are given out when their record is durable, and to whom.
         self._held: dict[str, tuple[tuple[Sink, ...], PollOutcome[Any]]] = {}
-        #: Records of outcomes that were given out, or are about to be.
-        self._owed: set[str] = set()
+        #: Records of outcomes that no consumer has taken yet.
+        self._untaken: set[str] = set()
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
         self._error: Exception | None = None
@@ -118,7 +118,7 @@ class PollRecords:
 
     @property
     def unwritten(self) -> int:
-        """Orders, outcomes and takings that are not in the store yet."""
+        """How many changes the store does not have yet."""
         return len(self._changes) + len(self._writing)
 
     # -------------------------------------------------------------------------------- opening
@@ -147,9 +147,9 @@ class PollRecords:
                     found.waiting.append((key, pending))
                 else:
                     fields = attrs.asdict(pending, recurse=False)
-                    receipt = Receipt(key, self._owed, self._taken)
+                    receipt = Receipt(key, self._untaken, self._taken)
                     found.ended.append(PollOutcome(**fields, forget=receipt))
-                    self._owed.add(key)
+                    self._untaken.add(key)
         except BaseException:
             self._mark(None)
             raise
@@ -194,22 +194,22 @@ class PollRecords:
             self._keys[order.key], self._last_number = key, number
             self._new.add(key)
         else:
-            self._lazy.pop(order.key, None)  # what was learnt is in the order, or older than it
+            self._lazy.pop(order.key, None)  # the order itself is as new, or newer
             self._overdue.pop(order.key, None)
         self._change(key, order)
 
-    def left(self, order: QueuedOrder) -> None:
-        """Remember an order that nobody waits for any more; its record stays."""
+    def leave(self, order: QueuedOrder) -> None:
+        """Keep an order that nobody waits for any more; its record stays."""
         if order.key in self._keys:
             self._left[order.key] = order
 
-    def taken_up(self, key: Key) -> QueuedOrder | None:
-        """The wait that was left and is now joined again, if there is one: as it was."""
+    def take_up(self, key: Key) -> QueuedOrder | None:
+        """The order that was left, to be waited for again; None if there is none."""
         left = self._left.get(key)
         return None if left is None else left.again()
 
     def learnt(self, order: QueuedOrder) -> None:
-        """Write down a little later that a query was answered, and did not decide."""
+        """Write the order down a little later: a query was answered, and did not decide."""
         if order.key in self._keys:
             if not self._lazy:
                 self._lazy_until = self._clock.monotonic() + LAZY
@@ -224,8 +224,8 @@ class PollRecords:
         for waiting in (self._lazy, self._overdue, self._left):
             waiting.pop(order.key, None)
         ended = Ended(**{name: getattr(outcome, name) for name in _ENDED})
-        self._owed.add(key)
-        receipt = Receipt(key, self._owed, self._taken)
+        self._untaken.add(key)
+        receipt = Receipt(key, self._untaken, self._taken)
         self._held[key] = (sinks, attrs.evolve(outcome, forget=receipt))
         self._change(key, ended.text(order.merchant))
         return True
@@ -236,16 +236,16 @@ class PollRecords:
         A poller that was left writes nothing more, so then it is forgotten at once.
         """
         if self._closed:
-            return durable(self._forget_at_once(key)) if key in self._owed else Durable()
-        if key in self._owed and self._error is None:
-            self._owed.discard(key)
+            return durable(self._forget_at_once(key)) if key in self._untaken else Durable()
+        if key in self._untaken and self._error is None:
+            self._untaken.discard(key)
             self._change(key, None)
         return Durable(partial(self._kept, {key}))
 
     def _forget_at_once(self, key: str) -> Task:
         async def forget() -> None:
             await self._texts.forget(POLL, [key])
-            self._owed.discard(key)  # only now: where it failed, done() can be said again
+            self._untaken.discard(key)  # not before: if this fails, done() can be called again
 
         return errands_of(self._store).begin((id(self._store), POLL, key), f"poll {key}", forget)
 
@@ -257,12 +257,12 @@ class PollRecords:
         """Return when everything that happened so far is durable."""
         await self._kept({*self._changes, *self._writing})
 
-    async def _kept(self, wanted: set[str]) -> None:
+    async def _kept(self, keys: set[str]) -> None:
         while True:
             if self._error is not None:
                 raise self._error
-            wanted = {key for key in wanted if key in self._changes or key in self._writing}
-            if not wanted:
+            keys = {key for key in keys if key in self._changes or key in self._writing}
+            if not keys:
                 return
             if self._closed:
                 raise SessionClosedError("the poller was left before this was kept")
@@ -301,22 +301,22 @@ class PollRecords:
             except _FOR_GOOD as error:
                 self._lose(error)
                 return
-            except Exception as error:  # noqa: BLE001 - a record that cannot be written, too
+            except Exception as error:  # noqa: BLE001 - also for a record that cannot be written
                 pause = await self._pause_after(error, pause)
 
     async def _pause_after(self, error: Exception, pause: float) -> float:
-        """Wait before the store is tried again; how long to wait after the next failure."""
+        """Wait before the store is tried again; return how long to wait after the next failure."""
         self.errors += 1
         log.error("%s; again soon", _words(error))
         await self._clock.sleep(pause)
         return min(2 * pause, LONGEST_PAUSE)
 
     async def _wait_for_work(self) -> None:
-        """Return when there is something to write; what was only learnt waits for more."""
+        """Return when there is something to write."""
         while True:
             left = self._lazy_until - self._clock.monotonic() if self._lazy else None
             if left is not None and left <= 0:
-                self._ripen()
+                self._make_overdue()
             if self._changes or self._overdue:
                 return
             self._wake.clear()
@@ -324,7 +324,7 @@ class PollRecords:
                 async with self._clock.timeout(left):
                     await self._wake.wait()
 
-    def _ripen(self) -> None:
+    def _make_overdue(self) -> None:
         self._overdue.update(self._lazy)
         self._lazy.clear()
 
@@ -346,7 +346,7 @@ class PollRecords:
             if gone:
                 await self._texts.forget(POLL, gone)
         except BaseException:
-            self._changes = self._writing | self._changes  # what is newer counts
+            self._changes = self._writing | self._changes  # the newer state of a record counts
             self._writing = {}
             raise
         written, self._writing = self._writing, {}
@@ -385,7 +385,7 @@ class PollRecords:
         return [sink for sinks, _ in self._held.values() for sink in sinks]
 
     async def close(self) -> Exception | None:
-        """Write what is left, within :data:`LAST` seconds; the error that kept orders out of it."""
+        """Write what is left, within :data:`LAST` seconds; return the error if any is missing."""
         if self._store is None:
             return None
         try:
@@ -393,10 +393,10 @@ class PollRecords:
                 self._task.cancel()
                 await asyncio.wait([self._task])
             failed = await self._write_what_is_left()
-        finally:  # cancelled in the middle of it, too: nobody waits for what will not come
+        finally:  # when this is cancelled, too: nobody may wait for what will not come
             self._closed = True
-            # What was done() and could not be written may be said again.
-            self._owed.update(key for key, what in self._changes.items() if what is None)
+            # done() may be called again for records that could not be forgotten.
+            self._untaken.update(key for key, what in self._changes.items() if what is None)
             self._written.set()
             self._mark(None)
         return failed if self._new else None
@@ -406,10 +406,10 @@ class PollRecords:
         if failed is None:
             try:
                 async with self._clock.timeout(LAST):
-                    self._ripen()
+                    self._make_overdue()
                     while self._changes or self._overdue:
                         await self._write()
-            except Exception as error:  # noqa: BLE001 - or a time-out
+            except Exception as error:  # noqa: BLE001 - also for a time-out
                 failed = error if isinstance(error, ChaoyingError) else store_error(error)
                 self.errors += 1
                 log.error("%s", _words(failed))  # noqa: TRY400
@@ -421,7 +421,7 @@ _ENDED = tuple(field.name for field in attrs.fields(Ended))
 
 
 def _words(error: Exception) -> str:
-    """An error of ours says what it is; the text of another one may say anything."""
+    """The text of an error of ours, and the kind of any other, whose text may hold anything."""
     if isinstance(error, ChaoyingError):
         return str(error)
     return f"the poll store failed: {type(error).__name__}"

@@ -23,7 +23,7 @@ from chaoying_async.sansio.paid import PaidOrder, paid_order, refunded_order
 from chaoying_async.sansio.polling.pacing import CLOSED, Breaker, Bucket
 from chaoying_async.sansio.polling.status import PollStatus, Says
 
-#: A gateway that never waits would keep the loop for itself.
+#: How many queries one task sends: a gateway that never waits would block the event loop.
 _QUERIES_A_TASK = 16
 
 
@@ -97,7 +97,7 @@ class Scheduler:
         said: Reply[Any] | Exception | None = None,
         paid: PaidOrder | None = None,
     ) -> PollOutcome[Any]:
-        """The end of an order, with what the last query said."""
+        """Build the outcome of an order from what the last query said."""
         reply = said if isinstance(said, Reply) else None
         query = order.query
         if paid is None and reply is not None and isinstance(reply.result, OrderQueryResult):
@@ -116,7 +116,7 @@ class Scheduler:
         )
 
     def stats(self, **others: int) -> PollStats:
-        """See ``Poller.stats``; ``others`` is what is not known here."""
+        """See ``Poller.stats``; ``others`` are the numbers that the poller itself knows."""
         now = self._clock.monotonic()
         due = [order.due for order in self._due.orders() if order.due <= now]
         return PollStats(
@@ -162,7 +162,9 @@ class Scheduler:
 
     def _breaker_lets(self, order: QueuedOrder, now: float) -> bool:
         probe_at = self._breaker.probe_at
-        if probe_at is None or order.deadline <= now:  # M-23: a last query leaves all the same
+        if (
+            probe_at is None or order.deadline <= now
+        ):  # M-23: a last query leaves although the breaker is open
             return True
         if probe_at > now:
             return False
@@ -174,7 +176,7 @@ class Scheduler:
         self._wake.set()
 
     async def _ask(self, order: QueuedOrder) -> None:
-        """Ask, and then ask whoever waits for a turn: a task for each would cost them more."""
+        """Send this query, and then those of orders that wait: a task for each would cost more."""
         following: QueuedOrder | None = order
         left = _QUERIES_A_TASK
         while following is not None:
