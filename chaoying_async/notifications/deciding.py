@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.confirming import ask
 from chaoying_async.notifications.crosswise import NOT_KEPT, TWO_PAYMENTS, is_another
-from chaoying_async.notifications.hooks import resolved
 from chaoying_async.sansio.notifications.case import (
     NO_AMOUNT_CHECK,
     Case,

@@ -9,10 +9,9 @@ from datetime import datetime
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
-from chaoying_async.notifications.acting import Acting, Limits
-from chaoying_async.notifications.background import Tasks
 from chaoying_async.notifications.deciding import Desk, Matter, storable
 from chaoying_async.notifications.endings import tamed
+from chaoying_async.notifications.processing import Acting, Limits
 from chaoying_async.notifications.reporting import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -20,6 +19,7 @@ from chaoying_async.notifications.reporting import (
     is_untold,
     log,
 )
+from chaoying_async.notifications.tasks import Tasks
 from chaoying_async.notifications.working import Effects, entry_of
 from chaoying_async.sansio.notifications.case import ExpectedOrder, order_of_case
 from chaoying_async.sansio.notifications.decide import Decision, Verdict, has_effect

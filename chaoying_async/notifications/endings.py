@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import TypeVar
 
 from chaoying_async.exceptions import ChaoyingError
-from chaoying_async.notifications.background import is_being_cancelled
+from chaoying_async.notifications.tasks import is_being_cancelled
 
 T = TypeVar("T")
 

@@ -9,15 +9,14 @@ from typing import Self
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.notifications.acting import Acting, Limits
-from chaoying_async.notifications.answers import NOT_NOW, NOT_YET, answer_to, refused
-from chaoying_async.notifications.background import Tasks
+from chaoying_async.notifications.answering import NOT_NOW, NOT_YET, answer_to, refused
+from chaoying_async.notifications.callbacks import Effect as EffectFunction
+from chaoying_async.notifications.callbacks import EffectCall
 from chaoying_async.notifications.confirming import can_be_asked
 from chaoying_async.notifications.deciding import Desk, Lookup
 from chaoying_async.notifications.due import EVERY, PATIENCE, Due
 from chaoying_async.notifications.endings import is_wanted, tamed
-from chaoying_async.notifications.hooks import Effect as EffectFunction
-from chaoying_async.notifications.hooks import EffectCall
+from chaoying_async.notifications.processing import Acting, Limits
 from chaoying_async.notifications.reading import (
     Keys,
     NotABodyError,
@@ -27,6 +26,7 @@ from chaoying_async.notifications.reading import (
 )
 from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reports, log
 from chaoying_async.notifications.stats import Counts, HandlerStats
+from chaoying_async.notifications.tasks import Tasks
 from chaoying_async.notifications.working import Effects
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck

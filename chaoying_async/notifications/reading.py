@@ -12,7 +12,7 @@ from chaoying_async.exceptions import (
     MalformedMessageError,
     ParameterError,
 )
-from chaoying_async.notifications.hooks import resolved
+from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.facts import Facts, facts_of_fields, unreadable_facts
 from chaoying_async.sansio.notifications.message import (

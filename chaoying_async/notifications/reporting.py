@@ -11,10 +11,10 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
+from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.crosswise import TWO_PAYMENTS
 from chaoying_async.notifications.deciding import Matter
 from chaoying_async.notifications.endings import is_wanted
-from chaoying_async.notifications.hooks import resolved
 from chaoying_async.notifications.stats import Counts
 from chaoying_async.sansio.notifications.decide import ANOTHER_PAYMENT, Decision, SetAside
 from chaoying_async.sansio.notifications.facts import notification_of, to_text

@@ -12,11 +12,11 @@ import attrs
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import go_on
 from chaoying_async.exceptions import HandlerMisuseError
-from chaoying_async.notifications.answers import Outcome
-from chaoying_async.notifications.claims import LEASE, Renewals
+from chaoying_async.notifications.answering import Outcome
+from chaoying_async.notifications.callbacks import EffectCall
 from chaoying_async.notifications.deciding import Matter
 from chaoying_async.notifications.endings import is_wanted
-from chaoying_async.notifications.hooks import EffectCall
+from chaoying_async.notifications.leases import LEASE, Renewals
 from chaoying_async.notifications.reporting import Reports, log, retry_in
 from chaoying_async.notifications.stats import Counts
 from chaoying_async.sansio.notifications.case import Learnt

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from chaoying_async.notifications.background import Tasks
+from chaoying_async.notifications.tasks import Tasks
 from chaoying_async.testing.fake_clock import FakeClock
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")

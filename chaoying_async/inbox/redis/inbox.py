@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.redis import scripts
-from chaoying_async.inbox.redis.values import (
+from chaoying_async.inbox.redis.hashes import (
     entry_args,
     key_of,
     microseconds,

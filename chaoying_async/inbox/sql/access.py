@@ -12,18 +12,18 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
-from chaoying_async.inbox.sql.dialects import (
+from chaoying_async.inbox.sql.lending import Guards, Nested
+from chaoying_async.inbox.sql.loops import OfLoop
+from chaoying_async.inbox.sql.rows import Params, microseconds
+from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
+from chaoying_async.sql.autocommit import outside
+from chaoying_async.sql.dialects import (
     NOW,
     Dialect,
     dialect_of,
     is_duplicate,
     may_be_tried_again,
 )
-from chaoying_async.inbox.sql.lending import Guards, Nested
-from chaoying_async.inbox.sql.loops import OfLoop
-from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
-from chaoying_async.inbox.sql.values import Params, microseconds
-from chaoying_async.sql.modes import outside
 from chaoying_async.sql.transactions import connected
 
 #: A statement that lost a deadlock, and processes that make the tables at the same moment.

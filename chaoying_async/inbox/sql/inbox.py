@@ -14,18 +14,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.inbox.sql.access import Access
+from chaoying_async.inbox.sql.batched_inserts import Together
 from chaoying_async.inbox.sql.lending import LentConnection, lend
 from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.rowlocks import needs_row_lock
-from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
-from chaoying_async.inbox.sql.tables import (
-    DEFAULT_PREFIX,
-    asides_table,
-    orders_table,
-)
-from chaoying_async.inbox.sql.together import Together
-from chaoying_async.inbox.sql.values import (
+from chaoying_async.inbox.sql.rows import (
     Params,
     aside_params,
     entry_params,
@@ -34,6 +28,12 @@ from chaoying_async.inbox.sql.values import (
     span,
     to_aside,
     to_record,
+)
+from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
+from chaoying_async.inbox.sql.tables import (
+    DEFAULT_PREFIX,
+    asides_table,
+    orders_table,
 )
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
@@ -48,7 +48,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     check_room,
 )
-from chaoying_async.sql.modes import check_transaction
+from chaoying_async.sql.autocommit import check_transaction
 
 _WINDOW = timedelta(days=35)
 _LOST = "the claim was taken over before its work was recorded: the work is rolled back"

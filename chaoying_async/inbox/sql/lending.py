@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
-from chaoying_async.inbox.sql.dialects import is_savepoint_gone
+from chaoying_async.sql.dialects import is_savepoint_gone
 
 _ENDED = "on_paid ended the transaction that it was lent: whether it took effect is not known"
 

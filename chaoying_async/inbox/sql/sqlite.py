@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.sql.values import Params
-from chaoying_async.sql.modes import check_commit, outside
+from chaoying_async.inbox.sql.rows import Params
+from chaoying_async.sql.autocommit import check_commit, outside
 from chaoying_async.sql.transactions import driver_of
 
 _READY = "chaoying_async.inbox"

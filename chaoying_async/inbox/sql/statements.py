@@ -24,8 +24,8 @@ from sqlalchemy import (
     update,
 )
 
-from chaoying_async.inbox.sql.dialects import Dialect
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
+from chaoying_async.sql.dialects import Dialect
 
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)

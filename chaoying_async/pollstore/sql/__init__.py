@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from chaoying_async.pollstore.sql.store import SqlPollStore
+from chaoying_async.pollstore.sql.pollstore import SqlPollStore
 from chaoying_async.pollstore.sql.tables import pollstore_metadata
 
 __all__ = ["SqlPollStore", "pollstore_metadata"]

@@ -12,9 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
-from chaoying_async.pollstore.sql.databases import NOW, clock_of_ours, insert_new, now_of, whole
 from chaoying_async.sql.addresses import shown_url
-from chaoying_async.sql.modes import check_transaction
+from chaoying_async.sql.autocommit import check_transaction
+from chaoying_async.sql.engines import NOW, clock_of_ours, insert_new, now_of, whole
 from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.loops import OfLoop
-from chaoying_async.inbox.sql.values import Params
+from chaoying_async.inbox.sql.rows import Params
 
 #: RETURNING says which of several rows were new.
 AT_ONCE = 50 if sqlite3.sqlite_version_info >= (3, 35) else 1

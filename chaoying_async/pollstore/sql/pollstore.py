@@ -34,13 +34,6 @@ from chaoying_async.exceptions import (
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.addresses import advice
-from chaoying_async.pollstore.sql.databases import (
-    check_engine,
-    engine_at,
-    existing_at,
-    insert_or_replace,
-    whole,
-)
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import (
     DEFAULT_PREFIX,
@@ -49,8 +42,15 @@ from chaoying_async.pollstore.sql.tables import (
     owner_table,
     texts_table,
 )
-from chaoying_async.pollstore.sql.writing import Changes, Writer
-from chaoying_async.sql.modes import check_commit
+from chaoying_async.sql.autocommit import check_commit
+from chaoying_async.sql.batching import Changes, Writer
+from chaoying_async.sql.engines import (
+    check_engine,
+    engine_at,
+    existing_at,
+    insert_or_replace,
+    whole,
+)
 from chaoying_async.sql.transactions import connected, transaction
 
 log = logging.getLogger("chaoying_async.pollstore")

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chaoying_async.exceptions import UsageError
 from chaoying_async.sql.transactions import driver_of, is_open, to_its_end
 
-_KNOWN = "chaoying_async.sql.modes"
+_KNOWN = "chaoying_async.sql.autocommit"
 _BY_ITSELF = (
     "this engine's connections commit every statement by themselves (autocommit, or SQLite's"
     " isolation_level=None without an event that begins): what belongs together could not be one"

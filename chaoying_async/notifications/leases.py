@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from chaoying_async.abc import Clock, Inbox
-from chaoying_async.notifications.background import ended
+from chaoying_async.notifications.tasks import ended
 from chaoying_async.sansio.notifications.inbox_values import Claim, ClaimLostError
 
 #: Seconds: a claim's lease, how often it is renewed, and how long before its end all is given up.

@@ -10,11 +10,11 @@ import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import ENDED, begun, go_on
-from chaoying_async.notifications.answers import Outcome
-from chaoying_async.notifications.background import Tasks
+from chaoying_async.notifications.answering import Outcome
 from chaoying_async.notifications.deciding import Desk, Matter
 from chaoying_async.notifications.endings import tamed
 from chaoying_async.notifications.reporting import Reports, log
+from chaoying_async.notifications.tasks import Tasks
 from chaoying_async.notifications.working import (
     DECIDED_FOR_ANOTHER,
     Effects,
