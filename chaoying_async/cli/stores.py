@@ -32,9 +32,9 @@ def named(what: str) -> Generator[None]:
 
 def existing_database(store: str) -> tuple[str, str]:
     """The URL of a database that is there, and the same with what to look at when it fails."""
-    from chaoying_async.pollstore.sql.addresses import address, advice
+    from chaoying_async.sql.addresses import advice, database_url
 
-    url = address(store)
+    url = database_url(store)
     if url.get_backend_name() == "sqlite" and not Path(str(url.database)).is_file():
         raise click.UsageError(f"there is no file {shown_path(str(url.database))}")
     return url.render_as_string(hide_password=False), advice(url)

@@ -1,6 +1,10 @@
 """What the inbox and the poll store in a SQL database share.
 
-``addresses``     addresses that are certain, and what is shown of them
-``modes``         drivers that commit in a way of their own
-``transactions``  connections that go back to their pool without a transaction, or not at all
+- ``addresses``: where a database is: read in one way only, shown without anything secret.
+- ``autocommit``: which drivers commit by themselves, and that such connections are refused.
+- ``batching``: what comes while a write is under way is written together.
+- ``columns``: columns and table options that mean the same in every database.
+- ``dialects``: what differs between databases: their clock, their INSERTs, their errors.
+- ``engines``: engines made for an address, and the engines that are refused.
+- ``transactions``: connections that never go back to their pool with an open transaction.
 """

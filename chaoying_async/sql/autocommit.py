@@ -13,8 +13,9 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.sql.transactions import driver_of, is_open, to_its_end
+from chaoying_async.sql.transactions import driver_of, is_open_in_sqlite, to_its_end
 
+#: Where SQLAlchemy keeps that this connection's ``commit()`` was tried out.
 _KNOWN = "chaoying_async.sql.autocommit"
 _BY_ITSELF = (
     "this engine's connections commit every statement by themselves (autocommit, or SQLite's"
@@ -27,17 +28,17 @@ _NEVER = (
 )
 
 #: By the driver: whether a connection is in no transaction although a statement was just executed.
-_COMMITTED: Mapping[str, Callable[[Any], bool]] = {
-    "aiosqlite": lambda driver: not is_open(driver),
-    "psycopg": lambda driver: bool(driver.autocommit),
-    "aiomysql": lambda driver: bool(driver.get_autocommit()),
+_COMMITTED: Mapping[str, Callable[[AsyncConnection], bool]] = {
+    "aiosqlite": lambda connection: not is_open_in_sqlite(connection),
+    "psycopg": lambda connection: bool(driver_of(connection).autocommit),
+    "aiomysql": lambda connection: bool(driver_of(connection).get_autocommit()),
 }
 
 
 def check_transaction(connection: AsyncConnection) -> None:
     """After the first write of a transaction; :class:`UsageError` where there is none."""
     committed = _COMMITTED.get(connection.dialect.driver)
-    if committed is not None and not connection.invalidated and committed(driver_of(connection)):
+    if committed is not None and not connection.invalidated and committed(connection):
         raise UsageError(_BY_ITSELF)
 
 
@@ -46,26 +47,26 @@ async def check_commit(connection: AsyncConnection) -> None:
     sync: Any = connection.sync_connection
     if connection.dialect.name != "sqlite" or sync.info.get(_KNOWN):
         return
-    driver = driver_of(connection)
-    if not is_open(driver):  # else it begins by itself, and so it ends as well
+    if not is_open_in_sqlite(connection):  # else the driver begins by itself, and ends it as well
+        driver = driver_of(connection)
         async with _or_thrown_away(connection):
             await driver.execute_fetchall("BEGIN")
             await driver.commit()
-            if is_open(driver):
+            if is_open_in_sqlite(connection):
                 raise UsageError(_NEVER)
     sync.info[_KNOWN] = True
 
 
 @asynccontextmanager
-async def outside(connection: AsyncConnection) -> AsyncGenerator[None]:
-    """SQLite: for what it refuses inside a transaction; nothing may have been written there yet.
+async def outside_transaction(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """A block for what SQLite refuses inside a transaction; nothing may have been written yet.
 
-    With ``autocommit=False`` the driver is in one from the start, and is left in one.
+    With ``autocommit=False`` the driver is in a transaction from the start, and is left in one.
     """
-    driver = driver_of(connection)
-    if not is_open(driver):
+    if not is_open_in_sqlite(connection):
         yield
         return
+    driver = driver_of(connection)
     async with _or_thrown_away(connection):
         await driver.execute_fetchall("ROLLBACK")
         yield
@@ -74,7 +75,7 @@ async def outside(connection: AsyncConnection) -> AsyncGenerator[None]:
 
 @asynccontextmanager
 async def _or_thrown_away(connection: AsyncConnection) -> AsyncGenerator[None]:
-    """Whoever is cancelled or fails half-way leaves a connection that nobody may get."""
+    """Throws the connection away where the block is cancelled or fails: it is half-way through."""
     try:
         yield
     except BaseException:

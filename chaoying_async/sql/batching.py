@@ -1,4 +1,4 @@
-"""One writer for all: what comes while a transaction is under way goes into the next one together.
+"""What comes while a write is under way is written together with the next one.
 
 A commit waits for the disk, so one at a time would be a few hundred a second.
 """
@@ -7,85 +7,120 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
+from typing import Generic, TypeVar
+from weakref import WeakKeyDictionary
 
 from chaoying_async.exceptions import SessionClosedError
 
-#: ``(kind, key)`` to the text to keep; None: to be dropped.
-Changes = Mapping[tuple[str, str], str | None]
-#: So many changes go into one transaction; a single call is never divided.
-MOST = 2000
+T = TypeVar("T")
+R = TypeVar("R")
 
-_Job = tuple[Changes, asyncio.Future[None]]
+#: Called once there is a connection: what is to be written now, in the order in which it came.
+Take = Callable[[], Sequence[T]]
 
 
-class Writer:
-    """Hands changes to ``commit`` in the order in which they came, many at a time."""
+class Batches(Generic[T, R]):
+    """Hands items to ``write`` in the order in which they came, many at a time.
 
-    def __init__(self, commit: Callable[[Changes], Awaitable[None]]) -> None:
-        self._commit = commit
-        self._jobs: deque[_Job] = deque()
-        self._wake = asyncio.Event()
+    ``write`` calls what it is given, once, for the items, and returns an answer for each: a value,
+    or an exception that is raised to whoever brought that item. What ``write`` raises is raised to
+    everybody who waits. ``most``: so much ``size`` goes into one write, but no item is divided.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[Take[T]], Awaitable[Sequence[R | Exception]]],
+        *,
+        most: int,
+        size: Callable[[T], int] = lambda _: 1,
+    ) -> None:
+        self._write = write
+        self._most = most
+        self._size = size
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._writer: asyncio.Task[None] | None = None
         self._closing = False
-        self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def write(self, changes: Changes) -> None:
-        """Durable on return. Whoever is cancelled meanwhile may find it written all the same."""
+    async def add(self, item: T) -> R:
+        """The answer for this item, which is durable then.
+
+        If the caller is cancelled, its item may still have been written.
+        """
         if self._closing:
             raise SessionClosedError("the store is being closed")
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._jobs.append((changes, future))
-        self._wake.set()
-        await future
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[R] = loop.create_future()
+        self._waiting.append((item, answer))
+        if self._writer is None:
+            self._writer = loop.create_task(self._write_all())
+        return await answer
 
     async def close(self) -> None:
-        """Write what is left, and end."""
+        """Write what waits, and take no more."""
         self._closing = True
-        self._wake.set()
-        await self._task
+        if self._writer is not None:
+            await self._writer
 
     def drop(self) -> None:
-        """Write no more than what is under way; everybody else is told, and may put it again."""
-        while self._jobs:
-            _tell(self._jobs.popleft()[1], SessionClosedError("the store was closed before that"))
+        """Write no more than what is under way; whoever waits for more is told, and may retry."""
+        _fail(self._waiting, SessionClosedError("the store was closed before that"))
+        self._waiting.clear()
 
-    async def _run(self) -> None:
-        while True:
-            while self._jobs:
-                await self._write(self._batch())
-            if self._closing:
-                return
-            self._wake.clear()
-            await self._wake.wait()
-
-    def _batch(self) -> list[_Job]:
-        batch = [self._jobs.popleft()]
-        size = len(batch[0][0])
-        while self._jobs and size + len(self._jobs[0][0]) <= MOST:
-            batch.append(self._jobs.popleft())
-            size += len(batch[-1][0])
-        return batch
-
-    async def _write(self, batch: list[_Job]) -> None:
-        together: dict[tuple[str, str], str | None] = {}
-        for changes, _ in batch:
-            together.update(changes)
+    async def _write_all(self) -> None:
         try:
-            await self._commit(together)
+            while self._waiting:
+                await self._write_some()
+        finally:
+            self._writer = None
+            self.drop()  # nothing waits, unless the loop is closing
+
+    async def _write_some(self) -> None:
+        taken: list[tuple[T, asyncio.Future[R]]] = []
+        try:
+            answers = await self._write(partial(self._take, taken))
         except Exception as error:  # noqa: BLE001 - it is raised to everybody who waits
-            for _, future in batch:
-                _tell(future, error)
+            if not taken:
+                taken, self._waiting = [*self._waiting], deque()
+            _fail(taken, error)
         except BaseException:  # cancelled: it may have been written or not
-            for _, future in batch:
-                _tell(future, SessionClosedError("the store was closed in the middle of that"))
-            self.drop()
+            _fail(taken, SessionClosedError("the store was closed in the middle of that"))
             raise
         else:
-            for _, future in batch:
-                if not future.done():
-                    future.set_result(None)
+            for each, answer in zip(taken, answers, strict=True):
+                if isinstance(answer, Exception):
+                    _fail([each], answer)
+                elif not each[1].done():
+                    each[1].set_result(answer)
+
+    def _take(self, taken: list[tuple[T, asyncio.Future[R]]]) -> Sequence[T]:
+        size = 0
+        while self._waiting:
+            size += self._size(self._waiting[0][0])
+            if taken and size > self._most:
+                break
+            taken.append(self._waiting.popleft())
+        return [item for item, _ in taken]
 
 
-def _tell(future: asyncio.Future[None], error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
+def _fail(those: Iterable[tuple[T, asyncio.Future[R]]], error: Exception) -> None:
+    for _, answer in those:
+        if not answer.done():
+            answer.set_exception(error)
+
+
+class PerLoop(Generic[T]):
+    """One of these for each event loop, made when it first asks: several may share an inbox."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            found = self._made[loop] = self._make()
+        return found

@@ -1,21 +1,32 @@
-"""What differs between the databases: their clock, "insert unless it is there"."""
+"""What differs between the databases: their clock, an INSERT of what may be there, their errors."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+
 import attrs
 from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, literal_column
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import StaticPool
 from sqlalchemy.sql.dml import Insert
 
-from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.sql.tables import MYSQL_NAMES
-from chaoying_async.sql.addresses import check_address
+from chaoying_async.abc import Clock
 
-#: The name under which a statement is given the time, where the database has no shared clock.
-NOW = "p_now"
+#: SQLAlchemy calls MariaDB either, by how the address begins.
+MYSQL_NAMES = ("mysql", "mariadb")
+
+#: Moments are kept as whole microseconds since then: they sort, and survive every time zone.
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+#: The parameter by which SQLite's statements are given the time.
+_NOW = "p_now"
+
+_INSERT: Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
+    "postgresql": postgresql.insert,
+    "sqlite": sqlite.insert,
+}
 
 #: What the loser of a deadlock or of a serialization conflict is told (SQLSTATE, MariaDB's errno).
 _TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
@@ -24,86 +35,86 @@ _DUPLICATE_KEY = 1062
 _NO_SAVEPOINT = frozenset({"3B001", "25P01", 1305})
 
 
-@attrs.frozen
-class Dialect:
-    """How one kind of database does it."""
+@attrs.frozen(eq=False)
+class SqlDialect:
+    """How one kind of database does what the others do in another way."""
 
     name: str
-    #: Microseconds since 1970, on the database's own clock (M-26); SQLite is given the ``Clock``'s.
+    #: Microseconds since 1970, on the database's own clock (M-26). SQLite has none that several
+    #: processes share: its statements are given the time of a ``Clock``, by :meth:`timed`.
     now: ColumnElement[int]
     #: Whether an open write transaction keeps everybody else from writing.
     one_writer: bool = False
 
+    def timed(self, clock: Clock) -> dict[str, int]:
+        """The parameter that a statement with :attr:`now` in it needs."""
+        return {_NOW: microseconds(clock.now())} if self.one_writer else {}
+
     def insert_new(self, table: Table) -> Insert:
-        """An INSERT that leaves alone what is there: no row, or :func:`is_duplicate`."""
-        if self.name == "postgresql":
-            return postgresql.insert(table).on_conflict_do_nothing()
-        if self.name == "sqlite":
-            return sqlite.insert(table).on_conflict_do_nothing()
-        # INSERT IGNORE would cut what is too long and drown other errors.
-        return table.insert()
+        """An INSERT that leaves alone what is there: no row, or an error :func:`is_duplicate`."""
+        if self.name == "mysql":  # where INSERT IGNORE would cut long texts and drown other errors
+            return table.insert()
+        return _INSERT[self.name](table).on_conflict_do_nothing()
+
+    def insert_or_keep(self, table: Table, key: str) -> Insert:
+        """An INSERT that leaves alone what is there, and never fails for that."""
+        if self.name == "mysql":
+            return self.insert_or_replace(table, [key], key)
+        return self.insert_new(table)
+
+    def insert_or_replace(self, table: Table, keys: list[str], value: str) -> Insert:
+        """An INSERT that gives an existing row of these keys a new ``value``, and nothing else."""
+        if self.name == "mysql":
+            inserting = mysql.insert(table)
+            return inserting.on_duplicate_key_update({value: inserting.inserted[value]})
+        insert = _INSERT[self.name](table)
+        return insert.on_conflict_do_update(
+            index_elements=keys, set_={value: insert.excluded[value]}
+        )
 
 
-def _of_postgresql() -> Dialect:
-    now = "(extract(epoch from clock_timestamp()) * 1000000)::bigint"
-    return Dialect("postgresql", literal_column(now, BigInteger))
-
-
-def _of_mysql() -> Dialect:
-    # Not UNIX_TIMESTAMP(NOW(6)): local time, and one hour in autumn comes twice.
-    now = "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))"
-    return Dialect("mysql", literal_column(now, BigInteger))
-
-
-def _of_sqlite() -> Dialect:
-    return Dialect("sqlite", bindparam(NOW, type_=BigInteger), one_writer=True)
-
-
-_DIALECTS = {
-    "postgresql": _of_postgresql,
-    "sqlite": _of_sqlite,
-    **dict.fromkeys(MYSQL_NAMES, _of_mysql),
+#: By SQLAlchemy's name of the dialect.
+DIALECTS: Mapping[str, SqlDialect] = {
+    "sqlite": SqlDialect("sqlite", bindparam(_NOW, type_=BigInteger), one_writer=True),
+    "postgresql": SqlDialect(
+        "postgresql",
+        literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint", BigInteger),
+    ),
+    **dict.fromkeys(
+        MYSQL_NAMES,
+        SqlDialect(
+            "mysql",
+            # Not UNIX_TIMESTAMP(NOW(6)): local time, and one hour in autumn comes twice.
+            literal_column(
+                "timestampdiff(microsecond, '1970-01-01', utc_timestamp(6))", BigInteger
+            ),
+        ),
+    ),
 }
 
 
-def dialect_of(engine: AsyncEngine) -> Dialect:
-    """The engine's dialect; :class:`UsageError` for an engine that no inbox can be kept with."""
-    if not isinstance(engine, AsyncEngine):
-        raise UsageError("SqlInbox takes SQLAlchemy's AsyncEngine: create_async_engine(...)")
-    make = _DIALECTS.get(engine.dialect.name)
-    if make is None:
-        names = ", ".join(sorted(_DIALECTS))
-        raise UsageError(f"SqlInbox knows {names}, not {engine.dialect.name}")
-    check_address(engine.url)
-    if _autocommits(engine):
-        raise UsageError("an engine in AUTOCOMMIT has no transactions: give SqlInbox another one")
-    if isinstance(engine.pool, StaticPool):
-        raise UsageError(
-            "a StaticPool (an in-memory SQLite database) has one connection for everybody, whose"
-            " transactions would mix: use a file, or MemoryInbox"
-        )
-    return make()
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exactly."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
 
 
-def _autocommits(engine: AsyncEngine) -> bool:
-    options = engine.sync_engine.get_execution_options()
-    # create_engine(isolation_level=...) leaves its word only here.
-    of_connections = getattr(engine.dialect, "_on_connect_isolation_level", None)
-    return bool(options.get("isolation_level", of_connections) == "AUTOCOMMIT")
+def dialect_of(engine: AsyncEngine) -> SqlDialect:
+    """The dialect of an engine that :func:`~chaoying_async.sql.engines.check_engine` accepted."""
+    return DIALECTS[engine.dialect.name]
 
 
 def is_duplicate(error: DBAPIError) -> bool:
-    """MariaDB: the row is there already."""
+    """Whether MariaDB says that the row is there already."""
     return _DUPLICATE_KEY in _codes(error)
 
 
 def may_be_tried_again(error: DBAPIError) -> bool:
-    """Rolled back by the database for the sake of somebody else's transaction."""
+    """Whether the database rolled this back for the sake of somebody else's transaction."""
     return not _TRY_AGAIN.isdisjoint(_codes(error))
 
 
 def is_savepoint_gone(error: DBAPIError) -> bool:
-    """The transaction that the savepoint was in is not there any more, though its connection is."""
+    """Whether the transaction of a savepoint has ended, though its connection lives."""
     if error.connection_invalidated:
         return False
     return not _NO_SAVEPOINT.isdisjoint(_codes(error)) or "no such savepoint" in str(error.orig)

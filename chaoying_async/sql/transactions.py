@@ -1,9 +1,9 @@
 """Connections that go back to their pool without a transaction, or not at all (M-16).
 
-SQLAlchemy alone does not see to that. It forgets a transaction as soon as a COMMIT was tried, so a
+SQLAlchemy alone does not see to that. It forgets a transaction as soon as a COMMIT was tried. So a
 COMMIT that raised (a deferred reference on SQLite, a reader in its way) is never rolled back: the
-pool hands the connection on, with the transaction still open, and whoever gets it reads what was
-never committed. Nor does it know what a driver began behind its back.
+pool hands the connection on with the transaction still open, and whoever gets the connection reads
+what was never committed. Nor does SQLAlchemy know of a transaction that the driver began by itself.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+T = TypeVar("T")
 
 
 @asynccontextmanager
@@ -31,7 +33,7 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
                 pass  # the pool has it no more, or as something new
             elif _commit_was_tried(connection):
                 await to_its_end(connection.invalidate())
-            elif _driver_has_one_open(connection):
+            elif not connection.in_transaction() and is_open_in_sqlite(connection):
                 await to_its_end(_roll_back(connection))
 
 
@@ -50,20 +52,15 @@ def _commit_was_tried(connection: AsyncConnection) -> bool:
     return last is not None and not last.is_active
 
 
-def _driver_has_one_open(connection: AsyncConnection) -> bool:
-    """Whether a driver has a transaction that SQLAlchemy knows nothing of, and never ends.
+def is_open_in_sqlite(connection: AsyncConnection) -> bool:
+    """Whether SQLite's driver is in a transaction, SQLAlchemy's or one that it began by itself.
 
-    SQLite's alone can be asked: it begins one by itself, and our own statements go to it directly.
+    A dead connection is in none; nor, for all that anybody can ask, is one of another database.
     """
-    if connection.in_transaction() or connection.dialect.name != "sqlite":
+    if connection.invalidated or connection.dialect.name != "sqlite":
         return False
-    return is_open(driver_of(connection))
-
-
-def is_open(driver: Any) -> bool:
-    """Whether SQLite's driver is in a transaction; a dead connection is in none."""
     try:
-        return bool(driver.in_transaction)
+        return bool(driver_of(connection).in_transaction)
     except ValueError:  # aiosqlite's for a connection that was closed: the next statement says so
         return False
 
@@ -82,8 +79,11 @@ def driver_of(connection: AsyncConnection) -> Any:
     return sync.connection.driver_connection
 
 
-async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Await this, however often the caller is cancelled meanwhile; the caller learns it after."""
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns, awaited however often the caller is cancelled meanwhile.
+
+    The cancellation is raised afterwards, whatever the work raised.
+    """
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
@@ -91,6 +91,17 @@ async def to_its_end(work: Coroutine[Any, Any, None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    await task
-    if cancelled is not None:
-        raise cancelled
+    if cancelled is None:
+        return await task
+    if not task.cancelled():
+        task.exception()  # nobody is left to hear of it
+    raise cancelled
+
+
+async def whole(engine: AsyncEngine, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` returns; on SQLite it runs to its end even when the caller is cancelled.
+
+    Work that is cut off there leaves its connection open in a thread, and with that the file locked
+    for everybody, this process included. A server notices by itself that a client has gone.
+    """
+    return await (to_its_end(work) if engine.dialect.name == "sqlite" else work)

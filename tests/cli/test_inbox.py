@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async import ExpectedOrder, NotificationHandler, PaidOrder
 from chaoying_async.inbox.redis.opening import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.inbox.sql.opening import sql_inbox_at
+from chaoying_async.inbox.sql.inbox import sql_inbox_at
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Aside, OrderKey, Record

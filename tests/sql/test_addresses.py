@@ -16,9 +16,8 @@ from chaoying_async.exceptions import StoreError, UsageError
 from chaoying_async.inbox.redis.opening import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.pollstore.sql.addresses import address
 from chaoying_async.sansio.redact import is_certain, shown_address
-from chaoying_async.sql.addresses import check_address, shown_url
+from chaoying_async.sql.addresses import check_address, database_url, shown_url
 from tests.cli_calls import NOTHING, call, said
 from tests.servers import Servers, free_port
 
@@ -48,8 +47,8 @@ async def test_an_address_that_no_server_could_mend_says_what_to_write(
 
 def test_an_address_without_a_driver_gets_one_that_is_tried_out() -> None:
     """postgresql:// and mysql:// are what people have in their settings."""
-    assert address("postgresql://h/db").drivername == "postgresql+psycopg"
-    assert address("mariadb://h/db").drivername == "mysql+aiomysql"
+    assert database_url("postgresql://h/db").drivername == "postgresql+psycopg"
+    assert database_url("mariadb://h/db").drivername == "mysql+aiomysql"
 
 
 @pytest.mark.parametrize("driver", ["psycopg", "asyncpg"])
@@ -66,7 +65,7 @@ def test_a_driver_that_is_not_installed_is_named_as_pip_knows_it(
 
     monkeypatch.setattr(builtins, "__import__", without_it)
     with pytest.raises(UsageError, match=rf"pip install '{driver}(\[binary\])?'"):
-        address(f"postgresql+{driver}://h/db")
+        database_url(f"postgresql+{driver}://h/db")
 
 
 async def test_a_directory_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -83,7 +82,7 @@ async def test_a_wrong_password_comes_with_what_to_look_at(
 ) -> None:
     """An error of ours, with a note that names the address, the remedy, no user, no password."""
     url = servers.postgresql_url(driver)
-    nobody = str(address(url).set(username="nobody", password=SECRET)).replace("***", SECRET)
+    nobody = str(database_url(url).set(username="nobody", password=SECRET)).replace("***", SECRET)
     with pytest.raises(Exception, match="refuses the user") as caught:
         await SqlPollStore(nobody).__aenter__()
     (note,) = caught.value.__notes__

@@ -231,7 +231,7 @@ async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
             async with redis_inbox_at(store, **more) as box:
                 yield box
         return
-    from chaoying_async.inbox.sql.opening import sql_inbox_at
+    from chaoying_async.inbox.sql.inbox import sql_inbox_at
 
     url, advice = stores.existing_database(store)
     more = {} if prefix is None else {"table_prefix": prefix}

@@ -1,59 +1,56 @@
-"""Connections of the handed-in engine, made fit for an inbox, and single-statement transactions."""
+"""How an inbox reaches its database: connections, and transactions of a single statement."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import Executable, MetaData, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
-from chaoying_async.inbox.sql.lending import Guards, Nested
-from chaoying_async.inbox.sql.loops import OfLoop
-from chaoying_async.inbox.sql.rows import Params, microseconds
-from chaoying_async.inbox.sql.sqlite import Driver, is_in_transaction, make_durable, pragma
-from chaoying_async.sql.autocommit import outside
-from chaoying_async.sql.dialects import (
-    NOW,
-    Dialect,
-    dialect_of,
-    is_duplicate,
-    may_be_tried_again,
-)
-from chaoying_async.sql.transactions import connected
+from chaoying_async.inbox.sql.lending import Guards, NestedGuards
+from chaoying_async.inbox.sql.rows import Params
+from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
+from chaoying_async.sql.autocommit import outside_transaction
+from chaoying_async.sql.batching import PerLoop
+from chaoying_async.sql.dialects import is_duplicate, may_be_tried_again
+from chaoying_async.sql.engines import check_engine
+from chaoying_async.sql.transactions import connected, is_open_in_sqlite
 
-#: A statement that lost a deadlock, and processes that make the tables at the same moment.
+T = TypeVar("T")
+
+#: How often a statement is tried that lost a deadlock, or tables that others make at this moment.
 ATTEMPTS = 4
 #: SQLite: seconds to wait for others of this process that write.
 TURN = 30.0
 
-#: An INSERT's count is thrown away otherwise.
+#: SQLAlchemy throws an INSERT's count away otherwise.
 _COUNTED = {"preserve_rowcount": True}
 
 
 class Access:
-    """How an inbox reaches its database; the engine is the caller's and is never closed."""
+    """The engine is the caller's and is never closed."""
 
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
-        self.dialect: Dialect = dialect_of(engine)
+        self.dialect = check_engine(engine, "SqlInbox", "MemoryInbox")
         self._engine = engine
         #: Single statements decide by what is there now, and not by an older snapshot. Not as the
         #: engine's option: cancelled there, SQLAlchemy would lose the connection to the pool.
         self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
         self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
-        self.guards: Guards = self._driver or Nested()
-        self._turns = OfLoop(asyncio.Lock) if self.dialect.one_writer else None
+        self.guards: Guards = self._driver or NestedGuards()
+        self._turns = PerLoop(asyncio.Lock) if self.dialect.one_writer else None
 
     @asynccontextmanager
     async def connect(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
         """A connection; what was not committed when the block is left is rolled back.
 
-        ``lent``: with the isolation that its user asked for.
+        ``lent``: to ``on_paid``, so with the isolation that the engine's owner asked for.
         """
         async with connected(self._engine) as connection:
             if self._sets_level and not lent:
@@ -64,7 +61,7 @@ class Access:
 
     @asynccontextmanager
     async def connect_to_write(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """The same, at this connection's turn: SQLite's own queue is by chance, and slow."""
+        """As :meth:`connect`; SQLite's writers of this process queue: its own queue is slow."""
         if self._turns is None:
             async with self.connect(lent=lent) as connection:
                 yield connection
@@ -76,7 +73,7 @@ class Access:
         try:
             async with self.connect(lent=lent) as connection:
                 yield connection
-                if not is_in_transaction(connection):
+                if not is_open_in_sqlite(connection):
                     turn.release()  # the next one need not wait until the pool has it back
                     mine = False
         finally:
@@ -84,15 +81,13 @@ class Access:
                 turn.release()
 
     async def read(self, statement: Executable, params: Params) -> Sequence[Any]:
-        """All rows of a query; where it is SERIALIZABLE, MariaDB's readers deadlock as well."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self.connect() as connection:
-                    return await self.rows(connection, statement, params)
-            except DBAPIError as error:
-                if attempt == ATTEMPTS or not may_be_tried_again(error):
-                    raise
-        raise AssertionError
+        """All rows of a query."""
+
+        async def read_once() -> Sequence[Any]:
+            async with self.connect() as connection:
+                return await self.rows(connection, statement, params)
+
+        return await _retried(read_once)  # MariaDB's readers deadlock too where it is SERIALIZABLE
 
     async def rows(
         self, connection: AsyncConnection, statement: Executable, params: Params
@@ -113,30 +108,19 @@ class Access:
 
     async def write(self, statement: Executable, params: Params) -> int:
         """Run a statement and commit; how many rows it changed."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self.connect_to_write() as connection:
-                    if self._driver is not None:
-                        return await self._driver.write(connection, statement, self._timed(params))
-                    changed = await self.change(connection, statement, params)
-                    await connection.commit()
-                    return changed
-            except DBAPIError as error:
-                if attempt == ATTEMPTS or not may_be_tried_again(error):
-                    raise
-        raise AssertionError
 
-    async def insert_all(
-        self, connection: AsyncConnection, statement: Executable, rows: Sequence[Params]
-    ) -> set[Any]:
-        """SQLite: insert them all at once; the keys of those that are new."""
-        if self._driver is None:
-            raise AssertionError
-        timed = [self._timed(row) for row in rows]
-        return await self._driver.write_all(connection, statement, timed)
+        async def write_once() -> int:
+            async with self.connect_to_write() as connection:
+                if self._driver is not None:
+                    return await self._driver.write(connection, statement, self._timed(params))
+                changed = await self.change(connection, statement, params)
+                await connection.commit()
+                return changed
+
+        return await _retried(write_once)
 
     async def insert(self, statement: Executable, params: Params) -> bool:
-        """Whether the row is new; what was there is left alone."""
+        """Whether the row is new; a row that was there is left alone."""
         try:
             return bool(await self.write(statement, params))
         except IntegrityError as error:
@@ -144,25 +128,45 @@ class Access:
                 return False
             raise
 
+    async def insert_all(
+        self, connection: AsyncConnection, statement: Executable, rows: Sequence[Params]
+    ) -> set[Any]:
+        """SQLite: insert these rows at once; the keys of those that are new."""
+        if self._driver is None:
+            raise AssertionError
+        timed = [self._timed(row) for row in rows]
+        return await self._driver.write_all(connection, statement, timed)
+
     async def now(self) -> int:
         """The database's clock, in microseconds."""
         rows = await self.read(select(self.dialect.now.label("now")), {})
         return int(rows[0].now)
 
     async def create(self, metadata: MetaData) -> None:
-        """Make what is not there yet; others may be doing the same."""
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                async with self.connect() as connection:
-                    if self._driver is not None:
-                        async with outside(connection):
-                            await pragma(connection, "journal_mode", "WAL")
-                    await connection.run_sync(metadata.create_all)
-                    await connection.commit()
-                    return
-            except DBAPIError:
-                if attempt == ATTEMPTS:
-                    raise
+        """Make the tables that are missing; other processes may be doing the same."""
+        for _ in range(ATTEMPTS - 1):
+            with suppress(DBAPIError):
+                return await self._create(metadata)
+        return await self._create(metadata)
+
+    async def _create(self, metadata: MetaData) -> None:
+        async with self.connect() as connection:
+            if self._driver is not None:
+                async with outside_transaction(connection):
+                    await pragma(connection, "journal_mode", "WAL")
+            await connection.run_sync(metadata.create_all)
+            await connection.commit()
 
     def _timed(self, params: Params) -> Params:
-        return {NOW: microseconds(self._clock.now()), **params}
+        return {**self.dialect.timed(self._clock), **params}
+
+
+async def _retried(work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work`` returns, tried again where the database rolled it back for somebody else."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await work()
+        except DBAPIError as error:
+            if not may_be_tried_again(error):
+                raise
+    return await work()

@@ -1,4 +1,4 @@
-"""The inbox itself: claims, work in one transaction with its record, messages set aside."""
+"""The inbox in a SQL database: claims, work in its record's transaction, messages set aside."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Insert, MetaData
+from sqlalchemy import Insert, MetaData, inspect
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.batched_inserts import Together
+from chaoying_async.inbox.sql.batched_inserts import BatchedInserts
 from chaoying_async.inbox.sql.lending import LentConnection, lend
-from chaoying_async.inbox.sql.loops import OfLoop
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.rowlocks import needs_row_lock
 from chaoying_async.inbox.sql.rows import (
@@ -30,11 +30,7 @@ from chaoying_async.inbox.sql.rows import (
     to_record,
 )
 from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
-from chaoying_async.inbox.sql.tables import (
-    DEFAULT_PREFIX,
-    asides_table,
-    orders_table,
-)
+from chaoying_async.inbox.sql.tables import asides_table, orders_table
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
@@ -49,8 +45,12 @@ from chaoying_async.sansio.notifications.inbox_values import (
     check_room,
 )
 from chaoying_async.sql.autocommit import check_transaction
+from chaoying_async.sql.batching import PerLoop
+from chaoying_async.sql.columns import DEFAULT_PREFIX
+from chaoying_async.sql.engines import engine_at
 
 _WINDOW = timedelta(days=35)
+_NO_OPTION = "the driver of this address does not know one of the options after its question mark"
 _LOST = "the claim was taken over before its work was recorded: the work is rolled back"
 
 
@@ -91,9 +91,9 @@ class SqlInbox:
 
         #: Claims of ours whose rows are locked for their work: key and token.
         self._locked: set[tuple[OrderKey, int]] = set()
-        together = Together(self._access, self._orders.claim_new)
-        self._together = together if dialect.one_writer else None
-        self._room = OfLoop(asyncio.Lock)
+        batched = BatchedInserts(self._access, self._orders.claim_new)
+        self._batched = batched if dialect.one_writer else None
+        self._room = PerLoop(asyncio.Lock)
 
     def __repr__(self) -> str:
         return f"<SqlInbox {self._prefix}>"
@@ -203,7 +203,7 @@ class SqlInbox:
                 return to_aside(row).decision != aside.decision
 
     async def _set_aside_new(self, aside: Aside, statement: Insert, params: Params) -> bool:
-        """One at a time in this process, so that those which come together are counted."""
+        """Inserts one at a time in this process, so that each counts those before it."""
         key = key_params(aside.key)
         async with self._room.get():
             limit = {"p_limit": MOST_MESSAGES}
@@ -268,7 +268,7 @@ class SqlInbox:
         return key_params(claim.key) | {"p_token": claim.token}
 
     async def _holds(self, connection: AsyncConnection, claim: Claim) -> bool:
-        """Whether the claim is still ours; on SQLite, from here on nobody else can write."""
+        """Whether the claim is still ours; on SQLite nobody else can write from here on."""
         ours = self._ours(claim)
         if self._access.dialect.one_writer:
             held = await self._access.change(connection, self._orders.hold, ours)
@@ -281,8 +281,8 @@ class SqlInbox:
         return bool(rows)
 
     async def _insert_claim(self, key: OrderKey, params: Params) -> bool:
-        if self._together is not None:
-            return await self._together.insert(tuple(key), params)
+        if self._batched is not None:
+            return await self._batched.insert(tuple(key), params)
         return await self._access.insert(self._orders.claim_new, params)
 
     async def _row(self, key: OrderKey) -> Any:
@@ -293,6 +293,33 @@ class SqlInbox:
         this = message_params(key, fingerprint)
         rows = await self._access.read(self._asides.look, this)
         return rows[0] if rows else None
+
+
+@asynccontextmanager
+async def sql_inbox_at(url: str, *, table_prefix: str = DEFAULT_PREFIX) -> AsyncGenerator[SqlInbox]:
+    """The inbox at an address, for the command line; its engine is closed with the block.
+
+    :class:`~chaoying_async.exceptions.UsageError` for an address that is none, and where it has no
+    inbox's tables: none are made.
+    """
+    engine = engine_at(url)
+    try:
+        inbox = SqlInbox(engine, table_prefix=table_prefix)
+        try:
+            async with engine.connect() as connection:
+                there = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+        except TypeError:
+            there = None
+        if there is None:  # raised outside, since the driver's error has the options in its frames
+            raise UsageError(_NO_OPTION)
+        if not there.issuperset(inbox.metadata.tables):
+            raise UsageError(
+                f"no inbox's tables named {table_prefix}... are there: is it the right address and "
+                "prefix? A handler makes them with `await inbox.create_tables()`"
+            )
+        yield inbox
+    finally:
+        await engine.dispose()
 
 
 def _merged(orders: Iterable[Any], asides: Iterable[Any]) -> list[Record | Aside]:

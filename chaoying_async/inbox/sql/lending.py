@@ -1,4 +1,4 @@
-"""The connection that ``on_paid`` works on, and how its transaction is watched meanwhile."""
+"""The connection lent to ``on_paid``: what it refuses, and how its transaction is watched."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class LentConnection(AsyncConnection):
         _refuse("rollback", "raise an exception")
 
     async def close(self) -> NoReturn:
-        """Refused: the connection is closed by whom it belongs to."""
+        """Refused: the inbox closes the connection."""
         _refuse("close", "just return")
 
     async def aclose(self) -> NoReturn:
-        """Refused, as ``close`` is."""
+        """Refused: the inbox closes the connection."""
         _refuse("close", "just return")
 
     async def invalidate(self, exception: BaseException | None = None) -> NoReturn:  # noqa: ARG002
@@ -60,16 +60,16 @@ class Guards(Protocol):
     """How a savepoint is set and released."""
 
     async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Set one: the connection is in a nested transaction then."""
+        """Set a savepoint: the connection is in a nested transaction then."""
         ...
 
     async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:
-        """Release it; an error where it is not there any more."""
+        """Release the savepoint; an error where it is not there any more."""
         ...
 
 
-class Nested:
-    """By SQLAlchemy alone."""
+class NestedGuards:
+    """Savepoints by SQLAlchemy's ``begin_nested()``."""
 
     async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
         """See ``Guards``."""

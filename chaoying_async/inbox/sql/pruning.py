@@ -1,4 +1,4 @@
-"""Forgetting what is old, a page at a time."""
+"""Forgets what is old, a page at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.rows import Params, message_params, microseconds, to_aside
+from chaoying_async.inbox.sql.rows import Params, message_params, to_aside
 from chaoying_async.inbox.sql.statements import AsideStatements, PruningStatements
 from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
+from chaoying_async.sql.dialects import microseconds
 
 #: Rows in one transaction: few enough that a payment hardly waits for it.
 PAGE = 200

@@ -1,4 +1,4 @@
-"""Isolations under which a renewal would spoil the work's commit: a row's lock is the lease.
+"""Under which isolations a row's lock is the lease, since a renewal would spoil the work's commit.
 
 From REPEATABLE READ on, PostgreSQL refuses to complete an order whose row was changed (renewed)
 since the work began; so does MariaDB with ``innodb_snapshot_isolation``; and where MariaDB is
@@ -16,7 +16,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.sql.tables import MYSQL_NAMES
+from chaoying_async.sql.dialects import MYSQL_NAMES
 
 #: Where a connection's answer is kept: an engine's isolation does not change.
 _KNOWN = "chaoying_async.inbox.rowlocks"
@@ -30,9 +30,9 @@ _VARIABLES = text(
 
 
 async def needs_row_lock(connection: AsyncConnection) -> bool:
-    """Whether this connection's transactions are such; one more question for each connection.
+    """Whether this connection has such an isolation; asked once for each connection.
 
-    :class:`UsageError` where it has none, which a driver's own ``autocommit`` brings about.
+    :class:`UsageError` where a driver's own ``autocommit`` leaves it without transactions.
     """
     sync: Any = connection.sync_connection
     if _KNOWN not in sync.info:

@@ -1,9 +1,9 @@
-"""Rows to values and back."""
+"""Turns an inbox's rows into records and messages, and those into parameters."""
 
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from chaoying_async.inbox.sql.statements import ASIDE, ENTRY, FOREIGN
@@ -16,16 +16,9 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+from chaoying_async.sql.dialects import EPOCH, microseconds
 
 Params = dict[str, Any]
-
-
-def microseconds(moment: datetime) -> int:
-    """Since 1970, exactly."""
-    return (moment - _EPOCH) // _MICROSECOND
 
 
 def span(seconds: float) -> int:
@@ -64,7 +57,7 @@ def aside_params(aside: Aside) -> Params:
 
 
 def to_record(row: Any) -> Record:
-    """An order's row; its lease as seen when the row was read."""
+    """An order as its row says; its lease as seen when the row was read."""
     fields = {name: getattr(row, name) for name in ENTRY}
     fields["first_seen"] = _moment(row)
     fields["source"], _, others = row.source.partition(" ")
@@ -82,7 +75,7 @@ def to_record(row: Any) -> Record:
 
 
 def to_aside(row: Any) -> Aside:
-    """A message's row."""
+    """A message as its row says."""
     return Aside(
         key=_key_of(row),
         fingerprint=row.fingerprint,
@@ -101,4 +94,4 @@ def _key_of(row: Any) -> OrderKey:
 
 
 def _moment(row: Any) -> datetime:
-    return _EPOCH + timedelta(microseconds=row.first_seen)
+    return EPOCH + timedelta(microseconds=row.first_seen)

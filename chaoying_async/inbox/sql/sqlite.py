@@ -1,4 +1,4 @@
-"""SQLite past SQLAlchemy: one hop to the connection's thread for a statement, rather than four.
+"""SQLite's driver called directly: one hop to its thread for a statement, SQLAlchemy takes four.
 
 Only for the inbox's own statements, and on the very connection that SQLAlchemy has checked out, so
 both are in the same transaction. A paid order costs two thirds as much that way.
@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.rows import Params
-from chaoying_async.sql.autocommit import check_commit, outside
+from chaoying_async.sql.autocommit import check_commit, outside_transaction
 from chaoying_async.sql.transactions import driver_of
 
 _READY = "chaoying_async.inbox"
@@ -33,7 +33,7 @@ _SET, _RELEASE = "_savepoint_impl", "_release_savepoint_impl"
 
 
 class Prepared:
-    """A statement as SQLite's driver takes it."""
+    """A statement in the form that SQLite's driver takes."""
 
     def __init__(self, statement: CompilerElement, dialect: Dialect) -> None:
         compiled: Any = statement.compile(dialect=dialect)
@@ -49,7 +49,7 @@ class Prepared:
 
     @property
     def parts(self) -> tuple[str, str, str]:
-        """Of an INSERT: what is before its one row of values, the row, and what is after it."""
+        """An INSERT's text before its one row of values, that row, and the text after it."""
         head, _, rest = self.sql.partition("VALUES ")
         row, _, tail = rest.partition(" ON CONFLICT")
         return f"{head}VALUES ", row, f" ON CONFLICT{tail}"
@@ -60,7 +60,7 @@ class Prepared:
         return tuple(given[name] for name in self._order)
 
     def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        """With their columns' names."""
+        """The rows, with the names of their columns."""
         return [self._row(*row) for row in found]
 
 
@@ -134,7 +134,7 @@ class Driver:
 
 
 def _can_be_told(sync: Any) -> bool:
-    """Both are private: where they are no more, SQLAlchemy does it its way, in three hops."""
+    """Whether SQLAlchemy still has these two private methods; else it does it itself, in 3 hops."""
     return hasattr(sync, _SET) and hasattr(sync, _RELEASE)
 
 
@@ -161,7 +161,7 @@ async def _fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = 
 
 
 async def _commit(connection: AsyncConnection) -> None:
-    """For an engine that begins its transactions in its own way; else it has happened already."""
+    """Commits where the engine's owner has transactions begin in a way of their own."""
     driver = driver_of(connection)
     async with _translated(connection, "COMMIT"):
         if driver.in_transaction:
@@ -170,9 +170,9 @@ async def _commit(connection: AsyncConnection) -> None:
 
 @asynccontextmanager
 async def _translated(connection: AsyncConnection, sql: str) -> AsyncGenerator[None]:
-    """The driver's errors as SQLAlchemy tells them; without parameters, which are payments.
+    """Raises the driver's errors as SQLAlchemy's, without parameters, which are payments.
 
-    And as SQLAlchemy does, what turns out to be dead never goes back to the pool.
+    As with SQLAlchemy, a connection that turns out to be dead never goes back to the pool.
     """
     dialect: Any = connection.dialect
     try:
@@ -197,19 +197,15 @@ async def _translated(connection: AsyncConnection, sql: str) -> AsyncGenerator[N
         raise told from error
 
 
-def is_in_transaction(connection: AsyncConnection) -> bool:
-    """Whether it may hold SQLite's one write lock."""
-    return not connection.invalidated and bool(driver_of(connection).in_transaction)
-
-
 async def make_durable(connection: AsyncConnection) -> None:
-    """Once a connection: a commit is on the disk when it returns."""
-    info = _sync(connection).info
+    """Once for a connection: from now on a commit is on the disk when it returns."""
+    sync: Any = connection.sync_connection
+    info = sync.info
     if info.get(_READY):
         return
     await check_commit(connection)
     if int(await pragma(connection, "synchronous")) < _FULL:
-        async with outside(connection):
+        async with outside_transaction(connection):
             await pragma(connection, "synchronous", "FULL")
         if int(await pragma(connection, "synchronous")) < _FULL:
             raise UsageError(
@@ -220,11 +216,7 @@ async def make_durable(connection: AsyncConnection) -> None:
 
 
 async def pragma(connection: AsyncConnection, name: str, value: str | None = None) -> Any:
-    """Past SQLAlchemy, which would begin a transaction: SQLite wants none around these."""
+    """Reads or sets a PRAGMA, outside of SQLAlchemy's transaction, where SQLite refuses some."""
     setting = "" if value is None else f"={value}"
     rows = list(await _fetch(connection, f"PRAGMA {name}{setting}"))
     return rows[0][0] if rows else None
-
-
-def _sync(connection: AsyncConnection) -> Any:
-    return connection.sync_connection

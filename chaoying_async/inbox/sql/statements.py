@@ -1,19 +1,20 @@
-"""Every statement of an inbox, made once; each is a transaction of its own but those of ``work``.
+"""Every statement of an inbox, made once; only those of ``work`` share a transaction.
 
-None of them reads before it writes: what may be changed stands in the WHERE, and how many rows were
+No statement reads before it writes: what may be changed stands in the WHERE, and how many rows were
 changed says whether it was. So nothing here deadlocks, whatever the isolation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
     ColumnElement,
     Select,
     Table,
+    Update,
     and_,
     bindparam,
     case,
@@ -23,9 +24,12 @@ from sqlalchemy import (
     select,
     update,
 )
+from sqlalchemy.sql.dml import ValuesBase
 
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
-from chaoying_async.sql.dialects import Dialect
+from chaoying_async.sql.dialects import SqlDialect
+
+V = TypeVar("V", bound=ValuesBase)
 
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
@@ -49,17 +53,17 @@ _WITH_RAW = '%"raw":{"%'
 
 
 def p(name: str) -> Any:
-    """A parameter; its name never is a column's, which SQLAlchemy keeps for itself."""
+    """A parameter; SQLAlchemy keeps the columns' own names for itself, hence the prefix."""
     return bindparam(f"p_{name}")
 
 
 def _is_one_of(state: Column[Any], states: Iterable[SeenState]) -> ColumnElement[bool]:
-    """Not IN, whose text depends on its values: these are compiled without them."""
+    """OR rather than IN, whose text depends on its values: these are compiled without them."""
     return or_(*(state == one for one in states))
 
 
 class PruningStatements:
-    """A page of what ended, oldest first: where it ends, and what is done to it.
+    """Finds a page of what ended, oldest first, and empties or deletes it.
 
     Each page begins where the last one ended: no long lock, and no row is looked at twice.
     """
@@ -83,137 +87,162 @@ class PruningStatements:
 class OrderStatements:
     """What is asked of the table of orders."""
 
-    def __init__(self, table: Table, dialect: Dialect) -> None:
+    def __init__(self, table: Table, dialect: SqlDialect) -> None:
         c = table.c
-        self.table = table
-        now, state = dialect.now, c.state
-        this = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
-        ours = and_(this, c.token == p("token"), state == SeenState.HELD)
-        over = and_(c.held_until <= now, c.due <= now)
+        self._table = table
+        self._now = dialect.now
+        self._this = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
+        self._ours = and_(self._this, c.token == p("token"), c.state == SeenState.HELD)
+        self._make_queries()
+        self._make_inserts(dialect)
+        self._make_claims()
+        self._make_ends()
+        self._make_marks()
 
-        self._all = select(table, (c.held_until - now).label("left"))
-        self.look = self._all.where(this)
-        new = dialect.insert_new(table).values(
+    def _make_queries(self) -> None:
+        c = self._table.c
+        self._all = select(self._table, (c.held_until - self._now).label("left"))
+        self.look = self._all.where(self._this)
+        over = and_(c.held_until <= self._now, c.due <= self._now)
+        self.unfinished = self._oldest(c.state == SeenState.HELD, over)
+        self.listing = self._oldest(_is_one_of(c.state, _FOR_PEOPLE))
+        # A message may have waited for days for its order: what took effect only now is kept.
+        ended = _is_one_of(c.state, _ENDED)
+        forgotten = and_(ended, c.held_until < p("before"))
+        self.pruning = PruningStatements(self._table, ended, forgotten)
+
+    def _make_inserts(self, dialect: SqlDialect) -> None:
+        new = dialect.insert_new(self._table).values(
             {name: p(name) for name in ("mch_id", "out_trade_no", *ENTRY)}
             | {"due": 0, "failures": 0, "reason": ""}
         )
-        self.claim_new = new.values(state=SeenState.HELD, token=1, held_until=now + p("lease"))
+        leased = self._now + p("lease")
+        self.claim_new = new.values(state=SeenState.HELD, token=1, held_until=leased)
         self.not_paid = new.values(state=SeenState.NOT_PAID, token=0, held_until=0)
-        self.not_paid_given_up = (
-            update(table)
-            .where(this, state == SeenState.NOT_PAID, c.decision != p("decision"))
-            .values({name: p(name) for name in ENTRY})
-        )
+
+    def _make_claims(self) -> None:
+        c, leased = self._table.c, self._now + p("lease")
         # A claim, a release or a quarantine in between has changed the token.
-        self.claim_again = (
-            update(table)
-            .where(this, c.token == p("token"), _is_one_of(state, _FREE), c.held_until <= now)
-            .values({name: p(name) for name in ENTRY})
-            .values(state=SeenState.HELD, token=c.token + 1, held_until=now + p("lease"), due=0)
+        is_free = and_(
+            self._this,
+            c.token == p("token"),
+            _is_one_of(c.state, _FREE),
+            c.held_until <= self._now,
         )
-        self.still_ours = select(c.token).where(ours)
+        self.claim_again = (
+            update(self._table)
+            .where(is_free)
+            .values({name: p(name) for name in ENTRY})
+            .values(state=SeenState.HELD, token=c.token + 1, held_until=leased, due=0)
+        )
+        self.renew = self._change_ours(held_until=leased)
+        self.still_ours = select(c.token).where(self._ours)
         #: Where isolation makes that lock the lease.
         self.lock = self.still_ours.with_for_update()
         # Changes nothing, but takes SQLite's one write lock.
-        self.hold = update(table).where(ours).values(token=c.token)
+        self.hold = self._change_ours(token=c.token)
+
+    def _make_ends(self) -> None:
+        c, now, free = self._table.c, self._now, self._table.c.token + 1
         # Of what has ended, the moment when it did: by that it is forgotten (M-19).
-        self.complete = update(table).where(ours).values(state=SeenState.DONE, held_until=now)
-        self.renew = update(table).where(ours).values(held_until=now + p("lease"))
-        self.release = (
-            update(table)
-            .where(ours)
-            .values(
-                token=c.token + 1,
-                held_until=0,
-                due=now + p("retry"),
-                failures=c.failures + p("failed"),
-            )
+        self.complete = self._change_ours(state=SeenState.DONE, held_until=now)
+        self.release = self._change_ours(
+            token=free, held_until=0, due=now + p("retry"), failures=c.failures + p("failed")
         )
-        self.quarantine = (
-            update(table)
-            .where(ours)
-            .values(
-                state=SeenState.QUARANTINED, token=c.token + 1, held_until=0, reason=p("reason")
-            )
+        self.quarantine = self._change_ours(
+            state=SeenState.QUARANTINED, token=free, held_until=0, reason=p("reason")
         )
-        # As one of which only failures were heard: free, and not due.
-        self.give_up = (
-            update(table)
-            .where(ours)
-            .values(state=SeenState.NOT_PAID, token=c.token + 1, held_until=now)
+        # As an order of which only failures were heard: free, and not due.
+        self.give_up = self._change_ours(state=SeenState.NOT_PAID, token=free, held_until=now)
+        self.not_paid_given_up = (
+            update(self._table)
+            .where(self._this, c.state == SeenState.NOT_PAID, c.decision != p("decision"))
+            .values({name: p(name) for name in ENTRY})
         )
+
+    def _make_marks(self) -> None:
+        quarantined = self._table.c.state == SeenState.QUARANTINED
         mark = (
-            update(table)
-            .where(this, state == SeenState.QUARANTINED)
-            .values(held_until=now, due=0, state=SeenState.HELD)
+            update(self._table)
+            .where(self._this, quarantined)
+            .values(held_until=self._now, due=0, state=SeenState.HELD)
         )
         self.mark = {
             Mark.RETRY: mark,
             Mark.APPLY: mark.values(decision=BY_A_PERSON),
             Mark.DISMISS: mark.values(state=SeenState.DONE),
         }
-        self.unfinished = self._oldest(state == SeenState.HELD, over)
-        self.listing = self._oldest(_is_one_of(state, _FOR_PEOPLE))
 
-        # A message may have waited for days for its order: what took effect only now is kept.
-        ended = _is_one_of(state, _ENDED)
-        self.pruning = PruningStatements(table, ended, and_(ended, c.held_until < p("before")))
+    def _change_ours(self, **values: Any) -> Update:
+        return update(self._table).where(self._ours).values(**values)
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
-        return self._all.where(*which).order_by(self.table.c.first_seen).limit(p("limit"))
+        return self._all.where(*which).order_by(self._table.c.first_seen).limit(p("limit"))
 
 
 class AsideStatements:
     """What is asked of the table of messages that were set aside."""
 
-    def __init__(self, table: Table, dialect: Dialect) -> None:
+    def __init__(self, table: Table, dialect: SqlDialect) -> None:
         c = table.c
-        self.table = table
-        now, is_open = dialect.now, c.closed.is_(False)
-        order = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
-        this = and_(order, c.fingerprint == p("fingerprint"))
+        self._table = table
+        self._now = dialect.now
+        self._is_open = c.closed.is_(False)
+        self._order = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
+        self._this = and_(self._order, c.fingerprint == p("fingerprint"))
+        self._foreign = c.decision.like(f"%{FOREIGN}")
+        self._make_queries()
+        self._make_changes(dialect)
 
-        self.look = select(table).where(this)
-        self.of_order = select(table).where(order, is_open).order_by(c.first_seen)
-        due_in = now + p("retry")
-        new = dialect.insert_new(table).values(
-            {name: p(name) for name in ("mch_id", "out_trade_no", "fingerprint", *ASIDE)}
-            | {"tries": 0, "mark": null(), "closed": False}
-        )
-        again = (
-            update(table)
-            .where(this, is_open, c.decision == p("seen"))
-            .values({name: p(name) for name in ASIDE if name != "first_seen"})
-        )
-        postpone = (
-            update(table)
-            .where(this)
-            .values(tries=c.tries + 1, mark=case((c.mark == Mark.RETRY, null()), else_=c.mark))
-        )
-        # By whether there is a time for the next look.
-        self.new = {True: new.values(due=due_in), False: new.values(due=null())}
-        self.again = {True: again.values(due=due_in), False: again.values(due=null())}
-        self.postpone = {True: postpone.values(due=due_in), False: postpone.values(due=null())}
-        self.close = update(table).where(this).values(closed=True, due=null())
-        self.mark = update(table).where(this, is_open).values(mark=p("mark"), closed=p("closed"))
-        self.unfinished = self._oldest(is_open, or_(c.mark.is_not(None), c.due <= now))
+    def _make_queries(self) -> None:
+        c, is_open, foreign = self._table.c, self._is_open, self._foreign
+        self.look = select(self._table).where(self._this)
+        self.of_order = select(self._table).where(self._order, is_open).order_by(c.first_seen)
+        self.unfinished = self._oldest(is_open, or_(c.mark.is_not(None), c.due <= self._now))
         self.listing = self._oldest(is_open)
-
-        foreign = c.decision.like(f"%{FOREIGN}")
-        is_closed = c.closed.is_(True)
-        self.pruning = PruningStatements(table, is_closed, or_(is_closed, foreign))
-        #: What waits and was not pruned yet, oldest first; and what is written in its place.
-        self.with_raw = self._oldest(is_open, c.first_seen < p("before"), c.payload.like(_WITH_RAW))
-        self.replace = update(table).where(this, is_open).values(payload=p("payload"))
         #: Whether there is room for one more: the order's own, and the merchant's other ones.
-        self.messages = select(c.decision).where(order, is_open).limit(p("limit"))
+        self.messages = select(c.decision).where(self._order, is_open).limit(p("limit"))
         self.foreign = (
             select(c.out_trade_no)
             .distinct()
             .where(c.mch_id == p("mch_id"), c.out_trade_no != p("out_trade_no"), is_open, foreign)
             .limit(p("limit"))
         )
+        is_closed = c.closed.is_(True)
+        self.pruning = PruningStatements(self._table, is_closed, or_(is_closed, foreign))
+        #: What waits and has its raw fields still, oldest first.
+        self.with_raw = self._oldest(is_open, c.first_seen < p("before"), c.payload.like(_WITH_RAW))
+
+    def _make_changes(self, dialect: SqlDialect) -> None:
+        c = self._table.c
+        open_ = update(self._table).where(self._this, self._is_open)
+        self.new = self._due(
+            dialect.insert_new(self._table).values(
+                {name: p(name) for name in ("mch_id", "out_trade_no", "fingerprint", *ASIDE)}
+                | {"tries": 0, "mark": null(), "closed": False}
+            )
+        )
+        self.again = self._due(
+            open_.where(c.decision == p("seen")).values(
+                {name: p(name) for name in ASIDE if name != "first_seen"}
+            )
+        )
+        unmarked = case((c.mark == Mark.RETRY, null()), else_=c.mark)
+        self.postpone = self._due(
+            update(self._table).where(self._this).values(tries=c.tries + 1, mark=unmarked)
+        )
+        self.close = update(self._table).where(self._this).values(closed=True, due=null())
+        self.mark = open_.values(mark=p("mark"), closed=p("closed"))
+        #: Writes the payload without its raw fields.
+        self.replace = open_.values(payload=p("payload"))
+
+    def _due(self, statement: V) -> dict[bool, V]:
+        """The statement by whether there is a time for the next look."""
+        return {
+            True: statement.values(due=self._now + p("retry")),
+            False: statement.values(due=null()),
+        }
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
-        chosen = select(self.table).where(*which)
-        return chosen.order_by(self.table.c.first_seen).limit(p("limit"))
+        chosen = select(self._table).where(*which)
+        return chosen.order_by(self._table.c.first_seen).limit(p("limit"))

@@ -1,6 +1,11 @@
-"""A store in a database: a SQLite file as it is; PostgreSQL and MariaDB by address (extra [sql]).
+"""A poll store in a database: a SQLite file as it is; PostgreSQL and MariaDB by address.
 
-:class:`SqlPollStore` is the store, :func:`pollstore_metadata` its tables for Alembic.
+The latter need the extra ``[sql]`` and a driver. For Alembic :func:`pollstore_metadata` has the
+tables.
+
+- ``ownership``: which process owns a store: a lease on the database's clock, and a token.
+- ``pollstore``: the store itself: texts in one table, their owner in another.
+- ``tables``: the two tables.
 """
 
 from __future__ import annotations

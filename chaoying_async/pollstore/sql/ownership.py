@@ -1,4 +1,4 @@
-"""Who owns a store: a lease on the database's clock, and a token that every write names (M-26)."""
+"""Which process owns a store: a lease by the database's clock, a token in every write (M-26)."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.sql.addresses import shown_url
 from chaoying_async.sql.autocommit import check_transaction
-from chaoying_async.sql.engines import NOW, clock_of_ours, insert_new, now_of, whole
-from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.sql.dialects import dialect_of
+from chaoying_async.sql.transactions import connected, transaction, whole
 
 log = logging.getLogger("chaoying_async.pollstore")
 
 _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.
 _LOOK = 1.0
+#: The ``id`` of the only row.
 _ONLY = 1
-#: So often a lease is read that came too late to be certain of.
+#: A reading of the lease that took too long proves nothing: how often it is made at most.
 _READINGS = 3
 LOST = "another process has taken this store over: nothing more may be written, or paid"
 
 
-class Held(NamedTuple):
+class OwnerRow(NamedTuple):
     """The owner's row as it was read, and the moment; microseconds."""
 
     token: int
@@ -44,7 +45,7 @@ class Held(NamedTuple):
 
     @property
     def left(self) -> float:
-        """Seconds until whoever holds it no longer does.
+        """Seconds until the lease ends.
 
         Never more than a whole lease: an end further off was written before a clock was set back.
         """
@@ -57,7 +58,7 @@ class Ownership:
     def __init__(self, engine: AsyncEngine, table: Table, clock: Clock, lease: float) -> None:
         self._engine = engine
         self._clock = clock
-        self._given_time = clock_of_ours(engine)
+        self._dialect = dialect_of(engine)
         self._token = 0
         self._lost = False
         #: Readings of the lease: how many began, which was the last that found it ours, and until
@@ -67,9 +68,9 @@ class Ownership:
         self._sure_until = 0.0
         self._reading = asyncio.Lock()
         self.lease = lease
-        now, mine = now_of(engine), table.c.id == _ONLY
-        columns = table.c
-        self._add_row = insert_new(engine, table, "id").values(
+        now, columns = self._dialect.now, table.c
+        mine = columns.id == _ONLY
+        self._add_row = self._dialect.insert_or_keep(table, "id").values(
             id=_ONLY, token=0, held_until=0, lease=0
         )
         self._read = select(
@@ -94,8 +95,8 @@ class Ownership:
         )
 
     async def take(self) -> None:
-        """Become the owner; waits for a dead owner's lease, and raises for a living one."""
-        first: Held | None = None
+        """Become the owner; waits for a dead owner's lease, and raises where the owner lives."""
+        first: OwnerRow | None = None
         started = self._clock.monotonic()
         while True:
             waited = self._clock.monotonic() - started
@@ -112,7 +113,7 @@ class Ownership:
                 )
             await self._clock.sleep(min(max(first.left - waited, 0.05), _LOOK))
 
-    def _say_waiting(self, found: Held) -> None:
+    def _say_waiting(self, found: OwnerRow) -> None:
         log.warning(
             "the poll store at %s is held until %s by its owner number %d, another process: "
             "waiting up to %.0f s, in case that process is dead; if it lives, end it or use "
@@ -123,14 +124,14 @@ class Ownership:
             found.left + _LOOK,
         )
 
-    async def _try(self, first: Held | None, waited: float) -> Held | None:
+    async def _try(self, first: OwnerRow | None, waited: float) -> OwnerRow | None:
         async with transaction(self._engine) as connection:
             # A write comes first: on SQLite that keeps every other writer out.
             await connection.execute(self._add_row)
             check_transaction(connection)
             reading = self._read.with_for_update()
             row = (await connection.execute(reading, self._time())).one()
-            found = Held(*map(int, row))
+            found = OwnerRow(*map(int, row))
             unchanged = first is not None and found[:2] == first[:2] and waited >= first.left
             set_back = found.held_until - found.now > found.lease
             if found.held_until > found.now and not (unchanged and set_back):
@@ -141,14 +142,14 @@ class Ownership:
         return None
 
     def check(self) -> None:
-        """:class:`StoreInUseError` once it is known that somebody else has taken it."""
+        """:class:`StoreInUseError` once it is known that somebody else has taken the store."""
         if self._lost:
             raise StoreInUseError(LOST)
 
     async def renew_in(self, connection: AsyncConnection) -> None:
         """Renew the lease in this transaction, which by that is the owner's or fails.
 
-        A lease that ran out and that nobody took is ours again: no one wrote meanwhile.
+        A lease that ran out and that nobody took is ours again: nobody wrote meanwhile.
         """
         self.check()
         renewed = await connection.execute(self._renew, self._values(token=self._token))
@@ -156,7 +157,7 @@ class Ownership:
             self._lose()
 
     async def renew(self) -> None:
-        """Renew it in a transaction of its own."""
+        """Renew the lease in a transaction of its own."""
         await whole(self._engine, self._renew_now())
 
     async def _renew_now(self) -> None:
@@ -164,11 +165,11 @@ class Ownership:
             await self.renew_in(connection)
 
     async def hold(self) -> None:
-        """Read that it is ours still; on return it is, whatever happened to this process meanwhile.
+        """Read that the store is still ours; on return it is, whatever happened to this process.
 
-        Nobody can take it before half a lease after the reading began. A process that was stopped
-        for longer than that in the middle of it reads again. Those who ask at the same time share
-        one reading, which began after they asked.
+        Nobody can take the store before half a lease after the reading began. A process that was
+        stopped for longer than that in the middle of it reads again. Those who ask at the same time
+        share one reading, which began after they asked.
         """
         asked = self._began
         async with self._reading:
@@ -184,20 +185,20 @@ class Ownership:
                 raise TimeoutError("reading the lease takes longer than half of it")
 
     async def _read_that_it_is_ours(self) -> None:
-        """With half a lease left at the least."""
+        """On return the store is ours, and at least half a lease is left."""
         found = await whole(self._engine, self._read_now())
         if found is None or found.token != self._token:
             self._lose()
         elif found.left < self.lease / 2:
             await self.renew()
 
-    async def _read_now(self) -> Held | None:
+    async def _read_now(self) -> OwnerRow | None:
         async with connected(self._engine) as connection:
             row = (await connection.execute(self._read, self._time())).first()
-        return None if row is None else Held(*map(int, row))
+        return None if row is None else OwnerRow(*map(int, row))
 
     async def release(self) -> None:
-        """Give it back, unless somebody took it."""
+        """Give the store back, unless somebody took it."""
         await whole(self._engine, self._release_now())
 
     async def _release_now(self) -> None:
@@ -211,8 +212,5 @@ class Ownership:
     def _values(self, token: int) -> dict[str, Any]:
         return {"p_token": token, "p_lease": round(self.lease * _MICRO)} | self._time()
 
-    def _time(self) -> dict[str, Any]:
-        if not self._given_time:
-            return {}
-        since = self._clock.now() - datetime(1970, 1, 1, tzinfo=UTC)
-        return {NOW: round(since.total_seconds() * _MICRO)}
+    def _time(self) -> dict[str, int]:
+        return self._dialect.timed(self._clock)

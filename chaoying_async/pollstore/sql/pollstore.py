@@ -1,4 +1,4 @@
-"""The store: texts in one table, an owner in another, written in groups."""
+"""The poll store in a database: texts in one table, their owner in another, written in batches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -30,28 +31,19 @@ from chaoying_async.exceptions import (
     SessionClosedError,
     StoreError,
     StoreInUseError,
+    StoreTrouble,
 )
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
-from chaoying_async.pollstore.sql.addresses import advice
 from chaoying_async.pollstore.sql.ownership import Ownership
-from chaoying_async.pollstore.sql.tables import (
-    DEFAULT_PREFIX,
-    LONGEST_KEY,
-    LONGEST_KIND,
-    owner_table,
-    texts_table,
-)
+from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND, owner_table, texts_table
+from chaoying_async.sql.addresses import advice, database_url
 from chaoying_async.sql.autocommit import check_commit
-from chaoying_async.sql.batching import Changes, Writer
-from chaoying_async.sql.engines import (
-    check_engine,
-    engine_at,
-    existing_at,
-    insert_or_replace,
-    whole,
-)
-from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.sql.batching import Batches, Take
+from chaoying_async.sql.columns import DEFAULT_PREFIX
+from chaoying_async.sql.dialects import dialect_of
+from chaoying_async.sql.engines import check_engine, engine_at
+from chaoying_async.sql.transactions import connected, transaction, whole
 
 log = logging.getLogger("chaoying_async.pollstore")
 
@@ -59,10 +51,18 @@ log = logging.getLogger("chaoying_async.pollstore")
 _PAGE = 5000
 #: How often a lease is renewed while it runs.
 _RENEWALS = 3
+#: A SQLite file is kept in WAL mode, and written through to the disk at every commit; one
+#: connection waits 10 s for another.
+_PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL")
+
+#: ``(kind, key)`` to the text to keep; None: to be dropped.
+Changes = Mapping[tuple[str, str], str | None]
+#: So many changes go into one transaction.
+_MOST = 2000
 
 
-class _Open:
-    """All that an open store has, and a closed one has not."""
+class _OpenStore:
+    """What an open store has, and a closed one has not: statements, an owner, a writer."""
 
     def __init__(self, store: SqlPollStore, engine: AsyncEngine) -> None:
         metadata = MetaData()
@@ -72,7 +72,7 @@ class _Open:
         self.owned = Ownership(engine, owner, store.clock, store.lease)
         columns = texts.c
         same = (columns.kind == bindparam("p_kind"), columns.item == bindparam("p_item"))
-        self.put: Insert = insert_or_replace(engine, texts, ["kind", "item"], "body")
+        self.put: Insert = dialect_of(engine).insert_or_replace(texts, ["kind", "item"], "body")
         self.drop: Delete = delete(texts).where(*same)
         self.get = select(columns.body).where(*same)
         self.page = (
@@ -83,14 +83,14 @@ class _Open:
         )
 
     async def start(self, clock: Clock) -> None:
-        """Make the tables, take the ownership, and keep it."""
+        """Make the tables, take the store, and go on renewing its lease."""
         await self.make_tables()
         await self.owned.take()
-        self.writer = Writer(self.commit)
+        self.writer: Batches[Changes, None] = Batches(self.write, most=_MOST, size=len)
         self.renewing = asyncio.get_running_loop().create_task(self.renew(clock))
 
     async def make_tables(self) -> None:
-        """Make those that are missing; others may be doing the same."""
+        """Make the tables that are missing; other processes may be doing the same."""
         for _ in self.metadata.tables:  # each may have been made between our look and our try
             with contextlib.suppress(DBAPIError):
                 return await whole(self.engine, self._make_tables())
@@ -103,10 +103,10 @@ class _Open:
             await connection.run_sync(self.metadata.create_all)
 
     async def stop(self, *, dispose: bool) -> None:
-        """Write what is left, and give the ownership back; cancelled, less is written.
+        """Write what is left, give the store back, dispose; cancelled, it writes less.
 
-        It ends all the same: a transaction that is cut off may leave a SQLite file locked, and a
-        renewal that goes on would keep the store from everybody.
+        The rest is done all the same: a transaction that is cut off may leave a SQLite file locked,
+        and a renewal that goes on would keep the store from everybody.
         """
         ending = asyncio.get_running_loop().create_task(self._end(dispose=dispose))
         try:
@@ -133,7 +133,7 @@ class _Open:
             log.warning("the lease could not be given back (%s): it runs out", type(error).__name__)
 
     async def renew(self, clock: Clock) -> None:
-        """Renew the lease for as long as it is ours; a database that is away is asked again."""
+        """Renew the lease for as long as the store is ours; after an error, try again."""
         while True:
             await clock.sleep(self.owned.lease / _RENEWALS)
             try:
@@ -152,11 +152,17 @@ class _Open:
         async with connected(self.engine) as connection:
             return (await connection.execute(statement, values)).all()
 
-    async def commit(self, changes: Changes) -> None:
-        """One transaction; that the lease is renewed in it proves that it is the owner's."""
-        await whole(self.engine, self._commit(changes))
+    async def write(self, take: Take[Changes]) -> Sequence[None]:
+        """Write what waits in one transaction; what is newer counts."""
+        batch = take()
+        together: dict[tuple[str, str], str | None] = {}
+        for changes in batch:
+            together.update(changes)
+        await whole(self.engine, self._commit(together))
+        return [None] * len(batch)
 
     async def _commit(self, changes: Changes) -> None:
+        """The lease is renewed in the same transaction, which proves that it is the owner's."""
         put = [
             {"kind": kind, "item": key, "body": text}
             for (kind, key), text in changes.items()
@@ -209,7 +215,7 @@ class SqlPollStore:
         table_prefix: str = DEFAULT_PREFIX,
         clock: Clock | None = None,
     ) -> None:
-        self._opened: _Open | None = None
+        self._opened: _OpenStore | None = None
         self._opening = False
         if not lease > 0:
             raise ParameterError({"lease": "must be a number of seconds above 0"})
@@ -219,7 +225,7 @@ class SqlPollStore:
         self._where = where
         #: The poller that is open on it; a store has one at a time.
         self.polled_by: object | None = None
-        #: What was begun for it and is ended before it is closed.
+        #: Outcomes being forgotten in the background; closing the store waits for them.
         self.errands = Errands()
 
     def __repr__(self) -> str:
@@ -228,18 +234,16 @@ class SqlPollStore:
     async def __aenter__(self) -> Self:
         if self._opened is not None or self._opening:
             raise StoreInUseError("this store is open already; one process, one owner")
-        ours = not isinstance(self._where, AsyncEngine)
-        engine = self._where if isinstance(self._where, AsyncEngine) else engine_at(self._where)
+        engine = self._engine()
         self._opening = True
         try:
             with told():
-                check_engine(engine)
-                opened = _Open(self, engine)
+                check_engine(engine, "SqlPollStore", "MemoryPollStore")
+                opened = _OpenStore(self, engine)
                 await opened.start(self.clock)
         except BaseException as error:
             error.add_note(f"while opening the poll store {advice(engine.url)}")
-            if ours:
-                await engine.dispose()
+            await self._dispose(engine)
             raise
         finally:
             self._opening = False
@@ -258,7 +262,7 @@ class SqlPollStore:
             opened, self._opened = self._opened, None
             if opened is not None:
                 with told():
-                    await opened.stop(dispose=not isinstance(self._where, AsyncEngine))
+                    await opened.stop(dispose=opened.engine is not self._where)
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         """See ``PollStore``."""
@@ -267,14 +271,14 @@ class SqlPollStore:
             _check(kind, key, text)
         if items:
             with told():
-                await opened.writer.write({(kind, key): text for key, text in items.items()})
+                await opened.writer.add({(kind, key): text for key, text in items.items()})
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
         """See ``PollStore``."""
         opened = self._usable()
         if keys:
             with told():
-                await opened.writer.write({(kind, key): None for key in keys})
+                await opened.writer.add({(kind, key): None for key in keys})
 
     async def get(self, kind: str, key: str) -> str | None:
         """See ``PollStore``."""
@@ -291,22 +295,22 @@ class SqlPollStore:
     async def peek(self, kind: str) -> list[tuple[str, str]]:
         """What :meth:`load` gives, read beside the store's owner: nothing is opened or taken.
 
-        For looking only. Where no store was ever made there is nothing to look at: that is a
-        :class:`~chaoying_async.exceptions.StoreError`, and no file and no table is made by looking.
+        For looking only; no file and no table is made by it. Where no store was ever made, it
+        raises a :class:`~chaoying_async.exceptions.StoreError`.
         """
-        ours = not isinstance(self._where, AsyncEngine)
-        engine = self._where if isinstance(self._where, AsyncEngine) else existing_at(self._where)
+        if not isinstance(self._where, AsyncEngine):
+            _check_file_exists(self._where)
+        engine = self._engine()
         try:
             with told():
-                check_engine(engine)
-            looking = _Open(self, engine)
+                check_engine(engine, "SqlPollStore", "MemoryPollStore")
+            looking = _OpenStore(self, engine)
             return [item async for item in _pages(lambda: looking, kind)]
         except StoreError as error:
             error.add_note(f"while looking into the poll store {advice(engine.url)}")
             raise
         finally:
-            if ours:
-                await engine.dispose()
+            await self._dispose(engine)
 
     async def hold(self) -> None:
         """See ``PollStore``."""
@@ -314,14 +318,33 @@ class SqlPollStore:
         with told():
             await opened.owned.hold()
 
-    def _usable(self) -> _Open:
+    def _engine(self) -> AsyncEngine:
+        if isinstance(self._where, AsyncEngine):
+            return self._where
+        return engine_at(self._where, *_PRAGMAS)
+
+    async def _dispose(self, engine: AsyncEngine) -> None:
+        if engine is not self._where:  # else it is the caller's
+            await engine.dispose()
+
+    def _usable(self) -> _OpenStore:
         if self._opened is None:
             raise SessionClosedError("the store is not open: use it inside `async with`")
         self._opened.owned.check()
         return self._opened
 
 
-async def _pages(reader: Callable[[], _Open], kind: str) -> AsyncGenerator[tuple[str, str]]:
+def _check_file_exists(where: str | os.PathLike[str] | URL) -> None:
+    """:class:`StoreError` for a file that is missing: SQLite would make one by looking for it."""
+    url = database_url(where)
+    file = str(url.database or "")
+    a_path = url.get_backend_name() == "sqlite" and not file.startswith("file:")
+    if a_path and not Path(file).is_file():
+        words = f"there is no poll store at {file}: is that its file?"
+        raise StoreError(words, kind=StoreTrouble.TABLE_MISSING)
+
+
+async def _pages(reader: Callable[[], _OpenStore], kind: str) -> AsyncGenerator[tuple[str, str]]:
     after = -1
     while True:
         opened = reader()
@@ -334,7 +357,7 @@ async def _pages(reader: Callable[[], _Open], kind: str) -> AsyncGenerator[tuple
 
 
 def _check(kind: str, key: str, text: str) -> None:
-    """What one database would cut off or refuse, all refuse, before it is in a batch."""
+    """Refuse what any of the databases would cut off or refuse, before it is in a batch."""
     problems = {}
     for name, value, longest in (("kind", kind, LONGEST_KIND), ("key", key, LONGEST_KEY)):
         if not _storable(value) or len(value) > longest:
