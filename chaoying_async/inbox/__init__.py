@@ -1,4 +1,9 @@
-"""What has been handled already: :mod:`.memory` for one process, :mod:`.sql`, :mod:`.redis`."""
+"""What has been handled already, as ``NotificationHandler`` remembers it.
+
+- ``memory``: an inbox that lives as long as its process.
+- ``redis``: an inbox in Redis: at least once.
+- ``sql``: an inbox in a SQL database: exactly once.
+"""
 
 from __future__ import annotations
 

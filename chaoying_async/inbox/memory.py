@@ -1,13 +1,12 @@
-"""An inbox that lives as long as its process: one process, tests, and trying things out."""
+"""An inbox that lives as long as its process: for a single process, and for tests."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Any, TypeVar
 
 import attrs
@@ -71,7 +70,7 @@ class _Kept:
 
 
 class _Waiting:
-    """How many open messages there are, so that nobody has to count them."""
+    """Counts of the open messages, kept so that nobody has to look at all of them."""
 
     def __init__(self) -> None:
         self.of_merchant: Counter[str] = Counter()
@@ -80,7 +79,7 @@ class _Waiting:
         self.foreign: defaultdict[str, Counter[OrderKey]] = defaultdict(Counter)
 
     def add(self, aside: Aside, count: int = 1) -> None:
-        """One more, or with -1 one less."""
+        """Count one open message more, or with -1 one less."""
         mch_id = aside.key.mch_id
         _count(self.of_merchant, mch_id, count)
         _count(self.of_order, aside.key, count)
@@ -130,16 +129,13 @@ class MemoryInbox:
 
     @property
     def window(self) -> timedelta:
-        """See ``Inbox``."""
         return self._window
 
     async def look(self, key: OrderKey) -> Record | None:
-        """See ``Inbox``."""
         order = self._orders.get(key)
         return None if order is None else self._record(key, order)
 
     async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        """See ``Inbox``."""
         now = self._clock.monotonic()
         order = self._orders.get(key)
         if order is None:
@@ -156,37 +152,35 @@ class MemoryInbox:
         order.held_until, order.due = now + lease, 0.0
         return Claim(key, order.token, order.failures, before)
 
-    def held(self, claim: Claim) -> _Order | None:
-        """The order, if it is this claim's."""
+    def _held(self, claim: Claim) -> _Order | None:
+        """The order of this claim; None where the claim is no longer ours."""
         order = self._orders.get(claim.key)
         if order is None or order.state is not _HELD or order.token != claim.token:
             return None
         return order
 
-    def complete(self, key: OrderKey, order: _Order) -> None:
-        """Its work is done.
-
-        Nobody runs it again, so its text is forgotten at once: it is most of what an order takes.
-        """
-        order.state = _DONE
-        self._open_orders.pop(key, None)
-        order.entry = order.entry.with_payload("")
-
     async def renew(self, claim: Claim, *, lease: float) -> bool:
-        """See ``Inbox``."""
-        order = self.held(claim)
+        order = self._held(claim)
         if order is None:
             return False
         order.held_until = self._clock.monotonic() + lease
         return True
 
-    def work(self, claim: Claim) -> AbstractAsyncContextManager[Any]:
-        """See ``Inbox``; there is no transaction here that could be rolled back."""
-        return _Work(self, claim)
+    @asynccontextmanager
+    async def work(self, claim: Claim) -> AsyncGenerator[None]:
+        """There is no transaction here that could be rolled back."""
+        if self._held(claim) is None:
+            raise ClaimLostError("the claim was taken over before its work began")
+        yield
+        order = self._held(claim)
+        if order is None:
+            raise ClaimLostError("the claim was taken over while its work went on")
+        self._move(claim.key, order, SeenState.DONE)
+        # Nobody runs it again, so its text is forgotten at once: it is most of what an order takes.
+        order.entry = order.entry.with_payload("")
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        """See ``Inbox``."""
-        order = self.held(claim)
+        order = self._held(claim)
         if order is None:
             return False
         order.token += 1  # the holder's no longer fits
@@ -196,8 +190,7 @@ class MemoryInbox:
         return failed and order.failures == 1
 
     async def quarantine(self, claim: Claim, reason: str) -> bool:
-        """See ``Inbox``."""
-        order = self.held(claim)
+        order = self._held(claim)
         if order is None:
             return False
         self._move(claim.key, order, SeenState.QUARANTINED)
@@ -207,8 +200,7 @@ class MemoryInbox:
         return True
 
     async def give_up(self, claim: Claim) -> bool:
-        """See ``Inbox``."""
-        order = self.held(claim)
+        order = self._held(claim)
         if order is None:
             return False
         self._move(claim.key, order, SeenState.NOT_PAID)
@@ -218,7 +210,6 @@ class MemoryInbox:
         return True
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """See ``Inbox``."""
         order = self._orders.get(key)
         if order is None:
             self._make_room()
@@ -231,7 +222,6 @@ class MemoryInbox:
         return True
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
-        """See ``Inbox``."""
         kept = self._asides.get((aside.key, aside.fingerprint))
         due = None if retry_in is None else self._clock.monotonic() + retry_in
         if kept is None:
@@ -257,7 +247,6 @@ class MemoryInbox:
         return news
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
-        """See ``Inbox``."""
         kept = self._asides.get((aside.key, aside.fingerprint))
         if kept is None:
             return
@@ -266,20 +255,16 @@ class MemoryInbox:
         kept.due = None if retry_in is None else self._clock.monotonic() + retry_in
 
     async def close(self, aside: Aside) -> None:
-        """See ``Inbox``."""
         self._close((aside.key, aside.fingerprint))
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
-        """See ``Inbox``."""
         return _oldest_first(kept.aside for (of, _), kept in self._open_asides.items() if of == key)
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        """See ``Inbox``."""
         kept = self._asides.get((key, fingerprint))
         return None if kept is None else kept.aside
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         now = self._clock.monotonic()
         orders = [
             self._record(key, order)
@@ -290,13 +275,11 @@ class MemoryInbox:
         return _oldest_first([*orders, *asides])[:limit]
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         orders = [self._record(key, order) for key, order in self._open_orders.items()]
         asides = [kept.aside for kept in self._open_asides.values()]
         return _oldest_first([*orders, *asides])[:limit]
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
-        """See ``Inbox``."""
         if fingerprint is not None:
             return self._mark_aside((key, fingerprint), mark)
         order = self._orders.get(key)
@@ -311,7 +294,6 @@ class MemoryInbox:
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """See ``Inbox``."""
         if keys:
             until = min(before, self._outside_the_window())
             # Nor by that alone: a payment may have waited for days for its order.
@@ -352,7 +334,7 @@ class MemoryInbox:
         )
 
     def _move(self, key: OrderKey, order: _Order, state: SeenState) -> None:
-        """The one place where an order changes its state, so that those that are open are known."""
+        """Change an order's state, here only: so the open orders are always known."""
         order.state = state
         if state in _ENDED:
             self._open_orders.pop(key, None)
@@ -399,7 +381,7 @@ class MemoryInbox:
             raise InboxFullError("the inbox is full, and nothing in it is older than its window")
 
     def _outside_the_window(self) -> datetime:
-        """What came before this would be STALE if it came again."""
+        """A message that came before this moment would be STALE if it came again."""
         return self._clock.now() - self._window - AHEAD
 
     def _forget(
@@ -424,30 +406,6 @@ class MemoryInbox:
             self._close(at)
             del self._asides[at]
         return len(orders) + len(asides)
-
-
-class _Work:
-    """What :meth:`MemoryInbox.work` gives; written out, as it is on the way of every message."""
-
-    def __init__(self, inbox: MemoryInbox, claim: Claim) -> None:
-        self._inbox, self._claim = inbox, claim
-
-    async def __aenter__(self) -> None:
-        if self._inbox.held(self._claim) is None:
-            raise ClaimLostError("the claim was taken over before its work began")
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exc_type is not None:
-            return
-        order = self._inbox.held(self._claim)
-        if order is None:
-            raise ClaimLostError("the claim was taken over while its work went on")
-        self._inbox.complete(self._claim.key, order)
 
 
 def _is_due(kept: _Kept, now: float) -> bool:

@@ -1,7 +1,7 @@
-"""What was begun for a store without waiting for it, such as forgetting an outcome that is done.
+"""What a store does in the background, such as forgetting an outcome that is ``done()``.
 
-A store that has ``errands`` ends them before it is closed, so what ``done()`` said is durable once
-its block was left. A store of a user's own that has none cannot wait: there ``await`` what
+A store that has ``errands`` waits for them before it closes, so what ``done()`` said is durable
+once the store's block was left. A user's own store that has none cannot wait: there ``await`` what
 ``done()`` returns.
 """
 
@@ -19,16 +19,16 @@ from chaoying_async.pollstore.failures import told
 
 log = logging.getLogger("chaoying_async.pollstore")
 
-#: Seconds that closing a store waits for what was begun.
+#: Seconds that closing a store waits for its errands.
 LAST = 10.0
 
 Task = asyncio.Task[Exception | None]
 
 
 class Durable:
-    """What ``done()`` returns: awaited, it returns when that is durable, or raises why it is not.
+    """What ``done()`` returns: await it to know that this is durable; it raises why it is not.
 
-    Nothing has to be awaited where the store is left afterwards, which waits for it.
+    It need not be awaited where the store is left afterwards: leaving the store waits for it.
     """
 
     def __init__(self, until: Callable[[], Awaitable[None]] | None = None) -> None:
@@ -39,20 +39,20 @@ class Durable:
             yield from self._until().__await__()
 
 
-#: Where there is no store there is nothing to wait for.
+#: For an outcome that no store keeps: there is nothing to wait for.
 NOTHING_KEPT = Durable()
 
 
 class Errands:
-    """Tasks by key, one at a time for each; what fails is logged, and told whoever awaits it."""
+    """Tasks by key, one at a time for each key; failures are logged, and raised to who awaits."""
 
     def __init__(self) -> None:
         self._tasks: dict[Hashable, Task] = {}
 
     def begin(self, key: Hashable, name: str, work: Callable[[], Awaitable[None]]) -> Task:
-        """Do this in a task, unless one is under way for this key already; that task.
+        """The task that does this, begun now unless one for this key is under way already.
 
-        ``name`` is for the log: what the outcome is of.
+        ``name`` says in the log whose outcome it is.
         """
         if (under_way := self.under_way(key)) is not None:
             return under_way
@@ -74,14 +74,14 @@ class Errands:
             here = asyncio.get_running_loop()
         except RuntimeError:
             return None
-        return task if task.get_loop() is here else None  # a loop that is gone ends nothing
+        return task if task.get_loop() is here else None  # a task of a loop that is gone never ends
 
     def _ended(self, key: Hashable, task: Task) -> None:
         if self._tasks.get(key) is task:
             del self._tasks[key]
 
     async def finish(self, clock: Clock) -> None:
-        """Wait for all that was begun, for a while."""
+        """Wait until all tasks have ended, for :data:`LAST` seconds at most."""
         try:
             async with clock.timeout(LAST):
                 while waiting := self._here():
@@ -107,7 +107,7 @@ async def _run(name: str, work: Callable[[], Awaitable[None]]) -> Exception | No
 
 
 def durable(task: Task) -> Durable:
-    """What is awaited for the end of such a task."""
+    """What ``done()`` returns for a task of :class:`Errands`."""
 
     async def until() -> None:
         if (error := await asyncio.shield(task)) is not None:
@@ -121,7 +121,7 @@ _OTHERS = Errands()
 
 
 def errands_of(store: object) -> Errands:
-    """The store's own, or those that we keep for one that has none."""
+    """The store's own errands, or those that we keep for a store that has none."""
     found = getattr(store, "errands", None)
     if isinstance(found, Errands):
         return found

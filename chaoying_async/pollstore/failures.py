@@ -1,8 +1,8 @@
-"""What is wrong with a store, told from whatever its database or file system raised.
+"""What is wrong with a store, read from whatever its database or file system raised.
 
-The kind is read from codes, never from an exception's class: a driver need not be installed to be
-understood, and a store of the user's own is understood like ours. No foreign error leaves a public
-call, and no text of one is quoted: there may be a statement's parameters in it (M-27).
+The kind is read from codes, never from an exception's class: so no driver has to be installed for
+it, and a user's own store is understood like ours. No foreign error leaves a public call, and no
+text of one is quoted: a statement's parameters may be in it (M-27).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ERRNO: Mapping[int, StoreTrouble] = {
     errno.EPIPE: StoreTrouble.CONNECTION,
 }
 
-#: By the beginning of ``sqlite_errorname``, which has finer ones such as SQLITE_READONLY_DBMOVED.
+#: By the beginning of ``sqlite_errorname``: there are finer names, as SQLITE_READONLY_DBMOVED.
 _SQLITE: Mapping[str, StoreTrouble] = {
     "SQLITE_BUSY": StoreTrouble.LOCKED,
     "SQLITE_LOCKED": StoreTrouble.LOCKED,
@@ -71,10 +71,10 @@ _SQLITE: Mapping[str, StoreTrouble] = {
 #: SQLite has one code for everything that is wrong with a statement.
 _SQLITE_WORDS = ("no such table", "no such column", "has no column named", "no such index")
 
-#: Of a server that was reached and refused: its SQLSTATE is lost on the way.
+#: libpq's words for a server that refused the connection: the SQLSTATE is lost on the way.
 _LIBPQ_WORDS = ("authentication failed", "does not exist", "no pg_hba.conf entry", "not permitted")
 
-#: By the beginning of the SQLSTATE.
+#: By the beginning of PostgreSQL's SQLSTATE.
 _SQLSTATE: Mapping[str, StoreTrouble] = {
     "55P03": StoreTrouble.LOCKED,
     "55006": StoreTrouble.LOCKED,
@@ -114,7 +114,7 @@ _MYSQL_DRIVERS = ("pymysql", "aiomysql", "asyncmy", "mysql", "MySQLdb", "mariadb
 
 @contextmanager
 def told() -> Generator[None]:
-    """Whatever fails inside comes out as an error of ours, the foreign one as its cause."""
+    """Raises what fails inside as an error of ours, with the foreign error as its cause."""
     try:
         yield
     except ChaoyingError:
@@ -124,7 +124,7 @@ def told() -> Generator[None]:
 
 
 def store_error(error: Exception) -> StoreError:
-    """What a store's foreign error means, in words that quote nothing of it."""
+    """The error of ours for a foreign one, in words that quote nothing of it."""
     for each in _chain(error):
         if hasattr(each, "hide_parameters"):  # an engine of the user's may show them
             each.hide_parameters = True
@@ -151,7 +151,7 @@ def trouble_of(error: BaseException) -> StoreTrouble:
 
 
 def _is_of_the_connection(error: Any) -> bool:
-    """Of errors without any code."""
+    """Whether an error without any code says that the connection failed."""
     if isinstance(error, (ConnectionError, TimeoutError, socket.gaierror)):
         return True
     if getattr(error, "connection_invalidated", False) or type(error).__name__ == "InterfaceError":
@@ -160,7 +160,7 @@ def _is_of_the_connection(error: Any) -> bool:
 
 
 def _of_psycopg(error: Any) -> bool:
-    """What libpq itself says has no SQLSTATE, not even where the server named one."""
+    """Whether libpq raised this: it passes on no SQLSTATE, even where the server sent one."""
     return type(error).__module__.startswith("psycopg") and (
         type(error).__name__ == "OperationalError"
     )
@@ -215,7 +215,7 @@ def _of_system(error: Any) -> StoreTrouble | None:
     return _ERRNO.get(error.errno or 0) if isinstance(error, OSError) else None
 
 
-#: The first that knows the error's code says what it means.
+#: Asked in this order: the first that knows the error's code says what it means.
 _READERS = (_of_pool, _of_sqlite, _of_postgresql, _of_mysql, _of_system)
 
 

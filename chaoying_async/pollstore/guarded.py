@@ -1,4 +1,4 @@
-"""A poll store as the engines use it: whatever it raises is an error of ours."""
+"""A poll store as the engines use it: whatever it raises becomes an error of ours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaoying_async.pollstore.failures import told
 
 
 def check_store(store: object) -> None:
-    """:class:`UsageError` for what is no store, such as its file's name; None is none."""
+    """:class:`UsageError` for what is no store, such as its file's name; None means no store."""
     if store is not None and not callable(getattr(store, "hold", None)):
         raise UsageError("store takes an open PollStore, such as pollstore.sql.SqlPollStore")
 
@@ -23,22 +23,18 @@ class GuardedStore:
         self._store = store
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
-        """See ``PollStore``."""
         with told():
             await self._store.put(kind, items)
 
     async def get(self, kind: str, key: str) -> str | None:
-        """See ``PollStore``."""
         with told():
             return await self._store.get(kind, key)
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
-        """See ``PollStore``."""
         with told():
             await self._store.forget(kind, keys)
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
-        """See ``PollStore``."""
         texts = aiter(self._store.load(kind))
         while True:
             with told():
@@ -49,6 +45,5 @@ class GuardedStore:
             yield item
 
     async def hold(self) -> None:
-        """See ``PollStore``."""
         with told():
             await self._store.hold()

@@ -1,4 +1,4 @@
-"""A store that lives as long as its process: for tests, and to see what a store is asked for."""
+"""A poll store that lives as long as its process: for tests, and as an example of a store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MemoryPollStore:
         self._open = False
         #: The poller that is open on it; a store has one at a time.
         self.polled_by: object | None = None
-        #: What was begun for it and is ended before it is closed.
+        #: Outcomes being forgotten in the background; closing the store waits for them.
         self.errands = Errands()
 
     def __repr__(self) -> str:
@@ -47,23 +47,19 @@ class MemoryPollStore:
             self._open = False
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
-        """See ``PollStore``."""
         await self.hold()
         self._texts.setdefault(kind, {}).update(items)
 
     async def get(self, kind: str, key: str) -> str | None:
-        """See ``PollStore``."""
         await self.hold()
         return self._texts.get(kind, {}).get(key)
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
-        """See ``PollStore``."""
         await self.hold()
         for key in keys:
             self._texts.get(kind, {}).pop(key, None)
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
-        """See ``PollStore``."""
         await self.hold()
         for item in list(self._texts.get(kind, {}).items()):
             yield item
@@ -73,6 +69,5 @@ class MemoryPollStore:
         return list(self._texts.get(kind, {}).items())
 
     async def hold(self) -> None:
-        """See ``PollStore``."""
         if not self._open:
             raise SessionClosedError("the store is not open: use it inside `async with`")

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import ExpectedOrder, NotificationHandler, PaidOrder
-from chaoying_async.inbox.redis.opening import redis_inbox_at
+from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.inbox.sql.inbox import sql_inbox_at
 from chaoying_async.sandbox import Sandbox

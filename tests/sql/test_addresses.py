@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.cli.stores import trouble
 from chaoying_async.exceptions import StoreError, UsageError
-from chaoying_async.inbox.redis.opening import redis_inbox_at
+from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.redact import is_certain, shown_address

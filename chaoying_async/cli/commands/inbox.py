@@ -225,7 +225,7 @@ def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bo
 async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
     more = {} if prefix is None else {"prefix": prefix}
     if stores.is_redis(store):
-        from chaoying_async.inbox.redis.opening import redis_inbox_at
+        from chaoying_async.inbox.redis.inbox import redis_inbox_at
 
         with stores.named(f"the inbox in {stores.redis_advice(store)}"):
             async with redis_inbox_at(store, **more) as box:

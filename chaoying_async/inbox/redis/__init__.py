@@ -1,4 +1,9 @@
-"""An inbox in Redis: shared by many processes, fast, and without a transaction for ``on_paid``."""
+"""An inbox in Redis: each paid order takes effect at least once.
+
+- ``hashes``: turns Redis hashes into records and messages and back, and names keys.
+- ``inbox``: the inbox itself.
+- ``scripts``: the Lua scripts, each of which looks and acts in one step.
+"""
 
 from __future__ import annotations
 

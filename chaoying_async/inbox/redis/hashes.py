@@ -1,4 +1,4 @@
-"""Hashes to values and back; names of keys."""
+"""Turns Redis hashes into records and messages and back, and names keys."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def microseconds(moment: datetime) -> int:
 
 
 def milliseconds(span: float) -> int:
-    """Of seconds; at least one, since Redis refuses to expire something at once."""
+    """Seconds as milliseconds, at least one: Redis refuses to expire something at once."""
     return max(1, round(span * 1000))
 
 
@@ -39,13 +39,13 @@ def name_of(key: OrderKey, fingerprint: str | None = None) -> str:
 
 
 def key_of(name: str) -> tuple[OrderKey, str | None]:
-    """What a name stands for."""
+    """The order, and for a message its fingerprint, that a name stands for."""
     mch_id, out_trade_no, *fingerprint = json.loads(name)
     return OrderKey(mch_id, out_trade_no), fingerprint[0] if fingerprint else None
 
 
 def text(value: Any) -> str:
-    """As the client gives it, with ``decode_responses`` or without."""
+    """The text in a reply, whether the client has ``decode_responses`` or not."""
     return value.decode() if isinstance(value, bytes) else str(value)
 
 
@@ -58,7 +58,7 @@ def to_hash(reply: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
 
 
 def entry_args(entry: Entry) -> tuple[str, int, str]:
-    """The payload, ``first_seen``, and the rest."""
+    """What a claim's script is given: the payload, ``first_seen``, and the rest as JSON."""
     facts = [getattr(entry, name) for name in _FACTS]
     if entry.other_numbers:
         facts.append(entry.other_numbers)
@@ -66,7 +66,7 @@ def entry_args(entry: Entry) -> tuple[str, int, str]:
 
 
 def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
-    """An order's hash; ``left`` is what PTTL says of its lease."""
+    """An order as its hash says; ``left`` is what PTTL says of its lease."""
     state = SeenState(fields["state"])
     told = json.loads(fields["facts"])
     facts = dict(zip(_FACTS, told, strict=False))  # the other way's numbers may come behind them
@@ -86,7 +86,7 @@ def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
 
 
 def to_aside(key: OrderKey, fingerprint: str, fields: Hash) -> Aside:
-    """A message's hash."""
+    """A message as its hash says."""
     return Aside(
         key=key,
         fingerprint=fingerprint,

@@ -1,4 +1,4 @@
-"""The inbox itself; every change is one script."""
+"""The inbox in Redis; every change is one script."""
 
 from __future__ import annotations
 
@@ -37,11 +37,19 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     check_room,
 )
+from chaoying_async.sansio.redact import is_certain
 
 _WINDOW = timedelta(days=1)
 _KEEP = milliseconds((_WINDOW + AHEAD).total_seconds())
 #: How many names are looked at in one go when pruning.
 _PAGE = 200
+
+_NO_ADDRESS = (
+    "this is no address: write redis://HOST:PORT/NUMBER or redis://USER:PASSWORD@HOST:PORT/NUMBER, "
+    "with what is special in the password escaped (@ is %40, : is %3A, / is %2F)"
+)
+
+_NO_OPTION = "redis-py does not know one of the options after the address's question mark"
 
 
 class RedisInbox:
@@ -81,16 +89,13 @@ class RedisInbox:
 
     @property
     def window(self) -> timedelta:
-        """See ``Inbox``."""
         return _WINDOW
 
     async def look(self, key: OrderKey) -> Record | None:
-        """See ``Inbox``."""
         (found,) = await self._records([key])
         return found
 
     async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        """See ``Inbox``."""
         args = (milliseconds(lease), *entry_args(entry))
         token, before, left = await self._on_order(scripts.CLAIM, key, *args)
         fields = to_hash(before)
@@ -101,12 +106,11 @@ class RedisInbox:
         return Claim(key=key, token=token, failures=failures, before=record)
 
     async def renew(self, claim: Claim, *, lease: float) -> bool:
-        """See ``Inbox``."""
         return bool(await self._on_claim(scripts.RENEW, claim, milliseconds(lease)))
 
     @asynccontextmanager
     async def work(self, claim: Claim) -> AsyncGenerator[None]:
-        """See ``Inbox``; there is no transaction here that could be rolled back."""
+        """There is no transaction here that could be rolled back."""
         held = await self._client.hmget(self._order(claim.key), "state", "token")
         if [None if one is None else text(one) for one in held] != ["HELD", str(claim.token)]:
             raise ClaimLostError("the claim was taken over before its work began")
@@ -115,25 +119,20 @@ class RedisInbox:
             raise ClaimLostError("the claim was taken over while its work went on")
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        """See ``Inbox``."""
         args = (round(retry_in * 1000), int(failed))
         failures = await self._on_claim(scripts.RELEASE, claim, *args)
         return failed and failures == 1
 
     async def quarantine(self, claim: Claim, reason: str) -> bool:
-        """See ``Inbox``."""
         return bool(await self._on_claim(scripts.QUARANTINE, claim, reason))
 
     async def give_up(self, claim: Claim) -> bool:
-        """See ``Inbox``."""
         return bool(await self._on_claim(scripts.GIVE_UP, claim, _KEEP))
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """See ``Inbox``."""
         return bool(await self._on_order(scripts.NOT_PAID, key, _KEEP, *entry_args(entry)))
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
-        """See ``Inbox``."""
         told = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))
         args = (_retry(retry_in), *told, int(aside.foreign), MOST_MESSAGES, MOST_FOREIGN)
         answer = await self._on_aside(scripts.SET_ASIDE, aside, *args)
@@ -143,36 +142,29 @@ class RedisInbox:
         return bool(answer)
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
-        """See ``Inbox``."""
         await self._on_aside(scripts.POSTPONE, aside, _retry(retry_in))
 
     async def close(self, aside: Aside) -> None:
-        """See ``Inbox``."""
         await self._on_aside(scripts.CLOSE, aside, _KEEP)
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
-        """See ``Inbox``."""
         fingerprints = [text(one) for one in await self._client.smembers(self._siblings(key))]
         found = await self._messages((key, fingerprint) for fingerprint in fingerprints)
         kept = [aside for aside in found if aside is not None]
         return sorted(kept, key=lambda aside: aside.first_seen)
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        """See ``Inbox``."""
         (found,) = await self._messages([(key, fingerprint)])
         return found
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         names = await self._run(scripts.DUE, [self._due, self._open], [limit])
         return await self._things(names)
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         return await self._things(await self._client.zrange(self._open, 0, limit - 1))
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
-        """See ``Inbox``."""
         if fingerprint is None:
             done = int(mark is Mark.DISMISS)
             decided = BY_A_PERSON if mark is Mark.APPLY else ""
@@ -181,7 +173,7 @@ class RedisInbox:
         return bool(await self._on_message(scripts.MARK_ASIDE, *args))
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """See ``Inbox``; what ended is forgotten a day later by itself, whatever ``keys`` says."""
+        """What ended is forgotten a day later by itself, whatever ``keys`` says."""
         until = microseconds(before)
         pruned = 0
         names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
@@ -236,7 +228,7 @@ class RedisInbox:
         ]
 
     async def _things(self, names: Iterable[Any]) -> Sequence[Record | Aside]:
-        """What the names stand for, in their order."""
+        """The orders and messages of these names, in their order."""
         named = [key_of(text(name)) for name in names]
         records = iter(await self._records(key for key, of in named if of is None))
         asides = iter(await self._messages((key, of) for key, of in named if of is not None))
@@ -281,6 +273,36 @@ class RedisInbox:
 
     def _siblings(self, key: OrderKey) -> str:
         return f"{self._prefix}asides:{name_of(key)}"
+
+
+@asynccontextmanager
+async def redis_inbox_at(url: str, *, prefix: str = "chaoying:") -> AsyncGenerator[RedisInbox]:
+    """The inbox at a ``redis://`` URL, for the command line; its connections close with the block.
+
+    :class:`~chaoying_async.exceptions.UsageError` for an address that can be read in two ways: a
+    part of its password would become the name of a server.
+    """
+    if not is_certain(url):
+        raise UsageError(_NO_ADDRESS)
+    scheme, _, rest = url.partition("://")
+    client = _client(f"{scheme.lower()}://{rest}")
+    if client is None:  # raised here, since an error of redis-py's has the options in its frames
+        raise UsageError(_NO_OPTION)
+    try:
+        yield RedisInbox(client, prefix=prefix)
+    finally:
+        await client.aclose()
+
+
+def _client(url: str) -> Redis | None:
+    """None where an option of the address is wrong, which making a connection shows."""
+    try:
+        client: Redis = Redis.from_url(url)
+        pool: Any = client.connection_pool
+        pool.make_connection()
+    except (TypeError, ValueError):
+        return None
+    return client
 
 
 def _retry(seconds: float | None) -> int | str:

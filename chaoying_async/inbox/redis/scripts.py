@@ -1,4 +1,4 @@
-"""What Redis does in one step: scripts that look and act while nobody else can.
+"""The Lua scripts of a Redis inbox: each looks and acts in one step, while nobody else can.
 
 An order is a hash, so is a message. A claim's lease is a key of its own that expires (PX). Three
 sorted sets find things again: ``due`` by when they are to be taken up (Redis's clock, ms), ``open``
@@ -16,7 +16,7 @@ local function now()
 end
 """
 
-#: What ended is kept for ``keep`` ms; the index forgets what has expired meanwhile.
+#: ``ended`` keeps an order or message for ``keep`` ms more, and drops expired names from the set.
 _END: Final = """
 local function ended(key, sets, member, keep)
   redis.call('PEXPIRE', key, keep)

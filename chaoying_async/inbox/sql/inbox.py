@@ -100,12 +100,11 @@ class SqlInbox:
 
     @property
     def window(self) -> timedelta:
-        """See ``Inbox``."""
         return _WINDOW
 
     @property
     def renews(self) -> bool:
-        """See ``Inbox``: on SQLite the open write transaction is the lease."""
+        """On SQLite the open write transaction is the lease."""
         return not self._access.dialect.one_writer
 
     async def create_tables(self) -> None:
@@ -117,12 +116,10 @@ class SqlInbox:
         await self._access.create(self.metadata)
 
     async def look(self, key: OrderKey) -> Record | None:
-        """See ``Inbox``."""
         row = await self._row(key)
         return None if row is None else to_record(row)
 
     async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        """See ``Inbox``."""
         params = key_params(key) | entry_params(entry) | {"p_lease": span(lease)}
         while True:
             if await self._insert_claim(key, params):
@@ -138,7 +135,6 @@ class SqlInbox:
                 return Claim(key=key, token=row.token + 1, failures=before.failures, before=before)
 
     async def renew(self, claim: Claim, *, lease: float) -> bool:
-        """See ``Inbox``."""
         if (claim.key, claim.token) in self._locked:
             return True
         params = self._ours(claim) | {"p_lease": span(lease)}
@@ -146,7 +142,6 @@ class SqlInbox:
 
     @asynccontextmanager
     async def work(self, claim: Claim) -> AsyncGenerator[LentConnection]:
-        """See ``Inbox``."""
         ours = self._ours(claim)
         access = self._access
         async with access.connect_to_write(lent=True) as connection:
@@ -165,29 +160,24 @@ class SqlInbox:
                 self._locked.discard((claim.key, claim.token))
 
     async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        """See ``Inbox``."""
         params = {"p_retry": span(retry_in), "p_failed": int(failed)}
         released = await self._access.write(self._orders.release, self._ours(claim) | params)
         return bool(released) and failed and claim.failures == 0
 
     async def quarantine(self, claim: Claim, reason: str) -> bool:
-        """See ``Inbox``."""
         params = self._ours(claim) | {"p_reason": reason}
         return bool(await self._access.write(self._orders.quarantine, params))
 
     async def give_up(self, claim: Claim) -> bool:
-        """See ``Inbox``."""
         return bool(await self._access.write(self._orders.give_up, self._ours(claim)))
 
     async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """See ``Inbox``."""
         params = key_params(key) | entry_params(entry)
         if await self._access.insert(self._orders.not_paid, params):
             return True
         return bool(await self._access.write(self._orders.not_paid_given_up, params))
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
-        """See ``Inbox``."""
         timed, due = _due(retry_in)
         params = aside_params(aside) | due
         while True:
@@ -217,40 +207,33 @@ class SqlInbox:
             return await self._access.insert(statement, params)
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
-        """See ``Inbox``."""
         timed, due = _due(retry_in)
         this = message_params(aside.key, aside.fingerprint)
         await self._access.write(self._asides.postpone[timed], this | due)
 
     async def close(self, aside: Aside) -> None:
-        """See ``Inbox``."""
         this = message_params(aside.key, aside.fingerprint)
         await self._access.write(self._asides.close, this)
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
-        """See ``Inbox``."""
         rows = await self._access.read(self._asides.of_order, key_params(key))
         return [to_aside(row) for row in rows]
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        """See ``Inbox``."""
         row = await self._aside_row(key, fingerprint)
         return None if row is None else to_aside(row)
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         orders = await self._access.read(self._orders.unfinished, {"p_limit": limit})
         asides = await self._access.read(self._asides.unfinished, {"p_limit": limit})
         return _merged(orders, asides)[:limit]
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        """See ``Inbox``."""
         orders = await self._access.read(self._orders.listing, {"p_limit": limit})
         asides = await self._access.read(self._asides.listing, {"p_limit": limit})
         return _merged(orders, asides)[:limit]
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
-        """See ``Inbox``."""
         dismissed = mark is Mark.DISMISS
         if fingerprint is not None:
             params = message_params(key, fingerprint)
@@ -259,7 +242,7 @@ class SqlInbox:
         return bool(await self._access.write(self._orders.mark[mark], key_params(key)))
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """See ``Inbox``; in short transactions, oldest first, so nobody waits long for it."""
+        """In short transactions, oldest first, so nobody waits long for it."""
         tables = (self._orders.pruning, self._asides.pruning)
         pruned = await prune(self._access, tables, before, window=_WINDOW, keys=keys)
         return pruned + await prune_raw(self._access, self._asides, before)

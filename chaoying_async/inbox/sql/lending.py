@@ -72,11 +72,9 @@ class NestedGuards:
     """Savepoints by SQLAlchemy's ``begin_nested()``."""
 
     async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
-        """See ``Guards``."""
         return await connection.begin_nested()
 
     async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:  # noqa: ARG002
-        """See ``Guards``."""
         await guard.commit()
 
 

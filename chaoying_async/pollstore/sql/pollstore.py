@@ -265,7 +265,6 @@ class SqlPollStore:
                     await opened.stop(dispose=opened.engine is not self._where)
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
-        """See ``PollStore``."""
         opened = self._usable()
         for key, text in items.items():
             _check(kind, key, text)
@@ -274,21 +273,19 @@ class SqlPollStore:
                 await opened.writer.add({(kind, key): text for key, text in items.items()})
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
-        """See ``PollStore``."""
         opened = self._usable()
         if keys:
             with told():
                 await opened.writer.add({(kind, key): None for key in keys})
 
     async def get(self, kind: str, key: str) -> str | None:
-        """See ``PollStore``."""
         opened = self._usable()
         with told():
             rows = await opened.read(opened.get, {"p_kind": kind, "p_item": key})
         return rows[0].body if rows else None
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
-        """See ``PollStore``; read in pages, so it holds no transaction open."""
+        """Read in pages, so it holds no transaction open."""
         async for item in _pages(self._usable, kind):
             yield item
 
@@ -313,7 +310,6 @@ class SqlPollStore:
             await self._dispose(engine)
 
     async def hold(self) -> None:
-        """See ``PollStore``."""
         opened = self._usable()
         with told():
             await opened.owned.hold()
