@@ -1,16 +1,24 @@
 """Each paid order takes effect exactly once, however often and however late one is told of it.
 
-- :class:`NotificationHandler` verifies, claims, runs your code and says what to answer.
-- What decides is pure: ``sansio.judging`` has the table, ``sansio.decisions`` the names.
-- What has been handled is kept by an inbox: ``inbox.memory``, ``inbox.sql``, ``inbox.redis``.
+:class:`NotificationHandler` verifies, claims, runs your code and says what to answer. What decides
+is pure, in ``sansio.notifications``; what was handled is remembered by an inbox.
 
-In here: ``engine`` is the handler, ``reading`` verifies, ``claims`` holds on to a claim while your
-code runs, ``confirming`` asks the gateway, ``calls`` knows how your functions want to be called.
+- ``answering``: what the gateway is answered, and the counts of it.
+- ``callbacks``: how the user's functions want to be called.
+- ``deciding``: decides about one message: asks the shop, the inbox and the gateway.
+- ``due``: takes up what nobody will deliver again: dead work, failures, a person's marks.
+- ``handler``: the handler itself.
+- ``leases``: renews the claims of orders that are worked on.
+- ``processing``: takes one message from its facts to its outcome.
+- ``reading``: from a body to verified facts: whose key, is it right, what does it say.
+- ``reporting``: sets messages aside and tells the hooks of them.
+- ``tasks``: work that outlives its request, who owns it, and what may end it.
+- ``working``: claims an order, runs the user's function, records that it is done.
 """
 
 from __future__ import annotations
 
+from chaoying_async.notifications.answering import HandlerStats
 from chaoying_async.notifications.handler import NotificationHandler
-from chaoying_async.notifications.stats import HandlerStats
 
 __all__ = ["HandlerStats", "NotificationHandler"]

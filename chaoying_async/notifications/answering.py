@@ -1,9 +1,12 @@
-"""What is answered to what: the bytes of M-14, for every decision and for every refusal."""
+"""What the gateway is answered, for every decision and every refusal (M-14), and the counts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Mapping, Sized
+from types import MappingProxyType
+
+import attrs
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
 from chaoying_async.notifications.reading import UnknownMerchantError
@@ -14,51 +17,27 @@ from chaoying_async.sansio.paid import PaidOrder
 _OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
 
 
-class Outcome(NamedTuple):
-    """What became of a message."""
+def answer_to(
+    decision: Decision, *, durable: bool, paid: PaidOrder | None = None
+) -> NotificationAnswer:
+    """What the gateway hears, and what the caller learns beside it.
 
-    decision: Decision
-    #: Its effect, or that there is none, is recorded.
-    durable: bool
-    #: The order, where its effect is durable.
-    paid: PaidOrder | None = None
-    reason: str = ""
-
-
-def _answer(decision: Decision, *, durable: bool) -> NotificationAnswer:
+    ``durable``: the effect, or that there is none, is recorded. ``paid``: the order, if it has.
+    """
     body = SUCCESS if is_success(decision, durable=durable) else FAIL
-    return NotificationAnswer(status=_OK, body=body, decision=decision)
+    return NotificationAnswer(status=_OK, body=body, decision=decision, paid=paid)
 
 
 def _refusal(status: int) -> NotificationAnswer:
     return NotificationAnswer(status=status, body=FAIL)
 
 
-#: The answers that name no order. Made once: there are few, and they never change.
-_ANSWERS: Mapping[tuple[Decision, bool], NotificationAnswer] = {
-    (decision, durable): _answer(decision, durable=durable)
-    for decision in Decision
-    for durable in (False, True)
-}
-
-
-def answer_to(outcome: Outcome) -> NotificationAnswer:
-    """What the gateway hears, and what the caller learns beside it."""
-    answer = _ANSWERS[outcome.decision, outcome.durable]
-    if outcome.paid is None:
-        return answer
-    return NotificationAnswer(
-        status=answer.status, body=answer.body, decision=answer.decision, paid=outcome.paid
-    )
-
-
 #: Somebody else's work has not ended in time.
-NOT_YET = _ANSWERS[Decision.IN_PROGRESS, False]
-
-#: Nothing could be done about it: another delivery may fare better.
+NOT_YET = NotificationAnswer(status=_OK, body=FAIL, decision=Decision.IN_PROGRESS)
+#: Nothing could be done about the message: another delivery may fare better.
 NOT_NOW = _refusal(_OK)
 
-#: What a body that says nothing is counted as, and answered with; the first that fits.
+#: For a body that proves nothing: the counter and the answer; the first that fits.
 _REFUSALS: tuple[tuple[type[Exception], str, NotificationAnswer], ...] = (
     (UnknownMerchantError, "unverified", NOT_NOW),
     (SignatureVerificationError, "unverified", NOT_NOW),
@@ -68,8 +47,58 @@ _REFUSALS: tuple[tuple[type[Exception], str, NotificationAnswer], ...] = (
 
 
 def refused(error: BaseException) -> tuple[str, NotificationAnswer] | None:
-    """The counter and the answer for a body that is to blame itself; None for any other error."""
+    """The counter and the answer where the body itself is to blame; None for any other error."""
     for kind, counter, answer in _REFUSALS:
         if isinstance(error, kind):
             return counter, answer
     return None
+
+
+@attrs.frozen(kw_only=True)
+class HandlerStats:
+    """Since the handler was made; see ``NotificationHandler.stats``."""
+
+    decisions: Mapping[Decision, int]
+    """Messages by what was decided about them; a redelivery counts again."""
+    unverified: int
+    """Bodies whose signature was missing or wrong, or whose merchant nobody knows."""
+    malformed: int
+    """Bodies that are no form, or too large."""
+    troubled: int
+    """Deliveries that were answered ``fail`` since the inbox, ``expected`` or the resolver failed.
+    """
+    late: int
+    """Deliveries that were answered before their work had ended."""
+    failed: int
+    """Runs of ``on_paid`` that ended without an effect."""
+    working: int
+    """Orders that are being worked on now."""
+    not_kept: int = 0
+    """Messages that were answered ``fail`` and not kept, since too many of their kind wait already.
+    """
+
+
+class Counts:
+    """The mutable counters that ``HandlerStats`` is a snapshot of."""
+
+    def __init__(self) -> None:
+        self.decisions: Counter[Decision] = Counter()
+        self.unverified = self.malformed = self.troubled = self.late = self.failed = 0
+        self.not_kept = 0
+        #: The orders that are worked on now; the effect runner puts its own here.
+        self.working: Sized = ()
+
+    def add(self, counter: str) -> None:
+        setattr(self, counter, getattr(self, counter) + 1)
+
+    def snapshot(self) -> HandlerStats:
+        return HandlerStats(
+            decisions=MappingProxyType(dict(self.decisions)),
+            unverified=self.unverified,
+            malformed=self.malformed,
+            troubled=self.troubled,
+            late=self.late,
+            failed=self.failed,
+            working=len(self.working),
+            not_kept=self.not_kept,
+        )

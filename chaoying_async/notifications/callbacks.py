@@ -1,9 +1,9 @@
-"""How the functions of the user's want to be called: looked at once, when the handler is made."""
+"""How the user's functions want to be called, found out when the handler is made."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from chaoying_async.exceptions import ParameterError
@@ -20,7 +20,7 @@ _AND_CONNECTION = 2
 
 
 async def resolved(value: Awaitable[T] | T) -> T:
-    """What a plain function returned, or what an ``async`` one will."""
+    """What the user's function returned, awaited where it is ``async``."""
     if inspect.isawaitable(value):
         return await value
     return value
@@ -32,27 +32,16 @@ class EffectCall:
     def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
         self.name = name
         self._function = function
-        #: Nearly every one is a coroutine function; the others are made one.
-        self._coroutine: Callable[..., Coroutine[Any, Any, Any]] = (
-            function if inspect.iscoroutinefunction(function) else self._called
-        )
         self._with_connection = _wants_connection(name, function)
         if self._with_connection and not lends:
             raise ParameterError(
                 {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
             )
 
-    def begin(self, order: PaidOrder, connection: Any) -> Coroutine[Any, Any, Any]:
-        """Run it, by awaiting what this returns."""
-        if self._with_connection:
-            return self._coroutine(order, connection)
-        return self._coroutine(order)
-
-    async def _called(self, *given: Any) -> Any:
-        return await resolved(self._function(*given))
-
-    def check(self, returned: Any) -> None:
-        """Raise where what it returned is its work, not begun: nothing took effect."""
+    async def __call__(self, order: PaidOrder, connection: Any) -> None:
+        """Run the function; raise where what it returned is work that nobody has begun."""
+        given = (order, connection) if self._with_connection else (order,)
+        returned: Any = await resolved(self._function(*given))
         refuse_unbegun(self.name, returned)
 
 

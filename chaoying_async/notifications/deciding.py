@@ -1,20 +1,19 @@
-"""Gathers what a decision needs, and has it made: the shop, the inbox, the gateway."""
+"""Decides about one message: asks the shop, the inbox and the gateway, and has it judged."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.notifications.callbacks import resolved
-from chaoying_async.notifications.confirming import ask
-from chaoying_async.notifications.crosswise import NOT_KEPT, TWO_PAYMENTS, is_another
+from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
+from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.notifications.case import (
-    NO_AMOUNT_CHECK,
     Case,
     Confirmation,
     ExpectedOrder,
@@ -30,16 +29,17 @@ from chaoying_async.sansio.notifications.decide import (
     is_anothers,
     is_told_otherwise,
     judge,
-    plainly_paid,
     repeats_what_is_done,
 )
 from chaoying_async.sansio.notifications.decide import first_seen as judged_as_of
-from chaoying_async.sansio.notifications.facts import Facts
-from chaoying_async.sansio.notifications.inbox_values import InboxFullError, OrderKey, Record
+from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
+from chaoying_async.sansio.notifications.inbox_values import Aside, InboxFullError, OrderKey, Record
 from chaoying_async.sansio.notifications.message import NotificationOutcome
-from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, paid_order
+from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
 from chaoying_async.sansio.values import Fen
 
+#: ``expected(mch_id, out_trade_no)``.
 Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
 
 #: Seconds kept back for setting aside what nobody confirmed in time.
@@ -50,12 +50,25 @@ _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 #: In the key of messages in place of what could not be kept.
 NO_NAME = "?"
 
-#: Only the gateway's word is missing.
+#: Decisions for which only the gateway's word is missing.
 _WORTH_ASKING = frozenset({Decision.UNCONFIRMED, Decision.UNREADABLE})
+#: Ends of an order under which it must not be delivered.
+_NOT_PAID = frozenset(
+    {PollStatus.FAILED, PollStatus.CLOSED, PollStatus.REVOKED, PollStatus.REFUNDED}
+)
+
+#: The name under which an order's first message of the other way is kept; no message has such a
+#: fingerprint.
+FIRST: Final = "0" * 64
+#: Seconds until ``run_due`` closes that message, where the process died before it could.
+CLOSED_IN: Final = 30.0
+
+NOT_KEPT: Final = "it may be another payment: there was no room to remember its numbers"
+TWO_PAYMENTS: Final = "two messages of the same kind name different transactions of an order"
 
 
 @attrs.define
-class Matter:
+class DecidedMessage:
     """A message, and what was decided about it."""
 
     facts: Facts
@@ -65,7 +78,7 @@ class Matter:
     first_seen: datetime
     #: The order as its inbox knew it when this was decided.
     before: Record | None = None
-    #: Of a duplicate, the order that took effect, where the message says the same of it.
+    #: For a duplicate: the order that took effect, where the message says the same of it.
     done: PaidOrder | None = None
     #: The shop knows no such order of this merchant: strangers send such messages (M-15).
     foreign: bool = False
@@ -82,23 +95,6 @@ class Matter:
         return self.foreign and failed and self.verdict.decision is not Decision.UNREADABLE
 
 
-def lookup_of(expected: Lookup) -> Callable[[str, str], Coroutine[Any, Any, ExpectedOrder | None]]:
-    """The lookup as a coroutine function, which nearly every one is; the others become one."""
-    if iscoroutinefunction(expected):
-        return expected
-
-    async def looked_up(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
-        return await resolved(expected(mch_id, out_trade_no))
-
-    return looked_up
-
-
-def _checked(found: Any) -> ExpectedOrder | None:
-    if found is None or isinstance(found, ExpectedOrder):
-        return found
-    raise TypeError("expected() must return an ExpectedOrder or None")
-
-
 def storable(facts: Facts) -> OrderKey | None:
     """The message's own names, where they can be a key."""
     mch_id, number = facts.mch_id, facts.out_trade_no
@@ -110,8 +106,8 @@ def storable(facts: Facts) -> OrderKey | None:
     return None
 
 
-class Desk:
-    """Decides about one message at a time."""
+class Decider:
+    """Gathers what is known about a message, and has :func:`judge` decide."""
 
     def __init__(
         self,
@@ -126,7 +122,7 @@ class Desk:
         self._inbox = inbox
         self._window = inbox.window
         self._clock = clock
-        self._expected = None if isinstance(expected, NoAmountCheck) else lookup_of(expected)
+        self._expected = expected
         self._confirm = confirm
         self._trust_coupon_fee = trust_coupon_fee
         self._takes_closed = takes_closed
@@ -135,27 +131,27 @@ class Desk:
         self, mch_id: str, out_trade_no: str
     ) -> ExpectedOrder | NoAmountCheck | None:
         """What the shop expects for an order number as received."""
-        if self._expected is None:
-            return NO_AMOUNT_CHECK
-        return _checked(await self._expected(mch_id, out_trade_no))
+        if isinstance(self._expected, NoAmountCheck):
+            return self._expected
+        found: Any = await resolved(self._expected(mch_id, out_trade_no))
+        if found is None or isinstance(found, ExpectedOrder):
+            return found
+        raise TypeError("expected() must return an ExpectedOrder or None")
 
-    async def decide(self, facts: Facts, *, first_seen: datetime | None, until: float) -> Matter:
-        """Gather and judge; only the question to the gateway ends by itself before ``until``.
+    async def decide(
+        self, facts: Facts, *, first_seen: datetime | None, until: float
+    ) -> DecidedMessage:
+        """What is to be done about a message.
 
+        Of what is asked for it, only the gateway is given up in time, a moment before ``until``.
         ``first_seen``: when this message first came; None: now, as far as anybody knows.
         """
         received = storable(facts)
         if received is None:
             return self._nameless(facts)
-        looked_up = self._expected
-        expected = NO_AMOUNT_CHECK if looked_up is None else _checked(await looked_up(*received))
+        expected = await self.expected(*received)
         key = _key(received, expected)
         record = await self._inbox.look(key)
-        if record is None and first_seen is None and self._confirm is None:
-            now = self._clock.now()
-            verdict = plainly_paid(facts, expected, now, self._window)
-            if verdict is not None:
-                return Matter(facts, key, verdict, now)
         foreign = expected is None or is_anothers(facts.mch_id, expected)
         case = self._case(facts, expected, record, first_seen)
         verdict = judge(case)
@@ -171,22 +167,54 @@ class Desk:
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Verdict(Decision.CONFLICT, verdict.reason)
         if is_told_otherwise(case, verdict):
-            verdict = await self._held_against_its_kind(key, case, verdict)
+            verdict = await self._compared_with_its_kind(key, case, verdict)
         done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
         if foreign and key != received:
             # Its key did not verify this message: nothing is kept under it.
             key, record = received, await self._inbox.look(received)
-        return Matter(facts, key, verdict, judged_as_of(case), record, done, foreign)
+        return DecidedMessage(facts, key, verdict, judged_as_of(case), record, done, foreign)
 
-    async def _held_against_its_kind(self, key: OrderKey, case: Case, verdict: Verdict) -> Verdict:
-        """A duplicate that came the other way: its numbers are known, or have to be remembered."""
+    async def _compared_with_its_kind(self, key: OrderKey, case: Case, verdict: Verdict) -> Verdict:
+        """The verdict about a duplicate that came the other way than the payment that took effect.
+
+        A query and a notification may name one payment by different numbers (M-13), so the first
+        message of the other way is taken for the payment that is known; with a warning, where no
+        number meets. Its numbers are kept, and the next message of that way is compared with them:
+        two notifications with different numbers, or two queries, are two payments (M-15).
+        """
         try:
-            if await is_another(self._inbox, key, case.facts, case.now):
+            if await self._is_another(key, case.facts, case.now):
                 return Verdict(Decision.CONFLICT, TWO_PAYMENTS)
         except InboxFullError:
             if verdict.reason == OTHER_NUMBERS:
                 return Verdict(Decision.CONFLICT, NOT_KEPT)
         return verdict
+
+    async def _is_another(self, key: OrderKey, facts: Facts, first_seen: datetime) -> bool:
+        """Whether another payment of this order was told in the same way before.
+
+        Two first messages may come at the same moment: a closed one is not overwritten, so both
+        then read the same one. :class:`InboxFullError` where the inbox has no room for it.
+        """
+        if not facts.numbers or facts.outcome is not NotificationOutcome.PAID:
+            return False
+        kept = await self._inbox.aside(key, FIRST)
+        if kept is None:
+            first = Aside(
+                key=key,
+                fingerprint=FIRST,
+                decision=Decision.DUPLICATE,
+                reason=OTHER_NUMBERS,
+                payload=to_text(facts),
+                first_seen=first_seen,
+            )
+            await self._inbox.set_aside(first, retry_in=CLOSED_IN)
+            await self._inbox.close(first)  # nobody has to do anything about it
+            kept = await self._inbox.aside(key, FIRST)
+        # Where the body has been pruned, nobody knows any more.
+        if kept is None or not kept.payload:
+            return False
+        return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)
 
     async def case(
         self, facts: Facts, received: OrderKey, first_seen: datetime
@@ -223,23 +251,47 @@ class Desk:
         patience = max(0.0, until - self._clock.monotonic())
         try:
             async with self._clock.timeout(patience):
-                return await ask(
-                    self._confirm,
-                    mch_id=key.mch_id,
-                    out_trade_no=key.out_trade_no,
-                    paytype=facts.paytype,
-                )
+                return await _ask_gateway(self._confirm, key, facts.paytype)
         except TimeoutError:
             return Unconfirmed.NO_ANSWER
 
-    def _nameless(self, facts: Facts) -> Matter:
+    def _nameless(self, facts: Facts) -> DecidedMessage:
         reason = facts.problem or "its merchant or order number is none that could be kept"
         verdict = Verdict(Decision.UNREADABLE, reason)
-        return Matter(facts, _nameless_key(facts), verdict, self._clock.now(), foreign=True)
+        return DecidedMessage(facts, _nameless_key(facts), verdict, self._clock.now(), foreign=True)
+
+
+def can_be_asked(gateway: object) -> bool:
+    """Whether this is a gateway at all: whatever goes wrong when it is asked is "no answer"."""
+    return not isinstance(gateway, type) and callable(getattr(gateway, "send", None))
+
+
+async def _ask_gateway(gateway: Gateway, key: OrderKey, paytype: str | None) -> Confirmation:
+    """What ``orderquery`` says about an order, under the shop's own merchant number (M-18).
+
+    ``paytype`` follows from the notification's page: WECHAT or ALIPAY. "Not found" under it is no
+    answer, since it may be the wrong one; nor is anything that a second query would have to back up
+    (M-06). An order that has gone into refund is not to be delivered: NOT_PAID. Never raises.
+    """
+    try:
+        query = OrderQuery(
+            paytype=PayType(paytype or ""), mch_id=key.mch_id, out_trade_no=key.out_trade_no
+        )
+        reply = await gateway.send(query)
+        answer = read_answer(query, reply)
+    except BaseException as error:  # whatever it is, it is no answer
+        if must_propagate(error):
+            raise
+        return Unconfirmed.NO_ANSWER
+    if answer.says is not Says.ENDED or not answer.sure:
+        return Unconfirmed.NO_ANSWER
+    if answer.status is PollStatus.PAID and isinstance(reply.result, OrderQueryResult):
+        return paid_order(reply.result, mch_id=key.mch_id, raw=reply.raw, source=PaidSource.CONFIRM)
+    return Unconfirmed.NOT_PAID if answer.status in _NOT_PAID else Unconfirmed.NO_ANSWER
 
 
 def _nameless_key(facts: Facts) -> OrderKey:
-    """Under the merchant's number, where that can be kept: each merchant has bounds of its own."""
+    """A key by the merchant's number, if that can be kept: each merchant has bounds of its own."""
     merchant = storable(attrs.evolve(facts, out_trade_no=NO_NAME))
     return merchant or OrderKey(NO_NAME, NO_NAME)
 
@@ -252,7 +304,7 @@ def _key(received: OrderKey, expected: ExpectedOrder | NoAmountCheck | None) -> 
 
 
 def seen_of(record: Record, now: datetime) -> Seen:
-    """A record as the table reads it: leases as moments of the handler's clock."""
+    """A record as :func:`judge` takes it: its lease ends at a moment of the handler's clock."""
     entry = record.entry
     return Seen(
         state=record.state,

@@ -1,4 +1,4 @@
-"""The handler: bodies in, answers out, and an owner for what takes longer than an answer."""
+"""The handler: bodies in, answers out; it owns the work that takes longer than an answer."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ from typing import Self
 from chaoying_async.abc import Clock, Gateway, Inbox
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.notifications.answering import NOT_NOW, NOT_YET, answer_to, refused
+from chaoying_async.notifications.answering import (
+    NOT_NOW,
+    NOT_YET,
+    Counts,
+    HandlerStats,
+    answer_to,
+    refused,
+)
 from chaoying_async.notifications.callbacks import Effect as EffectFunction
 from chaoying_async.notifications.callbacks import EffectCall
-from chaoying_async.notifications.confirming import can_be_asked
-from chaoying_async.notifications.deciding import Desk, Lookup
-from chaoying_async.notifications.due import EVERY, PATIENCE, Due
-from chaoying_async.notifications.endings import is_wanted, tamed
-from chaoying_async.notifications.processing import Acting, Limits
+from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
+from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
+from chaoying_async.notifications.processing import Limits, Processor
 from chaoying_async.notifications.reading import (
     Keys,
     NotABodyError,
@@ -24,10 +29,9 @@ from chaoying_async.notifications.reading import (
     raw_bytes,
     read_facts,
 )
-from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reports, log
-from chaoying_async.notifications.stats import Counts, HandlerStats
-from chaoying_async.notifications.tasks import Tasks
-from chaoying_async.notifications.working import Effects
+from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reporter, log
+from chaoying_async.notifications.tasks import OwnedTasks, must_propagate, only_exceptions
+from chaoying_async.notifications.working import EffectRunner
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, has_effect
@@ -37,7 +41,7 @@ from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
 
-#: Seconds of the budget that are kept back for saying that somebody else is still at work.
+#: Seconds of the budget kept back for answering that somebody else is still at work.
 MOMENT = 0.05
 
 
@@ -66,10 +70,10 @@ class NotificationHandler:
     run again when it raised, or when its process died; so do nothing else in it that must not
     happen twice.
 
-    The answer is out after ``budget`` seconds. What takes longer goes on in the task group of
-    ``async with``; leaving the block waits ``grace`` seconds for it and then gives its claims back.
-    Inside the block :meth:`run_due` runs every 30 s. Without ``async with`` there is nobody to own
-    such work: :meth:`handle` returns when ``on_paid`` has ended, even late.
+    The answer is out after ``budget`` seconds. What takes longer goes on in tasks that ``async
+    with`` owns; leaving the block waits ``grace`` seconds for them and then gives their claims
+    back. Inside the block :meth:`run_due` runs every 30 s. Without ``async with`` nobody owns such
+    work: :meth:`handle` returns when ``on_paid`` has ended, even late.
 
     The hooks: ``on_not_paid(notification)`` for the first failure of an order (at least once),
     ``on_conflict(set_aside)`` for what needs a person: mostly once, at least once if a process dies
@@ -97,34 +101,18 @@ class NotificationHandler:
         self._clock: Clock = clock or SystemClock()
         self._inbox = inbox
         self._counts = Counts()
-        self._tasks = Tasks(self._clock)
-        if not isinstance(expected, NoAmountCheck) and not callable(expected):
-            raise ParameterError(
-                {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
-            )
-        check_functions(
-            Kind.EITHER,
-            2,
-            expected=None if isinstance(expected, NoAmountCheck) else expected,
-        )
+        self._tasks = OwnedTasks(self._clock)
+        _check_asked(expected, confirm)
         check_functions(Kind.EITHER, 1, on_not_paid=on_not_paid, on_conflict=on_conflict)
-        if confirm is not None and not can_be_asked(confirm):
-            raise ParameterError({"confirm": "must be a session, or what sends as one does"})
         self._keys = Keys(credentials, self._clock)
-        self._budget = _seconds("budget", budget)
-        self._grace = _seconds("grace", grace)
-        wait = self._budget - MOMENT
-        #: By whether there is an owner for work that outlives the answer.
-        self._limits = {
-            True: Limits(wait, claim=self._budget, answer=self._budget, opened=True),
-            False: Limits(wait, claim=self._budget),
-        }
-        calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=inbox.lends_connection)}
+        self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
+        lends = inbox.lends_connection
+        calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=lends)}
         if on_paid_after_close is not None:
             calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
-                "on_paid_after_close", on_paid_after_close, lends=inbox.lends_connection
+                "on_paid_after_close", on_paid_after_close, lends=lends
             )
-        self._desk = Desk(
+        decider = Decider(
             inbox,
             self._clock,
             expected=expected,
@@ -132,7 +120,7 @@ class NotificationHandler:
             trust_coupon_fee=trust_coupon_fee,
             takes_closed=on_paid_after_close is not None,
         )
-        self._reports = Reports(
+        reporter = Reporter(
             inbox,
             self._clock,
             self._counts,
@@ -140,18 +128,9 @@ class NotificationHandler:
             on_not_paid=on_not_paid,
             confirms=confirm is not None,
         )
-        self._effects = Effects(inbox, self._clock, calls, self._reports, self._counts)
-        self._acting = Acting(self._clock, self._desk, self._effects, self._reports, self._tasks)
-        self._due = Due(
-            inbox=inbox,
-            desk=self._desk,
-            effects=self._effects,
-            reports=self._reports,
-            acting=self._acting,
-            tasks=self._tasks,
-            limits=Limits(self._budget, PATIENCE),
-            clock=self._clock,
-        )
+        self._effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
+        self._processor = Processor(self._clock, decider, self._effects, reporter, self._tasks)
+        self._due = DueWork(inbox, self._processor, Limits(self._budget, PATIENCE))
 
     def __repr__(self) -> str:
         state = "open" if self._tasks.is_open else "closed"
@@ -178,8 +157,8 @@ class NotificationHandler:
             if not await self._tasks.close(self._grace):
                 log.warning("work that was not done in time is left to whoever takes it up next")
         finally:
-            if not self._tasks.opened:  # else it was refused, and work goes on
-                self._effects.renewals.stop()
+            if not self._tasks.opened:  # else closing was refused, and work goes on
+                await self._effects.renewals.close()
 
     async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
         """What to answer to this body, whatever it is and whatever a hook or the inbox raises.
@@ -195,33 +174,34 @@ class NotificationHandler:
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
-            credentials = self._keys.at_once
-            if credentials is None:
-                credentials = await within(self._clock, self._budget, self._keys.of(raw))
+            credentials = await within(self._clock, self._budget, self._keys.of(raw))
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
-            outcome = await self._acting.act(facts, self._limits[opened], started)
+            outcome = await self._processor.process(facts, self._limits(opened=opened), started)
         except BaseException as error:  # any input at all gives an answer
-            if is_wanted(error):
+            if must_propagate(error):
                 raise
             if facts is None:
                 return self._unread(error)
             late = opened and self._clock.monotonic() >= started + self._budget - MOMENT
             return self._unended(error, late=late)
         self._counts.decisions[outcome.decision] += 1
-        return answer_to(outcome)
+        return answer_to(outcome.decision, durable=outcome.durable, paid=outcome.paid)
 
     async def settle(self, paid_order: PaidOrder) -> Decision:
-        """The same effect and the same record for a payment that was learnt by a query.
+        """Give a payment that was learnt by a query the same effect and the same record.
 
         APPLY, PAID_AFTER_CLOSE and DUPLICATE mean that the effect is durable: call
-        ``outcome.done()`` then. IN_PROGRESS: not yet; :meth:`run_due` or whoever holds it goes on.
-        Everything else was set aside. What the inbox or ``expected`` raise comes out.
+        ``outcome.done()`` then. IN_PROGRESS means not yet: :meth:`run_due` or whoever holds the
+        order goes on. Everything else was set aside. What the inbox or ``expected`` raise comes
+        out.
         """
         check_paid(paid_order)
         facts = facts_of_order(paid_order)
         limits = Limits(self._budget, PATIENCE, opened=self._tasks.opened)
-        outcome = await tamed(self._acting.act(facts, limits, self._clock.monotonic()))
+        outcome = await only_exceptions(
+            self._processor.process(facts, limits, self._clock.monotonic())
+        )
         self._counts.decisions[outcome.decision] += 1
         unfinished = has_effect(outcome.decision) and not outcome.durable
         return Decision.IN_PROGRESS if unfinished else outcome.decision
@@ -231,19 +211,23 @@ class NotificationHandler:
 
         Call it after the order was committed. Without it :meth:`run_due` finds them.
         """
-        return await tamed(self._due.known(mch_id, out_trade_no))
+        return await only_exceptions(self._due.known(mch_id, out_trade_no))
 
     async def run_due(self) -> int:
         """Take up what is unfinished: dead and failed work, set-aside messages, a person's marks.
 
-        How many were looked at. It runs by itself inside ``async with``; without that call it from
-        cron. After the gateway's last delivery nothing else would.
+        Returns how many were looked at. Inside ``async with`` it runs by itself every 30 s; without
+        that call it from cron. After the gateway's last delivery nothing else would take them up.
         """
-        return await tamed(self._due.run())
+        return await only_exceptions(self._due.run())
 
     def stats(self) -> HandlerStats:
         """What happened since the handler was made."""
         return self._counts.snapshot()
+
+    def _limits(self, *, opened: bool) -> Limits:
+        answer = self._budget if opened else None
+        return Limits(self._budget - MOMENT, claim=self._budget, answer=answer, opened=opened)
 
     async def _run_due_for_ever(self) -> None:
         while True:
@@ -266,13 +250,24 @@ class NotificationHandler:
     def _unended(self, error: BaseException, *, late: bool) -> NotificationAnswer:
         if not (late and isinstance(error, TimeoutError)):
             return self._troubled(error)
-        self._counts.late += 1  # what was begun has an owner, and goes on
+        self._counts.late += 1  # the handler owns what was begun, and it goes on
         return NOT_YET
 
     def _troubled(self, error: BaseException) -> NotificationAnswer:
         self._counts.troubled += 1
         log.error("a notification could not be dealt with", exc_info=error)
         return NOT_NOW
+
+
+def _check_asked(expected: object, confirm: object) -> None:
+    if not isinstance(expected, NoAmountCheck):
+        if not callable(expected):
+            raise ParameterError(
+                {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
+            )
+        check_functions(Kind.EITHER, 2, expected=expected)
+    if confirm is not None and not can_be_asked(confirm):
+        raise ParameterError({"confirm": "must be a session, or what sends as one does"})
 
 
 def _seconds(name: str, value: float) -> float:

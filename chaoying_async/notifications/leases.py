@@ -1,4 +1,4 @@
-"""Holding on to a claim while work goes on, and losing it in time (M-16)."""
+"""Renews the claims of orders that are worked on, and ends work whose claim is lost (M-16)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chaoying_async.abc import Clock, Inbox
 from chaoying_async.notifications.tasks import ended
 from chaoying_async.sansio.notifications.inbox_values import Claim, ClaimLostError
 
-#: Seconds: a claim's lease, how often it is renewed, and how long before its end all is given up.
+#: Seconds: a claim's lease, how often it is renewed, and how long before its end work is ended.
 LEASE = 30.0
 RENEW_EVERY = 10.0
 MARGIN = 5.0
@@ -30,40 +30,39 @@ class Renewals:
         self._held: set[Renewal] = set()
         self._ticker: asyncio.Task[None] | None = None
         self._wakes_at = 0.0
-        #: Let the waiting task outlive the last claim, since the next one is not far.
+        #: Whether the waiting task outlives the last claim, since the next one is not far.
         self.lingers = False
 
     def of(self, claim: Claim, since: float) -> Renewal:
-        """Keep this claim while the block runs; ``since``: before it was asked for."""
+        """Renew this claim while the block runs; ``since``: the moment before it was asked for."""
         return Renewal(self, self._inbox, claim, self._clock, since)
 
     def add(self, renewal: Renewal) -> None:
-        """From now on it is renewed."""
         if not self._inbox.renews:
             return
         self._held.add(renewal)
-        if self._ticker is not None and not self._ticker.done():
+        if self._ticker is not None and not self._ticker.done() and not self._ticker.cancelling():
             if self._wakes_at <= renewal.due:
                 return
             self._ticker.cancel()
         self._ticker = asyncio.create_task(self._tick())
 
     def drop(self, renewal: Renewal) -> None:
-        """No longer."""
+        """Stop renewing this claim."""
         self._held.discard(renewal)
-        if not self._held and not self.lingers:
-            self.stop()
+        if not self._held and not self.lingers and self._ticker is not None:
+            self._ticker.cancel()
 
-    def stop(self) -> None:
+    async def close(self) -> None:
         """End the waiting task."""
         self.lingers = False
         if self._ticker is not None:
             self._ticker.cancel()
-            self._ticker = None
+            await ended([self._ticker])
 
     async def _tick(self) -> None:
         while self._held or self.lingers:
-            # Whatever is claimed from now on is not due before that.
+            # A claim that is made from now on is not due before that.
             idle = self._clock.monotonic() + RENEW_EVERY
             self._wakes_at = min((renewal.due for renewal in self._held), default=idle)
             await self._clock.sleep(self._wakes_at - self._clock.monotonic())
@@ -73,11 +72,11 @@ class Renewals:
 
 
 class Renewal:
-    """Keeps one lease while the block runs; cancels the block when the claim is lost.
+    """Renews one claim while the block runs; cancels the block when the claim is lost.
 
-    Lost is a claim that is somebody else's, or one that could not be renewed until
-    :data:`MARGIN` seconds before its end; a renewal that raises is tried again. The block then ends
-    with ``ClaimLostError``, even if it ignored that it was cancelled.
+    A claim is lost when it is somebody else's, or could not be renewed until :data:`MARGIN` seconds
+    before its end; a renewal that raises is tried again. The block then ends with
+    ``ClaimLostError``, even if it ignored that it was cancelled.
     """
 
     def __init__(
@@ -88,7 +87,7 @@ class Renewal:
         self._ends = since + LEASE
         self._lost = False
         self._under_way: asyncio.Task[None] | None = None
-        #: When to renew it next; never while that is under way.
+        #: When to renew the claim next; never, while a renewal is under way.
         self.due = self._next(RENEW_EVERY)
 
     async def __aenter__(self) -> Self:
@@ -105,7 +104,7 @@ class Renewal:
         self._renewals.drop(self)
         if self._under_way is not None:
             self._under_way.cancel()
-            # Not before it is silent: what follows is the commit.
+            # The renewal must have ended: what follows is the commit.
             await ended([self._under_way])
         if not self._lost:
             return
@@ -114,7 +113,7 @@ class Renewal:
             raise ClaimLostError("the claim was lost while its work went on") from exc
 
     def start(self) -> None:
-        """Renew it now."""
+        """Begin to renew the claim now."""
         self.due = math.inf
         self._under_way = asyncio.create_task(self._renew())
 
@@ -134,7 +133,7 @@ class Renewal:
                 return
             self._ends, pause = asked + LEASE, RENEW_EVERY
         self.due = self._next(pause)
-        self._renewals.add(self)  # it may be due before anything else
+        self._renewals.add(self)  # it may be due before the others
 
     def _next(self, pause: float) -> float:
         return self._clock.monotonic() + max(0.0, min(pause, self._left()))

@@ -43,25 +43,23 @@ class NotABodyError(MalformedMessageError):
 
 
 class Keys:
-    """Whose key verifies a body: one's, or a resolver's by the merchant number (M-20)."""
+    """Whose key verifies a body: one merchant's, or the resolver's answer by its number (M-20)."""
 
     def __init__(self, source: Credentials | Resolver, clock: Clock) -> None:
-        if not isinstance(source, Credentials) and not callable(source):
-            raise ParameterError(
-                {"credentials": "must be Credentials, or a function of the merchant number"}
-            )
         if not isinstance(source, Credentials):
+            if not callable(source):
+                raise ParameterError(
+                    {"credentials": "must be Credentials, or a function of the merchant number"}
+                )
             check_functions(Kind.EITHER, 1, credentials=source)
         self._source = source
-        #: The credentials, where there is nothing to be asked.
-        self.at_once = source if isinstance(source, Credentials) else None
         self._clock = clock
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def of(self, body: bytes) -> Credentials:
         """The credentials that must verify this body, or :class:`UnknownMerchantError`.
 
-        What the resolver raises comes out; it is never answered with somebody else's key.
+        What the resolver raises comes out; nobody else's key is tried instead.
         """
         if isinstance(self._source, Credentials):
             return self._source
@@ -108,7 +106,7 @@ def raw_bytes(body: object) -> bytes:
     """The body, or a :class:`MalformedMessageError` for what is no body at all."""
     if isinstance(body, (str, bytes, bytearray, memoryview)):
         size = body.nbytes if isinstance(body, memoryview) else len(body)
-        if size > MAX_BODY:  # looked at before it is copied
+        if size > MAX_BODY:  # refused before it is copied
             raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
         if isinstance(body, str):
             return body.encode("utf-8", "surrogatepass")  # half a pair is then refused as no UTF-8

@@ -1,4 +1,4 @@
-"""What is set aside, and who is told of it: at least once, and mostly once."""
+"""Sets messages aside and tells the hooks of them: at least once, and mostly once."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
+from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
-from chaoying_async.notifications.crosswise import TWO_PAYMENTS
-from chaoying_async.notifications.deciding import Matter
-from chaoying_async.notifications.endings import is_wanted
-from chaoying_async.notifications.stats import Counts
+from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage
+from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.decide import ANOTHER_PAYMENT, Decision, SetAside
 from chaoying_async.sansio.notifications.facts import notification_of, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -43,7 +42,7 @@ TELL_WITHIN = 20.0
 REFUSALS_EVERY = 60.0
 #: The reasons of a CONFLICT that nothing but a person can end.
 SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, TWO_PAYMENTS})
-#: The end of a message's decision in the inbox until somebody was told of it.
+#: What a message's decision ends in, in the inbox, until somebody was told of it.
 _UNTOLD = " (untold)"
 
 
@@ -57,7 +56,7 @@ def is_untold(aside: Aside) -> bool:
     return aside.decision.endswith(_UNTOLD)
 
 
-class Reports:
+class Reporter:
     """Keeps messages that cannot take effect, and tells the hooks."""
 
     def __init__(
@@ -74,25 +73,26 @@ class Reports:
         self._on_conflict = on_conflict
         self._on_not_paid = on_not_paid
         self._counts, self._refused, self._refusals_told = counts, 0, -math.inf
-        #: What deciding again, with what is known then, can change.
+        #: Decisions that may be others when they are made again, with what is known then.
         self._retried = {Decision.UNKNOWN_ORDER, Decision.UNCONFIRMED, Decision.CONFLICT}
         if confirms:
             self._retried.add(Decision.UNREADABLE)
 
     def next_try(self, decision: Decision, reason: str, tries: int) -> float | None:
-        """When ``run_due`` looks at it again; None: only when somebody marks it.
+        """Seconds until ``run_due`` looks at a message again; None: only when somebody marks it.
 
-        A second payment stays one for ever, also when the inbox has forgotten the first.
+        A second payment stays a second one, also when the inbox has forgotten the first.
         """
         if decision not in self._retried or reason in SECOND_PAYMENT:
             return None
         return retry_in(tries)
 
-    async def set_aside(self, matter: Matter, tries: int = 0) -> None:
+    async def set_aside(self, matter: DecidedMessage, tries: int = 0) -> None:
         """Keep the message with its reason, and report it if that is news: at least once.
 
-        It is kept first, as something that nobody was told of yet, and under its decision only
-        when somebody was: whatever dies in between, a redelivery or ``run_due`` reports it.
+        The message is kept before it is reported, as one that nobody was told of yet, and under its
+        decision only afterwards: if the process dies in between, a redelivery or ``run_due``
+        reports it.
         """
         verdict = matter.verdict
         aside = Aside(
@@ -114,10 +114,10 @@ class Reports:
         )
 
     async def _is_ours_to_tell(self, aside: Aside, kept: Aside | None) -> bool:
-        """Whether to report it now; then it is kept by now, as what nobody was told of."""
+        """Whether we report this message; if so, it is kept now as one that nobody was told of."""
         untold = attrs.evolve(aside, decision=aside.decision + _UNTOLD)
         if kept is None or kept.decision != untold.decision:
-            # False: it was dismissed, or somebody else was faster.
+            # False where it was dismissed, or somebody else was faster.
             return await self._inbox.set_aside(untold, retry_in=FIRST_RETRY)
         age = abs((self._clock.now() - kept.first_seen).total_seconds())
         if age < FIRST_RETRY:
@@ -145,7 +145,7 @@ class Reports:
             self._refused, self._refusals_told = 0, now
 
     async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
-        """Tell ``on_conflict``; the log where there is none, or it fails, or takes too long."""
+        """Tell ``on_conflict``; if there is none, or it fails or takes too long, log it."""
         told = SetAside(decision=decision, reason=reason, mch_id=key[0], out_trade_no=key[1])
         was_told = False
         try:
@@ -153,18 +153,18 @@ class Reports:
                 await within(self._clock, TELL_WITHIN, resolved(self._on_conflict(told)))
                 was_told = True
         except BaseException as error:
-            if is_wanted(error):
+            if must_propagate(error):
                 raise
             log.exception("on_conflict failed")
         finally:
             if not was_told:
                 log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
 
-    async def not_paid(self, matter: Matter) -> None:
+    async def not_paid(self, matter: DecidedMessage) -> None:
         """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
 
-        The hook comes first: what it raises leaves the failure unheard, and it comes again. Of an
-        order that was given up (its record still says what it was claimed for) none was heard.
+        The hook comes first: if it raises, the failure is not noted, and comes again. For an order
+        that was given up, whose record still says what it was claimed for, no failure was noted.
         """
         record = await self._inbox.look(matter.key)
         if record is not None and record.state is not SeenState.NOT_PAID:
@@ -177,7 +177,7 @@ class Reports:
         await self._inbox.not_paid(matter.key, not_paid_entry(matter))
 
 
-def not_paid_entry(matter: Matter) -> Entry:
+def not_paid_entry(matter: DecidedMessage) -> Entry:
     """A failure as the inbox keeps it."""
     facts = matter.facts
     return Entry(

@@ -1,36 +1,37 @@
-"""Work that outlives the request that brought it, and who owns it (M-17)."""
+"""Work that outlives the request that brought it, who owns it (M-17), and what may end it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine
-from contextvars import copy_context
-from typing import Any
+from collections.abc import Awaitable, Collection, Coroutine
+from typing import Any, TypeVar
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import ENDED
-from chaoying_async.exceptions import UsageError
-from chaoying_async.notifications.standby import Standby
+from chaoying_async.exceptions import ChaoyingError, UsageError
+
+T = TypeVar("T")
+
+_ENDS_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit)
 
 
-class Tasks:
-    """A group of tasks that never fail: one failing order takes nothing else down.
+class OwnedTasks:
+    """The tasks of an open handler; one that fails takes no other down with it.
 
-    No ``asyncio.TaskGroup``: what that adds is the end of all when one fails.
+    No task group: asyncio's ends all tasks when one fails, and anyio's, when it is cancelled, lets
+    no ``finally`` of an ``on_paid`` await anything.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        #: Whether somebody owns what was left here; so until all of it has ended.
+        #: Whether work that is left here has an owner: from opening until all of it has ended.
         self.opened = False
-        self._owned: set[asyncio.Task[Any]] = set()
-        self._ticker: asyncio.Task[None] | None = None
-        self._standby: Standby | None = None
         self.closing = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._ticker: asyncio.Task[None] | None = None
 
     @property
     def is_open(self) -> bool:
-        """Whether work can be left here."""
+        """Whether more work can be left here."""
         return self.opened and not self.closing
 
     def open(self, ticker: Coroutine[Any, Any, None]) -> None:
@@ -43,91 +44,61 @@ class Tasks:
 
     async def close(self, grace: float) -> bool:
         """Wait for what is under way, then cancel it; False when something had to be cancelled."""
-        if asyncio.current_task() in self._owned:
+        if asyncio.current_task() in self._tasks:
             raise UsageError("the handler cannot be closed by the work that it would wait for")
         self.closing = True
         if self._ticker is not None:
             self._ticker.cancel()
         in_time = False
         try:
-            in_time = await self._wait(grace)
+            in_time = await self._all_ended(grace)
         finally:
-            idle = [self._ticker] if self._ticker is not None else []
-            if self._standby is not None:
-                idle.append(self._standby.task)
-            for task in (*self._owned, *idle):
+            tasks = [*self._tasks, *filter(None, [self._ticker])]
+            for task in tasks:
                 task.cancel()
-            await ended([*self._owned, *idle])
-            self.opened, self.closing, self._ticker, self._standby = False, False, None, None
+            await ended(tasks)
+            self.opened, self.closing, self._ticker = False, False, None
         return in_time
 
     async def run(self, work: Coroutine[Any, Any, None], *, until: float | None = None) -> bool:
-        """Run it here if this is open, so that it outlives its caller; else where it stands.
+        """Run the work in a task of its own while this is open, else in the caller's.
 
-        True when it has ended, False when it was cancelled with its owner. The caller may be
+        True when the work has ended, False when it was cancelled with its owner. The caller may be
         cancelled while the work goes on. From ``until`` (a moment of the clock) on the caller has a
-        :class:`TimeoutError`, and the work goes on too; without an owner for it there is no such
+        :class:`TimeoutError`, and the work goes on too; in the caller's own task there is no such
         end.
         """
-        if self.closing or not self.opened:
+        if not self.is_open:
             await work
             return True
-        # Its first step is taken here: a guard against our caller's end is needed only where there
-        # is something to wait for.
-        standby, self._standby = self._standby or Standby(), None
-        context = copy_context()
-        self._owned.add(standby.task)
-        try:
-            waits_for = standby.begin(work, context)
-        except asyncio.CancelledError:  # its own doing: nobody else had the time
-            self._stand_by(standby)
-            return False
-        except BaseException:
-            self._stand_by(standby)
-            raise
-        if waits_for is ENDED:  # as most has
-            self._stand_by(standby)
-            return True
-        self._owned.discard(standby.task)
-        task = standby.go_on(work, context, waits_for)
-        self._owned.add(task)
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
         task.add_done_callback(self._forget)
-        await self._wait_for(task, until)
+        left = None if until is None else max(0.0, until - self._clock.monotonic())
+        async with self._clock.timeout(left):
+            await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
         if task.cancelled():
             return False
         task.result()
         return True
 
-    def _stand_by(self, standby: Standby) -> None:
-        """It was not needed; where another one came while it was in use, it goes."""
-        self._owned.discard(standby.task)
-        if standby.is_free and self._standby is None:
-            self._standby = standby
-        else:
-            standby.task.cancel()
-
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._owned.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled():
             task.exception()  # its caller may be gone; then the message comes again
 
-    async def _wait_for(self, task: asyncio.Task[Any], until: float | None) -> None:
-        left = None if until is None else max(0.0, until - self._clock.monotonic())
-        async with self._clock.timeout(left):
-            await asyncio.wait([task])  # unlike awaiting it, this does not cancel it
-
-    async def _wait(self, grace: float) -> bool:
+    async def _all_ended(self, grace: float) -> bool:
         try:
             async with self._clock.timeout(grace):
-                while self._owned:
-                    await asyncio.wait(list(self._owned))
+                while self._tasks:
+                    await asyncio.wait(list(self._tasks))
         except TimeoutError:
             return False
         return True
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that were cancelled; one's own cancellation is raised only afterwards."""
+    """Wait for tasks that were cancelled; the caller's own cancellation is raised afterwards."""
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
         try:
@@ -138,7 +109,41 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
         raise cancelled
 
 
-def is_being_cancelled() -> bool:
-    """Whether somebody asked this task to end; a CancelledError without that is a hook's own."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+# Hooks, drivers and pools raise more than an ``Exception``: a CancelledError of their own, a
+# GeneratorExit, a group of both. Unless somebody cancelled *us*, whatever raised it has failed.
+
+
+class StrayEndError(ChaoyingError):
+    """A hook or an inbox raised what should end a whole task, and nobody had asked for that."""
+
+
+def must_propagate(error: BaseException) -> bool:
+    """Whether this error has to go on up: the process ends, or this very task was cancelled."""
+    if isinstance(error, Exception):
+        return False
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(_ENDS_OF_THE_PROCESS) is not None
+    if isinstance(error, asyncio.CancelledError | GeneratorExit):
+        return _is_ending(error)
+    return isinstance(error, _ENDS_OF_THE_PROCESS)
+
+
+def _is_ending(error: BaseException) -> bool:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no loop: a coroutine is being thrown away
+        return True
+    cancelled = task is not None and task.cancelling() > 0
+    return cancelled and isinstance(error, asyncio.CancelledError)
+
+
+async def only_exceptions(work: Awaitable[T]) -> T:
+    """What ``work`` returns or raises; what is no ``Exception`` is raised as a StrayEndError."""
+    try:
+        return await work
+    except Exception:
+        raise
+    except BaseException as error:
+        if must_propagate(error):
+            raise
+        raise StrayEndError(f"{type(error).__name__}, and nobody asked for it") from error

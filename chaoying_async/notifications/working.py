@@ -1,24 +1,21 @@
-"""Claim an order, run the user's function, record that it is done: M-16 to the letter."""
+"""Claims an order, runs the user's function, records that it is done (M-16)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import attrs
 
 from chaoying_async.abc import Clock, Inbox
-from chaoying_async.clock import go_on
 from chaoying_async.exceptions import HandlerMisuseError
-from chaoying_async.notifications.answering import Outcome
+from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import EffectCall
-from chaoying_async.notifications.deciding import Matter
-from chaoying_async.notifications.endings import is_wanted
+from chaoying_async.notifications.deciding import DecidedMessage
 from chaoying_async.notifications.leases import LEASE, Renewals
-from chaoying_async.notifications.reporting import Reports, log, retry_in
-from chaoying_async.notifications.stats import Counts
+from chaoying_async.notifications.reporting import Reporter, log, retry_in
+from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.case import Learnt
 from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, Verdict
 from chaoying_async.sansio.notifications.facts import kept_facts, to_text
@@ -39,8 +36,8 @@ RELEASE_WITHIN = 5.0
 
 
 @attrs.define
-class Held:
-    """What is to be run for an order whose claim is ours."""
+class ClaimedOrder:
+    """An order whose claim is ours, and what is to be run for it."""
 
     key: OrderKey
     decision: Decision
@@ -49,16 +46,16 @@ class Held:
     claim: Claim
     #: The moment before the claim was asked for.
     since: float
-    #: Set when the work has ended; there only if somebody waits for it.
-    ended: asyncio.Event | None = None
-    #: Its effect is recorded.
+    #: Set when the work has ended.
+    ended: asyncio.Event = attrs.field(factory=asyncio.Event)
+    #: Whether its effect is recorded.
     durable: bool = False
 
 
-def entry_of(matter: Matter, order: PaidOrder) -> Entry:
-    """As the inbox keeps it while it is being run, and afterwards.
+def entry_of(matter: DecidedMessage, order: PaidOrder) -> Entry:
+    """What the inbox keeps of an order, from its claim on.
 
-    What is written down is the message itself: a retry decides about it again (M-17).
+    The message itself is written down: a retry decides about it again (M-17).
     """
     learnt = matter.verdict.learnt
     if learnt is None:
@@ -79,7 +76,7 @@ def entry_of(matter: Matter, order: PaidOrder) -> Entry:
 
 
 def _keep_what_was_known(entry: Entry, before: Entry) -> None:
-    """When the same payment is claimed again: the other way's numbers, and a person's word."""
+    """Where the same payment is claimed again: keep its other numbers, and a person's decision."""
     known, mine = Ways.of(before), Ways.of(entry)
     if mine.is_another(known):
         return
@@ -95,13 +92,13 @@ DECIDED_FOR_ANOTHER = "a person applied another payment of the order, which has 
 
 
 def is_decided_for_another(entry: Entry, before: Record) -> bool:
-    """Whether a person applied another payment: its message is closed, this record is all of it."""
+    """Whether a person applied another payment, of which nothing but this record is left."""
     if before.state is not SeenState.HELD or before.entry.decision != BY_A_PERSON:
         return False
     return Ways.of(entry).is_another(Ways.of(before.entry))
 
 
-class Effects:
+class EffectRunner:
     """Runs ``on_paid`` and ``on_paid_after_close``."""
 
     def __init__(
@@ -109,30 +106,26 @@ class Effects:
         inbox: Inbox,
         clock: Clock,
         calls: Mapping[Decision, EffectCall],
-        reports: Reports,
+        reporter: Reporter,
         counts: Counts,
     ) -> None:
         self._inbox = inbox
         self._clock = clock
         self._calls = calls
-        self._reports = reports
+        self._reporter = reporter
         self._counts = counts
         self.renewals = Renewals(inbox, clock)
-        self._working: dict[OrderKey, Held] = {}
+        self._working: dict[OrderKey, ClaimedOrder] = {}
         counts.working = self._working
 
     def ended(self, key: OrderKey) -> asyncio.Event | None:
-        """Set when this process has ended its work on that order; None: it is not ours."""
+        """Set when this process has ended its work on an order; None: it does not work on it."""
         held = self._working.get(key)
-        if held is None:
-            return None
-        if held.ended is None:
-            held.ended = asyncio.Event()
-        return held.ended
+        return None if held is None else held.ended
 
     async def claim(
-        self, matter: Matter, order: PaidOrder, decision: str | None = None
-    ) -> Held | None:
+        self, matter: DecidedMessage, order: PaidOrder, decision: str | None = None
+    ) -> ClaimedOrder | None:
         """Take the order; None when it is not free. ``decision``: as the record has to say it."""
         key = matter.key
         if key in self._working:
@@ -144,92 +137,63 @@ class Effects:
         claim = await self._inbox.claim(key, entry, lease=LEASE)
         if not isinstance(claim, Claim):
             return None
-        return Held(key, matter.verdict.decision, order, entry, claim, since)
+        return ClaimedOrder(key, matter.verdict.decision, order, entry, claim, since)
 
-    def run(self, held: Held) -> Coroutine[Any, Any, None]:
-        """To be awaited: then it is ``held.durable``, or what went wrong has been dealt with."""
+    async def run(self, held: ClaimedOrder) -> None:
+        """Run the function: then the order is ``durable``, or what went wrong was dealt with."""
         call = self._calls.get(held.decision)
-        return self._uncalled(held) if call is None else self._called(held, call)
-
-    async def _called(self, held: Held, call: EffectCall) -> None:
-        claim, returned = held.claim, False
         self._working[held.key] = held
+        try:
+            if call is None:
+                # The shop has closed the order since it was first tried, or the handler was given
+                # no ``on_paid_after_close`` this time.
+                await self._quarantine(held, PAID_BUT_CLOSED)
+            else:
+                await self._run(held, call)
+        finally:
+            if self._working.get(held.key) is held:
+                del self._working[held.key]
+            held.ended.set()
+
+    async def _run(self, held: ClaimedOrder, call: EffectCall) -> None:
+        claim, returned = held.claim, False
         try:
             if claim.before is not None:
                 await self.keep_what_is_replaced(held.key, held.entry, claim.before)
             async with self._inbox.work(claim) as connection:
-                working = call.begin(held.order, connection)
-                try:
-                    waits_for = working.send(None)
-                    result = await go_on(working, waits_for, self.renewals.of(claim, held.since))
-                except StopIteration as ended_at_once:
-                    result = ended_at_once.value
-                if result is not None:
-                    call.check(result)
+                async with self.renewals.of(claim, held.since):
+                    await call(held.order, connection)
                 returned = True
             held.durable = True
-        except BaseException as error:  # noqa: BLE001 - what is wanted goes on up from there
+        except BaseException as error:  # noqa: BLE001 - the end of the process goes on up from there
             await self._deal_with(error, held, call, returned=returned)
-        finally:
-            self._end(held)
-
-    async def _uncalled(self, held: Held) -> None:
-        """It is closed since it was first tried, or such a function is no longer there."""
-        self._working[held.key] = held
-        try:
-            await self._quarantine(held, "it was paid, but the shop had closed the order")
-        finally:
-            self._end(held)
-
-    def _end(self, held: Held) -> None:
-        if self._working.get(held.key) is held:
-            del self._working[held.key]
-        if held.ended is not None:
-            held.ended.set()
 
     async def _deal_with(
-        self, error: BaseException, held: Held, call: EffectCall, *, returned: bool
+        self, error: BaseException, held: ClaimedOrder, call: EffectCall, *, returned: bool
     ) -> None:
-        """What broke the work off: a failing order takes nothing else down."""
+        """Deal with what ended the work; a failing order takes nothing else down."""
         if isinstance(error, ClaimLostError):
             self._counts.failed += 1
             log.warning("%s of order %r: %s", call.name, held.key.out_trade_no, error)
         elif returned and isinstance(error, HandlerMisuseError):
             await self._quarantine(held, f"{call.name} ended the transaction that it was lent")
-        elif not is_wanted(error):
+        elif not must_propagate(error):
             await self._failed(held, call, error)
         else:
             if isinstance(error, asyncio.CancelledError):
                 await asyncio.shield(self._release(held.claim, failed=False))
             raise error  # where the process ends, so does the lease
 
-    async def give_back(self, held: Held) -> None:
-        """Nothing was begun: whoever comes next may have it."""
+    async def give_back(self, held: ClaimedOrder) -> None:
+        """Release a claim whose work was not begun: whoever comes next may have the order."""
         if held.claim.before is not None:
             await self.keep_what_is_replaced(held.key, held.entry, held.claim.before)
         await self._release(held.claim, failed=False)
 
-    async def give_up(self, record: Record, outcome: Outcome, *, seen_to: bool, told: bool) -> None:
-        """An order whose retry came to nothing is not retried by itself any more.
-
-        ``seen_to``: it is over, or its message waits in its place. Else nobody works on it (the
-        message was closed), so it is quarantined. So is one that the shop has closed since: whether
-        it is to be delivered where it is opened again, a person has to say. Where only the
-        gateway's word is missing, it is asked again. Without effect where somebody has claimed the
-        order since it was read: that may be another payment.
-        """
-        claim = record.as_claim()
-        if outcome.decision is Decision.UNCONFIRMED:
-            await self._inbox.release(claim, retry_in=retry_in(record.failures), failed=False)
-        elif seen_to and outcome.reason != PAID_BUT_CLOSED:
-            await self._inbox.give_up(claim)
-        elif await self._inbox.quarantine(claim, outcome.reason) and not told:
-            await self._reports.report(outcome.decision, outcome.reason, record.key)
-
     async def keep_what_is_replaced(self, key: OrderKey, entry: Entry, before: Record) -> None:
-        """Another payment of the same order, whose work had died: it must not be forgotten.
+        """Set aside another payment of the order, whose work had died: the claim overwrites it.
 
-        Before the claim, which overwrites it, and once more for what came in between.
+        Called before the claim, and once more after it for what came in between.
         """
         if before.state is not SeenState.HELD or not before.entry.payload:
             return
@@ -241,9 +205,9 @@ class Effects:
             "its work was broken off, and another payment of the order came first",
         )
         first_seen = before.entry.first_seen
-        await self._reports.set_aside(Matter(dead, key, verdict, first_seen))
+        await self._reporter.set_aside(DecidedMessage(dead, key, verdict, first_seen))
 
-    async def _failed(self, held: Held, call: EffectCall, error: BaseException) -> None:
+    async def _failed(self, held: ClaimedOrder, call: EffectCall, error: BaseException) -> None:
         self._counts.failed += 1
         first = await self._release(held.claim, failed=True)
         number = held.key.out_trade_no
@@ -258,12 +222,12 @@ class Effects:
             async with self._clock.timeout(RELEASE_WITHIN):
                 return await self._inbox.release(claim, retry_in=pause, failed=failed)
         except BaseException as error:  # its lease ends by itself
-            if is_wanted(error):
+            if must_propagate(error):
                 raise
             log.warning("a claim could not be released: %s", type(error).__name__)
             return False
 
-    async def _quarantine(self, held: Held, reason: str) -> None:
+    async def _quarantine(self, held: ClaimedOrder, reason: str) -> None:
         self._counts.failed += 1
         if await self._inbox.quarantine(held.claim, reason):
-            await self._reports.report(Decision.CONFLICT, reason, held.key)
+            await self._reporter.report(Decision.CONFLICT, reason, held.key)

@@ -330,19 +330,18 @@ async def test_a_message_without_a_usable_number_cannot_be_applied(
 async def test_one_order_that_cannot_be_looked_up_keeps_no_other_waiting(shop: Shop) -> None:
     """M-17: what fails is left to the next round."""
     shop.before = failing(2)
-    handler = shop.handler()
-    for number in ("A", "B"):
-        shop.orders[number] = shop.orders[ORDER]
-        await handler.handle(shop.body(out_trade_no=number))
-    broken = ["A"]
-    lookup = shop.expected
+    broken: list[str] = []
 
     async def expected(mch_id: str, number: str) -> ExpectedOrder | None:
         if number in broken:
             raise ConnectionError
-        return await lookup(mch_id, number)
+        return await shop.expected(mch_id, number)
 
-    handler._desk._expected = expected
+    handler = shop.handler(expected=expected)
+    for number in ("A", "B"):
+        shop.orders[number] = shop.orders[ORDER]
+        await handler.handle(shop.body(out_trade_no=number))
+    broken.append("A")
     await shop.clock.advance(31)
     await handler.run_due()
     assert [order.out_trade_no for order in shop.delivered] == ["B"]

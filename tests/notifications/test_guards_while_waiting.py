@@ -1,4 +1,4 @@
-"""Guards that are entered only where something has to wait, and what that must not change."""
+"""Time-outs around work, and what they leave alone."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import asyncio
 
 import pytest
 
-from chaoying_async.clock import guarded, within
+from chaoying_async.clock import within
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.testing import FakeClock
 from tests.shop import SUCCESS, Shop, cancelled, said
 
 
-async def test_what_does_not_wait_sets_no_timer() -> None:
-    """A lookup in a dictionary costs no time-out, not even one that has ended already."""
+async def test_what_does_not_wait_ends_even_where_no_time_is_left() -> None:
+    """A lookup in a dictionary is not cut off by a budget that others have used up."""
     clock = FakeClock()
 
     async def at_once() -> int:
@@ -73,15 +73,15 @@ async def test_a_cancellation_is_the_works_to_answer(then: str) -> None:
                 await clock.sleep(1)
         return "cleaned up"
 
-    task = asyncio.create_task(guarded(work(), lambda: clock.timeout(None)))
+    task = asyncio.create_task(within(clock, 1000, work()))
     await clock.advance(1)
     task.cancel()
     await clock.advance(2)
     assert task.cancelled() if then == "raises" else task.result() == "cleaned up"
 
 
-async def test_a_guard_is_left_whatever_the_work_raises() -> None:
-    """Before its first wait there is none to leave."""
+async def test_a_timer_is_gone_whatever_the_work_raises() -> None:
+    """What it raises comes out, and nothing is left behind."""
     clock = FakeClock()
 
     async def work(seconds: float) -> None:

@@ -11,7 +11,7 @@ import pytest
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import ChaoyingError, ParameterError, UsageError
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.notifications.endings import is_wanted, tamed
+from chaoying_async.notifications.tasks import must_propagate, only_exceptions
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Mark, OrderKey, SeenState
@@ -56,9 +56,9 @@ def name_of(error: BaseException) -> str:
 @pytest.mark.parametrize("error", ODDITIES, ids=name_of)
 async def test_what_nobody_asked_for_is_a_failure_of_what_raised_it(error: BaseException) -> None:
     """A stray end comes as an ordinary exception that names it, and goes no further."""
-    assert not is_wanted(error)
+    assert not must_propagate(error)
     with pytest.raises(ChaoyingError, match=name_of(error)) as caught:
-        await tamed(raising(error)())
+        await only_exceptions(raising(error)())
     assert caught.value.__cause__ is error
 
 
@@ -69,12 +69,12 @@ async def test_what_nobody_asked_for_is_a_failure_of_what_raised_it(error: BaseE
 )
 def test_the_end_of_the_process_is_nobody_s_to_stop(error: BaseException) -> None:
     """Ctrl-C and sys.exit() go on up, in a group too."""
-    assert is_wanted(error)
+    assert must_propagate(error)
 
 
 async def test_a_real_cancellation_goes_on_up() -> None:
     """Whoever cancelled the task gets what was asked for."""
-    task = asyncio.create_task(tamed(asyncio.Event().wait()))
+    task = asyncio.create_task(only_exceptions(asyncio.Event().wait()))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait([task])
@@ -88,7 +88,7 @@ def test_a_coroutine_that_is_thrown_away_ends_quietly() -> None:
         await asyncio.Future(loop=loop)
 
     loop = asyncio.new_event_loop()
-    work = tamed(waiting())
+    work = only_exceptions(waiting())
     work.send(None)
     work.close()
     loop.close()
