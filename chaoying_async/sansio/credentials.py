@@ -162,7 +162,8 @@ def credentials_from(environ: Mapping[str, str]) -> Credentials:
 
     Every variable that is missing or wrong is named in one :class:`ParameterError`.
     """
-    _refuse(environment_problems(environ))
+    if problems := environment_problems(environ):
+        raise ParameterError(problems)
     given: dict[str, Any] = {
         field: environ[name] for name, field in _VARIABLES.items() if environ.get(name)
     }
@@ -184,8 +185,3 @@ def environment_problems(environ: Mapping[str, str]) -> dict[str, str]:
     if (environ.get("CHAOYING_ALGORITHM") or SignAlgorithm.MD5) not in set(SignAlgorithm):
         problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
     return problems
-
-
-def _refuse(problems: Mapping[str, str]) -> None:
-    if problems:
-        raise ParameterError(problems)
