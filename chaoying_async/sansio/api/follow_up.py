@@ -196,9 +196,9 @@ class Refund(Request[RefundResult]):
     transaction_id: Text | None = None
     """The platform's order number, where yours is not at hand.（平台单号，与商户订单号至少一个）"""
     out_refund_no: RefundNumber
-    """Your number for the refund that you intend. Keep it until the refund is known to have failed
-    (C 52).
-    （商户退款单号，确知退款失败之前不要更换）
+    """Your number for the refund that you intend: 1 to 32 letters, digits, hyphens or underscores.
+    Keep it until the refund is known to have failed (C 52).
+    （商户退款单号，1 到 32 个字母、数字、中划线或下划线；确知退款失败之前不要更换）
     """
     total_fee: Amount
     """The order amount (``base_fee``) in fen, not what the customer paid (C 42).
