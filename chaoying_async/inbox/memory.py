@@ -50,9 +50,10 @@ class _Order:
     state: SeenState
     entry: Entry
     token: int = 0
-    #: While HELD, when the lease ends. Afterwards a moment that is not before its end: the last
-    #: lease's, where it was worked on. By that it is forgotten (M-19).
     held_until: float = 0.0
+    """While HELD, when the lease ends. Afterwards a moment that is not before its end: the last
+    lease's, where it was worked on. By that it is forgotten (M-19).
+    """
     due: float = 0.0
     failures: int = 0
     reason: str = ""

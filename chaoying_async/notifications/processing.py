@@ -36,25 +36,27 @@ LOOK_EVERY = 0.2
 class Limits:
     """How long a message may take; seconds from when it came."""
 
-    #: So long we wait for somebody else's work on the order.
     wait: float
-    #: By then everything before the effect has ended, or is given up with a :class:`TimeoutError`.
+    """So long we wait for somebody else's work on the order."""
     claim: float
-    #: So long the caller waits for work that has an owner, then gets a :class:`TimeoutError`; None:
-    #: to its end.
+    """By then everything before the effect has ended, or is given up with a :class:`TimeoutError`.
+    """
     answer: float | None = None
-    #: Whether work had an owner when the message came: then none of it may begin without one.
+    """So long the caller waits for work that has an owner, then gets a :class:`TimeoutError`; None:
+    to its end.
+    """
     opened: bool = False
+    """Whether work had an owner when the message came: then none of it may begin without one."""
 
 
 class Outcome(NamedTuple):
     """What became of a message."""
 
     decision: Decision
-    #: Whether its effect, or that there is none, is recorded.
     durable: bool
-    #: The order, where its effect is durable.
+    """Whether its effect, or that there is none, is recorded."""
     paid: PaidOrder | None = None
+    """The order, where its effect is durable."""
     reason: str = ""
 
 

@@ -44,12 +44,12 @@ class ClaimedOrder:
     order: PaidOrder
     entry: Entry
     claim: Claim
-    #: The moment before the claim was asked for.
     since: float
-    #: Set when the work has ended.
+    """The moment before the claim was asked for."""
     ended: asyncio.Event = attrs.field(factory=asyncio.Event)
-    #: Whether its effect is recorded.
+    """Set when the work has ended."""
     durable: bool = False
+    """Whether its effect is recorded."""
 
 
 def entry_of(matter: DecidedMessage, order: PaidOrder) -> Entry:

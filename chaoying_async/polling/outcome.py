@@ -38,8 +38,8 @@ class Receipt:
     """Says that an outcome was taken, so that a poller's store may forget its record."""
 
     _key: str
-    #: The keys of all records whose outcome was not taken yet.
     _owed: Collection[str]
+    """The keys of all records whose outcome was not taken yet."""
     _taken: Callable[[str], Awaitable[None]]
 
     def __call__(self) -> Awaitable[None]:

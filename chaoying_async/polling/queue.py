@@ -30,8 +30,8 @@ Key = tuple[Kind, str]
 class Sink(Protocol):
     """Somebody who waits for an order's end."""
 
-    #: A tuple of the sink alone, which thousands of orders share.
     alone: tuple[Sink, ...]
+    """A tuple of the sink alone, which thousands of orders share."""
 
     def deliver(self, outcome: PollOutcome[Any]) -> None:
         """Take the outcome; called once for each order."""

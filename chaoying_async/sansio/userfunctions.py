@@ -19,12 +19,12 @@ from chaoying_async.exceptions import ParameterError
 class Kind(StrEnum):
     """How the owner calls the function."""
 
-    #: Called and awaited; what is not plainly ``async`` cannot be told from what is not.
     ASYNC = "must be an async function: its call is awaited"
-    #: Called where nothing can be awaited.
+    """Called and awaited; what is not plainly ``async`` cannot be told from what is not."""
     PLAIN = "must be a plain function: nobody awaits it, so an async one would never run"
-    #: Called, and awaited where that gives something to await.
+    """Called where nothing can be awaited."""
     EITHER = "must be a function, async or not"
+    """Called, and awaited where that gives something to await."""
 
 
 #: What a function with a ``yield``, or one that is not awaited, returns without having run.

@@ -40,11 +40,12 @@ class SqlDialect:
     """How one kind of database does what the others do in another way."""
 
     name: str
-    #: Microseconds since 1970, on the database's own clock (M-26). SQLite has none that several
-    #: processes share: its statements are given the time of a ``Clock``, by :meth:`timed`.
     now: ColumnElement[int]
-    #: Whether an open write transaction keeps everybody else from writing.
+    """Microseconds since 1970, on the database's own clock (M-26). SQLite has none that several
+    processes share: its statements are given the time of a ``Clock``, by :meth:`timed`.
+    """
     one_writer: bool = False
+    """Whether an open write transaction keeps everybody else from writing."""
 
     def timed(self, clock: Clock) -> dict[str, int]:
         """The parameter that a statement with :attr:`now` in it needs."""

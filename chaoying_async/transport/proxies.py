@@ -52,10 +52,10 @@ class Via:
 
     url: str
     headers: tuple[tuple[str, str], ...] = ()
-    #: User and password, for SOCKS.
     auth: tuple[str, str] | None = None
-    #: For TLS to the proxy itself, where the user handed one in.
+    """User and password, for SOCKS."""
     context: ssl.SSLContext | None = None
+    """For TLS to the proxy itself, where the user handed one in."""
 
     def __repr__(self) -> str:
         return f"Via({self.url!r})"

@@ -51,8 +51,8 @@ class Reader:
 
     refunds: bool
     paytype: str | None
-    #: A number that a spreadsheet may have rounded; one is told of.
     _doubted: list[str] = attrs.field(init=False, factory=list, eq=False)
+    """A number that a spreadsheet may have rounded; one is told of."""
 
     def argument(self, word: str) -> Wanted:
         """``NUMBER`` or ``NUMBER=AMOUNT``."""

@@ -178,17 +178,18 @@ class Merchant:
     full_name: str = "沙箱测试商户有限公司"
     short_name: str = "沙箱商户"
     trade_code: str = "SandBox01"
-    #: Its login: this number with an SMS code, or as user name with the password.
     mobile: str = ""
-    #: ``mch_state``: 0 awaiting review, 20 enabled, 30 disabled.
+    """Its login: this number with an SMS code, or as user name with the password."""
     state: str = "20"
-    #: When a merchant that awaits review is enabled.
+    """``mch_state``: 0 awaiting review, 20 enabled, 30 disabled."""
     enabled_at: datetime | None = None
-    #: False: every trade is answered 20013.
+    """When a merchant that awaits review is enabled."""
     can_trade: bool = True
-    #: What wx_addsubdevconfig added: payment directories, paying accounts, and which account each
-    #: of those recommends to follow.
+    """False: every trade is answered 20013."""
     paths: tuple[str, ...] = ()
+    """What wx_addsubdevconfig added: payment directories, paying accounts, and which account each
+    of those recommends to follow.
+    """
     appids: tuple[str, ...] = ()
     follows: tuple[tuple[str, str], ...] = ()
 
@@ -211,8 +212,8 @@ class Terminal:
 
     op_device_id: str
     polls: int = 0
-    #: Its merchant; empty while nobody has configured it.
     mch_id: str = ""
+    """Its merchant; empty while nobody has configured it."""
 
 
 @attrs.frozen

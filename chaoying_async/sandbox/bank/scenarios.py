@@ -27,37 +27,37 @@ class Scenario:
     number: int
     name: str
     says: str
-    #: How it ends when nobody interferes.
     ends: Status = Status.PAID
-    #: After how many seconds; 0 is at once, None is never by itself.
+    """How it ends when nobody interferes."""
     after: float | None = 0.0
-    #: The query that finds it ended (1 is the first).
+    """After how many seconds; 0 is at once, None is never by itself."""
     at_query: int | None = None
-    #: What the answer says of a failure.
+    """The query that finds the order ended (1 is the first); None: no query ends it."""
     msg: str = ""
-    #: One n-th of the amount comes off by a coupon; 0: none.
+    """What the answer says of a failure."""
     coupon_part: int = 0
-    #: The call itself is refused with this code ...
+    """One n-th of the amount comes off by a coupon; 0: none."""
     refused: str = ""
-    #: ... although the order was made, if this holds.
+    """The code that the call itself is refused with; empty: it is not refused."""
     booked: bool = True
-    #: The order is made, and the connection cut before the reply.
+    """Whether the order is made although the call is refused."""
     lost: bool = False
-    #: Seconds after a cancel at which the customer's payment comes through all the same.
+    """The order is made, and the connection cut before the reply."""
     after_cancel: float | None = None
-    #: Added to the amount that replies and notifications name, in fen.
+    """Seconds after a cancel at which the customer's payment comes through all the same."""
     off_by: int = 0
-    #: Replies name another order.
+    """Added to the amount that replies and notifications name, in fen."""
     strays: bool = False
-    #: The first cancel is refused with this code, and carried out or not.
+    """Replies name another order."""
     cancel_refused: str = ""
+    """The code that the first cancel is refused with, carried out or not; empty: not refused."""
     cancel_carried_out: bool = False
-    #: The first query is refused with this code.
     query_refused: str = ""
-    #: How many times a result is notified although it was answered; 0: never.
+    """The code that the first query is refused with; empty: not refused."""
     notified: int = 1
-    #: Seconds that the first notification is late.
+    """How many times a result is notified although it was answered; 0: never."""
     notified_late: float = 0.0
+    """Seconds that the first notification is late."""
 
 
 _PAID = Scenario(number=0, name="paid", says="paid at once; a pre-order after 2 seconds")
@@ -209,15 +209,15 @@ class RefundScenario:
     number: int
     name: str
     says: str
-    #: What it becomes, and after how many seconds; None: it stays PROCESSING.
     becomes: RefundState | None = RefundState.SUCCESS
+    """What it becomes, and after how many seconds; None: it stays PROCESSING."""
     after: float = REFUND_DELAY
-    #: The call is refused with this code ...
     refused: str = ""
-    #: ... although the refund was made, if this holds.
+    """The code that the call is refused with; empty: it is not refused."""
     booked: bool = True
-    #: The first refundquery about it is refused with this code.
+    """Whether the refund is made although the call is refused."""
     query_refused: str = ""
+    """The code that the first refundquery is refused with; empty: not refused."""
 
 
 _REFUNDED = RefundScenario(number=0, name="refunded", says="PROCESSING for 2 s, then SUCCESS")

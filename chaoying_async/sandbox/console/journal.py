@@ -33,8 +33,8 @@ class Signature(StrEnum):
     RIGHT = "right"
     WRONG = "wrong"
     MISSING = "missing"
-    #: There is no message that could have one.
     UNREADABLE = "unreadable"
+    """There is no message that could have one."""
 
 
 @attrs.define(kw_only=True, slots=False, repr=False, eq=False)
@@ -46,9 +46,10 @@ class JournalEntry:
     request: HttpRequest
     response: HttpResponse
     fault: Fault | None
-    #: Of an earlier run: what was the matter with both signs, for what is kept of the messages has
-    #: neither signs nor personal values any more.
     verdicts: tuple[Signature, Signature] | None = None
+    """Of an earlier run: what was the matter with both signs, for what is kept of the messages has
+    neither signs nor personal values any more.
+    """
 
     def __repr__(self) -> str:
         return f"<JournalEntry {self.number}>"

@@ -24,8 +24,8 @@ class Siege:
     """What was posted, and what came of it."""
 
     posted: int = 0
-    #: Orders that were shipped although nobody had paid, or shipped a second time.
     fooled: int = 0
+    """Orders that were shipped although nobody had paid, or shipped a second time."""
 
 
 async def lay_siege(shop: Shop, sandbox: RemoteSandbox, day: Day) -> Siege:

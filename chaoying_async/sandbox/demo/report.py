@@ -24,8 +24,8 @@ class Figure:
     what: str
     shop: int
     gateway: int
-    #: In fen; else a count.
     money: bool = False
+    """In fen; else a count."""
 
     @property
     def agrees(self) -> bool:

@@ -30,8 +30,8 @@ class Sale:
 
     out_trade_no: str
     status: CheckoutStatus
-    #: Replies and errors on the way, the pay call's own among them.
     answers: int = 1
+    """Replies and errors on the way, the pay call's own among them."""
     payable: Fen = _NOTHING
     paid: Fen = _NOTHING
 

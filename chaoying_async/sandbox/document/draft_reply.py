@@ -16,10 +16,10 @@ class DraftReply:
     trade_state: str = ""
     msg: str = "SUCCESS"
     fields: Mapping[str, str | int] = attrs.field(factory=dict)
-    #: False: carried out, but without what was asked for (a terminal without a merchant).
     complete: bool = True
-    #: True: the connection is cut before the reply reaches the client.
+    """False: carried out, but without what was asked for (a terminal without a merchant)."""
     lost: bool = False
+    """True: the connection is cut before the reply reaches the client."""
 
     @property
     def succeeded(self) -> bool:

@@ -28,12 +28,12 @@ class Event:
 
     says: str
     make: Make
-    #: How often it is delivered at the same time.
     times: int = 1
-    #: Seconds until it is delivered.
+    """How often it is delivered at the same time."""
     late: float = 0.0
-    #: Not of this gateway: nobody with the key wrote it.
+    """Seconds until it is delivered."""
     forged: bool = False
+    """Not of this gateway: nobody with the key wrote it."""
 
 
 def _signed(**changes: str) -> Make:

@@ -46,10 +46,10 @@ class World:
     """How this gateway behaves where nobody can ask the real one."""
 
     credentials: Credentials
-    #: False: only a success carries a ``sign``, as the later document says.
     sign_failures: bool = True
-    #: True: a notification's ``total_fee`` is what was paid, not the order amount (C 45).
+    """False: only a success carries a ``sign``, as the later document says."""
     total_is_paid: bool = False
+    """True: a notification's ``total_fee`` is what was paid, not the order amount (C 45)."""
 
 
 _as_json = json.JSONEncoder(ensure_ascii=False).encode

@@ -36,14 +36,14 @@ class Message:
     """A message in the order of its fields, decoded once, ``sign`` among them."""
 
     pairs: Pairs
-    #: The form or query as it stood on the wire; empty for JSON and for decoded fields.
     wire: str = ""
-    #: Members of a JSON reply that came as bare numbers.
+    """The form or query as it stood on the wire; empty for JSON and for decoded fields."""
     numbers: frozenset[str] = frozenset()
-    #: What is certainly wrong with it, by name of the mistake.
+    """Members of a JSON reply that came as bare numbers."""
     problems: tuple[str, ...] = ()
-    #: Values that were changed already: two mistakes at once meet the same ones again and again.
+    """What is certainly wrong with it, by name of the mistake."""
     memo: dict[tuple[Change, str], str] = attrs.field(factory=dict, eq=False, repr=False)
+    """Values that were changed already: two mistakes at once meet the same ones again and again."""
 
     def changed(self, change: Change) -> Pairs:
         """The fields with every value changed."""

@@ -52,22 +52,23 @@ class Intent:
     order_no: str
     total_fee: int
     op_user_id: str
-    #: When the pay call started (wall clock, aware).
     started: datetime
+    """When the pay call started (wall clock, aware)."""
     paytype: str | None
     certain: bool
     seen: bool = False
     suspect: bool = False
-    #: How the pay call was answered is known; ``used``: by 20004, so the order may be another's.
     answered: bool = False
+    """How the pay call was answered is known; ``used``: by 20004, so the order may be another's."""
     used: bool = False
-    #: Seconds by which the gateway's clock was ahead of ours; None before a reply had a ``Date``.
     ahead: float | None = None
+    """Seconds by which the gateway's clock was ahead of ours; None before a reply had a ``Date``.
+    """
     cancels: Cancels = NO_CANCELS
-    #: The awaiting task was cancelled: recorded UNKNOWN, to be asked about by ``resume``.
     interrupted: bool = False
-    #: How it ended; None while it has not.
+    """The awaiting task was cancelled: recorded UNKNOWN, to be asked about by ``resume``."""
     end: End | None = None
+    """How it ended; None while it has not."""
     paid: PaidOrder | None = None
 
     @property
@@ -128,13 +129,13 @@ def _intent(members: Members) -> Intent:
 class OrderRecord:
     """What a store remembers of a business order after its attempts: the guard against two."""
 
-    #: The last attempt's ``out_trade_no`` and its place in the sequence (0: not numbered).
     out_trade_no: str
+    """The last attempt's ``out_trade_no`` and its place in the sequence (0: not numbered)."""
     attempt: int
-    #: When that attempt started (wall clock, aware).
     started: datetime
-    #: None while it is under way.
+    """When that attempt started (wall clock, aware)."""
     status: CheckoutStatus | None = None
+    """None while it is under way."""
 
     @property
     def free(self) -> bool:

@@ -86,46 +86,46 @@ class Till:
     """Everything known of one payment; replaced, never changed."""
 
     schedule: PollSchedule
-    #: When waiting began: the pay call's end, or the restart.
     since: float
+    """When waiting began: the pay call's end, or the restart."""
     polling_ends: float
     cancel_from: float
     cancel_until: float
     give_up: float
-    #: An order that nobody knows then, never arrived.
     never_arrived: float = NEVER_ARRIVED
-    #: The wallet, as far as it is known, and whether that is more than a guess from the code.
+    """An order that nobody knows then, never arrived."""
     paytype: str | None
+    """The wallet, as far as it is known, and whether that is more than a guess from the code."""
     certain: bool
-    #: When the last query was sent; None before the first.
     asked: float | None = None
+    """When the last query was sent; None before the first."""
     attempts: int = 0
-    #: What was heard since the last cancel.
     standing: Standing = UNASKED
-    #: Somebody answered about the order, which therefore exists or did.
+    """What was heard since the last cancel."""
     seen: bool = False
-    #: The pay call's answer was about another order or amount: never cancelled unless seen open.
+    """Somebody answered about the order, which therefore exists or did."""
     suspect: bool = False
-    #: The pay call was answered 20004: the order, if there is one, may be another till's.
+    """The pay call's answer was about another order or amount: never cancelled unless seen open."""
     used: bool = False
-    #: Cancelling could reverse another till's sale, so it is never done.
+    """The pay call was answered 20004: the order, if there is one, may be another till's."""
     never_cancel: bool = False
-    #: The payment that was last seen was made before the pay call.
+    """Cancelling could reverse another till's sale, so it is never done."""
     earlier: bool = False
-    #: The last news of the order was that it is open.
+    """The payment that was last seen was made before the pay call."""
     open: bool = False
-    #: The end that it is known to have come to, other than paid.
+    """The last news of the order was that it is open."""
     over: PollStatus | None = None
-    #: When the last query that showed so was sent.
+    """The end that it is known to have come to, other than paid."""
     over_at: float = -1.0
-    #: ``paytype`` -> how often "not found", and those that said so late enough to count.
+    """When the last query that showed so was sent."""
     absent: tuple[tuple[str, int], ...] = ()
+    """``paytype`` -> how often "not found", and those that said so late enough to count."""
     late: frozenset[str] = frozenset()
     cancels: Cancels = NO_CANCELS
-    #: Queries since a paid answer came after a cancel; None: none came.
     confirms: int | None = None
-    #: Jitter of the next pause, from 0 to 1.
+    """Queries since a paid answer came after a cancel; None: none came."""
     dice: float = 0.0
+    """Jitter of the next pause, from 0 to 1."""
 
     @property
     def closing(self) -> bool:

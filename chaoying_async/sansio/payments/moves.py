@@ -182,8 +182,8 @@ class Cancels:
     absent: int = 0
     carried_out: bool = False
     last: CancelNews | None = None
-    #: When the last one ended.
     last_at: float = 0.0
+    """When the last one ended."""
 
     @property
     def harmless(self) -> bool:

@@ -37,19 +37,19 @@ class RefundIntent:
     """One refund: the request, whose number belongs to it for ever, and how it stands (M-25)."""
 
     refund: Refund
-    #: The merchant's number, the session's default included.
     mch_id: str
+    """The merchant's number, the session's default included."""
     started: datetime
-    #: The gateway said that it took the refund, so "not found" can no longer be true.
     accepted: bool = False
-    #: What the gateway said, where it refused the call and did not prove that nothing moved.
+    """The gateway said that it took the refund, so "not found" can no longer be true."""
     refusal: GatewayError | None = attrs.field(default=None, eq=False)
-    #: How many queries found no such refund, and when the first and the last of them did.
+    """What the gateway said, where it refused the call and did not prove that nothing moved."""
     absent: int = 0
+    """How many queries found no such refund, and when the first and the last of them did."""
     absent_since: datetime | None = None
     absent_until: datetime | None = None
-    #: How waiting ended; None while it has not.
     status: PollStatus | None = None
+    """How waiting ended; None while it has not."""
 
     @property
     def key(self) -> str:

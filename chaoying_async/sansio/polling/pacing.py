@@ -21,14 +21,14 @@ _SAME = 1e-9
 class Bucket:
     """Tokens that come back with time; made by :meth:`per_second`, used by :meth:`take`."""
 
-    #: Tokens that come back each second.
     refill: float
-    #: Tokens that it holds at most.
+    """Tokens that come back each second."""
     size: float
-    #: Tokens that it held at ``at``.
+    """Tokens that it holds at most."""
     tokens: float
-    #: A moment, in seconds of whatever clock is used.
+    """Tokens that it held at ``at``."""
     at: float = -math.inf
+    """A moment, in seconds of whatever clock is used."""
 
     @classmethod
     def per_second(cls, rate: float) -> Self:
@@ -69,8 +69,8 @@ class Breaker:
 
     troubles: int = 0
     pause: float = FIRST_PAUSE
-    #: When the next probe may leave; None while closed.
     probe_at: float | None = None
+    """When the next probe may leave; None while closed."""
 
     @property
     def is_open(self) -> bool:
