@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 from typing import Any, Self, TypeVar, dataclass_transform
 
@@ -12,14 +11,12 @@ from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.sealed import Sealed, SealedMap, quiet, sealing
 
 C = TypeVar("C", bound=type)
-M = TypeVar("M", bound="Model")
 
 
 class Model:
     """A frozen value whose repr hides what is personal and leaves out what is empty (M-27)."""
 
-    #: Here for all of them: only so can :func:`maker` make one of what has the same slots.
-    __slots__ = ("__weakref__",)
+    __slots__ = ()
 
     def __repr__(self) -> str:
         fields = ", ".join(
@@ -68,25 +65,6 @@ def fields_of(cls: type[Any]) -> tuple[attrs.Attribute[Any], ...]:
 def name_of(field: attrs.Attribute[Any]) -> str:
     """What a field is called outside: attrs' own name of a sealed one is private."""
     return field.alias or field.name
-
-
-def maker(cls: type[M]) -> Callable[..., M]:
-    """Makes a ``cls`` of all its values, by position, at a third of the cost: it is frozen last.
-
-    To fill in a frozen value is a call for every field. For a model without validators: none would
-    run. Converters do.
-    """
-    fields: dict[str, Any] = {
-        field.name: attrs.field(converter=field.converter) for field in fields_of(cls)
-    }
-    draft: Any = attrs.make_class(cls.__name__, fields, bases=(Model,), slots=True)
-
-    def make(*values: Any) -> M:
-        made = draft(*values)
-        made.__class__ = cls
-        return made  # type: ignore[no-any-return]
-
-    return make
 
 
 def _rebuild(cls: type[Any], kept: dict[str, Any]) -> Any:

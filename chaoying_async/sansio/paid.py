@@ -15,7 +15,7 @@ import attrs
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.enums import PayType, Undocumented
-from chaoying_async.sansio.model import Model, maker, model
+from chaoying_async.sansio.model import Model, model
 from chaoying_async.sansio.sealed import SealedMap
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
@@ -65,11 +65,6 @@ class PaidOrder(Model):
     raw: Mapping[str, Any] = SealedMap({})
     """Every field of the message that told of it, as received.（收到的全部字段）"""
 
-    def same_payment(self, other: PaidOrder) -> bool:
-        """True when any transaction number of the two is the same one (M-13)."""
-        mine = {self.transaction_id, self.out_transaction_id} - {None, ""}
-        return bool(mine & {other.transaction_id, other.out_transaction_id})
-
 
 def check_paid(paid_order: object) -> None:
     """Raise where there is no paid order, as with every outcome that is not paid."""
@@ -78,26 +73,22 @@ def check_paid(paid_order: object) -> None:
         raise ParameterError({"paid_order": rule})
 
 
-#: One is made of every message.
-make_paid_order = maker(PaidOrder)
-
-
 def paid_order(
     result: Any, *, mch_id: str, raw: Mapping[str, Any], source: PaidSource = PaidSource.QUERY
 ) -> PaidOrder:
     """The paid order in a pay, facepay or orderquery *result*: only those say paid (C 24)."""
-    return make_paid_order(
-        mch_id,
-        result.out_trade_no,
-        result.transaction_id,
-        result.out_transaction_id,
-        result.base_fee,
-        result.total_fee,
-        result.coupon_fee,
-        getattr(result, "paytype", None),  # facepay answers have none (C 33)
-        result.time_end,
-        source,
-        raw,
+    return PaidOrder(
+        mch_id=mch_id,
+        out_trade_no=result.out_trade_no,
+        transaction_id=result.transaction_id,
+        out_transaction_id=result.out_transaction_id,
+        payable=result.base_fee,
+        paid=result.total_fee,
+        coupon_fee=result.coupon_fee,
+        paytype=getattr(result, "paytype", None),  # facepay answers have none (C 33)
+        time_end=result.time_end,
+        source=source,
+        raw=raw,
     )
 
 

@@ -159,8 +159,3 @@ def format_time(moment: datetime) -> str:
     if moment.utcoffset() is None:
         raise ValueError("needs a time zone, for example datetime.now(UTC)")
     return moment.astimezone(GMT8).strftime("%Y%m%d%H%M%S")
-
-
-def as_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, for comparing and storing."""
-    return moment.astimezone(UTC)

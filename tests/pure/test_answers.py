@@ -282,37 +282,6 @@ def test_every_result_that_says_paid_makes_the_same_order(name: str) -> None:
     assert (order.paytype is None) == (name != "orderquery")
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs", "same"),
-    [
-        (("1", "2"), ("1", "2"), True),
-        (("1", None), ("1", "9"), True),
-        (("1", "1"), ("8", "1"), True),
-        (("1", "2"), ("2", "3"), True),
-        (("1", "2"), ("3", "4"), False),
-        (("1", None), ("2", None), False),
-        ((None, None), (None, None), False),
-        (("", ""), ("", ""), False),
-    ],
-)
-def test_two_messages_are_the_same_payment_when_their_numbers_meet(
-    ours: tuple[str | None, str | None], theirs: tuple[str | None, str | None], same: bool
-) -> None:
-    """M-13: {transaction_id, out_transaction_id} meet; by query the two are often equal."""
-
-    def order(numbers: tuple[str | None, str | None]) -> PaidOrder:
-        return PaidOrder(
-            mch_id=MCH_ID,
-            out_trade_no=ORDER,
-            transaction_id=numbers[0],
-            out_transaction_id=numbers[1],
-            source=PaidSource.QUERY,
-        )
-
-    assert order(ours).same_payment(order(theirs)) is same
-    assert order(theirs).same_payment(order(ours)) is same
-
-
 def test_a_paid_order_has_the_fields_of_the_rules() -> None:
     """M-13 names them."""
     assert [field.alias for field in fields_of(PaidOrder)] == [

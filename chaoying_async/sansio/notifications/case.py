@@ -18,7 +18,7 @@ from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.notifications.message import NotificationOutcome
-from chaoying_async.sansio.paid import PaidOrder, PaidSource, make_paid_order
+from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 
 
@@ -226,9 +226,6 @@ def _coupon_fits(facts: Facts, order: ExpectedOrder) -> bool:
     return facts.total_fee + facts.coupon_fee == order.total_fee
 
 
-_PAYTYPES = PayType.__members__
-
-
 def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
     """The paid order, under the shop's own merchant number or the given one (M-13, M-18)."""
     facts, confirmed = case.facts, case.confirmed
@@ -244,25 +241,19 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
             told["transaction_id"] = facts.transaction_id
             told["out_transaction_id"] = facts.out_transaction_id
         return PaidOrder(**told)
-    if case.expected is NO_AMOUNT_CHECK:
-        return order_of_facts(facts, mch_id, case.payable if case.by_query else None, None)
-    return order_of_facts(facts, mch_id, case.payable, _paid(case))
-
-
-def order_of_facts(facts: Facts, mch_id: str, payable: Fen | None, paid: Fen | None) -> PaidOrder:
-    """What the message says, with these amounts; by position, since one is made every time."""
-    return make_paid_order(
-        mch_id,
-        facts.out_trade_no,
-        facts.transaction_id,
-        facts.out_transaction_id,
-        payable,
-        paid,
-        facts.coupon_fee,
-        _PAYTYPES.get(facts.paytype or "", facts.paytype),
-        facts.time_end,
-        facts.source,
-        facts.raw,
+    checked = case.expected is not NO_AMOUNT_CHECK
+    return PaidOrder(
+        mch_id=mch_id,
+        out_trade_no=facts.out_trade_no,
+        transaction_id=facts.transaction_id,
+        out_transaction_id=facts.out_transaction_id,
+        payable=case.payable if checked or case.by_query else None,
+        paid=_paid(case) if checked else None,
+        coupon_fee=facts.coupon_fee,
+        paytype=PayType.__members__.get(facts.paytype or "", facts.paytype),
+        time_end=facts.time_end,
+        source=facts.source,
+        raw=facts.raw,
     )
 
 

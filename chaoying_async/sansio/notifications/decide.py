@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import NamedTuple
 
 from chaoying_async.sansio.model import Model, model
@@ -23,9 +22,8 @@ from chaoying_async.sansio.notifications.case import (
     Unconfirmed,
     learnt_in,
     order_of_case,
-    order_of_facts,
 )
-from chaoying_async.sansio.notifications.facts import Facts, facts_of
+from chaoying_async.sansio.notifications.facts import facts_of
 from chaoying_async.sansio.notifications.inbox_values import AHEAD, SeenState
 from chaoying_async.sansio.notifications.message import Notification, NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
@@ -174,46 +172,6 @@ def judge(case: Case) -> Verdict:
     raise AssertionError("the last row fits everything")
 
 
-def plainly_paid(
-    facts: Facts, order: ExpectedOrder | NoAmountCheck | None, now: datetime, window: timedelta
-) -> Verdict | None:
-    """The short way to APPLY for a message about an order of which nothing was heard before.
-
-    Nearly every first delivery is like that: each line is what the rows before APPLY ask of it.
-    None: the table has to say; a test holds the two together.
-    """
-    if (
-        isinstance(order, ExpectedOrder)
-        and not order.closed
-        and facts.outcome is _PAID
-        and facts.source is _NOTIFICATION
-        and facts.payable is None
-        and facts.mch_id == order.mch_id
-        and facts.total_fee == order.total_fee
-        and not facts.coupon_fee
-        and (facts.fee_type is None or facts.fee_type == order.fee_type)
-        and facts.time_end is not None
-        and _NOT_BEFORE <= now - _in_utc(facts.time_end) <= window
-    ):
-        paid = order_of_facts(facts, facts.mch_id, facts.total_fee, facts.total_fee)
-        return Verdict(_APPLY, _AS_EXPECTED, paid)
-    return None
-
-
-@lru_cache(maxsize=256)  # as parse_time's: subtracting across time zones costs as much as all above
-def _in_utc(moment: datetime) -> datetime:
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:  # the first hours of the year 1
-        return moment
-
-
-# Names of their own: looking a member up in its enum is as slow as a call.
-_PAID, _NOTIFICATION = NotificationOutcome.PAID, PaidSource.NOTIFICATION
-_APPLY = Decision.APPLY
-_NOT_BEFORE = -AHEAD
-
-
 # ------------------------------------------------------------------------- the rows, in their order
 
 
@@ -281,7 +239,11 @@ def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
 
 def repeats_what_is_done(case: Case, verdict: Verdict) -> bool:
     """Whether a duplicate tells the very payment that took effect, and its amount."""
-    if verdict.reason != TAKEN_EFFECT or case.facts.outcome is not _PAID or case.seen is None:
+    if (
+        verdict.reason != TAKEN_EFFECT
+        or case.facts.outcome is not NotificationOutcome.PAID
+        or case.seen is None
+    ):
         return False
     return case.payable == case.seen.payable and not is_anothers(case.facts.mch_id, case.expected)
 
@@ -397,11 +359,8 @@ def _closed(case: Case) -> str | None:
 PAID_BUT_CLOSED = "it was paid, but the shop had closed the order"
 
 
-_AS_EXPECTED = "it is paid as expected"
-
-
 def _apply(_case: Case) -> str:
-    return _AS_EXPECTED
+    return "it is paid as expected"
 
 
 Row = Callable[[Case], str | None]

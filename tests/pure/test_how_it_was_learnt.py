@@ -1,8 +1,7 @@
-"""The short way of a first delivery ends where the table does; and what a record says of it all."""
+"""What the record of a payment says of how it was learnt (M-13, M-15)."""
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +13,7 @@ from chaoying_async.sansio.notifications.case import (
     ExpectedOrder,
     Unconfirmed,
 )
-from chaoying_async.sansio.notifications.decide import Verdict, judge, plainly_paid
+from chaoying_async.sansio.notifications.decide import Verdict, judge
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
 from chaoying_async.sansio.notifications.message import NotificationOutcome
@@ -75,50 +74,6 @@ def facts(**said: Any) -> Facts:
 def case(told: Facts, expected: Any, **known: Any) -> Case:
     plain: dict[str, Any] = {"seen": None, "now": NOW, "window": WINDOW}
     return Case(facts=told, expected=expected, **plain | known)
-
-
-def differ_nowhere(told: Facts, expected: Any) -> bool:
-    """Whether the short way was open; with any trust in coupons it ends where the table does."""
-    short = plainly_paid(told, expected, NOW, WINDOW)
-    if short is None:
-        return False
-    for trust in (False, True):
-        assert judge(case(told, expected, trust_coupon_fee=trust)) == short, (told, expected)
-    return True
-
-
-def test_one_or_two_oddities_never_make_the_two_ways_differ() -> None:
-    """M-15: each value, and each two of them, that a message may have beside the usual ones."""
-    odd = [(name, value) for name, values in SAID.items() for value in values]
-    open_ways = 0
-    for expected in EXPECTED:
-        for name, value in odd:
-            for other, another in odd:
-                open_ways += differ_nowhere(facts(**{name: value, other: another}), expected)
-    assert open_ways
-
-
-def test_any_mix_of_oddities_never_makes_the_two_ways_differ() -> None:
-    """M-15: random messages about random orders."""
-    dice = random.Random(20260101)
-    open_ways = 0
-    for _ in range(20_000):
-        said = {
-            name: values[0] if dice.random() < 0.7 else dice.choice(values)
-            for name, values in SAID.items()
-        }
-        expected = EXPECTED[0] if dice.random() < 0.5 else dice.choice(EXPECTED)
-        open_ways += differ_nowhere(facts(**said), expected)
-    assert open_ways > 100
-
-
-def test_the_short_way_is_that_of_the_usual_message() -> None:
-    """The benchmark's message takes it, or nothing would be won by having it."""
-    assert differ_nowhere(facts(), EXPECTED[0])
-    assert not differ_nowhere(facts(payable=Fen(99)), EXPECTED[0])
-
-
-# ----------------------------------------------------------------------------- what a record says
 
 
 def confirmed(**says: Any) -> PaidOrder:
