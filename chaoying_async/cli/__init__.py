@@ -1,8 +1,23 @@
 """``chaoying``: the command line; needs the extra ``[cli]``, which ``[sandbox]`` brings along.
 
-One command or two a file; ``commands.py`` lists them and turns errors into the exit codes of
-``exits.py``. Results go to stdout, everything else to stderr. A key comes from the environment or
-from a prompt that does not show it, never from an option (M-27).
+Results go to stdout, everything else to stderr. A key comes from the environment or from a prompt
+that does not show it, never from an option (M-27).
+
+- ``command_line``: finds a command by its name, runs it, and turns its errors into exit codes.
+- ``commands``: one module for each command.
+- ``listen``: the parts of ``chaoying listen``.
+- ``watch``: the parts of ``chaoying watch``.
+- ``gateway_options``: options that say which gateway is asked, and as whom; reads the key.
+- ``fields``: options for the fields of requests, made from the request classes.
+- ``messages``: reads a message from a file, from stdin or from ``name=value`` words.
+- ``stores``: finds the store or inbox that a command names, and explains its errors.
+- ``probe``: makes one harmless call and notes how it ended, for ``chaoying check``.
+- ``reply_status``: decides what a reply says: a status, an exit code, and what to do next.
+- ``reply_display``: shows a reply on a terminal or as JSON, without personal values.
+- ``exits``: decides how a command ends, by error and by status.
+- ``output``: prints tables where a person reads, and JSON lines where a program does.
+- ``streams``: makes stdout and stderr streams to which writing never fails.
+- ``interrupts``: decides what a signal does, by how far a command has come.
 """
 
 from __future__ import annotations
@@ -10,14 +25,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-#: What the extra brings.
+#: Packages that the extra brings.
 _BEHIND_EXTRA = frozenset({"click", "rich", "segno"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit code.
 
-    Without ``arguments`` this is the program, and signals no longer end it when this returns.
+    Without ``arguments`` this is the whole program: signals are ignored once it returns.
     """
     try:
         from chaoying_async.cli.command_line import run

@@ -1,4 +1,4 @@
-"""The list of commands, and how each of them ends."""
+"""Finds a command by its name, runs it, and turns its errors into exit codes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chaoying_async.cli.interrupts import Interrupts
 from chaoying_async.cli.streams import never_failing
 from chaoying_async.exceptions import ChaoyingError, ChaoyingWarning
 
-#: Command to the file that holds it; a command is loaded when it is used.
+#: Command -> module in ``commands/``; a command is loaded when it is used.
 _FILES = {
     "sandbox": "sandbox",
     "demo": "demo",
@@ -34,7 +34,7 @@ _FILES = {
     "inbox": "inbox",
     "doctor": "doctor",
 }
-#: Module to the extra that brings it.
+#: Package -> the extra that brings it.
 _EXTRAS = {
     **dict.fromkeys(("rich", "segno"), "cli"),
     **dict.fromkeys(("uvicorn", "starlette", "jinja2"), "sandbox"),
@@ -44,14 +44,12 @@ _EXTRAS = {
 
 
 class Commands(click.Group):
-    """Commands by name, in the order of the list above."""
+    """The commands by name, in the order of the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, as the help shows them."""
         return list(_FILES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load one command."""
         if cmd_name not in _FILES:
             return None
         module = import_module(f"chaoying_async.cli.commands.{_FILES[cmd_name]}")
@@ -65,14 +63,14 @@ class Commands(click.Group):
         parent: click.Context | None = None,
         **extra: Any,
     ) -> click.Context:
-        """Read the words before the command's name; ``--json`` anywhere holds for errors too."""
+        """Parse the words before the command's name; ``--json`` anywhere makes errors JSON."""
         as_json = "--json" in itertools.takewhile(lambda word: word != "--", args)
         try:
             ctx = super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
             if not as_json:
                 raise
-            raise output.ToldAsJson(error) from error
+            raise output.ErrorAsJson(error) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         if as_json:
@@ -80,7 +78,7 @@ class Commands(click.Group):
         return ctx
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run it; every error of ours ends in a sentence and an exit code, never in a traceback."""
+        """Run the command; an error of ours ends in a sentence and an exit code."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("always", ChaoyingWarning)
@@ -89,7 +87,7 @@ class Commands(click.Group):
         except click.ClickException as error:
             if not output.as_json():
                 raise
-            raise output.ToldAsJson(error) from error
+            raise output.ErrorAsJson(error) from error
         except click.exceptions.Exit:
             raise
         except KeyboardInterrupt:
@@ -102,7 +100,7 @@ class Commands(click.Group):
 
 
 def _told(error: Exception) -> Exit | None:
-    """Say what went wrong; None where it is a mistake of ours, whose traceback is needed."""
+    """Print what went wrong; returns None for a defect of ours, whose traceback is needed."""
     if isinstance(error, ChaoyingError):
         return output.failed(error)
     if isinstance(error, click.Abort):
@@ -153,7 +151,7 @@ def chaoying() -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit code."""
-    # What the library warns of is told as an end or a remark: not by Python's last resort too.
+    # Warnings of the library are printed by the command: not by logging's last resort too.
     logging.getLogger("chaoying_async").addHandler(logging.NullHandler())
     signals = Interrupts()
     with never_failing(signals), signals:

@@ -1,4 +1,6 @@
-"""Exit codes, and which of our errors ends in which: a script decides by these.
+"""Decides how a command ends, by error and by status: exit code, and what to do next.
+
+Scripts decide by the exit code:
 
 =====  ===========================================================================================
 0      it went well: the call did what was asked, the signature is right, the books agree
@@ -14,8 +16,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import Any
+
+import attrs
 
 from chaoying_async.exceptions import (
     ChaoyingError,
@@ -35,8 +40,10 @@ from chaoying_async.exceptions import (
     TransportError,
     UsageError,
 )
+from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
-from chaoying_async.sansio.paid import advice_in_refund
+from chaoying_async.sansio.paid import PaidOrder, advice_in_refund
+from chaoying_async.sansio.polling.status import PollStatus
 
 
 class Exit(IntEnum):
@@ -63,7 +70,7 @@ class Exit(IntEnum):
     """Interrupted by the user."""
 
 
-#: The first row that fits wins: error, exit code, what to do next.
+#: Error, exit code, what to do next; the first row that fits wins.
 _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (ParameterError, Exit.USAGE, "nothing was sent: put the fields right"),
     (UsageError, Exit.USAGE, "nothing was sent"),
@@ -112,7 +119,7 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
 )
 
-#: What to do next about a refund, where that is something else than about a payment (M-25).
+#: Rows for a refund, where the next step differs from that for a payment (M-25).
 _REFUND_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (
         OutcomeUnknownError,
@@ -156,9 +163,89 @@ _ABOUT: Mapping[str, tuple[tuple[type[ChaoyingError], Exit, str], ...]] = {
 }
 
 
-def ending(error: ChaoyingError) -> tuple[Exit, str]:
-    """The exit code for one of our errors, and what to do next."""
+def after_error(error: ChaoyingError) -> tuple[Exit, str]:
+    """The exit code for an error, and what to do next."""
     for kind, code, then in (*_ABOUT.get(getattr(error, "doing", ""), ()), *_ROWS):
         if isinstance(error, kind):
             return code, then
     return Exit.REFUSED, ""
+
+
+@attrs.frozen
+class Ending:
+    """How a status ends a command: exit code, colour, what to do next."""
+
+    exit: Exit
+    style: str
+    then: str = ""
+
+
+_UNPAID = Ending(Exit.REFUSED, "yellow", "over, and not paid: a new attempt takes a new number")
+
+_STATUSES: Mapping[PollStatus, Ending] = {
+    PollStatus.PAID: Ending(Exit.OK, "green"),
+    PollStatus.REFUNDED: Ending(Exit.OK, "green"),
+    PollStatus.FAILED: _UNPAID,
+    PollStatus.CLOSED: _UNPAID,
+    PollStatus.REVOKED: _UNPAID,
+    PollStatus.NOT_FOUND: Ending(
+        Exit.REFUSED, "yellow", "no such number under this paytype and merchant: are they right?"
+    ),
+    PollStatus.MISMATCH: Ending(
+        Exit.UNTRUSTED, "bold red", "another amount than expected: a person looks, deliver nothing"
+    ),
+    PollStatus.REFUSED: Ending(
+        Exit.REFUSED, "bold red", "the gateway will not be asked: put that right and watch again"
+    ),
+    PollStatus.EXPIRED: Ending(
+        Exit.PENDING, "bold yellow", "not decided yet: it may have been paid; watch again"
+    ),
+    PollStatus.REFUND_FAILED: Ending(
+        Exit.REFUSED, "yellow", "the refund failed: a new one takes a new number"
+    ),
+    PollStatus.CHANGED: Ending(Exit.REFUSED, "bold yellow", "a person pays it out another way"),
+    PollStatus.NOTSURE: Ending(
+        Exit.PENDING, "bold yellow", "send the same refund again, under the same number"
+    ),
+}
+
+#: The same for refunds, because of which nobody charges or delivers (M-25).
+_REFUND_STATUSES: Mapping[PollStatus, Ending] = {
+    **_STATUSES,
+    PollStatus.NOT_FOUND: Ending(
+        Exit.REFUSED,
+        "yellow",
+        "no such refund under this paytype and merchant: are they right? If its call was refused,"
+        " mend the cause and send it again under the same number",
+    ),
+    PollStatus.MISMATCH: Ending(
+        Exit.UNTRUSTED, "bold red", "another amount than expected: a person looks"
+    ),
+    PollStatus.EXPIRED: Ending(
+        Exit.PENDING,
+        "bold yellow",
+        "not decided yet, and banks take days: watch again, and send no other refund meanwhile",
+    ),
+}
+
+#: Of several orders the worst decides: the code that comes first here.
+_WORST = (Exit.UNTRUSTED, Exit.PENDING, Exit.REFUSED)
+
+
+def after_outcome(outcome: PollOutcome[Any]) -> Ending:
+    """The ending for an outcome of the poller."""
+    refund = isinstance(outcome.query, RefundQuery)
+    return after_status(outcome.status, refund=refund, paid=outcome.paid)
+
+
+def after_status(status: PollStatus, *, refund: bool, paid: PaidOrder | None = None) -> Ending:
+    """The ending for a status. An order that was refunded, even in part, is not simply paid."""
+    if status is PollStatus.REFUNDED and not refund:
+        return Ending(Exit.REFUSED, "yellow", advice_in_refund(paid))
+    return (_REFUND_STATUSES if refund else _STATUSES)[status]
+
+
+def worst(exits: Iterable[Exit]) -> Exit:
+    """The exit code of several orders together."""
+    found = set(exits)
+    return next((code for code in _WORST if code in found), Exit.OK)

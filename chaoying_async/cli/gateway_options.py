@@ -1,10 +1,14 @@
-"""As whom a command speaks: the key is from the environment or from a prompt (M-27)."""
+"""Options that say which gateway a command asks, and as whom; reads the key.
+
+A key comes from the environment, or from a prompt that does not show it (M-27).
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
 import click
@@ -18,6 +22,9 @@ from chaoying_async.sansio.credentials import (
     credentials_from,
     environment_problems,
 )
+from chaoying_async.sansio.hosts import Hosts, is_loopback
+from chaoying_async.sansio.redact import is_certain, shown_address
+from chaoying_async.session import GatewaySession
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,16 +34,18 @@ _NO_OPTION = (
     f"set {_KEY} in the environment, or leave it out and be asked"
 )
 _ORDERS = {"ascii": SortOrder.ASCII, "ignore-case": SortOrder.IGNORE_CASE}
+_GENERATIONS = {"document": Hosts.document, "v3.2": Hosts.v3_2}
 
 
-@attrs.frozen(kw_only=True)
-class Given:
-    """What the options say about who signs; None: as the environment has it."""
+def stacked(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """One decorator for several; the help shows their options in this order."""
 
-    agent_id: str | None = None
-    pid: str | None = None
-    algorithm: str | None = None
-    order: str = "ascii"
+    def decorate(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _refuse(_ctx: click.Context, _parameter: click.Parameter, value: str | None) -> None:
@@ -44,83 +53,94 @@ def _refuse(_ctx: click.Context, _parameter: click.Parameter, value: str | None)
         raise click.UsageError(_NO_OPTION)
 
 
-def key_refused(command: F) -> F:
-    """``--key`` exists to be refused, with the reason."""
-    return click.option("--key", hidden=True, expose_value=False, callback=_refuse, metavar="...")(
-        command
-    )
+#: ``--algorithm`` and ``--order``: how a message is signed. ``--key`` exists to be refused.
+how_options = stacked(
+    click.option("--key", hidden=True, expose_value=False, callback=_refuse, metavar="..."),
+    click.option(
+        "--algorithm",
+        type=click.Choice(tuple(SignAlgorithm)),
+        envvar="CHAOYING_ALGORITHM",
+        help="签名算法; default: CHAOYING_ALGORITHM, else MD5.",
+    ),
+    click.option(
+        "--order",
+        type=click.Choice(tuple(_ORDERS)),
+        default="ascii",
+        show_default=True,
+        help="How names are sorted before signing (签名排序).",
+    ),
+)
+#: Also ``--agent-id`` and ``--pid``: who signs.
+who_options = stacked(
+    how_options,
+    click.option("--agent-id", help="代理商号; default: CHAOYING_AGENT_ID."),
+    click.option("--pid", help="产品名称; default: CHAOYING_PID."),
+)
+#: Also ``--url`` and ``--hosts``: which gateway.
+target_options = stacked(
+    who_options,
+    click.option(
+        "--url",
+        envvar="CHAOYING_URL",
+        help="A sandbox, or a gateway behind a proxy of yours; default: production.",
+    ),
+    click.option(
+        "--hosts",
+        type=click.Choice(tuple(_GENERATIONS)),
+        default="document",
+        show_default=True,
+        help="Addresses of production: as printed in v2.9.0, or as printed last.",
+    ),
+)
 
 
-def how_options(command: F) -> F:
-    """``--algorithm`` and ``--order``: how a message is signed."""
-    for decorate in (
-        click.option(
-            "--order",
-            type=click.Choice(tuple(_ORDERS)),
-            default="ascii",
-            show_default=True,
-            help="How names are sorted before signing (签名排序).",
-        ),
-        click.option(
-            "--algorithm",
-            type=click.Choice(tuple(SignAlgorithm)),
-            envvar="CHAOYING_ALGORITHM",
-            help="签名算法; default: CHAOYING_ALGORITHM, else MD5.",
-        ),
-    ):
-        command = decorate(command)
-    return key_refused(command)
+@attrs.frozen(kw_only=True)
+class SignerOptions:
+    """The options of who signs, and how; None: take it from the environment."""
+
+    agent_id: str | None = None
+    pid: str | None = None
+    algorithm: str | None = None
+    order: str = "ascii"
+
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> SignerOptions:
+        """Remove these options from the options of a command."""
+        names = [field.name for field in attrs.fields(cls) if field.name in options]
+        return cls(**{name: options.pop(name) for name in names})
+
+    @property
+    def sort_order(self) -> SortOrder:
+        return _ORDERS[self.order]
 
 
-def who_options(command: F) -> F:
-    """``--agent-id`` and ``--pid`` as well."""
-    for decorate in (
-        click.option("--pid", help="产品名称; default: CHAOYING_PID."),
-        click.option("--agent-id", help="代理商号; default: CHAOYING_AGENT_ID."),
-    ):
-        command = decorate(command)
-    return how_options(command)
-
-
-def credentials(given: Given) -> Credentials:
-    """Who signs; a key that is not in the environment is asked for."""
-    said = {"CHAOYING_AGENT_ID": given.agent_id, "CHAOYING_PID": given.pid}
-    if given.algorithm:
-        said["CHAOYING_ALGORITHM"] = given.algorithm
+def credentials(given: SignerOptions) -> Credentials:
+    """The credentials of who signs; a key that is not in the environment is asked for."""
+    said = {
+        "CHAOYING_AGENT_ID": given.agent_id,
+        "CHAOYING_PID": given.pid,
+        "CHAOYING_ALGORITHM": given.algorithm,
+    }
     rest = settings_from_env() | {name: value for name, value in said.items() if value}
-    # Before a key is asked for; and raised here, where no local holds one (M-27).
+    # Checked before a key is asked for, and raised here, where no local variable holds one (M-27).
     if problems := environment_problems({**rest, _KEY: key_from_env() or "asked for"}):
         raise ParameterError(problems)
-    made = credentials_from({**rest, _KEY: key()})
-    return attrs.evolve(made, sort_order=_ORDERS[given.order])
+    return attrs.evolve(credentials_from({**rest, _KEY: key()}), sort_order=given.sort_order)
 
 
-def signer(given: Given) -> Credentials | None:
-    """As :func:`credentials`; None where no agent is named, and only a key is known."""
+def signer(given: SignerOptions) -> Credentials | None:
+    """As :func:`credentials`; None where no agent is named, so that only a key is known."""
     known = settings_from_env()
     agent, pid = given.agent_id or known.get("CHAOYING_AGENT_ID"), known.get("CHAOYING_PID")
     return credentials(given) if agent and (given.pid or pid) else None
 
 
-def sort_order(given: Given) -> SortOrder:
-    """The order that the option names."""
-    return _ORDERS[given.order]
-
-
-def defaults() -> tuple[str | None, str | None]:
-    """The merchant and the operator of a request that names none."""
-    known = settings_from_env()
-    return known.get("CHAOYING_MCH_ID"), known.get("CHAOYING_OP_USER_ID")
-
-
 def key() -> str:
     """The key, from the environment or from somebody who types it."""
-    return key_from_env() or _asked()
-
-
-def _asked() -> str:
+    if found := key_from_env():
+        return found
     if not can_ask():
-        _nobody_there()
+        raise click.UsageError(f"{_KEY} is not set, and there is no terminal to ask on")
     answer: str = click.prompt("Key 密钥 (not shown)", hide_input=True, err=True)
     return answer.strip()
 
@@ -130,5 +150,27 @@ def can_ask() -> bool:
     return sys.stdin.isatty() or sys.stderr.isatty()
 
 
-def _nobody_there() -> NoReturn:
-    raise click.UsageError(f"{_KEY} is not set, and there is no terminal to ask on")
+@attrs.frozen(kw_only=True)
+class Target:
+    """One gateway. ``real``: it is not on this machine, so real money may move there."""
+
+    hosts: Hosts
+    name: str
+    real: bool
+
+
+def target(url: str | None, hosts: str) -> Target:
+    """The gateway that the options name."""
+    if url is None:
+        return Target(hosts=_GENERATIONS[hosts](), name=f"production ({hosts})", real=True)
+    try:
+        real = not is_loopback(urlsplit(url).hostname)
+    except ValueError:
+        raise click.UsageError("--url is not an address") from None
+    name = url if is_certain(url) else shown_address(url)
+    return Target(hosts=Hosts.single(url), name=name, real=real)
+
+
+def session(where: Target, who: Credentials, **more: Any) -> GatewaySession:
+    """A session with that gateway, to be opened with ``async with``."""
+    return GatewaySession(who, hosts=where.hosts, **more)

@@ -1,8 +1,8 @@
-"""SIGINT, SIGTERM, SIGHUP and SIGQUIT, by how far a command has come.
+"""Decides what SIGINT, SIGTERM, SIGHUP and SIGQUIT do, by how far a command has come.
 
-Before anything is asked for, a signal ends the command. While something is being asked for it
-cancels that, and whoever asked says what may have become of it. Once the answer is there, a signal
-only ends what it would otherwise wait for: a write that is stuck.
+Before a request is sent, a signal ends the command. While a request is under way, a signal cancels
+it, and the command says what may have happened. Once the answer is there, a signal only ends a
+write that is stuck.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _SIGNALS = tuple(
 
 
 class Interrupts:
-    """What a signal does now; as a context manager it is what signals are handled by."""
+    """Says what a signal does now; as a context manager it handles the signals."""
 
     def __init__(self) -> None:
-        #: A signal came; and it does what it is meant to without an exception.
+        #: Whether a signal came, and whether it needs no KeyboardInterrupt.
         self.came = self.handled = False
         self._settled = False
         self._writing: TextIO | None = None
@@ -54,16 +54,16 @@ class Interrupts:
             signal.signal(number, before)
 
     def ignore(self) -> None:
-        """Let no signal end the process any more: it is about to end by itself."""
+        """Ignore signals from here on: the process is about to end by itself."""
         self._before = dict.fromkeys(self._before, signal.SIG_IGN)
 
     def settle(self) -> None:
-        """What was asked for is decided: only the words are left, and they are not interrupted."""
+        """The request is decided: only printing is left, which signals do not interrupt."""
         self._settled = True
 
     @contextmanager
     def writing(self, stream: TextIO) -> Generator[None]:
-        """A write, which a signal ends if it is stuck: nothing else can end such a one."""
+        """During a write: a signal ends it if it is stuck, since nothing else can."""
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are not handled there
             return
@@ -74,7 +74,7 @@ class Interrupts:
             self._writing = None
 
     def run(self, work: Coroutine[Any, Any, T], *, last: bool) -> T:
-        """``asyncio.run``, which a signal cancels. ``last``: what comes after are only words."""
+        """``asyncio.run`` that a signal cancels. ``last``: afterwards only printing is left."""
 
         async def watched() -> T:
             task = asyncio.current_task()
@@ -97,7 +97,7 @@ class Interrupts:
             work.close()
 
     def stops(self, stop: Callable[[], object]) -> None:
-        """Call this on a signal, in place of cancelling what runs."""
+        """On a signal call this instead of cancelling the work."""
         if self._before:
             self._stop = stop
 
@@ -112,18 +112,23 @@ class Interrupts:
 
 
 def _is_stuck(stream: TextIO) -> bool:
-    """Whether nobody takes what is written there."""
+    """Whether nobody reads what is written there."""
     try:
         return not select.select([], [stream], [], 0)[1]
-    except (OSError, ValueError):  # no file of the system's: it cannot be waited for either
+    except (OSError, ValueError):  # it has no descriptor
         return False
 
 
 def of_command() -> Interrupts:
-    """Those of the command that runs; outside ``chaoying`` itself, ones that handle nothing."""
+    """The running command's instance; outside of ``chaoying`` one that handles no signal."""
     ctx = click.get_current_context(silent=True)
     found = None if ctx is None else ctx.find_object(Interrupts)
     return found or Interrupts()
+
+
+def stops(stop: Callable[[], object]) -> None:
+    """See :meth:`Interrupts.stops`."""
+    of_command().stops(stop)
 
 
 def run(work: Coroutine[Any, Any, T], *, last: bool = True) -> T:
@@ -132,17 +137,17 @@ def run(work: Coroutine[Any, Any, T], *, last: bool = True) -> T:
 
 
 @attrs.define
-class Errand(Generic[T]):
-    """Something that is asked of somebody else, and how far that went.
+class TrackedCall(Generic[T]):
+    """A call to somebody else, and how far it went.
 
-    What came back counts whatever breaks afterwards: closing a connection, an interrupt.
+    Its result counts even if something breaks afterwards: closing a connection, an interrupt.
     """
 
     begun: bool = False
     got: T | None = None
 
     async def send(self, work: Awaitable[T]) -> T:
-        """From here on it may have been carried out."""
+        """Await the call; from here on it may have been carried out."""
         self.begun = True
         self.got = await work
         return self.got

@@ -1,4 +1,4 @@
-"""Messages that a command is given: a file, stdin, or fields as ``name=value``."""
+"""Reads the message that a command is given: a file, stdin, or fields as ``name=value``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import click
 from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.sansio.wire.jsontext import parse_reply
 
-#: Longer files are no messages.
+#: Bytes; a longer file is not a message.
 _LONGEST = 1024 * 1024
 
 
 def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
-    """A body as it came, or the fields that were typed.
+    """The bytes of a body, or the fields that were typed.
 
     ``name=value ...`` are fields; one word without ``=`` is a file, ``-`` or nothing is stdin.
     """
@@ -33,7 +33,7 @@ def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
 
 
 def fields(given: tuple[str, ...]) -> Mapping[str, str]:
-    """The decoded fields of a message: a form, a JSON reply, or what was typed."""
+    """The decoded fields of a message: of a form, of a JSON reply, or typed ones."""
     found = message(given)
     if isinstance(found, dict):
         return found
@@ -43,7 +43,7 @@ def fields(given: tuple[str, ...]) -> Mapping[str, str]:
 
 
 def pairs(given: Iterable[str]) -> dict[str, str]:
-    """``name=value`` words as fields; a key among them is refused, and so is a name twice."""
+    """Fields from ``name=value`` words; refuses a key, and a name that comes twice."""
     found: dict[str, str] = {}
     for word in given:
         name, equals, value = word.partition("=")
@@ -63,5 +63,5 @@ def _file(path: Path) -> bytes:
 
 
 def _ending_cut(body: bytes) -> bytes:
-    """Without the line end that editors and ``echo`` put behind a message."""
+    """Remove the line end that editors and ``echo`` put behind a message."""
     return body.removesuffix(b"\n").removesuffix(b"\r")

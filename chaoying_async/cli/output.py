@@ -1,4 +1,4 @@
-"""What a command says: a table where a person reads, one JSON line where a program does.
+"""Prints what a command says: a table where a person reads, one JSON line where a program does.
 
 Results go to stdout, errors and remarks to stderr. With ``--json`` every end is one JSON object on
 stdout with ``ok``: an error too, and a command that is itself wrong (exit code 2); ``error``,
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _JSON = "chaoying_async.cli.json"
-#: Columns of output that goes into a file or a pipe: wide enough to break no line.
+#: The width of output that goes into a file or a pipe: so wide that no line is broken.
 _WIDE = 10_000
 
 
 def _remember(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if value:
-        ctx.find_root().meta[_JSON] = True
+        expect_json(ctx)
 
 
 def json_option(command: F) -> F:
-    """``--json``, the same everywhere."""
+    """``--json``, the same for every command."""
     return click.option(
         "--json",
         is_flag=True,
@@ -47,12 +47,12 @@ def json_option(command: F) -> F:
 
 
 def expect_json(ctx: click.Context) -> None:
-    """A program reads, as far as its words tell: known before they are understood."""
+    """Tell errors as JSON from here on; called before the command's options are understood."""
     ctx.find_root().meta[_JSON] = True
 
 
-class ToldAsJson(click.ClickException):
-    """A command that is wrong, told to a program."""
+class ErrorAsJson(click.ClickException):
+    """A usage error that is shown as one JSON line."""
 
     def __init__(self, error: click.ClickException) -> None:
         super().__init__(error.format_message())
@@ -62,17 +62,8 @@ class ToldAsJson(click.ClickException):
         self._next = f"{ctx.command_path} --help" if ctx is not None else ""
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """One JSON line on stdout."""
-        del file
-        tell(
-            {
-                "ok": False,
-                "error": self._kind,
-                "message": self.message,
-                "exit": self.exit_code,
-                "next": self._next,
-            }
-        )
+        record = {"ok": False, "error": self._kind, "message": self.message}
+        tell({**record, "exit": self.exit_code, "next": self._next})
 
 
 def as_json() -> bool:
@@ -82,7 +73,7 @@ def as_json() -> bool:
 
 
 def console(*, markup: bool = False) -> Console:
-    """Where a person reads: with colours on a terminal, plain and never broken elsewhere."""
+    """stdout for a person: with colours on a terminal, elsewhere plain and with unbroken lines."""
     from rich.console import Console
 
     wide = None if sys.stdout.isatty() else _WIDE
@@ -90,13 +81,21 @@ def console(*, markup: bool = False) -> Console:
 
 
 def tell(record: Mapping[str, Any]) -> None:
-    """One JSON line, in the characters that the stream has."""
+    """Print one JSON line; what the stream cannot encode is escaped."""
     line = json.dumps(record, ensure_ascii=False, default=str)
     click.echo(line if streams.takes(line) else json.dumps(record, default=str))
 
 
+def result(record: Mapping[str, Any], words: str, style: str | None = None) -> None:
+    """Print the record where a program reads, else the words."""
+    if as_json():
+        tell(record)
+    else:
+        console().print(printable(words), style=style)
+
+
 def table(title: str, *columns: Column | str) -> Table:
-    """An empty table, framed on a terminal only; what is too long for a cell is folded."""
+    """An empty table, framed on a terminal only; a text too long for its cell is folded."""
     from rich import box
     from rich.table import Column, Table
 
@@ -107,7 +106,7 @@ def table(title: str, *columns: Column | str) -> Table:
 
 
 def say(*lines: str, style: str | None = None) -> None:
-    """Lines that nothing is cut off from, and that are not broken: a terminal wraps by itself."""
+    """Print lines whole and unbroken: a terminal wraps them by itself."""
     console().print("\n".join(map(printable, lines)), style=style, soft_wrap=True)
 
 
@@ -118,10 +117,10 @@ def show_table(
     *,
     wraps: Collection[str] = (),
 ) -> None:
-    """Rows under each other; where a terminal is too narrow for them, a block of lines for each.
+    """Print rows as a table; where a terminal is too narrow for it, each row as a block of lines.
 
-    Numbers and statuses are never cut nor broken. The columns in ``wraps`` hold sentences, which
-    may be.
+    Numbers and statuses are never cut or broken. The columns in ``wraps`` hold sentences, which
+    may be broken.
     """
     cells = [["" if cell is None else printable(cell) for cell in row] for row in rows]
     shown = table(title, *_columns(columns, cells, wraps))
@@ -134,7 +133,7 @@ def show_table(
 
 
 def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
-    """Names and values below each other; rows without a value are left out."""
+    """Print names and values below each other, without the names that have no value."""
     rows = [(name, printable(value)) for name, value in pairs if value not in (None, "")]
     shown = table(title, *_columns(("", ""), rows, ()))
     shown.show_header = False
@@ -147,7 +146,7 @@ def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
 def _columns(
     names: Sequence[str], rows: Iterable[Sequence[str]], wraps: Collection[str]
 ) -> list[Column]:
-    """Columns that are as wide as what stands in them, but for those that may be broken."""
+    """Columns as wide as their widest cell, except for those that may be broken."""
     from rich.cells import cell_len
     from rich.table import Column
 
@@ -161,7 +160,7 @@ def _columns(
 
 
 def _shown(shown: Table) -> bool:
-    """Show a table if the terminal is wide enough for it."""
+    """Print the table if the terminal is wide enough for it; whether it was."""
     said = console()
     needed = said.measure(shown, options=said.options.update(max_width=_WIDE)).minimum
     if fits := needed <= said.width:
@@ -170,12 +169,12 @@ def _shown(shown: Table) -> bool:
 
 
 def printable(value: object) -> str:
-    """A value that came from outside, without what could move a terminal's cursor."""
+    """A value from outside as text, without characters that could move a terminal's cursor."""
     return "".join(c if c.isprintable() or c == " " else "�" for c in str(value))
 
 
 def remark(text: str, colour: str | None = None) -> None:
-    """Something to know, on stderr; nothing where a program reads."""
+    """Print a remark on stderr, unless a program reads."""
     if not as_json():
         click.secho(printable(text), fg=colour, err=True)
 
@@ -186,13 +185,13 @@ def end(code: Exit) -> NoReturn:
 
 
 def warned(message: Warning | str, *_where: Any, **_more: Any) -> None:
-    """A warning of the library, as a remark."""
+    """Print a warning of the library as a remark."""
     remark(f"warning: {message}", "yellow")
 
 
 def failed(error: ChaoyingError) -> Exit:
-    """Say what went wrong and what to do next; the exit code."""
-    code, then = exits.ending(error)
+    """Print what went wrong and what to do next; returns the exit code."""
+    code, then = exits.after_error(error)
     refusal = error.refusal if isinstance(error, OutcomeUnknownError) else error
     more: dict[str, Any] = {}
     if isinstance(refusal, GatewayError):
@@ -202,23 +201,23 @@ def failed(error: ChaoyingError) -> Exit:
 
 
 def interrupted(words: str, ending: Exit = Exit.INTERRUPTED) -> Exit:
-    """Say that a signal came, and what may have become of what was asked; the exit code."""
+    """Print that a signal came, and what may have happened all the same; returns the exit code."""
     interrupts.of_command().settle()
     return refused("Interrupted", words, ending)
 
 
 def confirm(question: str) -> None:
-    """Ask on stderr; without a yes the command ends, and nothing was done."""
+    """Ask on stderr; without a yes the command ends before anything was done."""
     try:
         said_yes = click.confirm(printable(question), err=True)
     except (OSError, ValueError) as error:  # a stdin that cannot be read
         raise click.Abort from error
     if not said_yes or getattr(sys.stderr, "lost", False):
-        raise click.Abort  # where nobody can see the question, no answer is one
+        raise click.Abort  # an answer does not count where nobody can see the question
 
 
 def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) -> Exit:
-    """Say why a command did not do what was asked; the exit code."""
+    """Print why a command did not do what was asked; returns the exit code."""
     if as_json():
         record = {"ok": False, "error": kind, "message": message, "exit": int(ending), "next": then}
         tell(record | more)

@@ -1,4 +1,4 @@
-"""What ``chaoying check`` learns from one harmless call, whichever way it ends."""
+"""Makes one harmless call and notes how it ended, for ``chaoying check``."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from chaoying_async.session import GatewaySession
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
-    """One call: what came back, or why nothing did."""
+class ProbeResult:
+    """How one call ended: what came back, or why nothing did."""
 
     host: str
     reply: Reply[Any] | None = None
     error: ChaoyingError | None = None
-    #: The state and code of a reply whose signature is wrong: a hint, and no more.
+    #: State and code of a reply whose signature is wrong; they are only a hint.
     hint: str = ""
-    #: What the signature doctor makes of it.
+    #: The findings of the signature doctor.
     mistakes: tuple[str, ...] = ()
 
     @property
     def spoke(self) -> bool:
-        """Something at that address answered like the gateway."""
+        """Whether something at that address answered like the gateway."""
         if self.reply is not None or isinstance(self.error, GatewayError):
             return True
         return isinstance(self.error, ProtocolError) and not isinstance(
@@ -50,7 +50,7 @@ class Asked:
 
     @property
     def untrusted(self) -> bool:
-        """An answer came that must not be believed."""
+        """Whether an answer came that must not be believed."""
         return isinstance(self.error, ProtocolError)
 
     @property
@@ -60,12 +60,8 @@ class Asked:
             return None
         if isinstance(self.error, SignatureVerificationError):
             return False
-        return True if self._signed() else None
-
-    def _signed(self) -> bool:
-        if self.reply is not None:
-            return self.reply.signed
-        return isinstance(self.error, GatewayError) and bool(self.error.raw.get("sign"))
+        signed = failures_signed(self) if self.reply is None else self.reply.signed
+        return True if signed else None
 
     @property
     def code(self) -> str | None:
@@ -78,14 +74,14 @@ class Asked:
 
     @property
     def signature_refused(self) -> bool:
-        """The gateway does not accept our signature, as far as anybody can tell."""
+        """Whether the gateway refuses our signature, as far as anybody can tell."""
         return isinstance(self.error, SignatureRefusedError) or (
             self.verified is False and self.hint.endswith("20002")
         )
 
     @property
     def answer(self) -> str:
-        """In a few words."""
+        """The answer in a few words."""
         if self.hint:
             return f"{self.hint} (its signature does not verify)"
         if isinstance(self.error, GatewayError):
@@ -96,7 +92,7 @@ class Asked:
 
     @property
     def trouble(self) -> str:
-        """What an error means, in plain words."""
+        """The meaning of the error in plain words."""
         if isinstance(self.error, RequestNotSentError):
             return "cannot be reached: name, firewall, proxy or certificate"
         if isinstance(self.error, GatewayUnavailableError):
@@ -108,8 +104,8 @@ class Asked:
         return str(self.error) if self.error else ""
 
 
-class Asker:
-    """Asks, and looks closely at the bytes of a reply that must not be believed."""
+class Prober:
+    """Makes calls, and examines the bytes of a reply that must not be believed."""
 
     def __init__(self, who: Credentials) -> None:
         self._who = who
@@ -119,16 +115,16 @@ class Asker:
         """A response hook for the session."""
         self._body = await response.aread()
 
-    async def ask(self, gateway: GatewaySession, request: Request[Any]) -> Asked:
+    async def ask(self, gateway: GatewaySession, request: Request[Any]) -> ProbeResult:
         """Make one call and note how it ended."""
         self._body = b""
         host = urlsplit(gateway.hosts.url_of(type(request))).netloc
         try:
-            return Asked(host=host, reply=await gateway.send(request))
+            return ProbeResult(host=host, reply=await gateway.send(request))
         except SignatureVerificationError as error:
-            return Asked(host=host, error=error, hint=self._hint(), mistakes=self._mistakes())
+            return ProbeResult(host=host, error=error, hint=self._hint(), mistakes=self._mistakes())
         except ChaoyingError as error:
-            return Asked(host=host, error=error)
+            return ProbeResult(host=host, error=error)
 
     def _hint(self) -> str:
         try:
@@ -148,8 +144,8 @@ class Asker:
         return tuple(finding.what_happened for finding in verdict.findings)
 
 
-def name_order(asked: Asked, who: Credentials) -> SortOrder | None:
-    """The order that a signed reply with capital letters was signed in; None: nobody can tell."""
+def name_order(asked: ProbeResult, who: Credentials) -> SortOrder | None:
+    """The order of names in which a signed reply was signed; None: it has no capital letters."""
     if asked.reply is None or not asked.reply.signed:
         return None
     raw = {name: str(text) for name, text in asked.reply.raw.items() if text is not None}
@@ -161,8 +157,8 @@ def name_order(asked: Asked, who: Credentials) -> SortOrder | None:
     return fits[0] if len(fits) == 1 else None
 
 
-def failures_signed(asked: Asked) -> bool | None:
-    """Whether a refusal carried a signature; None where none came."""
+def failures_signed(asked: ProbeResult) -> bool | None:
+    """Whether a refusal carried a signature; None: no refusal came."""
     if isinstance(asked.error, GatewayError):
         return bool(asked.error.raw.get("sign"))
     return None

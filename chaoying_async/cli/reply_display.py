@@ -1,4 +1,4 @@
-"""A reply of the gateway, on a terminal or as JSON: everything personal as ``***`` (M-27)."""
+"""Shows a reply on a terminal or as JSON, with personal values as ``***`` (M-27)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from chaoying_async.cli import output, reply_status, streams
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.reply_status import RefundRow, Said
+from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.masking import MASK, masked_body
@@ -23,9 +23,9 @@ _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"}
 
 
 def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) -> Exit:
-    """Show a reply; the exit code. ``qr``: draw ``code_url``; None: on a terminal.
+    """Show a reply; returns the exit code. ``qr``: draw ``code_url``; None: on a terminal only.
 
-    The exit code is what the reply says, also where showing the rest of it breaks.
+    The exit code follows the reply, even if showing the reply fails.
     """
     told = reply_status.said(request, reply)
     try:
@@ -34,18 +34,18 @@ def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) ->
             output.tell(_record(reply, told, fields, reply_status.refunds(request, reply)))
         else:
             _show(request, reply, told, qr=qr)
-    except Exception as error:  # noqa: BLE001 - nothing may hide what became of the money
+    except Exception as error:  # noqa: BLE001 - no error may hide what became of the money
         words = f"{_headline(request, told)}; the reply cannot be shown: {type(error).__name__}"
         click.echo(output.printable(words), err=True)
     return told.end.exit
 
 
-def _headline(request: Request[Any], told: Said) -> str:
+def _headline(request: Request[Any], told: ReplyStatus) -> str:
     name = f"{request.endpoint.name} {request.endpoint.title}"
     return f"{name}: {told.line}  {order_of(request)}".rstrip()
 
 
-def _show(request: Request[Any], reply: Reply[Any], told: Said, *, qr: bool | None) -> None:
+def _show(request: Request[Any], reply: Reply[Any], told: ReplyStatus, *, qr: bool | None) -> None:
     output.say(_headline(request, told), style=told.end.style)
     if told.end.then:
         output.say(told.end.then)
@@ -84,7 +84,7 @@ def _yuan(fen: int | None) -> str | None:
 
 
 def draw(text: str) -> None:
-    """A QR code of half-height blocks, for a customer to scan from the terminal."""
+    """Draw a QR code of half-height blocks, for a customer to scan from the terminal."""
     if not streams.takes("▀▄█"):
         return
     import segno
@@ -93,7 +93,7 @@ def draw(text: str) -> None:
 
 
 def masked(fields: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a reply; personal values, and what the request sent of them, as ``***``."""
+    """The fields of a reply, with personal values as ``***``, also those that the request sent."""
     return {name: _masked(name, value, sent) for name, value in fields.items()}
 
 
@@ -108,7 +108,7 @@ def _masked(name: str, value: Any, sent: Mapping[str, str]) -> Any:
 
 
 def _record(
-    reply: Reply[Any], told: Said, fields: Mapping[str, Any], rows: Iterable[RefundRow]
+    reply: Reply[Any], told: ReplyStatus, fields: Mapping[str, Any], rows: Iterable[RefundRow]
 ) -> dict[str, Any]:
     record = {
         "ok": told.end.exit is Exit.OK,
@@ -150,7 +150,7 @@ def _rows(
 
 
 def readable(name: str, value: Any) -> object:
-    """Amounts in yuan as well."""
+    """The value for a person: an amount in yuan too, and JSON as a text."""
     if name.endswith("_fee") and isinstance(value, str) and value.isascii() and value.isdigit():
         return f"{value} fen = {int(value) // 100}.{int(value) % 100:02d} yuan"
     if isinstance(value, dict | list):

@@ -1,7 +1,7 @@
-"""What one reply says to whoever asked: a status, an exit code, and what to do next.
+"""Decides what one reply says: a status, an exit code, and what to do next.
 
-What a reply means is the library's to say (``pollstatus.py``, ``outcome.py``), and what a status
-means to a person is in ``watchends.py``, so that ``query`` and ``watch`` cannot differ.
+The library decides what a reply means (``sansio/meaning``, ``sansio/polling/status``), and
+``exits`` decides what a status means to a person, so that ``query`` and ``watch`` cannot differ.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from typing import Any
 
 import attrs
 
-from chaoying_async.cli.exits import Exit, ending
-from chaoying_async.cli.watchends import End, end_at
+from chaoying_async.cli.exits import Ending, Exit, after_error, after_status
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
@@ -29,10 +28,10 @@ from chaoying_async.sansio.polling.status import (
 )
 from chaoying_async.sansio.values import Fen
 
-#: What nothing has been decided about yet.
+#: The status of an order or refund that is not decided yet.
 PENDING = "PENDING"
 
-#: A call that only begins something: its status, and which query tells how that ends (C 24, C 40).
+#: Calls that only begin something: the status, and the query that tells how it ends (C 24, C 40).
 _BEGUN: Mapping[Family, tuple[str, str]] = {
     Family.REFUND: (
         "ACCEPTED",
@@ -44,7 +43,7 @@ _BEGUN: Mapping[Family, tuple[str, str]] = {
     ),
     Family.PREORDER: ("OPEN", "it can be paid now, and is not yet: chaoying query {out_trade_no}"),
 }
-_REFUND_PENDING = End(
+_REFUND_PENDING = Ending(
     Exit.PENDING,
     "bold yellow",
     "not decided yet, and banks take days: ask again, and send no other refund meanwhile",
@@ -52,50 +51,54 @@ _REFUND_PENDING = End(
 
 
 @attrs.frozen(kw_only=True)
-class Said:
-    """What a reply says, for a person and for a program."""
+class ReplyStatus:
+    """What a reply says, to a person and to a program."""
 
-    #: A :class:`PollStatus`, or ``PENDING``, ``ACCEPTED``, ``OPEN``; empty where nothing is paid.
+    #: A :class:`PollStatus`, or ``PENDING``, ``ACCEPTED``, ``OPEN``; empty for calls without one.
     status: str
-    #: In words, where the status alone does not say it.
+    #: Words where there is no status.
     words: str
-    end: End
+    end: Ending
     #: The amount that the status is about, in fen.
     amount: int | None = None
 
     @property
     def line(self) -> str:
-        """``PAID 12.30 yuan``; a program reads the parts."""
+        """For a person: ``PAID 12.30 yuan``."""
         amount = "" if self.amount is None else f"{Fen(self.amount).yuan} yuan"
         told = " ".join(part for part in (self.status, amount) if part)
         return ": ".join(part for part in (told, self.words) if part)
 
 
-def said(request: Request[Any], reply: Reply[Any]) -> Said:
+def said(request: Request[Any], reply: Reply[Any]) -> ReplyStatus:
     """What the reply to this request says."""
     status = _status(request, reply)
     if isinstance(status, PollStatus):
         refund = isinstance(request, RefundQuery)
         back = None if refund else refunded_order(reply.raw)
-        end = end_at(status, refund=refund, paid=back)
+        end = after_status(status, refund=refund, paid=back)
         amount = _amount(request, reply)
         if status is PollStatus.REFUNDED and back is not None:
             amount = back.payable
-        return Said(status=status, words="", end=end, amount=amount)
+        return ReplyStatus(status=status, words="", end=end, amount=amount)
     if isinstance(request, RefundQuery) and reply.meaning is Meaning.RESULT:
-        return Said(status=PENDING, words="", end=_REFUND_PENDING, amount=_amount(request, reply))
+        return ReplyStatus(
+            status=PENDING, words="", end=_REFUND_PENDING, amount=_amount(request, reply)
+        )
     if reply.meaning is Meaning.RESULT:
         return _done(request, reply)
     code, then = _without_result(reply)
     shown = PENDING if code is Exit.PENDING and reply.endpoint.family in _TRADES else ""
-    return Said(status=shown, words=reply.meaning.says, end=End(code, "bold yellow", then))
+    return ReplyStatus(
+        status=shown, words=reply.meaning.says, end=Ending(code, "bold yellow", then)
+    )
 
 
 _TRADES = frozenset({Family.PAY, Family.QUERY, Family.REFUND, Family.REFUND_QUERY, Family.CANCEL})
 
 
 def _status(request: Request[Any], reply: Reply[Any]) -> PollStatus | None:
-    """How it ended, where it has."""
+    """The status of what has ended; None: it has not."""
     if isinstance(request, OrderQuery | RefundQuery):
         answer = read_answer(request, reply)
         return answer.status if answer.says is Says.ENDED else None
@@ -112,17 +115,19 @@ _PAID_OR_NOT: Mapping[Meaning, PollStatus] = {
 }
 
 
-def _done(request: Request[Any], reply: Reply[Any]) -> Said:
-    """The call did what was asked, which for these is not the end of it."""
+def _done(request: Request[Any], reply: Reply[Any]) -> ReplyStatus:
+    """The call did what was asked; some calls only begin something."""
     status, then = _BEGUN.get(reply.endpoint.family, ("", ""))
     words = "" if status else reply.meaning.says
     named = then.format_map(_Fields(request.wire_fields()))
     amount = _amount(request, reply)
-    return Said(status=status, words=words, end=End(Exit.OK, "green", named), amount=amount)
+    return ReplyStatus(
+        status=status, words=words, end=Ending(Exit.OK, "green", named), amount=amount
+    )
 
 
 class _Fields(dict[str, str]):
-    """The fields of a request; a number that it does not name is left to the reader."""
+    """The fields of a request; a missing one is its name in capitals."""
 
     def __missing__(self, name: str) -> str:
         return name.upper()
@@ -132,12 +137,12 @@ def _without_result(reply: Reply[Any]) -> tuple[Exit, str]:
     try:
         reply.unwrap()
     except ChaoyingError as error:
-        return ending(error)
+        return after_error(error)
     return Exit.OK, ""
 
 
 def _amount(request: Request[Any], reply: Reply[Any]) -> int | None:
-    """What the order amounts to, or the refund (what was applied for); fen."""
+    """The amount of the order, or the amount that a refund applied for; fen."""
     if isinstance(request, RefundQuery):
         item = refund_item(request, reply)
         return None if item is None else item.base_refund_fee
@@ -153,14 +158,14 @@ class RefundRow:
     """One refund of a ``refund_list``."""
 
     item: RefundItem
-    #: The one that was asked about; the others are of the same order.
+    #: Whether this one was asked about; the others are of the same order.
     asked: bool
     status: str
-    end: End
+    end: Ending
 
 
 def refunds(request: Request[Any], reply: Reply[Any]) -> list[RefundRow]:
-    """Every refund that the reply lists, each with its own end."""
+    """Every refund that the reply lists, each with its own ending."""
     if not isinstance(request, RefundQuery) or not isinstance(reply.result, RefundQueryResult):
         return []
     asked = refund_item(request, reply)
@@ -169,5 +174,5 @@ def refunds(request: Request[Any], reply: Reply[Any]) -> list[RefundRow]:
 
 def _row(item: RefundItem, *, asked: bool) -> RefundRow:
     status = REFUND_ENDS.get(item.refund_status or "")
-    end = _REFUND_PENDING if status is None else end_at(status, refund=True)
+    end = _REFUND_PENDING if status is None else after_status(status, refund=True)
     return RefundRow(item=item, asked=asked, status=status or PENDING, end=end)

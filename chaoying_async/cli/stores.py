@@ -1,7 +1,7 @@
-"""Stores and inboxes that a command is pointed at: where they are, and why they cannot be opened.
+"""Finds the store or inbox that a command names, and says why it cannot be opened.
 
-What a database or Redis raises ends as one line, with what to look at, and never with an address as
-it was given: there may be a password in it.
+An error of a database or of Redis becomes one line that says what to look at. It never quotes the
+address as it was given, since there may be a password in it.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from chaoying_async.pollstore.failures import says
 from chaoying_async.sansio.redact import shown_address, shown_path
 
 _REDIS = ("redis://", "rediss://", "unix://")
-#: Packages whose errors are about a store; a command uses a database for nothing else.
+#: Packages whose errors are always about a store: a command uses a database for nothing else.
 _FOREIGN = frozenset({"sqlalchemy", "redis", "sqlite3", "asyncpg", "psycopg", "pymysql"})
 
 
 @contextmanager
 def named(what: str) -> Generator[None]:
-    """Whatever fails inside says which store it was about."""
+    """Errors raised inside get a note that says which store they are about."""
     try:
         yield
     except Exception as error:
@@ -31,7 +31,7 @@ def named(what: str) -> Generator[None]:
 
 
 def existing_database(store: str) -> tuple[str, str]:
-    """The URL of a database that is there, and the same with what to look at when it fails."""
+    """The URL of an existing database, and its description with what to look at if it fails."""
     from chaoying_async.sql.addresses import advice, database_url
 
     url = database_url(store)
@@ -41,24 +41,24 @@ def existing_database(store: str) -> tuple[str, str]:
 
 
 def is_redis(store: str) -> bool:
-    """Whether this is the address of a Redis, and not of a database or a file."""
+    """Whether this is the address of a Redis server, and not of a database or a file."""
     return store.lower().startswith(_REDIS)
 
 
 def redis_advice(store: str) -> str:
-    """What to look at when Redis cannot be reached; the address without its password."""
+    """What to look at if Redis cannot be reached, with its address but not its password."""
     return f"Redis at {shown_address(store)}: does it run there, and is the password right?"
 
 
 def shown(store: str) -> str:
-    """Which store it is, without anything that may be a password."""
+    """The store's name, without anything that may be a password."""
     return shown_address(store) if "://" in store else shown_path(store)
 
 
 def trouble(error: Exception) -> str | None:
-    """One line about an error of a store's own; None for every other error.
+    """One line about an error of a store; None for every other error.
 
-    What a database or Redis says is not quoted: it names users, and a token may be one.
+    It does not quote the database or Redis, whose texts name users; a user name may be a token.
     """
     notes = getattr(error, "__notes__", ())
     if isinstance(error, OSError):
@@ -70,5 +70,5 @@ def trouble(error: Exception) -> str | None:
 
 
 def _without_number(error: OSError) -> object:
-    """An error of the system's that names no file says nothing by its number."""
+    """The words of a system error; without its number where it names no file."""
     return (error.strerror or error) if error.filename is None else error

@@ -17,7 +17,7 @@ from chaoying_async import Credentials, GatewaySession, Hosts, Pay
 from chaoying_async import exceptions as errors
 from chaoying_async.cli import gateway_options, main, output
 from chaoying_async.cli.command_line import chaoying
-from chaoying_async.cli.exits import Exit, ending
+from chaoying_async.cli.exits import Exit, after_error
 from tests.cli_calls import (
     NOTHING,
     PROGRAM,
@@ -125,7 +125,7 @@ class TestUsage:
         codes = {}
         for name, kind in vars(errors).items():
             if isinstance(kind, type) and issubclass(kind, errors.ChaoyingError):
-                codes[name], _ = ending(kind.__new__(kind))
+                codes[name], _ = after_error(kind.__new__(kind))
         assert codes["OutcomeUnknownError"] is Exit.UNKNOWN
         assert codes["RequestNotSentError"] is Exit.UNREACHED
         assert codes["SignatureVerificationError"] is Exit.UNTRUSTED

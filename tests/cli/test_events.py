@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from chaoying_async import Credentials, parse_notification
-from chaoying_async.cli import control
+from chaoying_async.cli.commands import trigger
 from chaoying_async.cli.listen.event_log import EventLog
 from chaoying_async.cli.listen.forwarder import PATIENT, Forwarder
-from chaoying_async.cli.listen.listen_app import Heard, Receiver
+from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.events import EVENTS
@@ -118,11 +118,11 @@ class TestTrigger:
     def test_something_else_there(self, answer: bytes) -> None:
         """What is no sandbox is not believed."""
         with UsersProgram(answer).serving() as url, pytest.raises(TransportError):
-            control.post(url, "act", {})
+            trigger._post(url, "act", {})
         with pytest.raises(RequestNotSentError):
-            control.post("nowhere", "act", {})
+            trigger._post("nowhere", "act", {})
         with pytest.raises(RequestNotSentError):
-            control.post("http://[", "act", {})
+            trigger._post("http://[", "act", {})
 
 
 class TestResend:
@@ -249,7 +249,7 @@ class TestReceiver:
 
         forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
         with EventLog(tmp_path / "log") as log:
-            receiver = Receiver(
+            receiver = ListenApp(
                 *(CREDENTIALS, clock),
                 forward=forward,
                 log=log,
@@ -282,7 +282,7 @@ class TestReceiver:
             return httpx.Response(200, content=next(left))
 
         forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
-        receiver = Receiver(
+        receiver = ListenApp(
             *(CREDENTIALS, clock),
             forward=forward,
             tell=lambda _: None,
@@ -303,7 +303,7 @@ class TestReceiver:
             return httpx.Response(200, content=b"success")
 
         forward = Forwarder("http://shop.test/", clock, httpx.MockTransport(answer))
-        receiver = Receiver(
+        receiver = ListenApp(
             *(CREDENTIALS, clock),
             forward=forward,
             tell=lambda _: None,
@@ -325,9 +325,9 @@ class TestReceiver:
     )
     async def test_what_is_not_believed(self, sent: bytes, status: int, tmp_path: Path) -> None:
         """M-14: ``fail`` with the status that belongs to it; nothing unverified is stored."""
-        heard: list[Heard] = []
+        heard: list[ReceivedDelivery] = []
         with EventLog(tmp_path / "log") as log:
-            receiver = Receiver(
+            receiver = ListenApp(
                 *(CREDENTIALS, FakeClock()),
                 log=log,
                 tell=heard.append,

@@ -16,11 +16,11 @@ import pytest
 
 from chaoying_async import Credentials
 from chaoying_async.cli.listen import bounded_doctor, line_writer, listen_app
-from chaoying_async.cli.listen.bounded_doctor import Examiner
+from chaoying_async.cli.listen.bounded_doctor import BoundedDoctor
 from chaoying_async.cli.listen.event_log import EventLog
-from chaoying_async.cli.listen.forwarder import Attempt, Forwarder
-from chaoying_async.cli.listen.line_writer import Teller
-from chaoying_async.cli.listen.listen_app import Heard, Receiver
+from chaoying_async.cli.listen.forwarder import ForwardAttempt, Forwarder
+from chaoying_async.cli.listen.line_writer import LineWriter
+from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving import connections
 from chaoying_async.sandbox.serving.bodies import BODY_SECONDS
@@ -46,9 +46,9 @@ class Listening:
 
     def __init__(self, clock: FakeClock | None = None, **more: Any) -> None:
         self.clock = clock or FakeClock()
-        self.heard: list[Heard] = []
-        self.attempts: list[Attempt] = []
-        self.app = Receiver(
+        self.heard: list[ReceivedDelivery] = []
+        self.attempts: list[ForwardAttempt] = []
+        self.app = ListenApp(
             *(CREDENTIALS, self.clock),
             tell=self.heard.append,
             tell_attempt=lambda _, attempt: self.attempts.append(attempt),
@@ -309,7 +309,7 @@ class TestWork:
     async def test_the_doctor_looks_at_so_many_a_minute(self) -> None:
         """The rest is refused as fast as it comes; a minute later there is time again."""
         clock = FakeClock()
-        examiner = Examiner(CREDENTIALS, clock)
+        examiner = BoundedDoctor(CREDENTIALS, clock)
         found = [await examiner.mistakes(b"a=%d&sign=0" % number) for number in range(40)]
         assert sum(map(bool, found)) == bounded_doctor.A_MINUTE
         assert await examiner.mistakes(b"a=39&sign=0") == ()
@@ -318,7 +318,7 @@ class TestWork:
 
     async def test_the_same_again_costs_nothing(self) -> None:
         """It is answered from memory, which is bounded."""
-        examiner = Examiner(CREDENTIALS, clock := FakeClock())
+        examiner = BoundedDoctor(CREDENTIALS, clock := FakeClock())
         for _ in range(1000):
             assert await examiner.mistakes(b"a=1&sign=0")
         for number in range(150):
@@ -332,7 +332,7 @@ class TestWork:
         """However long that takes."""
         here, order = Listening(), list[str]()
 
-        async def slow(_self: Examiner, _body: bytes) -> tuple[str, ...]:
+        async def slow(_self: BoundedDoctor, _body: bytes) -> tuple[str, ...]:
             order.append("examined")
             return ()
 
@@ -342,7 +342,7 @@ class TestWork:
         async def receive() -> Any:
             return {"type": "http.request", "body": unsigned(100)}
 
-        monkeypatch.setattr(Examiner, "mistakes", slow)
+        monkeypatch.setattr(BoundedDoctor, "mistakes", slow)
         await here.app({"type": "http", "headers": []}, receive, send)
         assert order == ["http.response.start", "http.response.body", "examined"]
 
@@ -493,7 +493,7 @@ class TestTeller:
     def test_strangers_get_so_many_lines_a_minute(self) -> None:
         """The rest is counted, and the number said; what is verified and new is always said."""
         said: list[Any] = []
-        with Teller(said.append, lambda: None) as teller:
+        with LineWriter(said.append, lambda: None) as teller:
             for number in range(100):
                 teller.say(lambda: said.append("refused"), bounded=True)
                 teller.say(lambda n=number: said.append(f"paid {n}"), bounded=False)  # type: ignore[misc]
@@ -515,7 +515,7 @@ class TestTeller:
         def wait() -> None:
             still.wait()
 
-        with Teller(lambda _: None, lambda: None) as teller:
+        with LineWriter(lambda _: None, lambda: None) as teller:
             for _ in range(2 * line_writer.WAITING):
                 teller.say(wait, bounded=False)
             assert teller._left_out >= line_writer.WAITING - 1
@@ -528,7 +528,7 @@ class TestTeller:
         def broken() -> None:
             raise BrokenPipeError
 
-        with Teller(lambda _: None, gone.set) as teller:
+        with LineWriter(lambda _: None, gone.set) as teller:
             teller.say(broken, bounded=False)
             gone.wait()
         assert not teller._left_out

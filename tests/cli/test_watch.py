@@ -13,9 +13,8 @@ import pytest
 from click.testing import Result
 
 from chaoying_async import OrderQuery, PayType, RefundQuery
-from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.watch.order_list import Reader
-from chaoying_async.cli.watchends import _ENDS, end_of, worst
+from chaoying_async.cli.exits import _STATUSES, Exit, after_outcome, worst
+from chaoying_async.cli.watch.watch_list import OrderReader
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, on_a_terminal, said, sandbox
@@ -120,10 +119,10 @@ class TestEnds:
 
     def test_no_status_is_without_a_meaning(self) -> None:
         """Every way to end has an exit code, only good news goes without advice."""
-        assert set(_ENDS) == set(PollStatus)
-        silent = {status for status, end in _ENDS.items() if not end.then}
+        assert set(_STATUSES) == set(PollStatus)
+        silent = {status for status, end in _STATUSES.items() if not end.then}
         assert silent == {PollStatus.PAID, PollStatus.REFUNDED}
-        assert all((_ENDS[each].exit is Exit.OK) is (each in silent) for each in PollStatus)
+        assert all((_STATUSES[each].exit is Exit.OK) is (each in silent) for each in PollStatus)
 
     def test_the_worst_counts(self) -> None:
         """Another amount, then undecided, then refused; nothing at all is fine."""
@@ -137,14 +136,14 @@ class TestEnds:
         order = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1")
         refund = RefundQuery(paytype=PayType.WECHAT, out_refund_no="T1")
         found = [
-            end_of(PollOutcome(query=query, status=PollStatus.REFUNDED)).exit
+            after_outcome(PollOutcome(query=query, status=PollStatus.REFUNDED)).exit
             for query in (order, refund)
         ]
         assert found == [Exit.REFUSED, Exit.OK]
 
 
 class TestLists:
-    READER = Reader(refunds=False, paytype="WECHAT")
+    READER = OrderReader(refunds=False, paytype="WECHAT")
 
     @pytest.mark.parametrize(
         "text",

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.watch.order_list import Reader
+from chaoying_async.cli.watch.watch_list import OrderReader
 from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
 from tests.sizes import cases
 
@@ -36,7 +36,7 @@ def watched(running: Running, tmp_path: Path, text: str, *more: str) -> Result:
 
 
 def rows(text: str, *, refunds: bool = False) -> list[Any]:
-    return list(Reader(refunds=refunds, paytype="WECHAT").rows(text.splitlines()))
+    return list(OrderReader(refunds=refunds, paytype="WECHAT").rows(text.splitlines()))
 
 
 class TestAmounts:

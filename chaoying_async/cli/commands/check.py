@@ -1,8 +1,8 @@
-"""``chaoying check``: is everything what we think? Reads only."""
+"""``chaoying check``: asks a gateway whether everything is as we think, with reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -10,8 +10,14 @@ import click
 
 from chaoying_async.cli import gateway_options, interrupts, output
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.probe import Asked, Asker, failures_signed, name_order
-from chaoying_async.cli.target import Target, given_from, session, target, target_options
+from chaoying_async.cli.gateway_options import (
+    SignerOptions,
+    Target,
+    session,
+    target,
+    target_options,
+)
+from chaoying_async.cli.probe import Prober, ProbeResult, failures_signed, name_order
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Request
@@ -27,8 +33,8 @@ _ORDERS = {
 
 
 @attrs.frozen(kw_only=True)
-class Finding:
-    """One line of the report. ``fine``: as we think; None: could not be told."""
+class CheckLine:
+    """One line of the report. ``fine``: it is as we think; None: nobody can tell."""
 
     check: str
     fine: bool | None
@@ -47,7 +53,7 @@ def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
     number that cannot exist. Exit code 0: all is as we think; 1: something is not; 4 and 5: no
     answer, or none to be trusted.
     """
-    given = given_from(options)
+    given = SignerOptions.taken_from(options)
     where, who = target(url, hosts), gateway_options.credentials(given)
     report = interrupts.run(_report(where, who, mch_id))
     if output.as_json():
@@ -58,17 +64,17 @@ def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Report:
-    """Everything that was found out."""
+class CheckReport:
+    """All findings of one run."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CheckLine, ...]
     order: SortOrder | None
     failures_signed: bool | None
     algorithm: SignAlgorithm | None
     code: Exit
 
 
-async def _report(where: Target, who: Credentials, mch_id: str) -> Report:
+async def _report(where: Target, who: Credentials, mch_id: str) -> CheckReport:
     merchant, order = await _ask(where, who, mch_id, GetMchInfo(), _impossible())
     algorithm = who.algorithm if order.spoke and not order.signature_refused else None
     if order.signature_refused:
@@ -83,7 +89,7 @@ async def _report(where: Target, who: Credentials, mch_id: str) -> Report:
         _sorting(sorting, who),
         _signing(signed),
     )
-    return Report(
+    return CheckReport(
         findings=findings,
         order=sorting,
         failures_signed=signed,
@@ -94,22 +100,22 @@ async def _report(where: Target, who: Credentials, mch_id: str) -> Report:
 
 async def _ask(
     where: Target, who: Credentials, mch_id: str, *requests: Request[Any]
-) -> list[Asked]:
-    asker = Asker(who)
+) -> list[ProbeResult]:
+    asker = Prober(who)
     hooks = {"response": [asker.note]}
     async with session(where, who, mch_id=mch_id, read_retries=0, event_hooks=hooks) as gateway:
         return [await asker.ask(gateway, request) for request in requests]
 
 
 def _impossible() -> OrderQuery:
-    """A query for a number that nobody can have used: it is made of this moment."""
+    """A query for a number that nobody can have used: it contains the current time."""
     return OrderQuery(
         paytype=PayType.WECHAT, out_trade_no=f"NOSUCH{SystemClock().now():%Y%m%d%H%M%S%f}"
     )
 
 
 async def _another_algorithm(where: Target, who: Credentials, mch_id: str) -> SignAlgorithm | None:
-    """The algorithm that the gateway takes where ours is refused, if one of the document's is."""
+    """The algorithm of the document that the gateway takes where it refuses ours; None: none."""
     for algorithm in SignAlgorithm:
         if algorithm is who.algorithm:
             continue
@@ -120,8 +126,7 @@ async def _another_algorithm(where: Target, who: Credentials, mch_id: str) -> Si
     return None
 
 
-def _code(findings: Iterable[Finding], asked: Iterable[Asked]) -> Exit:
-    asked = tuple(asked)
+def _code(findings: Iterable[CheckLine], asked: Sequence[ProbeResult]) -> Exit:
     if not any(each.spoke for each in asked):
         return Exit.UNREACHED
     if any(each.untrusted and not each.signature_refused for each in asked):
@@ -129,8 +134,8 @@ def _code(findings: Iterable[Finding], asked: Iterable[Asked]) -> Exit:
     return Exit.REFUSED if any(finding.fine is False for finding in findings) else Exit.OK
 
 
-def _host(asked: Asked) -> Finding:
-    return Finding(
+def _host(asked: ProbeResult) -> CheckLine:
+    return CheckLine(
         check=f"address {asked.host}",
         fine=asked.spoke,
         answer=asked.answer,
@@ -138,10 +143,10 @@ def _host(asked: Asked) -> Finding:
     )
 
 
-def _key(order: Asked, who: Credentials, algorithm: SignAlgorithm | None) -> Finding:
+def _key(order: ProbeResult, who: Credentials, algorithm: SignAlgorithm | None) -> CheckLine:
     name = f"key, agent, {who.algorithm}"
     if not order.spoke:
-        return Finding(check=name, fine=None, answer="", means="nobody answered")
+        return CheckLine(check=name, fine=None, answer="", means="nobody answered")
     if order.signature_refused:
         means = (
             f"the key is right, but the gateway signs with {algorithm}: set CHAOYING_ALGORITHM"
@@ -149,14 +154,12 @@ def _key(order: Asked, who: Credentials, algorithm: SignAlgorithm | None) -> Fin
             else "the gateway computes another signature: another key (it is the agent's, not the "
             "merchant's), another environment, or an agent that does not belong to it"
         )
-        return Finding(check=name, fine=False, answer=order.answer, means=means)
+        return CheckLine(check=name, fine=False, answer=order.answer, means=means)
     if order.untrusted:
-        return Finding(check=name, fine=False, answer=order.answer, means=order.trouble)
-    if (code := order.code or "") in _AGENT:
-        return Finding(check=name, fine=False, answer=order.answer, means=_AGENT[code])
-    return Finding(
-        check=name, fine=True, answer=order.answer, means="the gateway accepts our signature"
-    )
+        return CheckLine(check=name, fine=False, answer=order.answer, means=order.trouble)
+    means = _AGENT.get(order.code or "", "the gateway accepts our signature")
+    fine = order.code not in _AGENT
+    return CheckLine(check=name, fine=fine, answer=order.answer, means=means)
 
 
 _AGENT: Mapping[str, str] = {
@@ -165,24 +168,24 @@ _AGENT: Mapping[str, str] = {
 }
 
 
-def _merchant(asked: Asked) -> Finding:
+def _merchant(asked: ProbeResult) -> CheckLine:
     if asked.reply is not None and asked.reply.result is not None:
         result = asked.reply.result
         names = f"{result.ShortName or ''} {result.FullName or ''}".strip()
-        return Finding(check="merchant", fine=True, answer=names, means="the merchant is known")
+        return CheckLine(check="merchant", fine=True, answer=names, means="the merchant is known")
     if asked.code == "20005":
         means = "this agent has no merchant (商户号) of that number, or it is disabled"
-        return Finding(check="merchant", fine=False, answer=asked.answer, means=means)
-    return Finding(check="merchant", fine=None, answer=asked.answer, means="could not be told")
+        return CheckLine(check="merchant", fine=False, answer=asked.answer, means=means)
+    return CheckLine(check="merchant", fine=None, answer=asked.answer, means="could not be told")
 
 
-def _trades(asked: Asked) -> Finding:
+def _trades(asked: ProbeResult) -> CheckLine:
     if isinstance(asked.error, OrderNotFoundError):
         means = "the merchant may trade: the order was looked for, and does not exist, as it should"
-        return Finding(check="trading", fine=True, answer=asked.answer, means=means)
+        return CheckLine(check="trading", fine=True, answer=asked.answer, means=means)
     means = _TRADING.get(asked.code or "", "could not be told")
     fine = False if asked.code in _TRADING else None
-    return Finding(check="trading", fine=fine, answer=asked.answer, means=means)
+    return CheckLine(check="trading", fine=fine, answer=asked.answer, means=means)
 
 
 _TRADING: Mapping[str, str] = {
@@ -191,35 +194,37 @@ _TRADING: Mapping[str, str] = {
 }
 
 
-def _sorting(order: SortOrder | None, who: Credentials) -> Finding:
+def _sorting(order: SortOrder | None, who: Credentials) -> CheckLine:
     if order is None:
         means = "only a signed reply with capital letters tells: GetMchInfo brought none"
-        return Finding(check="name order", fine=None, answer="", means=means)
+        return CheckLine(check="name order", fine=None, answer="", means=means)
     fine = order is who.sort_order
     means = _ORDERS[order]
     if not fine:
         means += f": set sort_order=SortOrder.{order.name} (here: --order {_OPTION[order]})"
-    return Finding(check="name order", fine=fine, answer=order.value, means=means)
+    return CheckLine(check="name order", fine=fine, answer=order.value, means=means)
 
 
 _OPTION = {SortOrder.ASCII: "ascii", SortOrder.IGNORE_CASE: "ignore-case"}
 
 
-def _signing(signed: bool | None) -> Finding:
+def _signing(signed: bool | None) -> CheckLine:
     if signed is None:
-        return Finding(check="failures", fine=None, answer="", means="no refusal came to look at")
-    answer, means = (
-        ("signed", "refusals are signed, as v2.9.0 says: require_signed=True can be used")
-        if signed
-        else (
-            "not signed",
-            "only successes are signed, as the later document says; leave require_signed off",
-        )
-    )
-    return Finding(check="failures", fine=True, answer=answer, means=means)
+        return CheckLine(check="failures", fine=None, answer="", means="no refusal came to look at")
+    answer, means = _SIGNED[signed]
+    return CheckLine(check="failures", fine=True, answer=answer, means=means)
 
 
-def _record(where: Target, report: Report) -> dict[str, Any]:
+_SIGNED: Mapping[bool, tuple[str, str]] = {
+    True: ("signed", "refusals are signed, as v2.9.0 says: require_signed=True can be used"),
+    False: (
+        "not signed",
+        "only successes are signed, as the later document says; leave require_signed off",
+    ),
+}
+
+
+def _record(where: Target, report: CheckReport) -> dict[str, Any]:
     return {
         "ok": report.code is Exit.OK,
         "exit": int(report.code),
@@ -234,7 +239,7 @@ def _record(where: Target, report: Report) -> dict[str, Any]:
 _MARKS = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "?"}
 
 
-def _show(where: Target, report: Report) -> None:
+def _show(where: Target, report: CheckReport) -> None:
     from rich.markup import escape
 
     shown = output.table(f"{where.name}", "", "as we think?", "the gateway says", "that means")

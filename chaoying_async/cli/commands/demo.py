@@ -1,4 +1,4 @@
-"""``chaoying demo``: payments against a sandbox of its own, and sums that must agree."""
+"""``chaoying demo``: takes payments against a sandbox of its own and compares the sums."""
 
 from __future__ import annotations
 

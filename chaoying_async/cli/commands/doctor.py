@@ -1,4 +1,4 @@
-"""``chaoying doctor``: which mistake makes this sign out of this message and this key."""
+"""``chaoying doctor``: finds the mistake that makes this sign out of this message and this key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from chaoying_async.cli import gateway_options, messages, output
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.target import given_from
+from chaoying_async.cli.gateway_options import SignerOptions
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.credentials import SignAlgorithm
 from chaoying_async.sansio.doctor import Verdict, describe, diagnose, explain
@@ -36,34 +36,26 @@ def doctor(
     or stdin; NAME=VALUE fields tell less. With --sign it explains the difference between the other
     side's sign and ours. Exit code 0: the sign is right; 1: it is not.
     """
-    strict = options.pop("strict")
-    verdict = _verdict(message, sign, options, strict=strict)
+    given = SignerOptions.taken_from(options)
+    verdict = diagnose(
+        messages.message(message),
+        gateway_options.signer(given) or gateway_options.key(),
+        sign=sign,
+        algorithm=SignAlgorithm(given.algorithm) if given.algorithm else None,
+        order=given.sort_order,
+        now=SystemClock().now(),
+        strict=options["strict"],
+    )
     if output.as_json():
         output.tell(_record(verdict, lang))
     else:
         style = "bold green" if verdict.right else "bold red"
-        first, _, rest = explain(verdict, lang).partition("\n")
+        first, *rest = explain(verdict, lang).splitlines()
         said = output.console()
         said.print(output.printable(first), style=style)
-        for line in rest.splitlines():
+        for line in rest:
             said.print(output.printable(line))
     output.end(Exit.OK if verdict.right else Exit.REFUSED)
-
-
-def _verdict(
-    message: tuple[str, ...], sign: str | None, options: dict[str, Any], *, strict: bool
-) -> Verdict:
-    given = given_from(options)
-    found = messages.message(message)
-    return diagnose(
-        found,
-        gateway_options.signer(given) or gateway_options.key(),
-        sign=sign,
-        algorithm=SignAlgorithm(given.algorithm) if given.algorithm else None,
-        order=gateway_options.sort_order(given),
-        now=SystemClock().now(),
-        strict=strict,
-    )
 
 
 def _record(verdict: Verdict, lang: Literal["en", "zh"]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``chaoying inbox``: what waits for a person, and what that person says should become of it."""
+"""``chaoying inbox``: lists what waits for a person, and records what that person decides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import click
 from chaoying_async.abc import Inbox
 from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.interrupts import Errand
+from chaoying_async.cli.gateway_options import stacked
+from chaoying_async.cli.interrupts import TrackedCall
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -28,7 +29,7 @@ from chaoying_async.sansio.values import Fen
 
 T = TypeVar("T")
 
-#: Digits of a fingerprint that are shown, and that are enough to name a message.
+#: How many digits of a fingerprint are shown; they are enough to name a message.
 SHOWN = 10
 
 _STORE = click.option(
@@ -75,7 +76,7 @@ def list_(store: str, prefix: str | None, limit: int) -> None:
 
 
 def _marking(name: str, mark: Mark, words: str) -> None:
-    """One command for each mark; they differ in nothing else."""
+    """Add the command that sets a mark; the commands differ in the mark alone."""
 
     @click.option("--message", "fingerprint", help="One message, by the digits that `list` shows.")
     @click.option("--yes", is_flag=True, help="Do not ask first.")
@@ -98,17 +99,16 @@ def _marking(name: str, mark: Mark, words: str) -> None:
             output.confirm(f"run on_paid for {out_trade_no} of merchant {mch_id}, {found.amounts}?")
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
-        if output.as_json():
-            named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
-            amounts = {"expected": found.expected, "paid": found.paid}
-            output.tell({"ok": True, "mark": mark, **named, **amounts})
-        else:
-            order = f"{out_trade_no} of merchant {mch_id}"
-            output.say(f"{order}: {mark}, {found.amounts}; a running handler acts on it")
+        named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
+        amounts = {"expected": found.expected, "paid": found.paid}
+        output.result(
+            {"ok": True, "mark": mark, **named, **amounts},
+            f"{out_trade_no} of merchant {mch_id}: {mark}, {found.amounts}; a running handler acts"
+            " on it",
+        )
 
-    for decorate in (output.json_option, *reversed(_KEY), _PREFIX, _STORE):
-        command = decorate(command)
-    inbox.command(name=name, help=words)(command)
+    decorated = stacked(_STORE, _PREFIX, *_KEY, output.json_option)(command)
+    inbox.command(name=name, help=words)(decorated)
 
 
 _marking("retry", Mark.RETRY, "Decide again, with what the shop knows today.")
@@ -133,10 +133,7 @@ def prune(store: str, prefix: str | None, older_than: int, *, keys: bool) -> Non
     """
     before = SystemClock().now() - timedelta(days=older_than)
     count = _run(store, prefix, lambda box: box.prune(before, keys=keys))
-    if output.as_json():
-        output.tell({"ok": True, "forgotten": count})
-    else:
-        output.console().print(f"{count} forgotten")
+    output.result({"ok": True, "forgotten": count}, f"{count} forgotten")
 
 
 _NOTHING = "there is no such thing to decide about: see `chaoying inbox list`"
@@ -148,18 +145,18 @@ _HELD = "a handler works on this order, or tries it again by itself: there is no
 
 
 @attrs.frozen
-class _Found:
-    """What a mark is about: a message, or with None the order; ``problem``: why there is none."""
+class _MarkTarget:
+    """The message that is marked, or with None the order; ``problem``: why nothing is."""
 
     fingerprint: str | None = None
     problem: str = ""
-    #: Fen, as far as anything says so.
+    #: Fen, as far as they are known.
     expected: int | None = None
     paid: int | None = None
 
     @classmethod
-    def of(cls, item: Record | Aside) -> _Found:
-        """What a person is to decide about."""
+    def of(cls, item: Record | Aside) -> _MarkTarget:
+        """The target for one line of the list."""
         expected, paid = _amounts(item)
         fingerprint = item.fingerprint if isinstance(item, Aside) else None
         return cls(fingerprint=fingerprint, expected=expected, paid=paid)
@@ -171,19 +168,19 @@ class _Found:
 
     @property
     def amounts(self) -> str:
-        """Both of them, in words, as far as they were written down."""
+        """Both amounts in words, as far as they were written down."""
         paid = f"{_yuan(self.paid) or 'an amount that was not recorded'} paid"
         return paid if self.expected is None else f"{paid}, {_yuan(self.expected)} expected"
 
 
-async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _Found:
-    """The message that is named, else the order, else its only message; nothing is changed."""
+async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _MarkTarget:
+    """The message that is named, else the order, else its only message; changes nothing."""
     record = await box.look(key)
     state = None if record is None else record.state
     if mark is Mark.APPLY and state is SeenState.DONE:
-        return _Found(problem=_DONE)
+        return _MarkTarget(problem=_DONE)
     if fingerprint is None and record is not None and state is SeenState.QUARANTINED:
-        return _Found.of(record)
+        return _MarkTarget.of(record)
     asides = [
         aside
         for aside in await box.asides(key)
@@ -192,8 +189,8 @@ async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None)
     if len(asides) > 1:
         raise click.UsageError("several messages wait for this order: name one with --message")
     if asides:
-        return _Found.of(asides[0])
-    return _Found(problem=_HELD if state is SeenState.HELD else _NOTHING)
+        return _MarkTarget.of(asides[0])
+    return _MarkTarget(problem=_HELD if state is SeenState.HELD else _NOTHING)
 
 
 def _run(
@@ -207,8 +204,8 @@ def _run(
 
 
 def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bool]]) -> bool:
-    """Whether the mark was written; the command ends where nobody can know."""
-    errand: Errand[bool] = Errand()
+    """Whether the mark was written; where nobody can know, the command ends."""
+    errand: TrackedCall[bool] = TrackedCall()
     try:
         _run(store, prefix, lambda box: errand.send(work(box)), last=True)
     except BaseException as error:
@@ -257,7 +254,7 @@ def _yuan(fen: int | None) -> str:
 
 
 def _amounts(item: Record | Aside) -> tuple[int | None, int | None]:
-    """What was expected, as far as the reason says so, and what was paid; fen."""
+    """The expected amount, as far as the reason names it, and the paid one; fen."""
     expected, found = amounts_in(item.reason)
     kept = _kept(item)
     payable = item.entry.payable if isinstance(item, Record) else None
@@ -280,10 +277,9 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
         "transaction_id": _kept(item).get("transaction_id"),
     }
     if isinstance(item, Record):
-        entry = item.entry
         return common | {
             "what": item.state,
-            "since": entry.first_seen.isoformat(timespec="seconds"),
+            "since": item.entry.first_seen.isoformat(timespec="seconds"),
             "fen": paid,
             "why": item.reason or (f"on_paid failed {item.failures} times" * bool(item.failures)),
             "mark": None,

@@ -1,4 +1,4 @@
-"""``chaoying listen``: receive notifications here, verify and show them, pass them on."""
+"""``chaoying listen``: receives notifications, verifies and shows them, and passes them on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import click
 
 from chaoying_async.abc import Clock
 from chaoying_async.cli import gateway_options, interrupts, output, reply_display
-from chaoying_async.cli.listen.forwarder import Attempt, Forwarder
-from chaoying_async.cli.listen.line_writer import Teller
-from chaoying_async.cli.listen.listen_app import Heard, Receiver
-from chaoying_async.cli.target import given_from
+from chaoying_async.cli.gateway_options import SignerOptions
+from chaoying_async.cli.listen.forwarder import ForwardAttempt, Forwarder
+from chaoying_async.cli.listen.line_writer import LineWriter
+from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import Credentials
@@ -52,7 +52,7 @@ def listen(port: int, host: str, count: int | None, **options: Any) -> None:
     is safe: kept in --log, or taken by the program behind --forward, which is tried three times
     within the gateway's three seconds (for hours with --log). Without both it is only shown.
     """
-    who = gateway_options.credentials(given_from(options))
+    who = gateway_options.credentials(SignerOptions.taken_from(options))
     interrupts.run(_listen(who, (host, port), count, options["forward"], options["log"]))
 
 
@@ -63,15 +63,15 @@ async def _listen(
     from chaoying_async.sandbox.serving.server import listening
 
     loop, clock, stop = asyncio.get_running_loop(), SystemClock(), asyncio.Event()
-    interrupts.of_command().stops(stop.set)
+    interrupts.stops(stop.set)
     async with AsyncExitStack() as stack:
         kept = stack.enter_context(EventLog(log)) if log else None
-        teller = Teller(_left_out, lambda: loop.call_soon_threadsafe(stop.set))
+        teller = LineWriter(_left_out, lambda: loop.call_soon_threadsafe(stop.set))
         stack.enter_context(teller)
         forward = Forwarder(url, clock) if url else None
         if forward is not None:
             stack.push_async_callback(forward.aclose)
-        receiver = Receiver(
+        receiver = ListenApp(
             who,
             clock,
             forward=forward,
@@ -88,16 +88,18 @@ async def _listen(
         minutes.cancel()
 
 
-async def _minutes(clock: Clock, teller: Teller) -> None:
+async def _minutes(clock: Clock, teller: LineWriter) -> None:
     while True:
         await clock.sleep(_MINUTE)
         teller.a_minute_passed()
 
 
-def _counted(count: int | None, stop: asyncio.Event, teller: Teller) -> Callable[[Heard], None]:
+def _counted(
+    count: int | None, stop: asyncio.Event, teller: LineWriter
+) -> Callable[[ReceivedDelivery], None]:
     left = count
 
-    def tell(heard: Heard) -> None:
+    def tell(heard: ReceivedDelivery) -> None:
         nonlocal left
         teller.say(partial(_tell, heard), bounded=heard.notification is None or heard.again)
         if left is not None:
@@ -108,19 +110,16 @@ def _counted(count: int | None, stop: asyncio.Event, teller: Teller) -> Callable
     return tell
 
 
-def _attempts(teller: Teller) -> Callable[[str, Attempt], None]:
-    def tell(number: str, attempt: Attempt) -> None:
+def _attempts(teller: LineWriter) -> Callable[[str, ForwardAttempt], None]:
+    def tell(number: str, attempt: ForwardAttempt) -> None:
         teller.say(partial(_passed, number, attempt), bounded=attempt.again)
 
     return tell
 
 
 def _left_out(number: int) -> None:
-    if output.as_json():
-        output.tell({"event": "left-out", "ok": False, "lines": number})
-        return
     words = f"{number} more lines in this minute: refused ones, and repetitions"
-    output.console().print(words, style="bold red")
+    output.result({"event": "left-out", "ok": False, "lines": number}, words, "bold red")
 
 
 def _announce(address: str, forward: str | None) -> None:
@@ -135,7 +134,7 @@ def _announce(address: str, forward: str | None) -> None:
         click.echo(f"verified notifications go on to {shown}")
 
 
-def _tell(heard: Heard) -> None:
+def _tell(heard: ReceivedDelivery) -> None:
     if output.as_json():
         output.tell(_record(heard))
         return
@@ -156,7 +155,7 @@ def _tell(heard: Heard) -> None:
     output.show_pairs("", ((name, reply_display.readable(name, raw.get(name))) for name in _SHOWN))
 
 
-def _record(heard: Heard) -> dict[str, Any]:
+def _record(heard: ReceivedDelivery) -> dict[str, Any]:
     answered = {"status": heard.status, "answer": heard.answer.decode()}
     notification = heard.notification
     if notification is None:
@@ -175,11 +174,8 @@ def _record(heard: Heard) -> dict[str, Any]:
     }
 
 
-def _passed(number: str, attempt: Attempt) -> None:
-    if output.as_json():
-        told: dict[str, Any] = {"event": "forwarded", "ok": attempt.accepted}
-        more = {"out_trade_no": number, "status": attempt.status, "problem": attempt.problem}
-        output.tell(told | more)
-        return
+def _passed(number: str, attempt: ForwardAttempt) -> None:
     how = "accepted" if attempt.accepted else f"not accepted {attempt.status or attempt.problem}"
-    output.console().print(f"         {output.printable(number)} passed on: {how}")
+    told: dict[str, Any] = {"event": "forwarded", "ok": attempt.accepted, "out_trade_no": number}
+    more = {"status": attempt.status, "problem": attempt.problem}
+    output.result(told | more, f"         {number} passed on: {how}")

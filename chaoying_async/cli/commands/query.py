@@ -1,4 +1,4 @@
-"""``chaoying query`` and ``chaoying refund-query`` ask how it ended."""
+"""``chaoying query`` and ``chaoying refund-query``: ask how an order or a refund ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from chaoying_async.cli import gateway_options, interrupts, output, reply_display
-from chaoying_async.cli.target import given_from, session, target, target_options
+from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
@@ -37,7 +37,7 @@ def query(out_trade_no: str | None, **options: Any) -> None:
     OUT_TRADE_NO is your own number (商户订单号). Exit code 0: paid; 6: not decided yet; 1: over and
     not paid, in refund, or not found.
     """
-    transaction_id = options.pop("transaction_id")
+    transaction_id = options["transaction_id"]
     if bool(out_trade_no) == bool(transaction_id):
         raise click.UsageError("give an OUT_TRADE_NO, or --transaction-id")
     _run(
@@ -62,7 +62,7 @@ def refund_query(out_refund_no: str | None, **options: Any) -> None:
     order has a row, with its own end. Exit code, as of `watch --refunds`, by the one that was asked
     about: 0 refunded; 6 not decided yet, or to be sent again; 1 failed, for a person, or not found.
     """
-    refund_id = options.pop("refund_id")
+    refund_id = options["refund_id"]
     if bool(out_refund_no) == bool(refund_id):
         raise click.UsageError("give an OUT_REFUND_NO, or --refund-id")
     _run(
@@ -75,7 +75,7 @@ def refund_query(out_refund_no: str | None, **options: Any) -> None:
 
 def _run(options: dict[str, Any], ask: Ask) -> None:
     where = target(options["url"], options["hosts"])
-    who = gateway_options.credentials(given_from(options))
+    who = gateway_options.credentials(SignerOptions.taken_from(options))
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
     async def asked() -> tuple[Request[Any], Reply[Any]]:
@@ -87,7 +87,7 @@ def _run(options: dict[str, Any], ask: Ask) -> None:
                     return request, await gateway.send(request)
                 except (OrderNotFoundError, QueryRefusedError) as error:
                     refused.append(error)
-        # One wallet that could not say is no "not found", whatever the others said (M-11).
+        # If one wallet could not say, the answer is not "not found", whatever others said (M-11).
         raise next((each for each in refused if isinstance(each, QueryRefusedError)), refused[-1])
 
     request, reply = interrupts.run(asked())

@@ -1,4 +1,4 @@
-"""``chaoying sandbox``: the gateway on a port of this machine, until interrupted."""
+"""``chaoying sandbox``: serves the gateway on a port of this machine until interrupted."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ async def _serve(
     sandbox.faults.plans.extend(plans)
     token = None if is_loopback(host) else _token()
     stop = asyncio.Event()
-    interrupts.of_command().stops(stop.set)
+    interrupts.stops(stop.set)
     served = sandbox.serve(host=host, port=port, token=token, console=world["console"])
     async with sandbox, served as url:
         _announce(sandbox, url, token, console=world["console"])
@@ -128,7 +128,7 @@ def _token() -> str:
 
 
 def _announce(sandbox: Sandbox, url: str, token: str | None, *, console: bool) -> None:
-    """Say where it is and who may speak to it; the key is the sandbox's own and worth nothing."""
+    """Print the address and who may use it; the key is the sandbox's own and worth nothing."""
     credentials = sandbox.credentials
     told = {
         "url": url,

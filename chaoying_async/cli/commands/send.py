@@ -1,4 +1,4 @@
-"""``chaoying send``: any request of the document, its fields as options or ``name=value``."""
+"""``chaoying send``: sends any request of the document; fields are options or ``name=value``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ import click
 
 from chaoying_async.cli import fields, gateway_options, interrupts, messages, output, reply_display
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.interrupts import Errand
-from chaoying_async.cli.target import Target, given_from, session, target, target_options
+from chaoying_async.cli.gateway_options import (
+    SignerOptions,
+    Target,
+    session,
+    stacked,
+    target,
+    target_options,
+)
+from chaoying_async.cli.interrupts import TrackedCall
+from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
 from chaoying_async.fieldwords import words_of
 from chaoying_async.sansio.api import REQUESTS
@@ -18,21 +26,20 @@ from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.meaning import Family
 
-#: Names in any case to requests: the document's own, and the class's.
+#: Lower-case name (the document's and the class's) -> request.
 _KINDS: dict[str, type[Request[Any]]] = {
     name.lower(): kind for kind in REQUESTS for name in (kind.endpoint.name, kind.__name__)
 }
 
 
 class Endpoints(click.Group):
-    """One command for every request, made when it is asked for."""
+    """One command for each request, made when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The document's names, in its order."""
         return [kind.endpoint.name for kind in REQUESTS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """By the document's name or the class's, in any case."""
+        """The command with the document's name or the class's, in any case."""
         kind = _KINDS.get(cmd_name.lower().replace("-", "_"))
         return None if kind is None else _command(kind)
 
@@ -65,6 +72,7 @@ def _command(kind: type[Request[Any]]) -> click.Command:
     common: list[click.Parameter] = list(reversed(decorated.__click_params__))
     taken = frozenset(name for each in common for name in each.opts)
     title = kind.endpoint.title
+    moves = "Moves money: sent once." if kind.endpoint.moves_money else ""
     return click.Command(
         name=kind.endpoint.name,
         callback=decorated,
@@ -73,18 +81,14 @@ def _command(kind: type[Request[Any]]) -> click.Command:
             *fields.options_of(kind, taken),
             *common,
         ],
-        help=f"{title}: {_first(kind)} {_moves(kind)}".rstrip(),
+        help=f"{title}: {_first(kind)} {moves}".rstrip(),
         short_help=f"{title}{' (moves money)' if kind.endpoint.moves_money else ''}",
     )
 
 
 def _first(kind: type[Request[Any]]) -> str:
-    """What its docstring says first, behind the names."""
+    """The first sentences of the docstring, without the names before them."""
     return (kind.__doc__ or "").partition("\n\n")[0].partition(": ")[2]
-
-
-def _moves(kind: type[Request[Any]]) -> str:
-    return "Moves money: sent once." if kind.endpoint.moves_money else ""
 
 
 def _own_options(kind: type[Request[Any]]) -> Any:
@@ -102,13 +106,7 @@ def _own_options(kind: type[Request[Any]]) -> Any:
         ]
     if kind is QrConfGet:
         made.append(click.option("--link", required=True, help="The scanned link (二维码)."))
-
-    def decorate(command: Any) -> Any:
-        for option in reversed(made):
-            command = option(command)
-        return command
-
-    return decorate
+    return stacked(*made)
 
 
 def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
@@ -119,12 +117,12 @@ def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
     where = target(given["url"], given["hosts"])
     if kind.endpoint.moves_money:
         _confirm(request, where, yes=given["yes"], production=given["production"])
-    who = gateway_options.credentials(given_from(given))
+    who = gateway_options.credentials(SignerOptions.taken_from(given))
     return _sent(request, where, who, given["qr"])
 
 
 def _texts(kind: type[Request[Any]], given: dict[str, Any]) -> dict[str, str]:
-    """Fields from options and from ``name=value``; those that are asked for, asked for."""
+    """Fields from options, from ``name=value``, and from prompts."""
     named = {
         name.removeprefix(fields.PREFIX): given.pop(name)
         for name in list(given)
@@ -150,7 +148,7 @@ def _text(kind: type[Request[Any]], name: str, text: str) -> str:
 
 
 def _confirm(request: Request[Any], where: Target, *, yes: bool, production: bool) -> None:
-    """Nobody moves real money by mistake, and nobody any money without having seen what it is."""
+    """Refuse real money without ``--production``, and ask before money of any kind moves."""
     if where.real and not production:
         raise click.UsageError(
             f"{request.endpoint.name} moves real money at {where.name}: "
@@ -172,16 +170,20 @@ _TOLD = ("mch_id", "out_trade_no", "transaction_id", "out_refund_no", "total_fee
 
 
 def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Exit:
-    errand: Errand[Reply[Any]] = Errand()
+    known, errand = settings_from_env(), TrackedCall[Reply[Any]]()
 
     async def exchange() -> None:
-        merchant, operator = gateway_options.defaults()
-        async with session(where, who, mch_id=merchant, op_user_id=operator) as gateway:
+        async with session(
+            where,
+            who,
+            mch_id=known.get("CHAOYING_MCH_ID"),
+            op_user_id=known.get("CHAOYING_OP_USER_ID"),
+        ) as gateway:
             await errand.send(gateway.send(request))
 
     try:
         interrupts.run(exchange())
-    except BaseException as error:  # noqa: BLE001 - what came back counts, whatever broke then
+    except BaseException as error:  # noqa: BLE001 - a reply counts, whatever broke afterwards
         if errand.got is None:
             return _without_reply(request, errand, error)
     if errand.got is None:
@@ -189,8 +191,10 @@ def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Ex
     return reply_display.show(request, errand.got, qr=qr)
 
 
-def _without_reply(request: Request[Any], errand: Errand[Reply[Any]], error: BaseException) -> Exit:
-    """Nothing came back: what may have become of it depends on whether anybody was asked."""
+def _without_reply(
+    request: Request[Any], errand: TrackedCall[Reply[Any]], error: BaseException
+) -> Exit:
+    """Say what may have happened when no reply came: it depends on whether anything was sent."""
     if isinstance(error, OutcomeUnknownError):
         code = output.failed(error)
         output.remark(f"  {_question(request)}")
@@ -213,6 +217,6 @@ def _without_reply(request: Request[Any], errand: Errand[Reply[Any]], error: Bas
 
 
 def _question(request: Request[Any]) -> str:
-    """The command that tells what became of it."""
+    """The command that asks what became of the request."""
     refund = getattr(request, "out_refund_no", None)
     return f"chaoying refund-query {refund}" if refund else f"chaoying query {order_of(request)}"

@@ -1,4 +1,4 @@
-"""``chaoying sign`` and ``chaoying verify``: the signature of any message, by hand."""
+"""``chaoying sign`` and ``chaoying verify``: sign a message, or verify its signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from chaoying_async.cli import gateway_options, messages, output
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.target import given_from
+from chaoying_async.cli.gateway_options import SignerOptions
 from chaoying_async.exceptions import SignatureVerificationError
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
 from chaoying_async.sansio.fieldnames import SECRET
@@ -31,8 +31,8 @@ def sign(message: tuple[str, ...], **options: Any) -> None:
     Shows the text that is signed, without the key and with personal values as ***, and the sign.
     A sign that the message has already takes no part.
     """
-    given = given_from(options)
-    algorithm, order = _algorithm(given.algorithm), gateway_options.sort_order(given)
+    given = SignerOptions.taken_from(options)
+    algorithm, order = SignAlgorithm(given.algorithm or SignAlgorithm.MD5), given.sort_order
     fields = {name: text for name, text in messages.fields(message).items() if name != "sign"}
     made = sign_fields(fields, gateway_options.key(), algorithm, order)
     told = {"sign": made, "algorithm": algorithm.value, "order": order.value}
@@ -53,8 +53,7 @@ def verify(message: tuple[str, ...], **options: Any) -> None:
     Exit code 0: right, in one of the two orders of names; 1: wrong, missing or ambiguous.
     `chaoying doctor` looks for the mistake that explains a wrong one.
     """
-    given = given_from(options)
-    algorithm = _algorithm(given.algorithm)
+    algorithm = SignAlgorithm(options["algorithm"] or SignAlgorithm.MD5)
     fields = messages.fields(message)
     try:
         verify_fields(fields, gateway_options.key(), algorithm)
@@ -62,18 +61,11 @@ def verify(message: tuple[str, ...], **options: Any) -> None:
         then = "`chaoying doctor` looks for the mistake"
         output.end(output.refused(type(error).__name__, str(error), Exit.REFUSED, then))
     told = {"ok": True, "algorithm": algorithm.value, "fields": sorted(fields)}
-    if output.as_json():
-        output.tell(told)
-    else:
-        output.console().print(f"right ({algorithm})", style="bold green")
-
-
-def _algorithm(given: str | None) -> SignAlgorithm:
-    return SignAlgorithm(given or SignAlgorithm.MD5)
+    output.result(told, f"right ({algorithm})", "bold green")
 
 
 def _shown(fields: Mapping[str, str], order: SortOrder) -> str:
-    """The text that is signed, with what is personal as ``***``."""
+    """The text that is signed, with personal values as ``***``."""
     return canonical_string(
         {name: MASK if text and name in SECRET else text for name, text in fields.items()}, order
     )

@@ -1,27 +1,35 @@
-"""``chaoying trigger`` and ``chaoying resend``: make a running sandbox produce what you need."""
+"""``chaoying trigger`` and ``chaoying resend``: make a running sandbox produce an event."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import click
+import httpx
 
-from chaoying_async.cli import control, output
+from chaoying_async.cli import interrupts, output
+from chaoying_async.cli.commands.sandbox import TOKEN
 from chaoying_async.cli.exits import Exit
+from chaoying_async.environment import settings_from_env
+from chaoying_async.exceptions import RequestNotSentError, TransportError
+from chaoying_async.sansio.redact import shown_address
 
-#: What people do to an open order, by the name of the event.
-_DEEDS: Mapping[str, str] = {
-    "pays": "CUSTOMER_PAYS",
-    "declines": "CUSTOMER_DECLINES",
-    "leaves": "CUSTOMER_LEAVES",
-    "closes": "GATEWAY_CLOSES",
-}
-_DEEDS_SAY: Mapping[str, str] = {
-    "pays": "the customer pays an open order (needs ORDER)",
-    "declines": "the customer's payment fails",
-    "leaves": "the customer walks away",
-    "closes": "the gateway closes an open order",
+#: Seconds. A receiver may take three for each notification, and a sandbox sends several.
+_PATIENCE = 30.0
+
+
+_URL = click.option(
+    "--url", envvar="CHAOYING_URL", required=True, help="The sandbox; default: CHAOYING_URL."
+)
+
+#: Event -> what people do to an open order, by the sandbox's name and in words.
+_DEEDS: Mapping[str, tuple[str, str]] = {
+    "pays": ("CUSTOMER_PAYS", "the customer pays an open order (needs ORDER)"),
+    "declines": ("CUSTOMER_DECLINES", "the customer's payment fails"),
+    "leaves": ("CUSTOMER_LEAVES", "the customer walks away"),
+    "closes": ("GATEWAY_CLOSES", "the gateway closes an open order"),
 }
 _FAULTS: Mapping[str, str] = {
     "fault": "from now on this goes wrong: pay/reset-after:0.1 in the place of ORDER",
@@ -35,14 +43,11 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
     from chaoying_async.sandbox.serving.events import EVENTS
 
     says = {name: event.says for name, event in EVENTS.items()}
+    deeds = {name: words for name, (_, words) in _DEEDS.items()}
     if output.as_json():
-        output.tell({"events": {**says, **_DEEDS_SAY, **_FAULTS}})
+        output.tell({"events": {**says, **deeds, **_FAULTS}})
         ctx.exit()
-    for title, rows in (
-        ("notifications", says),
-        ("orders", _DEEDS_SAY),
-        ("faults", _FAULTS),
-    ):
+    for title, rows in {"notifications": says, "orders": deeds, "faults": _FAULTS}.items():
         click.echo(f"{title}:")
         for name, words in rows.items():
             click.echo(f"  {name:15} {words}")
@@ -52,7 +57,7 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 @click.command(name="trigger")
 @click.argument("event")
 @click.argument("order", required=False)
-@control.url_option
+@_URL
 @click.option("--notify-url", help="通知地址; default: the order's own.")
 @click.option("--mch-id", help="商户号; default: the sandbox's first.")
 @click.option(
@@ -80,7 +85,7 @@ def trigger(event: str, order: str | None, url: str, **more: Any) -> None:
     if event in _FAULTS:
         _fault(url, event, order, more["seed"])
     elif event in _DEEDS:
-        _deed(url, _DEEDS[event], order, more["mch_id"])
+        _deed(url, _DEEDS[event][0], order, more["mch_id"])
     else:
         wish = {
             "event": event,
@@ -91,7 +96,7 @@ def trigger(event: str, order: str | None, url: str, **more: Any) -> None:
             "total_fee": more["total_fee"],
             "late": more["late"],
         }
-        _notified(control.post(url, "notify", _without_none(wish)))
+        _notified(_post(url, "notify", _without_none(wish)))
 
 
 def _without_none(wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,16 +107,14 @@ def _fault(url: str, event: str, plan: str | None, seed: int | None) -> None:
     if event == "fault" and not plan:
         raise click.UsageError("which one? [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]")
     plans = [plan] if event == "fault" else []
-    answer = control.post(url, "faults", _without_none({"plans": plans, "seed": seed}))
-    if output.as_json():
-        output.tell({"ok": True, **answer})
-        return
-    output.console().print(f"from now on: {', '.join(answer['plans']) or 'nothing goes wrong'}")
+    answer = _post(url, "faults", _without_none({"plans": plans, "seed": seed}))
+    words = f"from now on: {', '.join(answer['plans']) or 'nothing goes wrong'}"
+    output.result({"ok": True, **answer}, words)
 
 
 def _deed(url: str, deed: str, order: str | None, mch_id: str | None) -> None:
     wish = _without_none({"deed": deed, "out_trade_no": order, "mch_id": mch_id})
-    answer = control.post(url, "act", wish)
+    answer = _post(url, "act", wish)
     if output.as_json():
         output.tell({"ok": True, "order": answer})
         return
@@ -121,7 +124,7 @@ def _deed(url: str, deed: str, order: str | None, mch_id: str | None) -> None:
 
 @click.command(name="resend")
 @click.argument("order", required=False)
-@control.url_option
+@_URL
 @click.option("--notify-url", help="通知地址; default: the order's own.")
 @click.option("--mch-id", help="商户号.")
 @click.option("--undelivered", is_flag=True, help="All orders whose notifications nobody accepted.")
@@ -134,7 +137,7 @@ def resend(order: str | None, url: str, *, undelivered: bool, **more: str | None
     if bool(order) == undelivered:
         raise click.UsageError("give an ORDER, or --undelivered")
     wish = {"undelivered": True} if undelivered else {"out_trade_no": order, **more}
-    answer = control.post(url, "resend", _without_none(wish))
+    answer = _post(url, "resend", _without_none(wish))
     _notified(answer)
     accepted = all(each["accepted"] for each in answer["deliveries"])
     output.end(Exit.OK if accepted else Exit.REFUSED)
@@ -161,3 +164,30 @@ def _notified(answer: Mapping[str, Any]) -> None:
         for each in deliveries
     ]
     output.show_table("notified", ("order", "to", "status", "answer", "so it is"), rows)
+
+
+def _post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:
+    """Post a wish to the sandbox's ``/_sandbox/`` endpoint; its answer, or a usage error."""
+    headers = {"X-Sandbox": "1"}
+    if token := settings_from_env().get(TOKEN):
+        headers["Authorization"] = f"Bearer {token}"
+    address = f"{url.rstrip('/')}/_sandbox/{what}"
+    try:
+        with httpx.Client(trust_env=False, timeout=_PATIENCE) as client:
+            reply = client.post(address, json=wish, headers=headers)
+            answer = reply.json()
+            interrupts.of_command().settle()
+    except (httpx.ConnectError, httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+        raise RequestNotSentError(
+            f"no sandbox at {shown_address(url)}: start one with `chaoying sandbox`"
+        ) from error
+    except KeyboardInterrupt:
+        words = f"interrupted; the sandbox may have done it: see {shown_address(url)}/console/"
+        output.end(output.interrupted(words, Exit.UNKNOWN))
+    except (httpx.HTTPError, ValueError) as error:
+        raise TransportError(f"{shown_address(url)} does not answer like a sandbox") from error
+    if not isinstance(answer, dict):
+        raise TransportError(f"{shown_address(url)} does not answer like a sandbox")
+    if reply.status_code != HTTPStatus.OK:
+        raise click.UsageError(f"the sandbox says: {answer.get('problem', reply.status_code)}")
+    return answer

@@ -1,4 +1,4 @@
-"""``chaoying watch``: wait for many orders or refunds at once, and see how it goes."""
+"""``chaoying watch``: asks about many orders or refunds until it is known how each ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ import click
 
 from chaoying_async.abc import PollStore
 from chaoying_async.cli import gateway_options, interrupts, output, stores
-from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.target import given_from, session, target, target_options
-from chaoying_async.cli.watch.order_list import Reader, Wanted, wanted
-from chaoying_async.cli.watch.progress import Display, Lines, Shown, Tally
-from chaoying_async.cli.watchends import end_of, number_of, worst
+from chaoying_async.cli.exits import Exit, after_outcome, worst
+from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
+from chaoying_async.cli.watch.progress import (
+    LiveProgress,
+    PlainProgress,
+    ProgressView,
+    Tally,
+    number_of,
+)
+from chaoying_async.cli.watch.watch_list import OrderReader, wanted
 from chaoying_async.clock import SystemClock
 from chaoying_async.polling import Poller, PollOutcome
 from chaoying_async.sansio.enums import PayType
@@ -26,11 +31,11 @@ from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
 from chaoying_async.session import GatewaySession
 
-#: A session's own pool has no more.
+#: A session's pool has as many connections by default.
 _CONNECTIONS = 100
-#: So many pending numbers are named when it is interrupted.
+#: How many pending numbers are named after an interrupt.
 _NAMED = 20
-#: So many orders are waited for at a time; a pipe is not read beyond that.
+#: How many orders are waited for at a time; a pipe is read no further.
 _AT_ONCE = 1_000_000
 
 _SCHEDULES: dict[str, Callable[[], PollSchedule]] = {
@@ -86,8 +91,8 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
     """
     if not numbers and options["file"] is None and options["store"] is None:
         raise click.UsageError("watch what? Give numbers, or a --file")
-    asked = Asked(
-        reader=Reader(refunds=options["refunds"], paytype=options["paytype"]),
+    asked = WatchRequest(
+        reader=OrderReader(refunds=options["refunds"], paytype=options["paytype"]),
         numbers=numbers,
         file=options["file"],
         schedule=_schedule(options),
@@ -96,7 +101,7 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
         rate=options["rate"],
     )
     where = target(options["url"], options["hosts"])
-    who = gateway_options.credentials(given_from(options))
+    who = gateway_options.credentials(SignerOptions.taken_from(options))
     gateway = session(
         where,
         who,
@@ -107,20 +112,16 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
 
 
 @attrs.frozen(kw_only=True)
-class Asked:
-    """What is watched, and how it is asked about."""
+class WatchRequest:
+    """The orders to watch, and how to ask about them."""
 
-    reader: Reader
+    reader: OrderReader
     numbers: Sequence[str]
     file: str | None
     schedule: PollSchedule
     store: str | None
     concurrency: int
     rate: float | None
-
-    def wanted(self) -> AsyncGenerator[Wanted]:
-        """All of it, as it comes."""
-        return wanted(self.reader, self.numbers, self.file)
 
 
 def _schedule(options: dict[str, Any]) -> PollSchedule:
@@ -134,10 +135,12 @@ def _schedule(options: dict[str, Any]) -> PollSchedule:
     return schedule
 
 
-async def _watch(gateway: GatewaySession, asked: Asked) -> Exit:
+async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
     stop = asyncio.Event()
-    interrupts.of_command().stops(stop.set)
-    ends = Ends(Display() if sys.stdout.isatty() and not output.as_json() else Lines())
+    interrupts.stops(stop.set)
+    ends = WatchResults(
+        LiveProgress() if sys.stdout.isatty() and not output.as_json() else PlainProgress()
+    )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
         store = await stack.enter_async_context(_store(asked.store)) if asked.store else None
@@ -161,42 +164,43 @@ def _store(file: str) -> AbstractAsyncContextManager[PollStore]:
 
 
 @attrs.frozen
-class Ends:
-    """What ended so far, and who is shown it."""
+class WatchResults:
+    """The orders that have ended so far, and the display for them."""
 
-    shown: Shown
+    shown: ProgressView
     tally: Tally = attrs.field(factory=Tally)
-    #: The last one counts, where an order that a store had ended is watched again.
+    #: An order that a store has ended may be watched again: then the last exit code counts.
     exits: dict[Query, Exit] = attrs.field(factory=dict)
     _last: dict[Query, weakref.ref[PollOutcome[Any]]] = attrs.field(init=False, factory=dict)
 
     async def follow(self, outcomes: AsyncGenerator[PollOutcome[Any]]) -> None:
-        """Take them as they come; one that comes both ways is one."""
+        """Note and show outcomes as they come; one that comes from both iterators counts once."""
         async with aclosing(outcomes):
             async for outcome in outcomes:
                 last = self._last.get(outcome.query)
                 if last is not None and last() is outcome:
                     continue
                 self._last[outcome.query] = weakref.ref(outcome)
-                self.exits[outcome.query] = end_of(outcome).exit
+                self.exits[outcome.query] = after_outcome(outcome).exit
                 self.tally.add(outcome)
                 self.shown.ended(outcome)
 
 
 async def _followed(
-    poller: Poller, asked: Asked, ends: Ends, stop: asyncio.Event
+    poller: Poller, asked: WatchRequest, ends: WatchResults, stop: asyncio.Event
 ) -> tuple[bool, tuple[Query, ...]]:
-    """Wait for all of them, or for somebody who stops it; whether all ended, and what did not."""
+    """Wait until all have ended, or for a signal; whether all ended, and the pending queries."""
 
     async def follow() -> None:
-        run, left = poller.run(asked.wanted(), at_once=_AT_ONCE), poller.drain()
+        run, left = (
+            poller.run(wanted(asked.reader, asked.numbers, asked.file), at_once=_AT_ONCE),
+            poller.drain(),
+        )
         tasks = [asyncio.create_task(ends.follow(each)) for each in (run, left)]
         try:
             await asyncio.gather(*tasks)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _cancelled(*tasks)
 
     async def look() -> None:
         clock = SystemClock()
@@ -211,17 +215,22 @@ async def _followed(
         await asyncio.wait((following, looking, stopping), return_when=asyncio.FIRST_COMPLETED)
         ended, pending = following.done(), poller.pending()
     finally:
-        for task in (following, looking, stopping):
-            task.cancel()
-        raised = await asyncio.gather(following, looking, stopping, return_exceptions=True)
+        raised = await _cancelled(following, looking, stopping)
     for each in raised:
         if isinstance(each, Exception):
             raise each
     return ended, pending
 
 
+async def _cancelled(*tasks: asyncio.Task[Any]) -> list[Any]:
+    """Cancel these tasks and wait for their ends; the results or errors."""
+    for task in tasks:
+        task.cancel()
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _say_pending(pending: Sequence[Query], store: str | None) -> None:
-    """On stderr, for programs too: stdout has the outcomes and nothing else."""
+    """Print on stderr, for programs too: stdout has the outcomes and nothing else."""
     named = ", ".join(number_of(query) for query in pending[:_NAMED])
     more = f" and {len(pending) - _NAMED:,} more" if len(pending) > _NAMED else ""
     told = f"{len(pending):,} still pending: {named}{more}" if pending else "nothing was pending"

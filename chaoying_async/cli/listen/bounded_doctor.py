@@ -1,4 +1,4 @@
-"""The doctor for messages of strangers: little work each, little in all, and none on the loop."""
+"""Runs the signature doctor on messages of strangers, with limits, and never on the loop."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor import diagnose
 
-#: Longer messages are not looked at: a notification has about 1 KiB, and each byte costs.
+#: Bytes; longer messages are not examined: a notification has about 1 KiB, and each byte costs.
 LONGEST: Final = 8 * 1024
-#: So many messages are looked at in a minute; each takes up to a tenth of a second.
+#: How many messages are examined in a minute; each takes up to a tenth of a second.
 A_MINUTE: Final = 30
 _MINUTE: Final = 60.0
 _REMEMBERED: Final = 100
 
 
-class Examiner:
-    """Says which mistake a wrong sign comes from, as far as its time allows.
+class BoundedDoctor:
+    """Finds the mistakes behind a wrong sign, within its limits.
 
-    What it does not look at has no mistakes to tell. A message that came before is answered from
-    memory, so who sends the same thing again and again costs nothing.
+    A message that it does not examine gets no mistakes. The answer for a message that came before
+    is remembered, so sending the same message again costs nothing.
     """
 
     def __init__(self, credentials: Credentials, clock: Clock) -> None:
@@ -36,7 +36,7 @@ class Examiner:
         self._one = asyncio.Lock()
 
     async def mistakes(self, body: bytes) -> tuple[str, ...]:
-        """The mistakes behind the sign of this body; none where it is not looked at."""
+        """The mistakes behind the sign of this body; none if the body is not examined."""
         if len(body) > LONGEST:
             return ()
         mark = hashlib.sha256(body).digest()

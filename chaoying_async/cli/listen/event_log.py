@@ -1,9 +1,9 @@
-"""The event log of ``chaoying listen``: what was received and what was passed on, over restarts.
+"""Keeps verified notifications in a file until they are passed on, over restarts.
 
-One JSON object a line. A ``received`` line holds the whole verified body, which has the buyer's
-numbers in it, so the file is made for its owner alone; it is on the disk before the gateway is
-answered (M-14). A ``forwarded`` line closes it. Nothing unverified is ever stored (M-15), and no
-notification twice, in whatever spelling somebody who has captured it sends it again.
+Each line is a JSON object. A ``received`` line holds the whole verified body, which has the buyer's
+numbers in it, so only the file's owner may read it; the line is on the disk before the gateway is
+answered (M-14). A ``forwarded`` line closes it. Nothing unverified is stored (M-15), and no
+notification twice, even if somebody who has captured it sends it again in another spelling.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import attrs
@@ -25,15 +24,15 @@ import attrs
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sansio.wire.forms import parse_form
 
-#: A log takes in nothing more from this size on: some fifty thousand notifications.
+#: Bytes; a log of this size (some fifty thousand notifications) takes nothing more.
 LARGEST: Final = 64 * 1024 * 1024
 _OWNER_ONLY = 0o600
 _BEGINNING = b'{"event": "'
 
 
 @attrs.frozen
-class Entry:
-    """One notification: its number in the log, and its body as it came."""
+class LoggedNotification:
+    """One notification: its number in the log, and its body as received."""
 
     number: int
     out_trade_no: str
@@ -41,7 +40,7 @@ class Entry:
 
 
 def mark_of(fields: Mapping[str, str]) -> bytes:
-    """What a notification says, in 32 bytes: the fields that are signed, however they came.
+    """A digest of a notification's signed fields, however they were written.
 
     Order, escapes, and empty fields that anybody may add do not change it.
     """
@@ -50,7 +49,7 @@ def mark_of(fields: Mapping[str, str]) -> bytes:
 
 
 class EventLog:
-    """A file that lines are added to. Use with ``with``."""
+    """A file to which lines are added. Use with ``with``."""
 
     def __init__(self, path: Path, *, largest: int = LARGEST) -> None:
         self._path = path
@@ -58,12 +57,12 @@ class EventLog:
         self._file: FileIO | None = None
         self._last = 0
         self._marks: set[bytes] = set()
-        #: Received and not yet passed on, oldest first.
-        self.open: dict[int, Entry] = {}
+        #: Notifications that are not passed on yet, oldest first.
+        self.open: dict[int, LoggedNotification] = {}
 
     def __enter__(self) -> Self:
         opener = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
-        self._file = os.fdopen(opener, "r+b", buffering=0)  # what failed is not written later
+        self._file = os.fdopen(opener, "r+b", buffering=0)  # a failed line is not written later
         try:
             self._resume(self._file)
         except BaseException:
@@ -71,12 +70,7 @@ class EventLog:
             raise
         return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._close()
 
     def _close(self) -> None:
@@ -85,12 +79,12 @@ class EventLog:
             self._file = None
 
     def __contains__(self, mark: bytes) -> bool:
-        """Whether a notification is in here, passed on or not; see :func:`mark_of`."""
+        """Whether the log has a notification with this :func:`mark_of`, passed on or not."""
         return mark in self._marks
 
-    def received(self, body: bytes, at: str, out_trade_no: str) -> Entry:
-        """Note a notification; on the disk when this returns, else an :class:`OSError`."""
-        entry = Entry(self._last + 1, out_trade_no, body)
+    def received(self, body: bytes, at: str, out_trade_no: str) -> LoggedNotification:
+        """Write a notification; it is on the disk when this returns, else :class:`OSError`."""
+        entry = LoggedNotification(self._last + 1, out_trade_no, body)
         about = {"number": entry.number, "at": at, "out_trade_no": out_trade_no}
         line = {"event": "received", **about, "body": base64.b64encode(body).decode()}
         self._add(line, self._largest)
@@ -98,8 +92,8 @@ class EventLog:
         self._marks.add(_mark_in(body))
         return entry
 
-    def forwarded(self, entry: Entry, at: str, status: int) -> None:
-        """Note that it was passed on and taken."""
+    def forwarded(self, entry: LoggedNotification, at: str, status: int) -> None:
+        """Write that the notification was passed on and accepted."""
         self._add({"event": "forwarded", "number": entry.number, "at": at, "status": status})
         self.open.pop(entry.number, None)
 
@@ -115,7 +109,7 @@ class EventLog:
             return
         if not rest.startswith(_BEGINNING[: len(rest)]):
             raise self._foreign()
-        # A crash in the middle of a line: nobody was answered "success" for it, so it comes again.
+        # A crash in the middle of a line: "success" was not answered yet, so it comes again.
         file.truncate(file.tell() - len(rest))
 
     def _foreign(self) -> OSError:
@@ -126,7 +120,7 @@ class EventLog:
         self._last = max(self._last, number)
         if event == "received":
             body = base64.b64decode(line["body"])
-            self.open[number] = Entry(number, str(line["out_trade_no"]), body)
+            self.open[number] = LoggedNotification(number, str(line["out_trade_no"]), body)
             self._marks.add(_mark_in(body))
         else:
             self.open.pop(number, None)
@@ -155,5 +149,5 @@ def _write_whole(file: FileIO, line: bytes) -> None:
 def _mark_in(body: bytes) -> bytes:
     try:
         return mark_of(parse_form(body))
-    except MalformedMessageError:  # of a version that read more
+    except MalformedMessageError:  # written by a version that accepted more
         return b""

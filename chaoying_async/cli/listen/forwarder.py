@@ -1,4 +1,4 @@
-"""Passing a notification on to a program of yours, until it answers ``success``."""
+"""Posts a notification to a program of the user's until that answers ``success``."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from chaoying_async.sansio.notifications.message import SUCCESS
 
 #: Seconds before each attempt, inside the three seconds that the gateway waits.
 QUICK = (0.0, 0.1, 0.3)
-#: Seconds before each attempt where the event log keeps the notification meanwhile.
+#: Seconds before each attempt while the event log keeps the notification.
 PATIENT = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
-#: Seconds that one attempt may take: all that the gateway would have waited, less the way here.
+#: Seconds that one attempt may take: as long as the gateway waits, less the way to here.
 PATIENCE = 2.5
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _LONGEST = 1024
 
 
 @attrs.frozen(kw_only=True)
-class Attempt:
+class ForwardAttempt:
     """How one attempt ended. ``status`` is None where no answer came."""
 
     status: int | None = None
     answer: bytes = b""
     problem: str = ""
-    #: Of a notification that was here before.
+    #: Whether the notification was received before.
     again: bool = False
 
     @property
     def accepted(self) -> bool:
-        """Answered as the gateway would want it."""
+        """Whether the answer is what the gateway wants."""
         return self.status == HTTPStatus.OK and self.answer == SUCCESS
 
 
@@ -50,22 +50,21 @@ class Forwarder:
         self._client = httpx.AsyncClient(trust_env=False, timeout=PATIENCE, transport=transport)
 
     async def aclose(self) -> None:
-        """Close the connections."""
         await self._client.aclose()
 
     async def deliver(
         self,
         body: bytes,
         waits: Sequence[float],
-        tell: Callable[[Attempt], None],
+        tell: Callable[[ForwardAttempt], None],
         *,
         room: AbstractAsyncContextManager[Any] | None = None,
-    ) -> Attempt:
-        """Try until it is accepted or the waits are used up; ``tell`` hears of every attempt.
+    ) -> ForwardAttempt:
+        """Try until an attempt is accepted or ``waits`` is used up; ``tell`` gets every attempt.
 
-        ``room`` is entered for each attempt: who has to wait for it waits before its time counts.
+        ``room`` is entered for each attempt; waiting for it is not part of the attempt's time.
         """
-        attempt = Attempt(problem="not tried")
+        attempt = ForwardAttempt(problem="not tried")
         for wait in waits:
             await self._clock.sleep(wait)
             async with room or nullcontext():
@@ -75,20 +74,20 @@ class Forwarder:
                 break
         return attempt
 
-    async def _once(self, body: bytes) -> Attempt:
+    async def _once(self, body: bytes) -> ForwardAttempt:
         try:
             async with self._clock.timeout(PATIENCE):
                 return await self._post(body)
         except TimeoutError:
-            return Attempt(problem="no answer in time")
+            return ForwardAttempt(problem="no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Attempt(problem=type(error).__name__)
+            return ForwardAttempt(problem=type(error).__name__)
 
-    async def _post(self, body: bytes) -> Attempt:
+    async def _post(self, body: bytes) -> ForwardAttempt:
         async with self._client.stream("POST", self._url, content=body, headers=_FORM) as reply:
             answer = b""
             async for chunk in reply.aiter_bytes():
                 answer += chunk
                 if len(answer) > _LONGEST:
                     break
-            return Attempt(status=reply.status_code, answer=answer[:_LONGEST])
+            return ForwardAttempt(status=reply.status_code, answer=answer[:_LONGEST])

@@ -1,7 +1,7 @@
-"""What ``chaoying listen`` says, without holding up what it answers.
+"""Writes the lines of ``chaoying listen`` in a thread, so that writing delays no answer.
 
-A thread writes the lines, so a terminal that stands still, or a pipe that nobody reads, stops no
-answer. What strangers can cause at will is said so many times a minute, and then counted.
+A terminal that stands still, or a pipe that nobody reads, stops only that thread. Lines that
+strangers can cause at will are limited in each minute, and the rest is counted.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import click
 
 Line = Callable[[], None]
 
-#: So many lines a minute about what strangers send, and about repetitions.
+#: How many lines a minute are written about messages of strangers and repetitions.
 A_MINUTE: Final = 60
-#: So many lines wait for a slow reader; more are counted.
+#: How many lines wait for a slow reader; more are only counted.
 WAITING: Final = 1000
 _SECONDS_TO_END: Final = 2.0
 
 
-class Teller:
-    """Use with ``with``; ``summary`` says how many lines were left out, ``gone`` that nobody reads.
+class LineWriter:
+    """Use with ``with``, and call :meth:`a_minute_passed` once a minute.
 
-    Whoever has one calls :meth:`a_minute_passed` once a minute.
+    ``summary`` writes how many lines were left out; ``gone`` is called when nobody reads any more.
     """
 
     def __init__(self, summary: Callable[[int], None], gone: Callable[[], object]) -> None:
@@ -48,11 +48,11 @@ class Teller:
         try:
             self._lines.put(None, timeout=_SECONDS_TO_END)
         except Full:
-            return  # it stands still: what is left is not said
+            return  # the reader stands still: drop the other lines
         self._thread.join(_SECONDS_TO_END)
 
     def say(self, line: Line, *, bounded: bool) -> None:
-        """Have a line written soon; ``bounded`` where strangers decide how often."""
+        """Queue a line; ``bounded``: strangers decide how often, so it counts against the limit."""
         if bounded and self._room <= 0:
             self._left_out += 1
             return
@@ -60,7 +60,7 @@ class Teller:
         self._put(line)
 
     def a_minute_passed(self) -> None:
-        """Say how many lines were left out, and begin to count anew."""
+        """Write how many lines were left out, and start a new minute."""
         self._room = A_MINUTE
         if self._left_out:
             number, self._left_out = self._left_out, 0

@@ -1,7 +1,7 @@
-"""The receiving end of ``chaoying listen``: verify, keep, pass on, answer.
+"""Verifies, keeps, passes on and answers the notifications of ``chaoying listen``.
 
-Whoever reaches its port may send what he likes, as often as he likes: what a body may cost is
-bounded in bytes, in seconds, in work for the doctor, and in what the log keeps.
+Anybody who reaches its port may send anything, as often as he likes. So the cost of a body is
+limited: its bytes, its seconds, the doctor's work, and its room in the log.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli.listen.bounded_doctor import Examiner
-from chaoying_async.cli.listen.event_log import Entry, EventLog, mark_of
-from chaoying_async.cli.listen.forwarder import PATIENCE, PATIENT, QUICK, Attempt, Forwarder
+from chaoying_async.cli.listen.bounded_doctor import BoundedDoctor
+from chaoying_async.cli.listen.event_log import EventLog, LoggedNotification, mark_of
+from chaoying_async.cli.listen.forwarder import PATIENCE, PATIENT, QUICK, ForwardAttempt, Forwarder
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.message import (
@@ -32,39 +32,39 @@ if TYPE_CHECKING:
     from chaoying_async.sandbox.serving.bodies import Receive, Scope
     from chaoying_async.sandbox.serving.sandbox_app import Send
 
-#: So many notifications are passed on at the same time; more wait, or are answered ``fail``.
+#: How many notifications are passed on at the same time; more wait, or are answered ``fail``.
 AT_ONCE: Final = 20
-#: And so many times the same one: who repeats what he captured takes no room from the others.
+#: How many times the same one: repeating a captured notification blocks no others.
 THE_SAME: Final = 2
 _REMEMBERED: Final = 10_000
 
 
 @attrs.frozen(kw_only=True)
-class Heard:
-    """What one delivery was, and what was answered. ``why`` is empty for a verified one."""
+class ReceivedDelivery:
+    """One delivery and its answer. ``why`` says why it was refused; empty: it is verified."""
 
     notification: Notification | None = None
     why: str = ""
-    #: What the signature doctor makes of a wrong sign.
+    #: The signature doctor's findings about a wrong sign.
     mistakes: tuple[str, ...] = ()
-    #: A body whose sign the doctor may look at, once the gateway has its answer.
+    #: A body that the doctor may examine once the sender has its answer.
     unexplained: bytes = attrs.field(default=b"", repr=False)
     status: int
     answer: bytes
-    #: It was here before: this is one more delivery of the same notification.
+    #: Whether the same notification was delivered before.
     again: bool = False
 
 
-Tell = Callable[[Heard], None]
-TellAttempt = Callable[[str, Attempt], None]
+Tell = Callable[[ReceivedDelivery], None]
+TellAttempt = Callable[[str, ForwardAttempt], None]
 
 
-class Receiver:
+class ListenApp:
     """An ASGI application for ``notify_url``.
 
-    ``success`` is answered only when the notification is safe (M-14): it is on the disk in ``log``,
-    or the program behind ``forward`` has answered so; without either it was shown, and that is all
-    that was asked for. With a log, passing on goes on in the background.
+    It answers ``success`` only when the notification is safe (M-14): the ``log`` has it on the
+    disk, or the program behind ``forward`` has answered ``success``. Without either, showing it is
+    enough. With a log, passing on continues in the background.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Receiver:
         self._log = log
         self._tell = tell
         self._tell_attempt = tell_attempt
-        self._examiner = Examiner(credentials, clock)
+        self._examiner = BoundedDoctor(credentials, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._lately: dict[bytes, bool] = {}
         self._under_way: Counter[bytes] = Counter()
@@ -99,7 +99,7 @@ class Receiver:
             body = await read_body(scope, receive, limit=MAX_BODY, clock=self._clock)
         except BodyNotReadError as error:
             if error.status is None:
-                return  # nobody is left to be answered
+                return  # the sender has gone
             heard = _NOT_READ[error.status]
         else:
             heard = await self.handle(body)
@@ -107,16 +107,16 @@ class Receiver:
         await _answer(send, heard)
         self._tell(await self._examined(heard))
 
-    async def handle(self, body: bytes) -> Heard:
-        """What to answer to a body, and why."""
+    async def handle(self, body: bytes) -> ReceivedDelivery:
+        """Decide the answer to a body."""
         if len(body) > MAX_BODY:
             return _NOT_READ[413]
         try:
             notification = parse_notification(body, self._credentials, now=self._clock.now())
         except MalformedMessageError as error:
-            return Heard(why=str(error), status=400, answer=FAIL)
+            return ReceivedDelivery(why=str(error), status=400, answer=FAIL)
         except ChaoyingError as error:
-            return Heard(why=str(error), unexplained=body, status=200, answer=FAIL)
+            return ReceivedDelivery(why=str(error), unexplained=body, status=200, answer=FAIL)
         mark = mark_of(notification.raw)
         if self._log is not None:
             return self._kept(self._log, notification, body, mark)
@@ -125,24 +125,26 @@ class Receiver:
             told = self._told(notification.out_trade_no, again=again)
             safe = await self._passed_on(self._forward, mark, body, told)
         answer = SUCCESS if safe else FAIL
-        return Heard(notification=notification, status=200, answer=answer, again=again)
+        return ReceivedDelivery(notification=notification, status=200, answer=answer, again=again)
 
     def _seen(self, mark: bytes) -> bool:
-        """Whether it was here lately; from now on it was."""
+        """Whether the notification came lately; remembers it."""
         again = self._lately.pop(mark, False)
         self._lately[mark] = True
         if len(self._lately) > _REMEMBERED:
             del self._lately[next(iter(self._lately))]
         return again
 
-    async def _examined(self, heard: Heard) -> Heard:
+    async def _examined(self, heard: ReceivedDelivery) -> ReceivedDelivery:
         if not heard.unexplained:
             return heard
         mistakes = await self._examiner.mistakes(heard.unexplained)
         return attrs.evolve(heard, mistakes=mistakes, unexplained=b"")
 
-    def _kept(self, log: EventLog, notification: Notification, body: bytes, mark: bytes) -> Heard:
-        """One delivery where a log keeps them: each notification once, however often it comes."""
+    def _kept(
+        self, log: EventLog, notification: Notification, body: bytes, mark: bytes
+    ) -> ReceivedDelivery:
+        """One delivery with a log, which keeps each notification once, however often it comes."""
         number, again = notification.out_trade_no, mark in log
         if again:
             self._pass_on_again(number, body, mark)
@@ -151,15 +153,15 @@ class Receiver:
                 entry = log.received(body, self._clock.now().isoformat(), number)
             except OSError as error:
                 why = f"verified, but not kept: {error.strerror or error}"
-                return Heard(why=why, status=200, answer=FAIL)
+                return ReceivedDelivery(why=why, status=200, answer=FAIL)
             self._pass_on(entry)
-        return Heard(notification=notification, status=200, answer=SUCCESS, again=again)
+        return ReceivedDelivery(notification=notification, status=200, answer=SUCCESS, again=again)
 
     async def _passed_on(
-        self, forward: Forwarder, mark: bytes, body: bytes, told: Callable[[Attempt], None]
+        self, forward: Forwarder, mark: bytes, body: bytes, told: Callable[[ForwardAttempt], None]
     ) -> bool:
         if self._passing.locked() or self._under_way[mark] >= THE_SAME:
-            return False  # it comes again
+            return False  # the gateway delivers it again
         self._under_way[mark] += 1
         try:
             async with self._passing, self._clock.timeout(PATIENCE):
@@ -174,27 +176,27 @@ class Receiver:
         if not self._under_way[mark]:
             del self._under_way[mark]
 
-    def _told(self, number: str, *, again: bool = False) -> Callable[[Attempt], None]:
+    def _told(self, number: str, *, again: bool = False) -> Callable[[ForwardAttempt], None]:
         return lambda attempt: self._tell_attempt(number, attrs.evolve(attempt, again=again))
 
     def resume(self) -> None:
-        """Take up what an earlier run received and did not pass on."""
+        """Pass on what an earlier run received and did not pass on."""
         for entry in list(self._log.open.values()) if self._log else ():
             self._pass_on(entry)
 
-    def _pass_on(self, entry: Entry) -> None:
+    def _pass_on(self, entry: LoggedNotification) -> None:
         if self._forward is not None:
             self._spawn(self._deliver(self._forward, entry))
 
-    async def _deliver(self, forward: Forwarder, entry: Entry) -> None:
+    async def _deliver(self, forward: Forwarder, entry: LoggedNotification) -> None:
         told = self._told(entry.out_trade_no)
         attempt = await forward.deliver(entry.body, PATIENT, told, room=self._passing)
         if attempt.accepted and self._log is not None:
-            with suppress(OSError):  # a full disk: the next run passes it on once more
+            with suppress(OSError):  # the disk is full: the next run passes it on again
                 self._log.forwarded(entry, self._clock.now().isoformat(), attempt.status or 0)
 
     def _pass_on_again(self, number: str, body: bytes, mark: bytes) -> None:
-        """Once more, as the gateway's own repetitions are; nothing depends on it."""
+        """Pass a repetition on, as the gateway would; nothing depends on its end."""
         if self._forward is not None and self._under_way[mark] < THE_SAME:
             self._under_way[mark] += 1
             task = self._spawn(self._repeat(self._forward, number, body))
@@ -210,19 +212,19 @@ class Receiver:
         return task
 
     async def aclose(self) -> None:
-        """End what is still being passed on; a log keeps it for the next run."""
+        """Cancel all passing on; a log keeps the notifications for the next run."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 _NOT_READ = {
-    413: Heard(why="too large", status=413, answer=FAIL),
-    408: Heard(why="incomplete: the rest did not come in time", status=400, answer=FAIL),
+    413: ReceivedDelivery(why="too large", status=413, answer=FAIL),
+    408: ReceivedDelivery(why="incomplete: the rest did not come in time", status=400, answer=FAIL),
 }
 
 
-async def _answer(send: Send, heard: Heard) -> None:
+async def _answer(send: Send, heard: ReceivedDelivery) -> None:
     length = str(len(heard.answer)).encode()
     headers = [(b"content-type", b"text/plain"), (b"content-length", length)]
     if heard is _NOT_READ[408]:

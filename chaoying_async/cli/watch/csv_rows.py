@@ -1,8 +1,8 @@
-"""Rows of CSV: which separator they have, what their columns are called, and where a mistake is.
+"""Reads rows of CSV: finds the separator and the columns, and says where a mistake is.
 
-Spreadsheets write ``,``, ``;`` or a tab, by the country they are set to. Nothing is guessed beyond
-that, and nothing is left out: a column that means nothing here is as good as an amount that nobody
-compares. What does not fit is an error that names line and column.
+Spreadsheets write ``,``, ``;`` or a tab, by the country they are set to. Nothing else is guessed,
+and no column is ignored: an unknown one could hold an amount that nobody then compares. Every
+mistake is an error that names line and column.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ import click
 from chaoying_async.cli.watch.damaged_numbers import damage
 
 _SEPARATORS = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
-#: A number in CSV has none of these; a JSON line takes any text.
+#: Characters that a number in CSV cannot have; in a JSON line any text is allowed.
 _NO_NUMBER = re.compile(r"[\s,;|\"']").search
-#: What stands around a cell; other characters that cannot be seen are no part of any number.
+#: Blanks that are cut off around a cell; no other invisible character may be in a number.
 BLANKS = " \u00a0\u3000"
 
 
 @attrs.frozen
 class Place:
-    """Where something was written, for whoever has to mend it."""
+    """The place of a mistake, for whoever has to correct it."""
 
     line: str
     columns: Sequence[str] = ()
 
     def of(self, name: str) -> str:
-        """The line, and the column of this name, where there is one."""
+        """The line, with the column of this name if there is one."""
         if name not in self.columns:
             return self.line
         return f"{self.line}, column {self.columns.index(name) + 1} ({name})"
 
 
 def unknown(names: Sequence[str], known: Sequence[str]) -> str:
-    """What is wrong with these names; empty if nothing is."""
+    """Which names are unknown or come twice, in words; empty: none."""
     strange = [name for name in names if name and name not in known]
     twice = [name for name, times in Counter(names).items() if name and times > 1]
     problems = [
@@ -49,22 +49,22 @@ def unknown(names: Sequence[str], known: Sequence[str]) -> str:
     return f"{', '.join(problems)}; known are {', '.join(known)}" if problems else ""
 
 
-class CsvLines:
-    """Rows under a header, or without one; the first row that has a separator shows which."""
+class CsvRows:
+    """Rows with or without a header; the first row that has a separator decides which it is."""
 
     def __init__(self, numbers: Sequence[str], known: Sequence[str]) -> None:
-        #: Names that make a header of a row; without one the first of them is the first column.
+        #: Names that make a row a header; without a header the first of them is the first column.
         self._numbers = numbers
         #: All names that a header may have.
         self._known = known
         self._separator = ""
         self._columns: list[str] | None = None
         self._has_header = False
-        #: The first amount, and where it is: all others are written alike.
+        #: The first amount and its line: all others must be written the same way.
         self._first_amount: tuple[str, str] | None = None
 
     def fields(self, text: str, line: str) -> tuple[dict[str, str], Place] | None:
-        """The cells of a row by name, and where they are; None for the header, and an empty row."""
+        """The cells of a row by name, and their place; None for the header and for an empty row."""
         cells = self._cells(text, line)
         if not any(cells):
             return None
@@ -78,13 +78,13 @@ class CsvLines:
         self._check_width(cells, place)
         found = {name: cell for name, cell in zip(self._columns, cells, strict=False) if name}
         if self._has_header and "expected" in self._columns:
-            found.setdefault("expected", "")  # a row that ends before it is a row without an amount
+            found.setdefault("expected", "")  # the row is too short to have an amount
         self._check_numbers(found, place)
         self._check_amount(found.get("expected", ""), place)
         return found, place
 
     def _is_header(self, cells: Sequence[str], line: str) -> bool:
-        """Whether the first row names columns; names that are not known are no header's."""
+        """Whether the first row is a header; an unknown name in it is an error."""
         names = [cell.lower() for cell in cells]
         if set(names) & set(self._known):
             if problem := unknown(names, self._known):
@@ -108,7 +108,7 @@ class CsvLines:
             raise click.UsageError(f"{line}: not a row of CSV: {error}") from error
 
     def _separator_of(self, text: str) -> str:
-        """The one that leaves a header, or else a number that may be one; none: not known yet."""
+        """The separator that makes the row a header, or its first cell a number; or empty."""
         rows = {each: _split(text, each) for each in _SEPARATORS if each in text}
         for separator, cells in rows.items():
             if {cell.lower() for cell in cells} & set(self._numbers):
@@ -140,7 +140,7 @@ class CsvLines:
                 )
 
     def _check_amount(self, amount: str, place: Place) -> None:
-        """Spreadsheets write 12.00 yuan as 12, which would be 12 fen beside 12.30 yuan."""
+        """Refuse a mix of fen and yuan: spreadsheets write 12.00 yuan as 12, which means 12 fen."""
         if not amount:
             return
         if self._first_amount is None:

@@ -1,8 +1,8 @@
-"""Numbers that a spreadsheet or a program has damaged: what happened to them, and what to do.
+"""Recognises numbers that a spreadsheet or a program has damaged, and says what to do.
 
-An order number is a text. Whoever takes it for a number loses digits, and what is left is the
-number of no order, or of another one. Leading zeros that are gone leave no trace: only "not found"
-may tell of those.
+An order number is a text. A program that reads it as a number drops digits, and the rest is the
+number of no order, or of another one. Lost leading zeros leave no trace: only "not found" shows
+them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _UNSEEN = (
 )
 _DATE = f"a spreadsheet has made a date of it: {_EXPORT}"
 
-#: What a damaged number looks like, and what has happened to it; the first row that fits wins.
+#: What a damaged number looks like, and what happened to it; the first row that fits wins.
 _DAMAGES: tuple[tuple[Callable[[str], object], str], ...] = (
     (
         re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028\u2029\u2060\ufeff]").search,
@@ -73,17 +73,17 @@ _DAMAGES: tuple[tuple[Callable[[str], object], str], ...] = (
     ),
 )
 
-#: A spreadsheet keeps so many digits of a number, and writes zeros for the rest.
+#: How many digits of a number a spreadsheet keeps; it writes zeros for the rest.
 _KEPT = 15
 _ROUNDED = re.compile(rf"[1-9][0-9]{{{_KEPT - 1}}}0+").fullmatch
 
 
 def damage(number: str) -> str | None:
-    """What has happened to a number that is none any more; None where nothing can be seen."""
+    """What happened to a damaged number, and what to do; None: it looks whole."""
     return next((words for fits, words in _DAMAGES if fits(number)), None)
 
 
-#: Dates that a refund's own number may look like: it may have hyphens.
+#: Dates with hyphens; a refund's own number may look like one.
 _HYPHENED_DATE = re.compile(
     r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}|[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}"
     r"|[0-9]{1,2}-(MONTH)(-[0-9]{2,4})?|(MONTH)-[0-9]{2,4}".replace(
@@ -91,13 +91,13 @@ _HYPHENED_DATE = re.compile(
     ),
     re.IGNORECASE,
 ).fullmatch
-#: The document lets our own numbers have no more than this; of the gateway's it says nothing.
+#: The characters that the document allows in our own numbers; of the gateway's it says nothing.
 _PLAIN = re.compile(r"[A-Za-z0-9_]+").fullmatch
 _HYPHENED = re.compile(r"[A-Za-z0-9_-]+").fullmatch
 
 
 def impossible(name: str, number: str) -> str | None:
-    """Why nothing of this name is written so, where :func:`damage` knows no better."""
+    """Why a number of this name cannot look like this, where :func:`damage` sees nothing."""
     if name != "out_refund_no" and _HYPHENED_DATE(number):
         return _DATE
     if name in ("out_trade_no", "mch_id"):
@@ -106,5 +106,5 @@ def impossible(name: str, number: str) -> str | None:
 
 
 def looks_rounded(number: str) -> bool:
-    """Whether everything behind the 15th digit is zero: it may be whole, and mostly is not."""
+    """Whether all digits after the 15th are zero: the number may be whole, but rarely is."""
     return _ROUNDED(number) is not None

@@ -1,4 +1,4 @@
-"""What ``chaoying watch`` shows while it waits: a display on a terminal, plain lines elsewhere."""
+"""Shows how ``chaoying watch`` goes: a live display on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 import attrs
 
 from chaoying_async.cli import output
-from chaoying_async.cli.watchends import amount_of, end_of, number_of, record
+from chaoying_async.cli.exits import Exit, after_outcome
 from chaoying_async.polling import PollOutcome, PollStats
-from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.sansio.api.follow_up import RefundQuery
+from chaoying_async.sansio.polling.status import PollStatus, Query
 from chaoying_async.sansio.values import Fen
 
 if TYPE_CHECKING:
@@ -19,21 +20,20 @@ if TYPE_CHECKING:
 
 @attrs.define
 class Tally:
-    """What ended so far."""
+    """Counts and amounts of the orders that have ended."""
 
     counts: Counter[PollStatus] = attrs.field(factory=Counter)
-    #: Fen, by status, as far as amounts are known.
+    #: Sums in fen, as far as amounts are known.
     amounts: Counter[PollStatus] = attrs.field(factory=Counter)
     says: dict[PollStatus, str] = attrs.field(factory=dict)
 
     def add(self, outcome: PollOutcome[Any]) -> None:
-        """One more."""
         self.counts[outcome.status] += 1
         self.amounts[outcome.status] += amount_of(outcome) or 0
-        self.says[outcome.status] = end_of(outcome).then
+        self.says[outcome.status] = after_outcome(outcome).then
 
     def show(self) -> None:
-        """The table at the end."""
+        """Print the table at the end."""
         if not self.counts:
             return
         rows = [
@@ -48,10 +48,10 @@ class Tally:
         return f"{Fen(fen).yuan:,} yuan" if fen else ""
 
 
-class Lines:
-    """A line an outcome: JSON for programs, else plain, with a remark now and then on stderr."""
+class PlainProgress:
+    """One line for each outcome, as JSON for programs; now and then a remark on stderr."""
 
-    #: Seconds between two looks at ``stats``.
+    #: Seconds between two calls of :meth:`going`.
     every = 10.0
 
     def __enter__(self) -> Self:
@@ -61,20 +61,20 @@ class Lines:
         pass
 
     def ended(self, outcome: PollOutcome[Any]) -> None:
-        """One order ended."""
+        """Print that an order has ended."""
         if output.as_json():
             output.tell(record(outcome))
         else:
             output.say(line(outcome))
 
     def going(self, stats: PollStats, ended: int) -> None:
-        """How it goes now."""
+        """Print how it goes now."""
         told = "  ".join(f"{name} {value}" for name, value in figures(stats))
         output.remark(f"{ended:,} ended  {told}")
 
 
-class Display:
-    """A bar and figures that stay at the bottom of the terminal; outcomes pass above them."""
+class LiveProgress:
+    """A bar and figures at the bottom of the terminal; outcomes scroll by above them."""
 
     every = 0.25
 
@@ -87,8 +87,8 @@ class Display:
             "ended", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console
         )
         self._task = self._bar.add_task("ended", total=None)
-        # Not by rich's own thread: the poller is looked at where it runs, or it would change
-        # under the look.
+        # No refresh by rich's own thread: the poller's figures are read in its own thread, or they
+        # would change meanwhile.
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._waiting: list[PollOutcome[Any]] = []
 
@@ -101,11 +101,10 @@ class Display:
         self._live.stop()
 
     def ended(self, outcome: PollOutcome[Any]) -> None:
-        """See :class:`Lines`; many are printed at once, since each print draws everything anew."""
+        """Keep the outcome: each print draws everything anew, so many are printed together."""
         self._waiting.append(outcome)
 
     def going(self, stats: PollStats, ended: int) -> None:
-        """See :class:`Lines`."""
         self._passed()
         self._bar.update(self._task, completed=ended, total=ended + stats.pending)
         self._live.update(self._renderable(stats), refresh=True)
@@ -114,7 +113,7 @@ class Display:
         if self._waiting:
             from rich.text import Text
 
-            lines = (Text(line(each), style=end_of(each).style) for each in self._waiting)
+            lines = (Text(line(each), style=after_outcome(each).style) for each in self._waiting)
             self._console.print(Text("\n").join(lines), soft_wrap=True)
             self._waiting.clear()
 
@@ -130,12 +129,12 @@ class Display:
         return Group(self._bar.get_renderable(), shown)
 
 
-#: Somebody who is told how it goes.
-Shown = Display | Lines
+#: Either display.
+ProgressView = LiveProgress | PlainProgress
 
 
 def figures(stats: PollStats) -> list[tuple[str, str]]:
-    """``Poller.stats()`` in words."""
+    """The figures of ``Poller.stats()``, with their names."""
     return [
         ("pending", f"{stats.pending:,}"),
         ("in flight", f"{stats.in_flight:,}"),
@@ -148,11 +147,47 @@ def figures(stats: PollStats) -> list[tuple[str, str]]:
 
 
 def line(outcome: PollOutcome[Any]) -> str:
-    """One outcome, for a person."""
-    fen, end = amount_of(outcome), end_of(outcome)
+    """One outcome in one line, for a person."""
+    fen, end = amount_of(outcome), after_outcome(outcome)
     yuan = f"{Fen(fen).yuan:,} yuan" if fen is not None else ""
     queries = "query" if outcome.attempts == 1 else "queries"
     asked = f"{outcome.attempts} {queries}, {outcome.elapsed:.0f} s"
     why = f"{type(outcome.error).__name__}: {outcome.error}" if outcome.error is not None else ""
     parts = (f"{outcome.status:<13}", number_of(outcome.query), yuan, asked, why, end.then)
     return output.printable("  ".join(part for part in parts if part))
+
+
+def number_of(query: Query) -> str:
+    """The number under which an order or refund is watched."""
+    if isinstance(query, RefundQuery):
+        return query.out_refund_no or query.refund_id or ""
+    return query.out_trade_no or query.transaction_id or ""
+
+
+def amount_of(outcome: PollOutcome[Any]) -> int | None:
+    """The amount of the order, or of the refund, in fen; None: unknown."""
+    if outcome.refund is not None:
+        return outcome.refund.base_refund_fee
+    return outcome.paid.payable if outcome.paid is not None else None
+
+
+def record(outcome: PollOutcome[Any]) -> dict[str, Any]:
+    """One outcome as a record, for programs."""
+    query, end, reply = outcome.query, after_outcome(outcome), outcome.reply
+    names = ("out_trade_no", "transaction_id", "out_refund_no", "refund_id", "mch_id", "paytype")
+    named = {name: value for name in names if (value := getattr(query, name, None))}
+    error = outcome.error
+    return {
+        "ok": end.exit is Exit.OK,
+        "exit": int(end.exit),
+        "status": outcome.status,
+        **named,
+        "payable": amount_of(outcome),
+        "refunded": outcome.refunded,
+        "code": reply.code if reply is not None else getattr(error, "code", None),
+        "error": type(error).__name__ if error is not None else None,
+        "message": str(error) if error is not None else None,
+        "attempts": outcome.attempts,
+        "elapsed": round(outcome.elapsed, 3),
+        "next": end.then,
+    }

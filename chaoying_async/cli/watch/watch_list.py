@@ -1,9 +1,8 @@
-"""What ``chaoying watch`` is to wait for: numbers on the command line, lines of a file or a pipe.
+"""Makes the queries of ``chaoying watch``: from the command line, a file or a pipe.
 
-A line is a JSON object, or a row of CSV. Objects and a CSV header use the document's own names;
-``expected`` is the amount; a name that means nothing here is refused, since it may have been meant
-to say what is expected. Without a header the columns are the number and the amount; ``csvlines.py``
-knows their separators, ``numbers.py`` what a spreadsheet does to a number.
+A line is a JSON object or a row of CSV. JSON objects and a CSV header use the document's own names;
+``expected`` is the amount. An unknown name is refused, since it may have been meant as an amount.
+Without a header the columns are the number and the amount (see ``csv_rows``).
 """
 
 from __future__ import annotations
@@ -24,37 +23,37 @@ import click
 
 from chaoying_async.cli import output
 from chaoying_async.cli.fields import amount
-from chaoying_async.cli.watch.csv_rows import BLANKS, CsvLines, Place, unknown
+from chaoying_async.cli.watch.csv_rows import BLANKS, CsvRows, Place, unknown
 from chaoying_async.cli.watch.damaged_numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.polling.status import Query
 
-#: A query, and the amount in fen that it should name; None: any.
-Wanted = tuple[Query, int | None]
+#: A query, and the expected amount in fen; None: any.
+WatchedOrder = tuple[Query, int | None]
 
-#: Your own number, and the gateway's; the first is what a bare number is taken for.
+#: For orders and for refunds: your own number, which a bare number is, and the gateway's.
 _NUMBERS: Mapping[bool, tuple[str, str]] = {
     False: ("out_trade_no", "transaction_id"),
     True: ("out_refund_no", "refund_id"),
 }
-#: What else a line may say.
+#: Other names in a line.
 _MORE = ("expected", "paytype", "mch_id")
-#: Longer lines are no orders.
+#: Bytes; a longer line is refused.
 _LONGEST = 64 * 1024
 
 
 @attrs.frozen(kw_only=True)
-class Reader:
-    """Makes queries of what is written; ``paytype`` is for lines that name none."""
+class OrderReader:
+    """Makes queries of words and lines; ``paytype`` is for lines that name none."""
 
     refunds: bool
     paytype: str | None
     _doubted: list[str] = attrs.field(init=False, factory=list, eq=False)
-    """A number that a spreadsheet may have rounded; one is told of."""
+    """The first number that a spreadsheet may have rounded; only one is reported."""
 
-    def argument(self, word: str) -> Wanted:
+    def argument(self, word: str) -> WatchedOrder:
         """``NUMBER`` or ``NUMBER=AMOUNT``."""
         number, separator, expected = word.partition("=")
         fields = {_NUMBERS[self.refunds][0]: number}
@@ -62,16 +61,16 @@ class Reader:
             fields["expected"] = expected
         return self._wanted(fields, Place(word))
 
-    def rows(self, lines: Iterable[str]) -> Iterator[Wanted]:
-        """All lines of a text, the empty ones left out."""
+    def rows(self, lines: Iterable[str]) -> Iterator[WatchedOrder]:
+        """The queries of all lines that are not empty."""
         rows = self._csv()
         for place, line in enumerate(lines, start=1):
             found = self._line(rows, line, f"line {place}")
             if found is not None:
                 yield found
 
-    async def arriving(self, pipe: asyncio.StreamReader) -> AsyncGenerator[Wanted]:
-        """The same, as they are written into a pipe."""
+    async def arriving(self, pipe: asyncio.StreamReader) -> AsyncGenerator[WatchedOrder]:
+        """The queries of lines, as they are written into a pipe."""
         rows = self._csv()
         place = 0
         while line := await pipe.readline():
@@ -80,15 +79,15 @@ class Reader:
             if found is not None:
                 yield found
 
-    def _csv(self) -> CsvLines:
-        return CsvLines(_NUMBERS[self.refunds], self.known)
+    def _csv(self) -> CsvRows:
+        return CsvRows(_NUMBERS[self.refunds], self.known)
 
     @property
     def known(self) -> tuple[str, ...]:
-        """The names of columns and members that mean something here."""
+        """The names of columns and JSON members that a line may have."""
         return (*_NUMBERS[self.refunds], *_MORE)
 
-    def _line(self, rows: CsvLines, line: str, place: str) -> Wanted | None:
+    def _line(self, rows: CsvRows, line: str, place: str) -> WatchedOrder | None:
         text = line.strip(f"{BLANKS}\r\n").removeprefix("\ufeff")
         if not text.strip(f"{BLANKS}\t"):
             return None
@@ -99,7 +98,7 @@ class Reader:
         found = rows.fields(text, place)
         return None if found is None else self._wanted(*found)
 
-    def _wanted(self, fields: Mapping[str, Any], place: Place) -> Wanted:
+    def _wanted(self, fields: Mapping[str, Any], place: Place) -> WatchedOrder:
         names = _NUMBERS[self.refunds]
         numbers = {name: whole for name in names if (whole := self._whole(name, fields, place))}
         if not numbers:
@@ -130,7 +129,7 @@ class Reader:
         return f"needs {' or '.join(_NUMBERS[self.refunds])}"
 
     def _whole(self, name: str, fields: Mapping[str, Any], place: Place) -> str | None:
-        """A number as it was written: a text, and whole."""
+        """A number as it was written; refuses one that is not a text, or that is damaged."""
         value = fields.get(name)
         if value is None or value == "":
             return None
@@ -151,7 +150,7 @@ class Reader:
         return value
 
     def _members(self, text: str, place: str) -> dict[str, Any]:
-        """The members of a JSON object, all of them known and none twice."""
+        """The members of a JSON object; refuses unknown ones, and one that comes twice."""
 
         def told(pairs: Sequence[tuple[str, Any]]) -> Any:
             return [(name.strip(BLANKS).lower(), value) for name, value in pairs]
@@ -169,7 +168,7 @@ class Reader:
 
 
 def _expected(given: object) -> int | None:
-    """An int is fen; a text as in ``send``: digits are fen, with a decimal point it is yuan."""
+    """The amount in fen: an int is fen, digits in a text are fen, with a decimal point yuan."""
     if given in (None, ""):
         raise ValueError(
             "no amount is there, and nothing would be compared: if that is meant, leave out the "
@@ -182,8 +181,10 @@ def _expected(given: object) -> int | None:
     raise ValueError('expected must be fen (1230), or yuan as a text ("12.30")')
 
 
-async def wanted(reader: Reader, words: Iterable[str], file: str | None) -> AsyncGenerator[Wanted]:
-    """First the command line, then the file; ``-`` is stdin, a pipe is read as it is written."""
+async def wanted(
+    reader: OrderReader, words: Iterable[str], file: str | None
+) -> AsyncGenerator[WatchedOrder]:
+    """The command line first, then the file; ``-`` is stdin. A pipe is read as it is written."""
     for word in words:
         yield reader.argument(word)
     if file is None:
@@ -198,7 +199,7 @@ async def wanted(reader: Reader, words: Iterable[str], file: str | None) -> Asyn
         else:
             lines = _LINE_END.split(_decoded(_bytes(file), 1))
             for _ in reader.rows(lines):
-                pass  # what is wrong anywhere is told before anything is asked
+                pass  # report a mistake in any line before anything is asked
             for each in reader.rows(lines):
                 empty = False
                 yield each
@@ -213,11 +214,11 @@ _LINE_END = re.compile("\r\n|\r|\n")
 
 
 class NotUtf8Error(ValueError):
-    """Bytes of another encoding; says in which line."""
+    """Bytes of another encoding; the text names the line."""
 
 
 def _decoded(read: bytes, first: int) -> str:
-    """A text in UTF-8; ``first`` is the number of its first line."""
+    """The bytes as a text in UTF-8; ``first`` is the number of the first line."""
     try:
         return read.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -235,7 +236,7 @@ def _bytes(file: str) -> bytes:
 def _is_pipe() -> bool:
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):  # no file at all: a test's, or an IDE's
+    except (OSError, ValueError):  # not a real file: in a test or an IDE
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
