@@ -25,7 +25,7 @@ from chaoying_async.sansio.notifications.case import (
 from chaoying_async.sansio.notifications.decide import (
     OTHER_NUMBERS,
     Decision,
-    Verdict,
+    Judgement,
     is_anothers,
     is_told_otherwise,
     judge,
@@ -74,7 +74,7 @@ class DecidedMessage:
     facts: Facts
     #: The order by the shop's own merchant number; the message may spell it another way.
     key: OrderKey
-    verdict: Verdict
+    verdict: Judgement
     first_seen: datetime
     #: The order as its inbox knew it when this was decided.
     before: Record | None = None
@@ -165,7 +165,7 @@ class Decider:
             case = attrs.evolve(case, confirmation=await self._ask(key, facts, until - SPARE))
             verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
-            verdict = Verdict(Decision.CONFLICT, verdict.reason)
+            verdict = Judgement(Decision.CONFLICT, verdict.reason)
         if is_told_otherwise(case, verdict):
             verdict = await self._compared_with_its_kind(key, case, verdict)
         done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
@@ -174,7 +174,9 @@ class Decider:
             key, record = received, await self._inbox.look(received)
         return DecidedMessage(facts, key, verdict, judged_as_of(case), record, done, foreign)
 
-    async def _compared_with_its_kind(self, key: OrderKey, case: Case, verdict: Verdict) -> Verdict:
+    async def _compared_with_its_kind(
+        self, key: OrderKey, case: Case, verdict: Judgement
+    ) -> Judgement:
         """The verdict about a duplicate that came the other way than the payment that took effect.
 
         A query and a notification may name one payment by different numbers (M-13), so the first
@@ -184,10 +186,10 @@ class Decider:
         """
         try:
             if await self._is_another(key, case.facts, case.now):
-                return Verdict(Decision.CONFLICT, TWO_PAYMENTS)
+                return Judgement(Decision.CONFLICT, TWO_PAYMENTS)
         except InboxFullError:
             if verdict.reason == OTHER_NUMBERS:
-                return Verdict(Decision.CONFLICT, NOT_KEPT)
+                return Judgement(Decision.CONFLICT, NOT_KEPT)
         return verdict
 
     async def _is_another(self, key: OrderKey, facts: Facts, first_seen: datetime) -> bool:
@@ -257,7 +259,7 @@ class Decider:
 
     def _nameless(self, facts: Facts) -> DecidedMessage:
         reason = facts.problem or "its merchant or order number is none that could be kept"
-        verdict = Verdict(Decision.UNREADABLE, reason)
+        verdict = Judgement(Decision.UNREADABLE, reason)
         return DecidedMessage(facts, _nameless_key(facts), verdict, self._clock.now(), foreign=True)
 
 

@@ -24,7 +24,7 @@ from chaoying_async.sansio.notifications.case import ExpectedOrder, order_of_cas
 from chaoying_async.sansio.notifications.decide import (
     PAID_BUT_CLOSED,
     Decision,
-    Verdict,
+    Judgement,
     has_effect,
 )
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, kept_facts
@@ -229,7 +229,7 @@ class DueWork:
 def _decided(
     facts: Facts, key: OrderKey, order: PaidOrder, first_seen: datetime, record: Record | None
 ) -> DecidedMessage:
-    verdict = Verdict(Decision.APPLY, "a person said so", order)
+    verdict = Judgement(Decision.APPLY, "a person said so", order)
     return DecidedMessage(facts, key, verdict, first_seen, record)
 
 

@@ -19,7 +19,12 @@ from chaoying_async.notifications.working import (
     entry_of,
     is_decided_for_another,
 )
-from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, Verdict, has_effect
+from chaoying_async.sansio.notifications.decide import (
+    OTHER_NUMBERS,
+    Decision,
+    Judgement,
+    has_effect,
+)
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
 from chaoying_async.sansio.paid import PaidOrder
@@ -132,7 +137,7 @@ class Processor:
         if before is not None:
             entry = entry_of(matter, paid)
             if is_decided_for_another(entry, before):
-                verdict = Verdict(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
+                verdict = Judgement(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
                 return attrs.evolve(matter, verdict=verdict), None
             keeping = self.effects.keep_what_is_replaced(matter.key, entry, before)
             if not await self.tasks.run(only_exceptions(keeping)):

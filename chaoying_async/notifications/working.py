@@ -17,7 +17,7 @@ from chaoying_async.notifications.leases import LEASE, Renewals
 from chaoying_async.notifications.reporting import Reporter, log, retry_in
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.case import Learnt
-from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, Verdict
+from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, Judgement
 from chaoying_async.sansio.notifications.facts import kept_facts, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -200,7 +200,7 @@ class EffectRunner:
         if not Ways.of(entry).is_another(Ways.of(before.entry)):
             return
         dead = kept_facts(before.entry.payload, before.entry.source)
-        verdict = Verdict(
+        verdict = Judgement(
             Decision.CONFLICT,
             "its work was broken off, and another payment of the order came first",
         )

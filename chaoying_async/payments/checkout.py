@@ -29,7 +29,7 @@ from chaoying_async.sansio.paid import paid_order, paid_under
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay
 from chaoying_async.sansio.payments.intent import Intent
 from chaoying_async.sansio.payments.machine import opened
-from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus, End
+from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import AttemptNumber
 from chaoying_async.sansio.polling.schedule import PollSchedule
 
@@ -38,10 +38,10 @@ _DOING = "checkout"
 
 #: How a checkout ends whose pay call decided at once.
 _ENDS = {
-    PayNews.PAID: End(CheckoutStatus.PAID),
-    PayNews.MISMATCH: End(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH),
-    PayNews.NOT_SENT: End(CheckoutStatus.FAILED, CheckoutReason.NOT_SENT),
-    PayNews.REFUSED: End(CheckoutStatus.FAILED, CheckoutReason.REFUSED),
+    PayNews.PAID: CheckoutEnd(CheckoutStatus.PAID),
+    PayNews.MISMATCH: CheckoutEnd(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH),
+    PayNews.NOT_SENT: CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.NOT_SENT),
+    PayNews.REFUSED: CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.REFUSED),
 }
 
 
@@ -143,7 +143,7 @@ class _Checkout:
     def __init__(self, pay: Payment, running: RunningPayment) -> None:
         self._pay = pay
         self._running = running
-        self._end: End | None = None
+        self._end: CheckoutEnd | None = None
         #: Whether the intent was written: before that, a record under its key is somebody else's.
         self._written = False
 
@@ -196,13 +196,13 @@ class _Checkout:
         """End UNKNOWN: the store fails, and nobody knows what another process heard since."""
         end = self._end
         if end is None or end.status is not CheckoutStatus.UNKNOWN:
-            end = End(CheckoutStatus.UNKNOWN, CheckoutReason.STORE_FAILED)
+            end = CheckoutEnd(CheckoutStatus.UNKNOWN, CheckoutReason.STORE_FAILED)
         self._running.settle(end)
         return self._running.outcome(end, kept=False)
 
     def _store_lost(self, error: StoreInUseError | SessionClosedError) -> None:
         """Say whether the payment may have left: the store's new owner tells how it ended."""
-        self._running.settle(End(CheckoutStatus.UNKNOWN))
+        self._running.settle(CheckoutEnd(CheckoutStatus.UNKNOWN))
         error.sent = self._end is None or self._end.reason is not CheckoutReason.NOT_SENT
         error.about(_DOING, self._running.intent.out_trade_no)
 
@@ -244,12 +244,12 @@ class _Checkout:
             found = paid_order(reply.result, mch_id=intent.mch_id, raw=reply.raw)
             running.paid = paid_under(found, intent.paytype)
 
-    async def _to_the_end(self, answer: PayAnswer, schedule: PollSchedule) -> End:
+    async def _to_the_end(self, answer: PayAnswer, schedule: PollSchedule) -> CheckoutEnd:
         running = self._running
         if answer.news is PayNews.FAILED and answer.status is not None:
-            return End(CheckoutStatus.FAILED, CheckoutReason(answer.status.value))
+            return CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason(answer.status.value))
         if answer.news is PayNews.PAID and running.paid_earlier:
-            return End(CheckoutStatus.PAID_EARLIER)
+            return CheckoutEnd(CheckoutStatus.PAID_EARLIER)
         if (end := _ENDS.get(answer.news)) is not None:
             return end
         running.intent = attrs.evolve(running.intent, answered=True, used=answer.used)
@@ -287,4 +287,4 @@ class _Checkout:
                 intent.out_trade_no,
                 CheckoutStatus.UNKNOWN if end is None else end.status,
             )
-        running.settle(end or End(CheckoutStatus.UNKNOWN))
+        running.settle(end or CheckoutEnd(CheckoutStatus.UNKNOWN))

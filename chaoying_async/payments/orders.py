@@ -20,7 +20,7 @@ from chaoying_async.sansio.payments.intent import (
     number_in,
     order_record_in,
 )
-from chaoying_async.sansio.payments.moves import CheckoutReason, End, why_no_other_attempt
+from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, why_no_other_attempt
 
 _NOT_ENDED = "is not known to be unpaid: resume() finds out; do not charge again before"
 #: How many orders are looked at at once while they are pruned.
@@ -79,7 +79,7 @@ class BusinessOrder:
         else:
             await self._orders.forget(intent.order_key)
 
-    async def close(self, intent: Intent, end: End) -> None:
+    async def close(self, intent: Intent, end: CheckoutEnd) -> None:
         """Write down how the attempt ended; raises what the store raises."""
         if end.reason is CheckoutReason.NOT_SENT:
             await self.withdraw(intent)

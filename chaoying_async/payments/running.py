@@ -39,11 +39,11 @@ from chaoying_async.sansio.payments.intent import CHECKOUT, Intent
 from chaoying_async.sansio.payments.machine import Till, heard_cancel, heard_query, next_move
 from chaoying_async.sansio.payments.moves import (
     Ask,
-    Cancel,
     CancelNews,
+    CheckoutEnd,
     CheckoutReason,
     CheckoutStatus,
-    End,
+    SendCancel,
     WaitUntil,
     why_no_other_attempt,
 )
@@ -133,10 +133,10 @@ class RunningPayment:
         started = self._began if self._set_back else intent.started
         return made_earlier(time_end, started, intent.ahead)
 
-    def _explained(self, end: End) -> End:
+    def _explained(self, end: CheckoutEnd) -> CheckoutEnd:
         """The same end with another reason, where every answer failed its signature check."""
         if end.reason is CheckoutReason.NO_ANSWER and all_wrongly_signed(self.replies):
-            return End(end.status, CheckoutReason.UNVERIFIED)
+            return CheckoutEnd(end.status, CheckoutReason.UNVERIFIED)
         return end
 
     @property
@@ -148,7 +148,7 @@ class RunningPayment:
         """The jitter of the next pause."""
         return self._rng.random()
 
-    async def until_ended(self, till: Till) -> End:
+    async def until_ended(self, till: Till) -> CheckoutEnd:
         """Send the queries and cancels that the till decides on, until it decides on an end."""
         waited = 0.0  # the moment that was slept for: a sleep may end a little early
         await self._learnt(till)
@@ -156,14 +156,14 @@ class RunningPayment:
             now = max(self.now, waited)
             move = next_move(till, now)
             match move:
-                case End():
+                case CheckoutEnd():
                     return self._explained(move)
                 case WaitUntil():
                     await self.clock.sleep(move.moment - now)
                     waited = move.moment
                 case Ask():
                     till = await self._ask(till, move, now)
-                case Cancel():
+                case SendCancel():
                     till = await self._cancel(till, move)
 
     async def _ask(self, till: Till, move: Ask, now: float) -> Till:
@@ -203,7 +203,7 @@ class RunningPayment:
             return Answer(Says.TROUBLE)
         return answer
 
-    async def _cancel(self, till: Till, move: Cancel) -> Till:
+    async def _cancel(self, till: Till, move: SendCancel) -> Till:
         """Write the cancel down before it leaves: whoever restarts must know that it may have."""
         unclear = till.cancels.after(CancelNews.UNCLEAR, self.now)
         before = self.intent.learnt(attrs.evolve(till, cancels=unclear))
@@ -216,7 +216,7 @@ class RunningPayment:
         await self._learnt(till)
         return till
 
-    async def _send_cancel(self, move: Cancel) -> CancelNews:
+    async def _send_cancel(self, move: SendCancel) -> CancelNews:
         intent = self.intent
         said: Reply[Any] | Exception
         try:
@@ -243,7 +243,7 @@ class RunningPayment:
             self._kept = self.intent
             await self.records.note(self.intent.key, self.intent.text())
 
-    async def record_end(self, end: End) -> None:
+    async def record_end(self, end: CheckoutEnd) -> None:
         """Write down how it ended, the order first: dying in between, it is asked about again."""
         if self.store is None:
             return
@@ -257,7 +257,7 @@ class RunningPayment:
             log.error("%s (order %s)", error, intent.order_no)
         await self.records.note(intent.key, intent.text())
 
-    def settle(self, end: End) -> None:
+    def settle(self, end: CheckoutEnd) -> None:
         """Free the order where it was not paid, and the number too where the call never left."""
         if end.reason is CheckoutReason.NOT_SENT:
             self.claim.release()
@@ -268,7 +268,7 @@ class RunningPayment:
             (number,) if unpaid else (number, order), why_no_other_attempt(end.status)
         )
 
-    def outcome(self, end: End, *, kept: bool = True) -> CheckoutOutcome:
+    def outcome(self, end: CheckoutEnd, *, kept: bool = True) -> CheckoutOutcome:
         """The outcome as the consumer gets it; ``kept``: a store has it until it is ``done()``."""
         store = self.store if kept else None
         return outcome_of(self.intent, end, self.paid, self.replies, store)
@@ -282,7 +282,7 @@ def keys_of(intent: Intent) -> tuple[Key, Key]:
 
 def outcome_of(
     intent: Intent,
-    end: End,
+    end: CheckoutEnd,
     paid: PaidOrder | None,
     replies: Sequence[Reply[Any] | Exception],
     store: PollStore | None,
@@ -317,7 +317,7 @@ _SAW_PAID = frozenset(
 )
 
 
-def _worth_keeping(end: End, paid: PaidOrder | None) -> PaidOrder | None:
+def _worth_keeping(end: CheckoutEnd, paid: PaidOrder | None) -> PaidOrder | None:
     """The paid order, unless it was reversed since: then it is not "paid" any more."""
     return paid if end.status in _PAID or end.reason in _SAW_PAID else None
 

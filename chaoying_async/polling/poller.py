@@ -31,7 +31,7 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, check_paid
-from chaoying_async.sansio.polling.record import Waiting
+from chaoying_async.sansio.polling.record import PendingOrder
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus, Query, amount_fits
 
@@ -376,7 +376,7 @@ class Poller:
                 sink.open += 1
         return order
 
-    def _restore(self, key: str, waiting: Waiting, sink: Collector) -> None:
+    def _restore(self, key: str, waiting: PendingOrder, sink: Collector) -> None:
         """Ask about an order that an earlier process waited for, from where it stopped."""
         age = (self._clock.now() - waiting.started).total_seconds()
         # A negative age means that a clock was set back meanwhile.

@@ -36,8 +36,8 @@ from chaoying_async.pollstore.failures import store_error
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.polling.record import (
     POLL,
-    Ended,
-    Waiting,
+    EndedOrder,
+    PendingOrder,
     check_keepable,
     number_in,
     read_pending,
@@ -69,7 +69,7 @@ class LoadedRecords:
     #: Outcomes that nobody took, in the order in which they were tracked.
     ended: list[PollOutcome[Any]]
     #: Orders to be asked about, with the key of their record.
-    waiting: list[tuple[str, Waiting]]
+    waiting: list[tuple[str, PendingOrder]]
 
 
 class PollRecords:
@@ -143,7 +143,7 @@ class PollRecords:
                 except ValueError:
                     self._cannot_read(key)
                     continue
-                if isinstance(pending, Waiting):
+                if isinstance(pending, PendingOrder):
                     found.waiting.append((key, pending))
                 else:
                     fields = attrs.asdict(pending, recurse=False)
@@ -223,7 +223,7 @@ class PollRecords:
         key = self._keys.pop(order.key)
         for waiting in (self._lazy, self._overdue, self._left):
             waiting.pop(order.key, None)
-        ended = Ended(**{name: getattr(outcome, name) for name in _ENDED})
+        ended = EndedOrder(**{name: getattr(outcome, name) for name in _ENDED})
         self._untaken.add(key)
         receipt = Receipt(key, self._untaken, self._taken)
         self._held[key] = (sinks, attrs.evolve(outcome, forget=receipt))
@@ -360,7 +360,7 @@ class PollRecords:
 
     def _text(self, order: QueuedOrder) -> str:
         ago = timedelta(seconds=self._clock.monotonic() - order.started)
-        return Waiting(
+        return PendingOrder(
             query=order.query,
             expected=order.expected,
             schedule=order.schedule,
@@ -417,7 +417,7 @@ class PollRecords:
 
 
 #: An outcome's fields that are kept.
-_ENDED = tuple(field.name for field in attrs.fields(Ended))
+_ENDED = tuple(field.name for field in attrs.fields(EndedOrder))
 
 
 def _words(error: Exception) -> str:

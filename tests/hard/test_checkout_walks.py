@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from chaoying_async.sansio.payments import machine as till
-from chaoying_async.sansio.payments.moves import Cancels, CheckoutStatus, End
+from chaoying_async.sansio.payments.moves import Cancels, CheckoutEnd, CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard import shell_walk, till_walk
 from tests.sizes import FULL
@@ -33,8 +33,8 @@ def test_no_order_of_events_ends_with_money_wrong() -> None:
         ("CANCEL_UNTIL", 400.0),
         ("RESTARTED_CANCEL", (0.0, 270.0)),
         ("_absent_everywhere", lambda kept: bool(kept.absent)),
-        ("_OVER", {**till._OVER, PollStatus.CLOSED: End(CheckoutStatus.PAID)}),
-        ("_paid_end", lambda _: End(CheckoutStatus.PAID)),
+        ("_OVER", {**till._OVER, PollStatus.CLOSED: CheckoutEnd(CheckoutStatus.PAID)}),
+        ("_paid_end", lambda _: CheckoutEnd(CheckoutStatus.PAID)),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

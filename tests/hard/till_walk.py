@@ -32,11 +32,11 @@ from chaoying_async.sansio.payments.machine import (
 from chaoying_async.sansio.payments.moves import (
     NO_CANCELS,
     Ask,
-    Cancel,
     CancelNews,
     Cancels,
+    CheckoutEnd,
     CheckoutStatus,
-    End,
+    SendCancel,
     WaitUntil,
 )
 from chaoying_async.sansio.polling.schedule import PollSchedule
@@ -200,7 +200,7 @@ class Walk:
             if now > state.till.since + LONGEST:
                 raise BrokenError("it waits for ever")
         start, state = state, state._replace(now=now)
-        if isinstance(move, End):
+        if isinstance(move, CheckoutEnd):
             self._check_end(move, state)
             self.ends[f"{move.status}/{move.reason}"] += 1
             self.memo[start] = 1
@@ -214,7 +214,7 @@ class Walk:
         self.memo[start] = paths
         return paths
 
-    def _following(self, state: State, move: Ask | Cancel) -> Iterator[State]:
+    def _following(self, state: State, move: Ask | SendCancel) -> Iterator[State]:
         learnt = _facts(state.till)
         yield from self._crashed(state)
         state = state._replace(kept=learnt)
@@ -259,7 +259,7 @@ class Walk:
                     )
                     yield state._replace(till=till, world=world, faults=state.faults - fault)
 
-    def _cancelled(self, state: State, move: Cancel) -> Iterator[State]:
+    def _cancelled(self, state: State, move: SendCancel) -> Iterator[State]:
         before = attrs.evolve(state.till.cancels, last_at=0.0).after(CancelNews.UNCLEAR, 0.0)
         kept = attrs.evolve(state.kept, cancels=before)
         for world in _meanwhile(state.world, state.now):
@@ -280,7 +280,7 @@ class Walk:
         if state.till.standing.status is PollStatus.PAID and state.till.standing.counts:
             raise BrokenError("a cancel of what was just seen paid")
 
-    def _check_end(self, end: End, state: State) -> None:
+    def _check_end(self, end: CheckoutEnd, state: State) -> None:
         world = state.world
         settled = world.truth in (Truth.CLOSED, Truth.REVOKED, Truth.FAILED)
         settled = settled and world.late_until < state.now

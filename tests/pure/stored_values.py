@@ -50,13 +50,13 @@ from chaoying_async.sansio.payments.intent import Intent, OrderRecord
 from chaoying_async.sansio.payments.moves import (
     CancelNews,
     Cancels,
+    CheckoutEnd,
     CheckoutReason,
     CheckoutStatus,
-    End,
 )
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from chaoying_async.sansio.payments.refunds import RefundIntent
-from chaoying_async.sansio.polling.record import Ended, Waiting
+from chaoying_async.sansio.polling.record import EndedOrder, PendingOrder
 from chaoying_async.sansio.polling.status import Says, Standing
 from chaoying_async.sansio.values import GMT8
 from tests.factories import (
@@ -155,9 +155,11 @@ def _refusal(kind: type[GatewayError] = OrderNotFoundError, **given: Any) -> Gat
     return error.about("orderquery", ORDER)
 
 
-WAITING: Mapping[str, Waiting] = {
-    "just begun": Waiting(query=_QUERY, expected=None, schedule=PollSchedule(), started=_STARTED),
-    "an amount, an attempt number, a wallet that nobody listed": Waiting(
+WAITING: Mapping[str, PendingOrder] = {
+    "just begun": PendingOrder(
+        query=_QUERY, expected=None, schedule=PollSchedule(), started=_STARTED
+    ),
+    "an amount, an attempt number, a wallet that nobody listed": PendingOrder(
         query=OrderQuery(paytype=_ECNY, mch_id=MCH_ID, out_trade_no=OrderNumbers("A10001").next()),
         expected=Fen(12300),
         schedule=PollSchedule(),
@@ -166,7 +168,7 @@ WAITING: Mapping[str, Waiting] = {
         sent=15.25,
         standing=Standing(Says.TROUBLE, None, counts=False, seen=True, troubles=2),
     ),
-    "a pre-order until it expires, asked in another time zone": Waiting(
+    "a pre-order until it expires, asked in another time zone": PendingOrder(
         query=OrderQuery(paytype=PayType.ALIPAY, mch_id=MCH_ID, transaction_id=TRANSACTION),
         expected=100,
         schedule=PollSchedule.preorder(_STARTED + timedelta(minutes=7)).begun(_STARTED),
@@ -175,7 +177,7 @@ WAITING: Mapping[str, Waiting] = {
         sent=99.5,
         standing=Standing(Says.ABSENT, PollStatus.NOT_FOUND, counts=True),
     ),
-    "a refund, by two numbers": Waiting(
+    "a refund, by two numbers": PendingOrder(
         query=RefundQuery(
             paytype=PayType.UNIONPAY,
             mch_id=MCH_ID,
@@ -190,7 +192,7 @@ WAITING: Mapping[str, Waiting] = {
 }
 
 
-def _ended(status: PollStatus, **given: Any) -> Ended:
+def _ended(status: PollStatus, **given: Any) -> EndedOrder:
     told: dict[str, Any] = {
         "query": _QUERY,
         "reply": None,
@@ -199,10 +201,10 @@ def _ended(status: PollStatus, **given: Any) -> Ended:
         "attempts": 4,
         "elapsed": 20.125,
     }
-    return Ended(status=status, **(told | given))
+    return EndedOrder(status=status, **(told | given))
 
 
-ENDED: Mapping[str, Ended] = {
+ENDED: Mapping[str, EndedOrder] = {
     "paid": _ended(PollStatus.PAID, reply=_PAID_REPLY, paid=_paid()),
     "paid, learnt from a notification": _ended(
         PollStatus.PAID, paid=_paid(PaidSource.NOTIFICATION, paytype="ECNY"), attempts=0
@@ -272,17 +274,20 @@ INTENTS: Mapping[str, Intent] = {
     ),
     "the task was cancelled": _intent(interrupted=True, answered=True),
     "paid": _intent(
-        answered=True, ahead=2.0, end=End(CheckoutStatus.PAID), paid=_paid(paytype=PayType.WECHAT)
+        answered=True,
+        ahead=2.0,
+        end=CheckoutEnd(CheckoutStatus.PAID),
+        paid=_paid(paytype=PayType.WECHAT),
     ),
     "paid by another call, in refund": _intent(
-        end=End(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED), paid=_in_refund()
+        end=CheckoutEnd(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED), paid=_in_refund()
     ),
     "paid after the cancel, confirmed": _intent(
-        end=End(CheckoutStatus.PAID_AFTER_CANCEL),
+        end=CheckoutEnd(CheckoutStatus.PAID_AFTER_CANCEL),
         paid=_paid(PaidSource.CONFIRM),
         cancels=Cancels(tries=1, left=1, carried_out=True, last=CancelNews.CARRIED_OUT),
     ),
-    "failed": _intent(end=End(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)),
+    "failed": _intent(end=CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)),
 }
 ORDERS: Mapping[str, OrderRecord] = {
     "under way": OrderRecord(out_trade_no=ORDER, attempt=0, started=_STARTED),

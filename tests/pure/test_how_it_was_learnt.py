@@ -13,7 +13,7 @@ from chaoying_async.sansio.notifications.case import (
     ExpectedOrder,
     Unconfirmed,
 )
-from chaoying_async.sansio.notifications.decide import Verdict, judge
+from chaoying_async.sansio.notifications.decide import Judgement, judge
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
 from chaoying_async.sansio.notifications.message import NotificationOutcome
@@ -88,7 +88,7 @@ def confirmed(**says: Any) -> PaidOrder:
     return PaidOrder(**told | says)
 
 
-def verdict_of(told: Facts, says: PaidOrder | Unconfirmed) -> Verdict:
+def verdict_of(told: Facts, says: PaidOrder | Unconfirmed) -> Judgement:
     return judge(case(told, EXPECTED[0], confirmation=says))
 
 

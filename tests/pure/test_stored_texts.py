@@ -19,7 +19,7 @@ from chaoying_async.sansio.notifications.facts import (
 )
 from chaoying_async.sansio.payments.intent import intent_in, order_record_in
 from chaoying_async.sansio.payments.refunds import refund_intent_in
-from chaoying_async.sansio.polling.record import Ended, read_pending
+from chaoying_async.sansio.polling.record import EndedOrder, read_pending
 from chaoying_async.sansio.stored import paid_in
 from tests.factories import AUTH_CODE, MCH_ID, OPENID
 from tests.pure import stored_values as values
@@ -81,7 +81,7 @@ def test_an_order_that_is_waited_for_is_read_as_it_was(case: str) -> None:
 def test_an_outcome_is_read_as_it_was(case: str) -> None:
     """Its status, its paid order, the reply that decided, the error; nothing personal."""
     read, written = read_pending(_STORED["ended"][case]), values.ENDED[case]
-    assert isinstance(read, Ended)
+    assert isinstance(read, EndedOrder)
     assert (read.query, read.status, read.attempts, read.elapsed) == (
         written.query,
         written.status,

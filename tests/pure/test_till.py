@@ -32,12 +32,12 @@ from chaoying_async.sansio.payments.intent import (
 )
 from chaoying_async.sansio.payments.moves import (
     Ask,
-    Cancel,
     CancelNews,
     Cancels,
+    CheckoutEnd,
     CheckoutReason,
     CheckoutStatus,
-    End,
+    SendCancel,
     WaitUntil,
 )
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
@@ -81,7 +81,7 @@ def test_it_asks_waits_and_cancels() -> None:
     assert rules.next_move(till, 2.0) == WaitUntil(7.0)
     assert rules.next_move(till, 7.0) == Ask("WECHAT")
     till = asked(till, 182.0, OPEN)
-    assert rules.next_move(till, 182.0) == Cancel("WECHAT", 270.0)
+    assert rules.next_move(till, 182.0) == SendCancel("WECHAT", 270.0)
     assert rules.next_move(till, 271.0) == Ask("WECHAT")  # too late to cancel
     till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=183.0)
     assert rules.next_move(till, 183.0) == WaitUntil(188.0)
@@ -94,7 +94,9 @@ def test_a_cancel_that_succeeded_is_not_cancelled_without_a_later_query() -> Non
     assert till.standing.status is None
     till = asked(till, 185.0, CLOSED)
     assert rules.next_move(till, 185.0) == WaitUntil(210.0)
-    assert rules.next_move(asked(till, 210.0, CLOSED), 210.0) == End(CheckoutStatus.CANCELLED)
+    assert rules.next_move(asked(till, 210.0, CLOSED), 210.0) == CheckoutEnd(
+        CheckoutStatus.CANCELLED
+    )
 
 
 def test_a_reversed_payment_is_cancelled_at_once() -> None:
@@ -103,7 +105,7 @@ def test_a_reversed_payment_is_cancelled_at_once() -> None:
         till = asked(opened(), 180.0, OPEN)
         till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=180.0)
         till = asked(till, 185.0, Answer(Says.ENDED, status, about_order=True))
-        assert rules.next_move(till, 185.0) == End(CheckoutStatus.CANCELLED)
+        assert rules.next_move(till, 185.0) == CheckoutEnd(CheckoutStatus.CANCELLED)
 
 
 def test_a_paid_answer_after_a_cancel_must_stay() -> None:
@@ -115,12 +117,12 @@ def test_a_paid_answer_after_a_cancel_must_stay() -> None:
         assert rules.next_move(till, at) == WaitUntil(at + pause)
         at += pause
         till = asked(till, at, PAID)
-    assert rules.next_move(till, at) == End(CheckoutStatus.PAID_AFTER_CANCEL)
+    assert rules.next_move(till, at) == CheckoutEnd(CheckoutStatus.PAID_AFTER_CANCEL)
     till = rules.heard_cancel(asked(opened(), 180.0, OPEN), CancelNews.UNCLEAR, ended=180.0)
     till = asked(till, 185.0, PAID)
     for extra in range(8):
         till = asked(till, 190.0 + extra, TROUBLE if extra else ABSENT)
-    assert rules.next_move(till, 400.0) == End(
+    assert rules.next_move(till, 400.0) == CheckoutEnd(
         CheckoutStatus.UNKNOWN, CheckoutReason.PAID_UNCONFIRMED
     )
 
@@ -131,7 +133,7 @@ def test_not_found_needs_no_other_answer_ever() -> None:
         for at in (180.0, 260.0, 270.0, 275.0):
             till = asked(till, at, ABSENT)  # noqa: PLW2901 - the next state
         found = rules.next_move(till, 275.0)
-        assert (found == End(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)) is not (
+        assert (found == CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)) is not (
             till.seen or till.suspect
         )
 
@@ -140,13 +142,15 @@ def test_a_doubtful_pay_answer_is_cancelled_only_when_seen_open() -> None:
     """M-24: it may be a MISMATCH, which is never cancelled."""
     till = asked(opened(suspect=True), 180.0, TROUBLE)
     assert isinstance(rules.next_move(till, 180.0), WaitUntil)
-    assert isinstance(rules.next_move(asked(till, 181.0, OPEN), 181.0), Cancel)
+    assert isinstance(rules.next_move(asked(till, 181.0, OPEN), 181.0), SendCancel)
 
 
 def test_an_order_in_refund_is_for_a_person() -> None:
     """It was paid, and perhaps only a part was given back."""
     till = asked(opened(), 5.0, Answer(Says.ENDED, PollStatus.REFUNDED, about_order=True))
-    assert rules.next_move(till, 5.0) == End(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED)
+    assert rules.next_move(till, 5.0) == CheckoutEnd(
+        CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,8 +224,8 @@ def test_an_intent_comes_back_as_it_was() -> None:
         an_intent(),
         an_intent(paytype=None, certain=False, seen=True, suspect=True, cancels=cancels),
         an_intent(interrupted=True),
-        an_intent(end=End(CheckoutStatus.PAID), paid=paid),
-        an_intent(end=End(CheckoutStatus.FAILED, CheckoutReason.CLOSED)),
+        an_intent(end=CheckoutEnd(CheckoutStatus.PAID), paid=paid),
+        an_intent(end=CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.CLOSED)),
     ):
         assert intent_in(intent.text()) == intent
     for text in ("", "{}", "[]", "1", '{"cancels": 1}', an_intent().text().replace("+00:00", "")):
@@ -314,5 +318,5 @@ def test_candidates_are_every_wallet_that_could_be_meant() -> None:
 def test_a_slow_last_query_does_not_cost_the_cancel_its_window() -> None:
     """M-24: a query that took 30 s ended at 268 s; what leaves then is the cancel."""
     till = asked(opened(schedule=PollSchedule(until=3600, jitter=0)), 238.0, TROUBLE)
-    assert rules.next_move(till, 268.0) == Cancel("WECHAT", 270.0)
+    assert rules.next_move(till, 268.0) == SendCancel("WECHAT", 270.0)
     assert isinstance(rules.next_move(till, 240.0), Ask | WaitUntil)

@@ -105,7 +105,7 @@ def has_effect(decision: Decision) -> bool:
     return decision in _WITH_EFFECT
 
 
-class Verdict(NamedTuple):
+class Judgement(NamedTuple):
     """A decision, its reason in words, and for an effect the order to run it with."""
 
     decision: Decision
@@ -160,15 +160,15 @@ def decide(
     return judge(case).decision
 
 
-def judge(case: Case) -> Verdict:
+def judge(case: Case) -> Judgement:
     """The first row that fits."""
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
             if not has_effect(decision):
-                return Verdict(decision, reason)
+                return Judgement(decision, reason)
             paid = order_of_case(case)
-            return Verdict(decision, reason, paid, learnt_in(case))
+            return Judgement(decision, reason, paid, learnt_in(case))
     raise AssertionError("the last row fits everything")
 
 
@@ -226,7 +226,7 @@ def other_source(case: Case) -> bool:
     return source is not None and (source is PaidSource.NOTIFICATION) is case.by_query
 
 
-def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
+def is_told_otherwise(case: Case, verdict: Judgement) -> bool:
     """Whether a duplicate came by the way of which nothing was heard before.
 
     Then its numbers have to be kept: the next one of that way is held against them.
@@ -237,7 +237,7 @@ def is_told_otherwise(case: Case, verdict: Verdict) -> bool:
     return other_source(case) and not case.seen.other_numbers and not anothers
 
 
-def repeats_what_is_done(case: Case, verdict: Verdict) -> bool:
+def repeats_what_is_done(case: Case, verdict: Judgement) -> bool:
     """Whether a duplicate tells the very payment that took effect, and its amount."""
     if (
         verdict.reason != TAKEN_EFFECT

@@ -14,7 +14,7 @@ import attrs
 
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.machine import Till
-from chaoying_async.sansio.payments.moves import NO_CANCELS, Cancels, CheckoutStatus, End
+from chaoying_async.sansio.payments.moves import NO_CANCELS, Cancels, CheckoutEnd, CheckoutStatus
 from chaoying_async.sansio.stored import (
     Members,
     encoded,
@@ -67,7 +67,7 @@ class Intent:
     cancels: Cancels = NO_CANCELS
     interrupted: bool = False
     """The awaiting task was cancelled: recorded UNKNOWN, to be asked about by ``resume``."""
-    end: End | None = None
+    end: CheckoutEnd | None = None
     """How it ended; None while it has not."""
     paid: PaidOrder | None = None
 
@@ -122,7 +122,9 @@ def _intent(members: Members) -> Intent:
         raise ValueError("without a time zone or a number")
     if intent.total_fee < 1:  # None would compare nothing
         raise ValueError("without an amount")
-    return attrs.evolve(intent, cancels=cancels, end=value_in(members, End) if ended else None)
+    return attrs.evolve(
+        intent, cancels=cancels, end=value_in(members, CheckoutEnd) if ended else None
+    )
 
 
 @attrs.frozen(kw_only=True)

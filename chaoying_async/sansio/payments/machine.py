@@ -1,8 +1,9 @@
-"""One payment at a till, from the pay call to an honest end: what to do next, purely (M-24).
+"""What to do next about one payment at a till, from the pay call to an honest end (M-24).
 
-What happened goes in (``heard_query``, ``heard_cancel``), and ``next_move`` says ``Ask``,
-``Cancel``, ``WaitUntil`` or ``End``. All moments are seconds since the pay call *started*; after a
-restart they come from the stored wall time. What replies mean is read in ``tillnews.py``.
+What happened goes in (:func:`heard_query`, :func:`heard_cancel`), and :func:`next_move` answers
+with ``Ask``, ``SendCancel``, ``WaitUntil`` or ``CheckoutEnd``. All moments are seconds since the
+pay call *started*; after a restart they come from the stored wall time. ``hearing`` reads what
+replies mean.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.payments.moves import (
     NO_CANCELS,
     Ask,
-    Cancel,
     CancelNews,
     Cancels,
+    CheckoutEnd,
     CheckoutReason,
     CheckoutStatus,
-    End,
     Move,
+    SendCancel,
     WaitUntil,
 )
 from chaoying_async.sansio.polling.schedule import PollSchedule, last_query_at, next_step
@@ -71,11 +72,11 @@ _SLOWEST = 3
 _NO_NEWS = Answer(Says.PENDING)
 #: Ends of an order other than paid, and how a checkout ends with them when no cancel left.
 _OVER = {
-    PollStatus.FAILED: End(CheckoutStatus.FAILED, CheckoutReason.FAILED),
-    PollStatus.CLOSED: End(CheckoutStatus.FAILED, CheckoutReason.CLOSED),
-    PollStatus.REVOKED: End(CheckoutStatus.FAILED, CheckoutReason.REVOKED),
+    PollStatus.FAILED: CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.FAILED),
+    PollStatus.CLOSED: CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.CLOSED),
+    PollStatus.REVOKED: CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.REVOKED),
     # It was paid once, and perhaps only a part was given back.
-    PollStatus.REFUNDED: End(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED),
+    PollStatus.REFUNDED: CheckoutEnd(CheckoutStatus.UNKNOWN, CheckoutReason.REFUNDED),
 }
 #: Ends after which a payment that was on its way may still come through.
 _UNPAID_SO_FAR = frozenset({PollStatus.CLOSED, PollStatus.NOT_FOUND})
@@ -317,9 +318,11 @@ def _closing(till: Till, now: float) -> Move:
         and till.paytype is not None
         and (ask_at is None or cancel_at <= ask_at)
     ):
-        return WaitUntil(cancel_at) if cancel_at > now else Cancel(till.paytype, till.cancel_until)
+        return (
+            WaitUntil(cancel_at) if cancel_at > now else SendCancel(till.paytype, till.cancel_until)
+        )
     if ask_at is None:
-        return End(CheckoutStatus.UNKNOWN, _undecided(till))
+        return CheckoutEnd(CheckoutStatus.UNKNOWN, _undecided(till))
     return _ask(till, ask_at, now)
 
 
@@ -341,36 +344,36 @@ def _whom(till: Till, now: float) -> str:
     return candidates[1 + till.attempts // 2 % (len(candidates) - 1)]
 
 
-def _verdict(till: Till, now: float) -> End | None:
+def _verdict(till: Till, now: float) -> CheckoutEnd | None:
     standing = till.standing
     if standing.counts and standing.status is PollStatus.MISMATCH:
-        return End(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH)
+        return CheckoutEnd(CheckoutStatus.UNKNOWN, CheckoutReason.MISMATCH)
     if standing.counts and standing.status is PollStatus.PAID:
         stays = till.confirms is not None and till.confirms >= len(CONFIRM)
         return _paid_end(till) if till.cancels.harmless or stays else None
     if till.over is not None:
         return _verdict_of_ended(till, till.over, now)
     if _may_be_absent(till) and _absent_everywhere(till):
-        return End(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)
+        return CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)
     return None
 
 
-def _paid_end(till: Till) -> End:
+def _paid_end(till: Till) -> CheckoutEnd:
     """How a payment that is there ends, by whose it is and whether a cancel may have left."""
     if till.used or till.earlier:
         reason = CheckoutReason.NONE if till.cancels.harmless else CheckoutReason.AFTER_CANCEL
-        return End(CheckoutStatus.PAID_EARLIER, reason)
+        return CheckoutEnd(CheckoutStatus.PAID_EARLIER, reason)
     harmless = till.cancels.harmless
-    return End(CheckoutStatus.PAID if harmless else CheckoutStatus.PAID_AFTER_CANCEL)
+    return CheckoutEnd(CheckoutStatus.PAID if harmless else CheckoutStatus.PAID_AFTER_CANCEL)
 
 
-def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> End | None:
+def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> CheckoutEnd | None:
     if till.cancels.harmless or over is PollStatus.FAILED:
         return _OVER[over]
     if over in _UNPAID_SO_FAR and not _looked_again(till):
         return None
     if till.cancels.carried_out:
-        return End(CheckoutStatus.CANCELLED)
+        return CheckoutEnd(CheckoutStatus.CANCELLED)
     return None if _cancel_moment(till, now) is not None else _OVER[over]
 
 

@@ -137,7 +137,7 @@ class Ask:
 
 
 @attrs.frozen
-class Cancel:
+class SendCancel:
     """Send a ``cancel``, but not later than ``until``."""
 
     paytype: str
@@ -152,14 +152,14 @@ class WaitUntil:
 
 
 @attrs.frozen
-class End:
+class CheckoutEnd:
     """It is over."""
 
     status: CheckoutStatus
     reason: CheckoutReason = CheckoutReason.NONE
 
 
-Move = Ask | Cancel | WaitUntil | End
+Move = Ask | SendCancel | WaitUntil | CheckoutEnd
 
 
 class CancelNews(Enum):

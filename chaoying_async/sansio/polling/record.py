@@ -1,8 +1,9 @@
-"""What a store keeps of an order that a poller waits for: JSON, and nothing personal (M-23).
+"""The texts that a store keeps of what a poller waits for, and of how it ended (M-23).
 
-A text is either :class:`Waiting` (asked about until it ends) or :class:`Ended` (its outcome, until
-somebody took it). Queries hold no payment code and nothing about the buyer; of a reply only what
-decides is kept (:data:`KEPT`). ``extra`` may hold anything, so a query that has it is refused.
+A text holds either a :class:`PendingOrder`, which is asked about until it ends, or an
+:class:`EndedOrder`, whose outcome nobody has taken yet. Nothing in it is personal: a query has no
+payment code and nothing about the buyer, and of a reply only what decides is kept (:data:`KEPT`).
+``extra`` may hold anything, so a query that has it is refused.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _QUERIES: Mapping[str, type[OrderQuery | RefundQuery]] = {
 
 
 @attrs.frozen(kw_only=True)
-class Waiting:
+class PendingOrder:
     """One order that has not ended. ``schedule`` has begun; ``sent`` is seconds after ``started``.
 
     ``started`` is wall time, aware, and so is the stored deadline (M-26).
@@ -97,7 +98,7 @@ class Waiting:
 
 
 @attrs.frozen(kw_only=True)
-class Ended:
+class EndedOrder:
     """One order whose outcome nobody has taken yet."""
 
     query: Query
@@ -152,24 +153,24 @@ def check_keepable(query: Query, schedule: PollSchedule) -> None:
         raise ParameterError(problems).about(query.endpoint.name)
 
 
-def read_pending(text: str) -> Waiting | Ended:
+def read_pending(text: str) -> PendingOrder | EndedOrder:
     """The record in a text of one of the two; a ``ValueError`` for every other text."""
     return read_record(text, _pending, "a wait that this version can read")
 
 
-def _pending(members: Members) -> Waiting | Ended:
+def _pending(members: Members) -> PendingOrder | EndedOrder:
     if members["version"] != VERSION:
         raise ValueError("another version")
     return _ended(members) if "status" in members else _waiting(members)
 
 
-def _waiting(members: Members) -> Waiting:
+def _waiting(members: Members) -> PendingOrder:
     started, deadline = (datetime.fromisoformat(members[name]) for name in ("started", "deadline"))
     if started.utcoffset() is None:
         raise ValueError("a moment without a time zone")
     schedule = {"until": (deadline - started).total_seconds()} | members["schedule"]
     standing = members.get("standing")
-    return Waiting(
+    return PendingOrder(
         query=_query(members["query"]),
         expected=value_in(members["expected"], int | None),
         schedule=_shared(PollSchedule, ("ends",), *schedule.items()),
@@ -186,10 +187,10 @@ def _shared(kind: Any, may_lack: tuple[str, ...], *members: tuple[str, Any]) -> 
     return value_in(dict(members), kind, may_lack=may_lack)
 
 
-def _ended(members: Members) -> Ended:
+def _ended(members: Members) -> EndedOrder:
     query = _query(members["query"])
     reply, error = members.get("reply"), members.get("error")
-    return Ended(
+    return EndedOrder(
         query=query,
         status=PollStatus(members["status"]),
         reply=None if reply is None else _reply(query, reply),
