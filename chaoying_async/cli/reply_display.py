@@ -13,12 +13,10 @@ from chaoying_async.cli import output, reply_status, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
-from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.masking import MASK, masked_body
 from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.sansio.redact import masked_fields
 from chaoying_async.sansio.values import Fen
 
-_HIDDEN = SECRET | {"sign", "key"}
 _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"})
 
 
@@ -30,7 +28,7 @@ def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) ->
     told = reply_status.said(request, reply)
     try:
         if output.as_json():
-            fields = masked(reply.raw, request.wire_fields())
+            fields = masked_fields(reply.raw, request.wire_fields())
             output.tell(_record(reply, told, fields, reply_status.refunds(request, reply)))
         else:
             _show(request, reply, told, qr=qr)
@@ -49,7 +47,7 @@ def _show(request: Request[Any], reply: Reply[Any], told: ReplyStatus, *, qr: bo
     output.say(_headline(request, told), style=told.end.style)
     if told.end.then:
         output.say(told.end.then)
-    fields = masked(reply.raw, request.wire_fields())
+    fields = masked_fields(reply.raw, request.wire_fields())
     rows = reply_status.refunds(request, reply)
     if rows:
         output.show_table("refunds", _REFUND_COLUMNS, map(_cells, rows), wraps=("what to do",))
@@ -90,21 +88,6 @@ def draw(text: str) -> None:
     import segno
 
     segno.make(text, error="m").terminal(out=sys.stdout, compact=True)
-
-
-def masked(fields: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
-    """The fields of a reply, with personal values as ``***``, also those that the request sent."""
-    return {name: _masked(name, value, sent) for name, value in fields.items()}
-
-
-def _masked(name: str, value: Any, sent: Mapping[str, str]) -> Any:
-    if name in _HIDDEN:
-        return MASK if value else value
-    if isinstance(value, str):
-        return masked_body(value.encode(), sent).decode()
-    if isinstance(value, dict | list):
-        return json.loads(masked_body(json.dumps(value, ensure_ascii=False).encode(), sent))
-    return value
 
 
 def _record(

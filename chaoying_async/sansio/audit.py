@@ -9,7 +9,7 @@ import attrs
 from chaoying_async.sansio.api.endpoint import Endpoint
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import Outgoing
-from chaoying_async.sansio.masking import masked_body, masked_form
+from chaoying_async.sansio.redact import masked_body, masked_form
 from chaoying_async.sansio.signing import hide_keys
 
 

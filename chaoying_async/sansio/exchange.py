@@ -39,12 +39,11 @@ from chaoying_async.sansio.api.field_rules import text_problem
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.hosts import Hosts, is_trusted
-from chaoying_async.sansio.masking import hide
 from chaoying_async.sansio.matching import advise, check_answers
 from chaoying_async.sansio.meaning import Family, Meaning, classify, may_be_unsigned
 from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line
+from chaoying_async.sansio.redact import hide, is_hidden
 from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
@@ -448,6 +447,6 @@ def _without_keys(value: Any, credentials: Credentials) -> Any:
 
 def _message(text: str, credentials: Credentials, *messages: Mapping[str, str]) -> str:
     """A gateway's message, fit for a log line: nothing personal, no key (M-27), bounded."""
-    secrets = (fields[name] for fields in messages for name in SECRET if fields.get(name))
+    secrets = (each[name] for each in messages for name in each if is_hidden(name))
     text = hide(text.encode("utf-8", "replace").decode(), secrets)
     return one_line(hide_keys(credentials, text.encode()).decode(), LONGEST_MESSAGE)

@@ -235,7 +235,7 @@ class TestWhatCannotBeSaid:
         def broken(*_: object) -> Any:
             raise RecursionError
 
-        monkeypatch.setattr(reply_display, "masked", broken)
+        monkeypatch.setattr(reply_display, "masked_fields", broken)
         for options in ((), ("--json",)):
             result = running.call(*pay(number(), "--yes"), *options)
             assert result.exit_code == Exit.OK

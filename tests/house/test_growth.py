@@ -16,8 +16,8 @@ from chaoying_async.sandbox.console.words import preferred
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.doctor.lenient_reader import read_message
-from chaoying_async.sansio.masking import masked_body
 from chaoying_async.sansio.notifications.message import peek_mch_id
+from chaoying_async.sansio.redact import masked_body, shown_urls
 from chaoying_async.sansio.wire.jsontext import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns
 
@@ -79,7 +79,7 @@ READERS: dict[str, Callable[[bytes], None]] = {
     "diagnose": _ignoring(diagnose, CREDENTIALS),
     "masked_body": _ignoring(masked_body, {}),
     "wire": _ignoring(masked.wire, CREDENTIALS),
-    "without_access": lambda text: void(masked.without_access(text.decode("latin-1"))),
+    "shown_urls": lambda text: void(shown_urls(text.decode("latin-1"))),
     "preferred": lambda text: void(preferred(text.decode("latin-1"))),
 }
 

@@ -16,9 +16,9 @@ from chaoying_async.sansio.notifications.facts import (
     facts_of_order,
     kept_facts,
     to_text,
-    without_buyer,
 )
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.values import Fen
 from tests.pure.stored_values import order_text
 
@@ -55,7 +55,7 @@ def out_of(levels: int, text: str) -> Any:
 def test_json_in_a_value_is_blanked_however_deep_and_stays_json(name: str, levels: int) -> None:
     """M-27: every personal name, also in JSON that is a text inside JSON; the rest is untouched."""
     value = [{"amount": "0.01", name: f'{BUYER}" x', "fundChannel": "COUPON"}, {name: 1}]
-    kept = without_buyer({"fund_bill_list": as_text_in(levels, value)})["fund_bill_list"]
+    kept = without_personal({"fund_bill_list": as_text_in(levels, value)})["fund_bill_list"]
     assert out_of(levels, kept) == [
         {"amount": "0.01", name: "***", "fundChannel": "COUPON"},
         {name: "***"},
@@ -67,7 +67,7 @@ def test_json_in_a_value_is_blanked_however_deep_and_stays_json(name: str, level
 def test_a_value_ends_where_json_says(levels: int, end: str) -> None:
     """M-27: quotes and backslashes of its own hide neither its end nor the next name."""
     value = [{"amount": 1, "openid": BUYER + end, "mobile": end + BUYER, "z": end}]
-    kept = without_buyer({"attach": as_text_in(levels, value)})["attach"]
+    kept = without_personal({"attach": as_text_in(levels, value)})["attach"]
     assert out_of(levels, kept) == [{"amount": 1, "openid": "***", "mobile": "***", "z": end}]
 
 
@@ -89,9 +89,9 @@ def test_a_value_ends_where_json_says(levels: int, end: str) -> None:
 )
 def test_texts_of_all_kinds_lose_the_buyer_and_nothing_else(text: str, kept: str) -> None:
     """M-27: forms, JSON inside something else, and JSON that was cut off."""
-    assert without_buyer({"attach": text}) == {"attach": kept}
-    assert without_buyer({text: "1"}) == {kept: "1"}
-    assert without_buyer({"list": [{"attach": text}]}) == {"list": [{"attach": kept}]}
+    assert without_personal({"attach": text}) == {"attach": kept}
+    assert without_personal({text: "1"}) == {kept: "1"}
+    assert without_personal({"list": [{"attach": text}]}) == {"list": [{"attach": kept}]}
 
 
 class Own:
@@ -148,9 +148,9 @@ def test_what_was_blanked_is_not_blanked_again() -> None:
     dice = random.Random(5)
     for _ in range(20_000):
         text = "".join(dice.choices(PIECES, k=dice.randrange(1, 14)))
-        once = without_buyer({"attach": text})
-        assert without_buyer(once) == once, text
-        assert without_buyer({"list": [text]}) == {"list": [once["attach"]]}, text
+        once = without_personal({"attach": text})
+        assert without_personal(once) == once, text
+        assert without_personal({"list": [text]}) == {"list": [once["attach"]]}, text
 
 
 FLOODS = {
@@ -169,5 +169,5 @@ FLOODS = {
 def test_no_text_takes_long(flood: str) -> None:
     """64 KiB of anything take milliseconds: a hundred are done long before the time-out."""
     for _ in range(100):
-        kept = without_buyer({"attach": FLOODS[flood]})
+        kept = without_personal({"attach": FLOODS[flood]})
     assert len(kept["attach"]) <= 2 * 65_536

@@ -25,7 +25,7 @@ from chaoying_async import (
 from chaoying_async.sansio.api.endpoint import order_of
 from chaoying_async.sansio.credentials import credentials_from
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.masking import masked_form
+from chaoying_async.sansio.redact import masked_form
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 
 PAYMENT: dict[str, Any] = {

@@ -15,11 +15,11 @@ from chaoying_async.sansio.notifications.facts import (
     facts_from_text,
     kept_facts,
     to_text,
-    without_buyer,
 )
 from chaoying_async.sansio.payments.intent import intent_in, order_record_in
 from chaoying_async.sansio.payments.refunds import refund_intent_in
 from chaoying_async.sansio.polling.record import EndedOrder, read_pending
+from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.stored import paid_in
 from tests.factories import AUTH_CODE, MCH_ID, OPENID
 from tests.pure import stored_values as values
@@ -140,7 +140,7 @@ def test_a_message_is_read_as_it_was(case: str) -> None:
     """What it says, without the buyer, and with the fingerprint of all that it said."""
     read, written = facts_from_text(_STORED["message"][case]), values.FACTS[case]
     assert read.fingerprint == written.fingerprint
-    whole = without_buyer(written.raw)
+    whole = without_personal(written.raw)
     kept = {name: whole[name] for name in read.raw}
     assert read.raw == json.loads(json.dumps(kept, default=values.plain))
     assert bool(read.told_as) is (len(read.raw) < len(whole))
@@ -154,7 +154,7 @@ def test_a_paid_order_in_an_inbox_of_an_earlier_version_is_read(case: str) -> No
     """It stands where messages stand since, and its record says how it was learnt."""
     text, written = _STORED["paid-order"][case], values.PAID_ORDERS[case]
     read = paid_in(json.loads(text))
-    assert read == _changed(written, raw=without_buyer(written.raw))
+    assert read == _changed(written, raw=without_personal(written.raw))
     facts = kept_facts(text, "CONFIRM")
     assert facts.source == "CONFIRM"
     assert facts.payable == written.payable

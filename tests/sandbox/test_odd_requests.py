@@ -17,8 +17,8 @@ from chaoying_async.sandbox.document.endpoints import ROUTES
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.serving.control_api import _POSTS as CONTROL
 from chaoying_async.sandbox.serving.faults import Plan
-from chaoying_async.sandbox.serving.masked import address_of, without_access
 from chaoying_async.sandbox.serving.security import COOKIE
+from chaoying_async.sansio.redact import shown_url, shown_urls
 from tests.sandbox.console_visitor import OURS, PAGES, Visitor
 from tests.sandbox_calls import VALID
 
@@ -435,7 +435,7 @@ class TestAddresses:
     )
     def test_what_is_shown_of_one(self, address: str, shown: str) -> None:
         """Host and path: alone, and in a text, in every usual spelling."""
-        assert address_of(address) == shown
+        assert shown_url(address) == shown
         for spelt in (
             address,
             quote_plus(address),
@@ -446,9 +446,5 @@ class TestAddresses:
             address.replace("/", "\\/"),
             f"see {address} please",
         ):
-            text = (
-                without_access(f"notify_url={spelt}&a=b")
-                if " " not in spelt
-                else without_access(spelt)
-            )
+            text = shown_urls(f"notify_url={spelt}&a=b") if " " not in spelt else shown_urls(spelt)
             assert not [secret for secret in (*SECRETS, "notify-pass") if secret in text]

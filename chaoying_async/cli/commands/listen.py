@@ -20,6 +20,7 @@ from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.redact import masked_fields, shown_url
 
 _SHOWN = ("mch_id", "total_fee", "coupon_fee", "transaction_id", "time_end", "trade_type")
 _MINUTE: Final = 60.0
@@ -123,9 +124,7 @@ def _left_out(number: int) -> None:
 
 
 def _announce(address: str, forward: str | None) -> None:
-    from chaoying_async.sandbox.serving.masked import address_of
-
-    shown = address_of(forward) if forward else None
+    shown = shown_url(forward) if forward else None
     if output.as_json():
         output.tell({"event": "listening", "url": address, "forward": shown})
         return
@@ -169,7 +168,7 @@ def _record(heard: ReceivedDelivery) -> dict[str, Any]:
         "out_trade_no": notification.out_trade_no,
         "outcome": notification.outcome.name,
         "wallet": notification.wallet,
-        "fields": reply_display.masked(notification.raw, {}),
+        "fields": masked_fields(notification.raw, {}),
         **answered,
     }
 

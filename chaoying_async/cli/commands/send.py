@@ -23,8 +23,8 @@ from chaoying_async.fieldwords import words_of
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.api.terminal import QrConfGet
-from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.redact import is_hidden
 
 #: Lower-case name (the document's and the class's) -> request.
 _KINDS: dict[str, type[Request[Any]]] = {
@@ -159,7 +159,7 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
     shown = ", ".join(
         f"{name} {reply_display.readable(name, text)}"
         for name, text in request.wire_fields().items()
-        if name not in SECRET and name in _TOLD
+        if name in _TOLD and not is_hidden(name)
     )
     output.confirm(
         f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {shown}. Send it?"

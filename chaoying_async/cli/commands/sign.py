@@ -12,8 +12,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import SignerOptions
 from chaoying_async.exceptions import SignatureVerificationError
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
-from chaoying_async.sansio.fieldnames import SECRET
-from chaoying_async.sansio.masking import MASK
+from chaoying_async.sansio.redact import MASK, is_hidden
 from chaoying_async.sansio.signing import canonical_string
 from chaoying_async.sansio.signing import sign as sign_fields
 from chaoying_async.sansio.signing import verify as verify_fields
@@ -67,5 +66,5 @@ def verify(message: tuple[str, ...], **options: Any) -> None:
 def _shown(fields: Mapping[str, str], order: SortOrder) -> str:
     """The text that is signed, with personal values as ``***``."""
     return canonical_string(
-        {name: MASK if text and name in SECRET else text for name, text in fields.items()}, order
+        {name: MASK if text and is_hidden(name) else text for name, text in fields.items()}, order
     )

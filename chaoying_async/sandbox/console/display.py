@@ -14,39 +14,14 @@ from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.reply_fields import preorder_fields
 from chaoying_async.sandbox.console.words import Language
-from chaoying_async.sandbox.serving.masked import (
-    address_of,
-    answer_of,
-    text_of,
-    wire,
-    without_access,
-)
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.doctor.shown import MASK, is_hidden
+from chaoying_async.sansio.redact import MASK, is_hidden, shown_urls
 from chaoying_async.sansio.values import GMT8
 
 #: Name, value, and what the field is.
 Field = tuple[str, str, str]
-
-__all__ = [
-    "address_of",
-    "answer_of",
-    "answered_fields",
-    "as_of",
-    "asked_fields",
-    "code_url",
-    "exact",
-    "is_waiting",
-    "moment",
-    "order_link",
-    "qr",
-    "text_of",
-    "wire",
-    "without_access",
-    "yuan",
-]
 
 
 _CALLS: Mapping[str, type[Request[Any]]] = {each.endpoint.name: each for each in REQUESTS}
@@ -66,7 +41,7 @@ def answered_fields(fields: Mapping[str, str], call: str, language: Language) ->
 def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Language) -> list[Field]:
     """What is personal is shown as ``***``, and addresses without what gives access."""
     return [
-        (name, MASK if is_hidden(name) else without_access(value), _words(owners, name, language))
+        (name, MASK if is_hidden(name) else shown_urls(value), _words(owners, name, language))
         for name, value in sorted(fields.items())
     ]
 

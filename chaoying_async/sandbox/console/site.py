@@ -41,6 +41,7 @@ from chaoying_async.sandbox.serving.bodies import BodyNotReadError, read_body
 from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.security import RETRY_AFTER, AccessGuard, cookie
+from chaoying_async.sansio.redact import shown_url, shown_urls
 
 _HERE = Path(__file__).parent
 #: A form with a message of the greatest size, every byte of it escaped, and something over.
@@ -265,7 +266,7 @@ def _environment() -> Environment:
     made.filters["yuan"] = display.yuan
     made.filters["moment"] = display.moment
     made.filters["exact"] = display.exact
-    made.filters["address"] = display.address_of
-    made.filters["without_access"] = display.without_access
+    made.filters["address"] = shown_url
+    made.filters["without_access"] = shown_urls
     made.filters["order_link"] = display.order_link
     return made

@@ -17,6 +17,7 @@ from chaoying_async.sandbox.console.journal import Journal, JournalEntry
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.words import Words
 from chaoying_async.sandbox.document.http_messages import Cut
+from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.notifier import Delivery
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.security import AccessGuard
@@ -122,7 +123,7 @@ class Visit:
         status = members.get("trade_state") or members.get("state", "")
         msg = members.get("msg", "")
         pieces = (status, members.get("code", ""), "" if msg == "SUCCESS" else msg)
-        return display.text_of(" ".join(filter(None, pieces)), (), self.credentials)
+        return masked.text_of(" ".join(filter(None, pieces)), (), self.credentials)
 
     def outcome_of(self, delivery: Delivery) -> str:
         """What came of an attempt to notify, in a line."""

@@ -33,10 +33,10 @@ from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.document.http_messages import HttpResponse
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of, imagined
 from chaoying_async.sandbox.serving.faults import Plan
-from chaoying_async.sandbox.serving.masked import address_of
 from chaoying_async.sandbox.serving.notifier import Delivery
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sansio.api.field_rules import absolute_url
+from chaoying_async.sansio.redact import shown_url
 
 PREFIX = "/_sandbox/"
 
@@ -272,7 +272,7 @@ def _delivery(delivery: Delivery) -> dict[str, Any]:
     return {
         "out_trade_no": delivery.out_trade_no,
         "attempt": delivery.attempt,
-        "url": address_of(delivery.url),
+        "url": shown_url(delivery.url),
         "status": delivery.status,
         "answer": delivery.answer.decode(errors="replace"),
         "accepted": delivery.accepted,

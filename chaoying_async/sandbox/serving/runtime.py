@@ -22,6 +22,7 @@ from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sandbox.serving.notifier import KEPT, Delivery, Notifier
 from chaoying_async.sandbox.serving.sandbox_file import SandboxFile
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.redact import shown_url
 
 #: How many answers a notification is delivered for, where a fault wants it otherwise than once.
 _TIMES: Mapping[Fault | None, int] = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE: 2}
@@ -162,5 +163,5 @@ def _masked(delivery: Delivery, credentials: Credentials) -> Delivery:
     """As it may be kept (M-27): what it said, without whom it was about."""
     answer = masked.answer_of(delivery.answer, delivery.body, credentials)
     body = masked.wire(delivery.body, credentials)
-    url = masked.address_of(delivery.url)
+    url = shown_url(delivery.url)
     return attrs.evolve(delivery, url=url, body=body.encode(), answer=answer.encode())

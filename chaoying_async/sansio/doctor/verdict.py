@@ -26,8 +26,8 @@ from chaoying_async.sansio.doctor.key_mistakes import (
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs, read_message
 from chaoying_async.sansio.doctor.mistake import Mistake
 from chaoying_async.sansio.doctor.search import Evidence, Match, TextRecipe, explain_sign, render
-from chaoying_async.sansio.doctor.shown import masked_pairs, shown_names, shown_text
 from chaoying_async.sansio.doctor.text_mistakes import ORDERS, SELECTS, TEXTS
+from chaoying_async.sansio.redact import MASK, is_hidden, masked_text, shown_names
 from chaoying_async.sansio.signing import ambiguity
 
 #: What is seen without trying anything, and who did it.
@@ -285,5 +285,8 @@ def _has(name: str, pairs: set[tuple[str, str]]) -> bool:
 
 
 def _shown(case: Evidence, line: TextRecipe, secrets: tuple[str, ...]) -> str:
-    masked = attrs.evolve(line, pairs=masked_pairs(line.pairs))
-    return shown_text(render(case.message, masked), case.message.pairs, secrets)
+    shown = tuple(
+        (name, MASK if value and is_hidden(name) else value) for name, value in line.pairs
+    )
+    text = render(case.message, attrs.evolve(line, pairs=shown))
+    return masked_text(text, case.message.pairs, secrets)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -17,7 +16,6 @@ from typing import Any
 import attrs
 
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.model import Model
 from chaoying_async.sansio.notifications.message import (
     Notification,
@@ -28,6 +26,7 @@ from chaoying_async.sansio.notifications.message import (
     wallet_of,
 )
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
+from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.stored import encoded, members_of, paid_in, value_in
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
 
@@ -81,7 +80,7 @@ class Facts(Model):
         """The same for the same message, 64 hex digits; another delivery may change its nonce."""
         if self.told_as:
             return self.told_as
-        kept = without_buyer(self.raw)  # what was written down has to have the same
+        kept = without_personal(self.raw)  # what was written down has to have the same
         fields = sorted(kept.items(), key=lambda field: field[0])
         told = [
             *(field for field in fields if field[0] not in _OF_THE_DELIVERY),
@@ -187,68 +186,12 @@ def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
     )
 
 
-_NAMES = "|".join(sorted(SECRET))
-_PERSONAL = re.compile(rf"\b({_NAMES})=[^&]*")
-#: The same in JSON, whole or cut off, and in JSON that is a text of JSON: there a quote comes with
-#: backslashes (1, 3, 7), and a backslash of the value's own is twice as many and two. A list or an
-#: object under such a name takes everything after it along.
-_PERSONAL_JSON = re.compile(
-    rf"""(?P<name>\b(?:{_NAMES})(?P<escape>\\*)(?P<quote>["'])\s*:\s*)
-    (?: (?P<slashes>\\*)(?P<opening>["']) .*?
-        (?: (?<!\\)(?:(?P=slashes){{2}}\\\\)*(?P=slashes)(?P=opening) | \Z )
-      | [\[{{] .*
-      | [^,\]}}&]*
-    )""",
-    re.VERBOSE | re.DOTALL,
-)
-_BLANKED_JSON = r"\g<name>\g<escape>\g<quote>***\g<escape>\g<quote>"
-
-
-def without_buyer(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that may be kept: buyer ids are left out, inside other values too (M-27).
-
-    Inside means: ``name=value`` and ``"name": "value"`` in any text, and lists and objects. What it
-    returns is JSON's own, and without the buyer it stays as it is: a fingerprint is of this.
-    """
-    kept = {name: value for name, value in raw.items() if name not in SECRET}
-    try:
-        told = "".join((*kept, *kept.values()))  # one look, not one at each
-    except TypeError:  # lists, objects, or a user's own things
-        return _kept_fields(kept)
-    if "=" not in told and '"' not in told and "'" not in told:
-        return kept
-    return {_kept_text(name): _kept_text(kept[name]) for name in kept}
-
-
-def _kept_text(text: str) -> str:
-    if '"' in text or "'" in text:
-        text = _PERSONAL_JSON.sub(_BLANKED_JSON, text)
-    return _PERSONAL.sub(r"\1=***", text) if "=" in text else text
-
-
-def _kept_fields(fields: Mapping[Any, Any]) -> dict[str, Any]:
-    named = {str(name): value for name, value in fields.items()}
-    return {_kept_text(name): _kept(named[name]) for name in named if name not in SECRET}
-
-
-def _kept(value: Any) -> Any:
-    if isinstance(value, str):
-        return _kept_text(value)
-    if value is None or isinstance(value, (int, float)):
-        return value
-    if isinstance(value, Mapping):
-        return _kept_fields(value)
-    if isinstance(value, (list, tuple)):
-        return [_kept(item) for item in value]
-    return _kept_text(_plain(value))
-
-
 def to_text(facts: Facts) -> str:
     """ASCII JSON, without anything about the buyer; :data:`MOST_KEPT` characters at the most.
 
     Of what is longer the longest fields of ``raw`` are left out. Numbers and amounts never are.
     """
-    text = encoded(_members(facts, without_buyer(facts.raw)))
+    text = encoded(_members(facts, without_personal(facts.raw)))
     return text if len(text) <= MOST_KEPT else _cut(facts)
 
 
@@ -275,7 +218,7 @@ def _cut(facts: Facts) -> str:
     for name in ("mch_id", "out_trade_no", "fee_type", "paytype"):
         members[name] = members[name] and members[name][: 2 * LONGEST_TEXT]
     room = MOST_KEPT - len(encoded(members))
-    raw, kept = without_buyer(facts.raw), {}
+    raw, kept = without_personal(facts.raw), {}
     for size, name in sorted((len(encoded({name: raw[name]})) - 1, name) for name in raw):
         room -= size
         if room < 0:

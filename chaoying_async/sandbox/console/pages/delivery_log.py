@@ -13,6 +13,7 @@ from starlette.responses import Response
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
 
@@ -58,8 +59,8 @@ def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -
         outcome=visit.outcome_of(delivery),
         latency=delivery.took / getattr(runtime.clock, "speed", 1),
         next_try=_next_try(visit, delivery, order) if last else visit.words(_LATER),
-        body=display.wire(delivery.body, visit.credentials),
-        answer=display.answer_of(delivery.answer, delivery.body, visit.credentials),
+        body=masked.wire(delivery.body, visit.credentials),
+        answer=masked.answer_of(delivery.answer, delivery.body, visit.credentials),
         order=order,
         mark=number,
     )

@@ -14,8 +14,10 @@ from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import KEPT, JournalEntry, Signature
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.document.http_messages import Cut
+from chaoying_async.sandbox.serving import masked
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor.verdict import diagnose
+from chaoying_async.sansio.redact import shown_urls
 
 LISTED = 100
 _BAD = (Signature.WRONG, Signature.MISSING)
@@ -59,7 +61,7 @@ async def show_all(visit: Visit) -> Response:
 def _row(visit: Visit, entry: JournalEntry) -> MessageRow:
     return MessageRow(
         entry=entry,
-        out_trade_no=display.text_of(entry.key[1], (), visit.credentials),
+        out_trade_no=masked.text_of(entry.key[1], (), visit.credentials),
         signature=entry.signed(visit.credentials),
         answer=visit.answer_of(entry),
     )
@@ -72,7 +74,7 @@ async def show(visit: Visit) -> Response:
     request, response = entry.request, entry.response
     canonicals = await asyncio.to_thread(
         lambda: [
-            display.without_access(_canonical(body, credentials), fields.values())
+            shown_urls(_canonical(body, credentials), fields.values())
             for body, fields in ((request.parameters, entry.fields), (response.body, entry.answer))
         ]
     )
@@ -80,12 +82,12 @@ async def show(visit: Visit) -> Response:
     return visit.page(
         "message.html",
         entry=entry,
-        target=display.text_of(request.path, (), credentials),
-        request=display.wire(request.parameters, credentials),
+        target=masked.text_of(request.path, (), credentials),
+        request=masked.wire(request.parameters, credentials),
         fields=display.asked_fields(entry.fields, entry.endpoint, visit.words.language),
         signature=entry.signed(credentials),
         canonical=canonicals[0],
-        reply="" if cut in (Cut.REFUSED, Cut.RESET) else display.wire(_sent(entry), credentials),
+        reply="" if cut in (Cut.REFUSED, Cut.RESET) else masked.wire(_sent(entry), credentials),
         answer=display.answered_fields(entry.answer, entry.endpoint, visit.words.language),
         answer_signature=entry.answer_signed(credentials),
         answer_canonical=canonicals[1],

@@ -1,0 +1,120 @@
+"""Redaction has one set of names and one place, and every face that shows a message uses it."""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+import chaoying_async
+from chaoying_async import Credentials
+from chaoying_async.sansio.doctor import diagnose
+from chaoying_async.sansio.fieldnames import SECRET
+from chaoying_async.sansio.redact import (
+    HIDDEN,
+    MASK,
+    hide,
+    is_hidden,
+    masked_body,
+    masked_fields,
+    masked_form,
+    masked_text,
+    shown_urls,
+    without_personal,
+)
+
+PRODUCT = Path(chaoying_async.__file__).parent
+KEY = "9d101c97133837e13dde2d32a5054abb"
+VALUE = "Wang 王/7&x"
+CREDENTIALS = Credentials(agent_id="13000000000000000", key=KEY, pid="test")
+
+
+def _json(name: str, depth: int) -> str:
+    text = json.dumps({name: VALUE}, ensure_ascii=False)
+    for level in range(depth):
+        text = json.dumps({"attach": text}, ensure_ascii=bool(level % 2))
+    return text
+
+
+FORMS: dict[str, Callable[[str], str]] = {
+    "mapping": lambda name: str(masked_fields({name: VALUE}, {})),
+    "mapping in a mapping": lambda name: str(masked_fields({"raw": [{name: VALUE}]}, {})),
+    "mapping that quotes the request": lambda name: str(
+        masked_fields({"msg": f"no {VALUE}"}, {name: VALUE})
+    ),
+    "form": lambda name: masked_form({name: VALUE}).decode(),
+    **{
+        f"JSON, {depth} deep": lambda name, depth=depth: masked_body(  # type: ignore[misc]
+            _json(name, depth).encode(), {}
+        ).decode()
+        for depth in range(4)
+    },
+    "half a JSON": lambda name: masked_body(_json(name, 0).encode()[:-1], {}).decode(),
+    "body that quotes the request": lambda name: masked_body(
+        VALUE.encode(), {name: VALUE}
+    ).decode(),
+    "text": lambda name: masked_text(f"{name}={VALUE}", [(name, VALUE)], [KEY]),
+    "verdict": lambda name: repr(diagnose({name: VALUE, "mch_id": "1"}, CREDENTIALS)),
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    # The sign itself is what a verdict is about.
+    [each for each in product(FORMS, sorted(HIDDEN)) if each != ("verdict", "sign")],
+)
+def test_every_form_hides_every_name(form: str, name: str) -> None:
+    """M-27: the same names, whatever a message looks like and whoever shows it."""
+    shown = FORMS[form](name)
+    assert "Wang" not in shown
+    assert "王/7" not in shown
+
+
+@pytest.mark.parametrize("name", ["Sign", "OPENID", "buyer openid", "amp;key"])
+def test_a_name_is_hidden_in_any_spelling(name: str) -> None:
+    """Other cases, and odd names with a hidden one in them."""
+    assert is_hidden(name)
+    assert masked_fields({name: VALUE}, {}) == {name: MASK}
+
+
+def test_what_is_kept_has_nothing_personal_and_its_sign() -> None:
+    """The fingerprint of a stored message is made of it, so the sign stays (M-17, M-27)."""
+    raw = {**dict.fromkeys(SECRET, VALUE), "sign": "AB", "attach": f"openid={VALUE}"}
+    assert without_personal(raw) == {"sign": "AB", "attach": f"openid={MASK}&x"}
+
+
+def test_secrets_are_found_however_they_are_written() -> None:
+    """As they are, in other cases, percent-encoded, and as JSON writes them."""
+    spelt = [VALUE, VALUE.upper(), "Wang+%E7%8E%8B%2F7%26x", "Wang%20%e7%8e%8b%2f7%26x"]
+    spelt += [
+        json.dumps(VALUE)[1:-1],
+        json.dumps(VALUE, ensure_ascii=False).replace("/", "\\/")[1:-1],
+    ]
+    assert [hide(text, [VALUE]) for text in spelt] == [MASK] * len(spelt)
+    assert hide("12 and 1234", ["12"]) == "12 and 1234"
+
+
+def test_addresses_in_texts_lose_what_opens_a_door() -> None:
+    """User, password, query and fragment, wherever an address stands."""
+    assert shown_urls("notify https://u:p@shop.example/n?token=1#x end") == (
+        "notify https://shop.example/n end"
+    )
+
+
+#: Who knows the names beside ``redact``: what seals the fields of models, and reads by these names.
+SEALING = {"sansio/model.py", "sansio/sealed.py", "sansio/notifications/message.py"}
+
+
+def test_nobody_else_has_a_set_of_names() -> None:
+    """Whatever shows or logs a message takes ``redact``; a second set would drift from it."""
+    knows = {
+        path.relative_to(PRODUCT).as_posix()
+        for path in PRODUCT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom) and "SECRET" in {alias.name for alias in node.names}
+    }
+    assert knows == SEALING | {"sansio/redact.py"}
