@@ -92,8 +92,7 @@ def test_no_class_name_stands_for_two_ideas() -> None:
 # SHRINKING
 WITHOUT_MAP = words_in(
     """
-    cli sansio sansio/doctor 
-    testing
+    cli sansio testing
     """
 )
 TOO_LONG = frozenset[str]()

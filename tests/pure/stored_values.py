@@ -41,7 +41,6 @@ from chaoying_async.sansio.notifications.facts import (
     facts_of_order,
     to_text,
     unreadable_facts,
-    without_buyer,
     without_raw,
 )
 from chaoying_async.sansio.notifications.message import Wallet, typed
@@ -58,6 +57,7 @@ from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from chaoying_async.sansio.payments.refunds import RefundIntent
 from chaoying_async.sansio.polling.record import EndedOrder, PendingOrder
 from chaoying_async.sansio.polling.status import Says, Standing
+from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.values import GMT8
 from tests.factories import (
     CREDENTIALS,
@@ -406,7 +406,7 @@ PAID_ORDERS: Mapping[str, PaidOrder] = {
 def order_text(order: PaidOrder) -> str:
     """A paid order as earlier versions wrote it into an inbox."""
     names = [name_of(field) for field in fields_of(PaidOrder)]
-    told = {name: getattr(order, name) for name in names} | {"raw": without_buyer(order.raw)}
+    told = {name: getattr(order, name) for name in names} | {"raw": without_personal(order.raw)}
     return json.dumps(told, default=plain, separators=(",", ":"))
 
 

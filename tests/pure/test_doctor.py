@@ -4,6 +4,7 @@ import hashlib
 import json
 import traceback
 from datetime import UTC, datetime, timedelta
+from string import Formatter
 from typing import Any, get_args
 from urllib.parse import quote_plus, urlencode
 
@@ -22,9 +23,7 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio import signing
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.doctor import KINDS, Side, describe, diagnose, explain, search
-from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
-from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
-from chaoying_async.sansio.doctor.explain import Language
+from chaoying_async.sansio.doctor.explain import Language, words
 from chaoying_async.sansio.doctor.key_mistakes import JOINS
 from chaoying_async.sansio.doctor.lenient_reader import MAX_BYTES, read_message
 from chaoying_async.sansio.wire.forms import encode_form, parse_form
@@ -249,10 +248,17 @@ def test_personal_values_and_signs_are_masked_wherever_they_are_shown(how: str) 
             assert secret not in shown
 
 
+def _blanks(text: str) -> set[str | None]:
+    return {field for _, field, _, _ in Formatter().parse(text) if field}
+
+
 def test_both_languages_have_words_for_every_kind() -> None:
     """No kind is without what happened and what to do, in English and in Chinese."""
-    assert set(ENGLISH) == set(CHINESE) == set(KINDS)
-    assert set(ENGLISH_FRAME) == set(CHINESE_FRAME)
+    english, chinese = words("en"), words("zh")
+    assert set(english["mistakes"]) == set(chinese["mistakes"]) == set(KINDS)
+    assert set(english["frame"]) == set(chinese["frame"])
+    for name, text in english["frame"].items():
+        assert _blanks(text) == _blanks(chinese["frame"][name]), name
     for lang in get_args(Language):
         assert all(all(describe(kind, lang)) for kind in KINDS)
     assert all(describe(kind)[0] != describe(kind, "zh")[0] for kind in KINDS)

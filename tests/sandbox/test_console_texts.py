@@ -15,13 +15,12 @@ from chaoying_async.sandbox import Fault, Sandbox, Status
 from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.words import preferred
-from chaoying_async.sandbox.console.words.chinese import CHINESE
-from chaoying_async.sandbox.console.words.english import ENGLISH
+from chaoying_async.sandbox.console.words import TEXTS, preferred
 from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.testing import FakeClock
 
 CONSOLE = Path(site.__file__).parent
+ENGLISH, CHINESE = TEXTS["en"], TEXTS["zh"]
 #: Beginnings of names that are put together where they are asked for.
 _COMPOSED = (
     *("scenario.", "refund.", "fault.", "state.", "event.", "noted.", "said.", "error."),

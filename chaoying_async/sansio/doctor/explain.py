@@ -1,38 +1,46 @@
-"""A verdict in words, English or Chinese."""
+"""A verdict in words, English or Chinese: the texts are in ``english.toml`` and ``chinese.toml``.
+
+These two are the only files that anything in ``sansio`` reads. They are part of the package, as its
+code is, and are read once, when the first words of a language are asked for.
+"""
 
 from __future__ import annotations
 
+import functools
+import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from importlib.resources import files
+from typing import Any, Literal
 
-from chaoying_async.sansio.doctor.chinese import CHINESE, CHINESE_FRAME
-from chaoying_async.sansio.doctor.english import ENGLISH, ENGLISH_FRAME
 from chaoying_async.sansio.doctor.findings import Finding, Verdict
 
 Language = Literal["en", "zh"]
 
-_WORDS: Mapping[Language, tuple[Mapping[str, tuple[str, str]], Mapping[str, str]]] = {
-    "en": (ENGLISH, ENGLISH_FRAME),
-    "zh": (CHINESE, CHINESE_FRAME),
-}
+_FILES: Mapping[Language, str] = {"en": "english.toml", "zh": "chinese.toml"}
+
+
+@functools.cache
+def words(lang: Language) -> Mapping[str, Any]:
+    """The texts of a language: ``frame`` by name, and ``mistakes`` by the names of ``KINDS``."""
+    return tomllib.loads(files(__package__).joinpath(_FILES[lang]).read_text("utf-8"))
 
 
 def describe(mistake: str, lang: Language = "en") -> tuple[str, str]:
     """What happened and what to do, for one of ``KINDS``."""
-    return _WORDS[lang][0][mistake]
+    told = words(lang)["mistakes"][mistake]
+    return told["happened"], told["to_do"]
 
 
 def explain(verdict: Verdict, lang: Language = "en") -> str:
     """The verdict as lines of text: each finding, and the string to sign without the key."""
-    return "\n".join(_lines(verdict, *_WORDS[lang]))
+    return "\n".join(_lines(verdict, lang))
 
 
-def _lines(
-    verdict: Verdict, kinds: Mapping[str, tuple[str, str]], frame: Mapping[str, str]
-) -> Iterator[str]:
+def _lines(verdict: Verdict, lang: Language) -> Iterator[str]:
+    frame = words(lang)["frame"]
     yield frame["right" if verdict.right else "unexplained" if verdict.unexplained else "wrong"]
     for finding in verdict.findings:
-        yield from _finding(finding, kinds, frame)
+        yield from _finding(finding, lang)
     if verdict.unexplained:
         yield frame["key"].format(length=verdict.key_length, print=verdict.key_fingerprint)
     yield frame["rule"].format(algorithm=verdict.algorithm, order=verdict.order)
@@ -41,10 +49,9 @@ def _lines(
         yield frame["signed"].format(text=verdict.signed)
 
 
-def _finding(
-    finding: Finding, kinds: Mapping[str, tuple[str, str]], frame: Mapping[str, str]
-) -> Iterator[str]:
-    happened, to_do = kinds[finding.mistake]
+def _finding(finding: Finding, lang: Language) -> Iterator[str]:
+    frame = words(lang)["frame"]
+    happened, to_do = describe(finding.mistake, lang)
     kind = frame["warning" if finding.accepted else "mistake"]
     yield f"{kind} [{finding.mistake}] {happened}"
     if finding.fields:

@@ -15,9 +15,8 @@ from itertools import combinations
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from chaoying_async.sansio.doctor import json_styles
-from chaoying_async.sansio.doctor.findings import Side
+from chaoying_async.sansio.doctor.findings import Mistake, Side
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
-from chaoying_async.sansio.doctor.mistake import Mistake
 from chaoying_async.sansio.fieldnames import DOCUMENTED, TOP_LEVEL
 
 FieldsWay = Callable[[Message], Iterator[Pairs]]

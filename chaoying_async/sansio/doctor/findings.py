@@ -1,12 +1,15 @@
-"""What the doctor says: a verdict, its findings, and whose mistake each one is."""
+"""What the doctor says: a verdict and its findings; and a row of the tables of mistakes."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Generic, TypeVar
 
 import attrs
 
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
+
+W = TypeVar("W")
 
 
 class Side(StrEnum):
@@ -64,3 +67,27 @@ class Verdict:
     """How many characters the key has, for comparing keys over the phone."""
     key_fingerprint: str
     """The first 6 hex digits of the key's SHA-256, for the same."""
+
+
+class Mistake(Generic[W]):
+    """One mistake; ``ways`` are functions that make it, of one shape for each table.
+
+    ``common`` mistakes are also tried two at a time. ``accepted`` ones are no error to the library.
+    ``when_told`` limits a row to signs that the message's receiver computed (True) or that came
+    with the message (False).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        side: Side,
+        *ways: W,
+        common: bool = False,
+        accepted: bool = False,
+        when_told: bool | None = None,
+    ) -> None:
+        self.name, self.side, self.ways = name, side, ways
+        self.common, self.accepted, self.when_told = common, accepted, when_told
+
+    def __repr__(self) -> str:
+        return f"Mistake({self.name!r})"  # its ways may hold a key

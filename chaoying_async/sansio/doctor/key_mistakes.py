@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote_plus
 
 from chaoying_async.sansio.credentials import SignAlgorithm
-from chaoying_async.sansio.doctor.findings import Side
-from chaoying_async.sansio.doctor.mistake import Mistake
+from chaoying_async.sansio.doctor.findings import Mistake, Side
 
 KeyWay = Callable[[bytes], Iterable[bytes]]
 #: Text and key to what is hashed.

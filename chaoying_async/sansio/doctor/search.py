@@ -16,6 +16,7 @@ import attrs
 
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
 from chaoying_async.sansio.doctor.field_mistakes import FieldsWay
+from chaoying_async.sansio.doctor.findings import Mistake
 from chaoying_async.sansio.doctor.key_mistakes import (
     ALGORITHMS,
     DIGESTS,
@@ -31,7 +32,6 @@ from chaoying_async.sansio.doctor.key_mistakes import (
     rule_shape,
 )
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
-from chaoying_async.sansio.doctor.mistake import Mistake
 from chaoying_async.sansio.doctor.text_mistakes import (
     ORDERS,
     SELECTS,

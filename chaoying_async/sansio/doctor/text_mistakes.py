@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable
 from urllib.parse import quote, quote_plus
 
 from chaoying_async.sansio.credentials import SortOrder
-from chaoying_async.sansio.doctor.findings import Side
+from chaoying_async.sansio.doctor.findings import Mistake, Side
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
-from chaoying_async.sansio.doctor.mistake import Mistake
 
 #: Which fields take part.
 SelectWay = Callable[[Pairs], Pairs]

@@ -12,9 +12,9 @@ import attrs
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
-from chaoying_async.sansio.doctor.english import ENGLISH
+from chaoying_async.sansio.doctor.explain import describe
 from chaoying_async.sansio.doctor.field_mistakes import FIELDS, FieldsWay
-from chaoying_async.sansio.doctor.findings import Finding, Side, Verdict
+from chaoying_async.sansio.doctor.findings import Finding, Mistake, Side, Verdict
 from chaoying_async.sansio.doctor.key_mistakes import (
     ALGORITHMS,
     ENCODINGS,
@@ -24,7 +24,6 @@ from chaoying_async.sansio.doctor.key_mistakes import (
     KeyWay,
 )
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs, read_message
-from chaoying_async.sansio.doctor.mistake import Mistake
 from chaoying_async.sansio.doctor.search import Evidence, Match, TextRecipe, explain_sign, render
 from chaoying_async.sansio.doctor.text_mistakes import ORDERS, SELECTS, TEXTS
 from chaoying_async.sansio.redact import MASK, is_hidden, masked_text, shown_names
@@ -135,7 +134,7 @@ def finding(
     also: tuple[str, ...] = (),
 ) -> Finding:
     """A finding with its English words."""
-    happened, to_do = ENGLISH[name]
+    happened, to_do = describe(name)
     return Finding(
         mistake=name,
         what_happened=happened,

@@ -245,7 +245,3 @@ def kept_facts(text: str, source: str) -> Facts:
     """
     members = json.loads(text)
     return _facts(members) if "outcome" in members else facts_of_order(paid_in(members), source)
-
-
-def _plain(value: Any) -> str:
-    return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,29 +1,38 @@
-"""The words on the pages, in the visitor's language.
-
-- ``english``: every text in English.
-- ``chinese``: every text in Chinese.
-"""
+"""The words on the pages, in the visitor's language: ``english.toml`` and ``chinese.toml``."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
-from chaoying_async.sandbox.console.words.chinese import CHINESE
-from chaoying_async.sandbox.console.words.english import ENGLISH
+from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
+from chaoying_async.sandbox.serving.events import EVENTS
 
 Language = Literal["en", "zh"]
 
-TEXTS: Mapping[Language, Mapping[str, str]] = {"en": ENGLISH, "zh": CHINESE}
+
+def _read(language: str) -> dict[str, str]:
+    return tomllib.loads((Path(__file__).parent / f"{language}.toml").read_text("utf-8"))
+
+
+TEXTS: Mapping[Language, Mapping[str, str]] = {
+    "en": _read("english")
+    | {f"event.{name}": event.says for name, event in EVENTS.items()}
+    | {f"scenario.{number}": scenario.says for number, scenario in SCENARIOS.items()}
+    | {f"refund.{number}": scenario.says for number, scenario in REFUND_SCENARIOS.items()},
+    "zh": _read("chinese"),
+}
 _BY_TAG: Mapping[str, Language] = {language: language for language in TEXTS}
-#: What the ``lang`` attribute says of each.
+#: The ``lang`` attribute of a page in each language.
 TAGS: Mapping[Language, str] = {"en": "en", "zh": "zh-CN"}
 
-#: So many languages, and so many letters of each, are looked at: browsers send a handful.
+#: How many languages, and how many letters of each, are looked at: browsers send a handful.
 _MOST_TAGS, _LONGEST_TAG = 20, 50
 _NUMBER = re.compile(r"[01](?:\.[0-9]{0,3})?").fullmatch
-#: What the ledger notes of an order, as far as it holds numbers.
+#: The notes of the ledger that hold numbers.
 _NOTED = (
     ("noted.made", re.compile(r"(?P<call>\w+) (?P<fen>\d+) fen").fullmatch),
     ("noted.refund", re.compile(r"refund of (?P<fen>\d+) fen").fullmatch),
@@ -44,7 +53,7 @@ class Words:
         return text.format(**values) if values else text
 
     def noted(self, what: str) -> str:
-        """What the ledger noted of an order, in this language; as it is if nobody translated it."""
+        """A note of the ledger in this language; the note itself if nobody translated it."""
         if f"noted.{what}" in self._texts:
             return self(f"noted.{what}")
         for name, match in _NOTED:
@@ -68,7 +77,7 @@ def preferred(accept_language: str) -> Language:
 
 
 def _weight(parameter: str) -> float:
-    """What ``q=0.8`` says; one that cannot be read wants nothing."""
+    """The weight in ``q=0.8``; 0 if it cannot be read."""
     name, _, number = parameter.partition("=")
     if not parameter.strip():
         return 1.0
