@@ -34,10 +34,10 @@ class ProbeResult:
     host: str
     reply: Reply[Any] | None = None
     error: ChaoyingError | None = None
-    #: State and code of a reply whose signature is wrong; they are only a hint.
     hint: str = ""
-    #: The findings of the signature doctor.
+    """State and code of a reply whose signature is wrong; they are only a hint."""
     mistakes: tuple[str, ...] = ()
+    """The findings of the signature doctor."""
 
     @property
     def spoke(self) -> bool:

@@ -54,13 +54,13 @@ _REFUND_PENDING = Ending(
 class ReplyStatus:
     """What a reply says, to a person and to a program."""
 
-    #: A :class:`PollStatus`, or ``PENDING``, ``ACCEPTED``, ``OPEN``; empty for calls without one.
     status: str
-    #: Words where there is no status.
+    """A ``PollStatus``, or ``PENDING``, ``ACCEPTED``, ``OPEN``; empty for calls without one."""
     words: str
+    """Words where there is no status."""
     end: Ending
-    #: The amount that the status is about, in fen.
     amount: int | None = None
+    """The amount that the status is about, in fen."""
 
     @property
     def line(self) -> str:
@@ -158,8 +158,8 @@ class RefundRow:
     """One refund of a ``refund_list``."""
 
     item: RefundItem
-    #: Whether this one was asked about; the others are of the same order.
     asked: bool
+    """Whether this one was asked about; the others are of the same order."""
     status: str
     end: Ending
 

@@ -1,8 +1,9 @@
 """For the tests of programs that take payments (extra ``[testing]``).
 
-- :class:`FakeClock` moves when told: hours of polling in milliseconds.
-- :func:`signed_reply` and :func:`sign_notification` make messages as the gateway signs them.
-- ``pytest_plugin`` has fixtures that pytest finds by itself: ``fake_clock``, ``gateway_router``,
+- ``fake_clock``: a clock that moves when told: hours of polling in milliseconds (``FakeClock``).
+- ``signed_messages``: makes messages as the gateway signs them (``signed_reply``,
+  ``sign_notification``).
+- ``pytest_plugin``: fixtures that pytest finds by itself: ``fake_clock``, ``gateway_router``,
   ``gateway_transport``, ``no_real_gateway``.
 """
 

@@ -1,4 +1,4 @@
-"""A clock that stands still until it is told to move: days of waiting in milliseconds of a test."""
+"""A clock that stands still until a test moves it: days of waiting take milliseconds."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 
-#: Whole nanoseconds: sums of floats would drift, and timers of the same moment fall apart.
+#: Time is counted in whole nanoseconds: sums of floats would drift apart.
 _PER_SECOND = 1_000_000_000
 
-#: So many turns of the loop without coming to rest mean that something spins.
+#: After so many turns of the loop without coming to rest, something spins.
 MAX_TURNS = 100_000
-#: How often a loop is given a turn that does not show what it has still to do (uvloop).
+#: How many turns a loop gets that does not show what is still to run (uvloop).
 _BLIND_TURNS = 200
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -33,11 +33,11 @@ class FakeClock:
         task = asyncio.create_task(poller.wait(query))
         await clock.advance(180)  # walks from timer to timer, in order
 
-    Nothing here reads or waits for real time. ``now()`` begins at ``start`` (aware), and
+    It neither reads real time nor waits for it. ``now()`` begins at ``start`` (aware), and
     ``monotonic()`` at 0. Timers of the same moment ring in the order in which they were set, and
     everything that one of them sets in motion comes to rest before the next one rings: chains of
-    tasks and in-process servers too. Sockets and threads are not waited for: they live in real
-    time, so wait for those by an event of your own before moving the clock.
+    tasks and in-process servers too. The clock does not wait for sockets and threads, which live in
+    real time: wait for those by an event of your own before moving the clock.
     """
 
     def __init__(self, start: datetime = _START) -> None:
@@ -62,7 +62,7 @@ class FakeClock:
         return self._ns / _PER_SECOND
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was moved that far; nothing or less is one turn of the loop."""
+        """Wait until the clock was moved that far; 0 or less is one turn of the loop."""
         due = self._after(seconds)
         if due <= self._ns:
             await _turn()
@@ -87,7 +87,7 @@ class FakeClock:
         """Move the clock, stopping at every timer on the way.
 
         On return everything that could run has run, and the clock stands exactly ``seconds``
-        later. Not to be called by two tasks at once. A program that never comes to rest
+        later. Two tasks must not call this at once. A program that never comes to rest
         (``while not done: await asyncio.sleep(0)``) is a :class:`RuntimeError`.
         """
         if not 0 <= seconds < math.inf:
@@ -100,10 +100,10 @@ class FakeClock:
             self._ns = target
 
     async def run(self, awaitable: Awaitable[T], *, within: float = 86_400.0) -> T:
-        """Await something, moving the clock whenever nothing else can go on; its result.
+        """Await something and return its result; move the clock whenever nothing else can go on.
 
         More than ``within`` seconds of this clock are a :class:`TimeoutError`, and a wait that no
-        timer will ever end is a :class:`RuntimeError`: both cancel what was awaited.
+        timer will ever end is a :class:`RuntimeError`: both cancel the awaited work.
         """
         task = asyncio.ensure_future(awaitable)
         limit = self._after(within)
@@ -145,12 +145,12 @@ class FakeClock:
         return self._ns + max(1, round(seconds * _PER_SECOND))
 
     def _at(self, when: float) -> int:
-        """A moment of :meth:`monotonic`, as the timer that belongs to it."""
+        """A moment of :meth:`monotonic` in nanoseconds, and no earlier than now."""
         return _NEVER if when == math.inf else max(self._ns, round(when * _PER_SECOND))
 
     def _set(self, due: int, ring: Callable[[], None]) -> _Timer:
         self._count += 1
-        if len(self._timers) > self._tidy_at:  # time-outs that were not needed
+        if len(self._timers) > self._tidy_at:  # drop time-outs that were not needed
             self._timers = [timer for timer in self._timers if not timer.stopped]
             heapq.heapify(self._timers)
             self._tidy_at = max(1000, 2 * len(self._timers))
@@ -191,7 +191,7 @@ class _Timer:
 
 
 class _Moving:
-    """One mover at a time: two would wait for each other to come to rest."""
+    """Lets one task at a time move the clock: two would wait for each other to come to rest."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -208,7 +208,7 @@ class _Moving:
 class FakeTimeout:
     """``asyncio.Timeout`` whose moments are those of a :class:`FakeClock`.
 
-    The real one does the work, cancelling and counting included; this one rings for it.
+    The real one does the work, such as cancelling; this one only tells it when.
     """
 
     def __init__(self, clock: FakeClock, due: int | None) -> None:
@@ -218,12 +218,12 @@ class FakeTimeout:
         self._timer: _Timer | None = None
 
     def when(self) -> float | None:
-        """The moment of ``clock.monotonic()`` at which it ends; None: never."""
+        """The moment of ``clock.monotonic()`` at which the block ends; None: never."""
         return None if self._due is None else self._due / _PER_SECOND
 
     def reschedule(self, when: float | None) -> None:
         """Choose another moment of ``clock.monotonic()``."""
-        self._inner.reschedule(None)  # complains unless it is entered and still undecided
+        self._inner.reschedule(None)  # raises unless the block is running
         self._due = None if when is None else self._clock._at(when)  # noqa: SLF001 - one file
         self._arm()
 
@@ -244,7 +244,7 @@ class FakeTimeout:
     ) -> None:
         if self._timer is not None:
             self._timer.stop()
-        await self._inner.__aexit__(exc_type, exc, traceback)  # swallows nothing: raises, or not
+        await self._inner.__aexit__(exc_type, exc, traceback)  # always raises or returns None
 
     def _arm(self) -> None:
         if self._timer is not None:
@@ -262,13 +262,14 @@ class FakeTimeout:
 
 @types.coroutine
 def _turn() -> Generator[None, None, None]:
-    """Let everything else that is ready run once; what ``asyncio.sleep(0)`` does."""
+    """Let everything else that is ready run once, as ``asyncio.sleep(0)`` does."""
     yield
 
 
 async def _settle(until: asyncio.Future[T] | None = None) -> None:
-    """Return when nothing but the caller is ready to run, or ``until`` is done."""
-    # The loop's own queue, where it has one: the only way to know, and not public.
+    """Return when only the caller is ready to run, or ``until`` is done."""
+    # asyncio has no public way to ask whether anything is ready to run. A loop without this
+    # attribute (uvloop) gets a fixed number of turns instead; tests run on both.
     ready = getattr(asyncio.get_running_loop(), "_ready", None)
     for _ in range(_BLIND_TURNS if ready is None else MAX_TURNS):
         await _turn()

@@ -1,4 +1,4 @@
-"""Fixtures for tests of programs that take payments; pytest finds them when this is installed.
+"""Fixtures for tests of programs that take payments; pytest finds them by itself.
 
 ``no_real_gateway`` is the one to turn on for everything::
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from chaoying_async.testing.fake_clock import FakeClock
     from chaoying_async.transport.base import Engine, HttpReply
 
-# Everything of the library is imported by the fixtures that need it: pytest loads this file in
-# every run, before coverage measures anything.
+# The fixtures import the library themselves: pytest loads this file in every run, before coverage
+# measures anything.
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def gateway_router() -> respx.MockRouter:
 
 @pytest.fixture
 def gateway_transport(gateway_router: respx.MockRouter) -> httpx.AsyncBaseTransport:
-    """What to hand to ``GatewaySession(transport=...)`` so that ``gateway_router`` answers."""
+    """For ``GatewaySession(transport=...)``: the transport by which ``gateway_router`` answers."""
     import httpx  # noqa: PLC0415
 
     return httpx.MockTransport(gateway_router.async_handler)
@@ -65,11 +65,11 @@ def gateway_transport(gateway_router: respx.MockRouter) -> httpx.AsyncBaseTransp
 
 @pytest.fixture
 def no_real_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail the test when a session would leave this machine; loopback (a sandbox) is let through.
+    """Fail the test when a session would leave this machine; loopback (a sandbox) is allowed.
 
-    It watches the session's own engine, and httpx's ``AsyncHTTPTransport`` handed in as it is; a
-    transport of yours that wraps one is yours to keep at home. Nothing is sent, and a test that
-    swallowed the failure fails at its end.
+    It guards the session's own engine, and httpx's ``AsyncHTTPTransport`` handed in as it is; it
+    does not guard a transport of yours that wraps one. Nothing is sent, and a test that swallows
+    the failure fails at its end.
     """
     from chaoying_async.transport.settings import EngineSettings  # noqa: PLC0415
 
@@ -95,7 +95,7 @@ def _is_real(transport: httpx.AsyncBaseTransport | None) -> bool:
 
 
 class _LoopbackOnly:
-    """An engine that goes no further than this machine."""
+    """An engine that reaches no other machine."""
 
     def __init__(self, engine: Engine, caught: list[str]) -> None:
         self._engine, self._caught = engine, caught

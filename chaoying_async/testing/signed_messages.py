@@ -1,4 +1,4 @@
-"""Signed messages as the gateway would send them, for tests of your own."""
+"""Makes signed messages as the gateway would send them, for tests of your own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.signing import sign_for, texts
 from chaoying_async.sansio.values import format_time
 
-#: What a reply repeats of its request.
+#: The fields that a reply repeats of its request.
 _ECHOED = ("mch_id", "out_trade_no", "transaction_id", "out_refund_no", "refund_id", "paytype")
 
 _WITHOUT_TRADE_STATE = frozenset({Family.OPERATION, Family.SETTING, Family.TERMINAL})
@@ -43,9 +43,9 @@ def signed_reply(
 def sign_notification(credentials: Credentials, **fields: Any) -> bytes:
     """The body of a payment notification: a success, unless ``fields`` say otherwise.
 
-    A form like the document's samples: names sorted, escapes in lower case. What has no default
-    and is needed for "paid": ``mch_id``, ``out_trade_no``, ``total_fee`` and ``time_end``. Values
-    as in :func:`signed_reply`.
+    It is a form like the document's samples: names sorted, escapes in lower case. "Paid" also needs
+    ``mch_id``, ``out_trade_no``, ``total_fee`` and ``time_end``, which have no defaults. Values as
+    in :func:`signed_reply`.
     """
     paid = {"state": "SUCCESS", "result_code": "SUCCESS", "pay_result": "0", "fee_type": "CNY"}
     message = _signed(texts(_packed(paid | fields)), credentials, fields)

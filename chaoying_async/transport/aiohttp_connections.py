@@ -102,22 +102,18 @@ class CountingProtocol(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         # "_guard_": a prefix that aiohttp uses for nothing on its own class.
-        self._guard_busy = True  # a proxy's answer to CONNECT comes before the first reply
-        self._guard_received = 0
-        self._guard_head = b""  # the bytes of a head whose end has not come yet
-        self._guard_head_size = -1
-        self._guard_last = b""
-        self._guard_waits = False  # whether the end of a head is awaited
+        self.begin()  # busy at once: a proxy's answer to CONNECT comes before the first reply
+        self._guard_waits = False
         self._guard_drained: asyncio.Future[None] | None = None
 
     def begin(self) -> None:
         """A request is about to be written."""
         self._guard_busy = True
         self._guard_received = 0
-        self._guard_head = b""
+        self._guard_head = b""  # the bytes of a head whose end has not come yet
         self._guard_head_size = -1
         self._guard_last = b""
-        self._guard_waits = True
+        self._guard_waits = True  # whether the end of a head is awaited
 
     def head_came(self) -> None:
         """The head of the reply is complete; all further bytes are its body."""
@@ -139,9 +135,7 @@ class CountingProtocol(ResponseHandler):
         """Count, then let aiohttp parse; bytes that nobody asked for end the connection."""
         if data:  # aiohttp also calls with nothing, to resume
             if not self._guard_busy:
-                self.force_close()
-                if self.transport is not None:
-                    self.transport.abort()
+                self._abort()
                 return
             before = self._guard_received
             self._count(data)
@@ -149,11 +143,14 @@ class CountingProtocol(ResponseHandler):
             # interim answers (1xx) may fill the memory.
             if self._guard_waits and max(before, self._guard_head_size) > MAX_HEAD:
                 self.set_exception(head_too_large())
-                self.force_close()
-                if self.transport is not None:
-                    self.transport.abort()
+                self._abort()
                 return
         super().data_received(data)
+
+    def _abort(self) -> None:
+        self.force_close()
+        if self.transport is not None:
+            self.transport.abort()
 
     def _count(self, data: bytes) -> None:
         if self._guard_head_size < 0:

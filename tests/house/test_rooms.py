@@ -56,7 +56,7 @@ MODULES_TO_RENAME = words_in(
 )
 CLASSES_TO_RENAME = words_in(
     """
-    Asked Cancel End Entry Finding Order Verdict Waiting
+    Cancel Order Verdict Waiting
     """
 )
 # END SHRINKING
@@ -92,7 +92,7 @@ def test_no_class_name_stands_for_two_ideas() -> None:
 # SHRINKING
 WITHOUT_MAP = words_in(
     """
-    cli sansio testing
+    sansio
     """
 )
 TOO_LONG = frozenset[str]()

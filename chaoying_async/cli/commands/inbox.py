@@ -150,8 +150,8 @@ class _MarkTarget:
 
     fingerprint: str | None = None
     problem: str = ""
-    #: Fen, as far as they are known.
     expected: int | None = None
+    """Fen, as far as they are known."""
     paid: int | None = None
 
     @classmethod

@@ -169,8 +169,8 @@ class WatchResults:
 
     shown: ProgressView
     tally: Tally = attrs.field(factory=Tally)
-    #: An order that a store has ended may be watched again: then the last exit code counts.
     exits: dict[Query, Exit] = attrs.field(factory=dict)
+    """An order that a store has ended may be watched again: then the last exit code counts."""
     _last: dict[Query, weakref.ref[PollOutcome[Any]]] = attrs.field(init=False, factory=dict)
 
     async def follow(self, outcomes: AsyncGenerator[PollOutcome[Any]]) -> None:

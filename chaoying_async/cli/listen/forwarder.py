@@ -30,8 +30,8 @@ class ForwardAttempt:
     status: int | None = None
     answer: bytes = b""
     problem: str = ""
-    #: Whether the notification was received before.
     again: bool = False
+    """Whether the notification was received before."""
 
     @property
     def accepted(self) -> bool:

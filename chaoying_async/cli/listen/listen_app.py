@@ -45,14 +45,14 @@ class ReceivedDelivery:
 
     notification: Notification | None = None
     why: str = ""
-    #: The signature doctor's findings about a wrong sign.
     mistakes: tuple[str, ...] = ()
-    #: A body that the doctor may examine once the sender has its answer.
+    """The signature doctor's findings about a wrong sign."""
     unexplained: bytes = attrs.field(default=b"", repr=False)
+    """A body that the doctor may examine once the sender has its answer."""
     status: int
     answer: bytes
-    #: Whether the same notification was delivered before.
     again: bool = False
+    """Whether the same notification was delivered before."""
 
 
 Tell = Callable[[ReceivedDelivery], None]

@@ -23,8 +23,8 @@ class Tally:
     """Counts and amounts of the orders that have ended."""
 
     counts: Counter[PollStatus] = attrs.field(factory=Counter)
-    #: Sums in fen, as far as amounts are known.
     amounts: Counter[PollStatus] = attrs.field(factory=Counter)
+    """Sums in fen, as far as amounts are known."""
     says: dict[PollStatus, str] = attrs.field(factory=dict)
 
     def add(self, outcome: PollOutcome[Any]) -> None:
@@ -51,8 +51,8 @@ class Tally:
 class PlainProgress:
     """One line for each outcome, as JSON for programs; now and then a remark on stderr."""
 
-    #: Seconds between two calls of :meth:`going`.
     every = 10.0
+    """Seconds between two calls of :meth:`going`."""
 
     def __enter__(self) -> Self:
         return self
