@@ -169,7 +169,7 @@ class MemoryInbox:
 
     @asynccontextmanager
     async def work(self, claim: Claim) -> AsyncGenerator[None]:
-        """There is no transaction here that could be rolled back."""
+        """As every inbox's ``work``, but without a transaction that could be rolled back."""
         if self._held(claim) is None:
             raise ClaimLostError("the claim was taken over before its work began")
         yield

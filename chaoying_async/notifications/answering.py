@@ -56,7 +56,7 @@ def refused(error: BaseException) -> tuple[str, NotificationAnswer] | None:
 
 @attrs.frozen(kw_only=True)
 class HandlerStats:
-    """Since the handler was made; see ``NotificationHandler.stats``."""
+    """Counts since the handler was made; see ``NotificationHandler.stats``."""
 
     decisions: Mapping[Decision, int]
     """Messages by what was decided about them; a redelivery counts again."""
@@ -83,22 +83,17 @@ class Counts:
 
     def __init__(self) -> None:
         self.decisions: Counter[Decision] = Counter()
-        self.unverified = self.malformed = self.troubled = self.late = self.failed = 0
-        self.not_kept = 0
+        self._others: Counter[str] = Counter()
         #: The orders that are worked on now; the effect runner puts its own here.
         self.working: Sized = ()
 
     def add(self, counter: str) -> None:
-        setattr(self, counter, getattr(self, counter) + 1)
+        self._others[counter] += 1
 
     def snapshot(self) -> HandlerStats:
+        counters = ("unverified", "malformed", "troubled", "late", "failed", "not_kept")
         return HandlerStats(
             decisions=MappingProxyType(dict(self.decisions)),
-            unverified=self.unverified,
-            malformed=self.malformed,
-            troubled=self.troubled,
-            late=self.late,
-            failed=self.failed,
             working=len(self.working),
-            not_kept=self.not_kept,
+            **{name: self._others[name] for name in counters},
         )

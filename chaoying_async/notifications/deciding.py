@@ -221,7 +221,7 @@ class Decider:
     async def case(
         self, facts: Facts, received: OrderKey, first_seen: datetime
     ) -> tuple[Case, Record | None]:
-        """All that is known beside a message that a person decided about, and the order."""
+        """The case of a message that a person decided about, and the order's record."""
         expected = await self.expected(*received)
         record = await self._inbox.look(_key(received, expected))
         return self._case(facts, expected, record, first_seen), record

@@ -123,7 +123,7 @@ class DueWork:
             self._under_way.discard(name)
 
     async def _order(self, record: Record) -> None:
-        """Work that died or failed: judged again by what the shop expects now (M-17).
+        """Judge work that died or failed again, by what the shop expects now (M-17).
 
         Where the order is not to take effect any more, its message is set aside as if it had just
         come, and the order itself is given up: it is due no more. A message that was closed is not

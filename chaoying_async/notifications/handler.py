@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from chaoying_async.abc import Clock, Gateway, Inbox
-from chaoying_async.clock import SystemClock, within
+from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.notifications.answering import (
     NOT_NOW,
@@ -104,8 +104,8 @@ class NotificationHandler:
         self._tasks = OwnedTasks(self._clock)
         _check_asked(expected, confirm)
         check_functions(Kind.EITHER, 1, on_not_paid=on_not_paid, on_conflict=on_conflict)
-        self._keys = Keys(credentials, self._clock)
         self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
+        self._keys = Keys(credentials, self._clock, self._budget)
         lends = inbox.lends_connection
         calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=lends)}
         if on_paid_after_close is not None:
@@ -174,7 +174,7 @@ class NotificationHandler:
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
-            credentials = await within(self._clock, self._budget, self._keys.of(raw))
+            credentials = await self._keys.of(raw)
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
             outcome = await self._processor.process(facts, self._limits(opened=opened), started)
@@ -250,11 +250,11 @@ class NotificationHandler:
     def _unended(self, error: BaseException, *, late: bool) -> NotificationAnswer:
         if not (late and isinstance(error, TimeoutError)):
             return self._troubled(error)
-        self._counts.late += 1  # the handler owns what was begun, and it goes on
+        self._counts.add("late")  # the handler owns what was begun, and it goes on
         return NOT_YET
 
     def _troubled(self, error: BaseException) -> NotificationAnswer:
-        self._counts.troubled += 1
+        self._counts.add("troubled")
         log.error("a notification could not be dealt with", exc_info=error)
         return NOT_NOW
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from chaoying_async.abc import Clock
+from chaoying_async.clock import within
 from chaoying_async.exceptions import (
     AmbiguousSignatureError,
     MalformedMessageError,
@@ -45,7 +46,7 @@ class NotABodyError(MalformedMessageError):
 class Keys:
     """Whose key verifies a body: one merchant's, or the resolver's answer by its number (M-20)."""
 
-    def __init__(self, source: Credentials | Resolver, clock: Clock) -> None:
+    def __init__(self, source: Credentials | Resolver, clock: Clock, budget: float) -> None:
         if not isinstance(source, Credentials):
             if not callable(source):
                 raise ParameterError(
@@ -54,6 +55,8 @@ class Keys:
             check_functions(Kind.EITHER, 1, credentials=source)
         self._source = source
         self._clock = clock
+        #: Seconds that the resolver may take.
+        self._budget = budget
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
     async def of(self, body: bytes) -> Credentials:
@@ -65,7 +68,7 @@ class Keys:
             return self._source
         mch_id = peek_mch_id(body)
         if not self._is_unknown(mch_id):
-            found = await resolved(self._source(mch_id))
+            found = await within(self._clock, self._budget, resolved(self._source(mch_id)))
             if isinstance(found, Credentials):
                 return found
             if found is not None:

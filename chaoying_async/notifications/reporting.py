@@ -131,7 +131,7 @@ class Reporter:
 
     def refused(self, key: OrderKey, error: TooManyWaitError) -> None:
         """Say that a message was not kept: one line a minute, whatever a stranger sends (M-15)."""
-        self._counts.not_kept += 1
+        self._counts.add("not_kept")
         self._refused += 1
         now = self._clock.monotonic()
         if now >= self._refusals_told + REFUSALS_EVERY:

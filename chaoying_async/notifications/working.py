@@ -126,7 +126,7 @@ class EffectRunner:
     async def claim(
         self, matter: DecidedMessage, order: PaidOrder, decision: str | None = None
     ) -> ClaimedOrder | None:
-        """Take the order; None when it is not free. ``decision``: as the record has to say it."""
+        """Claim the order; None when it is not free. ``decision``: what its record shall say."""
         key = matter.key
         if key in self._working:
             return None
@@ -173,7 +173,7 @@ class EffectRunner:
     ) -> None:
         """Deal with what ended the work; a failing order takes nothing else down."""
         if isinstance(error, ClaimLostError):
-            self._counts.failed += 1
+            self._counts.add("failed")
             log.warning("%s of order %r: %s", call.name, held.key.out_trade_no, error)
         elif returned and isinstance(error, HandlerMisuseError):
             await self._quarantine(held, f"{call.name} ended the transaction that it was lent")
@@ -208,7 +208,7 @@ class EffectRunner:
         await self._reporter.set_aside(DecidedMessage(dead, key, verdict, first_seen))
 
     async def _failed(self, held: ClaimedOrder, call: EffectCall, error: BaseException) -> None:
-        self._counts.failed += 1
+        self._counts.add("failed")
         first = await self._release(held.claim, failed=True)
         number = held.key.out_trade_no
         if first:
@@ -228,6 +228,6 @@ class EffectRunner:
             return False
 
     async def _quarantine(self, held: ClaimedOrder, reason: str) -> None:
-        self._counts.failed += 1
+        self._counts.add("failed")
         if await self._inbox.quarantine(held.claim, reason):
             await self._reporter.report(Decision.CONFLICT, reason, held.key)

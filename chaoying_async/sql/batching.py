@@ -111,14 +111,14 @@ def _fail(those: Iterable[tuple[T, asyncio.Future[R]]], error: Exception) -> Non
 
 
 class PerLoop(Generic[T]):
-    """One of these for each event loop, made when it first asks: several may share an inbox."""
+    """Makes one object for each event loop when it first asks: several loops may share an inbox."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
         self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
 
     def get(self) -> T:
-        """That of the running loop."""
+        """The object of the running loop."""
         loop = asyncio.get_running_loop()
         found = self._made.get(loop)
         if found is None:

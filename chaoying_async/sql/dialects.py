@@ -95,7 +95,7 @@ DIALECTS: Mapping[str, SqlDialect] = {
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970, exactly."""
+    """A moment as whole microseconds since 1970."""
     return (moment - EPOCH) // timedelta(microseconds=1)
 
 

@@ -23,7 +23,7 @@ Hash = Mapping[str, str]
 
 
 def microseconds(moment: datetime) -> int:
-    """Since 1970, exactly."""
+    """A moment as whole microseconds since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -110,7 +110,7 @@ class RedisInbox:
 
     @asynccontextmanager
     async def work(self, claim: Claim) -> AsyncGenerator[None]:
-        """There is no transaction here that could be rolled back."""
+        """As every inbox's ``work``, but without a transaction that could be rolled back."""
         held = await self._client.hmget(self._order(claim.key), "state", "token")
         if [None if one is None else text(one) for one in held] != ["HELD", str(claim.token)]:
             raise ClaimLostError("the claim was taken over before its work began")
@@ -173,7 +173,7 @@ class RedisInbox:
         return bool(await self._on_message(scripts.MARK_ASIDE, *args))
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """What ended is forgotten a day later by itself, whatever ``keys`` says."""
+        """As every inbox's ``prune``; what ended is forgotten after a day in any case."""
         until = microseconds(before)
         pruned = 0
         names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
-from chaoying_async.inbox.sql.lending import Guards, NestedGuards
+from chaoying_async.inbox.sql.lending import Savepoints
 from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
 from chaoying_async.sql.autocommit import outside_transaction
@@ -43,7 +43,7 @@ class Access:
         self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
         self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
-        self.guards: Guards = self._driver or NestedGuards()
+        self.savepoints = self._driver or Savepoints()
         self._turns = PerLoop(asyncio.Lock) if self.dialect.one_writer else None
 
     @asynccontextmanager

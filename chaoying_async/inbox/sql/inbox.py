@@ -151,7 +151,7 @@ class SqlInbox:
                 check_transaction(connection)
                 if not held:
                     raise ClaimLostError(_LOST)
-                async with lend(connection, access.guards) as lent:
+                async with lend(connection, access.savepoints) as lent:
                     yield lent
                 if not await access.change(connection, self._orders.complete, ours):
                     raise ClaimLostError(_LOST)
@@ -242,7 +242,7 @@ class SqlInbox:
         return bool(await self._access.write(self._orders.mark[mark], key_params(key)))
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        """In short transactions, oldest first, so nobody waits long for it."""
+        """As every inbox's ``prune``: in short transactions, oldest first, so nobody waits long."""
         tables = (self._orders.pruning, self._asides.pruning)
         pruned = await prune(self._access, tables, before, window=_WINDOW, keys=keys)
         return pruned + await prune_raw(self._access, self._asides, before)

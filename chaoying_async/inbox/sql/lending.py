@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
@@ -56,30 +56,22 @@ def _refuse(what: str, instead: str) -> NoReturn:
     )
 
 
-class Guards(Protocol):
-    """How a savepoint is set and released."""
+class Savepoints:
+    """How a savepoint is set and released: by SQLAlchemy's own methods."""
 
     async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
         """Set a savepoint: the connection is in a nested transaction then."""
-        ...
-
-    async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:
-        """Release the savepoint; an error where it is not there any more."""
-        ...
-
-
-class NestedGuards:
-    """Savepoints by SQLAlchemy's ``begin_nested()``."""
-
-    async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
         return await connection.begin_nested()
 
     async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:  # noqa: ARG002
+        """Release the savepoint; an error where it is not there any more."""
         await guard.commit()
 
 
 @asynccontextmanager
-async def lend(connection: AsyncConnection, guards: Guards) -> AsyncGenerator[LentConnection]:
+async def lend(
+    connection: AsyncConnection, savepoints: Savepoints
+) -> AsyncGenerator[LentConnection]:
     """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
 
     A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
@@ -87,7 +79,7 @@ async def lend(connection: AsyncConnection, guards: Guards) -> AsyncGenerator[Le
     make a savepoint of their own rather than roll back what they are part of.
     """
     root = connection.get_transaction()
-    guard = await guards.guard(connection)
+    guard = await savepoints.guard(connection)
     yield LentConnection(connection.engine, connection.sync_connection)
     if connection.invalidated:
         raise InvalidRequestError("the connection was lost while on_paid ran")
@@ -99,7 +91,7 @@ async def lend(connection: AsyncConnection, guards: Guards) -> AsyncGenerator[Le
             " clear what counts"
         )
     try:
-        await guards.release(connection, guard)
+        await savepoints.release(connection, guard)
     except DBAPIError as error:
         if is_savepoint_gone(error):
             raise HandlerMisuseError(_ENDED) from error

@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
+from chaoying_async.inbox.sql.lending import Savepoints
 from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.sql.autocommit import check_commit, outside_transaction
 from chaoying_async.sql.transactions import driver_of
@@ -64,7 +65,7 @@ class Prepared:
         return [self._row(*row) for row in found]
 
 
-class Driver:
+class Driver(Savepoints):
     """Runs an inbox's statements on SQLAlchemy's connections, by the driver's own methods."""
 
     def __init__(self, dialect: Dialect) -> None:
@@ -111,7 +112,7 @@ class Driver:
         """``begin_nested()`` in one hop: SQLAlchemy is told that the savepoint is there already."""
         sync: Any = connection.sync_connection
         if not _can_be_told(sync):
-            return await connection.begin_nested()
+            return await super().guard(connection)
         await _fetch(connection, f"SAVEPOINT {_GUARD}")
         with _told(sync, _SET, _GUARD):
             return await connection.begin_nested()
@@ -120,11 +121,10 @@ class Driver:
         """``commit()`` of the guard, in one hop."""
         sync: Any = connection.sync_connection
         if not _can_be_told(sync):
-            await guard.commit()
-            return
+            return await super().release(connection, guard)
         await _fetch(connection, f"RELEASE {_GUARD}")
         with _told(sync, _RELEASE, None):
-            await guard.commit()
+            return await guard.commit()
 
     def _prepare(self, statement: Any) -> Prepared:
         prepared = self._prepared.get(statement)

@@ -85,7 +85,7 @@ class PruningStatements:
 
 
 class OrderStatements:
-    """What is asked of the table of orders."""
+    """The statements on the table of orders."""
 
     def __init__(self, table: Table, dialect: SqlDialect) -> None:
         c = table.c
@@ -181,7 +181,7 @@ class OrderStatements:
 
 
 class AsideStatements:
-    """What is asked of the table of messages that were set aside."""
+    """The statements on the table of messages that were set aside."""
 
     def __init__(self, table: Table, dialect: SqlDialect) -> None:
         c = table.c
