@@ -33,7 +33,14 @@ from chaoying_async.sansio.notifications.decide import (
 )
 from chaoying_async.sansio.notifications.decide import first_seen as judged_as_of
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
-from chaoying_async.sansio.notifications.inbox_values import Aside, InboxFullError, OrderKey, Record
+from chaoying_async.sansio.notifications.inbox_values import (
+    LONGEST_MCH_ID,
+    LONGEST_NUMBER,
+    Aside,
+    InboxFullError,
+    OrderKey,
+    Record,
+)
 from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, paid_order
 from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
@@ -44,8 +51,6 @@ Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | 
 
 #: Seconds kept back for setting aside what nobody confirmed in time.
 SPARE = 0.25
-#: Names that no database could keep as a key (M-18); the document's have 32 characters.
-LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
 _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
 #: In the key of messages in place of what could not be kept.
 NO_NAME = "?"

@@ -54,18 +54,27 @@ class Errands:
 
         ``name`` says in the log whose outcome it is.
         """
+        if (under_way := self.under_way(key)) is not None:
+            return under_way
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise UsageError("call done() where its store was opened, in a running loop") from None
-        known = self._tasks.get(key)
-        # A task of a loop that is gone never ends.
-        if known is not None and not known.done() and known.get_loop() is loop:
-            return known
         task = loop.create_task(_run(name, work))
         self._tasks[key] = task
         task.add_done_callback(partial(self._ended, key))
         return task
+
+    def under_way(self, key: Hashable) -> Task | None:
+        """The task for this key; None when none runs."""
+        task = self._tasks.get(key)
+        if task is None or task.done():
+            return None
+        try:
+            here = asyncio.get_running_loop()
+        except RuntimeError:
+            return None
+        return task if task.get_loop() is here else None  # a task of a loop that is gone never ends
 
     def _ended(self, key: Hashable, task: Task) -> None:
         if self._tasks.get(key) is task:

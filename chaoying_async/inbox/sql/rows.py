@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from chaoying_async.inbox.sql.statements import ASIDE, ENTRY, FOREIGN
-from chaoying_async.inbox.sql.tables import LONGEST_MCH_ID, LONGEST_NUMBER
 from chaoying_async.sansio.notifications.inbox_values import (
+    LONGEST_MCH_ID,
+    LONGEST_NUMBER,
     Aside,
     Entry,
     Mark,
@@ -27,7 +28,10 @@ def span(seconds: float) -> int:
 
 
 def key_params(key: OrderKey) -> Params:
-    """The parameters that name an order; ValueError for what a column would cut off."""
+    """The parameters that name an order; ValueError for a name that is too long.
+
+    A MariaDB whose sql_mode is not strict would cut it off in silence.
+    """
     if len(key.mch_id) > LONGEST_MCH_ID or len(key.out_trade_no) > LONGEST_NUMBER:
         raise ValueError("an order's mch_id or out_trade_no is too long to be kept")
     return {"p_mch_id": key.mch_id, "p_out_trade_no": key.out_trade_no}

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, MetaData, String, Table, Text
 
+from chaoying_async.sansio.notifications.inbox_values import LONGEST_MCH_ID, LONGEST_NUMBER
 from chaoying_async.sql.columns import DEFAULT_PREFIX, TABLE_OPTIONS, exact_text, long_text
-
-#: Characters of a key; a MariaDB whose sql_mode is not strict would cut off the rest in silence.
-LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
 
 
 def orders_table(metadata: MetaData, prefix: str) -> Table:

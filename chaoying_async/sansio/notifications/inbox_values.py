@@ -19,6 +19,9 @@ from chaoying_async.exceptions import ChaoyingError
 #: So far ahead of now the ``time_end`` of a payment may be (M-15).
 AHEAD = timedelta(minutes=10)
 
+#: Characters of an order's names as every database can keep them (M-18); the document's have 32.
+LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
+
 
 class OrderKey(NamedTuple):
     """Which order, byte for byte: case, trailing blanks and full-width letters count (M-18).
