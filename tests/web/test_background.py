@@ -183,7 +183,9 @@ def test_other_coroutines_run_in_the_same_loop() -> None:
 
 
 PROGRAM = """
-import contextlib, os, sys
+import concurrent.futures.thread, contextlib, os, sys, threading
+if sys.argv[1] == "no hook":
+    del threading._register_atexit
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import Refusal
 
@@ -224,6 +226,12 @@ def _said(argument: str) -> list[str]:
 def test_the_end_of_the_process_closes_the_handler() -> None:
     """M-17: claims are released even if nobody called close()."""
     assert _said("stay") == ["opened", "closed"]
+
+
+@pytest.mark.processes
+def test_without_the_hook_of_threading_the_end_of_the_process_closes_it_too() -> None:
+    """The hook is not public: where a version lacks it, ``atexit`` serves."""
+    assert _said("no hook") == ["opened", "closed"]
 
 
 @pytest.mark.processes
