@@ -28,7 +28,7 @@ from chaoying_async.sansio.payments.intent import (
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 
-log = logging.getLogger("chaoying_async.checkout")
+log = logging.getLogger("chaoying_async.payments")
 
 #: Errors of a store that is not ours any more, or not open: pay, cancel and tell nothing then.
 GONE = (StoreInUseError, SessionClosedError)

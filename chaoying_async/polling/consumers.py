@@ -17,7 +17,7 @@ from chaoying_async.exceptions import UsageError
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.polling.queue import Sink
 
-log = logging.getLogger("chaoying_async.poller")
+log = logging.getLogger("chaoying_async.polling")
 
 
 class Waiter:

@@ -64,12 +64,13 @@ class PolledOrder:
 
     def decide(self, now: float, random_number: float) -> PollStatus | None:
         """How the order ended, EXPIRED included; None: send the next query at :attr:`due`."""
-        elapsed = self.sent - self.started
-        if self.sent >= self.deadline:  # sums of floats drift
+        sent, deadline = self.sent, self.started + self.schedule.until
+        elapsed = sent - self.started
+        if sent >= deadline:  # sums of floats drift
             elapsed = max(elapsed, self.schedule.until)
         step = next_step(self.schedule, self.attempts, elapsed, self.standing, random_number)
-        seconds = step.seconds if isinstance(step, Wait) else 0.0
-        self.due = last_query_at(max(self.sent + seconds, now), self.deadline)
+        due = sent + step.seconds if isinstance(step, Wait) else sent
+        self.due = last_query_at(max(now, due), deadline)
         if isinstance(step, Wait):
             return None
         return step.status if isinstance(step, Done) else PollStatus.EXPIRED
@@ -101,13 +102,14 @@ def read_said(
 def number_of(query: Query) -> tuple[str, str]:
     """The name and the value of the number that identifies the order: ours before the gateway's."""
     if isinstance(query, OrderQuery):
-        ours, theirs = "out_trade_no", "transaction_id"
-    elif isinstance(query, RefundQuery):
-        ours, theirs = "out_refund_no", "refund_id"
-    else:
-        raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
-    name = ours if getattr(query, ours) else theirs
-    return name, getattr(query, name) or ""
+        if query.out_trade_no:
+            return "out_trade_no", query.out_trade_no
+        return "transaction_id", query.transaction_id or ""
+    if isinstance(query, RefundQuery):
+        if query.out_refund_no:
+            return "out_refund_no", query.out_refund_no
+        return "refund_id", query.refund_id or ""
+    raise TypeError(f"a poller asks OrderQuery and RefundQuery, not {type(query).__name__}")
 
 
 def default_of(gateway: Gateway, name: str) -> str | None:

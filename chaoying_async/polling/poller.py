@@ -158,9 +158,7 @@ class Poller:
             return
         failed: Exception | None = None
         try:
-            if isinstance(
-                exc, Exception
-            ):  # the error of the block itself, which a group would wrap
+            if isinstance(exc, Exception):  # the block's own error, which a group would wrap
                 await group.__aexit__(None, None, None)
             else:
                 await group.__aexit__(exc_type, exc, traceback)
@@ -295,9 +293,7 @@ class Poller:
         try:
             while (outcome := await collector.next()) is not None:
                 key = self._key(outcome.query)
-                if (
-                    key in owned and owned[key].ended
-                ):  # else the order came again, and is asked about
+                if key in owned and owned[key].ended:  # else it was tracked again
                     del owned[key]
                 room.set()
                 yield outcome
@@ -358,7 +354,9 @@ class Poller:
         _check_amount(expected)
         order = self._orders.get(key) or self._records.take_up(key)
         if order is None:
-            begun = (schedule or self._schedule).begun(self._clock.now())
+            begun = schedule or self._schedule
+            if begun.ends is not None:
+                begun = begun.begun(self._clock.now())
             order = QueuedOrder(query, key, begun, expected, self._clock.monotonic())
             self._records.track(order, keep=keep)
         else:
@@ -445,7 +443,7 @@ class Poller:
         """Identify the order, with the merchant that the session would fill in (M-18)."""
         name, number = number_of(query)
         endpoint = query.endpoint.name
-        merchant = merchant_of(self._gateway, query.mch_id, endpoint, where=" in the query")
+        merchant = query.mch_id or merchant_of(self._gateway, None, endpoint, where=" in the query")
         kind = (endpoint, merchant, str(query.paytype), name)
         return (self._kinds.setdefault(kind, kind), number)
 

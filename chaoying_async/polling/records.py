@@ -44,7 +44,7 @@ from chaoying_async.sansio.polling.record import (
     record_key,
 )
 
-log = logging.getLogger("chaoying_async.poller")
+log = logging.getLogger("chaoying_async.polling")
 
 #: Seconds after which answers that did not decide are written, all of them together.
 LAZY = 1.0

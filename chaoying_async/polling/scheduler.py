@@ -162,9 +162,7 @@ class Scheduler:
 
     def _breaker_lets(self, order: QueuedOrder, now: float) -> bool:
         probe_at = self._breaker.probe_at
-        if (
-            probe_at is None or order.deadline <= now
-        ):  # M-23: a last query leaves although the breaker is open
+        if probe_at is None or order.deadline <= now:  # M-23: the last query leaves anyway
             return True
         if probe_at > now:
             return False
