@@ -30,13 +30,10 @@ from chaoying_async.sansio.notifications.inbox_values import (
     check_room,
 )
 
-# Names of their own: looking a member up in its enum is as slow as a call.
-_HELD, _DONE = SeenState.HELD, SeenState.DONE
-# Tuples: an enum's hash is a call in Python.
 _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 
-#: What waits of one merchant's messages is at most one part in so many of the inbox (M-15).
+#: One merchant's open messages are at most this part of the inbox: a tenth (M-15).
 MERCHANTS_PART = 10
 #: Seconds between two sweeps of a full inbox: each looks at everything in it.
 SWEEP_EVERY = 60.0
@@ -119,7 +116,7 @@ class MemoryInbox:
         self._clock: Clock = clock or SystemClock()
         self._orders: dict[OrderKey, _Order] = {}
         self._asides: dict[AsideKey, _Kept] = {}
-        # Those of them that wait for somebody: few, and asked for every 30 s.
+        # The open ones among them, kept apart: they are few, and looked through every 30 s.
         self._open_orders: dict[OrderKey, _Order] = {}
         self._open_asides: dict[AsideKey, _Kept] = {}
         self._waiting = _Waiting()
@@ -141,13 +138,13 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None:
             self._make_room()
-            order = self._orders[key] = self._open_orders[key] = _Order(_HELD, entry)
+            order = self._orders[key] = self._open_orders[key] = _Order(SeenState.HELD, entry)
             before = None
         else:
             before = self._record(key, order)
             if order.state not in _FREE or before.lease > 0:
                 return before
-            self._move(key, order, _HELD)
+            self._move(key, order, SeenState.HELD)
             order.entry = entry
         order.token += 1
         order.held_until, order.due = now + lease, 0.0
@@ -156,7 +153,7 @@ class MemoryInbox:
     def _held(self, claim: Claim) -> _Order | None:
         """The order of this claim; None where the claim is no longer ours."""
         order = self._orders.get(claim.key)
-        if order is None or order.state is not _HELD or order.token != claim.token:
+        if order is None or order.state is not SeenState.HELD or order.token != claim.token:
             return None
         return order
 
@@ -297,7 +294,7 @@ class MemoryInbox:
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         if keys:
             until = min(before, self._outside_the_window())
-            # Nor by that alone: a payment may have waited for days for its order.
+            # The message's age does not count alone: a payment may have waited days for its order.
             ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
             return self._forget(
                 lambda order: order.held_until < ended and order.entry.first_seen < until,
@@ -375,7 +372,7 @@ class MemoryInbox:
         now = self._clock.monotonic()
         if now - self._swept >= SWEEP_EVERY:
             self._swept = now
-            # Not by when its message came: a payment may have waited for days for its order.
+            # The message's age does not count: a payment may have waited for days for its order.
             ended = now - (self._window + AHEAD).total_seconds()
             self._forget(lambda order: order.held_until < ended, self._outside_the_window())
         if len(self._orders) + len(self._asides) >= self._max_items:

@@ -49,10 +49,10 @@ from chaoying_async.sansio.values import Fen
 #: ``expected(mch_id, out_trade_no)``.
 Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
 
-#: Seconds kept back for setting aside what nobody confirmed in time.
+#: Seconds of the budget kept back for setting aside a message that was not confirmed in time.
 SPARE = 0.25
 _CONTROL = frozenset(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
-#: In the key of messages in place of what could not be kept.
+#: Stands in a message's key for a name that could not be kept.
 NO_NAME = "?"
 
 #: Decisions for which only the gateway's word is missing.
@@ -81,7 +81,7 @@ class DecidedMessage:
     key: OrderKey
     verdict: Judgement
     first_seen: datetime
-    #: The order as its inbox knew it when this was decided.
+    #: The order's record in the inbox when this was decided.
     before: Record | None = None
     #: For a duplicate: the order that took effect, where the message says the same of it.
     done: PaidOrder | None = None
@@ -105,7 +105,7 @@ def storable(facts: Facts) -> OrderKey | None:
     mch_id, number = facts.mch_id, facts.out_trade_no
     if 0 < len(mch_id) <= LONGEST_MCH_ID and 0 < len(number) <= LONGEST_NUMBER:
         named = mch_id + number
-        # What is printable has no control character; the rest is looked at, one by one.
+        # Printable text has no control character; other text is looked at, one by one.
         if named.isprintable() or _CONTROL.isdisjoint(named):
             return OrderKey(mch_id, number)
     return None
@@ -216,9 +216,9 @@ class Decider:
                 first_seen=first_seen,
             )
             await self._inbox.set_aside(first, retry_in=CLOSED_IN)
-            await self._inbox.close(first)  # nobody has to do anything about it
+            await self._inbox.close(first)  # it needs nobody's attention
             kept = await self._inbox.aside(key, FIRST)
-        # Where the body has been pruned, nobody knows any more.
+        # Where the payload has been pruned, nobody can tell any more.
         if kept is None or not kept.payload:
             return False
         return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)

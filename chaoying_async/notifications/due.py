@@ -38,7 +38,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.sansio.paid import PaidOrder
 
-#: What one look at the inbox brings, and how much of it is done at the same time.
+#: How many orders and messages a look at the inbox brings, and how many are done at once.
 PAGE, AT_ONCE = 100, 10
 #: Seconds between two rounds, and how long a round waits for one piece of work.
 EVERY = 30.0

@@ -31,7 +31,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.sansio.paid import PaidOrder
 
-#: Seconds in which an inbox has to take a claim back, or its lease ends by itself.
+#: Seconds that releasing a claim may take; else its lease runs out.
 RELEASE_WITHIN = 5.0
 
 
@@ -182,7 +182,7 @@ class EffectRunner:
         else:
             if isinstance(error, asyncio.CancelledError):
                 await asyncio.shield(self._release(held.claim, failed=False))
-            raise error  # where the process ends, so does the lease
+            raise error  # if the process ends, the lease runs out
 
     async def give_back(self, held: ClaimedOrder) -> None:
         """Release a claim whose work was not begun: whoever comes next may have the order."""
@@ -221,7 +221,7 @@ class EffectRunner:
         try:
             async with self._clock.timeout(RELEASE_WITHIN):
                 return await self._inbox.release(claim, retry_in=pause, failed=failed)
-        except BaseException as error:  # its lease ends by itself
+        except BaseException as error:  # the lease runs out by itself
             if must_propagate(error):
                 raise
             log.warning("a claim could not be released: %s", type(error).__name__)

@@ -14,7 +14,7 @@ from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.abc import Clock
 
-#: SQLAlchemy calls MariaDB either, by how the address begins.
+#: SQLAlchemy's names of MariaDB: which one it is depends on how the address begins.
 MYSQL_NAMES = ("mysql", "mariadb")
 
 #: Moments are kept as whole microseconds since then: they sort, and survive every time zone.
@@ -28,10 +28,10 @@ _INSERT: Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
     "sqlite": sqlite.insert,
 }
 
-#: What the loser of a deadlock or of a serialization conflict is told (SQLSTATE, MariaDB's errno).
+#: Codes for the loser of a deadlock or serialization conflict (SQLSTATE, MariaDB's errno).
 _TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
 _DUPLICATE_KEY = 1062
-#: RELEASE SAVEPOINT where there is none: no transaction at all, or another one.
+#: Codes of a RELEASE SAVEPOINT where there is none: no transaction at all, or another one.
 _NO_SAVEPOINT = frozenset({"3B001", "25P01", 1305})
 
 

@@ -39,7 +39,7 @@ class BatchedInserts:
 
     async def _write(self, take: Take[Row]) -> Sequence[bool | Exception]:
         async with self._access.connect_to_write() as connection:
-            # It is given back before anybody hears, and may dispose of the engine.
+            # The connection goes back before anybody hears, and may dispose of the engine.
             return await self._insert(connection, take())
 
     async def _insert(

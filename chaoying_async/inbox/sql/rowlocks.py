@@ -18,11 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chaoying_async.exceptions import UsageError
 from chaoying_async.sql.dialects import MYSQL_NAMES
 
-#: Where a connection's answer is kept: an engine's isolation does not change.
+#: Where SQLAlchemy keeps a connection's answer: an engine's isolation does not change.
 _KNOWN = "chaoying_async.inbox.rowlocks"
 
 _STRICT = ("REPEATABLE READ", "SERIALIZABLE")
-#: Versions differ in which of them they have.
+#: Which of these there are depends on the server's version.
 _VARIABLES = text(
     "SHOW SESSION VARIABLES WHERE variable_name IN ('autocommit', 'tx_isolation',"
     " 'transaction_isolation', 'innodb_snapshot_isolation')"

@@ -35,7 +35,7 @@ _FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 _FOR_PEOPLE = (SeenState.HELD, SeenState.QUARANTINED)
 
-#: What a claim brings, by the column's own name.
+#: The columns that a claim fills.
 ENTRY = (
     "payload",
     "first_seen",
@@ -46,9 +46,9 @@ ENTRY = (
     "decision",
 )
 ASIDE = ("decision", "reason", "payload", "first_seen")
-#: Behind the decision of a foreign message, since the tables have no column for it.
+#: Ends the decision of a foreign message, since the tables have no column for that.
 FOREIGN = " (foreign)"
-#: What a body has where its raw fields were not taken out yet.
+#: Matches a payload whose raw fields were not taken out yet.
 _WITH_RAW = '%"raw":{"%'
 
 
@@ -76,7 +76,7 @@ class PruningStatements:
         has_body = and_(ended, c.payload != "")
         page = select(c.first_seen).where(old).order_by(c.first_seen).limit(p("limit"))
         of_page = and_(old, c.first_seen <= p("last"))
-        #: By whether the rows themselves go, or their bodies only.
+        #: True: the rows go; False: only their payloads.
         self.page = {True: page.where(forgotten), False: page.where(has_body)}
         self.act = {
             True: delete(table).where(of_page, forgotten),
@@ -106,7 +106,7 @@ class OrderStatements:
         over = and_(c.held_until <= self._now, c.due <= self._now)
         self.unfinished = self._oldest(c.state == SeenState.HELD, over)
         self.listing = self._oldest(_is_one_of(c.state, _FOR_PEOPLE))
-        # A message may have waited for days for its order: what took effect only now is kept.
+        # By when its work ended, not by when its message came, which may have waited for days.
         ended = _is_one_of(c.state, _ENDED)
         forgotten = and_(ended, c.held_until < p("before"))
         self.pruning = PruningStatements(self._table, ended, forgotten)
@@ -137,14 +137,14 @@ class OrderStatements:
         )
         self.renew = self._change_ours(held_until=leased)
         self.still_ours = select(c.token).where(self._ours)
-        #: Where isolation makes that lock the lease.
+        #: For isolations under which the row's lock is the lease.
         self.lock = self.still_ours.with_for_update()
         # Changes nothing, but takes SQLite's one write lock.
         self.hold = self._change_ours(token=c.token)
 
     def _make_ends(self) -> None:
         c, now, free = self._table.c, self._now, self._table.c.token + 1
-        # Of what has ended, the moment when it did: by that it is forgotten (M-19).
+        # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
         self.complete = self._change_ours(state=SeenState.DONE, held_until=now)
         self.release = self._change_ours(
             token=free, held_until=0, due=now + p("retry"), failures=c.failures + p("failed")
@@ -200,7 +200,7 @@ class AsideStatements:
         self.of_order = select(self._table).where(self._order, is_open).order_by(c.first_seen)
         self.unfinished = self._oldest(is_open, or_(c.mark.is_not(None), c.due <= self._now))
         self.listing = self._oldest(is_open)
-        #: Whether there is room for one more: the order's own, and the merchant's other ones.
+        #: For counting: the order's open messages, and the merchant's other foreign orders.
         self.messages = select(c.decision).where(self._order, is_open).limit(p("limit"))
         self.foreign = (
             select(c.out_trade_no)
@@ -210,7 +210,7 @@ class AsideStatements:
         )
         is_closed = c.closed.is_(True)
         self.pruning = PruningStatements(self._table, is_closed, or_(is_closed, foreign))
-        #: What waits and has its raw fields still, oldest first.
+        #: Open messages that still have their raw fields, oldest first.
         self.with_raw = self._oldest(is_open, c.first_seen < p("before"), c.payload.like(_WITH_RAW))
 
     def _make_changes(self, dialect: SqlDialect) -> None:

@@ -23,7 +23,7 @@ def orders_table(metadata: MetaData, prefix: str) -> Table:
         Column("token", BigInteger, nullable=False),
         #: When the claim's lease ends; 0: nobody holds it.
         Column("held_until", BigInteger, nullable=False),
-        #: Not before then, after a failure; 0: at once.
+        #: When the order may be retried after a failure; 0: at once.
         Column("due", BigInteger, nullable=False),
         Column("failures", Integer, nullable=False),
         Column("reason", Text, nullable=False),
@@ -53,7 +53,7 @@ def asides_table(metadata: MetaData, prefix: str) -> Table:
         Column("first_seen", BigInteger, nullable=False),
         Column("tries", Integer, nullable=False),
         Column("mark", String(16)),
-        #: When it is to be looked at again; NULL: not by itself.
+        #: When the message is looked at again; NULL: only when somebody marks it.
         Column("due", BigInteger),
         Column("closed", Boolean, nullable=False),
         Index(f"{prefix}asides_closed", "closed", "first_seen"),
