@@ -75,8 +75,12 @@ class OwnedTasks:
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         left = None if until is None else max(0.0, until - self._clock.monotonic())
-        async with self._clock.timeout(left):
-            await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
+        try:
+            async with self._clock.timeout(left):
+                await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
+        except TimeoutError:
+            if not task.done():
+                raise
         if task.cancelled():
             return False
         task.result()

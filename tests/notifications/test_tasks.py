@@ -109,6 +109,18 @@ async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: boo
     assert reached == ["the next one's end"]
 
 
+async def test_work_that_has_ended_at_the_last_moment_has_ended() -> None:
+    """Whoever has no time left to wait still hears of what needed none."""
+
+    async def work() -> None:
+        return None
+
+    async with opened() as tasks:
+        assert await tasks.run(work(), until=0.0)
+        with pytest.raises(TimeoutError):
+            await tasks.run(asyncio.sleep(0.1), until=0.0)
+
+
 async def test_work_inside_work_has_a_task_of_its_own() -> None:
     """on_paid may call the handler again: neither waits for the other's task."""
     async with opened() as tasks:
