@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rooms import ROOMS
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -19,3 +21,44 @@ def test_every_test_says_its_promise_in_a_sentence(path: Path) -> None:
         and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+#: No file of the tests has more lines.
+MOST_LINES = 500
+
+
+def test_every_room_is_a_folder_and_says_why_it_is_one() -> None:
+    """tests/rooms.py names every folder, and none that is not there."""
+    folders = {path.name for path in TESTS.iterdir() if path.is_dir() and path.name[0] not in "._"}
+    assert folders == set(ROOMS)
+    assert all(ROOMS.values())
+
+
+def test_every_test_file_lies_in_a_room() -> None:
+    """Beside the rooms there are helpers that several of them share, and no test."""
+    assert list(TESTS.glob("test_*.py")) == []
+    lost = [
+        str(path) for path in TESTS.rglob("test_*.py") if len(path.relative_to(TESTS).parts) != 2
+    ]
+    assert lost == []
+
+
+def test_no_file_of_the_tests_is_long() -> None:
+    """Whoever looks for the tests of something reads one file of at most 500 lines."""
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in TESTS.rglob("*.py")}
+    long = {str(path.relative_to(TESTS)): n for path, n in lengths.items() if n > MOST_LINES}
+    assert long == {}
+
+
+def test_a_helper_beside_the_rooms_serves_several_of_them() -> None:
+    """What one room alone uses lies in that room."""
+    texts = {path: path.read_text("utf-8") for path in TESTS.rglob("*.py")}
+    for helper in TESTS.glob("*.py"):
+        if helper.stem in {"__init__", "conftest"}:
+            continue
+        using = {
+            path.relative_to(TESTS).parts[0]
+            for path, text in texts.items()
+            if f"tests.{helper.stem} " in text or f"tests import {helper.stem}" in text
+        }
+        assert len(using) > 1, (helper.name, using)

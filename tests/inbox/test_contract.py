@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
-import pytest_asyncio
 
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
-    Aside,
     Claim,
     ClaimLostError,
     Mark,
@@ -21,28 +17,10 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-from tests.inbox.benches import KEPT_INBOXES
+from tests.inbox.contract import DONE, HELD, put_aside, state_of
 from tests.inbox.inboxes import INBOXES, KEY, Bench, ago, an_aside, an_entry, claimed, finished
-from tests.servers import Servers
 
-DONE, HELD = SeenState.DONE, SeenState.HELD
 NOT_PAID, QUARANTINED = SeenState.NOT_PAID, SeenState.QUARANTINED
-
-
-@pytest_asyncio.fixture(params=[*INBOXES, *KEPT_INBOXES])
-async def bench(request: pytest.FixtureRequest, servers: Servers) -> AsyncGenerator[Bench]:
-    kind = request.param
-    async with INBOXES[kind]() if kind in INBOXES else KEPT_INBOXES[kind](servers) as made:
-        yield made
-
-
-async def _state(bench: Bench, key: OrderKey = KEY) -> SeenState | None:
-    record = await bench.other.look(key)
-    return None if record is None else record.state
-
-
-async def _put_aside(bench: Bench, aside: Aside, retry_in: float | None = None) -> bool:
-    return await bench.inbox.set_aside(aside, retry_in=retry_in)
 
 
 # -------------------------------------------------------------------------------------- claims
@@ -75,7 +53,7 @@ async def test_leaving_the_work_makes_the_order_done_for_good(bench: Bench) -> N
     assert (record.state, record.lease) == (DONE, 0.0)
     assert record.entry.transaction_id == "T1"
     await bench.pass_time(80_000)
-    assert await _state(bench) is DONE
+    assert await state_of(bench) is DONE
     assert not await bench.inbox.unfinished(10)
 
 
@@ -96,7 +74,7 @@ async def test_work_that_raises_leaves_the_claim_as_it_was(bench: Bench) -> None
     with pytest.raises(ZeroDivisionError):
         async with bench.inbox.work(claim):
             raise ZeroDivisionError
-    assert await _state(bench) is HELD
+    assert await state_of(bench) is HELD
     assert await bench.inbox.renew(claim, lease=30.0)
 
 
@@ -129,7 +107,7 @@ async def test_an_old_holder_can_do_nothing_any_more(bench: Bench) -> None:
         async with bench.inbox.work(old):
             pass
     assert await bench.inbox.renew(new, lease=30.0)
-    assert await _state(bench) is HELD
+    assert await state_of(bench) is HELD
 
 
 async def test_a_renewed_lease_lasts(bench: Bench) -> None:
@@ -172,7 +150,7 @@ async def test_a_release_after_the_commit_changes_nothing(bench: Bench) -> None:
         pass
     assert not await bench.inbox.release(claim, retry_in=0, failed=True)
     assert not await bench.inbox.quarantine(claim, "no")
-    assert await _state(bench) is DONE
+    assert await state_of(bench) is DONE
 
 
 @pytest.mark.parametrize(
@@ -206,7 +184,7 @@ async def test_a_failure_never_blocks_and_never_undoes(bench: Bench) -> None:
     """M-15: NOT_PAID is noted once, is claimed like a new order, and is never put over a paid."""
     assert await bench.inbox.not_paid(KEY, an_entry(bench, payable=None))
     assert not await bench.other.not_paid(KEY, an_entry(bench))
-    assert await _state(bench) is NOT_PAID
+    assert await state_of(bench) is NOT_PAID
     claim = await claimed(bench)
     assert claim.before is not None
     assert claim.before.state is NOT_PAID
@@ -214,7 +192,7 @@ async def test_a_failure_never_blocks_and_never_undoes(bench: Bench) -> None:
     async with bench.inbox.work(claim):
         pass
     assert not await bench.inbox.not_paid(KEY, an_entry(bench))
-    assert await _state(bench) is DONE
+    assert await state_of(bench) is DONE
 
 
 async def test_a_quarantined_order_waits_for_a_person(bench: Bench) -> None:
@@ -242,7 +220,7 @@ async def test_a_person_decides_about_a_quarantined_order(
     assert not await bench.inbox.mark(KEY, mark)
     await bench.inbox.quarantine(claim, "why")
     assert await bench.other.mark(KEY, mark)
-    assert await _state(bench) is state
+    assert await state_of(bench) is state
     due = await bench.inbox.unfinished(10)
     assert len(due) == (state is HELD)
     for order in due:
@@ -274,7 +252,7 @@ async def test_an_order_that_was_given_up_is_free_and_never_due(bench: Bench) ->
     await bench.pass_time(1000)
     assert not await bench.other.unfinished(10)
     assert not await bench.other.listing(10)
-    assert await _state(bench) is NOT_PAID
+    assert await state_of(bench) is NOT_PAID
     with pytest.raises(ClaimLostError):
         async with bench.inbox.work(claim):
             pass
@@ -323,126 +301,6 @@ async def test_a_failure_is_news_of_an_order_that_was_given_up(bench: Bench) -> 
 # ---------------------------------------------------------------------------------- set aside
 
 
-async def test_what_is_set_aside_is_news_once(bench: Bench) -> None:
-    """M-15: reported once; again only when the decision is another one."""
-    aside = an_aside(bench)
-    assert await _put_aside(bench, aside)
-    assert not await bench.other.set_aside(aside, retry_in=None)
-    changed = attrs.evolve(aside, decision="CONFLICT", reason="another amount")
-    assert await _put_aside(bench, changed)
-    assert not await _put_aside(bench, changed)
-    (kept,) = await bench.other.asides(KEY)
-    assert (kept.decision, kept.reason) == ("CONFLICT", "another amount")
-
-
-async def test_of_many_that_set_the_same_aside_one_reports(bench: Bench) -> None:
-    """M-15: once, whichever process got it."""
-    aside = an_aside(bench)
-    tries = [
-        inbox.set_aside(aside, retry_in=30.0)
-        for inbox in (bench.inbox, bench.other)
-        for _ in range(5)
-    ]
-    assert sum(await asyncio.gather(*tries)) == 1
-
-
-async def test_first_seen_stays_that_of_the_first_time(bench: Bench) -> None:
-    """M-17: age is judged as of when the message first came; the rest of an aside is kept too."""
-    first = an_aside(bench)
-    await _put_aside(bench, first)
-    await bench.pass_time(60)
-    await _put_aside(bench, attrs.evolve(first, first_seen=bench.now()))
-    kept = await bench.other.aside(KEY, first.fingerprint)
-    assert kept == first
-
-
-async def test_messages_of_one_order_are_kept_side_by_side(bench: Bench) -> None:
-    """A conflicting message beside a DONE order, two of them if there are two."""
-    await finished(bench)
-    one = an_aside(bench, fingerprint="01" * 32)
-    two = an_aside(bench, fingerprint="02" * 32, first_seen=bench.now() + timedelta(seconds=1))
-    await _put_aside(bench, two)
-    await _put_aside(bench, one)
-    assert list(await bench.inbox.asides(KEY)) == [one, two]
-    assert not await bench.inbox.asides(OrderKey("2", KEY.out_trade_no))
-    assert await _state(bench) is DONE
-
-
-async def test_a_retry_is_due_on_time_and_postponed(bench: Bench) -> None:
-    """M-17: run_due finds what is due, and what it looked at is due later, or not by itself."""
-    aside = an_aside(bench)
-    await _put_aside(bench, aside, retry_in=30.0)
-    assert not await bench.inbox.unfinished(10)
-    await bench.pass_time(31)
-    (due,) = await bench.other.unfinished(10)
-    assert due == aside
-    await bench.inbox.postpone(aside, retry_in=60.0)
-    assert not await bench.inbox.unfinished(10)
-    await bench.pass_time(61)
-    (again,) = await bench.inbox.unfinished(10)
-    assert isinstance(again, Aside)
-    assert again.tries == 1
-    await bench.inbox.postpone(again, retry_in=None)
-    await bench.pass_time(100_000)
-    assert not await bench.inbox.unfinished(10)
-    assert len(await bench.inbox.listing(10)) == 1
-
-
-async def test_a_closed_message_stays_closed(bench: Bench) -> None:
-    """Its redelivery is no news, and nobody is asked about it any more."""
-    aside = an_aside(bench)
-    await _put_aside(bench, aside, retry_in=0)
-    await bench.inbox.close(aside)
-    assert not await bench.inbox.unfinished(10)
-    assert not await bench.inbox.listing(10)
-    assert not await bench.inbox.asides(KEY)
-    assert not await _put_aside(bench, attrs.evolve(aside, decision="CONFLICT"), retry_in=0)
-    assert not await bench.inbox.listing(10)
-    assert not await bench.inbox.mark(KEY, Mark.APPLY, aside.fingerprint)
-    assert await bench.inbox.aside(KEY, aside.fingerprint) is not None
-    assert await bench.inbox.aside(KEY, "00" * 32) is None
-
-
-@pytest.mark.parametrize("mark", [Mark.RETRY, Mark.APPLY])
-async def test_a_marked_message_is_due_at_once(bench: Bench, mark: Mark) -> None:
-    """What ``chaoying inbox`` marks, a running handler finds; APPLY stays, RETRY is one try."""
-    aside = an_aside(bench)
-    assert not await bench.other.mark(KEY, mark, aside.fingerprint)
-    await _put_aside(bench, aside)
-    assert await bench.other.mark(KEY, mark, aside.fingerprint)
-    (due,) = await bench.inbox.unfinished(10)
-    assert isinstance(due, Aside)
-    assert due.mark is mark
-    await bench.inbox.postpone(due, retry_in=None)
-    (kept,) = await bench.inbox.asides(KEY)
-    assert kept.mark is (None if mark is Mark.RETRY else mark)
-
-
-async def test_a_dismissed_message_is_closed(bench: Bench) -> None:
-    """DISMISS needs no handler."""
-    aside = an_aside(bench)
-    await _put_aside(bench, aside, retry_in=0)
-    assert await bench.inbox.mark(KEY, Mark.DISMISS, aside.fingerprint)
-    assert not await bench.other.unfinished(10)
-    assert not await bench.other.asides(KEY)
-
-
-async def test_lists_begin_with_the_oldest_and_are_bounded(bench: Bench) -> None:
-    """M-17: orders and messages together, by when they first came."""
-    keys = [OrderKey(KEY.mch_id, f"A{n}") for n in range(4)]
-    await bench.inbox.release(
-        await claimed(bench, keys[0], first_seen=ago(bench, hours=2)), retry_in=0, failed=False
-    )
-    await _put_aside(bench, an_aside(bench, key=keys[1], first_seen=ago(bench, hours=3)), 0)
-    await bench.inbox.release(
-        await claimed(bench, keys[2], first_seen=ago(bench, hours=1)), retry_in=0, failed=False
-    )
-    for items in (await bench.inbox.unfinished(10), await bench.inbox.listing(10)):
-        assert [item.key for item in items] == [keys[1], keys[0], keys[2]]
-    assert [item.key for item in await bench.inbox.unfinished(2)] == [keys[1], keys[0]]
-    assert len(await bench.inbox.listing(1)) == 1
-
-
 # ------------------------------------------------------------------------------------- pruning
 
 
@@ -453,10 +311,10 @@ async def test_pruning_forgets_what_was_said_and_keeps_that_it_was(bench: Bench)
     await finished(bench, done_key, first_seen=old)
     await claimed(bench, open_key, first_seen=old)
     closed = an_aside(bench, first_seen=old)
-    await _put_aside(bench, closed)
+    await put_aside(bench, closed)
     await bench.inbox.close(closed)
     kept = an_aside(bench, fingerprint="cd" * 32, first_seen=old)
-    await _put_aside(bench, kept)
+    await put_aside(bench, kept)
 
     done = await bench.other.look(done_key)
     assert done is not None
@@ -481,8 +339,8 @@ async def test_pruning_keys_never_reaches_into_the_window(bench: Bench) -> None:
     await finished(bench, late, first_seen=ago(bench, days=400))
     await claimed(bench, held, first_seen=ago(bench, days=400))
     await bench.inbox.prune(bench.now(), keys=True)
-    assert await _state(bench, young) is await _state(bench, late) is DONE
-    assert await _state(bench, held) is HELD
+    assert await state_of(bench, young) is await state_of(bench, late) is DONE
+    assert await state_of(bench, held) is HELD
 
 
 async def test_pruning_keys_forgets_what_is_old_in_every_way(bench: Bench) -> None:
@@ -494,19 +352,19 @@ async def test_pruning_keys_forgets_what_is_old_in_every_way(bench: Bench) -> No
     await bench.pass_time(window.total_seconds())
     await claimed(bench, held, first_seen=ago(bench, days=400))
     await bench.inbox.prune(bench.now(), keys=True)
-    assert await _state(bench, old) is DONE  # AHEAD is added to the window
+    assert await state_of(bench, old) is DONE  # AHEAD is added to the window
     await bench.pass_time(660.0)
     await bench.inbox.prune(bench.now(), keys=True)
-    assert await _state(bench, old) is None
-    assert await _state(bench, unpaid) is None
-    assert await _state(bench, held) is HELD
+    assert await state_of(bench, old) is None
+    assert await state_of(bench, unpaid) is None
+    assert await state_of(bench, held) is HELD
 
 
 async def test_texts_of_any_kind_survive(bench: Bench) -> None:
     """Payloads and reasons come back as they were put, long ones too."""
     values: dict[str, Any] = {"payload": '{"x":"\\u0000' + "y" * 60_000 + '"}', "reason": "超赢 💰"}
     aside = an_aside(bench, **values)
-    await _put_aside(bench, aside)
+    await put_aside(bench, aside)
     assert list(await bench.other.asides(KEY)) == [aside]
     await claimed(bench, payload=values["payload"], payable=None, out_transaction_id=None)
     record = await bench.other.look(KEY)

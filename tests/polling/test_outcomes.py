@@ -32,7 +32,7 @@ from tests.pollers import (
     orders,
     poller_on,
 )
-from tests.polling.test_store import World, troubled
+from tests.polling.store_world import World, troubled
 
 
 def plain(script: Any = None) -> tuple[FakeClock, Poller]:

@@ -19,8 +19,8 @@ from chaoying_async import (
 )
 from chaoying_async.pollstore import MemoryPollStore
 from tests.pollers import CLOSED, PAID, PENDING, after, always, order, orders
+from tests.polling.store_world import World, troubled
 from tests.polling.test_poller import paid_order
-from tests.polling.test_store import World, troubled
 
 
 async def left_by_run(world: World, poller: Any, expected: int, **options: Any) -> None:

@@ -33,7 +33,6 @@ from tests.sandbox.worlds import (
     check_reply,
     check_request,
     endpoint_at,
-    open_port,
     put_merchant,
     put_order,
     put_refund,
@@ -141,12 +140,6 @@ globals().update({name: thing for name, thing in _COLLECTED.items() if name not 
 
 #: Tests that the sandbox has answered.
 answered: set[str] = set()
-
-
-@pytest.fixture(scope="module")
-def port() -> Generator[Port]:
-    with open_port() as made:
-        yield made
 
 
 @pytest.fixture(scope="module", params=WORLDS, ids=lambda world: world.name)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import json
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,18 +20,12 @@ import pytest
 from chaoying_async import Credentials, SignAlgorithm, SortOrder, SystemClock
 from chaoying_async.sandbox import Sandbox
 from tests.pure import spec
-from tests.sandbox.worlds import Port, World, in_every_world, open_port, signed_by_hand
+from tests.sandbox.worlds import Port, World, in_every_world, signed_by_hand
 
 VECTORS = spec.load("vectors.toml")
 AGENT = "13000000000000000"
 #: Where no ``method`` decides which endpoint is meant, so that the signature is looked at first.
 ANY_FIELDS = "/Open/GetMchInfo"
-
-
-@pytest.fixture(scope="module")
-def port() -> Generator[Port]:
-    with open_port() as made:
-        yield made
 
 
 def escaped(text: str) -> str:
