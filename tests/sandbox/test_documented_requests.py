@@ -313,8 +313,6 @@ class Blocking:
     def __init__(self, sandbox: Sandbox, port: Port, world: World) -> None:
         self._credentials, self._port, self._world = sandbox.credentials, port, world
 
-    mch_id = None
-
     async def send(self, request: Request[Any], *, timeout: Any = None) -> Any:
         del timeout
         sent = build_request(request, self._credentials, hosts=Hosts.single(self._port.url))
