@@ -43,7 +43,7 @@ T = TypeVar("T")
 
 
 @attrs.define
-class _Order:
+class _KeptOrder:
     state: SeenState
     entry: Entry
     token: int = 0
@@ -114,10 +114,15 @@ class MemoryInbox:
         self._window = window
         self._max_items = max_items
         self._clock: Clock = clock or SystemClock()
-        self._orders: dict[OrderKey, _Order] = {}
+        self._orders: dict[OrderKey, _KeptOrder] = {}
         self._asides: dict[AsideKey, _Kept] = {}
+<<<<<<< HEAD
         # The open ones among them, kept apart: they are few, and looked through every 30 s.
         self._open_orders: dict[OrderKey, _Order] = {}
+=======
+        # Those of them that wait for somebody: few, and asked for every 30 s.
+        self._open_orders: dict[OrderKey, _KeptOrder] = {}
+>>>>>>> 423b81b (House tests: no name stands for two ideas, without exceptions but those with a reason; the law book follows the moves)
         self._open_asides: dict[AsideKey, _Kept] = {}
         self._waiting = _Waiting()
         self._swept = -math.inf
@@ -138,7 +143,11 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None:
             self._make_room()
+<<<<<<< HEAD
             order = self._orders[key] = self._open_orders[key] = _Order(SeenState.HELD, entry)
+=======
+            order = self._orders[key] = self._open_orders[key] = _KeptOrder(_HELD, entry)
+>>>>>>> 423b81b (House tests: no name stands for two ideas, without exceptions but those with a reason; the law book follows the moves)
             before = None
         else:
             before = self._record(key, order)
@@ -150,7 +159,7 @@ class MemoryInbox:
         order.held_until, order.due = now + lease, 0.0
         return Claim(key, order.token, order.failures, before)
 
-    def _held(self, claim: Claim) -> _Order | None:
+    def _held(self, claim: Claim) -> _KeptOrder | None:
         """The order of this claim; None where the claim is no longer ours."""
         order = self._orders.get(claim.key)
         if order is None or order.state is not SeenState.HELD or order.token != claim.token:
@@ -212,7 +221,7 @@ class MemoryInbox:
         if order is None:
             self._make_room()
             now = self._clock.monotonic()
-            self._orders[key] = _Order(SeenState.NOT_PAID, entry, held_until=now)
+            self._orders[key] = _KeptOrder(SeenState.NOT_PAID, entry, held_until=now)
             return True
         if order.state is not SeenState.NOT_PAID or order.entry.decision == entry.decision:
             return False
@@ -331,7 +340,7 @@ class MemoryInbox:
             orders=len(foreign),
         )
 
-    def _move(self, key: OrderKey, order: _Order, state: SeenState) -> None:
+    def _move(self, key: OrderKey, order: _KeptOrder, state: SeenState) -> None:
         """Change an order's state, here only: so the open orders are always known."""
         order.state = state
         if state in _ENDED:
@@ -345,7 +354,7 @@ class MemoryInbox:
             kept.closed, kept.due = True, None
             self._waiting.add(kept.aside, -1)
 
-    def _record(self, key: OrderKey, order: _Order) -> Record:
+    def _record(self, key: OrderKey, order: _KeptOrder) -> Record:
         held = order.state is SeenState.HELD
         return Record(
             key=key,
@@ -383,7 +392,7 @@ class MemoryInbox:
         return self._clock.now() - self._window - AHEAD
 
     def _forget(
-        self, is_old: Callable[[_Order], bool], before: datetime, *, foreign: bool = False
+        self, is_old: Callable[[_KeptOrder], bool], before: datetime, *, foreign: bool = False
     ) -> int:
         """Old orders that ended, and messages that are closed (or foreign) and came before then.
 
