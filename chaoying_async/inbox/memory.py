@@ -116,13 +116,8 @@ class MemoryInbox:
         self._clock: Clock = clock or SystemClock()
         self._orders: dict[OrderKey, _KeptOrder] = {}
         self._asides: dict[AsideKey, _Kept] = {}
-<<<<<<< HEAD
         # The open ones among them, kept apart: they are few, and looked through every 30 s.
-        self._open_orders: dict[OrderKey, _Order] = {}
-=======
-        # Those of them that wait for somebody: few, and asked for every 30 s.
         self._open_orders: dict[OrderKey, _KeptOrder] = {}
->>>>>>> 423b81b (House tests: no name stands for two ideas, without exceptions but those with a reason; the law book follows the moves)
         self._open_asides: dict[AsideKey, _Kept] = {}
         self._waiting = _Waiting()
         self._swept = -math.inf
@@ -143,11 +138,7 @@ class MemoryInbox:
         order = self._orders.get(key)
         if order is None:
             self._make_room()
-<<<<<<< HEAD
-            order = self._orders[key] = self._open_orders[key] = _Order(SeenState.HELD, entry)
-=======
-            order = self._orders[key] = self._open_orders[key] = _KeptOrder(_HELD, entry)
->>>>>>> 423b81b (House tests: no name stands for two ideas, without exceptions but those with a reason; the law book follows the moves)
+            order = self._orders[key] = self._open_orders[key] = _KeptOrder(SeenState.HELD, entry)
             before = None
         else:
             before = self._record(key, order)
