@@ -10,6 +10,7 @@ import pytest
 
 from chaoying_async.sansio.payments import machine as till
 from chaoying_async.sansio.payments.moves import Cancels, CheckoutEnd, CheckoutStatus
+from chaoying_async.sansio.payments.wallets import Wallets
 from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard import shell_walk, till_walk
 from tests.sizes import FULL
@@ -32,7 +33,6 @@ def test_no_order_of_events_ends_with_money_wrong() -> None:
         ("CLOSED_STAYS", 0.0),
         ("CANCEL_UNTIL", 400.0),
         ("RESTARTED_CANCEL", (0.0, 270.0)),
-        ("_absent_everywhere", lambda kept: bool(kept.absent)),
         ("_OVER", {**till._OVER, PollStatus.CLOSED: CheckoutEnd(CheckoutStatus.PAID)}),
         ("_paid_end", lambda _: CheckoutEnd(CheckoutStatus.PAID)),
     ],
@@ -44,6 +44,15 @@ def test_the_walk_notices_a_till_that_is_wrong(
     """A walk that finds nothing proves nothing: each of these mistakes has to be found."""
     monkeypatch.setattr(till, name, value)
     monkeypatch.setattr(till, "GIVE_UP", 420.0 if name == "CANCEL_UNTIL" else till.GIVE_UP)
+    with pytest.raises(till_walk.BrokenError):
+        till_walk.figures(till_walk.CI)
+
+
+def test_the_walk_notices_an_order_that_only_one_wallet_does_not_know(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An order that was paid under another wallet must not end as one that never arrived."""
+    monkeypatch.setattr(Wallets, "all_absent", property(lambda kept: bool(kept.absent)))
     with pytest.raises(till_walk.BrokenError):
         till_walk.figures(till_walk.CI)
 

@@ -304,7 +304,9 @@ def _facts(till: Till) -> Facts:
     """What an intent has of a till. A restart does not find out how the pay call was answered."""
     cancels = attrs.evolve(till.cancels, last_at=0.0)
     answered = till.used or not till.never_cancel
-    return Facts(till.seen, till.certain, till.paytype, cancels, till.used, answered)
+    return Facts(
+        till.seen, till.wallets.certain, till.wallets.paytype, cancels, till.used, answered
+    )
 
 
 def _after_pay(wallets: tuple[bool, ...]) -> Iterator[tuple[bool, bool, World]]:

@@ -309,10 +309,10 @@ def test_an_attempt_number_remembers_its_order_in_a_request() -> None:
 
 def test_candidates_are_every_wallet_that_could_be_meant() -> None:
     """M-24: one that is known, or a guess and all the others."""
-    assert opened().candidates == ("WECHAT",)
-    assert opened(certain=False).candidates[0] == "WECHAT"
-    assert set(opened(certain=False).candidates) == set(PayType)
-    assert set(opened(paytype=None, certain=False).candidates) == set(PayType)
+    assert opened().wallets.candidates == ("WECHAT",)
+    assert opened(certain=False).wallets.candidates[0] == "WECHAT"
+    assert set(opened(certain=False).wallets.candidates) == set(PayType)
+    assert set(opened(paytype=None, certain=False).wallets.candidates) == set(PayType)
 
 
 def test_a_slow_last_query_does_not_cost_the_cancel_its_window() -> None:

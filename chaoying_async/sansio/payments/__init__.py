@@ -6,4 +6,5 @@
 - ``moves``: the moves, what became of cancels, and the ways a payment can end.
 - ``order_numbers``: numbers for the attempts of one business order.
 - ``refunds``: whether a refund may be sent again, and the refund that an order suggests.
+- ``wallets``: under which wallet an order is asked about, while nobody knows its wallet.
 """

@@ -85,8 +85,8 @@ class Intent:
         """With what a till has learnt."""
         return attrs.evolve(
             self,
-            paytype=till.paytype,
-            certain=till.certain,
+            paytype=till.wallets.paytype,
+            certain=till.wallets.certain,
             seen=till.seen,
             suspect=till.suspect,
             cancels=attrs.evolve(till.cancels, last_at=0.0),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import attrs
 
-from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.payments.moves import (
     NO_CANCELS,
     Ask,
@@ -23,6 +22,7 @@ from chaoying_async.sansio.payments.moves import (
     SendCancel,
     WaitUntil,
 )
+from chaoying_async.sansio.payments.wallets import Wallets
 from chaoying_async.sansio.polling.schedule import PollSchedule, last_query_at, next_step
 from chaoying_async.sansio.polling.schedule import Wait as PollWait
 from chaoying_async.sansio.polling.status import (
@@ -95,9 +95,7 @@ class Till:
     give_up: float
     never_arrived: float = NEVER_ARRIVED
     """An order that nobody knows then, never arrived."""
-    paytype: str | None
-    """The wallet, as far as it is known, and whether that is more than a guess from the code."""
-    certain: bool
+    wallets: Wallets
     asked: float | None = None
     """When the last query was sent; None before the first."""
     attempts: int = 0
@@ -119,9 +117,6 @@ class Till:
     """The end that it is known to have come to, other than paid."""
     over_at: float = -1.0
     """When the last query that showed so was sent."""
-    absent: tuple[tuple[str, int], ...] = ()
-    """``paytype`` -> how often "not found", and those that said so late enough to count."""
-    late: frozenset[str] = frozenset()
     cancels: Cancels = NO_CANCELS
     confirms: int | None = None
     """Queries since a paid answer came after a cancel; None: none came."""
@@ -134,14 +129,6 @@ class Till:
         if self.cancels.tries or self.cancels.left:
             return True
         return self.asked is not None and self.asked >= self.polling_ends
-
-    @property
-    def candidates(self) -> tuple[str, ...]:
-        """Every wallet that could be meant, the likeliest first."""
-        if self.certain and self.paytype is not None:
-            return (self.paytype,)
-        others = tuple(str(each) for each in PayType if each != self.paytype)
-        return others if self.paytype is None else (self.paytype, *others)
 
 
 def opened(
@@ -166,8 +153,7 @@ def opened(
         cancel_from=ended + CANCEL_AFTER,
         cancel_until=CANCEL_UNTIL,
         give_up=GIVE_UP,
-        paytype=paytype,
-        certain=certain and not used,
+        wallets=Wallets(paytype=paytype, certain=certain and not used),
         seen=seen,
         suspect=suspect,
         used=used,
@@ -205,8 +191,7 @@ def reopened(
         cancel_until=latest if age >= 0 else -1.0,
         give_up=max(GIVE_UP + _RESTARTED_LATER, since + RESTARTED_PATIENCE),
         never_arrived=NEVER_ARRIVED + _RESTARTED_LATER,
-        paytype=paytype,
-        certain=certain and (answered or seen),
+        wallets=Wallets(paytype=paytype, certain=certain and (answered or seen)),
         seen=seen,
         suspect=suspect,
         used=used,
@@ -228,7 +213,7 @@ def heard_query(
 ) -> Till:
     """After a query that was sent at ``sent``; ``about``: something answered that may be ours.
 
-    ``answer`` is ``pollstatus.read_answer``'s, with the amount compared; ``earlier`` says of a paid
+    ``answer`` is ``read_answer``'s, with the amount compared; ``earlier`` says of a paid
     one that the payment was made before the pay call.
     """
     refused = answer.status is PollStatus.REFUSED  # asking may be possible again
@@ -239,6 +224,9 @@ def heard_query(
     standing = taken_together(till.standing, answer)
     is_open = answer.about_order and answer.says is Says.PENDING
     over = _over_by(till, standing)
+    wallets = till.wallets.found(paytype) if news else till.wallets
+    if answer.says is Says.ABSENT:
+        wallets = wallets.missed(paytype, late=sent >= till.never_arrived)
     confirms = None if till.confirms is None else till.confirms + 1
     if till.closing and not till.cancels.harmless and paid and confirms is None:
         confirms = 0
@@ -254,12 +242,7 @@ def heard_query(
         earlier=earlier if paid else till.earlier,
         over=None if paid or is_open else (over or till.over),
         over_at=till.over_at if over is None else sent,
-        paytype=paytype if news else till.paytype,
-        certain=till.certain or news,
-        absent=_counted(till.absent, paytype) if answer.says is Says.ABSENT else till.absent,
-        late=till.late | {paytype}
-        if answer.says is Says.ABSENT and sent >= till.never_arrived
-        else till.late,
+        wallets=wallets,
         confirms=confirms,
         dice=dice,
     )
@@ -268,10 +251,11 @@ def heard_query(
 def heard_cancel(till: Till, news: CancelNews, *, ended: float) -> Till:
     """After a cancel; what was heard before it says nothing about its effect."""
     kept = news in (CancelNews.NOT_SENT, CancelNews.REFUSED)
+    certain = till.wallets.certain or news is CancelNews.CARRIED_OUT
     return attrs.evolve(
         till,
         cancels=till.cancels.after(news, ended),
-        certain=till.certain or news is CancelNews.CARRIED_OUT,
+        wallets=attrs.evolve(till.wallets, certain=certain),
         standing=till.standing if kept else UNASKED,
         open=till.open if kept else False,
         over=till.over if kept else None,
@@ -284,12 +268,6 @@ def _over_by(till: Till, standing: Standing) -> PollStatus | None:
     if standing.status is PollStatus.NOT_FOUND and till.cancels.carried_out:
         return standing.status
     return standing.status if standing.status in _OVER else None
-
-
-def _counted(absent: tuple[tuple[str, int], ...], paytype: str) -> tuple[tuple[str, int], ...]:
-    counts = dict(absent)
-    counts[paytype] = counts.get(paytype, 0) + 1
-    return tuple(sorted(counts.items()))
 
 
 def next_move(till: Till, now: float) -> Move:
@@ -315,11 +293,13 @@ def _closing(till: Till, now: float) -> Move:
     cancel_at = _cancel_moment(till, now)
     if (
         cancel_at is not None
-        and till.paytype is not None
+        and till.wallets.paytype is not None
         and (ask_at is None or cancel_at <= ask_at)
     ):
         return (
-            WaitUntil(cancel_at) if cancel_at > now else SendCancel(till.paytype, till.cancel_until)
+            WaitUntil(cancel_at)
+            if cancel_at > now
+            else SendCancel(till.wallets.paytype, till.cancel_until)
         )
     if ask_at is None:
         return CheckoutEnd(CheckoutStatus.UNKNOWN, _undecided(till))
@@ -327,21 +307,12 @@ def _closing(till: Till, now: float) -> Move:
 
 
 def _ask(till: Till, moment: float, now: float) -> Move:
-    return WaitUntil(moment) if moment > now else Ask(_whom(till, now))
+    return WaitUntil(moment) if moment > now else Ask(_wallet_to_ask(till, now))
 
 
-def _whom(till: Till, now: float) -> str:
-    """The wallet to ask under: the known one; else the guess and the others by turns."""
-    candidates = till.candidates
-    if now >= till.never_arrived and _may_be_absent(till):
-        left = [each for each in candidates if each not in till.late]
-        return left[0] if left else candidates[till.attempts % len(candidates)]
-    if till.paytype is None:
-        return candidates[till.attempts % len(candidates)]
-    said_absent = dict(till.absent).get(till.paytype, 0)
-    if len(candidates) == 1 or not said_absent or till.attempts % 2 == 0:
-        return candidates[0]
-    return candidates[1 + till.attempts // 2 % (len(candidates) - 1)]
+def _wallet_to_ask(till: Till, now: float) -> str:
+    late = now >= till.never_arrived and _may_be_absent(till)
+    return till.wallets.next_asked(till.attempts, late=late)
 
 
 def _verdict(till: Till, now: float) -> CheckoutEnd | None:
@@ -353,7 +324,7 @@ def _verdict(till: Till, now: float) -> CheckoutEnd | None:
         return _paid_end(till) if till.cancels.harmless or stays else None
     if till.over is not None:
         return _verdict_of_ended(till, till.over, now)
-    if _may_be_absent(till) and _absent_everywhere(till):
+    if _may_be_absent(till) and till.wallets.all_absent:
         return CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason.NOT_FOUND)
     return None
 
@@ -386,15 +357,9 @@ def _may_be_absent(till: Till) -> bool:
     return not till.seen and not till.suspect and till.cancels.left == till.cancels.absent
 
 
-def _absent_everywhere(till: Till) -> bool:
-    """Twice each, for M-06, and once late enough to count."""
-    counts = dict(till.absent)
-    return all(each in till.late and counts.get(each, 0) > 1 for each in till.candidates)
-
-
 def _cancel_moment(till: Till, now: float) -> float | None:
     """When a cancel should leave; None when none should, or none may any more."""
-    if till.never_cancel or till.paytype is None or not _cancel_wanted(till):
+    if till.never_cancel or till.wallets.paytype is None or not _cancel_wanted(till):
         return None
     moment = till.cancel_from
     if till.cancels.tries:
@@ -435,7 +400,7 @@ def _ask_moment(till: Till) -> float | None:
     troubles = min(till.standing.troubles, _SLOWEST)
     due = max(asked, last_cancel) + EFFECT_EVERY * 2.0**troubles
     if asked >= till.never_arrived and not troubles and _may_be_absent(till):
-        due = asked if set(till.candidates) - till.late else asked + EFFECT_EVERY
+        due = asked if till.wallets.unasked_late else asked + EFFECT_EVERY
     for checkpoint in (till.never_arrived, end):
         if asked < checkpoint < due:
             due = checkpoint
