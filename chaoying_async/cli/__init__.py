@@ -8,6 +8,7 @@ that does not show it, never from an option (M-27).
 - ``listen``: the parts of ``chaoying listen``.
 - ``watch``: the parts of ``chaoying watch``.
 - ``gateway_options``: options that say which gateway is asked, and as whom; reads the key.
+- ``field_option``: an option whose help is the words under the field that it sets.
 - ``fields``: options for the fields of requests, made from the request classes.
 - ``messages``: reads a message from a file, from stdin or from ``name=value`` words.
 - ``stores``: finds the store or inbox that a command names, and explains its errors.

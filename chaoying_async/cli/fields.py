@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.fieldwords import words_of
 from chaoying_async.sansio.api.endpoint import FieldSpec, Request, field_specs
 from chaoying_async.sansio.api.field_rules import (
     AmountRule,
@@ -38,10 +38,12 @@ def _dashed(name: str) -> str:
 
 
 def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
-    needed = " (required)" if spec.required or spec.name in kind.needed else ""
-    return click.Option(
+    needed = "(required)" if spec.required or spec.name in kind.needed else ""
+    return FieldOption(
         [f"{PREFIX}{spec.name}", _dashed(spec.name)],
-        help=f"{words_of(kind, spec.name)}{needed} {_form(spec)}".strip(),
+        of=kind,
+        named=spec.name,
+        help=f"{needed} {_form(spec)}".strip(),
         metavar=_metavar(spec),
     )
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import attrs
 import click
 
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.environment import key_from_env, settings_from_env
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.credentials import (
@@ -60,21 +61,25 @@ how_options = stacked(
         "--algorithm",
         type=click.Choice(tuple(SignAlgorithm)),
         envvar="CHAOYING_ALGORITHM",
-        help="签名算法; default: CHAOYING_ALGORITHM, else MD5.",
+        cls=FieldOption,
+        of=Credentials,
+        help="Default: CHAOYING_ALGORITHM.",
     ),
     click.option(
         "--order",
         type=click.Choice(tuple(_ORDERS)),
         default="ascii",
         show_default=True,
-        help="How names are sorted before signing (签名排序).",
+        cls=FieldOption,
+        of=Credentials,
+        named="sort_order",
     ),
 )
 #: Also ``--agent-id`` and ``--pid``: who signs.
 who_options = stacked(
     how_options,
-    click.option("--agent-id", help="代理商号; default: CHAOYING_AGENT_ID."),
-    click.option("--pid", help="产品名称; default: CHAOYING_PID."),
+    click.option("--agent-id", cls=FieldOption, of=Credentials, help="Default: CHAOYING_AGENT_ID."),
+    click.option("--pid", cls=FieldOption, of=Credentials, help="Default: CHAOYING_PID."),
 )
 #: Also ``--url`` and ``--hosts``: which gateway.
 target_options = stacked(

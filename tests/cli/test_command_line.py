@@ -103,6 +103,16 @@ class TestUsage:
         told = json.loads(capsys.readouterr().out)
         assert "nothing" in told["message"]
 
+    def test_help_has_the_words_of_the_fields(self) -> None:
+        """The same ones as in editors and docs, with the unit, in both languages."""
+        refund = "".join(call("send", "refund", "--help").stdout.split())
+        assert "Whatistogoback,infen" in refund
+        assert "（申请退款金额，单位分，应答中为base_refund_fee）" in refund
+        assert "CHAOYING_AGENT_ID" in refund
+        query = "".join(call("query", "--help").stdout.split())
+        assert "（平台交易号，与商户订单号至少一个）" in query
+        assert "Leftout,eachwalletisaskedinturn" in query
+
     @pytest.mark.parametrize("command", [[], *([each] for each in commands())], ids=str)
     def test_every_command_has_its_help(self, command: list[str]) -> None:
         """-h and --help, in any terminal."""

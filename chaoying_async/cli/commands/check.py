@@ -10,6 +10,7 @@ import click
 
 from chaoying_async.cli import gateway_options, interrupts, output
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import (
     SignerOptions,
     Target,
@@ -22,7 +23,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.follow_up import OrderQuery
-from chaoying_async.sansio.api.merchant import GetMchInfo
+from chaoying_async.sansio.api.merchant import GetMchIdResult, GetMchInfo
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import PayType
 
@@ -43,7 +44,9 @@ class CheckLine:
 
 
 @click.command(name="check")
-@click.option("--mch-id", envvar="CHAOYING_MCH_ID", required=True, help="商户号.")
+@click.option(
+    "--mch-id", envvar="CHAOYING_MCH_ID", required=True, cls=FieldOption, of=GetMchIdResult
+)
 @target_options
 @output.json_option
 def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from chaoying_async.cli import gateway_options, interrupts, output, reply_display
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
+from chaoying_async.sansio.api.merchant import GetMchIdResult
 from chaoying_async.sansio.enums import PayType
 
 Ask = Callable[[PayType], Request[Any]]
@@ -19,14 +21,16 @@ Ask = Callable[[PayType], Request[Any]]
 _PAYTYPE = click.option(
     "--paytype",
     type=click.Choice(tuple(PayType)),
-    help="支付方式; left out, each wallet is asked in turn until one knows the number.",
+    cls=FieldOption,
+    of=OrderQuery,
+    help="Left out, each wallet is asked in turn until one knows the number.",
 )
-_MERCHANT = click.option("--mch-id", envvar="CHAOYING_MCH_ID", help="商户号.")
+_MERCHANT = click.option("--mch-id", envvar="CHAOYING_MCH_ID", cls=FieldOption, of=GetMchIdResult)
 
 
 @click.command(name="query")
 @click.argument("out_trade_no", required=False)
-@click.option("--transaction-id", help="平台订单号, instead of your own number.")
+@click.option("--transaction-id", cls=FieldOption, of=OrderQuery)
 @_PAYTYPE
 @_MERCHANT
 @target_options
@@ -50,7 +54,7 @@ def query(out_trade_no: str | None, **options: Any) -> None:
 
 @click.command(name="refund-query")
 @click.argument("out_refund_no", required=False)
-@click.option("--refund-id", help="平台退款单号, instead of your own number.")
+@click.option("--refund-id", cls=FieldOption, of=RefundQuery)
 @_PAYTYPE
 @_MERCHANT
 @target_options

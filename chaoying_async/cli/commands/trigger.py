@@ -12,8 +12,11 @@ import httpx
 from chaoying_async.cli import interrupts, output
 from chaoying_async.cli.commands.sandbox import TOKEN
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import RequestNotSentError, TransportError
+from chaoying_async.sansio.api.merchant import GetMchIdResult
+from chaoying_async.sansio.api.preorder import WechatPreOrder
 from chaoying_async.sansio.redact import shown_address
 
 #: Seconds. A receiver may take three for each notification, and a sandbox sends several.
@@ -58,8 +61,8 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 @click.argument("event")
 @click.argument("order", required=False)
 @_URL
-@click.option("--notify-url", help="通知地址; default: the order's own.")
-@click.option("--mch-id", help="商户号; default: the sandbox's first.")
+@click.option("--notify-url", cls=FieldOption, of=WechatPreOrder, help="Default: the order's own.")
+@click.option("--mch-id", cls=FieldOption, of=GetMchIdResult, help="Default: the sandbox's first.")
 @click.option(
     "--wallet", type=click.Choice(("WECHAT", "ALIPAY")), default="WECHAT", help="Without ORDER."
 )
@@ -125,8 +128,8 @@ def _deed(url: str, deed: str, order: str | None, mch_id: str | None) -> None:
 @click.command(name="resend")
 @click.argument("order", required=False)
 @_URL
-@click.option("--notify-url", help="通知地址; default: the order's own.")
-@click.option("--mch-id", help="商户号.")
+@click.option("--notify-url", cls=FieldOption, of=WechatPreOrder, help="Default: the order's own.")
+@click.option("--mch-id", cls=FieldOption, of=GetMchIdResult)
 @click.option("--undelivered", is_flag=True, help="All orders whose notifications nobody accepted.")
 @output.json_option
 def resend(order: str | None, url: str, *, undelivered: bool, **more: str | None) -> None:

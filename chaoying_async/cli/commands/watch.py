@@ -15,6 +15,7 @@ import click
 from chaoying_async.abc import PollStore
 from chaoying_async.cli import gateway_options, interrupts, output, stores
 from chaoying_async.cli.exits import Exit, after_outcome, worst
+from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.watch.progress import (
     LiveProgress,
@@ -26,6 +27,8 @@ from chaoying_async.cli.watch.progress import (
 from chaoying_async.cli.watch.watch_list import OrderReader, wanted
 from chaoying_async.clock import SystemClock
 from chaoying_async.polling import Poller, PollOutcome
+from chaoying_async.sansio.api.follow_up import OrderQuery
+from chaoying_async.sansio.api.merchant import GetMchIdResult
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
@@ -53,9 +56,17 @@ _SECONDS = click.FloatRange(0, min_open=True)
 @click.option(
     "--paytype",
     type=click.Choice(tuple(PayType)),
-    help="支付方式 of all that name none themselves.",
+    cls=FieldOption,
+    of=OrderQuery,
+    help="For all lines that name none.",
 )
-@click.option("--mch-id", envvar="CHAOYING_MCH_ID", help="商户号 of all that name none.")
+@click.option(
+    "--mch-id",
+    envvar="CHAOYING_MCH_ID",
+    cls=FieldOption,
+    of=GetMchIdResult,
+    help="For all lines that name none.",
+)
 @click.option(
     "--schedule",
     type=click.Choice(tuple(_SCHEDULES)),
