@@ -39,7 +39,7 @@ demo: .venv/.sandbox
 	$(BIN)/python -m chaoying_async demo $(ARGS)
 
 quick: .venv/.dev
-	$(BIN)/python -m pytest -q -m quick $(SPREAD) $(ARGS)
+	$(BIN)/python -m pytest -q -m quick $(addprefix --ignore=tests/,hard cli examples) $(SPREAD) $(ARGS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)

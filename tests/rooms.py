@@ -1,7 +1,7 @@
 """The rooms of the tests, and what may run where.
 
-``make quick`` runs what is marked ``quick``: tests that start no other process and no database. The
-mark is put on by :func:`mark`; a quick test that starts a process all the same fails.
+``make quick`` runs what is marked ``quick``: tests that start no process, no database and no
+server. :func:`mark` puts it on; a quick test that starts a process all the same fails.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ROOMS = {
 #: Nearly all of these start servers or processes.
 NEVER_QUICK = ("hard", "cli", "examples")
 #: Marks of tests that are not quick.
-SLOW_MARKS = ("processes", "slow", "tools")
+SLOW_MARKS = ("outside", "slow", "tools")
 
 
 def room(path: Path) -> str:
@@ -75,7 +75,7 @@ class NoProcesses:
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
         if self.watching and event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
-            raise AssertionError("a quick test starts a process: mark it with `processes`")
+            raise AssertionError("a quick test starts a process: mark it with `outside`")
 
     def during(self, item: pytest.Item) -> None:
         self.watching = item.get_closest_marker("quick") is not None

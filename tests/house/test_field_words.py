@@ -178,7 +178,7 @@ def test_a_program_without_sources_has_no_words_and_no_error(
         fieldwords._written_in.cache_clear()
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_nothing_is_read_before_somebody_asks() -> None:
     """The import of the package costs nothing of it."""
     code = "import sys, chaoying_async; sys.exit('chaoying_async.fieldwords' in sys.modules)"

@@ -33,7 +33,7 @@ TIMES = 9
 class TestPatterns:
     """Every regular expression of the package, and texts that would make a bad one slow."""
 
-    @pytest.mark.processes
+    @pytest.mark.outside
     @pytest.mark.timeout(300)
     def test_none_of_the_package_grows(self) -> None:
         """Four times the text takes about four times as long, whatever stands in it."""
@@ -170,7 +170,7 @@ def _grows(read: Callable[[bytes], None], long: bytes, short: bytes) -> bool:
     )
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("reader", READERS)
 def test_nothing_grows(reader: str) -> None:

@@ -129,7 +129,7 @@ fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_asyn
 """)
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_importing_the_package_loads_no_engine_and_no_extra() -> None:
     """Only the base dependencies, and not even the default engine before a session opens."""
     code = "import json, sys; import chaoying_async; print(json.dumps(sorted(sys.modules)))"
@@ -144,7 +144,7 @@ def test_importing_the_package_loads_no_engine_and_no_extra() -> None:
     assert not loaded & set(NOT_LOADED)
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.tools
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_type_checkers_know_what_comes_back(checker: str) -> None:

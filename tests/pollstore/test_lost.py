@@ -301,7 +301,7 @@ async def test_the_lease_is_read_once_for_each_outcome() -> None:
 # ------------------------------------------------------------------------ a process, stopped
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 async def test_a_process_that_was_stopped_wakes_up_and_tells_no_end(tmp_path: Path) -> None:
     """M-23: SIGSTOP, another process takes the store, SIGCONT; the gateway says PAID by then."""
     path = tmp_path / "polls.db"

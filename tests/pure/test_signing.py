@@ -81,7 +81,7 @@ def test_an_outsider_computes_the_same(vector: Mapping[str, Any], algorithm: Sig
     assert ours == BY_HAND[algorithm](text).upper()
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.parametrize("algorithm", SignAlgorithm)
 def test_a_program_that_knows_nothing_of_us_computes_the_same(algorithm: SignAlgorithm) -> None:
     """md5sum, sha1sum, sha256sum and openssl agree with `sign` (habit 12)."""

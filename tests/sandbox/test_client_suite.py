@@ -45,6 +45,11 @@ from tests.session import test_lifecycle as test_session_lifecycle
 from tests.session import test_many_calls as test_session_many
 from tests.session import test_money_moved_once as test_session_money
 from tests.session import test_reads as test_session_reads
+from tests.sizes import cases
+
+pytestmark = pytest.mark.outside
+#: The two that differ in everything, and with FULL=1 the two between them.
+SOME_WORLDS = cases([WORLDS[0], WORLDS[3]], more=WORLDS[1:3])
 
 SESSION = (
     test_session_hostile,
@@ -142,7 +147,7 @@ globals().update({name: thing for name, thing in _COLLECTED.items() if name not 
 answered: set[str] = set()
 
 
-@pytest.fixture(scope="module", params=WORLDS, ids=lambda world: world.name)
+@pytest.fixture(scope="module", params=SOME_WORLDS, ids=lambda world: world.name)
 def world(request: pytest.FixtureRequest) -> World:
     made: World = request.param
     return made

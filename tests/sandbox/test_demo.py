@@ -20,7 +20,7 @@ from chaoying_async.testing import FakeClock
 from tests.cli_calls import call, said
 from tests.sandbox_calls import session_with
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 SALE = Sale(out_trade_no="A100011", status=CheckoutStatus.PAID, payable=Fen(1000), paid=Fen(1000))
 

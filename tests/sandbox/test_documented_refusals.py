@@ -24,7 +24,10 @@ from tests.sandbox.worlds import (
     World,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::chaoying_async.ChaoyingWarning")
+pytestmark = [
+    pytest.mark.outside,
+    pytest.mark.filterwarnings("ignore::chaoying_async.ChaoyingWarning"),
+]
 
 
 class TestEveryRefusal:

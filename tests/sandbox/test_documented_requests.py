@@ -63,7 +63,10 @@ from tests.sandbox.worlds import (
     signed_by_hand,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore::chaoying_async.ChaoyingWarning")
+pytestmark = [
+    pytest.mark.outside,
+    pytest.mark.filterwarnings("ignore::chaoying_async.ChaoyingWarning"),
+]
 
 
 def prepare(sandbox: Sandbox) -> None:

@@ -124,7 +124,7 @@ def _preorder(number: str) -> WechatPreOrder:
     )
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 async def test_what_was_answered_survives_a_killed_process(tmp_path: Path) -> None:
     """SIGKILL after the answers: every order that a client was told of is in the file."""
     data = tmp_path / "books.sqlite"

@@ -22,6 +22,8 @@ from chaoying_async.sandbox import Sandbox
 from tests.pure import spec
 from tests.sandbox.worlds import Port, World, in_every_world, signed_by_hand
 
+pytestmark = pytest.mark.outside
+
 VECTORS = spec.load("vectors.toml")
 AGENT = "13000000000000000"
 #: Where no ``method`` decides which endpoint is meant, so that the signature is looked at first.

@@ -235,7 +235,7 @@ def test_notification():
 """
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.parametrize("how", ["-q", "-vv"])
 def test_a_failed_comparison_is_reported_without_secrets(how: str, tmp_path: Path) -> None:
     """M-27: ``assert pay == other`` in a user's test shows *that* they differ, and no value."""

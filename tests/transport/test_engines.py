@@ -296,7 +296,7 @@ def test_the_default_engine_is_aiohttps_and_httpxs_where_that_cannot_serve(
     assert isinstance(default_engine(**settings()), HttpxEngine)
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_r37_importing_the_package_loads_no_engine() -> None:
     """aiohttp is loaded when an engine is built and not before."""
     code = "import sys, chaoying_async, chaoying_async.transport as t; t.TransportEngine; "

@@ -148,7 +148,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_a_program_that_calls_httpx2_httpx_loses_nothing() -> None:
     """M-01: ``httpx2.alias_httpx()`` before anything is imported."""
     done = subprocess.run(

@@ -222,19 +222,19 @@ def _said(argument: str) -> list[str]:
     return [line.split()[0] for line in done.stdout.splitlines()]
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_the_end_of_the_process_closes_the_handler() -> None:
     """M-17: claims are released even if nobody called close()."""
     assert _said("stay") == ["opened", "closed"]
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 def test_without_the_hook_of_threading_the_end_of_the_process_closes_it_too() -> None:
     """The hook is not public: where a version lacks it, ``atexit`` serves."""
     assert _said("no hook") == ["opened", "closed"]
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_a_fork_gets_a_loop_of_its_own() -> None:
     """A child of a process that already serves does not wait for the parent's thread."""

@@ -255,7 +255,7 @@ if sys.argv[1] == "stuck":
 """
 
 
-@pytest.mark.processes
+@pytest.mark.outside
 @pytest.mark.parametrize(("how", "ends"), [("stay", 1), ("fork", 2), ("dropped", 1), ("stuck", 1)])
 def test_work_may_use_threads_while_the_process_ends(how: str, ends: int) -> None:
     """M-17: on_paid that calls asyncio.to_thread gets its grace, in a forked process too."""

@@ -21,7 +21,7 @@ from tests.web.apps import asgi_middleware
 from tests.web.test_adapters import Fake
 from tests.web.test_asgi import Connection, part
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 TIMES = 2
 CHUNKED = "Transfer-Encoding: chunked"

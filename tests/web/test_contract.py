@@ -16,7 +16,7 @@ import pytest
 
 from tests.web.app_servers import SHOPS, Answer, ServedApp, answer_on, notification
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 _numbers = itertools.count(1)
 

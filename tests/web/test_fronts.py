@@ -28,7 +28,7 @@ from chaoying_async.web.flask import add_notification_route as add_to_flask
 from tests.web.apps import django_is_set_up, notification_app_function
 from tests.web.test_adapters import Fake
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 TIMES = 3
 

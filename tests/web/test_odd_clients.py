@@ -16,7 +16,7 @@ import pytest
 from tests.web.app_servers import SHOPS, ServedApp, answer_on, notification
 from tests.web.test_contract import is_fail, is_success
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 _numbers = itertools.count(1)
 

@@ -41,7 +41,7 @@ from tests.web.app_servers import (
     wait_for,
 )
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 
 class Till:

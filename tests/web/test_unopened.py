@@ -30,7 +30,7 @@ from tests.web.app_servers import (
     notification,
 )
 
-pytestmark = pytest.mark.processes
+pytestmark = pytest.mark.outside
 
 
 class SlowShop:
