@@ -77,16 +77,16 @@ class DecidedMessage:
     """A message, and what was decided about it."""
 
     facts: Facts
-    #: The order by the shop's own merchant number; the message may spell it another way.
     key: OrderKey
+    """The order by the shop's own merchant number; the message may spell it another way."""
     verdict: Judgement
     first_seen: datetime
-    #: The order's record in the inbox when this was decided.
     before: Record | None = None
-    #: For a duplicate: the order that took effect, where the message says the same of it.
+    """The order's record in the inbox when this was decided."""
     done: PaidOrder | None = None
-    #: The shop knows no such order of this merchant: strangers send such messages (M-15).
+    """For a duplicate: the order that took effect, where the message says the same of it."""
     foreign: bool = False
+    """The shop knows no such order of this merchant: strangers send such messages (M-15)."""
 
     @property
     def as_received(self) -> OrderKey:

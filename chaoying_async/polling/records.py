@@ -66,10 +66,10 @@ _FOR_GOOD = (StoreInUseError, SessionClosedError)
 class LoadedRecords:
     """What an earlier poller left."""
 
-    #: Outcomes that nobody took, in the order in which they were tracked.
     ended: list[PollOutcome[Any]]
-    #: Orders to be asked about, with the key of their record.
+    """Outcomes that nobody took, in the order in which they were tracked."""
     waiting: list[tuple[str, PendingOrder]]
+    """Orders to be asked about, with the key of their record."""
 
 
 class PollRecords:

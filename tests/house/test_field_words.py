@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import enum
 import importlib
 import inspect
@@ -27,6 +28,7 @@ from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.message import Notification
 from chaoying_async.sansio.polling import schedule
 from tests.house import field_pages
+from tests.house.product import PRODUCT, trees
 
 #: What a unit looks like, in English and in the document's language.
 AMOUNT = re.compile(r"\bfen\b|\byuan\b"), re.compile("单位应?为?[分元]|单位分|应为分")
@@ -144,6 +146,25 @@ def test_every_field_of_the_document_has_its_chinese_term() -> None:
 def test_the_reference_page_is_what_the_source_says(path: Path) -> None:
     """``make fields`` writes it; nobody edits it by hand."""
     assert path.read_text("utf-8") == field_pages.page(field_pages.PAGES[path])
+
+
+def test_words_stand_under_the_field_and_not_above_it() -> None:
+    """A ``#:`` comment above a field is seen by nobody but who reads the source."""
+    above = [
+        f"{path}:{statement.lineno}"
+        for path, (tree, lines) in _sources().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for statement in node.body
+        if isinstance(statement, ast.AnnAssign | ast.Assign)
+        if lines[statement.lineno - 2].strip().startswith("#:")
+    ]
+    assert above == []
+
+
+def _sources() -> dict[str, tuple[ast.Module, list[str]]]:
+    texts = {str(path): (PRODUCT / path).read_text("utf-8") for path in trees()}
+    return {path: (ast.parse(text), text.splitlines()) for path, text in texts.items()}
 
 
 def test_words_are_read_in_both_languages() -> None:

@@ -197,8 +197,8 @@ class Learnt(NamedTuple):
     source: PaidSource
     transaction_id: str | None
     out_transaction_id: str | None
-    #: As the other way names the same payment.
     other_numbers: tuple[str, ...]
+    """As the other way names the same payment."""
 
 
 def _payable(case: Case) -> Fen | None:

@@ -52,21 +52,21 @@ class Facts(Model):
     mch_id: str
     out_trade_no: str
     outcome: NotificationOutcome
-    #: Why it cannot be read, where the outcome is UNCLEAR.
     problem: str = ""
+    """Why it cannot be read, where the outcome is UNCLEAR."""
     transaction_id: str | None = None
     out_transaction_id: str | None = None
-    #: The notification's "total amount", and what coupons paid.
     total_fee: Fen | None = None
+    """The notification's "total amount", and what coupons paid."""
     coupon_fee: Fen | None = None
-    #: The order amount, where a query told it; with it, ``total_fee`` is what the customer paid.
     payable: Fen | None = None
+    """The order amount, where a query told it; with it, ``total_fee`` is what the customer paid."""
     fee_type: str | None = None
     time_end: datetime | None = None
     paytype: str | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
-    #: Its fingerprint, where ``raw`` was cut when it was written down.
     told_as: str = ""
+    """Its fingerprint, where ``raw`` was cut when it was written down."""
 
     @property
     def numbers(self) -> frozenset[str]:

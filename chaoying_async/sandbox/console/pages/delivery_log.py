@@ -26,15 +26,15 @@ class DeliveryRow:
 
     delivery: Delivery
     outcome: str
-    #: Real seconds until the answer.
     latency: float
+    """Real seconds until the answer."""
     next_try: str
     body: str
     answer: str
-    #: It can be sent again.
     order: Order | None
-    #: Unique on the page, and the same while it lives.
+    """It can be sent again."""
     mark: int
+    """Unique on the page, and the same while it lives."""
 
 
 async def show(visit: Visit) -> Response:
