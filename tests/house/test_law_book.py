@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.house.product import ROOT
+from tests.house.test_names import ELSEWHERE, FRONT_PAGE
 
 RULES = {"en": ROOT / "docs" / "rules.md", "zh": ROOT / "docs" / "rules.zh-CN.md"}
 NOTES = {"en": ROOT / "docs" / "gateway-notes.md", "zh": ROOT / "docs" / "gateway-notes.zh-CN.md"}
@@ -145,3 +146,28 @@ def test_every_rule_names_its_code_and_its_tests() -> None:
         for target in tests:
             text = (RULES["en"].parent / target).read_text("utf-8")
             assert f"M-{number}" in text, (number, target)
+
+
+_PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md")]
+_PATH = re.compile(r"`((?:chaoying_async|tests|docs|benchmarks|examples|\.ci)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_is_there(page: Path) -> None:
+    """Relative links, and paths of the repository in CONTRIBUTING.md."""
+    text = page.read_text("utf-8")
+    named = {target.partition("#")[0] for _, target in _LINK.findall(text) if "://" not in target}
+    missing = {target for target in named if target and not (page.parent / target).exists()}
+    if page.name == "CONTRIBUTING.md":
+        paths = set(_PATH.findall(text)) - {"chaoying_async/web/yours.py"}
+        missing |= {path for path in paths if not (ROOT / path).exists()}
+    assert missing - {"mailto:"} == set()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_public_name_is_in_the_docs(language: str) -> None:
+    """In the README or on a page of docs/: fields.md has what a request and its result are."""
+    pages = [page for page in _PAGES if ("zh-CN" in page.name) is (language == "zh")]
+    text = "\n".join(page.read_text("utf-8") for page in pages if page.name != "CHANGELOG.md")
+    names = [*FRONT_PAGE, *(name for _, name in ELSEWHERE)]
+    assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []

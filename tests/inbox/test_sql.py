@@ -224,6 +224,16 @@ async def test_a_savepoint_of_ones_own_is_fine(shop: SqlShop) -> None:
     assert await shop.state() == "DONE"
 
 
+async def test_an_sqlalchemy_that_cannot_be_told_of_a_savepoint_sets_it_itself(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-16: the fallback for a release without the private names that SQLite's short way needs."""
+    monkeypatch.setattr("chaoying_async.inbox.sql.sqlite._can_be_told", lambda _: False)
+    async with sql_shop("sqlite", servers) as shop:
+        await shop.paid(take_effect)
+        assert (await shop.effects(), await shop.state()) == (1, "DONE")
+
+
 async def test_a_savepoint_left_open_is_an_error_not_a_guess(shop: SqlShop) -> None:
     """Whether its work counts is not clear: rolled back, and tried again like any failure."""
 
