@@ -1,4 +1,4 @@
-"""Fields of requests as options and as ``name=value``: made from the request classes themselves."""
+"""Makes options of the fields of requests, and requests of the texts that they get."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from chaoying_async.sansio.api.field_rules import (
 from chaoying_async.sansio.enums import Undocumented
 from chaoying_async.sansio.values import fen, parse_time
 
-#: Never on a command line, which the shell remembers: only asked for.
+#: Fields that are only asked for: the shell would remember them.
 ASKED_FOR = frozenset({"password"})
-#: What a value says that shall be asked for in a prompt that does not show it.
+#: As a value: ask for the field in a prompt that does not show it.
 ASK = "-"
 PREFIX = "field_"
 
 
 def options_of(kind: type[Request[Any]], taken: frozenset[str]) -> list[click.Parameter]:
-    """One option a field, but where the name means something else: ``name=value`` sets those."""
+    """One option for each field; a field whose option exists already is set as ``name=value``."""
     return [_option(kind, spec) for spec in field_specs(kind) if _dashed(spec.name) not in taken]
 
 
@@ -106,7 +106,7 @@ def _value(spec: FieldSpec, text: str) -> Any:
 
 
 def amount(text: str) -> int:
-    """Digits are fen; with a decimal point it is yuan."""
+    """The amount in fen: digits are fen; with a decimal point they are yuan."""
     if "." in text:
         try:
             return fen(text)

@@ -9,7 +9,7 @@ from copy import copy
 from typing import Any
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import SystemClock, within
+from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import (
@@ -124,7 +124,8 @@ class NotificationApp:
         """
         parts: list[bytes] = []
         try:
-            await within(self._clock, BODY_SECONDS, _read(receive, parts))
+            async with self._clock.timeout(BODY_SECONDS):
+                await _read(receive, parts)
         except _GoneError:
             return self._log.incomplete("the sender has gone")
         except TimeoutError:

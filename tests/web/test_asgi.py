@@ -232,17 +232,11 @@ async def test_a_mount_answers_only_behind_its_slash() -> None:
         assert (await shop.post("/notify/", content=b"a=1")).text == "success"
 
 
-async def test_a_body_that_is_there_at_once_sets_no_timer() -> None:
-    """The two seconds count from where something has to be waited for; empty parts are none."""
-    handler, clock = Fake(), FakeClock()
+async def test_a_body_in_parts_is_handed_on_whole() -> None:
+    """Empty parts between the others change nothing."""
+    handler = Fake()
     parts = [part(b"", more=True)] * 3 + [part(b"a=", more=True), part(b"1")]
-    connection = Connection(*parts, clock=clock)
-    timers: list[int] = []
-
-    async def receive() -> dict[str, Any]:
-        timers.append(clock.waiting)
-        return await connection.receive()
-
+    connection = Connection(*parts, clock=FakeClock())
     scope = {"type": "http", "method": "POST", "headers": [(b"content-length", b"3")]}
-    await clock.run(notification_app(handler, clock=clock)(scope, receive, connection.send))
-    assert (handler.bodies, timers) == ([b"a=1"], [0] * 5)
+    await notification_app(handler)(scope, connection.receive, connection.send)
+    assert handler.bodies == [b"a=1"]
