@@ -176,8 +176,11 @@ class Ending:
     """How a status ends a command: exit code, colour, what to do next."""
 
     exit: Exit
+    """The exit code."""
     style: str
+    """The colour that the status is shown in."""
     then: str = ""
+    """What to do next, in a sentence; empty where nothing is left to do."""
 
 
 _UNPAID = Ending(Exit.REFUSED, "yellow", "over, and not paid: a new attempt takes a new number")
