@@ -63,16 +63,12 @@ from tests.pure.spec import ROOT, TABLES, full_request
 
 TESTS = Path(__file__).parents[1]
 
-#: Contradictions that no test of this issue can hold, and why.
+#: Contradictions that no test can hold, and why.
 NEEDS_NO_TEST: Mapping[int, str] = {
     5: "documentation only: the setting is called `key`; Credentials says whose it is",
-    16: "another issue: the inbox; unique numbers and idempotent handling stop replays (M-16)",
-    34: "another issue: PollSchedule and checkout (M-22, M-24); v2.9.0 gives no interval",
+    16: "M-15 and M-16: unique numbers and one effect for each order stop replays",
+    34: "the document gives no interval: the schedules of M-22 and M-24 are ours, and tested",
     47: "about tests: examples that do not add up; test_examples.py compares fields, not sums",
-    50: "another issue: OrderNumbers(width=...) of checkout",
-    51: "another issue: checkout asks about the old number first; the session tests M-02",
-    75: "documentation only: no helper maps pay-with and follow; fields are passed as given",
-    98: "another issue: wait_for_terminal; one query is tested under C 27",
 }
 
 _NUMBER = re.compile(r"\bC ([0-9]{1,3})(?:\s+to\s+C ([0-9]{1,3}))?")
