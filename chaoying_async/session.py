@@ -243,8 +243,15 @@ class GatewaySession:
             level = logging.WARNING if outgoing.endpoint.moves_money else logging.INFO
             self._log(level, outgoing, started, type(error).__name__)
             raise
-        if _log.isEnabledFor(logging.INFO):
-            self._log_reply(outgoing, reply, started)
+        self._log(
+            logging.INFO,
+            outgoing,
+            started,
+            reply.meaning.name,
+            state=reply.state,
+            code=reply.code,
+            trade_state=reply.trade_state,
+        )
         return reply
 
     async def _within_deadline(
@@ -370,17 +377,6 @@ class GatewaySession:
                 "this session belongs to another event loop: open one per loop and asyncio.run"
             )
         return self._engine
-
-    def _log_reply(self, outgoing: Outgoing[Any], reply: Reply[Any], started: float) -> None:
-        self._log(
-            logging.INFO,
-            outgoing,
-            started,
-            reply.meaning.name,
-            state=reply.state,
-            code=reply.code,
-            trade_state=reply.trade_state,
-        )
 
     def _log_error(self, outgoing: Outgoing[Any], error: ChaoyingError, started: float) -> None:
         level = logging.WARNING if isinstance(error, OutcomeUnknownError) else logging.INFO

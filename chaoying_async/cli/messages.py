@@ -21,7 +21,8 @@ def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
     ``name=value ...`` are fields; one word without ``=`` is a file, ``-`` or nothing is stdin.
     """
     if len(given) == 1 and "=" not in given[0] and given[0] != "-":
-        return _ending_cut(_file(Path(given[0])))
+        with Path(given[0]).open("rb") as file:
+            return _ending_cut(file.read(_LONGEST))
     if given and given != ("-",):
         return pairs(given)
     if sys.stdin.isatty():
@@ -55,11 +56,6 @@ def pairs(given: Iterable[str]) -> dict[str, str]:
             raise click.UsageError(f"{name} comes twice")
         found[name] = value
     return found
-
-
-def _file(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(_LONGEST)
 
 
 def _ending_cut(body: bytes) -> bytes:

@@ -70,19 +70,16 @@ class EngineSettings:
         elif self.transport is not None:
             engine = TransportEngine(self.transport)
         else:
-            engine = self._default(clock)
+            check_socks(Proxies(self.proxy, trust_env=self.trust_env).all)
+            engine = default_engine(
+                limits=self.limits or DEFAULT_LIMITS,
+                verify=self.verify,
+                cert=self.cert,
+                proxy=self.proxy,
+                trust_env=self.trust_env,
+                clock=clock,
+            )
         return HookedEngine(engine, self.event_hooks) if self.event_hooks else engine
-
-    def _default(self, clock: Clock) -> Engine:
-        check_socks(Proxies(self.proxy, trust_env=self.trust_env).all)
-        return default_engine(
-            limits=self.limits or DEFAULT_LIMITS,
-            verify=self.verify,
-            cert=self.cert,
-            proxy=self.proxy,
-            trust_env=self.trust_env,
-            clock=clock,
-        )
 
 
 def phases(timeout: httpx.Timeout | float | None) -> httpx.Timeout:
