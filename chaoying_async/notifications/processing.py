@@ -143,7 +143,7 @@ class Processor:
             if not await self.tasks.run(only_exceptions(keeping)):
                 return matter, None
         held = await self.effects.claim(matter, paid)
-        if held is not None and matter.verdict.is_told_crosswise:
+        if held is not None and matter.verdict.names_another_transaction:
             log.warning("order %r: %s", matter.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
         return matter, held
 

@@ -1,4 +1,4 @@
-"""The record of one exchange for audits, with everything personal masked (M-27)."""
+"""Makes the record of one exchange for audits, with everything personal masked (M-27)."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def build_request(
 
 
 def _sign(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, str]:
-    """As ``sign_for``; what cannot be signed is a mistake in the call, named by field (M-04)."""
+    """Sign; what cannot be signed is a mistake in the call, named by field (M-04)."""
     try:
         return sign_for(credentials, fields)
     except (AmbiguousSignatureError, MalformedMessageError):

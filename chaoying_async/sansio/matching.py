@@ -1,4 +1,4 @@
-"""Whether a reply answers its request (M-06).
+"""Decides whether a reply answers its request (M-06).
 
 The signature contains nothing of the request: a connection out of step, or a cache, can hand over
 another order's signed "paid". So every identifier that both carry must be equal, and a paid answer
@@ -57,7 +57,7 @@ def _check_merchant(family: Family, sent: Mapping[str, str], received: Mapping[s
 
 
 def advise(text: str) -> None:
-    """A warning that must not hide the reply: where warnings are errors, it is dropped."""
+    """Warn without hiding the reply: where warnings are errors, the warning is dropped."""
     with suppress(ChaoyingWarning):
         warnings.warn(text, ChaoyingWarning, stacklevel=3)
 
@@ -95,7 +95,7 @@ def own_refund(sent: Mapping[str, str], refund_list: str) -> Mapping[str, Any] |
 
 
 def _not_of_another_call(*names: str) -> Check:
-    """A reply to another call about the same order, which a lagging connection may hand over."""
+    """Refuse a reply to another call about the order, as a lagging connection may deliver it."""
 
     def check(_sent: Mapping[str, str], received: Mapping[str, str]) -> None:
         if odd := next((name for name in names if received.get(name)), None):

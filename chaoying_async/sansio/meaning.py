@@ -1,4 +1,4 @@
-"""What replies and notifications mean, as tables to hold against the money rules (M-06 to M-13).
+"""Decides what the status fields of a reply mean, by tables (M-06 to M-13).
 
 The order of the questions, for a reply: is it refused (M-09)? has it a result (M-07)? has the order
 gone into refund, or ended unpaid (M-07)? Everything else is pending (M-11): unknown is never
@@ -22,7 +22,7 @@ from chaoying_async.exceptions import (
 
 
 class Family(Enum):
-    """Endpoints whose answers are read alike."""
+    """The kind of an endpoint: answers of one kind are read alike."""
 
     PAY = "pay, facepay"
     """A result means *paid*."""
@@ -49,7 +49,7 @@ class Family(Enum):
 
     @property
     def moves_money(self) -> bool:
-        """Sent once per call (M-02)."""
+        """Whether its requests move money and so are sent once per call (M-02)."""
         return self in _MONEY
 
 
@@ -82,7 +82,7 @@ class Meaning(Enum):
 
     @property
     def says(self) -> str:
-        """In words."""
+        """The meaning in words."""
         return str(self.value)
 
 

@@ -1,4 +1,4 @@
-"""The one shape of all models: attrs, frozen, slotted, keyword-only, silent about personal data."""
+"""Decides the shape of all models: frozen, slotted, keyword-only, silent about personal data."""
 
 from __future__ import annotations
 

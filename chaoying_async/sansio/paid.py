@@ -1,7 +1,7 @@
-"""An order that was paid and has gone into refund: all of it, or a part (C 39).
+"""What is known of a paid order, and of one that has gone into refund, all of it or a part (C 39).
 
-The document promises the fields of a query's answer for paid orders only. So everything is taken
-from the fields as received, where they are there; how much came back is often not said at all.
+The document promises the fields of a query's answer for paid orders only. So an order in refund is
+read from the fields as received, as far as they are there; how much came back is often not said.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class PaidOrder(Model):
 
 
 def check_paid(paid_order: object) -> None:
-    """Raise where there is no paid order, as with every outcome that is not paid."""
+    """Raise a ParameterError for what is no paid order, as an outcome that is not paid has none."""
     if not isinstance(paid_order, PaidOrder):
         rule = f"is {type(paid_order).__name__}: only what is paid has one, so look at the status"
         raise ParameterError({"paid_order": rule})
@@ -182,7 +182,7 @@ def advice_in_refund(order: PaidOrder | None) -> str:
 
 
 def requested_paytype(paytype: str) -> PayType | Undocumented:
-    """A stored or received ``paytype``, as requests take it."""
+    """A ``paytype`` that was stored or received, as requests take it."""
     known = paytype in PayType._value2member_map_
     return PayType(paytype) if known else Undocumented(paytype)
 

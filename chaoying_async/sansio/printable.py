@@ -1,4 +1,4 @@
-"""Text from outside, made fit for one line of a log or an error."""
+"""Makes text from outside fit for one line of a log or an error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scanned configuration links are hostile until proven otherwise (M-05).
+"""Decides which scanned configuration links are followed: hostile until proven otherwise (M-05).
 
 Anybody can print a QR code. A terminal that signed whatever it scanned could be made to sign a
 refund, or to hand out signatures for guessing the key offline. So the link is taken apart here,

@@ -34,7 +34,7 @@ class Secret(str):
 
 
 class SecretBytes(bytes):
-    """The same of bytes."""
+    """Bytes that work as any other, but whose ``repr`` does not show them, nor that of a slice."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ class SecretBytes(bytes):
 
 
 class _Closed:
-    """What may be shown, copied and compared, and neither read nor pickled."""
+    """A value that may be shown, copied and compared, but neither read nor pickled."""
 
     __slots__ = ()
 
@@ -82,7 +82,7 @@ class Sealed(_Closed):
 
 
 def seal(value: Any) -> Any:
-    """The value, sealed; what is empty or sealed already stays as it is."""
+    """Seals a value; an empty or already sealed one stays as it is."""
     empty = value is None or (isinstance(value, (str, bytes)) and not value)
     return value if empty or isinstance(value, Sealed) else Sealed(value)
 
@@ -90,7 +90,7 @@ def seal(value: Any) -> Any:
 class SealedMap(_Closed, Mapping[str, Any]):
     """A read-only mapping whose values show only to whoever asks for them by name.
 
-    It takes the mapping as its own: whoever hands it over does not change it afterwards.
+    The mapping is not copied, so its owner must not change it afterwards.
     """
 
     __slots__ = ("_members",)
@@ -104,11 +104,11 @@ class SealedMap(_Closed, Mapping[str, Any]):
         return _as_secret(name, self._members()[name])
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value, or the default; here because the mixin's takes five times as long."""
+        """The value, or the default; the mixin's own ``get`` takes five times as long."""
         return _as_secret(name, self._members().get(name, default))
 
     def copy(self) -> dict[str, Any]:
-        """A dict of its own, as of any other read-only mapping."""
+        """A new dict with these members."""
         return dict(self)
 
     def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ _SHY: Mapping[type[Any], Callable[[Any], Any]] = {
 
 
 def shy(value: Any) -> Any:
-    """The same text, bytes or mapping, so that showing it takes more than a slip."""
+    """Wraps a text, bytes or a mapping so that its ``repr`` shows nothing of it."""
     cls = value.__class__
     if cls not in _SHY:  # a subclass or another kind of mapping: rare, and five times slower
         cls = next((plain for plain in (str, bytes, Mapping) if isinstance(value, plain)), cls)
@@ -150,7 +150,7 @@ def shy(value: Any) -> Any:
 
 
 def _as_secret(name: str, value: Any) -> Any:
-    """Of a personal field, so that what compares two mappings for a report shows nothing of it."""
+    """A personal field's text, so that a report that compares two mappings does not show it."""
     return Secret(value) if name in SECRET and value.__class__ is str else value
 
 
@@ -177,9 +177,9 @@ def sealing(names: Iterable[str], **options: Any) -> Callable[[C], C]:
 
 
 def quiet(cls: C) -> C:
-    """A decorator above attrs' own: what cannot be made leaves no frame that holds its arguments.
+    """A decorator above attrs' own: an error in ``__init__`` leaves no frame with its arguments.
 
-    Whoever reports the error shows the locals of frames, attrs' generated ones too (M-27).
+    Error reports show the locals of frames, those of attrs' generated ``__init__`` too (M-27).
     """
     init: Any = vars(cls)["__init__"]
 

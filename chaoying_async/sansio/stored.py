@@ -66,7 +66,7 @@ def members_of(value: Any, *left_out: str) -> dict[str, Any]:
 
 
 def known_members(value: Any, *left_out: str) -> dict[str, Any]:
-    """The same without the fields that are None."""
+    """The fields of an attrs value as JSON has them, but those that are None, and those named."""
     members = members_of(value, *left_out)
     return {name: member for name, member in members.items() if member is not None}
 

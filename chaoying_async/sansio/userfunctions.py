@@ -1,4 +1,4 @@
-"""What a function handed in by the user must look like, found out when its owner is made.
+"""Decides whether a function that a user hands in can serve, when its owner is made.
 
 A hook that cannot be called, or that nobody awaits, would otherwise be noticed at the first payment
 that was made.

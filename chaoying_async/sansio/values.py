@@ -1,4 +1,4 @@
-"""Amounts in fen and times in GMT+8: the two values that are easy to get subtly wrong."""
+"""Reads and writes amounts in fen and times in GMT+8, which are easy to get subtly wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Fen(int):
     __slots__ = ()
 
     def __new__(cls, amount: int) -> Self:
-        """A whole number of fen; see the class."""
+        """Refuses everything but a whole number."""
         if not isinstance(amount, int) or isinstance(amount, bool):
             raise TypeError(
                 f"Fen takes a whole number of fen, not {type(amount).__name__}: "
@@ -40,7 +40,7 @@ class Fen(int):
 
     @property
     def yuan(self) -> Decimal:
-        """The same amount in yuan, with two decimals."""
+        """The amount in yuan, with two decimals."""
         return Decimal(int(self)).scaleb(-2)
 
     def __add__(self, other: int) -> Fen:
@@ -102,7 +102,7 @@ def received_fen(text: str) -> Fen:
 
 
 def fen_or_none(text: str | None) -> Fen | None:
-    """The same; None for everything else."""
+    """An amount as the gateway prints it; None for anything but 1 to 15 ASCII digits."""
     return _received(text) if text and len(text) <= _LONGEST_AMOUNT else None
 
 
@@ -116,7 +116,7 @@ def parse_time(text: str) -> datetime | None:
     return _moment(text) if len(text) <= _LONGEST_TIME else None
 
 
-@lru_cache(maxsize=256)  # what is paid at the same time says so in the same fourteen digits
+@lru_cache(maxsize=256)  # many orders are paid in the same second
 def _moment(text: str) -> datetime | None:
     match = _TIME(text)
     if match is None:
@@ -141,7 +141,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 def parse_http_date(text: str) -> datetime | None:
     """The moment of a ``Date`` header (IMF-fixdate), in UTC; None for every other form.
 
-    And for a year that no clock shows: servers write the year 1 where they mean "unset".
+    None too for a year before 1970 or after 2099: servers write the year 1 where they mean "unset".
     """
     match = _HTTP_DATE(text)
     if match is None or match[2] not in _MONTHS or match[4] == "24" or match[3] not in _YEARS:
@@ -155,7 +155,7 @@ def parse_http_date(text: str) -> datetime | None:
 
 
 def format_time(moment: datetime) -> str:
-    """``yyyyMMddHHmmss`` in GMT+8. A naive datetime is a ValueError, whoever's noon it is."""
+    """``yyyyMMddHHmmss`` in GMT+8. A datetime without a time zone is a ValueError."""
     if moment.utcoffset() is None:
         raise ValueError("needs a time zone, for example datetime.now(UTC)")
     return moment.astimezone(GMT8).strftime("%Y%m%d%H%M%S")

@@ -1,6 +1,6 @@
-"""What is decided about: a message and all that is known beside it, and the order it makes of both.
+"""What is known beside a message (the shop's order, the record), and the paid order both make.
 
-The rows of M-15 are in ``judging.py``.
+``decide`` has the rows of M-15.
 """
 
 from __future__ import annotations
@@ -130,10 +130,10 @@ Confirmation = PaidOrder | Unconfirmed
 
 @attrs.define(kw_only=True)
 class Case:
-    """A message, and all that is known beside it. One is made for every delivery, so it is plain.
+    """A message, and all that is known beside it.
 
-    What most rows ask is worked out once, when the case is made; a changed one is made anew with
-    ``attrs.evolve``.
+    What most rows ask for is worked out once, when the case is made; ``attrs.evolve`` makes a
+    changed case.
     """
 
     facts: Facts
@@ -192,7 +192,7 @@ class Case:
 
 
 class Learnt(NamedTuple):
-    """Which numbers a payment has, and which way each was learnt: what its record has to say."""
+    """What a record has to say of a payment: its numbers, and how each was learnt."""
 
     source: PaidSource
     transaction_id: str | None
@@ -258,7 +258,7 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
 
 
 def learnt_in(case: Case) -> Learnt | None:
-    """What a notification and the query that confirmed it say, each for itself.
+    """What a notification and the query that confirmed it say of the payment, each for itself.
 
     Where they name the same payment the record is the notification's, though the order says
     CONFIRM. Where they do not, it is the query's, as the order is. The next message is held
@@ -279,7 +279,7 @@ def learnt_in(case: Case) -> Learnt | None:
 
 
 def _paid(case: Case) -> Fen | None:
-    """What the customer paid; not guessed where the document leaves open what a total is (C 45)."""
+    """What the customer paid; None where the document leaves open what ``total_fee`` is (C 45)."""
     facts = case.facts
     total_is_paid = case.by_query or not facts.coupon_fee or case.payable != facts.total_fee
     return facts.total_fee if total_is_paid else None

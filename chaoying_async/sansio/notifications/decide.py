@@ -1,7 +1,6 @@
-"""What becomes of a verified message about an order: the names, and :func:`decide` (M-15).
+"""Decides what is done about a verified message about an order: the table of M-15, row by row.
 
-Pure: whoever calls hands in what the inbox knows, what the shop expects and the time. The table
-itself is in ``judging``.
+The caller hands in what the inbox knows, what the shop expects and the time.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class SetAside(Model):
     decision: Decision
     """Why it did not take effect."""
     reason: str
-    """The same in words, for a person."""
+    """Why, in words for a person."""
     mch_id: str
     """The merchant's number."""
     out_trade_no: str
@@ -125,8 +124,8 @@ class Judgement(NamedTuple):
         return self.learnt.source
 
     @property
-    def is_told_crosswise(self) -> bool:
-        """Whether a query confirmed the order and named another transaction: a warning (M-15)."""
+    def names_another_transaction(self) -> bool:
+        """Whether the confirming query named another transaction: worth a warning (M-15)."""
         return self.learnt is not None and self.learnt.source is PaidSource.CONFIRM
 
 
@@ -227,9 +226,9 @@ def other_source(case: Case) -> bool:
 
 
 def is_told_otherwise(case: Case, verdict: Judgement) -> bool:
-    """Whether a duplicate came by the way of which nothing was heard before.
+    """Whether a duplicate is the first word of its payment by its way (notification or query).
 
-    Then its numbers have to be kept: the next one of that way is held against them.
+    Its numbers have to be kept then: the next message by that way is compared with them.
     """
     if verdict.decision is not Decision.DUPLICATE or case.seen is None:
         return False
@@ -238,7 +237,7 @@ def is_told_otherwise(case: Case, verdict: Judgement) -> bool:
 
 
 def repeats_what_is_done(case: Case, verdict: Judgement) -> bool:
-    """Whether a duplicate tells the very payment that took effect, and its amount."""
+    """Whether a duplicate names the very payment that took effect, with the same amount."""
     if (
         verdict.reason != TAKEN_EFFECT
         or case.facts.outcome is not NotificationOutcome.PAID
@@ -272,7 +271,7 @@ def _stale(case: Case) -> str | None:
 
 
 def first_seen(case: Case) -> datetime:
-    """As of when the age of a message is judged: of the time when it first came."""
+    """The moment when the message first came, as of which its age is judged."""
     if case.first_seen is not None:
         return case.first_seen
     seen = case.seen

@@ -1,4 +1,4 @@
-"""What one message says about an order, however it came: the ground that decisions stand on.
+"""What one message says about an order, however it came, and how that is written down.
 
 A notification, the answer to a query and a message that was set aside last week are all judged as
 :class:`Facts`. They can be written down (:func:`to_text`) without anything about the buyer and read
@@ -39,11 +39,11 @@ _NOTIFICATION = PaidSource.NOTIFICATION
 #: Characters of a transaction number: the document's have 32. And of all that is written down of
 #: one message (M-15).
 LONGEST_TEXT, MOST_KEPT = 128, 8000
-#: The same payment told twice differs in these.
+#: Two deliveries of one message differ in these fields.
 _OF_THE_DELIVERY = frozenset({"nonce_str", "sign"})
 
 
-# One is made for every delivery; a frozen one takes three times as long.
+# Not frozen: one is made for every delivery, and a frozen one takes three times as long.
 @attrs.define(repr=False)
 class Facts(Model):
     """One message, verified. ``total_fee`` and ``payable`` are two things: see M-13."""
@@ -77,7 +77,7 @@ class Facts(Model):
 
     @property
     def fingerprint(self) -> str:
-        """The same for the same message, 64 hex digits; another delivery may change its nonce."""
+        """64 hex digits that two deliveries of one message share, though their nonces differ."""
         if self.told_as:
             return self.told_as
         kept = without_personal(self.raw)  # what was written down has to have the same
@@ -98,9 +98,9 @@ def facts_of(notification: Notification) -> Facts:
 
 
 def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
-    """The same of its verified fields.
+    """What the verified fields of a notification say.
 
-    They are read as the notification's attributes of these names are, at a third of the cost.
+    The fields are read as the attributes of a :class:`Notification` are, at a third of the cost.
     """
     told = fields.get
     time_end = parse_time(told("time_end") or "")
@@ -143,9 +143,9 @@ def notification_of(facts: Facts) -> Notification:
 
 
 def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | None = None) -> Facts:
-    """A message whose signature is right and which cannot be believed all the same (M-04, M-15).
+    """The facts of a message whose signature is right, but which cannot be believed (M-04, M-15).
 
-    The order that it names is good for asking the gateway about, and for nothing else.
+    The gateway may be asked about the order that the message names; nothing else may be done.
     """
     return Facts(
         source=_NOTIFICATION,
@@ -162,10 +162,10 @@ _IN_REFUND = "it was paid, and all of it or a part came back: a person decides w
 
 
 def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
-    """What a paid order says that was learnt by a query (or any other way).
+    """What a paid order says that was learnt by a query (or in any other way).
 
-    ``source``: as its record says that it was learnt, where the order itself says otherwise. One
-    that has gone into refund was paid, and is a person's to deliver.
+    ``source`` is how the order's record says that the payment was learnt, where the order says
+    otherwise. An order in refund was paid, but only a person may decide to deliver it.
     """
     in_refund = isinstance(paid, RefundedOrder)
     return Facts(

@@ -1,4 +1,4 @@
-"""What an inbox keeps: orders, the claims on them, and messages that were set aside.
+"""What an inbox keeps: orders, claims on them, and messages that were set aside.
 
 Plain values without behaviour, so that every inbox can hold them in its own way. The texts that an
 inbox keeps for a handler (``payload``) are ASCII JSON and mean nothing to it; they never hold
@@ -68,10 +68,10 @@ def _written(text: str | Callable[[], str]) -> str:
     return text if isinstance(text, str) else text()
 
 
-# One is made for every delivery; a frozen one takes three times as long.
+# Not frozen: one is made for every delivery, and a frozen one takes three times as long.
 @attrs.define
 class Entry:
-    """What is known of a payment when its order is claimed; not changed once it is made.
+    """What is known of a payment when its order is claimed; nobody changes it afterwards.
 
     ``payload`` may be given as a function that writes it: writing costs more than deciding, and an
     inbox that lives in memory hardly ever reads it. What the function writes from may know the
@@ -111,7 +111,7 @@ class Entry:
         return _written(self._payload)
 
     def with_payload(self, payload: str) -> Entry:
-        """The same with this text in its place."""
+        """A copy with this payload."""
         return Entry(
             payload,
             self.first_seen,
@@ -134,14 +134,17 @@ class Ways(NamedTuple):
 
     @classmethod
     def of(cls, entry: Entry) -> Ways:
-        """What a record says."""
+        """The numbers in a record."""
         others = frozenset(entry.other_numbers)
         if entry.source == "NOTIFICATION":
             return cls(entry.numbers, others)
         return cls(others, entry.numbers)
 
     def is_another(self, payment: Ways) -> bool:
-        """Whether those are two payments: told in the same way, or never by the same number."""
+        """Whether these are two payments.
+
+        They are where the same way names other numbers, or where no number of the two is the same.
+        """
         if not any(self) or not any(payment):
             return False  # a conflict needs two numbers that differ
         told_twice = [(mine, theirs) for mine, theirs in zip(self, payment, strict=True)]

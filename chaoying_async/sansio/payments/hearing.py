@@ -1,4 +1,4 @@
-"""What the answers to pay and cancel mean for a till, money first: tables, no I/O (M-07, M-09)."""
+"""Decides what the answers to pay and cancel mean for a till (M-07, M-09)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PayNews(Enum):
 
 @attrs.frozen
 class PayAnswer:
-    """The news; for FAILED its kind. ``seen``: the order exists. The others: see ``Till``."""
+    """The news; for FAILED its kind. ``seen``: the order exists. ``Till`` explains the others."""
 
     news: PayNews
     status: PollStatus | None = None

@@ -1,8 +1,8 @@
-"""What a store keeps of payments and refunds under way: JSON, and nothing personal (M-23).
+"""What a store keeps of a payment under way, and of its business order (M-23).
 
-An intent is written before its money call leaves, so a process that died finds what to ask about.
-No payment code and nothing about the buyer is in it: an intent can be asked about and cancelled,
-and never be paid again.
+An intent is written before its money call leaves, so that whoever comes after a process that died
+finds what to ask about. It has no payment code and nothing about the buyer: it can be asked about
+and cancelled, but never be paid again.
 """
 
 from __future__ import annotations
@@ -73,16 +73,16 @@ class Intent:
 
     @property
     def key(self) -> str:
-        """Its key in a store."""
+        """The intent's key in a store."""
         return key_of(self.mch_id, self.out_trade_no)
 
     @property
     def order_key(self) -> str:
-        """The key of its business order."""
+        """The key of the business order in a store."""
         return key_of(self.mch_id, self.order_no)
 
     def learnt(self, till: Till) -> Intent:
-        """With what a till has learnt."""
+        """The intent with what a till has learnt since."""
         return attrs.evolve(
             self,
             paytype=till.wallets.paytype,
@@ -145,7 +145,7 @@ class OrderRecord:
         return self.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
 
     def released(self) -> OrderRecord:
-        """As if the last attempt had failed: somebody knows that it did."""
+        """The record after somebody said that the last attempt is unpaid."""
         return attrs.evolve(self, status=CheckoutStatus.FAILED)
 
     def text(self) -> str:

@@ -40,7 +40,7 @@ POLLING_ENDS = 240.0
 CANCEL_AFTER = 15.0
 #: ... and not later than so many after it started.
 CANCEL_UNTIL = 270.0
-#: The same after a restart, by the stored wall time.
+#: After a restart: from when and until when a cancel may leave, by the stored wall time.
 RESTARTED_CANCEL = (30.0, 240.0)
 #: A restarted till stops polling earlier: a query of 30 s must leave room for a cancel.
 RESTARTED_POLLING_ENDS = 210.0
@@ -84,7 +84,7 @@ _UNPAID_SO_FAR = frozenset({PollStatus.CLOSED, PollStatus.NOT_FOUND})
 
 @attrs.frozen(kw_only=True)
 class Till:
-    """Everything known of one payment; replaced, never changed."""
+    """Everything that is known of one payment; each step makes a new one."""
 
     schedule: PollSchedule
     since: float
@@ -125,7 +125,7 @@ class Till:
 
     @property
     def closing(self) -> bool:
-        """Polling is over: what is left is to cancel, and to learn what became of it."""
+        """Whether polling is over: what is left is to cancel, and to learn what became of it."""
         if self.cancels.tries or self.cancels.left:
             return True
         return self.asked is not None and self.asked >= self.polling_ends
@@ -211,7 +211,7 @@ def heard_query(
     earlier: bool = False,
     dice: float = 0.0,
 ) -> Till:
-    """After a query that was sent at ``sent``; ``about``: something answered that may be ours.
+    """The till after a query that left at ``sent``; ``about``: an answer came that may be ours.
 
     ``answer`` is ``read_answer``'s, with the amount compared; ``earlier`` says of a paid
     one that the payment was made before the pay call.
@@ -249,7 +249,7 @@ def heard_query(
 
 
 def heard_cancel(till: Till, news: CancelNews, *, ended: float) -> Till:
-    """After a cancel; what was heard before it says nothing about its effect."""
+    """The till after a cancel; what was heard before it says nothing about its effect."""
     kept = news in (CancelNews.NOT_SENT, CancelNews.REFUSED)
     certain = till.wallets.certain or news is CancelNews.CARRIED_OUT
     return attrs.evolve(
@@ -271,7 +271,7 @@ def _over_by(till: Till, standing: Standing) -> PollStatus | None:
 
 
 def next_move(till: Till, now: float) -> Move:
-    """What to do at that moment."""
+    """What to do at the moment ``now``."""
     end = _verdict(till, now)
     if end is not None:
         return end

@@ -1,4 +1,4 @@
-"""What a till can decide, and how a checkout can end: the words of ``till.py``."""
+"""What a till can decide, what became of its cancels, and how a checkout can end."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class WaitUntil:
 
 @attrs.frozen
 class CheckoutEnd:
-    """It is over."""
+    """The checkout is over."""
 
     status: CheckoutStatus
     reason: CheckoutReason = CheckoutReason.NONE
@@ -174,7 +174,10 @@ class CancelNews(Enum):
 
 @attrs.frozen(kw_only=True)
 class Cancels:
-    """All cancels of one payment. ``left`` counts those that may have reached the gateway."""
+    """What became of all cancels of one payment; money hangs on it.
+
+    ``left`` counts those that may have reached the gateway.
+    """
 
     tries: int = 0
     left: int = 0
@@ -187,11 +190,11 @@ class Cancels:
 
     @property
     def harmless(self) -> bool:
-        """None left, or M-09's left column refused every one: nothing was cancelled."""
+        """Whether nothing was cancelled: none left, or M-09's left column refused every one."""
         return self.left == self.refused
 
     def after(self, news: CancelNews, ended: float) -> Cancels:
-        """With one more. To be stored *before* it leaves, it is UNCLEAR."""
+        """The cancels after one more. Before one leaves it is stored as UNCLEAR."""
         return Cancels(
             tries=self.tries + 1,
             left=self.left + (news is not CancelNews.NOT_SENT),

@@ -1,4 +1,4 @@
-"""Numbers for the attempts of one business order: its own, and a sequence of fixed width."""
+"""Makes the numbers of a business order's attempts: its own, and a sequence of fixed width."""
 
 from __future__ import annotations
 

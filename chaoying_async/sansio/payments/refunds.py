@@ -53,12 +53,12 @@ class RefundIntent:
 
     @property
     def key(self) -> str:
-        """Its key in a store."""
+        """The intent's key in a store."""
         return key_of(self.mch_id, self.refund.out_refund_no)
 
     @property
     def never_made(self) -> bool:
-        """Refused, and then unknown to so many queries over so long that there is none (M-25)."""
+        """Whether it was never made: refused, and then unknown to enough queries (M-25)."""
         since, until = self.absent_since, self.absent_until
         if self.refusal is None or self.accepted or since is None or until is None:
             return False
@@ -66,12 +66,12 @@ class RefundIntent:
 
     @property
     def may_be_sent_again(self) -> bool:
-        """Under its own number, and by its caller only: NOTSURE, or never made."""
+        """Whether its caller may send it again, under its own number: NOTSURE, or never made."""
         ended = self.status is PollStatus.NOT_FOUND
         return self.status is PollStatus.NOTSURE or (ended and self.never_made)
 
     def asked(self, answer: Answer, now: datetime) -> RefundIntent:
-        """With what one more query said."""
+        """The intent after one more query."""
         if answer.about_order:
             return attrs.evolve(self, accepted=True, absent=0, absent_since=None, absent_until=None)
         if answer.says is not Says.ABSENT or self.refusal is None:

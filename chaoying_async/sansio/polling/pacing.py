@@ -1,4 +1,9 @@
-"""How many requests a second: a token bucket as a value, which has no clock of its own."""
+"""Decides how many queries leave a second, and when a failing gateway is left alone.
+
+A token bucket and a circuit breaker, as values that have no clock of their own. The breaker looks
+at all queries together: many troubles in a row, with no answer between them, mean that the gateway
+is down for everybody. Then one probe at a time is enough to notice that it is back.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""When to ask again: a decision, taken without a clock and without a random number of its own.
+"""Decides when to ask again, without a clock or random numbers of its own.
 
-``next_step`` is the whole of it: what came so far in, ``Wait``, ``Done`` or ``GiveUp`` out.
+``next_step`` takes what came so far and answers with ``Wait``, ``Done`` or ``GiveUp``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What an answer to a query means for somebody who waits for the end: tables, no I/O.
+"""Decides what an answer to a query means for somebody who waits for the end, by tables.
 
 :func:`read_answer` looks at one answer (a reply, or the error that came instead) and
 :func:`taken_together` adds it to what was known: some ends count only when a second query says the
@@ -94,7 +94,7 @@ REFUND_ADVICE: Mapping[PollStatus, str] = {
 
 
 class Says(Enum):
-    """What kind of news an answer is."""
+    """What an answer says of the order."""
 
     ENDED = "it is over"
     ABSENT = "there is no such order"

@@ -226,5 +226,8 @@ def read_text(text: str | None, hint: Any) -> Any:
     return _reader(hint)(text or "", hint)
 
 
-def _reader(hint: Any) -> Hook:
+def _made_reader(hint: Any) -> Hook:
     return _converter().get_structure_hook(hint)
+
+
+_reader: Callable[[Any], Hook] = cache(_made_reader)
