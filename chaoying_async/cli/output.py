@@ -17,6 +17,7 @@ import click
 from chaoying_async.cli import exits, interrupts, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError, StoreError
+from chaoying_async.sansio.values import Fen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -171,6 +172,11 @@ def _shown(shown: Table) -> bool:
 def printable(value: object) -> str:
     """A value from outside as text, without characters that could move a terminal's cursor."""
     return "".join(c if c.isprintable() or c == " " else "�" for c in str(value))
+
+
+def yuan(fen: int | None) -> str:
+    """An amount for a person; empty where there is none."""
+    return "" if fen is None else f"{Fen(fen).yuan} yuan"
 
 
 def remark(text: str, colour: str | None = None) -> None:

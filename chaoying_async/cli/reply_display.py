@@ -15,7 +15,6 @@ from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.redact import masked_fields
-from chaoying_async.sansio.values import Fen
 
 _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"})
 
@@ -68,17 +67,13 @@ def _cells(row: RefundRow) -> tuple[object, ...]:
         item.out_refund_no,
         row.status,
         item.refund_status,
-        _yuan(item.base_refund_fee),
-        _yuan(item.refund_fee) if row.status == PollStatus.REFUNDED else None,
+        output.yuan(item.base_refund_fee),
+        output.yuan(item.refund_fee) if row.status == PollStatus.REFUNDED else None,
         item.refund_id,
         item.refund_time and item.refund_time.isoformat(sep=" "),
         "yes" if row.asked else "",
         row.end.then,
     )
-
-
-def _yuan(fen: int | None) -> str | None:
-    return None if fen is None else f"{Fen(fen).yuan} yuan"
 
 
 def draw(text: str) -> None:

@@ -25,7 +25,6 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-from chaoying_async.sansio.values import Fen
 
 T = TypeVar("T")
 
@@ -169,8 +168,8 @@ class _MarkTarget:
     @property
     def amounts(self) -> str:
         """Both amounts in words, as far as they were written down."""
-        paid = f"{_yuan(self.paid) or 'an amount that was not recorded'} paid"
-        return paid if self.expected is None else f"{paid}, {_yuan(self.expected)} expected"
+        paid = f"{output.yuan(self.paid) or 'an amount that was not recorded'} paid"
+        return paid if self.expected is None else f"{paid}, {output.yuan(self.expected)} expected"
 
 
 async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _MarkTarget:
@@ -245,12 +244,8 @@ _COLUMNS = (
 
 def _cells(item: Record | Aside) -> list[object]:
     record = _as_record(item)
-    amounts = {name: _yuan(record[name]) for name in ("expected", "paid")}
+    amounts = {name: output.yuan(record[name]) for name in ("expected", "paid")}
     return [(record | amounts)[name] for name in _COLUMNS]
-
-
-def _yuan(fen: int | None) -> str:
-    return "" if fen is None else f"{Fen(fen).yuan} yuan"
 
 
 def _amounts(item: Record | Aside) -> tuple[int | None, int | None]:
@@ -263,7 +258,8 @@ def _amounts(item: Record | Aside) -> tuple[int | None, int | None]:
 
 
 def _kept(item: Record | Aside) -> dict[str, Any]:
-    kept: dict[str, Any] = json.loads(_payload(item) or "{}")
+    payload = item.entry.payload if isinstance(item, Record) else item.payload
+    kept: dict[str, Any] = json.loads(payload or "{}")
     return kept
 
 
@@ -293,7 +289,3 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
         "mark": item.mark,
         "message": item.fingerprint[:SHOWN],
     }
-
-
-def _payload(item: Record | Aside) -> str:
-    return item.entry.payload if isinstance(item, Record) else item.payload
