@@ -17,6 +17,7 @@ from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.background import BackgroundHandler
 from tests.factories import CREDENTIALS, every_request
 from tests.fake_gateway import FakeGateway, session
+from tests.ids import without_addresses
 from tests.shop import Shop
 
 PAY = every_request()["pay"]
@@ -108,7 +109,9 @@ async def test_an_async_hook_of_any_make_runs(event: str, hook: str) -> None:
 
 @pytest.mark.parametrize("event", ["request", "response"])
 @pytest.mark.parametrize(
-    "hook", [*IS_PLAIN.values(), *IS_NEITHER.values(), of_none, of_two, named, None], ids=repr
+    "hook",
+    [*IS_PLAIN.values(), *IS_NEITHER.values(), of_none, of_two, named, None],
+    ids=without_addresses,
 )
 def test_a_hook_that_could_not_be_awaited_is_refused_when_the_session_is_made(
     event: str, hook: Any
@@ -185,7 +188,9 @@ async def test_a_plain_on_exchange_of_any_make_runs(
 
 
 @pytest.mark.parametrize(
-    "function", [*IS_ASYNC.values(), *IS_NEITHER.values(), no_argument, named, of_two], ids=repr
+    "function",
+    [*IS_ASYNC.values(), *IS_NEITHER.values(), no_argument, named, of_two],
+    ids=without_addresses,
 )
 def test_an_on_exchange_that_would_never_run_is_refused_when_the_session_is_made(
     function: Any,
@@ -264,7 +269,9 @@ def test_a_transport_that_sends_nothing_is_refused_when_the_session_is_made(tran
 @pytest.mark.parametrize(
     "name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"]
 )
-@pytest.mark.parametrize("function", [*IS_ASYNC.values(), plain, Plain(), Mock()], ids=repr)
+@pytest.mark.parametrize(
+    "function", [*IS_ASYNC.values(), plain, Plain(), Mock()], ids=without_addresses
+)
 def test_a_handler_takes_functions_of_either_kind(name: str, function: Any) -> None:
     """Everything that the handler calls may be async or not."""
     Shop().handler(**{name: function})
@@ -273,7 +280,9 @@ def test_a_handler_takes_functions_of_either_kind(name: str, function: Any) -> N
 @pytest.mark.parametrize(
     "name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"]
 )
-@pytest.mark.parametrize("function", [*IS_NEITHER.values(), of_none, named, no_argument], ids=repr)
+@pytest.mark.parametrize(
+    "function", [*IS_NEITHER.values(), of_none, named, no_argument], ids=without_addresses
+)
 def test_a_function_that_would_never_run_is_refused_when_the_handler_is_made(
     name: str, function: Any
 ) -> None:
