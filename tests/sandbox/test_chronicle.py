@@ -27,8 +27,7 @@ from chaoying_async import (
 )
 from chaoying_async.sandbox import Delivery, Fault, Sandbox
 from chaoying_async.sandbox.bank.entities import Noted
-from chaoying_async.sandbox.console.journal import JournalEntry
-from chaoying_async.sandbox.console.message_keeper import SOON
+from chaoying_async.sandbox.console.journal import SOON, JournalEntry
 from chaoying_async.sandbox.console.site import Console
 from chaoying_async.sandbox.serving.sandbox_file import Chronicle
 from chaoying_async.sandbox.serving.security import AccessGuard

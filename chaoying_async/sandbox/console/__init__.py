@@ -9,8 +9,7 @@ without the script too, offline, with a keyboard and on a phone, and add 1 MB to
 - ``pages``: one module for each kind of page.
 - ``visit``: what a page is given of a browser's request, and how it answers.
 - ``cashier``: calls that a person makes through the console, signed as a shop's are.
-- ``journal``: the latest requests and replies.
-- ``message_keeper``: writes those messages into the sandbox's file.
+- ``journal``: the latest requests and replies, and keeping them in the sandbox's file.
 - ``live``: tells browsers that something changed.
 - ``display``: how bytes, orders, amounts and moments are shown.
 - ``words``: every word on the pages, in English and Chinese.

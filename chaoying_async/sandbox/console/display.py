@@ -67,10 +67,9 @@ def exact(at: datetime) -> str:
     return at.astimezone(GMT8).isoformat(timespec="milliseconds")
 
 
-def order_link(key: Key, **more: str) -> str:
+def order_link(key: Key) -> str:
     """The address of an order's page."""
-    query = urlencode({"mch_id": key[0], "out_trade_no": key[1], **more})
-    return f"/console/order?{query}"
+    return f"/console/order?{urlencode({'mch_id': key[0], 'out_trade_no': key[1]})}"
 
 
 def as_of(order: Order, now: datetime) -> Order:

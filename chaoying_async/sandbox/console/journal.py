@@ -1,11 +1,12 @@
-"""The latest requests and replies, as they went over the wire.
+"""The latest requests and replies, as they went over the wire; and keeping them over a restart.
 
-Held raw, and masked when they are shown or kept over a restart: looking on costs the gateway next
-to nothing. Values only.
+They are held raw, and masked when they are shown or kept: looking on costs the gateway next to
+nothing.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -20,11 +21,19 @@ from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpRespo
 from chaoying_async.sandbox.document.signature import is_signed
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.faults import Fault
+from chaoying_async.sandbox.serving.runtime import Runtime
+from chaoying_async.sandbox.serving.sandbox_file import Chronicle
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor.lenient_reader import read_message
 
 #: How many exchanges are remembered.
 KEPT = 500
+#: Seconds of the sandbox's clock until a message is written down.
+SOON = 0.2
+#: Bytes of a message and its answer that a shop's hardly have.
+_LARGE = 4096
+#: So many are still written down when it ends; more only wait in a flood.
+_AT_THE_END = 50
 
 
 class Signature(StrEnum):
@@ -139,6 +148,57 @@ class Journal:
         """The exchange of that number; None if it is forgotten, or never was."""
         at = number - (self._count - len(self._entries)) - 1
         return self._entries[at] if 0 <= at < len(self._entries) else None
+
+
+class MessageKeeper:
+    """Writes the last ``kept`` messages into the sandbox's file, masked and a little later.
+
+    Masking a message takes longer than answering it, and of a burst only the latest are kept
+    anyway, so no client waits for it; a crash may lose the messages of the last moment. Masking a
+    large message, such as a stranger's of 64 kB, takes up to a third of a second: that is done in
+    a thread.
+    """
+
+    def __init__(self, runtime: Runtime, chronicle: Chronicle, kept: int) -> None:
+        self._runtime = runtime
+        self._chronicle = chronicle
+        self._kept = kept
+        self._credentials = runtime.gateway.world.credentials
+        self._waiting: deque[JournalEntry] = deque(maxlen=kept)
+
+    def load(self) -> list[JournalEntry]:
+        """Those of earlier runs, oldest first."""
+        return self._chronicle.load(JournalEntry, self._kept)
+
+    def add(self, entry: JournalEntry) -> None:
+        """One more."""
+        if not self._waiting:
+            self._runtime.spawn(self._write_soon())
+        self._waiting.append(entry)
+
+    def flush(self) -> None:
+        """Write down what is still waiting."""
+        for entry in list(self._waiting)[-_AT_THE_END:]:
+            self._chronicle.add(entry.masked(self._credentials), self._kept)
+        self._waiting.clear()
+
+    async def _write_soon(self) -> None:
+        await self._runtime.clock.sleep(SOON)
+        while self._waiting:
+            entry = self._waiting[0]
+            if _size(entry) > _LARGE:
+                masked = await asyncio.to_thread(entry.masked, self._credentials)
+            else:
+                masked = entry.masked(self._credentials)
+                await self._runtime.clock.sleep(0)  # others come first
+            if self._waiting and self._waiting[0] is entry:  # else it was pushed out meanwhile
+                self._waiting.popleft()
+                self._chronicle.add(masked, self._kept)
+
+
+def _size(entry: JournalEntry) -> int:
+    request = entry.request
+    return len(request.path) + len(request.parameters) + len(entry.response.body)
 
 
 def _fields(body: bytes) -> Mapping[str, str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qsl
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,9 +22,8 @@ from starlette.types import Message, Receive, Scope, Send
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.sandbox.console import display
-from chaoying_async.sandbox.console.journal import KEPT, Journal
+from chaoying_async.sandbox.console.journal import KEPT, Journal, MessageKeeper
 from chaoying_async.sandbox.console.live import Bell
-from chaoying_async.sandbox.console.message_keeper import MessageKeeper
 from chaoying_async.sandbox.console.pages import (
     delivery_log,
     fault_plans,
@@ -96,25 +96,26 @@ _POSTS: dict[str, Handler] = {
 class Console:
     """The console of one running gateway; mount it at ``/console``.
 
-    From here on it keeps the latest messages, in the sandbox's file too if it has one.
-    :meth:`close` ends the streams to browsers, which a
-    server would wait for, and stops looking on.
+    From here on it keeps the latest messages, also in the sandbox's file if there is one.
+    :meth:`close` stops that and ends the streams to browsers, which a server would wait for.
     """
 
     def __init__(self, runtime: Runtime, guard: AccessGuard, *, kept: int = KEPT) -> None:
         chronicle = runtime.chronicle
-        self._keeper = MessageKeeper(runtime, chronicle, kept) if chronicle is not None else None
+        self._keeper = MessageKeeper(runtime, chronicle, kept) if chronicle else None
         self.journal = Journal(kept, self._keeper.load() if self._keeper else ())
         self._bell = Bell(runtime.clock)
         self._clock: Clock = SystemClock()  # browsers know nothing of the sandbox's own
-        self._desk = PageContext(
+        self._context = PageContext(
             runtime=runtime,
             guard=guard,
             journal=self.journal,
             bell=self._bell,
             templates=_environment(),
         )
-        self._app = Starlette(routes=list(self._routes()))
+        self._app = Starlette(
+            routes=self._routes(), exception_handlers={RefusedError: self._refused}
+        )
         runtime.watcher = self
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -150,11 +151,11 @@ class Console:
         self._bell.close()
         if self._keeper is not None:
             self._keeper.flush()
-        if self._desk.runtime.watcher is self:
-            self._desk.runtime.watcher = None
+        if self._context.runtime.watcher is self:
+            self._context.runtime.watcher = None
 
     def _turned_away(self, scope: Scope) -> Response | None:
-        guard, headers = self._desk.guard, Headers(scope=scope)
+        guard, headers = self._context.guard, Headers(scope=scope)
         address = (scope.get("client") or ("",))[0]
         if guard.holds_up(headers, address):
             return PlainTextResponse("Too many wrong tokens.", 429, {"retry-after": RETRY_AFTER})
@@ -179,30 +180,37 @@ class Console:
         ]
         return pages + posts + rest
 
+    def _visit(self, request: Request, form: Mapping[str, str]) -> Visit:
+        return Visit(context=self._context, request=request, words=_words(request), form=form)
+
     def _shown(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            visit = Visit(desk=self._desk, request=request, words=_words(request))
+            visit = self._visit(request, {})
             if not visit.is_readable:
-                return _error(visit, HTTPStatus.BAD_REQUEST)
-            return await _answered(handler, visit)
+                raise RefusedError(HTTPStatus.BAD_REQUEST)
+            return await handler(visit)
 
         return endpoint
 
     def _posted(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            visit = Visit(desk=self._desk, request=request, words=_words(request))
+            form = await self._form(request)
+            if not self._context.guard.is_ours(request.headers, form.get("form_token", "")):
+                raise RefusedError(HTTPStatus.FORBIDDEN)
             try:
-                form = await self._form(request)
-            except RefusedError as error:
-                return _error(visit, error.status)
-            if not self._desk.guard.is_ours(request.headers, form.get("form_token", "")):
-                return _error(visit, 403)
-            visit = Visit(desk=self._desk, request=request, words=visit.words, form=form)
-            response = await _answered(handler, visit)
-            self._bell.ring()
-            return response
+                return await handler(self._visit(request, form))
+            finally:
+                self._bell.ring()
 
         return endpoint
+
+    async def _refused(self, request: Request, error: Any) -> Response:
+        """The page that says why a page is not to be had."""
+        visit = self._visit(request, {})
+        response = visit.page("error.html", status=error.status, code=error.status)
+        if error.status == HTTPStatus.REQUEST_TIMEOUT:
+            response.headers["connection"] = "close"
+        return response
 
     async def _form(self, request: Request) -> dict[str, str]:
         try:
@@ -217,30 +225,14 @@ class Console:
         raise RefusedError(HTTPStatus.BAD_REQUEST)
 
     async def _events(self, request: Request) -> Response:
-        stays = partial(self._desk.guard.still_admits, request.headers)
+        stays = partial(self._context.guard.still_admits, request.headers)
         return StreamingResponse(self._bell.stream(stays), media_type="text/event-stream")
-
-
-async def _answered(handler: Handler, visit: Visit) -> Response:
-    try:
-        return await handler(visit)
-    except RefusedError as error:
-        return _error(visit, error.status)
-
-
-def _error(visit: Visit, status: int) -> Response:
-    response = visit.page("error.html", status=status, code=status)
-    if status == HTTPStatus.REQUEST_TIMEOUT:
-        response.headers["connection"] = "close"
-    return response
 
 
 def _words(request: Request) -> Words:
     chosen = cookie(request.headers, LANGUAGE)
-    for language in TEXTS:
-        if chosen == language:
-            return Words(language)
-    return Words(preferred(request.headers.get("accept-language", "")))
+    asked = preferred(request.headers.get("accept-language", ""))
+    return Words(next((language for language in TEXTS if language == chosen), asked))
 
 
 async def _home(_request: Request) -> Response:
@@ -263,10 +255,12 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters["yuan"] = display.yuan
-    made.filters["moment"] = display.moment
-    made.filters["exact"] = display.exact
-    made.filters["address"] = shown_url
-    made.filters["without_access"] = shown_urls
-    made.filters["order_link"] = display.order_link
+    made.filters |= {
+        "yuan": display.yuan,
+        "moment": display.moment,
+        "exact": display.exact,
+        "address": shown_url,
+        "without_access": shown_urls,
+        "order_link": display.order_link,
+    }
     return made

@@ -11,7 +11,7 @@ from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from chaoying_async.sandbox.bank.entities import Key, Order
+from chaoying_async.sandbox.bank.entities import Order
 from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import Journal, JournalEntry
 from chaoying_async.sandbox.console.live import Bell
@@ -59,7 +59,7 @@ class PageContext:
 class Visit:
     """A request from a browser, with its language; ``form`` is a post's, already checked."""
 
-    desk: PageContext
+    context: PageContext
     request: Request
     words: Words
     form: Mapping[str, str] = attrs.field(factory=dict)
@@ -67,7 +67,7 @@ class Visit:
     @property
     def credentials(self) -> Credentials:
         """The sandbox's own."""
-        return self.desk.runtime.gateway.world.credentials
+        return self.context.runtime.gateway.world.credentials
 
     def asked(self, name: str) -> str:
         """A value of the address, trimmed; empty if it is not there."""
@@ -82,23 +82,23 @@ class Visit:
     def order(self, source: Mapping[str, str]) -> Order:
         """The order that an address or a form names, as it stands now."""
         key = (source.get("mch_id", ""), source.get("out_trade_no", ""))
-        order = self.desk.runtime.gateway.ledger.orders.get(key)
+        order = self.context.runtime.gateway.ledger.orders.get(key)
         if order is None:
             raise RefusedError(404)
-        return display.as_of(order, self.desk.runtime.clock.now())
+        return display.as_of(order, self.context.runtime.clock.now())
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A page, drawn from its template."""
-        runtime, words = self.desk.runtime, self.words
+        runtime, words = self.context.runtime, self.words
         now, scope = runtime.clock.now(), self.request.scope
         # Not request.url: that is made of the Host header, in which anything may stand.
         path, query = scope["path"], scope["query_string"].decode("latin-1")
-        html = self.desk.templates.get_template(template).render(
+        html = self.context.templates.get_template(template).render(
             t=words,
             section=_SECTIONS.get(path, path),
             back=f"{path}?{query}" if query else path,
             navigation=NAVIGATION,
-            guard=self.desk.guard,
+            guard=self.context.guard,
             now=now,
             speed=getattr(runtime.clock, "speed", 1),
             said=self._said(),
@@ -139,13 +139,13 @@ class Visit:
         name = self.asked("said")
         if name == "answered":
             number = whole(self.asked("message"))
-            entry = None if number is None else self.desk.journal.find(number)
+            entry = None if number is None else self.context.journal.find(number)
             if entry is None:
                 return ""
             answer = self.answer_of(entry)
             return self.words("said.answered", endpoint=entry.endpoint, answer=answer)
         if name == "delivered":
-            deliveries = reversed(self.desk.runtime.notifier.deliveries)
+            deliveries = reversed(self.context.runtime.notifier.deliveries)
             last = next((each for each in deliveries if not each.attempt), None)
             return self.words("said.delivered", answer=self.outcome_of(last)) if last else ""
         return self.words(f"said.{name}") if name in _SAID else ""
@@ -163,8 +163,3 @@ def whole(text: str) -> int | None:
     ``int`` takes other digits, blanks and underscores too, and raises from 4,301 digits on.
     """
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
-
-
-def order_page(key: Key) -> str:
-    """The address of an order, for :meth:`Visit.to`."""
-    return display.order_link(key)

@@ -40,32 +40,12 @@ def _signed(**changes: str) -> Make:
     return lambda gateway, _order, fields: gateway.signed_form(fields | changes)
 
 
-def _undated(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-    return gateway.signed_form({name: fields[name] for name in fields if name != "time_end"})
-
-
-def _mismatch(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-    return gateway.signed_form({**fields, "total_fee": str(int(fields["total_fee"]) + 1)})
-
-
-def _other_order(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-    return gateway.signed_form({**fields, "out_trade_no": f"{fields['out_trade_no'][:-1]}X"})
-
-
 def _dated(**delta: float) -> Make:
     def make(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
         at = gateway.clock.now() + timedelta(**delta)
         return gateway.signed_form({**fields, "time_end": stamp(at)})
 
     return make
-
-
-def _forged(gateway: SandboxGateway, order: Order, _fields: Fields) -> bytes:
-    return gateway.forgery(order)
-
-
-def _unsigned(_gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
-    return written_form(fields)
 
 
 def _tampered(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes:
@@ -84,18 +64,39 @@ EVENTS: Mapping[str, Event] = {
     "not-paid": Event("the payment failed (支付失败)", _signed(result_code="FAIL", pay_result="1")),
     "duplicate": Event("the true one, twice at the same time", _signed(), times=2),
     "late": Event("the true one, 60 seconds from now", _signed(), late=60.0),
-    "forged": Event("says paid, signed at a guess", _forged, forged=True),
-    "unsigned": Event("says paid, without a signature", _unsigned, forged=True),
+    "forged": Event(
+        "says paid, signed at a guess",
+        lambda gateway, order, _: gateway.forgery(order),
+        forged=True,
+    ),
+    "unsigned": Event(
+        "says paid, without a signature", lambda _, __, fields: written_form(fields), forged=True
+    ),
     "tampered": Event("signed, and the amount changed afterwards", _tampered, forged=True),
-    "mismatch": Event("signed; the amount is 1 fen more than the order's", _mismatch),
-    "other-order": Event("signed; names an order that you do not know", _other_order),
+    "mismatch": Event(
+        "signed; the amount is 1 fen more than the order's",
+        lambda gateway, _, fields: gateway.signed_form(
+            {**fields, "total_fee": str(int(fields["total_fee"]) + 1)}
+        ),
+    ),
+    "other-order": Event(
+        "signed; names an order that you do not know",
+        lambda gateway, _, fields: gateway.signed_form(
+            {**fields, "out_trade_no": f"{fields['out_trade_no'][:-1]}X"}
+        ),
+    ),
     "other-merchant": Event("signed; names another merchant", _signed(mch_id="00000002")),
     "contradiction": Event(
         "signed; pay_result says paid, result_code says not", _signed(result_code="FAIL")
     ),
     "stale": Event("signed; paid 60 days ago, as in a replay", _dated(days=-60)),
     "future": Event("signed; paid an hour from now", _dated(hours=1)),
-    "undated": Event("signed; without time_end", _undated),
+    "undated": Event(
+        "signed; without time_end",
+        lambda gateway, _, fields: gateway.signed_form(
+            {name: fields[name] for name in fields if name != "time_end"}
+        ),
+    ),
     "ambiguous": Event(
         "signed; attach holds another amount, ready to be cut off (M-04)",
         _signed(attach="x&total_fee=1&y=1"),

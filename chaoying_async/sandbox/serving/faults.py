@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Self
 
@@ -173,53 +173,35 @@ class Faults:
         self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
     ) -> HttpResponse:
         """Treat a request as the plan says: carry it out or not, and answer or not."""
-        return await _FAULTS[plan.fault](self, plan, request, gateway)
-
-    async def _unread(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        if plan.fault is not Fault.REFUSED:
+        fault = plan.fault
+        if fault is Fault.REFUSED:
+            return attrs.evolve(_NOTHING, cut=Cut.REFUSED)
+        if fault in (Fault.RESET_BEFORE, Fault.HTTP_502):
             gateway.count(request)
-        return attrs.evolve(_NOTHING, cut=_CUTS[plan.fault])
-
-    async def _lost(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        return attrs.evolve(gateway.answer(request), cut=_CUTS[plan.fault])
-
-    async def _slow(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        reply = gateway.answer(request)
-        await self._clock.sleep(plan.seconds)
+            return _BEFORE[fault]
+        reply = gateway.answer(request, skew=plan.seconds if fault is Fault.CLOCK_SKEW else 0.0)
+        match fault:
+            case Fault.RESET_AFTER | Fault.HALF_BODY:
+                cut = Cut.HALF if fault is Fault.HALF_BODY else Cut.RESET
+                return attrs.evolve(reply, cut=cut)
+            case Fault.HTTP_500:
+                return _html(500, b"500 Internal Server Error")
+            case Fault.WRONG_SIGN | Fault.NO_SIGN:
+                return _missigned(reply, fault)
+            case Fault.SLOW:
+                await self._clock.sleep(plan.seconds)
         return reply
 
-    async def _skewed(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        return gateway.answer(request, skew=plan.seconds)
 
-    async def _page(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        if plan.fault is Fault.HTTP_500:
-            gateway.answer(request)
-            return _html(500, b"500 Internal Server Error")
-        gateway.count(request)
-        return _html(502, b"502 Bad Gateway")
-
-    async def _missigned(
-        self, plan: Plan, request: HttpRequest, gateway: SandboxGateway
-    ) -> HttpResponse:
-        reply = gateway.answer(request)
-        try:
-            message = json.loads(reply.body)
-        except ValueError:
-            return reply  # not one of the gateway's own answers
-        signed = message.pop("sign", "")
-        if plan.fault is Fault.WRONG_SIGN:
-            message["sign"] = "0" * max(len(signed), 32)
-        return attrs.evolve(reply, body=json.dumps(message, ensure_ascii=False).encode())
+def _missigned(reply: HttpResponse, fault: Fault) -> HttpResponse:
+    try:
+        message = json.loads(reply.body)
+    except ValueError:
+        return reply  # not one of the gateway's own answers
+    signed = message.pop("sign", "")
+    if fault is Fault.WRONG_SIGN:
+        message["sign"] = "0" * max(len(signed), 32)
+    return attrs.evolve(reply, body=json.dumps(message, ensure_ascii=False).encode())
 
 
 def _html(status: int, title: bytes) -> HttpResponse:
@@ -227,24 +209,8 @@ def _html(status: int, title: bytes) -> HttpResponse:
 
 
 _NOTHING = HttpResponse(200, "text/plain", b"")
-_CUTS: Mapping[Fault, Cut] = {
-    Fault.REFUSED: Cut.REFUSED,
-    Fault.RESET_BEFORE: Cut.RESET,
-    Fault.RESET_AFTER: Cut.RESET,
-    Fault.HALF_BODY: Cut.HALF,
-}
-_Befall = Callable[[Faults, Plan, HttpRequest, SandboxGateway], Awaitable[HttpResponse]]
-
-# ruff: noqa: SLF001 - the table names the methods of the class above
-_FAULTS: Mapping[Fault, _Befall] = {
-    Fault.REFUSED: Faults._unread,
-    Fault.RESET_BEFORE: Faults._unread,
-    Fault.RESET_AFTER: Faults._lost,
-    Fault.HALF_BODY: Faults._lost,
-    Fault.SLOW: Faults._slow,
-    Fault.CLOCK_SKEW: Faults._skewed,
-    Fault.HTTP_500: Faults._page,
-    Fault.HTTP_502: Faults._page,
-    Fault.WRONG_SIGN: Faults._missigned,
-    Fault.NO_SIGN: Faults._missigned,
+#: The answers to requests that were read and not carried out.
+_BEFORE: Mapping[Fault, HttpResponse] = {
+    Fault.RESET_BEFORE: attrs.evolve(_NOTHING, cut=Cut.RESET),
+    Fault.HTTP_502: _html(502, b"502 Bad Gateway"),
 }

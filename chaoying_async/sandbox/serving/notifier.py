@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 import attrs
 import httpx
@@ -71,9 +69,8 @@ class Delivery:
 class Notifier:
     """Delivers notifications through an httpx transport, on a clock of your choice.
 
-    Use with ``async with``. ``write`` makes the body of a notification, anew for every attempt;
-    ``on_attempt`` is called with each that ended. A ``transport`` that is handed in is not closed
-    here.
+    ``write`` makes the body of a notification, anew for every attempt; ``on_attempt`` is called
+    with every attempt that ended. :meth:`aclose` leaves a ``transport`` that was handed in open.
     """
 
     def __init__(
@@ -87,36 +84,16 @@ class Notifier:
         self._clock = clock
         self._write = write
         self._on_attempt = on_attempt
-        self._own = transport is None
         self._transport = transport
+        self._own: httpx.AsyncBaseTransport | None = None
         #: Every attempt so far, oldest first; the oldest are forgotten beyond ``KEPT``.
         self.deliveries: list[Delivery] = []
 
-    async def __aenter__(self) -> Self:
-        self._open()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.aclose()
-
     async def aclose(self) -> None:
         """Close the connections that were opened here."""
-        transport = self._transport
-        if self._own and transport is not None:
-            self._transport = None
-            await transport.aclose()
-
-    def _open(self) -> httpx.AsyncBaseTransport:
-        if self._transport is None:
-            self._transport = httpx.AsyncHTTPTransport(
-                trust_env=False, limits=httpx.Limits(max_connections=200)
-            )
-        return self._transport
+        own, self._own = self._own, None
+        if own is not None:
+            await own.aclose()
 
     async def deliver(self, order: Order, *, times: int = 1, late: float = 0.0) -> None:
         """Notify of an order's end, as often as it takes; returns when it was accepted or given up.
@@ -173,7 +150,10 @@ class Notifier:
 
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
         request = httpx.Request("POST", url, content=body, headers=dict(_HEADERS))
-        response = await self._open().handle_async_request(request)
+        if (transport := self._transport or self._own) is None:
+            limits = httpx.Limits(max_connections=200)
+            transport = self._own = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
+        response = await transport.handle_async_request(request)
         stream = response.stream  # itself: a mock's response counts as read already
         if not isinstance(stream, httpx.AsyncByteStream):
             raise TypeError("notifications need an asynchronous transport")

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from functools import partial
 from itertools import combinations
 from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
@@ -61,35 +62,20 @@ def renamed(*changes: Callable[[str], str]) -> FieldsWay:
     return way
 
 
-def _lower_hex(text: str) -> str:
-    return _ESCAPE.sub(lambda match: match[0].lower(), text)
+form_quoted = partial(quote_plus, errors="replace")
+quote_all = partial(quote, safe="", errors="replace")
+_encode_uri_component = partial(quote, safe="!*'()", errors="replace")
+_python_quoted = partial(quote, errors="replace")
+_QUOTINGS = (form_quoted, quote_all, _encode_uri_component, _python_quoted)
 
 
-def _quote_all(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
-def _encode_uri_component(text: str) -> str:
-    return quote(text, safe="!*'()", errors="replace")
-
-
-def _form_quoted(text: str) -> str:
-    return quote_plus(text, errors="replace")
-
-
-def _python_quoted(text: str) -> str:
-    return quote(text, errors="replace")
-
-
-_QUOTINGS = (_form_quoted, _quote_all, _encode_uri_component, _python_quoted)
-
-
-def _lowered(quoting: Callable[[str], str]) -> Callable[[str], str]:
-    return lambda text: _lower_hex(quoting(text))
+def lowered(quoting: Callable[[str], str]) -> Callable[[str], str]:
+    """The same quoting, with its escapes in small letters."""
+    return lambda text: _ESCAPE.sub(lambda match: match[0].lower(), quoting(text))
 
 
 def _twice(text: str) -> str:
-    return _form_quoted(_form_quoted(text))
+    return form_quoted(form_quoted(text))
 
 
 def _wire_read_without_plus(message: Message) -> Iterator[Pairs]:
@@ -236,8 +222,8 @@ FIELDS: tuple[Mistake[FieldsWay], ...] = (
     ),
     Mistake("space-as-plus", _EITHER, values(lambda text: text.replace("+", " ")), common=True),
     Mistake("signed-encoded-upper", _SIGNER, values(*_QUOTINGS), common=True),
-    Mistake("signed-encoded-lower", _SIGNER, values(*map(_lowered, _QUOTINGS)), common=True),
-    Mistake("signed-encoded-twice", _SIGNER, values(_twice, _lowered(_twice))),
+    Mistake("signed-encoded-lower", _SIGNER, values(*map(lowered, _QUOTINGS)), common=True),
+    Mistake("signed-encoded-twice", _SIGNER, values(_twice, lowered(_twice))),
     Mistake("double-encoded", _SIGNER, values(unquote_plus, unquote), common=True, when_told=False),
     Mistake("double-decoded", _SIGNER, values(unquote_plus, unquote), common=True, when_told=True),
     Mistake("read-twice", _READER, values(lambda text: text.replace("%", "%25"))),

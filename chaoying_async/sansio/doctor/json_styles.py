@@ -1,4 +1,4 @@
-"""JSON inside a value, written again in another style: text in, text out, other text as it is."""
+"""JSON inside a value, written again in another style; a text that is no JSON stays as it is."""
 
 from __future__ import annotations
 
@@ -39,17 +39,24 @@ def _style(text: str) -> dict[str, bool]:
     }
 
 
-def _flipped(*settings: str) -> Callable[[str], str]:
-    """The text with one thing about its style turned round, the rest as received."""
+def _rewritten(write: Callable[[Any, str], str], **how: Any) -> Callable[[str], str]:
+    """A change that writes the JSON in a text again, and leaves other texts as they are."""
 
     def change(text: str) -> str:
-        value = _load(text)
-        if value is None:
-            return text
-        style = _style(text)
-        return _dump(value, **style | {setting: not style[setting] for setting in settings})
+        value = _load(text, **how)
+        return text if value is None else write(value, text)
 
     return change
+
+
+def _flipped(setting: str) -> Callable[[str], str]:
+    """The text with one thing about its style turned round, all others as received."""
+
+    def write(value: Any, text: str) -> str:
+        style = _style(text)
+        return _dump(value, **style | {setting: not style[setting]})
+
+    return _rewritten(write)
 
 
 spaces = _flipped("spaced")
@@ -58,59 +65,41 @@ escapes = _flipped("ascii_only")
 slashes = _flipped("slashes")
 
 
-def _rewriting(values: tuple[bool, ...]) -> Callable[[str], str]:
+def _styled(values: tuple[bool, ...]) -> Callable[[str], str]:
     style = dict(zip(("spaced", "ascii_only", "slashes", "ordered"), values, strict=True))
-
-    def change(text: str) -> str:
-        value = _load(text)
-        return text if value is None else _dump(value, **style)
-
-    return change
+    return _rewritten(lambda value, _: _dump(value, **style))
 
 
 def _indented(width: int) -> Callable[[str], str]:
-    def change(text: str) -> str:
-        value = _load(text)
-        return text if value is None else json.dumps(value, indent=width, ensure_ascii=False)
-
-    return change
+    return _rewritten(lambda value, _: json.dumps(value, indent=width, ensure_ascii=False))
 
 
-def _doubles(text: str) -> str:
-    """Every number as a double, as a reader with one kind of number writes it."""
-    value = _load(text, parse_int=float)
-    return text if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-#: Every way in which common libraries write JSON.
+#: Every way in which common libraries write JSON; the last writes every number as a double.
 REWRITINGS = (
-    *map(_rewriting, product((False, True), repeat=4)),
+    *map(_styled, product((False, True), repeat=4)),
     _indented(2),
     _indented(4),
-    _doubles,
+    _rewritten(
+        lambda value, _: json.dumps(value, ensure_ascii=False, separators=(",", ":")),
+        parse_int=float,
+    ),
 )
 
 
-def _as_python(text: str) -> str:
-    value = _load(text)
-    return text if value is None else str(value)
-
-
 def _as_word(word: str) -> Callable[[str], str]:
-    return lambda text: text if _load(text) is None else word
+    return _rewritten(lambda _, __: word)
 
 
 #: What becomes of an object that is made a text without a JSON writer.
-LITERALS = (_as_python, _as_word("[object Object]"), _as_word("Array"), _as_word(""))
+LITERALS = (
+    _rewritten(lambda value, _: str(value)),
+    *map(_as_word, ("[object Object]", "Array", "")),
+)
 
 
 def _kept(*, ascii_only: bool, slashes: bool) -> Callable[[str], str]:
-    def change(text: str) -> str:
-        return _dump(text, spaced=False, ascii_only=ascii_only, slashes=slashes, ordered=False)[
-            1:-1
-        ]
-
-    return change
+    style = {"spaced": False, "ascii_only": ascii_only, "slashes": slashes, "ordered": False}
+    return lambda text: _dump(text, **style)[1:-1]
 
 
 def _upper_escapes(text: str) -> str:

@@ -8,7 +8,7 @@ mistakes are two variations, and no pair of mistakes needs code of its own.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -76,16 +76,15 @@ class SignRecipe:
 
 @attrs.frozen
 class Variation:
-    """A mistake, the part that it varies, and how it does so."""
+    """A mistake, and the part of a recipe that it varies."""
 
     mistake: Mistake[Any]
     part: str
-    vary: Callable[[Any], Iterable[Any]]
 
 
 @attrs.frozen
 class Tried:
-    """A line or a seal with the steps that led to it, and the line's text."""
+    """A recipe, the variations that led to it, and the string to sign if it is a text recipe."""
 
     steps: tuple[Variation, ...]
     plan: Any
@@ -94,7 +93,7 @@ class Tried:
 
 @attrs.frozen
 class Match:
-    """What leads to the sign: at most two steps, and who else would have got there."""
+    """What leads to the sign: at most two variations, and other mistakes that lead to it too."""
 
     steps: tuple[Variation, ...]
     also: tuple[str, ...]
@@ -103,7 +102,7 @@ class Match:
 
 @attrs.frozen(kw_only=True, repr=False)
 class Evidence:
-    """Everything that is known; ``received`` is the sign to be explained."""
+    """Everything that is known about a message; ``received`` is the sign to be explained."""
 
     message: Message
     key: bytes
@@ -118,13 +117,13 @@ class Evidence:
         return "Evidence(key=***)"
 
     def rule(self) -> Tried:
-        """The line as the document has it."""
+        """The text recipe as the document has it."""
         line = TextRecipe(self.message.pairs, rule_order(self.order))
         return Tried((), line, render(self.message, line))
 
 
 def explain_sign(case: Evidence) -> Match | None:
-    """The shortest explanation; none needed is one without steps."""
+    """The shortest explanation; a sign that is right has one without variations."""
     line, seal = case.rule(), SignRecipe(case.key, DIGESTS[case.algorithm])
     if _fits(case, line.text, seal):
         return Match((), (), line)
@@ -190,7 +189,7 @@ def _line_pairs(case: Evidence, common: list[Tried], seen: set[str]) -> Iterator
                 break
             if earlier.part == later.steps[0].part != "pairs":
                 continue
-            for line in earlier.vary(later.plan):
+            for line in _varied(case, earlier, later.plan):
                 text = render(case.message, line)
                 if text not in seen:
                     seen.add(text)
@@ -198,9 +197,11 @@ def _line_pairs(case: Evidence, common: list[Tried], seen: set[str]) -> Iterator
 
 
 def _lines(case: Evidence, rule: Tried) -> Iterator[Tried]:
-    for step in _line_steps(case):
+    fields = [mistake for mistake in case.fields if mistake.when_told in {None, case.told}]
+    tables = (("pairs", fields), ("select", SELECTS), ("order", ORDERS), ("text", TEXTS))
+    for step in _variations(*tables):
         seen = {rule.text}
-        for line in step.vary(rule.plan):
+        for line in _varied(case, step, rule.plan):
             text = render(case.message, line)
             if text not in seen:
                 seen.add(text)
@@ -208,59 +209,26 @@ def _lines(case: Evidence, rule: Tried) -> Iterator[Tried]:
 
 
 def _seals(case: Evidence, rule: SignRecipe) -> Iterator[Tried]:
-    for step in _seal_steps(case):
-        for seal in step.vary(rule):
+    digests = (("digest", ALGORITHMS), ("join", JOINS))
+    tables = (("key", case.keys), *digests, ("encode", ENCODINGS), ("shape", SHAPES))
+    for step in _variations(*tables):
+        for seal in _varied(case, step, rule):
             yield Tried((step,), seal)
 
 
-def _line_steps(case: Evidence) -> Iterator[Variation]:
-    for mistake in case.fields:
-        if mistake.when_told in {None, case.told}:
-            yield Variation(mistake, "pairs", _fields_varied(case.message, mistake))
-    for part, table in (("select", SELECTS), ("order", ORDERS), ("text", TEXTS)):
-        yield from _replacing(part, table)
+def _variations(*tables: tuple[str, Iterable[Mistake[Any]]]) -> Iterator[Variation]:
+    return (Variation(mistake, part) for part, table in tables for mistake in table)
 
 
-def _seal_steps(case: Evidence) -> Iterator[Variation]:
-    for mistake in case.keys:
-        yield Variation(mistake, "key", _key_varied(mistake))
-    for part, table in (
-        ("digest", ALGORITHMS),
-        ("join", JOINS),
-        ("encode", ENCODINGS),
-        ("shape", SHAPES),
-    ):
-        yield from _replacing(part, table)
-
-
-def _replacing(part: str, table: Iterable[Mistake[Any]]) -> Iterator[Variation]:
-    def varied(mistake: Mistake[Any]) -> Callable[[P], Iterator[P]]:
-        return lambda plan: (attrs.evolve(plan, **{part: way}) for way in mistake.ways)
-
-    return (Variation(mistake, part, varied(mistake)) for mistake in table)
-
-
-def _fields_varied(
-    message: Message, mistake: Mistake[FieldsWay]
-) -> Callable[[TextRecipe], Iterator[TextRecipe]]:
-    def vary(line: TextRecipe) -> Iterator[TextRecipe]:
-        as_changed = attrs.evolve(message, pairs=line.pairs)
-        for way in mistake.ways:
-            for pairs in way(as_changed):
-                if pairs != line.pairs:
-                    yield attrs.evolve(line, pairs=pairs)
-
-    return vary
-
-
-def _key_varied(mistake: Mistake[KeyWay]) -> Callable[[SignRecipe], Iterator[SignRecipe]]:
-    def vary(seal: SignRecipe) -> Iterator[SignRecipe]:
-        for way in mistake.ways:
-            for key in way(seal.key):
-                if key and key != seal.key:
-                    yield attrs.evolve(seal, key=key)
-
-    return vary
+def _varied(case: Evidence, step: Variation, recipe: P) -> Iterator[P]:
+    """The recipe with one part as each way of the mistake makes it."""
+    ways: Iterable[Any] = step.mistake.ways
+    if isinstance(recipe, TextRecipe) and step.part == "pairs":
+        message = attrs.evolve(case.message, pairs=recipe.pairs)
+        ways = (pairs for way in ways for pairs in way(message) if pairs != recipe.pairs)
+    elif isinstance(recipe, SignRecipe) and step.part == "key":
+        ways = (key for way in ways for key in way(recipe.key) if key and key != recipe.key)
+    return (attrs.evolve(recipe, **{step.part: way}) for way in ways)
 
 
 def render(message: Message, line: TextRecipe) -> str:

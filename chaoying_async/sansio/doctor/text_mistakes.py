@@ -6,9 +6,11 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable
-from urllib.parse import quote, quote_plus
+from functools import partial
+from urllib.parse import quote
 
 from chaoying_async.sansio.credentials import SortOrder
+from chaoying_async.sansio.doctor.field_mistakes import form_quoted, lowered, quote_all
 from chaoying_async.sansio.doctor.findings import Mistake, Side
 from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
 
@@ -19,7 +21,6 @@ OrderWay = Callable[[Pairs], Iterable[tuple[str, str]]]
 #: The string to sign; the message is there for those who sign what was sent.
 TextWay = Callable[[Message, Iterable[tuple[str, str]]], str]
 
-_ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _SIGN_PIECE = re.compile(r"(?:^|&)sign=[^&]*")
 
 
@@ -68,22 +69,6 @@ def _changed(*changes: Callable[[str], str]) -> tuple[TextWay, ...]:
 
 def _pieces(form: str, between: str) -> TextWay:
     return lambda _, pairs: between.join([form.format(name, value) for name, value in pairs])
-
-
-def _quoted(text: str) -> str:
-    return quote_plus(text, errors="replace")
-
-
-def _quoted_blank(text: str) -> str:
-    return quote(text, safe="", errors="replace")
-
-
-def _quoted_lower(text: str) -> str:
-    return _ESCAPE.sub(lambda match: match[0].lower(), _quoted(text))
-
-
-def _quoted_but_marks(text: str) -> str:
-    return quote(text, safe="=&", errors="replace")
 
 
 def _wire(message: Message, _pairs: Iterable[tuple[str, str]]) -> str:
@@ -135,7 +120,12 @@ TEXTS: tuple[Mistake[TextWay], ...] = (
     Mistake(
         "text-url-encoded",
         _SIGNER,
-        *_changed(_quoted, _quoted_lower, _quoted_blank, _quoted_but_marks),
+        *_changed(
+            form_quoted,
+            lowered(form_quoted),
+            quote_all,
+            partial(quote, safe="=&", errors="replace"),
+        ),
         common=True,
     ),
     Mistake(

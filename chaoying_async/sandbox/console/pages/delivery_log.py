@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.console import display
-from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.console.visit import RefusedError, Visit
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
@@ -39,7 +39,7 @@ class DeliveryRow:
 
 async def show(visit: Visit) -> Response:
     """The list, newest first."""
-    deliveries = visit.desk.runtime.notifier.deliveries
+    deliveries = visit.context.runtime.notifier.deliveries
     newest: dict[Key, int] = {}
     for number, each in enumerate(deliveries):
         if each.attempt:
@@ -51,7 +51,7 @@ async def show(visit: Visit) -> Response:
 
 
 def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> DeliveryRow:
-    runtime = visit.desk.runtime
+    runtime = visit.context.runtime
     order = runtime.gateway.ledger.orders.get(delivery.key)
     last = not delivery.attempt or newest == number
     return DeliveryRow(
@@ -86,7 +86,7 @@ def _any_open(rows: Iterable[DeliveryRow]) -> bool:
 
 async def send(visit: Visit) -> Response:
     """A notification by hand: once more, or one that somebody else might have written."""
-    order, runtime = visit.order(visit.form), visit.desk.runtime
+    order, runtime = visit.order(visit.form), visit.context.runtime
     if not order.asked.get("notify_url"):
         raise RefusedError(400)
     kind, attempt = visit.form.get("kind", ""), runtime.notifier.attempt
@@ -107,11 +107,11 @@ async def send(visit: Visit) -> Response:
 
 
 async def _later(visit: Visit, order: Order, event: Event, body: bytes) -> None:
-    runtime = visit.desk.runtime
+    runtime = visit.context.runtime
     await runtime.clock.sleep(event.late)
     await runtime.notifier.attempt(order, 0, body, forged=event.forged)
 
 
 def _back(visit: Visit, order: Order) -> str:
     from_order = visit.form.get("from") == "order"
-    return order_page(order.key) if from_order else "/console/notifications"
+    return display.order_link(order.key) if from_order else "/console/notifications"

@@ -16,7 +16,7 @@ _PAGE = "/console/faults"
 
 async def show(visit: Visit) -> Response:
     """The page."""
-    runtime = visit.desk.runtime
+    runtime = visit.context.runtime
     return visit.page(
         "faults.html",
         plans=list(enumerate(runtime.faults.plans)),
@@ -32,7 +32,7 @@ async def show(visit: Visit) -> Response:
 
 async def add(visit: Visit) -> Response:
     """Switch a fault on."""
-    form, faults = visit.form, visit.desk.runtime.faults
+    form, faults = visit.form, visit.context.runtime.faults
     fault, endpoint = form.get("fault", ""), form.get("endpoint", "")
     if fault not in set(Fault) or (endpoint and endpoint not in HANDLERS):
         raise RefusedError(400)
@@ -50,7 +50,7 @@ async def add(visit: Visit) -> Response:
 
 async def remove(visit: Visit) -> Response:
     """Switch one off, or all; one that changed places meanwhile is left alone."""
-    plans, which = visit.desk.runtime.faults.plans, visit.form.get("plan", "")
+    plans, which = visit.context.runtime.faults.plans, visit.form.get("plan", "")
     if which == "all":
         plans.clear()
         return visit.to(_PAGE, "done")
@@ -69,13 +69,13 @@ async def reseed(visit: Visit) -> Response:
     seed = _number(visit.form.get("seed", ""))
     if seed is None or seed != int(seed):
         return visit.to(_PAGE, "fault")
-    visit.desk.runtime.faults.reseed(int(seed))
+    visit.context.runtime.faults.reseed(int(seed))
     return visit.to(_PAGE, "done")
 
 
 async def choose(visit: Visit) -> Response:
     """Every payment, or every refund, follows one scenario from now on."""
-    gateway, form = visit.desk.runtime.gateway, visit.form
+    gateway, form = visit.context.runtime.gateway, visit.form
     refunds = form.get("of") == "refund"
     known = REFUND_SCENARIOS if refunds else SCENARIOS
     chosen = whole(form.get("scenario", ""))

@@ -11,8 +11,8 @@ from starlette.responses import Response
 from chaoying_async.sandbox.bank.entities import Order, Status
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sandbox.console import cashier
-from chaoying_async.sandbox.console.display import as_of, is_waiting
-from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page, whole
+from chaoying_async.sandbox.console.display import as_of, is_waiting, order_link
+from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.document.requirements import CODES
 
 #: More are not listed; the filter finds the others.
@@ -24,7 +24,7 @@ _URL = re.compile(r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
 
 async def show(visit: Visit) -> Response:
     """The list."""
-    ledger = visit.desk.runtime.gateway.ledger
+    ledger = visit.context.runtime.gateway.ledger
     found = heapq.nlargest(LISTED, _fitting(visit), key=lambda order: order.serial)
     return visit.page(
         "orders.html",
@@ -44,7 +44,7 @@ async def show(visit: Visit) -> Response:
 
 
 def _fitting(visit: Visit) -> Iterator[Order]:
-    runtime = visit.desk.runtime
+    runtime = visit.context.runtime
     now = runtime.clock.now()
     q, state, wallet = visit.asked("q").lower(), visit.asked("state"), visit.asked("wallet")
     for order in runtime.gateway.ledger.orders.values():
@@ -56,7 +56,7 @@ def _fitting(visit: Visit) -> Iterator[Order]:
 
 async def make(visit: Visit) -> Response:
     """A new order, as a shop would make it."""
-    form, runtime = visit.form, visit.desk.runtime
+    form, runtime = visit.form, visit.context.runtime
     if not (fen := fen_of(form.get("yuan", ""))):
         return visit.to("/console/", "amount")
     url = form.get("notify_url", "").strip()
@@ -78,9 +78,9 @@ async def make(visit: Visit) -> Response:
         url=url,
     )
     await cashier.call(runtime, endpoint, fields)
-    entry = next(visit.desk.journal.newest_first())
+    entry = next(visit.context.journal.newest_first())
     made = runtime.gateway.ledger.orders.get((fields["mch_id"], fields["out_trade_no"]))
-    where = order_page(made.key) if made else "/console/"
+    where = order_link(made.key) if made else "/console/"
     return visit.to(where, "answered", message=str(entry.number))
 
 

@@ -17,14 +17,14 @@ _A_YEAR = 365 * 86_400
 
 async def show(visit: Visit) -> Response:
     """The form that asks for the token; there is none where none is needed."""
-    if not visit.desk.guard.asks:
+    if not visit.context.guard.asks:
         return visit.to("/console/")
     return visit.page("login.html", problem="")
 
 
 async def login(visit: Visit) -> Response:
     """Let somebody in who has the token."""
-    guard, address = visit.desk.guard, visit.request.client.host if visit.request.client else ""
+    guard, address = visit.context.guard, visit.request.client.host if visit.request.client else ""
     held_up = guard.too_many(address)  # before this one is noted
     if not guard.is_token(visit.form.get("token", "").strip(), address):
         if held_up:
@@ -39,7 +39,7 @@ async def login(visit: Visit) -> Response:
 
 async def logout(visit: Visit) -> Response:
     """End the login: in every tab, and for whoever has copied its cookie."""
-    visit.desk.guard.logout(visit.request.headers)
+    visit.context.guard.logout(visit.request.headers)
     response = RedirectResponse("/console/login", status_code=303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

@@ -45,11 +45,11 @@ async def show_all(visit: Visit) -> Response:
             and (not bad or entry.signed(visit.credentials) in _BAD)
         )
 
-    found = islice(filter(fits, visit.desk.journal.newest_first()), LISTED)
+    found = islice(filter(fits, visit.context.journal.newest_first()), LISTED)
     return visit.page(
         "messages.html",
         rows=[_row(visit, entry) for entry in found],
-        all=len(visit.desk.journal),
+        all=len(visit.context.journal),
         kept=KEPT,
         endpoints=sorted(HANDLERS),
         q=visit.asked("q"),
@@ -70,7 +70,7 @@ def _row(visit: Visit, entry: JournalEntry) -> MessageRow:
 async def show(visit: Visit) -> Response:
     """One exchange, both ways."""
     entry = entry_of(visit)
-    credentials, journal = visit.credentials, visit.desk.journal
+    credentials, journal = visit.credentials, visit.context.journal
     request, response = entry.request, entry.response
     canonicals = await asyncio.to_thread(
         lambda: [
@@ -92,7 +92,7 @@ async def show(visit: Visit) -> Response:
         answer_signature=entry.answer_signed(credentials),
         answer_canonical=canonicals[1],
         cut=cut.name if cut else "",
-        order=visit.desk.runtime.gateway.ledger.orders.get(entry.key),
+        order=visit.context.runtime.gateway.ledger.orders.get(entry.key),
         older=journal.find(entry.number - 1),
         newer=journal.find(entry.number + 1),
     )
@@ -101,7 +101,7 @@ async def show(visit: Visit) -> Response:
 def entry_of(visit: Visit, name: str = "id") -> JournalEntry:
     """The exchange that an address names."""
     number = whole(visit.asked(name))
-    entry = None if number is None else visit.desk.journal.find(number)
+    entry = None if number is None else visit.context.journal.find(number)
     if entry is None:
         raise RefusedError(404)
     return entry

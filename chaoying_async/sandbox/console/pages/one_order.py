@@ -13,7 +13,7 @@ from chaoying_async.sandbox.bank.ledger import Deed
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sandbox.console import cashier, display
 from chaoying_async.sandbox.console.pages.latest_orders import fen_of
-from chaoying_async.sandbox.console.visit import RefusedError, Visit, order_page
+from chaoying_async.sandbox.console.visit import RefusedError, Visit
 from chaoying_async.sandbox.serving.events import EVENTS
 
 
@@ -30,8 +30,8 @@ class Happened:
 async def show(visit: Visit) -> Response:
     """The page."""
     order = visit.order(visit.request.query_params)
-    now = visit.desk.runtime.clock.now()
-    ledger = visit.desk.runtime.gateway.ledger
+    now = visit.context.runtime.clock.now()
+    ledger = visit.context.runtime.gateway.ledger
     refunds = ledger.refunds_of(order)
     code_url = display.code_url(order)
     return visit.page(
@@ -62,14 +62,14 @@ async def act(visit: Visit) -> Response:
     if deed not in Deed.__members__:
         raise RefusedError(400)
     if order.status is not Status.OPEN:
-        return visit.to(order_page(order.key), "order")
-    visit.desk.runtime.gateway.act(order.key, Deed[deed])
-    return visit.to(order_page(order.key), "done")
+        return visit.to(display.order_link(order.key), "order")
+    visit.context.runtime.gateway.act(order.key, Deed[deed])
+    return visit.to(display.order_link(order.key), "done")
 
 
 async def call(visit: Visit) -> Response:
     """The cashier calls the gateway about the order."""
-    order, runtime = visit.order(visit.form), visit.desk.runtime
+    order, runtime = visit.order(visit.form), visit.context.runtime
     match visit.form.get("call"):
         case "orderquery" as endpoint:
             fields = cashier.query(order)
@@ -77,13 +77,13 @@ async def call(visit: Visit) -> Response:
             fields = cashier.cancel(order)
         case "refund" as endpoint:
             if not (amount := fen_of(visit.form.get("yuan", ""))):
-                return visit.to(order_page(order.key), "amount")
+                return visit.to(display.order_link(order.key), "amount")
             fields = cashier.refund(order, amount)
         case _:
             raise RefusedError(400)
     await cashier.call(runtime, endpoint, fields)
-    entry = next(visit.desk.journal.newest_first())
-    return visit.to(order_page(order.key), "answered", message=str(entry.number))
+    entry = next(visit.context.journal.newest_first())
+    return visit.to(display.order_link(order.key), "answered", message=str(entry.number))
 
 
 def _by_itself(visit: Visit, order: Order) -> str:
@@ -98,8 +98,8 @@ def _by_itself(visit: Visit, order: Order) -> str:
 
 
 def _timeline(visit: Visit, order: Order) -> Iterator[Happened]:
-    runtime, words = visit.desk.runtime, visit.words
-    for entry in visit.desk.journal:
+    runtime, words = visit.context.runtime, visit.words
+    for entry in visit.context.journal:
         if entry.key == order.key:
             answer = visit.answer_of(entry)
             yield Happened(
