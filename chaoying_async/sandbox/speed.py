@@ -1,4 +1,4 @@
-"""A clock that runs faster than the real one: an afternoon of redelivery in a minute."""
+"""A clock that runs faster than the real one, for an afternoon of redelivery in a minute."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FastClock(SystemClock):
 
     @property
     def speed(self) -> float:
-        """How many of its seconds pass in a real one."""
+        """How many seconds of this clock pass in a real second."""
         return self._speed
 
     def now(self) -> datetime:

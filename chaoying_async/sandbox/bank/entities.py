@@ -33,7 +33,7 @@ class Status(StrEnum):
     """How an order stands. Only OPEN moves by itself, and CLOSED where a payment comes late."""
 
     OPEN = "OPEN"
-    """It can be paid."""
+    """The order can be paid."""
     PAID = "PAID"
     """The customer paid."""
     CLOSED = "CLOSED"

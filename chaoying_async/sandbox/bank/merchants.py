@@ -68,7 +68,7 @@ def get_mch_id(ledger: Ledger, fields: Fields, now: datetime) -> Step:
 
 
 def identity(merchant: Merchant, now: datetime) -> dict[str, str | int]:
-    """What GetMchId and both terminal calls tell of a merchant."""
+    """The fields about a merchant that GetMchId and both terminal calls give."""
     return {
         "mch_id": merchant.mch_id,
         "mch_trade_code": merchant.trade_code,

@@ -80,7 +80,7 @@ def _wx(order: Order) -> dict[str, str]:
 
 
 def _whole_payment(order: Order) -> dict[str, str | int]:
-    """What pay, facepay and orderquery say alike of a paid order."""
+    """The fields that pay, facepay and orderquery share for a paid order."""
     return _filled(
         mch_id=order.mch_id,
         sub_appid=order.asked.get("sub_appid"),

@@ -1,4 +1,4 @@
-"""What a person at the till does through the console: calls as a shop makes them, signed too."""
+"""The calls that a person makes through the console, signed as a shop's calls are."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODES = {"WECHAT": "1300000000{:08d}", "ALIPAY": "2800000000{:08d}"}
 _PREORDERS = {"WECHAT": "WECHAT_PreOrder", "ALIPAY": "ALIPAY_PreOrder"}
 #: Wallets that an order can be made for here.
 WALLETS = tuple(_PREORDERS)
-#: What can be made: a code that the customer scans, or a charge of the code that he shows.
+#: How an order is made: the customer scans a code, or shows a code that is charged.
 HOW = ("scan", "pay")
 
 

@@ -1,4 +1,4 @@
-"""What the pages show of bytes, orders and moments: masked (M-27), and fit for people."""
+"""How the pages show fields, orders, amounts and moments: masked (M-27), and fit for people."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def answered_fields(fields: Mapping[str, str], call: str, language: Language) ->
 
 
 def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Language) -> list[Field]:
-    """What is personal is shown as ``***``, and addresses without what gives access."""
+    """Personal values are ``***``, and addresses have no user, password or query."""
     return [
         (name, MASK if is_hidden(name) else shown_urls(value), _words(owners, name, language))
         for name, value in sorted(fields.items())
@@ -63,7 +63,7 @@ def moment(at: datetime | None) -> str:
 
 
 def exact(at: datetime) -> str:
-    """A moment for machines, and for a tooltip."""
+    """A moment to the millisecond, for machines and tooltips."""
     return at.astimezone(GMT8).isoformat(timespec="milliseconds")
 
 
@@ -73,12 +73,12 @@ def order_link(key: Key) -> str:
 
 
 def as_of(order: Order, now: datetime) -> Order:
-    """The order as it stands now, though nobody may have asked since."""
+    """The order with everything that was due by now."""
     return settled(order, now)[0]
 
 
 def code_url(order: Order) -> str:
-    """What the customer's QR code holds; empty if there is none to scan."""
+    """The text of the QR code that the customer scans; empty if there is none."""
     if order.asked.get("trade_type") != "NATIVE":
         return ""
     return str(preorder_fields(order).get("code_url", ""))
@@ -92,5 +92,5 @@ def qr(text: str) -> str:
 
 
 def is_waiting(order: Order) -> bool:
-    """Whether something will still happen to it by itself."""
+    """Whether something will still happen to the order by itself."""
     return order.status is Status.OPEN or order.ends_at is not None

@@ -30,14 +30,14 @@ from chaoying_async.sansio.doctor.lenient_reader import read_message
 KEPT = 500
 #: Seconds of the sandbox's clock until a message is written down.
 SOON = 0.2
-#: Bytes of a message and its answer that a shop's hardly have.
+#: Messages with more bytes, answer included, are masked in a thread; a shop's are smaller.
 _LARGE = 4096
-#: So many are still written down when it ends; more only wait in a flood.
+#: How many waiting messages are written down at the end; more wait only in a flood.
 _AT_THE_END = 50
 
 
 class Signature(StrEnum):
-    """What is the matter with the sign of a message, in a word."""
+    """The state of a message's sign, in a word."""
 
     RIGHT = "right"
     WRONG = "wrong"
@@ -80,11 +80,11 @@ class JournalEntry:
 
     @property
     def key(self) -> Key:
-        """The order that it is about, as far as it says."""
+        """The key of the order that the request names; empty texts where it names none."""
         return self.fields.get("mch_id", ""), self.fields.get("out_trade_no", "")
 
     def signed(self, credentials: Credentials) -> Signature:
-        """What is the matter with the request's sign."""
+        """The state of the request's sign."""
         if self.verdicts is not None:
             return self.verdicts[0]
         found = _signature(self.fields, credentials)
@@ -94,13 +94,13 @@ class JournalEntry:
         return found
 
     def answer_signed(self, credentials: Credentials) -> Signature:
-        """What is the matter with the reply's."""
+        """The state of the reply's sign."""
         if self.verdicts is not None:
             return self.verdicts[1]
         return _signature(self.answer, credentials)
 
     def masked(self, credentials: Credentials) -> JournalEntry:
-        """As it may be kept over a restart (M-27)."""
+        """The exchange as it may be kept over a restart (M-27)."""
         request, response = self.request, self.response
         return attrs.evolve(
             self,
@@ -130,13 +130,13 @@ class Journal:
         return iter(self._entries)
 
     def newest_first(self) -> Iterator[JournalEntry]:
-        """The last one first."""
+        """The exchanges, newest first."""
         return reversed(self._entries)
 
     def add(
         self, at: datetime, request: HttpRequest, response: HttpResponse, fault: Fault | None
     ) -> JournalEntry:
-        """Note an exchange; the oldest is forgotten when there is no room."""
+        """Note an exchange; the oldest is deleted when there is no room."""
         self._count += 1
         entry = JournalEntry(
             number=self._count, at=at, request=request, response=response, fault=fault
@@ -145,7 +145,7 @@ class Journal:
         return entry
 
     def find(self, number: int) -> JournalEntry | None:
-        """The exchange of that number; None if it is forgotten, or never was."""
+        """The exchange of that number; None if there is none, or none any more."""
         at = number - (self._count - len(self._entries)) - 1
         return self._entries[at] if 0 <= at < len(self._entries) else None
 
@@ -167,17 +167,17 @@ class MessageKeeper:
         self._waiting: deque[JournalEntry] = deque(maxlen=kept)
 
     def load(self) -> list[JournalEntry]:
-        """Those of earlier runs, oldest first."""
+        """The messages of earlier runs, oldest first."""
         return self._chronicle.load(JournalEntry, self._kept)
 
     def add(self, entry: JournalEntry) -> None:
-        """One more."""
+        """Write one more message down soon."""
         if not self._waiting:
             self._runtime.spawn(self._write_soon())
         self._waiting.append(entry)
 
     def flush(self) -> None:
-        """Write down what is still waiting."""
+        """Write down the latest messages that still wait."""
         for entry in list(self._waiting)[-_AT_THE_END:]:
             self._chronicle.add(entry.masked(self._credentials), self._kept)
         self._waiting.clear()

@@ -1,7 +1,7 @@
-"""Telling browsers that something changed, over Server-Sent Events.
+"""Tells browsers that something changed, by Server-Sent Events.
 
-What changed is not said: a page that hears of it asks for itself again, and takes over what is
-different. So there is one way to draw a page, and a browser that missed something loses nothing.
+The event does not say what changed: the page asks for itself again and takes over what differs. So
+there is one way to draw a page, and a browser that missed an event loses nothing.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from chaoying_async.abc import Clock
 
 #: Real seconds after which pages that wait for a moment (an order about to expire) look again.
 TICK = 2.0
-#: No more than so many events a second leave for one browser.
+#: At most this many events a second are sent to one browser.
 AT_MOST = 5
 
 
 class Bell:
-    """Rung when something changed; any number of browsers listen."""
+    """A signal that something changed, for any number of browsers."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class Bell:
         self._closed = asyncio.Event()
 
     def ring(self) -> None:
-        """Something changed."""
+        """Tell all browsers that something changed."""
         self._rung.set()
         self._rung = asyncio.Event()  # who listens holds the old one
 
@@ -37,7 +37,7 @@ class Bell:
         self.ring()
 
     async def stream(self, stays: Callable[[], bool] = lambda: True) -> AsyncGenerator[str]:
-        """What one browser is sent, as long as it may hear it."""
+        """The events for one browser, while ``stays`` allows it."""
         rung = self._rung
         yield "retry: 1000\n\n"
         while not self._closed.is_set() and stays():

@@ -105,7 +105,7 @@ class Console:
         self._keeper = MessageKeeper(runtime, chronicle, kept) if chronicle else None
         self.journal = Journal(kept, self._keeper.load() if self._keeper else ())
         self._bell = Bell(runtime.clock)
-        self._clock: Clock = SystemClock()  # browsers know nothing of the sandbox's own
+        self._clock: Clock = SystemClock()  # the sandbox's own clock says nothing about browsers
         self._context = PageContext(
             runtime=runtime,
             guard=guard,
@@ -147,7 +147,7 @@ class Console:
         self._bell.ring()
 
     def close(self) -> None:
-        """End what browsers listen to, and keep what is still to be kept."""
+        """End the streams to browsers, and write down the messages that still wait."""
         self._bell.close()
         if self._keeper is not None:
             self._keeper.flush()

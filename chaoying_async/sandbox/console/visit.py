@@ -1,4 +1,4 @@
-"""One visit to one page: what the page's function is given, and what it can answer."""
+"""What the function of a page is given of a browser's request, and how it answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECTIONS = {"/console/order": "/console/", "/console/message": "/console/messag
 
 
 class RefusedError(Exception):
-    """A page that is not to be had; becomes an HTTP status and a page that says so."""
+    """There is no such page for this request: becomes an HTTP status and a page that says so."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -46,7 +46,7 @@ class RefusedError(Exception):
 
 @attrs.frozen(kw_only=True)
 class PageContext:
-    """What all pages work with."""
+    """The objects that all pages share."""
 
     runtime: Runtime
     guard: AccessGuard
@@ -66,16 +66,16 @@ class Visit:
 
     @property
     def credentials(self) -> Credentials:
-        """The sandbox's own."""
+        """The sandbox's own credentials."""
         return self.context.runtime.gateway.world.credentials
 
     def asked(self, name: str) -> str:
-        """A value of the address, trimmed; empty if it is not there."""
+        """A parameter of the address, trimmed; empty if it is absent."""
         return self.request.query_params.get(name, "").strip()
 
     @property
     def is_readable(self) -> bool:
-        """Whether what the page is to say of a message names one by a number."""
+        """Whether the number of a message that the page is to speak of can be read."""
         message = self.asked("message")
         return not (self.asked("said") and message) or whole(message) is not None
 
@@ -88,7 +88,7 @@ class Visit:
         return display.as_of(order, self.context.runtime.clock.now())
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """A page, drawn from its template."""
+        """The page that a template makes."""
         runtime, words = self.context.runtime, self.words
         now, scope = runtime.clock.now(), self.request.scope
         # Not request.url: that is made of the Host header, in which anything may stand.
@@ -107,13 +107,13 @@ class Visit:
         return HTMLResponse(html, status_code=status)
 
     def to(self, address: str, said: str = "", **more: str) -> Response:
-        """Go to another page, which then says what came of it; ``said`` is a text's name."""
+        """Send the browser to another page, which shows the text named ``said``."""
         query = urlencode({"said": said, **more} if said else more)
         sign = ("&" if "?" in address else "?") if query else ""
         return RedirectResponse(f"{address}{sign}{query}", status_code=303)
 
     def answer_of(self, entry: JournalEntry) -> str:
-        """What the gateway answered, in a line."""
+        """The gateway's answer in a line."""
         response = entry.response
         if response.cut in (Cut.REFUSED, Cut.RESET):
             return self.words("answer.cut")
@@ -126,7 +126,7 @@ class Visit:
         return masked.text_of(" ".join(filter(None, pieces)), (), self.credentials)
 
     def outcome_of(self, delivery: Delivery) -> str:
-        """What came of an attempt to notify, in a line."""
+        """The result of an attempt to notify, in a line."""
         if delivery.accepted:
             name = "answer.fooled" if delivery.forged else "answer.accepted"
             return self.words(name, status=delivery.status)
@@ -135,7 +135,7 @@ class Visit:
         return self.words("answer.refused", status=delivery.status)
 
     def _said(self) -> str:
-        """What came of the button that led here."""
+        """The sentence about the button that led to this page."""
         name = self.asked("said")
         if name == "answered":
             number = whole(self.asked("message"))
@@ -158,7 +158,7 @@ _DIGITS = 18
 
 
 def whole(text: str) -> int | None:
-    """A whole number that somebody else wrote; None for anything else, and for one too long.
+    """The whole number in a text from outside; None for any other text, and for a long one.
 
     ``int`` takes other digits, blanks and underscores too, and raises from 4,301 digits on.
     """

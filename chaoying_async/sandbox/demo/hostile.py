@@ -1,4 +1,4 @@
-"""What anybody may post to a ``notify_url``: none of it may ship anything, or ship it twice."""
+"""Posts wrong messages to the ``notify_url``: none may ship anything, or ship it twice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ABOUT_SHIPPED = tuple(name for name in EVENTS if name != "late")
 
 @attrs.define
 class Siege:
-    """What was posted, and what came of it."""
+    """How many messages were posted, and how many had an effect."""
 
     posted: int = 0
     fooled: int = 0

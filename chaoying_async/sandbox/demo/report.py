@@ -1,4 +1,4 @@
-"""The shop's own figures beside the gateway's books: they must agree, to the fen."""
+"""Compares the shop's own figures with the gateway's books: they must agree to the fen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chaoying_async.sansio.values import Fen
 
 @attrs.frozen
 class Figure:
-    """One figure, as both sides have it."""
+    """One figure, as the shop and as the gateway have it."""
 
     what: str
     shop: int
@@ -29,11 +29,11 @@ class Figure:
 
     @property
     def agrees(self) -> bool:
-        """Equal, exactly."""
+        """Whether both sides have exactly the same figure."""
         return self.shop == self.gateway
 
 
-#: What the gateway closed by itself and what a cancel closed look alike in its books.
+#: Orders that the gateway closed and orders that a cancel closed look alike in its books.
 _UNPAID = (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
 _OPEN_ENDS = (
     CheckoutStatus.UNKNOWN,

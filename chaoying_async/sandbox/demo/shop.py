@@ -35,7 +35,7 @@ PREORDERS = PollSchedule.preorder()
 #: Prefixes of payment codes, and whose they are.
 _CODES = (("13", PayType.WECHAT), ("28", PayType.ALIPAY))
 
-#: Told whenever one more is done, and of what.
+#: Called whenever one more payment, refund or pre-order is done, with which of them.
 Progress = Callable[[str], None]
 
 
@@ -49,7 +49,7 @@ class PreOrdered:
 
 @attrs.define
 class Day:
-    """Everything that the shop knows at the end, to be held against the gateway's books."""
+    """The shop's own record of the day, to be compared with the gateway's books."""
 
     sales: list[Sale] = attrs.field(factory=list)
     returned: list[Returned] = attrs.field(factory=list)
@@ -80,7 +80,7 @@ class Shop:
     progress: Progress
 
     async def open(self, payments: int, preorders: int) -> Day:
-        """Serve them all; every customer is a task of their own."""
+        """Serve all customers at once, each in a task."""
         day = Day()
         async with asyncio.TaskGroup() as tasks:
             for number, pay in enumerate(self._customers(payments)):
@@ -111,20 +111,20 @@ class Shop:
             self.progress("refunds")
 
     async def _preorder(self, day: Day, number: int) -> None:
-        """An order that the customer pays later: notified, or found out by asking."""
+        """Make an order that the customer pays later, and learn of the payment either way."""
         total = Fen(1000 * self.rng.randint(1, 99) + SCANNERS[number % len(SCANNERS)])
         out_trade_no = f"Q{number:05d}"
         wallet = await self.announce(number, out_trade_no, total)
         query = OrderQuery(paytype=wallet, out_trade_no=out_trade_no)
         outcome = await self.poller.wait(query, total, schedule=PREORDERS)
         if outcome.status is PollStatus.PAID and outcome.paid is not None:
-            # Whoever comes second is a duplicate.
+            # The second of query and notification is a duplicate.
             await self.receiver.handler.settle(outcome.paid)
             day.preorders.append(await self.reconciled(query))
         self.progress("pre-orders")
 
     async def reconciled(self, query: OrderQuery) -> PreOrdered:
-        """What the customer paid in cash, which a notification does not say."""
+        """Ask how much the customer paid in cash, which a notification does not say."""
         result = (await self.gateway.send(query)).unwrap()
         return PreOrdered(out_trade_no=result.out_trade_no or "", paid=result.total_fee)
 

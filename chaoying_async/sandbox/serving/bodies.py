@@ -1,7 +1,7 @@
-"""Reading a request's body from ASGI: never more than a limit, never for longer than a moment.
+"""Reads the body of a request from ASGI, within a limit of bytes and a limit of seconds.
 
-What serves here (the sandbox, its console, ``chaoying listen``) may be reached by strangers, who
-send half a body and wait, or one that does not end.
+Strangers may reach the sandbox, its console and ``chaoying listen``: they send half a body and
+wait, or a body that does not end.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from chaoying_async.clock import within
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
-#: Seconds that a body may take to arrive: a shop's own notification route allows no more either.
+#: Seconds that a body may take to arrive, as on a shop's own notification route.
 BODY_SECONDS: Final = 2.0
-#: Goes with the answer to whoever was too slow: nothing else is waited for.
+#: The header of the answer to a client that was too slow: nothing more is read from it.
 CLOSE: Final = (b"connection", b"close")
 _DIGITS: Final = 18
 

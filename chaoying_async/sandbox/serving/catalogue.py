@@ -1,4 +1,4 @@
-"""``chaoying sandbox --scenarios``: everything that can be made to happen, and what does it."""
+"""The list for ``chaoying sandbox --scenarios``: what can be made to happen, and how."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lines() -> Iterator[str]:
 
 
 def as_record() -> dict[str, Any]:
-    """The same for a program: number to name and what happens, and the names of the faults."""
+    """The list for a program: scenarios by number, with name and effect, and the faults."""
     return {
         "payments": _told(SCENARIOS),
         "refunds": _told(REFUND_SCENARIOS),

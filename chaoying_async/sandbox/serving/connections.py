@@ -20,7 +20,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEADER_SECONDS: Final = 5.0
 #: Seconds for which an answer may be stuck because the other side does not read.
 ANSWER_SECONDS: Final = 30.0
-#: More connections than this are not held: who has waited longest goes first.
+#: At most this many connections are held: the one that has waited longest is closed first.
 MOST: Final = 500
 #: Bytes of a request line and its headers; the longest of ours have 2 KiB.
 HEADER_BYTES: Final = 16 * 1024
@@ -58,7 +58,7 @@ class Connection(H11Protocol):
         self._watch()
 
     def send_400_response(self, msg: str) -> None:
-        """See ``H11Protocol``: for what is no HTTP; with a length, as every answer."""
+        """See ``H11Protocol``: answers what is no HTTP, with a length as every answer has."""
         body = msg.encode("ascii", "replace")
         length = str(len(body)).encode()
         headers = [
@@ -93,7 +93,7 @@ class Connection(H11Protocol):
 
     @property
     def urgency(self) -> tuple[int, float] | None:
-        """What makes room first: the least. None for a request that is being answered."""
+        """The connection with the lowest value is closed first; None: it is being answered."""
         if self.transport.is_closing():
             return None
         if self._is_asked():
@@ -112,14 +112,14 @@ class Connection(H11Protocol):
 
 
 def _cancel(handle: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
-    """None, which takes the handle's place."""
+    """Cancels a timer and returns None, to take the timer's place."""
     if handle is not None:
         handle.cancel()
     return None
 
 
 def _make_room(connections: Iterable[Any], newest: Connection) -> None:
-    """Close one connection: who has kept us waiting longest, or else the newest."""
+    """Closes the connection that has kept us waiting longest, or else the newest."""
     waiting = [
         (each.urgency, number, each)
         for number, each in enumerate(connections)
@@ -131,7 +131,7 @@ def _make_room(connections: Iterable[Any], newest: Connection) -> None:
 
 @contextmanager
 def sparing_warnings() -> Generator[None]:
-    """Each warning of uvicorn's once a minute: what strangers send may not fill a log."""
+    """Let every warning of uvicorn through once a minute: strangers may not fill a log."""
     log, spare = logging.getLogger("uvicorn.error"), _Sparing(asyncio.get_running_loop().time)
     log.addFilter(spare)
     try:

@@ -43,7 +43,7 @@ _NO_ENDPOINT = "?"
 
 @attrs.frozen(kw_only=True)
 class World:
-    """How this gateway behaves where nobody can ask the real one."""
+    """How this gateway behaves where the document leaves it open."""
 
     credentials: Credentials
     sign_failures: bool = True

@@ -1,4 +1,4 @@
-"""Result notifications on their way to a ``notify_url``: signed, form-encoded, and repeated.
+"""Delivers result notifications to a ``notify_url``: signed, form-encoded, and repeated.
 
 Delivered on the document's schedule until an answer of status 200 whose body is exactly ``success``
 comes within three seconds. After the last attempt the gateway gives up, as the real one does: only
@@ -21,7 +21,7 @@ from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 SCHEDULE = (0, 15, 15, 15, 30, 180, 180, 1800, 1800, 1800, 1800, 3600)
 #: Seconds that a merchant has to answer.
 PATIENCE = 3.0
-#: The one answer that ends the schedule.
+#: The status and body that end the schedule.
 OK, SUCCESS = 200, b"success"
 #: How many attempts are remembered, so that a sandbox can run for weeks.
 KEPT = 20_000
@@ -57,12 +57,12 @@ class Delivery:
 
     @property
     def accepted(self) -> bool:
-        """Answered as the document asks: the schedule ends here."""
+        """Whether the answer is what the document asks for, which ends the schedule."""
         return self.status == OK and self.answer == SUCCESS
 
     @property
     def out_trade_no(self) -> str:
-        """The order that it is about."""
+        """The number of the order that the notification is about."""
         return self.key[1]
 
 
@@ -96,10 +96,10 @@ class Notifier:
             await own.aclose()
 
     async def deliver(self, order: Order, *, times: int = 1, late: float = 0.0) -> None:
-        """Notify of an order's end, as often as it takes; returns when it was accepted or given up.
+        """Notify of an order's end until the notification is accepted or given up.
 
-        ``times`` answers are waited for, the first after ``late`` seconds; the scenario may want it
-        otherwise, or not at all.
+        It is delivered until it was accepted ``times`` times, first after ``late`` seconds; the
+        order's scenario may want more notifications, later ones, or none.
         """
         scenario = SCENARIOS[order.scenario]
         if not (scenario.notified and times):
@@ -118,7 +118,7 @@ class Notifier:
     async def attempt(
         self, order: Order, number: int = 1, body: bytes | None = None, *, forged: bool = False
     ) -> Delivery:
-        """One delivery, now; what came of it is noted and returned, and nothing is raised."""
+        """Deliver once, now; the result is noted and returned, and nothing is raised."""
         url, body = order.asked["notify_url"], self._write(order) if body is None else body
         at, began = self._clock.now(), self._clock.monotonic()
         status, answer, problem = None, b"", ""

@@ -87,7 +87,7 @@ class SandboxFile:
         self._connection.close()
 
     def load(self) -> Ledger | None:
-        """The books as they were left; None for a new file."""
+        """The books that the file holds; None for a new file."""
         rows = self._connection.execute("SELECT part, key, value FROM entry")
         found: dict[str, Table[Any, Any]] = {part: Table() for part in _PARTS}
         for part, key, value in rows:

@@ -18,21 +18,21 @@ from urllib.parse import urlsplit
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 
-#: Cookie that a login leaves; its value is a number of that login's, and says nothing of the token.
+#: The cookie of a login; its value is the login's number, from which the token does not follow.
 COOKIE = "chaoying_console"
 #: Shorter tokens can be guessed.
 SHORTEST_TOKEN = 16
-#: So many wrong tokens of one sender in :data:`WINDOW` seconds, and the next is told to wait.
+#: After this many wrong tokens of one sender in :data:`WINDOW` seconds the next has to wait.
 OF_ONE = 5
 WINDOW = 60.0
-#: What the header of that name says then.
+#: The header ``Retry-After`` of such an answer.
 RETRY_AFTER = f"{WINDOW:g}"
 #: Seconds that a login lasts.
 LASTS = 12 * 3600.0
-#: So many senders of wrong tokens are remembered, and so many logins.
+#: How many senders of wrong tokens, and how many logins, are remembered.
 _SENDERS, _LOGINS = 10_000, 100
 _NETWORK = 64
-#: Longer headers are no cookies of ours.
+#: Longer headers hold no cookie of ours.
 _LONGEST_COOKIES = 32 * 1024
 
 
@@ -51,14 +51,14 @@ def is_loopback(host: str) -> bool:
 
 
 class Guesses:
-    """The wrong tokens of the last minute: who sent too many is told to wait.
+    """The wrong tokens of the last minute: a sender of too many is told to wait.
 
-    Each sender by itself, and the right token counts at all times, so that nobody is kept out by
-    what others do: behind a published Docker port or a proxy the owner and strangers are one
-    sender. What holds a token safe is its length, not this count; the count keeps a guesser from
-    filling logs, and costs 5 times in memory, however often he tries. One sender is one IPv4
-    address, or one network of IPv6 (/64), whose addresses are one customer's. Never more than
-    10,000 are remembered.
+    Senders are counted one by one, and the right token is accepted at all times, so nobody is kept
+    out by what others do: behind a published Docker port or a proxy the owner and strangers are one
+    sender. A token is safe by its length, not by this count, which keeps a guesser from filling
+    logs and remembers five moments of a sender, however often he tries. One sender is one IPv4
+    address, or one IPv6 network (/64), whose addresses are one customer's. At most 10,000 senders
+    are remembered.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -66,7 +66,7 @@ class Guesses:
         self._wrong: OrderedDict[str, deque[float]] = OrderedDict()
 
     def wrong(self, address: str) -> None:
-        """One more."""
+        """Count one more wrong token of a sender."""
         sender = sender_of(address)
         lately = self._wrong.setdefault(sender, deque(maxlen=OF_ONE))
         lately.append(self._clock.monotonic())
@@ -75,14 +75,14 @@ class Guesses:
             self._wrong.popitem(last=False)
 
     def too_many(self, address: str) -> bool:
-        """Whether a wrong token from there is told to wait now."""
+        """Whether another wrong token of this sender is told to wait."""
         since = self._clock.monotonic() - WINDOW
         lately = self._wrong.get(sender_of(address), ())
         return sum(at > since for at in lately) >= OF_ONE
 
 
 def sender_of(address: str) -> str:
-    """Who is behind an address, as far as it tells."""
+    """The sender that an address stands for: an IPv4 address, or an IPv6 network."""
     try:
         known = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -94,9 +94,9 @@ def sender_of(address: str) -> str:
 
 
 class Logins:
-    """Who has given the token: a number that nobody guesses for each, until it ends.
+    """The logins of those who gave the token: each is a random number, until it ends.
 
-    They are kept here and nowhere else, so the end of the process ends them all.
+    They are kept in memory only, so the end of the process ends all logins.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -104,7 +104,7 @@ class Logins:
         self._until: OrderedDict[bytes, float] = OrderedDict()
 
     def new(self) -> str:
-        """One more; the oldest ends when there are too many."""
+        """Begin a login and return its number; the oldest login ends when there are too many."""
         value = secrets.token_urlsafe(32)
         self._until[_digest(value)] = self._clock.monotonic() + LASTS
         if len(self._until) > _LOGINS:
@@ -112,27 +112,27 @@ class Logins:
         return value
 
     def holds(self, value: str) -> bool:
-        """Whether it is one, and has not ended."""
+        """Whether this is the number of a login that has not ended."""
         until = self._until.get(
             _digest(value)
         )  # found by its digest: how long it takes says nothing
         return until is not None and self._clock.monotonic() < until
 
     def end(self, value: str) -> None:
-        """It is none any more."""
+        """End a login."""
         self._until.pop(_digest(value), None)
 
 
 class AccessGuard:
-    """Decides by a request's headers, whose names are in lower case, and by where it comes from.
+    """Decides who may come in, by the headers of a request and the address of its connection.
 
-    Who guesses at tokens is told to wait, see :class:`Guesses`; who has logged in stays in for 12
-    hours, or until logout, or the end of the process. ``address`` is the connection's own: what a
-    proxy says of its clients anybody can say. The ``clock`` is the real one however fast the
-    sandbox's own runs.
+    The names of headers are in lower case. Guessers of tokens are told to wait, see
+    :class:`Guesses`; a login lasts 12 hours, or until logout, or until the end of the process.
+    ``address`` is the connection's own: anybody could say what a proxy says of its clients. The
+    ``clock`` is the real one however fast the sandbox's own runs.
 
-    ``host`` is where the sandbox listens. One that others can reach needs a ``token`` of at least
-    16 characters, and is a :class:`ValueError` without.
+    ``host`` is where the sandbox listens. A host that others can reach needs a ``token`` of at
+    least 16 characters: without one it is a :class:`ValueError`.
     """
 
     def __init__(self, host: str, token: str | None = None, *, clock: Clock | None = None) -> None:
@@ -166,18 +166,19 @@ class AccessGuard:
         return given is not None and self.is_token(given, address)
 
     def holds_up(self, headers: Mapping[str, str], address: str = "") -> bool:
-        """Whether it brings a wrong token after too many others; the right one is never held."""
+        """Whether a request brings a wrong token after too many; the right one never waits."""
         given = _bearer(headers)
         return given is not None and self.too_many(address) and not self._is_right(given)
 
     def too_many(self, address: str = "") -> bool:
-        """Whether so many wrong tokens came lately that another one is told to wait."""
+        """Whether so many wrong tokens came lately that the next wrong one is told to wait."""
         return self.asks and self._guesses.too_many(address)
 
     def is_token(self, given: str, address: str = "") -> bool:
-        """Whether that is the token; takes as long whatever is wrong with it.
+        """Whether this is the token; comparing takes the same time whatever is wrong with it.
 
-        A wrong one is noted, unless so many were that it is told to wait: a minute always heals.
+        A wrong token is counted, unless its sender is told to wait already: after a minute without
+        counted guesses the sender is free again.
         """
         right = self._is_right(given)
         if not right and self.asks and not self.too_many(address):
@@ -188,21 +189,21 @@ class AccessGuard:
         return self._token is not None and _same(given, self._token)
 
     def still_admits(self, headers: Mapping[str, str]) -> bool:
-        """Whether who came in with these headers may stay; nothing is counted."""
+        """Whether a client that came in with these headers may stay; nothing is counted."""
         if self._token is None or self._logins.holds(cookie(headers, COOKIE)):
             return True
         return _same(_bearer(headers) or "", self._token)
 
     def login(self) -> str:
-        """The value of the cookie of somebody who gave the token; it lasts :data:`LASTS` s."""
+        """The cookie value of a new login, for somebody who gave the token: see :data:`LASTS`."""
         return self._logins.new()
 
     def logout(self, headers: Mapping[str, str]) -> None:
-        """End the login that a request comes with, wherever else its cookie is."""
+        """End the login that a request comes with, for every copy of its cookie."""
         self._logins.end(cookie(headers, COOKIE))
 
     def is_ours(self, headers: Mapping[str, str], form_token: str) -> bool:
-        """Whether a post comes from a form of ours: its token, and what the browser says of it."""
+        """Whether a post comes from our own form, by its token and the browser's headers."""
         if headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return False
         origin = headers.get("origin")
@@ -219,7 +220,7 @@ def _digest(text: str) -> bytes:
 
 
 def _same(one: str, other: str) -> bool:
-    """Compared in a time that tells nothing, whatever the lengths."""
+    """Compares two texts in a time that says nothing about them, their lengths included."""
     return hmac.compare_digest(_digest(one), _digest(other))
 
 
@@ -236,7 +237,7 @@ def _host_of(headers: Mapping[str, str]) -> str:
 
 
 def cookie(headers: Mapping[str, str], name: str) -> str:
-    """The value of a cookie of ours; empty if there is none. Ours need no quotes."""
+    """The value of one of our cookies, which need no quotes; empty if there is none."""
     for piece in headers.get("cookie", "")[:_LONGEST_COOKIES].split(";"):
         found, _, value = piece.partition("=")
         if found.strip() == name:

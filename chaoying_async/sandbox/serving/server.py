@@ -1,4 +1,4 @@
-"""An ASGI application on a port of this machine, for as long as a block runs."""
+"""Serves an ASGI application on a port of this machine while a block runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
 
     A port that is taken is an :class:`OSError` here and now, which names it. No signal handler is
     installed. Headers, idle connections and answers that nobody reads are bounded, see
-    ``connections``; bodies are the app's affair, see ``bodies``. What a proxy says of its clients
-    is not believed.
+    ``connections``; the application bounds bodies itself, see ``bodies``. What a proxy says about
+    its clients is ignored.
     """
     import uvicorn  # noqa: PLC0415 - behind the extra [sandbox]
 
@@ -33,7 +33,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
     )
 
     class Server(uvicorn.Server):
-        """uvicorn inside somebody else's event loop: signals stay theirs."""
+        """uvicorn in an event loop whose owner keeps handling signals."""
 
         ready = asyncio.Event()
 

@@ -14,7 +14,7 @@ _ASCII_ESCAPE = re.compile(r"\\u[0-9a-f]{4}")
 
 
 def _load(text: str, **how: Any) -> Any:
-    """The object or list in a text, or None; deep nesting would stop the writers."""
+    """The object or list in a text, or None; JSON nested too deep for the writers is None too."""
     if not text.startswith(_LIKE_JSON) or text.count("{") + text.count("[") > _MAX_NESTED:
         return None
     try:
@@ -30,7 +30,7 @@ def _dump(value: Any, *, spaced: bool, ascii_only: bool, slashes: bool, ordered:
 
 
 def _style(text: str) -> dict[str, bool]:
-    """How a JSON text is written, told by its looks."""
+    """The style in which a JSON text is written."""
     return {
         "spaced": '": ' in text or '", ' in text,
         "ascii_only": "\\u" in text,

@@ -124,7 +124,7 @@ def _encoding(charset: str, errors: str = "strict") -> EncodeWay:
 
 
 def _cesu8(text: str) -> bytes:
-    """Surrogates one by one, as older Java and database drivers write what is beyond 16 bits."""
+    """Encodes surrogates one by one, as older Java and database drivers do beyond 16 bits."""
     return b"".join(map(_cesu8_character, text))
 
 

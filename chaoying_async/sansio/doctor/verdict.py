@@ -151,7 +151,7 @@ _WARNINGS = frozenset({"sign-lowercase", "ambiguous"})
 
 
 class _Known:
-    """The key and what goes with it; nothing of it shows."""
+    """The key, its algorithm and name order; its repr shows nothing of them."""
 
     __slots__ = ("algorithm", "key", "order", "owner", "previous")
 
@@ -176,13 +176,13 @@ class _Known:
         return (self.key, *(previous.key for previous in self.previous))
 
     def fields(self) -> Iterator[Mistake[FieldsWay]]:
-        """Fields that are signed with, and were perhaps not sent."""
+        """The mistake of signing fields of the credentials that were not sent."""
         if self.owner is not None:
             given = {name: getattr(self.owner, name) for name in ("agent_id", "pid", "version")}
             yield Mistake("field-not-sent", Side.SIGNER, _not_sent(given), common=True)
 
     def key_rows(self, message: Message, now: datetime | None) -> Iterator[Mistake[KeyWay]]:
-        """Keys on their way out, and fields that are taken for the key."""
+        """The mistakes of signing with a previous key, or with a field instead of the key."""
         for previous in self.previous:
             yield Mistake(
                 "previous-key",
@@ -198,7 +198,7 @@ class _Known:
 
 
 def _lone(text: str) -> bool:
-    """Whether it holds half a surrogate pair, which no UTF-8 has."""
+    """Whether a text holds half a surrogate pair, which UTF-8 lacks."""
     return any("\ud800" <= character <= "\udfff" for character in text)
 
 
@@ -243,7 +243,7 @@ def _misnamed(name: str) -> bool:
 def _beside(
     message: Message, received: str, match: Match | None, algorithm: SignAlgorithm
 ) -> Iterator[str]:
-    """What else is worth saying about a sign, explained or not."""
+    """The names of further findings about a sign, whether it is explained or not."""
     if not received:
         return
     if match is None:

@@ -1,4 +1,4 @@
-"""Each attempt to tell a merchant, and sending another one by hand."""
+"""The attempts to deliver notifications, and sending one by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LISTED = 100
 
 @attrs.frozen(kw_only=True)
 class DeliveryRow:
-    """One attempt."""
+    """One line of the list: an attempt to deliver."""
 
     delivery: Delivery
     outcome: str
@@ -38,7 +38,7 @@ class DeliveryRow:
 
 
 async def show(visit: Visit) -> Response:
-    """The list, newest first."""
+    """Show the list, newest first."""
     deliveries = visit.context.runtime.notifier.deliveries
     newest: dict[Key, int] = {}
     for number, each in enumerate(deliveries):
@@ -85,7 +85,7 @@ def _any_open(rows: Iterable[DeliveryRow]) -> bool:
 
 
 async def send(visit: Visit) -> Response:
-    """A notification by hand: once more, or one that somebody else might have written."""
+    """Send a notification by hand: the true one again, or one of the events."""
     order, runtime = visit.order(visit.form), visit.context.runtime
     if not order.asked.get("notify_url"):
         raise RefusedError(400)

@@ -1,4 +1,4 @@
-"""What goes wrong on purpose, and which scenarios there are."""
+"""The page of faults: switching them on and off, and choosing a scenario for all payments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PAGE = "/console/faults"
 
 
 async def show(visit: Visit) -> Response:
-    """The page."""
+    """Show the page."""
     runtime = visit.context.runtime
     return visit.page(
         "faults.html",
@@ -49,7 +49,7 @@ async def add(visit: Visit) -> Response:
 
 
 async def remove(visit: Visit) -> Response:
-    """Switch one off, or all; one that changed places meanwhile is left alone."""
+    """Switch one fault off, or all; a plan that changed places meanwhile is left alone."""
     plans, which = visit.context.runtime.faults.plans, visit.form.get("plan", "")
     if which == "all":
         plans.clear()
@@ -74,7 +74,7 @@ async def reseed(visit: Visit) -> Response:
 
 
 async def choose(visit: Visit) -> Response:
-    """Every payment, or every refund, follows one scenario from now on."""
+    """Let every payment, or every refund, follow one scenario from now on."""
     gateway, form = visit.context.runtime.gateway, visit.form
     refunds = form.get("of") == "refund"
     known = REFUND_SCENARIOS if refunds else SCENARIOS

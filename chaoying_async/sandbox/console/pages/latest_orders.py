@@ -1,4 +1,4 @@
-"""All orders, newest first; and making one."""
+"""The list of orders, newest first; and making a new order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from chaoying_async.sandbox.console.display import as_of, is_waiting, order_link
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.document.requirements import CODES
 
-#: More are not listed; the filter finds the others.
+#: At most this many orders are listed; the filter finds the others.
 LISTED = 100
 
 _YUAN = re.compile(r"([0-9]{1,10})(?:\.([0-9]{1,2}))?", re.ASCII).fullmatch
@@ -23,7 +23,7 @@ _URL = re.compile(r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
 
 
 async def show(visit: Visit) -> Response:
-    """The list."""
+    """Show the list."""
     ledger = visit.context.runtime.gateway.ledger
     found = heapq.nlargest(LISTED, _fitting(visit), key=lambda order: order.serial)
     return visit.page(
@@ -55,7 +55,7 @@ def _fitting(visit: Visit) -> Iterator[Order]:
 
 
 async def make(visit: Visit) -> Response:
-    """A new order, as a shop would make it."""
+    """Make a new order, as a shop would."""
     form, runtime = visit.form, visit.context.runtime
     if not (fen := fen_of(form.get("yuan", ""))):
         return visit.to("/console/", "amount")

@@ -16,14 +16,14 @@ _A_YEAR = 365 * 86_400
 
 
 async def show(visit: Visit) -> Response:
-    """The form that asks for the token; there is none where none is needed."""
+    """Show the form that asks for the token, if a token is needed."""
     if not visit.context.guard.asks:
         return visit.to("/console/")
     return visit.page("login.html", problem="")
 
 
 async def login(visit: Visit) -> Response:
-    """Let somebody in who has the token."""
+    """Let in whoever gives the token."""
     guard, address = visit.context.guard, visit.request.client.host if visit.request.client else ""
     held_up = guard.too_many(address)  # before this one is noted
     if not guard.is_token(visit.form.get("token", "").strip(), address):
@@ -38,7 +38,7 @@ async def login(visit: Visit) -> Response:
 
 
 async def logout(visit: Visit) -> Response:
-    """End the login: in every tab, and for whoever has copied its cookie."""
+    """End the login, in every tab and for every copy of its cookie."""
     visit.context.guard.logout(visit.request.headers)
     response = RedirectResponse("/console/login", status_code=303)
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
@@ -46,7 +46,7 @@ async def logout(visit: Visit) -> Response:
 
 
 async def speak(visit: Visit) -> Response:
-    """Speak another language from now on."""
+    """Show all pages in another language from now on."""
     response = RedirectResponse(_ours(visit.form.get("back", "")), status_code=303)
     if (language := visit.form.get("language", "")) in TEXTS:
         response.set_cookie(LANGUAGE, language, max_age=_A_YEAR, httponly=True, samesite="lax")
@@ -54,7 +54,7 @@ async def speak(visit: Visit) -> Response:
 
 
 def _ours(address: str) -> str:
-    """An address of the console; never one that leads elsewhere."""
+    """The address if it is the console's own, else the console's start."""
     try:
         parts = urlsplit(address)
     except ValueError:

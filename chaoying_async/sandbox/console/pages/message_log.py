@@ -1,4 +1,4 @@
-"""Every request and its reply, and one of them with its bytes and its signatures."""
+"""The latest requests and replies, and one of them with its bytes and signatures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BAD = (Signature.WRONG, Signature.MISSING)
 
 @attrs.frozen(kw_only=True)
 class MessageRow:
-    """One exchange in a line."""
+    """One line of the list."""
 
     entry: JournalEntry
     out_trade_no: str
@@ -34,7 +34,7 @@ class MessageRow:
 
 
 async def show_all(visit: Visit) -> Response:
-    """The list, newest first."""
+    """Show the list, newest first."""
     q, endpoint, bad = visit.asked("q").lower(), visit.asked("endpoint"), visit.asked("bad")
 
     def fits(entry: JournalEntry) -> bool:
@@ -68,7 +68,7 @@ def _row(visit: Visit, entry: JournalEntry) -> MessageRow:
 
 
 async def show(visit: Visit) -> Response:
-    """One exchange, both ways."""
+    """Show one request and its reply."""
     entry = entry_of(visit)
     credentials, journal = visit.credentials, visit.context.journal
     request, response = entry.request, entry.response

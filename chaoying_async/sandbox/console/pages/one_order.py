@@ -1,4 +1,4 @@
-"""One order: what it is, what happened to it, and what people can do to it."""
+"""The page of one order: its fields, its history, and what people can do to it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Happened:
 
 
 async def show(visit: Visit) -> Response:
-    """The page."""
+    """Show the page."""
     order = visit.order(visit.request.query_params)
     now = visit.context.runtime.clock.now()
     ledger = visit.context.runtime.gateway.ledger
@@ -56,7 +56,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def act(visit: Visit) -> Response:
-    """The customer, or the gateway itself, does something to the order."""
+    """Let the customer, or the gateway itself, do something to the order."""
     order = visit.order(visit.form)
     deed = visit.form.get("deed", "")
     if deed not in Deed.__members__:
@@ -68,7 +68,7 @@ async def act(visit: Visit) -> Response:
 
 
 async def call(visit: Visit) -> Response:
-    """The cashier calls the gateway about the order."""
+    """Call the gateway about the order, as a cashier."""
     order, runtime = visit.order(visit.form), visit.context.runtime
     match visit.form.get("call"):
         case "orderquery" as endpoint:
@@ -87,7 +87,7 @@ async def call(visit: Visit) -> Response:
 
 
 def _by_itself(visit: Visit, order: Order) -> str:
-    """What will become of it if nobody acts."""
+    """The sentence about what happens to the order if nobody acts."""
     words = visit.words
     state = words(f"state.{order.ends_as}")
     if order.ends_at is not None:

@@ -1,4 +1,4 @@
-"""The signature doctor: for a message that is pasted, or one that the sandbox received."""
+"""The doctor's verdict on a message that is pasted, or that the sandbox received."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chaoying_async.sansio.doctor.verdict import diagnose
 
 
 async def show(visit: Visit) -> Response:
-    """The form; with ``?message=7``, the verdict on message 7."""
+    """Show the form; with ``?message=7`` also the verdict on message 7."""
     if not visit.asked("message"):
         return _page(visit)
     entry = entry_of(visit, "message")
@@ -34,7 +34,7 @@ async def show(visit: Visit) -> Response:
 
 
 async def examine(visit: Visit) -> Response:
-    """The verdict on what was pasted. Neither message nor key are on the page that answers."""
+    """Show the verdict on a pasted message, but neither the message nor the key."""
     form = visit.form
     message = form.get("message", "").strip("\r\n").encode()
     if not message.strip():
@@ -57,7 +57,7 @@ async def examine(visit: Visit) -> Response:
 
 
 async def _verdict(ask: partial[Verdict]) -> Verdict | None:
-    """In a thread: a verdict can take some tenths of a second, and the gateway has to answer."""
+    """Asks in a thread: a verdict can take tenths of a second, and the gateway has to answer."""
     try:
         return await asyncio.to_thread(ask)
     except (MalformedMessageError, ParameterError):
