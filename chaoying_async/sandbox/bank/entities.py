@@ -164,7 +164,7 @@ class BookedRefund:
         return self.mch_id, self.out_refund_no
 
     def state_at(self, now: datetime) -> RefundState:
-        """Its refund_status at a moment."""
+        """The ``refund_status`` at a moment."""
         if self.becomes is not None and self.becomes_at is not None and self.becomes_at <= now:
             return self.becomes
         return self.state
@@ -194,7 +194,7 @@ class Merchant:
     follows: tuple[tuple[str, str], ...] = ()
 
     def state_at(self, now: datetime) -> str:
-        """Its mch_state at a moment."""
+        """The ``mch_state`` at a moment."""
         return "20" if self.enabled_at is not None and self.enabled_at <= now else self.state
 
 
@@ -218,7 +218,7 @@ class Terminal:
 
 @attrs.frozen
 class Wake:
-    """The order has something to do at that moment, though nobody may ask."""
+    """The order has to be brought up to date at that moment, though nobody may ask."""
 
     at: datetime
     key: Key
@@ -246,7 +246,7 @@ Consequence = Wake | Notify | Noted
 
 @attrs.frozen(kw_only=True)
 class Ledger:
-    """The sandbox's whole memory. Never changes: every step gives another one."""
+    """The sandbox's whole memory. A ledger never changes: every step gives a new one."""
 
     orders: Table[Key, Order] = attrs.field(factory=Table)
     """Every order, by merchant and number."""
@@ -268,7 +268,7 @@ class Ledger:
     """The running number of what was made last."""
 
     def order(self, out_trade_no: str, mch_id: str | None = None) -> Order:
-        """The order of that number, for looking at; KeyError if there is none."""
+        """The order of that number; KeyError if there is none."""
         merchants = [mch_id] if mch_id else list(self.merchants)
         for merchant in merchants:
             if (merchant, out_trade_no) in self.orders:
@@ -276,11 +276,11 @@ class Ledger:
         raise KeyError(out_trade_no)
 
     def refunds_of(self, order: Order) -> list[BookedRefund]:
-        """Its refunds, oldest first."""
+        """The refunds of an order, oldest first."""
         return [self.refunds[order.mch_id, number] for number in order.refunds]
 
     def live_refunds(self, order: Order, now: datetime) -> list[BookedRefund]:
-        """Its refunds that did not fail by now: their money is spoken for."""
+        """The refunds of an order that did not fail by now: their money is spoken for."""
         made = self.refunds_of(order)
         return [each for each in made if each.state_at(now) is not RefundState.FAIL]
 
@@ -294,11 +294,11 @@ class Ledger:
 
 
 class Step(NamedTuple):
-    """What a request, or time passing, makes of a ledger."""
+    """The result of one request, or of time passing."""
 
     ledger: Ledger
-    """The books after it."""
+    """The books after the step."""
     answer: DraftReply = DraftReply()
-    """What is answered; of no meaning where only time passed."""
+    """The answer; without meaning where only time passed."""
     events: tuple[Consequence, ...] = ()
-    """What follows from it: wake-ups, notifications, entries of the journal."""
+    """What follows from the step: wake-ups, notifications, entries of the journal."""

@@ -51,7 +51,7 @@ HANDLERS: Mapping[str, Callable[[Ledger, Mapping[str, str], datetime], Step]] = 
     "QrConfGet": services.qrconfget,
 }
 
-#: One that can trade, one that is disabled, one that has no trading configuration.
+#: Two merchants that can trade, one without a trading configuration, one that is disabled.
 MERCHANTS = (
     Merchant(mch_id="00000001", mobile="13800000000"),
     Merchant(mch_id="00000002", short_name="沙箱二店", mobile="13900000000"),
@@ -85,7 +85,7 @@ def told(ledger: Ledger, key: Key) -> Step:
 
 
 def unfinished(ledger: Ledger, now: datetime) -> tuple[Consequence, ...]:
-    """What was still to happen when the books were closed: to be taken up after a restart."""
+    """The notifications and waits that a restart has to take up."""
     over = (Status.PAID, Status.FAILED)
     return tuple(
         Notify(order.key) if order.status in over else Wake(now, order.key)
@@ -130,9 +130,9 @@ class Books:
     received: int
     """Everything that customers ever paid, in fen."""
     reversed: int
-    """What of that cancels gave back, in fen."""
+    """The part of ``received`` that cancels gave back, in fen."""
     refunded: int
-    """What of that was refunded, in fen; failed refunds do not count."""
+    """The part of ``received`` that was refunded, in fen, without failed refunds."""
     kept: int
     """What the merchants keep, in fen: ``received`` less ``reversed`` less ``refunded``."""
 

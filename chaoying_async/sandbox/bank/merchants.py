@@ -18,7 +18,7 @@ SMS_MINUTES = 20
 REVIEW = timedelta(minutes=1)
 #: The password of every merchant's login.
 PASSWORD = "12345678"  # noqa: S105 - the document's own example
-#: Payment directories, paying accounts, recommendations that a merchant may have of each.
+#: How many payment directories, paying accounts and recommendations a merchant may have.
 LIMIT = 2
 
 Fields = Mapping[str, str]

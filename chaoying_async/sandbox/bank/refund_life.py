@@ -129,7 +129,7 @@ def _new(
 
 
 def _cash(order: Order, made: list[BookedRefund], base: int) -> int:
-    """The cash in a refund: in proportion, and the parts add up to what was paid, to the fen."""
+    """The cash in a refund: a fair share, and all shares together are exactly what was paid."""
     cash_left = order.paid - sum(each.cash for each in made)
     coupon_left = order.coupon - sum(each.coupon for each in made)
     so_far = sum(each.base for each in made) + base

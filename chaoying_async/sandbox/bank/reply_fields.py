@@ -37,7 +37,7 @@ def _filled(**fields: object) -> dict[str, str | int]:
 
 
 def shown_number(order: Order) -> str:
-    """The order number that replies name: its own, but in the scenario that tests for strays."""
+    """The order number in replies: another order's in the scenario ``wrong-order``."""
     strays = SCENARIOS[order.scenario].strays
     return (
         f"{order.out_trade_no[:-1]}{'Y' if order.out_trade_no[-1] == 'X' else 'X'}"
@@ -108,7 +108,7 @@ def pay_fields(order: Order) -> dict[str, str | int]:
 
 
 def facepay_fields(order: Order) -> dict[str, str | int]:
-    """Success fields of ``facepay``: no paytype there (C 33), but who follows what."""
+    """Success fields of ``facepay``: without paytype (C 33), with ``is_subscribe``."""
     return _whole_payment(order) | _filled(
         appid=_APPID,
         openid=order.asked.get("openid"),
@@ -133,7 +133,7 @@ def trade_type(order: Order) -> str:
     return f"pay.{wallet}.{asked}"
 
 
-#: What pay, facepay and orderquery answer while and after an order is not plainly paid.
+#: The status fields that pay, facepay and orderquery answer of an order that is not paid.
 STANDINGS: Mapping[Status, tuple[str, str, str]] = {
     Status.OPEN: ("NEED_QUERY", "10001", "支付中"),
     Status.CLOSED: ("FAIL", "10004", "已关闭"),
@@ -148,7 +148,7 @@ PREORDERS = (OrderKind.WECHAT_PREORDER, OrderKind.ALIPAY_PREORDER)
 def standing(
     order: Order, fields: Mapping[str, str | int], *, refunded: bool = False
 ) -> DraftReply:
-    """How an order stands; ``fields`` are those of a plain success."""
+    """The answer about how an order stands; ``fields`` are those of a plain success."""
     if order.status is Status.PAID and not refunded:
         return success(fields)
     if order.status is Status.PAID:

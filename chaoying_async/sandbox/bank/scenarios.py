@@ -279,14 +279,14 @@ REFUND_SCENARIOS: Mapping[int, RefundScenario] = {
 CHOSEN = "(scenario)"
 
 
-#: By the digits that name one, with zeros in front or without.
+#: Scenarios by the digits that name one, with zeros in front or without.
 _NUMBERED = {
     f"{number:0{width}d}": each for number, each in SCENARIOS.items() for width in (1, 2, 3)
 }
 
 
 def scenario_for(fields: Mapping[str, str]) -> Scenario:
-    """The course of a payment, by its code or buyer where that names one, else by its amount."""
+    """The scenario that a payment code or buyer names, or else the amount."""
     if CHOSEN in fields:
         return SCENARIOS[int(fields[CHOSEN])]
     for name in ("auth_code", "face_code", "buyer_id", "buyer_logon_id"):
@@ -298,7 +298,7 @@ def scenario_for(fields: Mapping[str, str]) -> Scenario:
 
 
 def refund_scenario_for(fields: Mapping[str, str]) -> RefundScenario:
-    """The course of a refund, by its amount."""
+    """The scenario that the amount of a refund names."""
     if CHOSEN in fields:
         return REFUND_SCENARIOS[int(fields[CHOSEN])]
     return REFUND_SCENARIOS.get(int(fields["refund_fee"]) % 1000, _REFUNDED)

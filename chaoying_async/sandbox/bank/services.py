@@ -18,7 +18,7 @@ from chaoying_async.sandbox.document.requirements import wallet_of
 #: Lifetime of face credentials and mini-program sessions, in seconds.
 FACE_SECONDS = 3600
 SESSION_SECONDS = 7200
-#: The poll at which a new terminal finds itself configured, by somebody in the back office.
+#: The poll that finds a new terminal configured, as by somebody in the back office.
 CONFIGURED_AT = 3
 #: A terminal whose number ends so is never configured by itself.
 NEVER_CONFIGURED = "0405"

@@ -1,7 +1,7 @@
-"""What the gateway demands of every request, as tables of its own.
+"""The parameters of each endpoint and the rules that they must keep, as tables.
 
-Written from the document and never from the client's request classes: a rule that both shared
-could be wrong in both. A test holds the tables against the specification's data. Pure.
+The tables are written from the document and never from the client's request classes: a rule that
+both shared could be wrong in both. A test holds the tables against the specification's data.
 
 A row is ``name mark kind``: ``*`` is required, ``-`` optional, ``?`` depends on other fields, which
 the checks below the tables know.
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import attrs
 
 Fields = Mapping[str, str]
-#: What is wrong with one value, or None.
+#: Says what is wrong with one value; None if nothing is.
 Check = Callable[[str], str | None]
 
 
@@ -222,7 +222,7 @@ def _urls(value: str) -> str | None:
 def _notify_url(value: str) -> str | None:
     try:
         fits = bool(_PLAIN_ADDRESS(value)) and urlsplit(value).port != 0
-    except ValueError:  # half an IPv6 address, or a port that there is not
+    except ValueError:  # half an IPv6 address, or an impossible port
         fits = False
     return None if fits else "must be an absolute address without parameters"
 
@@ -378,7 +378,7 @@ _PREFIXES = (
 
 
 def wallet_of(auth_code: str) -> str:
-    """The wallet that shows such a payment code; WECHAT for whatever is not known."""
+    """The wallet that shows such a payment code; WECHAT for an unknown prefix."""
     fitting = (wallet for wallet, pattern in _PREFIXES if pattern.fullmatch(auth_code))
     return next(fitting, "WECHAT")
 
@@ -388,7 +388,7 @@ def _compiled(rows: tuple[Parameter, ...]) -> tuple[tuple[str, ...], tuple[tuple
     return required, tuple((row.name, KINDS[row.kind]) for row in rows if row.kind != "text")
 
 
-#: What is required, and what must have a form: read often, so taken from the tables once.
+#: Required names, and checks of form, for each endpoint; taken from the tables once.
 _CHECKS = {endpoint: _compiled((*COMMON, *rows)) for endpoint, rows in ROWS.items()}
 
 

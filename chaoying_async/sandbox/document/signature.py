@@ -1,9 +1,9 @@
 """The gateway's side of the signature scheme, written from the document and not from the client.
 
-A sandbox that shared the client's signing would agree with every mistake in it; this one shares
+A sandbox that shared the client's signing would agree with every mistake in it; this code shares
 nothing but the names of the algorithms, and ``vectors.toml`` keeps both honest. Unlike the client
 it neither refuses ambiguous messages nor accepts a lower-case sign: the document's gateway knows of
-no ambiguity, and asks for upper case. Pure.
+no ambiguity, and asks for upper case.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _DIGESTS: Mapping[SignAlgorithm, Callable[[bytes, bytes], str]] = {
 
 
 def string_to_sign(fields: Mapping[str, str], order: SortOrder) -> str:
-    """``stringA``: what is not empty, sorted by name, without ``sign`` and without the key."""
+    """``stringA``: the fields that are not empty, sorted by name, without ``sign`` and the key."""
     pairs = sorted(fields.items())
     if order is SortOrder.IGNORE_CASE:
         pairs.sort(key=lambda pair: pair[0].lower())  # stable: ASCII decides between a and A

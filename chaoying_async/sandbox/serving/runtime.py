@@ -29,7 +29,7 @@ _TIMES: Mapping[Fault | None, int] = {Fault.NOTIFY_NEVER: 0, Fault.NOTIFY_TWICE:
 
 
 class Watcher(Protocol):
-    """Somebody who looks on: the console."""
+    """An onlooker that hears of everything: the console."""
 
     def exchanged(
         self, at: datetime, request: HttpRequest, response: HttpResponse, fault: Fault | None
@@ -149,7 +149,7 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
     async def aclose(self) -> None:
-        """End everything that is still waiting: undelivered notifications too."""
+        """End everything that still waits, undelivered notifications too."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -160,7 +160,7 @@ class Runtime:
 
 
 def _masked(delivery: Delivery, credentials: Credentials) -> Delivery:
-    """As it may be kept (M-27): what it said, without whom it was about."""
+    """The delivery as it may be kept: without anything personal (M-27)."""
     answer = masked.answer_of(delivery.answer, delivery.body, credentials)
     body = masked.wire(delivery.body, credentials)
     url = shown_url(delivery.url)

@@ -98,7 +98,7 @@ class SandboxFile:
         return None if serial is None else Ledger(serial=int(serial), **found)
 
     def save(self, older: Ledger, newer: Ledger) -> None:
-        """Write what changed from one to the other, all or nothing."""
+        """Write the changes between two ledgers, all or none of them."""
         changes = list(_changes(older, newer))
         if not changes:
             return

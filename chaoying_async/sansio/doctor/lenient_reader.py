@@ -1,4 +1,4 @@
-"""Reading a message as leniently as can be, noting what is wrong with it on the way.
+"""Reads a message as leniently as can be, and notes what is wrong with it on the way.
 
 Where the codec can read a body, this reads the same fields from it (a property test holds the two
 together); a form in GBK or with a name that comes twice is read here as well, since that is what
