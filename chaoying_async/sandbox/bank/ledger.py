@@ -110,11 +110,12 @@ class Deed(Enum):
 def act(ledger: Ledger, key: Key, deed: Deed, now: datetime) -> Step:
     """Let somebody do something to an order; an order that is over stays as it is."""
     order, events = order_life.settled(ledger.orders[key], now)
-    if order.status is Status.OPEN and deed.value is None:
+    becomes = deed.value
+    if order.status is Status.OPEN and becomes is None:
         order = attrs.evolve(order, ends_at=None, at_query=None)
         events += (Noted(now, order.key, "the customer walked away"),)
-    elif order.status is Status.OPEN:
-        order, more = order_life.ended(order, deed.value, now)
+    elif order.status is Status.OPEN and becomes is not None:
+        order, more = order_life.ended(order, becomes, now)
         events += more
     return Step(ledger.with_order(order), events=events)
 

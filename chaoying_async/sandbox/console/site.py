@@ -231,8 +231,10 @@ class Console:
 
 def _words(request: Request) -> Words:
     chosen = cookie(request.headers, LANGUAGE)
-    asked = preferred(request.headers.get("accept-language", ""))
-    return Words(next((language for language in TEXTS if language == chosen), asked))
+    for language in TEXTS:
+        if chosen == language:
+            return Words(language)
+    return Words(preferred(request.headers.get("accept-language", "")))
 
 
 async def _home(_request: Request) -> Response:

@@ -22,7 +22,8 @@ _FILES: Mapping[Language, str] = {"en": "english.toml", "zh": "chinese.toml"}
 @functools.cache
 def words(lang: Language) -> Mapping[str, Any]:
     """The texts of a language: ``frame`` by name, and ``mistakes`` by the names of ``KINDS``."""
-    return tomllib.loads(files(__package__).joinpath(_FILES[lang]).read_text("utf-8"))
+    file = files("chaoying_async.sansio.doctor").joinpath(_FILES[lang])
+    return tomllib.loads(file.read_text("utf-8"))
 
 
 def describe(mistake: str, lang: Language = "en") -> tuple[str, str]:
