@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
@@ -32,11 +33,13 @@ from chaoying_async import (
 )
 from chaoying_async.cli import main
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.bank.entities import Ledger
+from chaoying_async.sandbox.bank.entities import Ledger, Noted
+from chaoying_async.sandbox.console.journal import JournalEntry
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 
 CODE = "130000000000001111"
+STORED = Path(__file__).parents[1] / "data" / "stored"
 
 
 def as_dict(ledger: Ledger) -> Mapping[str, Any]:
@@ -176,3 +179,21 @@ def test_what_is_no_database_is_left_alone(
     assert main(["sandbox", "--data", str(other)]) == 2
     assert "letter.txt" in capsys.readouterr().err
     assert other.read_text() == "Dear customer, " * 100
+
+
+async def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
+    """Orders, refunds, seed, deliveries and messages are there; the file was written by 0.1.0."""
+    path = tmp_path / "books.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.executescript((STORED / "sandbox_file.sql").read_text("utf-8"))
+    async with Sandbox(clock=FakeClock(), data=path) as sandbox:
+        orders = {number: sandbox.ledger.order(number) for number in ("A100011", "A100012")}
+        assert [order.status for order in orders.values()] == [Status.PAID, Status.PAID]
+        assert [each.cash for each in sandbox.ledger.refunds_of(orders["A100011"])] == [75]
+        assert sandbox.credentials.key == Sandbox(seed=0).credentials.key
+        assert [each.accepted for each in sandbox.deliveries] == [True]
+        chronicle = sandbox.app.runtime.chronicle
+        assert chronicle is not None
+        messages = chronicle.load(JournalEntry, 10)
+        assert [each.endpoint for each in messages] == ["pay", "refund", "WECHAT_PreOrder"]
+        assert len(chronicle.load(Noted, 10)) > 0
