@@ -5,7 +5,7 @@
 ``POST act``           ``{"out_trade_no", "deed"}``: what the customer or the gateway does to an
                        open order
 ``POST notify``        ``{"event", "out_trade_no"?, "notify_url"?, "total_fee"?, "late"?}``: a
-                       notification of ``events.py``, the wrong ones too; answers how it was taken
+                       notification of ``events``, a wrong one too; answers how it was taken
 ``POST resend``        ``{"out_trade_no"}`` or ``{"undelivered": true}``: notify once more
 ``POST faults``        ``{"plans": ["pay/slow:0.2:5"], "seed"?: 7}``: from now on exactly these go
                        wrong; with the same seed the same requests do
