@@ -8,7 +8,7 @@ is pure, in ``sansio.notifications``; what was handled is remembered by an inbox
 - ``deciding``: decides about one message: asks the shop, the inbox and the gateway.
 - ``due``: takes up what nobody will deliver again: dead work, failures, a person's marks.
 - ``handler``: the handler itself.
-- ``leases``: renews the claims of orders that are worked on.
+- ``leases``: renews the claim of an order while its work goes on.
 - ``processing``: takes one message from its facts to its outcome.
 - ``reading``: from a body to verified facts: whose key, is it right, what does it say.
 - ``reporting``: sets messages aside and tells the hooks of them.

@@ -128,8 +128,8 @@ class NotificationHandler:
             on_not_paid=on_not_paid,
             confirms=confirm is not None,
         )
-        self._effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
-        self._processor = Processor(self._clock, decider, self._effects, reporter, self._tasks)
+        effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
+        self._processor = Processor(self._clock, decider, effects, reporter, self._tasks)
         self._due = DueWork(inbox, self._processor, Limits(self._budget, PATIENCE))
 
     def __repr__(self) -> str:
@@ -144,7 +144,6 @@ class NotificationHandler:
 
     async def __aenter__(self) -> Self:
         self._tasks.open(self._run_due_for_ever())
-        self._effects.renewals.lingers = True
         return self
 
     async def __aexit__(
@@ -153,12 +152,8 @@ class NotificationHandler:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        try:
-            if not await self._tasks.close(self._grace):
-                log.warning("work that was not done in time is left to whoever takes it up next")
-        finally:
-            if not self._tasks.opened:  # else closing was refused, and work goes on
-                await self._effects.renewals.close()
+        if not await self._tasks.close(self._grace):
+            log.warning("work that was not done in time is left to whoever takes it up next")
 
     async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
         """What to answer to this body, whatever it is and whatever a hook or the inbox raises.

@@ -13,7 +13,7 @@ from chaoying_async.exceptions import HandlerMisuseError
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import EffectCall
 from chaoying_async.notifications.deciding import DecidedMessage
-from chaoying_async.notifications.leases import LEASE, Renewals
+from chaoying_async.notifications.leases import LEASE, Renewal
 from chaoying_async.notifications.reporting import Reporter, log, retry_in
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.case import Learnt
@@ -114,7 +114,6 @@ class EffectRunner:
         self._calls = calls
         self._reporter = reporter
         self._counts = counts
-        self.renewals = Renewals(inbox, clock)
         self._working: dict[OrderKey, ClaimedOrder] = {}
         counts.working = self._working
 
@@ -161,7 +160,7 @@ class EffectRunner:
             if claim.before is not None:
                 await self.keep_what_is_replaced(held.key, held.entry, claim.before)
             async with self._inbox.work(claim) as connection:
-                async with self.renewals.of(claim, held.since):
+                async with Renewal(self._inbox, claim, self._clock, held.since):
                     await call(held.order, connection)
                 returned = True
             held.durable = True
