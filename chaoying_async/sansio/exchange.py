@@ -323,7 +323,7 @@ def _typed(
     require_signed: bool,
     date: datetime | None,
 ) -> Reply[T]:
-    """The reply in fields whose signature, if there is one, was verified."""
+    """Make the reply of fields whose signature, if they have one, was verified."""
     endpoint = outgoing.endpoint
     signed = bool(fields.get("sign"))
     state = fields.get("state") or None
@@ -391,7 +391,7 @@ def _refusal(
     *,
     believed: bool,
 ) -> ChaoyingError:
-    """The refusal itself, or why it proves nothing (M-09)."""
+    """The error of a refusal: the refusal itself, or one that says why it proves nothing (M-09)."""
     refusal = _gateway_error(outgoing, fields, members, credentials)
     if meaning is Meaning.REFUSED and believed:
         return refusal

@@ -72,7 +72,7 @@ def known_members(value: Any, *left_out: str) -> dict[str, Any]:
 
 
 def value_in(members: Any, kind: Any, *, may_lack: tuple[str, ...] | None = None) -> Any:
-    """The value of this type in what JSON has of it.
+    """Read a value of this type from its JSON members.
 
     ``may_lack`` names the fields that may be missing, and every other has to be there; None: all
     that have a default may be missing.
@@ -89,7 +89,7 @@ def paid_members(order: PaidOrder) -> dict[str, Any]:
 
 
 def paid_in(members: Members) -> PaidOrder:
-    """The paid order in its members.
+    """Read a paid order from its members.
 
     Versions before the first with a ``source`` wrote only what a query had told.
     """

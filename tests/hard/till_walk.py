@@ -2,9 +2,9 @@
 
     python -m tests.hard.till_walk [--full] [--json PATH]
 
-The till (``sansio.till``) is real. The gateway here is a few lines that share nothing with the
-library or the sandbox: one order, whose truth changes as customers, lost messages and cancels have
-it. States that were reached before are not walked again, but their paths are counted.
+The till (``sansio.payments.machine``) is real. The gateway here is a few lines that share nothing
+with the library or the sandbox: one order, whose truth changes as customers, lost messages and
+cancels have it. States that were reached before are not walked again, but their paths are counted.
 """
 
 from __future__ import annotations

@@ -33,11 +33,10 @@ from chaoying_async.exceptions import GATEWAY_ERRORS
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.polling.status import (
     CONFIGURATION_CODES,
-    ORDER_ONLY,
     REFUND_ENDS,
-    REFUND_ONLY,
     TROUBLE_CODES,
     UNASKED,
+    UNPAID,
     Answer,
     Query,
     Says,
@@ -192,7 +191,10 @@ def test_refusals_are_complete() -> None:
 def test_the_tables_share_out_the_statuses() -> None:
     """Each status belongs to orders, to refunds or to both."""
     both = {"REFUNDED", "NOT_FOUND", "MISMATCH", "REFUSED", "EXPIRED"}
-    assert set(PollStatus) == ORDER_ONLY | REFUND_ONLY | both
+    orders = {PollStatus.PAID, *UNPAID.values()}
+    refunds = set(REFUND_ENDS.values()) - both
+    assert set(PollStatus) == orders | refunds | both
+    assert not orders & refunds
     assert set(REFUND_ENDS) == set(RefundStatus) - {RefundStatus.PROCESSING}
 
 

@@ -160,7 +160,7 @@ def decide(
 
 
 def judge(case: Case) -> Judgement:
-    """The first row that fits."""
+    """The judgement of the first row that fits."""
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
@@ -334,7 +334,7 @@ _AMOUNTS = re.compile(r"another amount than the expected ([0-9]+) fen(?:: ([0-9]
 
 
 def amounts_in(reason: str) -> tuple[int | None, int | None]:
-    """What was expected and what was found, where a reason says so; fen."""
+    """The expected and the found amount in a reason, in fen; None where it names none."""
     told = _AMOUNTS(reason)
     if told is None:
         return None, None

@@ -93,12 +93,12 @@ class Facts(Model):
 
 
 def facts_of(notification: Notification) -> Facts:
-    """What a verified notification says."""
+    """The facts in a verified notification."""
     return facts_of_fields(notification.raw, notification.wallet)
 
 
 def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
-    """What the verified fields of a notification say.
+    """The facts in the verified fields of a notification.
 
     The fields are read as the attributes of a :class:`Notification` are, at a third of the cost.
     """
@@ -162,7 +162,7 @@ _IN_REFUND = "it was paid, and all of it or a part came back: a person decides w
 
 
 def facts_of_order(paid: PaidOrder, source: str | None = None) -> Facts:
-    """What a paid order says that was learnt by a query (or in any other way).
+    """The facts in a paid order that was learnt by a query (or in any other way).
 
     ``source`` is how the order's record says that the payment was learnt, where the order says
     otherwise. An order in refund was paid, but only a person may decide to deliver it.
@@ -212,7 +212,7 @@ def _members(facts: Facts, raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cut(facts: Facts) -> str:
-    """As much of ``raw`` as there is room for, the shortest fields first."""
+    """Keep as much of ``raw`` as there is room for, the shortest fields first."""
     members = _members(facts, {}) | {"told_as": facts.fingerprint}
     # A longer number is no key, so there is nothing that such a message could be applied to.
     for name in ("mch_id", "out_trade_no", "fee_type", "paytype"):
@@ -228,7 +228,7 @@ def _cut(facts: Facts) -> str:
 
 
 def facts_from_text(text: str) -> Facts:
-    """What :func:`to_text` wrote down, without what it left out."""
+    """The facts in a text of :func:`to_text`, without the fields that it left out."""
     return _facts(json.loads(text))
 
 

@@ -40,7 +40,7 @@ class IncompleteNotificationError(MalformedMessageError):
 
 
 class OversizedNotificationError(MalformedMessageError):
-    """It is far larger than any notification of the gateway's."""
+    """The body is far larger than any notification of the gateway's."""
 
 
 class Wallet(StrEnum):
@@ -346,7 +346,7 @@ def parse_notification(
 def verified_fields(
     body: bytes | str, credentials: Credentials, now: datetime | None = None
 ) -> dict[str, str]:
-    """What :func:`parse_notification` types, and its exceptions."""
+    """The verified fields of a body; raises what :func:`parse_notification` raises."""
     if not isinstance(body, (bytes, str)):
         raise TypeError(
             f"pass the raw body (bytes), as it came: {type(body).__name__} is something made of it"

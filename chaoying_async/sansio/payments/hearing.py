@@ -56,7 +56,7 @@ class PayAnswer:
 
 
 def read_pay(pay: Payment, said: Reply[Any] | BaseException) -> PayAnswer:
-    """What a pay or facepay call's reply, or the error that came instead, means."""
+    """Decide what the reply to a pay or facepay call means, or the error that came instead."""
     if isinstance(said, Reply):
         return _of_pay_reply(pay, said)
     if isinstance(said, RequestNotSentError):
@@ -113,7 +113,7 @@ def made_earlier(time_end: datetime | None, started: datetime, ahead: float | No
 
 
 def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
-    """What a cancel call's reply, or the error that came instead, means."""
+    """Decide what the reply to a cancel call means, or the error that came instead."""
     if isinstance(said, Reply):
         return CancelNews.CARRIED_OUT if said.meaning is Meaning.RESULT else CancelNews.UNCLEAR
     if isinstance(said, (RequestNotSentError, ParameterError, UsageError)):

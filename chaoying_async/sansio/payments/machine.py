@@ -358,7 +358,7 @@ def _may_be_absent(till: Till) -> bool:
 
 
 def _cancel_moment(till: Till, now: float) -> float | None:
-    """When a cancel should leave; None when none should, or none may any more."""
+    """The moment when a cancel should leave; None where none should, or none may any more."""
     if till.never_cancel or till.wallets.paytype is None or not _cancel_wanted(till):
         return None
     moment = till.cancel_from
@@ -385,7 +385,7 @@ def _cancel_wanted(till: Till) -> bool:
 
 
 def _ask_moment(till: Till) -> float | None:
-    """When the next query is due; None after the last one."""
+    """The moment when the next query is due; None after the last one."""
     if till.asked is None:
         return till.since
     asked = till.asked

@@ -26,7 +26,7 @@ class AttemptNumber(str):
     """Which attempt for it this is; 1 is the first."""
 
     def __new__(cls, number: str, order_no: str, attempt: int) -> Self:
-        """The number as it is sent, and what it was made of."""
+        """Make the number of its text as it is sent, its business order and its place."""
         made = super().__new__(cls, number)
         made.order_no = order_no
         made.attempt = attempt

@@ -44,11 +44,11 @@ class Wallets:
         return not self.unasked_late and all(counts.get(each, 0) > 1 for each in self.candidates)
 
     def found(self, paytype: str) -> Wallets:
-        """After news of the order under this wallet."""
+        """The wallets after news of the order came under this one."""
         return attrs.evolve(self, paytype=paytype, certain=True)
 
     def missed(self, paytype: str, *, late: bool) -> Wallets:
-        """After this wallet knew no such order."""
+        """The wallets after this one knew no such order."""
         counts = dict(self.absent)
         counts[paytype] = counts.get(paytype, 0) + 1
         heard_late = self.late | {paytype} if late else self.late

@@ -83,7 +83,7 @@ class Breaker:
         return self.probe_at is not None
 
     def heard(self, *, trouble: bool, now: float) -> Breaker:
-        """After any answer; whatever is not trouble closes it, a refusal too."""
+        """The breaker after an answer: trouble may open it, everything else closes it."""
         if not trouble:
             return self if self == CLOSED else CLOSED
         if self.is_open:
@@ -93,7 +93,7 @@ class Breaker:
         return Breaker(self.troubles + 1, FIRST_PAUSE, now + FIRST_PAUSE)
 
     def probed(self, now: float) -> Breaker:
-        """After a probe left."""
+        """The breaker after a probe left."""
         return Breaker(self.troubles, min(2 * self.pause, LONGEST_PAUSE), now + self.pause)
 
 

@@ -142,7 +142,7 @@ class Wait:
 
 @attrs.frozen
 class Done:
-    """It is over."""
+    """The order has ended."""
 
     status: PollStatus
     """How it ended."""
@@ -162,7 +162,7 @@ def next_step(
 ) -> Step:
     """What to do after ``attempts`` queries, the last one sent ``elapsed`` seconds after the start.
 
-    ``last`` is what all answers so far say (``pollstatus.taken_together``), ``random_number`` lies
+    ``last`` is what all answers so far say (``taken_together``), ``random_number`` lies
     from 0 to 1. Nothing ends unasked: ``GiveUp`` and NOT_FOUND come only after a query that was
     sent at the deadline or later (M-23). One more is allowed there where an end was heard of that
     only a second query can make count (M-06).

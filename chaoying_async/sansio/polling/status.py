@@ -142,13 +142,9 @@ REFUND_ENDS: Mapping[str, PollStatus] = {
     "NOTSURE": PollStatus.NOTSURE,
 }
 
-#: Statuses that only orders, and only refunds, can end with; the others belong to both.
-ORDER_ONLY = frozenset({PollStatus.PAID, *UNPAID.values()})
-REFUND_ONLY = frozenset(REFUND_ENDS.values()) - {PollStatus.REFUNDED}
-
 
 def read_answer(query: Query, said: Reply[Any] | Exception, expected: int | None = None) -> Answer:
-    """What one answer to ``query`` means, whoever sent it.
+    """Decide what one answer to ``query`` means, whoever sent it.
 
     ``expected`` (fen) is held against ``base_fee`` of an order and ``base_refund_fee`` of a refund
     (M-13, C 43), never against what the customer paid after coupons; None compares nothing.
@@ -260,7 +256,7 @@ UNASKED = Standing()
 
 @lru_cache(maxsize=4096)
 def taken_together(before: Standing, answer: Answer) -> Standing:
-    """What is known after one more answer.
+    """Decide what is known of an order after one more answer.
 
     Two unsure ends that differ contradict each other and are pending (M-11); an answer without news
     in between takes nothing back. "Not found" never counts for an order that was seen before.
