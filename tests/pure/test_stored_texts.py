@@ -165,3 +165,30 @@ def test_waits_are_kept_with_the_merchant_of_the_session() -> None:
     nobodys = _changed(values.WAITING["just begun"], query=values.QUERY_WITHOUT_MERCHANT)
     read = read_pending(nobodys.text(MCH_ID))
     assert cast("Any", read) == values.WAITING["just begun"]
+
+
+@pytest.mark.parametrize(
+    ("read", "kind", "added"),
+    [
+        (intent_in, "checkout", {"answered", "used", "ahead", "paytype", "paid"}),
+        (order_record_in, "checkout-order", set[str]()),
+        (refund_intent_in, "refund", {"refusal", "absent", "absent_since", "absent_until"}),
+        (read_pending, "waiting", {"standing"}),
+        (read_pending, "ended", {"reply", "paid", "error"}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_record_may_lack_only_what_was_added_later_or_is_not_always_there(
+    read: Any, kind: str, added: set[str]
+) -> None:
+    """A damaged record is for a person: what it lacks is never guessed."""
+    for text in _STORED[kind].values():
+        members = json.loads(text)
+        for name in members.keys() - {"status", "reason"}:
+            damaged = json.dumps({each: members[each] for each in members if each != name})
+            if name in added:
+                assert read(damaged)
+                continue
+            with pytest.raises(ValueError, match=r"^not a") as error:
+                read(damaged)
+            assert error.value.__cause__ is error.value.__context__ is None
