@@ -66,6 +66,11 @@ class PaidOrder(Model):
     """Every field of the message that told of it, as received.（收到的全部字段）"""
 
 
+def known_numbers(*numbers: str | None) -> frozenset[str]:
+    """The transaction numbers that are there: a payment is known by any of them (M-13)."""
+    return frozenset(number for number in numbers if number)
+
+
 def check_paid(paid_order: object) -> None:
     """Raise a ParameterError for what is no paid order, as an outcome that is not paid has none."""
     if not isinstance(paid_order, PaidOrder):

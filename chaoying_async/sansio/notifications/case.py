@@ -18,7 +18,7 @@ from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.notifications.message import NotificationOutcome
-from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, known_numbers
 from chaoying_async.sansio.values import Fen
 
 
@@ -108,9 +108,7 @@ class Seen:
     @property
     def numbers(self) -> frozenset[str]:
         """The transaction numbers of the payment that took effect (M-13)."""
-        return frozenset(
-            number for number in (self.transaction_id, self.out_transaction_id) if number
-        )
+        return known_numbers(self.transaction_id, self.out_transaction_id)
 
 
 #: What a query for confirmation said; a :class:`PaidOrder` where it said "paid".
@@ -180,8 +178,7 @@ class Case:
         """
         if not self.unclear or self.confirmed is None:
             return self.facts.numbers
-        confirmed = (self.confirmed.transaction_id, self.confirmed.out_transaction_id)
-        return frozenset(number for number in confirmed if number)
+        return known_numbers(self.confirmed.transaction_id, self.confirmed.out_transaction_id)
 
     @property
     def time_end(self) -> datetime | None:
@@ -269,7 +266,7 @@ def learnt_in(case: Case) -> Learnt | None:
         return None
     asked = confirmed.transaction_id, confirmed.out_transaction_id
     told = facts.transaction_id, facts.out_transaction_id
-    numbers = frozenset(number for number in asked if number)
+    numbers = known_numbers(*asked)
     agree = not numbers.isdisjoint(facts.numbers)
     if case.unclear:  # what it says of itself is not believed
         return Learnt(PaidSource.NOTIFICATION, *asked, ()) if agree else None

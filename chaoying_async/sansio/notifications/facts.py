@@ -25,7 +25,7 @@ from chaoying_async.sansio.notifications.message import (
     typed,
     wallet_of,
 )
-from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder, known_numbers
 from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.stored import encoded, members_of, paid_in, value_in
 from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
@@ -71,9 +71,7 @@ class Facts(Model):
     @property
     def numbers(self) -> frozenset[str]:
         """The payment's transaction numbers (M-13)."""
-        return frozenset(
-            number for number in (self.transaction_id, self.out_transaction_id) if number
-        )
+        return known_numbers(self.transaction_id, self.out_transaction_id)
 
     @property
     def fingerprint(self) -> str:

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import attrs
 
 from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.sansio.paid import known_numbers
 
 #: So far ahead of now the ``time_end`` of a payment may be (M-15).
 AHEAD = timedelta(minutes=10)
@@ -101,9 +102,7 @@ class Entry:
     @property
     def numbers(self) -> frozenset[str]:
         """The payment's transaction numbers, as ``source`` names them (M-13)."""
-        return frozenset(
-            number for number in (self.transaction_id, self.out_transaction_id) if number
-        )
+        return known_numbers(self.transaction_id, self.out_transaction_id)
 
     @property
     def payload(self) -> str:
