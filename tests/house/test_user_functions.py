@@ -177,7 +177,7 @@ async def test_a_response_hook_is_cancelled_with_its_call() -> None:
 # ------------------------------------------------------------------------------------- on_exchange
 
 
-@pytest.mark.parametrize("name", set(IS_PLAIN) - {"lambda that returns a coroutine"})
+@pytest.mark.parametrize("name", sorted(set(IS_PLAIN) - {"lambda that returns a coroutine"}))
 async def test_a_plain_on_exchange_of_any_make_runs(
     name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
