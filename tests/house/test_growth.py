@@ -45,6 +45,7 @@ class TestPatterns:
         """None comes from elsewhere at the moment of use, but for the rules' own."""
         assert of_unknown_patterns() == ["chaoying_async/sansio/api/field_rules.py: self.pattern"]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pattern", "how"),
         [
@@ -179,6 +180,7 @@ def test_nothing_grows(reader: str) -> None:
     assert [name for name, make in TEXTS.items() if _grows(read, make(LONG), make(SHORT))] == []
 
 
+@pytest.mark.slow
 def test_growth_would_be_seen() -> None:
     """The same measure on what is quadratic."""
     bad = re.compile(rb"\s+$").search

@@ -182,6 +182,7 @@ class TestPages:
         assert FORMS.keys() == site._POSTS.keys()
         assert WISHES.keys() == CONTROL.keys()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("path", [*site._PAGES, "/console/static/x", "/console/nowhere"])
     async def test_whatever_is_asked_for(self, visitor: Visitor, path: str) -> None:
         """One value at a time, and all at once; twice, half escaped, and not UTF-8."""
@@ -203,6 +204,7 @@ class TestPages:
             assert said.status < 500, (path, query[:100])
             assert said.body or said.status == 303
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("path", FORMS)
     async def test_whatever_is_posted(self, visitor: Visitor, path: str) -> None:
         """A page that says so, or one that goes on; the sandbox lives."""
@@ -232,6 +234,7 @@ class TestPages:
                 query = urlencode({name: number})
                 assert (await ask(visitor.sandbox.app, "GET", path, query)).status == 404
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("token", [None, TOKEN])
     @pytest.mark.parametrize(
         "name",

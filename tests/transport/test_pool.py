@@ -115,6 +115,7 @@ def old_anyio_may_drop_sockets(kind: str) -> Generator[None]:
         gc.collect()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800 if FULL else 60)
 async def test_r32_random_cancellation_leaves_the_pool_usable_and_no_reply_goes_astray(
     kind: str,
@@ -438,6 +439,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts through /proc")
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.timeout(1800 if FULL else 60)
