@@ -40,6 +40,8 @@ _LOOKS_HIDDEN = re.compile(_HIDDEN_NAMES, re.IGNORECASE).search
 
 def is_hidden(name: str) -> bool:
     """Whether the values of a field are hidden; an odd name counts as every name that it holds."""
+    if name in DOCUMENTED:  # nearly all of them
+        return name in HIDDEN
     folded = name.casefold()
     return folded in HIDDEN or (_PLAIN_NAME(name) is None and _LOOKS_HIDDEN(folded) is not None)
 
