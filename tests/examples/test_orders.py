@@ -71,5 +71,5 @@ def test_there_are_lookups_and_updates_to_look_at() -> None:
     """Both languages, the shops, the worker and the demo."""
     pages = {where.partition(":")[0] for where, _ in LOOKUPS}
     assert {"README.md", "README.zh-CN.md", "orders.py", "payments.py", "queue_worker.py"} <= pages
-    assert {"receiver.py", "notifications.md", "inboxes.md", "web.md"} <= pages
+    assert {"warehouse.py", "notifications.md", "inboxes.md", "web.md"} <= pages
     assert len({where for where, _ in EFFECTS}) >= 7
