@@ -37,8 +37,3 @@ def classes() -> Iterator[tuple[str, Path]]:
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 yield node.name, path
-
-
-def words_in(text: str) -> frozenset[str]:
-    """The words of a list that is written as one text."""
-    return frozenset(text.split())

@@ -16,7 +16,7 @@ import attrs
 import pytest
 
 from chaoying_async import abc
-from tests.house.product import PRODUCT, classes, dotted, folders, trees, words_in
+from tests.house.product import PRODUCT, classes, dotted, folders, trees
 
 MOST_LINES = 500
 
@@ -69,15 +69,6 @@ def test_no_class_name_stands_for_two_ideas() -> None:
 
 # --------------------------------------------------------------------------------- maps of folders
 
-#: Folders whose ``__init__`` is no map yet; nothing may be added here.
-# SHRINKING
-WITHOUT_MAP = words_in(
-    """
-    sansio
-    """
-)
-# END SHRINKING
-
 _LINE = re.compile(r"^- ``([a-z0-9_]+)``: (\S.+)$", re.MULTILINE)
 
 
@@ -95,9 +86,7 @@ def _contents(folder: Path) -> list[str]:
 @pytest.mark.parametrize("folder", folders(), ids=str)
 def test_the_init_of_a_folder_is_its_map(folder: Path) -> None:
     """One line a module, ``- ``name``: what it decides or does``; none is missing or gone."""
-    listed = sorted(_map(folder))
-    if str(folder) not in WITHOUT_MAP:
-        assert listed == _contents(folder)
+    assert sorted(_map(folder)) == _contents(folder)
 
 
 # ----------------------------------------------------------------------------------- sizes, words
