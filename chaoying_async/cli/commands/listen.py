@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import anyio
 import click
 
 from chaoying_async.abc import Clock
@@ -84,9 +85,10 @@ async def _listen(
         address = await stack.enter_async_context(listening(receiver, host=at[0], port=at[1]))
         _announce(address, url)
         receiver.resume()
-        minutes = asyncio.create_task(_minutes(clock, teller))
-        await stop.wait()
-        minutes.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_minutes, clock, teller)
+            await stop.wait()
+            tasks.cancel_scope.cancel()
 
 
 async def _minutes(clock: Clock, teller: LineWriter) -> None:

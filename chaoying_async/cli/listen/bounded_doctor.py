@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from typing import Final
+
+from anyio import CapacityLimiter, to_thread
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import ChaoyingError
@@ -33,7 +34,7 @@ class BoundedDoctor:
         self._known: OrderedDict[bytes, tuple[str, ...]] = OrderedDict()
         self._left = float(A_MINUTE)
         self._since = clock.monotonic()
-        self._one = asyncio.Lock()
+        self._one_at_a_time = CapacityLimiter(1)
 
     async def mistakes(self, body: bytes) -> tuple[str, ...]:
         """The mistakes behind the sign of this body; none if the body is not examined."""
@@ -44,8 +45,9 @@ class BoundedDoctor:
             return self._known[mark]
         if not self._may():
             return ()
-        async with self._one:
-            found = await asyncio.to_thread(_mistakes, body, self._credentials)
+        found = await to_thread.run_sync(
+            _mistakes, body, self._credentials, limiter=self._one_at_a_time
+        )
         self._known[mark] = found
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)

@@ -6,7 +6,6 @@ nothing.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -14,6 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 
 import attrs
+from anyio import to_thread
 
 from chaoying_async.exceptions import MalformedMessageError
 from chaoying_async.sandbox.bank.entities import Key
@@ -187,7 +187,7 @@ class MessageKeeper:
         while self._waiting:
             entry = self._waiting[0]
             if _size(entry) > _LARGE:
-                masked = await asyncio.to_thread(entry.masked, self._credentials)
+                masked = await to_thread.run_sync(entry.masked, self._credentials)
             else:
                 masked = entry.masked(self._credentials)
                 await self._runtime.clock.sleep(0)  # others come first

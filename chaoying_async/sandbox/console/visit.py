@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import attrs
+from anyio import CapacityLimiter
 from jinja2 import Environment
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -53,6 +54,8 @@ class PageContext:
     journal: Journal
     bell: Bell
     templates: Environment
+    threads: CapacityLimiter = attrs.field(factory=lambda: CapacityLimiter(4))
+    """How many threads work for pages at the same time; with more, the gateway answers late."""
 
 
 @attrs.frozen(kw_only=True, repr=False)

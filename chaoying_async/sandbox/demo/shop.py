@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, cast
 
+import anyio
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
@@ -82,11 +82,11 @@ class Shop:
     async def open(self, payments: int, preorders: int) -> Day:
         """Serve all customers at once, each in a task."""
         day = Day()
-        async with asyncio.TaskGroup() as tasks:
+        async with anyio.create_task_group() as tasks:
             for number, pay in enumerate(self._customers(payments)):
-                tasks.create_task(self._serve(day, pay, number))
+                tasks.start_soon(self._serve, day, pay, number)
             for number in range(preorders):
-                tasks.create_task(self._preorder(day, number))
+                tasks.start_soon(self._preorder, day, number)
         return day
 
     def _customers(self, count: int) -> Iterator[Pay]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from itertools import islice
 
 import attrs
+from anyio import to_thread
 from starlette.responses import Response
 
 from chaoying_async.exceptions import MalformedMessageError
@@ -72,11 +72,12 @@ async def show(visit: Visit) -> Response:
     entry = entry_of(visit)
     credentials, journal = visit.credentials, visit.context.journal
     request, response = entry.request, entry.response
-    canonicals = await asyncio.to_thread(
+    canonicals = await to_thread.run_sync(
         lambda: [
             shown_urls(_canonical(body, credentials), fields.values())
             for body, fields in ((request.parameters, entry.fields), (response.body, entry.answer))
-        ]
+        ],
+        limiter=visit.context.threads,
     )
     cut = response.cut
     return visit.page(

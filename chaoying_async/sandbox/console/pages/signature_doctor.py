@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from anyio import to_thread
 from starlette.responses import Response
 
 from chaoying_async.exceptions import MalformedMessageError, ParameterError
@@ -27,7 +27,7 @@ async def show(visit: Visit) -> Response:
         return _page(visit, problem="message.kept")
     reply = visit.asked("of") == "reply"
     body = entry.response.body if reply else entry.request.parameters
-    verdict = await _verdict(partial(diagnose, body, visit.credentials, strict=True))
+    verdict = await _verdict(visit, partial(diagnose, body, visit.credentials, strict=True))
     fields = entry.answer if reply else entry.fields
     values = tuple(fields.values())
     return _page(visit, asked=True, verdict=verdict, number=entry.number, values=values)
@@ -43,6 +43,7 @@ async def examine(visit: Visit) -> Response:
     if algorithm not in {"", *SignAlgorithm} or order not in {"", *SortOrder}:
         raise RefusedError(400)
     verdict = await _verdict(
+        visit,
         partial(
             diagnose,
             message,
@@ -51,15 +52,15 @@ async def examine(visit: Visit) -> Response:
             algorithm=SignAlgorithm(algorithm) if algorithm else None,
             order=SortOrder(order) if order else None,
             strict=True,
-        )
+        ),
     )
     return _page(visit, asked=True, verdict=verdict)
 
 
-async def _verdict(ask: partial[Verdict]) -> Verdict | None:
+async def _verdict(visit: Visit, ask: partial[Verdict]) -> Verdict | None:
     """Asks in a thread: a verdict can take tenths of a second, and the gateway has to answer."""
     try:
-        return await asyncio.to_thread(ask)
+        return await to_thread.run_sync(ask, limiter=visit.context.threads)
     except (MalformedMessageError, ParameterError):
         return None
 
