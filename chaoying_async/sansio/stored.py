@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from enum import Enum, StrEnum
+from enum import Enum
 from functools import cache, partial
 from operator import eq
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -149,16 +149,12 @@ def _converter() -> JsonConverter:
     converter.register_structure_hook(int, _whole)
     converter.register_structure_hook(float, _number)
     converter.register_structure_hook_func(partial(eq, PayType | str | None), _paytype)
-    converter.register_unstructure_hook_func(_is_own_state, lambda state: state.name)
-    converter.register_structure_hook_func(_is_own_state, lambda name, kind: kind[name])
+    # For a StrEnum, whose values are sent or typed, the hooks of str come first.
+    converter.register_unstructure_hook(Enum, lambda state: state.name)
+    converter.register_structure_hook(Enum, lambda name, kind: kind[name])
     converter.register_unstructure_hook(PaidOrder, paid_members)
     converter.register_structure_hook(PaidOrder, lambda members, _: paid_in(members))
     return converter
-
-
-def _is_own_state(kind: Any) -> bool:
-    """An enum whose values are words for people; those that are sent or typed are StrEnums."""
-    return isinstance(kind, type) and issubclass(kind, Enum) and not issubclass(kind, StrEnum)
 
 
 def _whole(value: object, kind: type[int]) -> int:

@@ -39,6 +39,7 @@ from tests.pollers import (
 )
 
 
+@pytest.mark.timeout(240)  # twenty seconds of work, on a machine that may be busy
 async def test_thousands_of_orders_end_right_and_concurrency_is_kept() -> None:
     """3,000 orders, each its own way, and never more than 50 queries at once."""
     clock = FakeClock()

@@ -56,7 +56,7 @@ async def test_a_write_that_fails_before_the_store_is_asked_loses_nothing(
     world = troubled(always(PENDING))
     async with world.store, world.poller() as poller:
         with monkeypatch.context() as patch:
-            patch.setattr("chaoying_async.polling.records.Waiting.text", lambda *_: 1 / 0)
+            patch.setattr("chaoying_async.polling.records.PendingOrder.text", lambda *_: 1 / 0)
             poller.track(order(), 100)
             await world.clock.advance(0.5)
             assert poller.stats().unwritten == 1
