@@ -54,7 +54,11 @@ class Receipt:
 
 @attrs.frozen(kw_only=True)
 class PollOutcome(Generic[W_co]):
-    """How waiting for one order or refund ended."""
+    """How waiting for one order or refund ended.
+
+    ``paid`` is there when the status is PAID; with MISMATCH it says what was paid instead, and with
+    an order's REFUNDED what is known of the payment. ``elapsed`` is in seconds.
+    """
 
     query: Query
     """The query that was asked."""

@@ -15,7 +15,7 @@ from chaoying_async.sansio.signing import hide_keys
 
 @attrs.frozen(kw_only=True, repr=False)
 class Exchange:
-    """What went over the wire, both ways, masked (M-27)."""
+    """What went over the wire, both ways, masked (M-27); ``elapsed`` is in seconds."""
 
     endpoint: Endpoint
     """What was called."""

@@ -33,7 +33,12 @@ class PaidSource(StrEnum):
 
 @model
 class PaidOrder(Model):
-    """A paid order, whichever way it was learnt (M-13). Amounts are in fen."""
+    """A paid order, whichever way it was learnt (M-13). Amounts are in fen.
+
+    ``payable`` is the order amount (``base_fee``); None where only a notification was seen and
+    nothing compared it. ``paid`` is what the customer paid after coupons: never compare it with
+    the order. ``mch_id`` is the one that was asked for, never the reply's (M-18).
+    """
 
     mch_id: str
     """The merchant that was asked for, never the one that a reply names (M-18).
@@ -112,7 +117,9 @@ class RefundedOrder(PaidOrder):
     """What is known of an order in refund. It was paid; it is not to be delivered unlooked at.
 
     ``payable``, ``paid``, ``time_end`` and the transaction numbers are there where the gateway
-    named them. A handler's ``settle`` sets such an order aside.
+    named them. ``refunded`` is how much came back, in fen; None where nothing says so: then it may
+    be all of it, or a part. ``refunded_of`` is the amount in fen that it is a part of. A handler's
+    ``settle`` sets such an order aside.
     """
 
     refunded: Fen | None = None

@@ -81,11 +81,11 @@ class PayResult(Model):
 class Pay(Request[PayResult]):
     """``pay`` 提交支付: submit a micropay (merchant scans the customer code).
 
-    Charges the code that the customer shows at the till. A result means *paid* (C 24); compare its
-    ``base_fee`` with your order. The call moves money, so it is sent once, and an unclear end is an
-    :class:`~chaoying_async.exceptions.OutcomeUnknownError`: send :class:`OrderQuery` next. Every
-    attempt needs its own ``out_trade_no`` (C 51). This call has no ``paytype``, but those that
-    follow want one: see :meth:`PayType.from_auth_code` (C 32).
+    Charges the code that the customer shows at the till. ``total_fee`` is in fen. A result means
+    *paid* (C 24); compare its ``base_fee`` with your order. The call moves money, so it is sent
+    once, and an unclear end is an :class:`~chaoying_async.exceptions.OutcomeUnknownError`: send
+    :class:`OrderQuery` next. Every attempt needs its own ``out_trade_no`` (C 51). This call has no
+    ``paytype``, but those that follow want one: see :meth:`PayType.from_auth_code` (C 32).
     """
 
     endpoint = Endpoint(

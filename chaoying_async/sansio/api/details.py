@@ -19,7 +19,10 @@ from chaoying_async.sansio.values import Fen
 
 @model
 class PromotionGoods(Model):
-    """One item that a promotion applied to; not the ``goods_detail`` of a request."""
+    """One item that a promotion applied to; not the ``goods_detail`` of a request.
+
+    Known from examples, where the amounts look like fen.
+    """
 
     goods_id: str | None = None
     """The product code.（商品编码）"""
@@ -35,7 +38,10 @@ class PromotionGoods(Model):
 
 @model
 class Promotion(Model):
-    """One entry of ``promotion_detail`` (优惠详情); the document shows it in examples only."""
+    """One entry of ``promotion_detail`` (优惠详情); the document shows it in examples only.
+
+    The amounts there look like fen.
+    """
 
     promotion_id: str | None = None
     """The id of the promotion.（优惠编号）"""
@@ -65,7 +71,11 @@ class Promotion(Model):
 
 @model
 class RefundItem(Model):
-    """One entry of ``refund_list`` (退款列表): ``refund_status`` alone says how it ended (C 40)."""
+    """One entry of ``refund_list`` (退款列表): ``refund_status`` alone says how it ended (C 40).
+
+    ``base_refund_fee`` is what was applied for, ``refund_fee`` what was returned, both in fen: with
+    coupons they differ, so compare the first one (C 43).
+    """
 
     serial_no: str | None = None
     """The refund's position by the time it was applied for; text, and where it starts is not
@@ -116,7 +126,10 @@ class Partner(Model):
 
 @model
 class FundBill(Model):
-    """One funding source of ``fund_bill_list`` (资金渠道)."""
+    """One funding source of ``fund_bill_list`` (资金渠道).
+
+    ``amount`` is in *yuan*, unlike every other amount (C 46).
+    """
 
     amount: Decimal | None = None
     """What this source paid, in *yuan*, unlike every other amount (C 46).

@@ -149,7 +149,7 @@ class FacePay(Request[FacePayResult]):
     """``facepay`` 提交支付: submit a face payment.
 
     Charges a customer who was recognised by face (刷脸). It is :class:`Pay` with ``face_code`` and
-    ``openid`` in place of the payment code.
+    ``openid`` in place of the payment code; ``total_fee`` is in fen here too.
     """
 
     endpoint = Endpoint(

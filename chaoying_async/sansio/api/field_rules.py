@@ -184,7 +184,7 @@ def absolute_url(text: str) -> bool:
 
 @model
 class GoodsDetail(Model):
-    """One item of ``goods_detail`` (商品详情) in a request."""
+    """One item of ``goods_detail`` (商品详情) in a request; ``price`` is in fen."""
 
     goods_id: str
     """Your product code: letters, digits, hyphens or underscores.

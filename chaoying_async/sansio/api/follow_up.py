@@ -161,10 +161,12 @@ class RefundResult(Model):
 class Refund(Request[RefundResult]):
     """``refund`` 交易退款: refund.
 
-    Gives back money of a paid order. A result means *accepted*: the money is back only when
-    :class:`RefundQuery` says so (C 40). The call moves money, so it is sent once. When the answer
-    is unclear, query the refund with the same ``out_refund_no``, and never try a new number before
-    the first refund is known to have failed (C 52, M-25).
+    Gives back money of a paid order. ``total_fee`` is the order amount (the ``base_fee`` of the
+    answers, never what was paid, C 42), ``refund_fee`` what is applied for; both in fen. A result
+    means *accepted*: the money is back only when :class:`RefundQuery` says so (C 40). The call
+    moves money, so it is sent once. When the answer is unclear, query the refund with the same
+    ``out_refund_no``, and never try a new number before the first refund is known to have failed
+    (C 52, M-25).
     """
 
     endpoint = Endpoint(

@@ -55,8 +55,9 @@ class GetMchSmsValidResult(Model):
 class GetMchSmsValid(Request[GetMchSmsValidResult]):
     """``GetMchSMSValid`` 下发获取超赢商户号验证短信: send the SMS code for GetMchId.
 
-    Sends the SMS code that :class:`GetMchId` takes. The session does not repeat the call, since
-    every call sends a message.
+    Sends the SMS code that :class:`GetMchId` takes. ``valid_minutes`` of the result is its lifetime
+    in minutes; it travels as ``code`` and is no status (C 26). The session does not repeat the
+    call, since every call sends a message.
     """
 
     endpoint = Endpoint(

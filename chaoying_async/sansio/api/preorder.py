@@ -89,10 +89,10 @@ class WechatPreOrderResult(_PayInfo):
 class WechatPreOrder(Request[WechatPreOrderResult]):
     """``WECHAT_PreOrder`` 微信预下单: WeChat pre-order.
 
-    Makes an order that the customer pays in WeChat. A result means that the order *exists*, not
-    that anybody has paid (C 24): wait for the notification, or query. JSPAY brings back
-    ``pay_info``, NATIVE ``code_url``. The document prints these answers without a signature, so
-    ``Reply.signed`` is mostly False. The call moves money, so it is sent once.
+    Makes an order that the customer pays in WeChat. ``total_fee`` is in fen. A result means that
+    the order *exists*, not that anybody has paid (C 24): wait for the notification, or query. JSPAY
+    brings back ``pay_info``, NATIVE ``code_url``. The document prints these answers without a
+    signature, so ``Reply.signed`` is mostly False. The call moves money, so it is sent once.
     """
 
     endpoint = Endpoint(
@@ -222,8 +222,8 @@ class AlipayPreOrderResult(_PayInfo):
 class AlipayPreOrder(Request[AlipayPreOrderResult]):
     """``ALIPAY_PreOrder`` 支付宝预下单: Alipay pre-order.
 
-    Makes an order that the customer pays in Alipay. What :class:`WechatPreOrder` says holds here
-    too.
+    Makes an order that the customer pays in Alipay. ``total_fee`` is in fen. What
+    :class:`WechatPreOrder` says holds here too.
     """
 
     endpoint = Endpoint(

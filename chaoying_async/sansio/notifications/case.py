@@ -63,7 +63,12 @@ def _numbers(also: Iterable[str]) -> tuple[str, ...]:
 
 @attrs.frozen
 class ExpectedOrder:
-    """An order as the shop knows it."""
+    """An order as the shop knows it; ``total_fee`` is the order amount in fen, before coupons.
+
+    ``closed``: the shop closed it *unpaid*. An order that it finished after the payment is not
+    closed. ``also`` lists other numbers of the same merchant that a notification may carry: the
+    document prints several forms of one (M-18).
+    """
 
     total_fee: Fen = attrs.field(converter=_fen)
     """The order amount in fen, before coupons."""
