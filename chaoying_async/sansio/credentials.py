@@ -113,7 +113,9 @@ class Credentials:
     sort_order: SortOrder = attrs.field(default=SortOrder.ASCII, converter=_sort_order)
     """How names are sorted before signing (C 1).（签名时参数名的排序）"""
     previous_keys: tuple[PreviousKey, ...] = attrs.field(default=(), converter=_previous)
-    """Keys on their way out: they verify, and never sign (M-21).（轮换中的旧密钥，只用于验证）"""
+    """Keys on their way out: they verify, and never sign (M-21).
+    （轮换中的旧密钥，只用于验证，不用于签名）
+    """
 
     def __attrs_post_init__(self) -> None:
         problems = _key_problems("key", self.key)

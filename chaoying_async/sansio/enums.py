@@ -23,9 +23,13 @@ class State(StrEnum):
     """通讯状态: communication status: whether the gateway accepted and handled the call."""
 
     SUCCESS = "SUCCESS"
-    """The call was accepted and handled; what became of the order is another field.（成功）"""
+    """The call was accepted and handled; what became of the order is another field.
+    （成功，仅指通讯，订单结果看其他字段）
+    """
     FAIL = "FAIL"
-    """The call was refused.（失败）"""
+    """The call was refused, or its outcome is unknown: the code says which (C 37).
+    （失败，被拒绝还是结果未知，看状态码）
+    """
     VER = "VER"
     """Refused: the caller's version is too low (C 28).（版本过低）"""
 
@@ -39,47 +43,55 @@ class Code(StrEnum):
     SUCCESS = "10000"
     """Success.（成功）"""
     PAYING = "10001"
-    """The customer is paying: ask again.（支付中）"""
+    """The customer is paying: ask again.（支付中，须继续查询）"""
     REFUND = "10002"
     """The order has gone into refund; under state FAIL most likely a bad signature (C 19).
-    （转入退款）
+    （转入退款；state 为 FAIL 时多半是签名错误）
     """
     NOT_PAID = "10003"
-    """Not paid yet: ask again.（未支付）"""
+    """Not paid yet: ask again.（未支付，须继续查询）"""
     CLOSED = "10004"
-    """Closed without payment.（已关闭）"""
+    """Closed without payment.（已关闭，没有支付）"""
     REVOKED = "10005"
-    """Revoked without payment.（已撤销）"""
+    """Revoked without payment.（已撤销，没有支付）"""
     PAY_ERROR = "10006"
     """The payment failed.（支付错误）"""
     SIGNATURE_ERROR = "20002"
     """The request's signature is wrong.（签名错误）"""
     RESULT_SIGNATURE_ERROR = "20003"
     """Behind the gateway a result was signed wrongly: the outcome is unknown (C 37).
-    （响应结果签名错误）
+    （响应结果签名错误，结果未知，不能当作失败）
     """
     PARAMETER_ERROR = "20004"
-    """A parameter is wrong; on a payment it may mean "number already used" (M-09).（参数错误）"""
+    """A parameter is wrong; on a payment it may mean "number already used" (M-09).
+    （参数错误，支付时可能表示单号已被用过）
+    """
     MERCHANT_ERROR = "20005"
     """The merchant number is unknown or disabled.（商户错误）"""
     SYSTEM_ERROR = "20006"
-    """Trouble inside the gateway: the outcome is unknown.（系统错误）"""
+    """Trouble inside the gateway: the outcome is unknown.（系统错误，结果未知，不能当作失败）"""
     ORDER_NOT_FOUND = "20007"
-    """No such order *yet*; never "failed" by itself (C 38).（订单不存在）"""
+    """No such order *yet*; never "failed" by itself (C 38).
+    （订单不存在，只是还查不到，绝不等于失败）
+    """
     REFUND_ERROR = "20008"
-    """The refund was refused; query it with the same number (M-09).（退款错误）"""
+    """The refund was refused; query it with the same number (M-09).
+    （退款错误，须用同一退款单号查询）
+    """
     QUERY_ERROR = "20009"
-    """The query failed, which says nothing of the order.（交易查询错误）"""
+    """The query failed, which says nothing of the order.（交易查询错误，不说明订单的结果）"""
     REFUND_QUERY_ERROR = "20010"
-    """The query failed, which says nothing of the refund.（退款查询错误）"""
+    """The query failed, which says nothing of the refund.（退款查询错误，不说明退款的结果）"""
     CANCEL_ERROR = "20011"
-    """The cancel was refused; query the order (M-09).（交易撤销错误）"""
+    """The cancel was refused; query the order (M-09).（交易撤销错误，须查询订单）"""
     AGENT_ERROR = "20012"
     """The agent number is unknown or disabled.（代理商错误）"""
     MERCHANT_CONFIG_ERROR = "20013"
     """The merchant is not set up for this kind of payment.（商户交易配置错误）"""
     NETWORK_ERROR = "30001"
-    """The network failed behind the gateway: the outcome is unknown (C 37).（网络异常）"""
+    """The network failed behind the gateway: the outcome is unknown (C 37).
+    （网络异常，结果未知，不能当作失败）
+    """
 
 
 class Scene(StrEnum):
@@ -102,13 +114,15 @@ class TradeState(StrEnum):
     """
 
     SUCCESS = "SUCCESS"
-    """The call did what was asked.（成功）"""
+    """The call did what was asked; *paid* for pay, facepay and orderquery only (C 24).
+    （成功，仅 pay、facepay、orderquery 中表示已支付）
+    """
     FAIL = "FAIL"
     """The call failed.（失败）"""
     PROCESSING = "PROCESSING"
-    """In progress: wait, then query (C 30).（处理中）"""
+    """In progress: wait, then query (C 30).（处理中，稍后查询）"""
     NEED_QUERY = "NEED_QUERY"
-    """The outcome is unknown: wait, then query (C 30).（需要查询）"""
+    """The outcome is unknown: wait, then query (C 30).（需要查询，结果未知，稍后查询）"""
     REFUND = "REFUND"
     """The order has gone into refund.（转入退款）"""
 
@@ -254,7 +268,7 @@ class PaymentChannelId(StrEnum):
     SAND = "SAND"
     """Sand (Shande).（杉德）"""
     CCB = "CCB"
-    """China Construction Bank; in an example only (C 103).（建行）"""
+    """China Construction Bank; in an example only (C 103).（建行，仅见于示例）"""
 
 
 class RefundStatus(StrEnum):
@@ -264,14 +278,14 @@ class RefundStatus(StrEnum):
     """
 
     SUCCESS = "SUCCESS"
-    """Refunded: the money is back, or on its way.（退款成功）"""
+    """Refunded: the money is back, or on its way.（退款成功，款项已退回或在途）"""
     FAIL = "FAIL"
-    """The refund failed: a new one needs a new number (M-25).（退款失败）"""
+    """The refund failed: a new one needs a new number (M-25).（退款失败，再次退款须换新单号）"""
     PROCESSING = "PROCESSING"
-    """In progress; banks take 1 to 3 working days.（退款处理中）"""
+    """In progress; banks take 1 to 3 working days.（退款处理中，银行需 1 到 3 个工作日）"""
     NOTSURE = "NOTSURE"
     """Not determined: send the refund again with the *same* number (M-25).
-    （未确定，需要商户原退款单号重新发起）
+    （未确定，须用原退款单号重新发起）
     """
     CHANGE = "CHANGE"
     """The bank could not return it (card cancelled or frozen): a person has to pay it out (M-25).
@@ -364,7 +378,7 @@ class ResultCode(StrEnum):
     """状态码（通知）: business result in a notification."""
 
     SUCCESS = "SUCCESS"
-    """Success; every other value is a failure.（成功）"""
+    """Success; every other value is a failure.（成功，其他值均为失败）"""
 
 
 class PayResultCode(StrEnum):
@@ -374,16 +388,18 @@ class PayResultCode(StrEnum):
     """
 
     PAID = "0"
-    """Paid; every other value is a failure.（成功）"""
+    """Paid; every other value is a failure.（已支付，其他值均为失败）"""
 
 
 class NotifyReply(StrEnum):
     """返回结果: what the merchant answers to a notification."""
 
     SUCCESS = "success"
-    """Processed: the gateway stops notifying.（处理成功）"""
+    """Processed: the gateway stops notifying.（处理成功，网关不再通知）"""
     FAIL = "fail"
-    """Not processed: the gateway notifies again, as after any other text.（处理不成功）"""
+    """Not processed: the gateway notifies again, as after any other text.
+    （处理不成功，网关会再次通知）
+    """
 
 
 class FeeType(StrEnum):

@@ -42,7 +42,7 @@ class PaidOrder(Model):
 
     mch_id: str
     """The merchant that was asked for, never the one that a reply names (M-18).
-    （超赢商户号，取自请求）
+    （超赢商户号，取自请求，从不取自应答）
     """
     out_trade_no: str
     """Your order number.（商户订单号）"""
@@ -124,12 +124,12 @@ class RefundedOrder(PaidOrder):
 
     refunded: Fen | None = None
     """How much came back, in fen; None where nothing says so: all of it, or a part.
-    （已退金额，单位分，未知时为 None）
+    （已退金额，单位分，未知时为 None，可能是全部，也可能是一部分）
     """
     refunded_of: Fen | None = None
     """The amount in fen that ``refunded`` is a part of, before or after coupons as that is; None
     where the answer does not name it.
-    （已退金额所对应的总额，单位分）
+    （已退金额所对应的总额，单位分，应答未给出时为 None）
     """
 
 

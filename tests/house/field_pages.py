@@ -25,6 +25,8 @@ from chaoying_async.sansio.api.details import (
 )
 from chaoying_async.sansio.api.endpoint import Reply, Request, field_specs
 from chaoying_async.sansio.api.field_rules import GoodsDetail
+from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
+from chaoying_async.sansio.api.merchant import GetMchId
 from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.message import (
     AlipayNotification,
@@ -44,6 +46,19 @@ TABLES = tuple(
     table
     for table in vars(enums).values()
     if isinstance(table, type) and issubclass(table, Enum) and table.__module__ == enums.__name__
+)
+
+#: Tables of calls that the document does not describe (C 104).
+UNCHECKED = (
+    enums.Scene,
+    enums.PicType,
+    enums.TypeId,
+    enums.DealType,
+    enums.LegalPersonType,
+    enums.LegalPersonCertType,
+    enums.FlagType,
+    enums.AccountType,
+    enums.IdCardType,
 )
 
 _SHOWN_AS = {
@@ -79,7 +94,7 @@ this page (`make fields` writes it). C 42 and the like are
 本页也是（由 `make fields` 生成）。金额单位是分，时间是带时区的 GMT+8，另有说明的除外。
 """,
 }
-_TITLES = {
+_TITLES: dict[str, dict[str, Any]] = {
     "en": {
         "calls": "Calls",
         "packed": "Inside a field",
@@ -97,6 +112,13 @@ _TITLES = {
         "session": "yes, or the session's",
         "nothing": "Nothing but the status.",
         "none": "None that the document names.",
+        "either": {
+            OrderQuery: "one of the two numbers",
+            Refund: "one of the two order numbers",
+            RefundQuery: "one of the two numbers",
+            GetMchId: "mobile + valid, or username + password",
+        },
+        "unchecked": "No call checks against this table: it is for `MchReg(extra=...)` (C 104).",
     },
     "zh": {
         "calls": "接口",
@@ -115,6 +137,13 @@ _TITLES = {
         "session": "是，可由会话补上",
         "nothing": "只有状态。",
         "none": "文档没有列出。",
+        "either": {
+            OrderQuery: "两个单号至少一个",
+            Refund: "两个订单号至少一个",
+            RefundQuery: "两个单号至少一个",
+            GetMchId: "mobile + valid，或 username + password",
+        },
+        "unchecked": "没有接口按此表校验，供 `MchReg(extra=...)` 使用。",
     },
 }
 
@@ -140,6 +169,8 @@ def page(language: str) -> str:
     parts.append(f"## {say['tables']}\n")
     for table in TABLES:
         parts.append(f"### {table.__name__}\n\n{_first_line(table)}\n")
+        if table in UNCHECKED:
+            parts.append(f"{say['unchecked']}\n")
         rows = [
             (f"`{member.value}`", f"`{name}`", _cell(words_of(table, name), language))
             for name, member in table.__members__.items()
@@ -160,6 +191,8 @@ def _request(request: type[Request[Any]], language: str) -> str:
         needed = say["yes"] if spec.required else ""
         if spec.name in request.needed:
             needed = say["session"]
+        elif not spec.required:
+            needed = say["either"].get(request, "")
         words = _cell(words_of(request, spec.name), language)
         rows.append((f"`{spec.name}`", _type(kinds[spec.name], request), needed, words))
     title = f"### {request.__name__}\n\n`{request.endpoint.name}` {request.endpoint.title}\n\n"

@@ -23,6 +23,7 @@ from chaoying_async.cli import exits
 from chaoying_async.fieldwords import FieldWords, words_of
 from chaoying_async.sansio import enums, exchange, meaning
 from chaoying_async.sansio.api import REQUESTS, endpoint
+from chaoying_async.sansio.api.field_rules import CodeRule
 from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.message import Notification
@@ -61,6 +62,19 @@ PUBLIC = sorted(
     key=lambda each: f"{each.__module__}.{each.__name__}",
 )
 ERRORS = [each for each in PUBLIC if issubclass(each, BaseException)]
+
+
+#: Requests and records whose amounts a user writes or compares.
+FEN_IN_THE_DOCSTRING = (
+    chaoying_async.Pay,
+    chaoying_async.FacePay,
+    chaoying_async.WechatPreOrder,
+    chaoying_async.AlipayPreOrder,
+    chaoying_async.Refund,
+    chaoying_async.ExpectedOrder,
+    chaoying_async.PaidOrder,
+    chaoying_async.RefundedOrder,
+)
 
 
 def _names(owner: type[Any]) -> list[str]:
@@ -132,6 +146,47 @@ def test_every_duration_names_its_unit() -> None:
         if where.endswith(names) or where in {f"PollSchedule.{name}" for name in schedule}:
             assert DURATION[0].search(words.english), (where, words.english)
             assert not words.chinese or DURATION[1].search(words.chinese), (where, words.chinese)
+
+
+@pytest.mark.parametrize(
+    "owner", [*field_pages.PACKED, *FEN_IN_THE_DOCSTRING], ids=lambda each: each.__name__
+)
+def test_help_names_the_unit_of_amounts(owner: type[Any]) -> None:
+    """``help()`` shows a class's docstring, and nothing of what stands under its fields."""
+    amounts = [where for where, hint, _ in _told([owner]) if re.search("Fen|Decimal|Amount", hint)]
+    assert not amounts or AMOUNT[0].search(inspect.getdoc(owner) or ""), amounts
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (r"outcome is unknown", "未知"),
+        (r"\bnever\b", "不"),
+        (r"\bcompare this one", "用它核对"),
+        (r"\bask again|; query|then query", "查询"),
+        (r"\bsecret\b", "保密"),
+        (r"notifies again", "再次通知"),
+        (r"\(C 19\)", "签名错误"),
+        (r"already used", "已被用过"),
+    ],
+)
+def test_chinese_words_warn_where_the_english_ones_do(english: str, chinese: str) -> None:
+    """Who reads only one of the two pages learns of the next step, too."""
+    warned = [(where, words) for where, _, words in _told(PUBLIC) if words.chinese]
+    found = [each for each in warned if re.search(english, each[1].english)]
+    assert found
+    assert [where for where, words in found if chinese not in words.chinese] == []
+
+
+def test_the_tables_said_to_be_unchecked_are() -> None:
+    """The page sends their readers to ``MchReg(extra=...)``."""
+    checked = {
+        spec.rule.table
+        for request in REQUESTS
+        for spec in endpoint.field_specs(request)
+        if isinstance(spec.rule, CodeRule)
+    }
+    assert not checked & {*field_pages.UNCHECKED}
 
 
 def test_every_field_of_the_document_has_its_chinese_term() -> None:

@@ -116,11 +116,9 @@ class RefundState(StrEnum):
     PROCESSING = "PROCESSING"
     """In progress.（退款处理中）"""
     NOTSURE = "NOTSURE"
-    """Not determined: to be sent again with the same number.
-    （未确定，需要商户原退款单号重新发起）
-    """
+    """Not determined: to be sent again with the same number.（未确定，须用原退款单号重新发起）"""
     CHANGE = "CHANGE"
-    """The bank could not return it: a person pays it out.（转入代发）"""
+    """The bank could not return it: a person pays it out.（转入代发，需人工退款）"""
 
 
 @attrs.frozen(kw_only=True)

@@ -53,7 +53,7 @@ class PayResult(Model):
     """
     total_fee: Fen
     """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
-    （订单实付金额，单位分，有代金券时小于应付金额）
+    （订单实付金额，单位分，有代金券时小于应付金额，不用它核对订单）
     """
     coupon_fee: Fen | None = None
     """The coupons' part of the order amount, in fen; the rest was paid in cash.
@@ -105,14 +105,18 @@ class Pay(Request[PayResult]):
     sub_appid: Text | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     out_trade_no: OrderNumber
     """Your order number, one of its own for every attempt: 5 to 32 letters, digits or underscores;
     case counts.
     （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
     """
     device_info: Text | None = None
-    """Your number for the terminal; the session's where it is absent. QQ Wallet demands one (C 69).
+    """Your number for the terminal. If it is left out, the session's is sent (the command line has
+    none). QQ Wallet demands one (C 69).
     （终端设备号，商户自定义；QQ 钱包必传）
     """
     body: Text
@@ -125,10 +129,11 @@ class Pay(Request[PayResult]):
     """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
     auth_code: Text
     """The payment code that the customer's wallet shows; a secret while it is valid.
-    （付款码，扫描用户展示的条码或二维码得到）
+    （付款码，扫描用户展示的条码或二维码得到，有效期内须保密）
     """
     op_user_id: Text | None = None
-    """The cashier's account: the session's where it is absent, else the merchant number.
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
     op_shop_id: Text | None = None
@@ -147,10 +152,12 @@ class Pay(Request[PayResult]):
     """
     profit_sharing: Text | None = None
     """Whether the amount is shared; the document's example is ``N``, and it lists no values (C 72).
-    （分账标识）
+    （分账标识，文档示例为 N，未列出取值）
     """
     profit_sharing_receiver: Placeholder | None = None
-    """Who gets which share; the document does not say in what form (C 72).（分账明细）"""
+    """Who gets which share; the document does not say in what form (C 72).
+    （分账明细，文档未说明格式）
+    """
 
 
 @model
@@ -162,7 +169,9 @@ class AuthCodeToOpenIdResult(Model):
     paytype: PayType | str | None = None
     """The wallet that shows the code.（支付方式）"""
     auth_code: str | None = None
-    """The payment code that was looked up; a secret while it is valid.（所查询的付款码）"""
+    """The payment code that was looked up; a secret while it is valid.
+    （所查询的付款码，有效期内须保密）
+    """
     sub_appid: str | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
     sub_openid: str | None = None
@@ -196,10 +205,13 @@ class AuthCodeToOpenId(Request[AuthCodeToOpenIdResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     sub_appid: Text | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
     auth_code: Text
     """The payment code that the customer's wallet shows; a secret while it is valid.
-    （付款码，扫描用户展示的条码或二维码得到）
+    （付款码，扫描用户展示的条码或二维码得到，有效期内须保密）
     """

@@ -80,7 +80,7 @@ class RefundItem(Model):
     serial_no: str | None = None
     """The refund's position by the time it was applied for; text, and where it starts is not
     promised (C 102).
-    （退款序号，按退款申请时间升序排列）
+    （退款序号，按退款申请时间升序排列，起始值不定）
     """
     refund_id: str | None = None
     """The platform's refund number.（平台退款单号）"""
@@ -133,7 +133,7 @@ class FundBill(Model):
 
     amount: Decimal | None = None
     """What this source paid, in *yuan*, unlike every other amount (C 46).
-    （该渠道支付的金额，单位元）
+    （该渠道支付的金额，单位元，其他金额都是分）
     """
     fundChannel: FundChannel | str | None = None
     """The source of the money; an open set.（资金渠道）"""

@@ -252,7 +252,9 @@ class Reply(Generic[T_co]):
     state: State
     """Whether the call was accepted and handled.（通讯状态）"""
     code: Code | str | None
-    """The status code; plain text where the document does not list it.（状态码）"""
+    """The status code; plain text where the document does not list it.
+    （状态码，未列入文档的为文本）
+    """
     msg: str | None
     """The gateway's message; after a failure its reason.（返回信息，失败时为原因）"""
     trade_state: TradeState | str | None

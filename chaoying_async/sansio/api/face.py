@@ -38,7 +38,7 @@ class GetFaceAuthResult(Model):
     sub_mch_id: str | None = None
     """The number of the sub-merchant, in service provider mode.（子商户号，服务商模式）"""
     authinfo: str | None = None
-    """The credential that the SDK is called with; a secret.（SDK 调用凭证）"""
+    """The credential that the SDK is called with; a secret.（SDK 调用凭证，须保密）"""
     expires_in: int | None = None
     """For how many seconds ``authinfo`` may be used again by the same terminal with the same
     parameters.
@@ -77,7 +77,10 @@ class GetFaceAuth(Request[GetFaceAuthResult]):
     sub_appid: Text | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     store_id: Text
     """The store's number.（门店编号）"""
     store_name: Text
@@ -124,7 +127,7 @@ class FacePayResult(Model):
     """
     total_fee: Fen
     """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
-    （订单实付金额，单位分，有代金券时小于应付金额）
+    （订单实付金额，单位分，有代金券时小于应付金额，不用它核对订单）
     """
     coupon_fee: Fen | None = None
     """The coupons' part of the order amount, in fen; the rest was paid in cash.
@@ -165,12 +168,15 @@ class FacePay(Request[FacePayResult]):
 
     paytype: PayTypeValue
     """The wallet that pays; the answer has none, so keep it for later queries (C 33).
-    （支付方式，应答中没有，请自行保存）
+    （支付方式，应答中没有，请自行保存以便查询）
     """
     sub_appid: Text | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     openid: Text
     """The customer, as the face-payment SDK names them.（用户标识）"""
     out_trade_no: OrderNumber
@@ -179,7 +185,8 @@ class FacePay(Request[FacePayResult]):
     （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
     """
     device_info: Text | None = None
-    """Your number for the terminal; the session's where it is absent. QQ Wallet demands one (C 69).
+    """Your number for the terminal. If it is left out, the session's is sent (the command line has
+    none). QQ Wallet demands one (C 69).
     （终端设备号，商户自定义；QQ 钱包必传）
     """
     body: Text
@@ -191,9 +198,10 @@ class FacePay(Request[FacePayResult]):
     mch_create_ip: Ip | None = None
     """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
     face_code: Text
-    """The credential that the face-payment SDK gave out; a secret.（人脸凭证）"""
+    """The credential that the face-payment SDK gave out; a secret.（人脸凭证，须保密）"""
     op_user_id: Text | None = None
-    """The cashier's account: the session's where it is absent, else the merchant number.
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
     op_shop_id: Text | None = None
@@ -210,7 +218,9 @@ class FacePay(Request[FacePayResult]):
     """
     profit_sharing: Text | None = None
     """Whether the amount is shared; the document's example is ``N``, and it lists no values (C 72).
-    （分账标识）
+    （分账标识，文档示例为 N，未列出取值）
     """
     profit_sharing_receiver: Placeholder | None = None
-    """Who gets which share; the document does not say in what form (C 72).（分账明细）"""
+    """Who gets which share; the document does not say in what form (C 72).
+    （分账明细，文档未说明格式）
+    """

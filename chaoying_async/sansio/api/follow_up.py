@@ -51,7 +51,7 @@ class OrderQueryResult(Model):
     """
     total_fee: Fen
     """What the customer actually paid, in fen; less than the order amount after a coupon (C 42).
-    （订单实付金额，单位分，有代金券时小于应付金额）
+    （订单实付金额，单位分，有代金券时小于应付金额，不用它核对订单）
     """
     coupon_fee: Fen | None = None
     """The coupons' part of the order amount, in fen; the rest was paid in cash.
@@ -104,13 +104,17 @@ class OrderQuery(Request[OrderQueryResult]):
     （支付方式，填错则查不到订单）
     """
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     out_trade_no: Text | None = None
-    """Your order number; it wins where both numbers are given.
+    """Your order number; one of the two numbers is required, and this one wins where both are
+    given.
     （商户订单号，与平台交易号至少一个，同时存在时优先）
     """
     transaction_id: Text | None = None
-    """The platform's order number, where yours is not at hand.
+    """The platform's order number, where yours is not at hand; one of the two numbers is required.
     （平台交易号，与商户订单号至少一个）
     """
 
@@ -138,7 +142,7 @@ class RefundResult(Model):
     base_fee: Fen | None = None
     """The order amount (payable) in fen.（订单应付金额，单位分）"""
     total_fee: Fen | None = None
-    """What the customer actually paid for the order, in fen.（订单实付金额，单位分）"""
+    """What the customer actually paid for the order, in fen.（订单实付金额，单位分，不用它核对）"""
     base_refund_fee: Fen | None = None
     """The refund that was applied for, in fen: compare this one (C 43).
     （申请退款金额，单位分，用它核对）
@@ -190,13 +194,19 @@ class Refund(Request[RefundResult]):
     paytype: PayTypeValue
     """The wallet that the order was paid with.（支付方式，与原订单一致）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     out_trade_no: Text | None = None
-    """Your order number; it wins where both numbers are given.
+    """Your order number; one of the two numbers is required, and this one wins where both are
+    given.
     （商户订单号，与平台单号至少一个，同时存在时优先）
     """
     transaction_id: Text | None = None
-    """The platform's order number, where yours is not at hand.（平台单号，与商户订单号至少一个）"""
+    """The platform's order number, where yours is not at hand; one of the two numbers is required.
+    （平台单号，与商户订单号至少一个）
+    """
     out_refund_no: RefundNumber
     """Your number for the refund that you intend: 1 to 32 letters, digits, hyphens or underscores.
     Keep it until the refund is known to have failed (C 52).
@@ -211,7 +221,10 @@ class Refund(Request[RefundResult]):
     （申请退款金额，单位分，应答中为 base_refund_fee）
     """
     op_user_id: Text | None = None
-    """The cashier's account; the session's ``op_user_id`` where it is absent.（操作员帐号）"""
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID).
+    （操作员帐号）
+    """
 
 
 @model
@@ -273,13 +286,17 @@ class RefundQuery(Request[RefundQueryResult]):
     （支付方式，填错则查不到退款）
     """
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     out_refund_no: RefundNumber | None = None
-    """Your refund number; it wins where both numbers are given.
+    """Your refund number; one of the two numbers is required, and this one wins where both are
+    given.
     （商户退款单号，与平台退款单号至少一个，同时存在时优先）
     """
     refund_id: Text | None = None
-    """The platform's refund number, where yours is not at hand.
+    """The platform's refund number, where yours is not at hand; one of the two numbers is required.
     （平台退款单号，与商户退款单号至少一个）
     """
 
@@ -329,8 +346,14 @@ class Cancel(Request[CancelResult]):
     paytype: PayTypeValue
     """The wallet that the order was to be paid with.（支付方式，与原订单一致）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     out_trade_no: OrderNumber
     """Your number of the order that is to be cancelled.（商户订单号）"""
     op_user_id: Text | None = None
-    """The cashier's account; the session's ``op_user_id`` where it is absent.（操作员帐号）"""
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID).
+    （操作员帐号）
+    """

@@ -47,7 +47,7 @@ class GetMchSmsValidResult(Model):
 
     valid_minutes: int | None = attrs.field(default=None, metadata={"wire": "code"})
     """Lifetime of the SMS code in minutes; it travels as ``code`` and is no status (C 26).
-    （验证码有效时长，单位分钟，以 code 字段返回）
+    （验证码有效时长，单位分钟，以 code 字段返回，不是状态码）
     """
 
 
@@ -112,14 +112,17 @@ class GetMchId(Request[GetMchIdResult]):
     checks = (complete_pair(("mobile", "valid"), ("username", "password")),)
 
     mobile: Text | None = None
-    """The merchant's mobile phone number.（手机号）"""
+    """The merchant's mobile phone number; goes with ``valid``.（手机号，与短信验证码一起）"""
     valid: Text | None = None
-    """The code from the text message that :class:`GetMchSmsValid` sends; a secret.（短信验证码）"""
+    """The code from the text message that :class:`GetMchSmsValid` sends; goes with ``mobile``, and
+    is a secret.
+    （短信验证码，与手机号一起，须保密）
+    """
     username: Text | None = None
-    """The merchant's user name.（用户名）"""
+    """The merchant's user name; goes with ``password``.（用户名，与用户密码一起）"""
     password: Text | None = None
-    """The merchant's password; it travels as plain text inside TLS (C 79).
-    （用户密码，在 TLS 内以明文传送）
+    """The merchant's password; goes with ``username``, and travels as plain text inside TLS (C 79).
+    （用户密码，与用户名一起，在 TLS 内以明文传送）
     """
 
 
@@ -152,7 +155,10 @@ class GetPartnerId(Request[GetPartnerIdResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
 
 
 @model
@@ -186,7 +192,10 @@ class GetMchInfo(Request[GetMchInfoResult]):
     needed = ("mch_id",)
 
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
 
 
 @model
@@ -196,7 +205,7 @@ class WxaCode2SessionResult(Model):
     openid: str | None = None
     """The user, under the mini program's AppId.（用户唯一标识）"""
     session_key: str | None = None
-    """The key of the user's session; a secret (C 78).（会话密钥）"""
+    """The key of the user's session; a secret (C 78).（会话密钥，须保密）"""
     expires_in: int | None = None
     """How long the session lasts; the document names no unit, its example (7200) looks like seconds
     (C 78).
@@ -258,7 +267,10 @@ class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     checks = (at_most_one("subscribe_appid", "receipt_appid"),)  # C 74
 
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     appid: Text | None = None
     """The AppId that is paid under: an official account, a mini program or an app.
     （支付的公众号、小程序或 APP 的 APPID，每次一个）

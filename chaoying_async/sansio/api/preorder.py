@@ -63,11 +63,12 @@ class WechatPreOrderResult(_PayInfo):
     """A token of the order.（动态口令）"""
     pay_info: str | None = None
     """What WeChat is started with, as JSON text: hand it on unchanged (C 106). There for JSPAY.
-    （支付信息，用以唤起微信支付；trade_type=JSPAY 时返回）
+    （支付信息，用以唤起微信支付；trade_type=JSPAY 时返回，须原样交给钱包）
     """
     code_img_url: str | None = None
-    """Where a picture of the QR code lies: never fetched, draw it from ``code_url`` (C 105).
-    （二维码图片地址，本库从不访问；trade_type=NATIVE 时返回）
+    """Where a picture of the QR code lies: never fetched, draw it from ``code_url`` (C 105). There
+    for NATIVE.
+    （二维码图片地址，本库从不访问，请用 code_url 生成；trade_type=NATIVE 时返回）
     """
     code_url: str | None = None
     """What the QR code says: draw the picture from it. There for NATIVE.
@@ -115,7 +116,10 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     sub_appid: Text | None = None
     """The AppId of the official account, or of the app. Needed for JSPAY, APP and APP_BANK (C 62).
     （公众号 AppId 或开放平台 APP 应用 AppId；JSPAY、APP、APP_BANK 必传）
@@ -129,7 +133,10 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     （在 sub_appid 下授权取得的买家 sub_openid；JSPAY 必传）
     """
     device_info: Text | None = None
-    """Your number for the terminal; the session's where it is absent.（终端设备号，商户自定义）"""
+    """Your number for the terminal. If it is left out, the session's is sent (the command line has
+    none).
+    （终端设备号，商户自定义）
+    """
     body: Text
     """What is being sold, as the customer reads it.（商品描述）"""
     attach: Text | None = None
@@ -137,7 +144,7 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     out_trade_no: PlainOrderNumber
     """Your order number, one of its own for every attempt: 5 to 32 letters or digits, no underscore
     here (C 49); case counts.
-    （商户订单号，每次支付各用一个，5 到 32 个字母或数字，区分大小写）
+    （商户订单号，每次支付各用一个，5 到 32 个字母或数字，不能有下划线，区分大小写）
     """
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
@@ -156,14 +163,15 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     （通知地址，须可直接访问，不能携带参数）
     """
     op_user_id: Text | None = None
-    """The cashier's account: the session's where it is absent, else the merchant number.
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
     op_shop_id: Text | None = None
     """The store's number.（门店编号）"""
     limit_pay: LimitPayValue | None = None
     """``NO_CREDIT`` forbids credit cards; the document spells it in two ways (C 66).
-    （指定支付方式，no_credit 指定不能使用信用卡）
+    （指定支付方式，no_credit 指定不能使用信用卡，文档有大小写两种写法）
     """
     trade_type: TradeTypeValue
     """Where the customer pays: inside the wallet, by QR code or in an app.
@@ -172,7 +180,7 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     product_id: Text | None = None
     """Your product id that the QR code contains. The document demands it for NATIVE; its example
     has none, so a warning is all (C 63).
-    （商品 ID，二维码中包含；文档称 trade_type=NATIVE 时必传）
+    （商品 ID，二维码中包含；文档称 trade_type=NATIVE 时必传，缺少时仅警告）
     """
     goods_tag: Text | None = None
     """The promotion tag of the order, for coupons and discounts.
@@ -184,10 +192,12 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     """
     profit_sharing: Text | None = None
     """Whether the amount is shared; the document's example is ``N``, and it lists no values (C 72).
-    （分账标识）
+    （分账标识，文档示例为 N，未列出取值）
     """
     profit_sharing_receiver: Placeholder | None = None
-    """Who gets which share; the document does not say in what form (C 72).（分账明细）"""
+    """Who gets which share; the document does not say in what form (C 72).
+    （分账明细，文档未说明格式）
+    """
 
 
 @model
@@ -200,15 +210,17 @@ class AlipayPreOrderResult(_PayInfo):
     """Your order number.（商户订单号）"""
     pay_info: str | None = None
     """What Alipay is started with, as JSON text: hand it on unchanged (C 106). There for JSPAY.
-    （JSON 字符串，自行唤起支付宝钱包支付；trade_type=JSPAY 时返回）
+    （JSON 字符串，自行唤起支付宝钱包支付；trade_type=JSPAY 时返回，须原样交给钱包）
     """
     pay_url: str | None = None
-    """A payment page for reference only: never fetched, make one of your own (C 105).
-    （支付页面，仅供参考，商户需自己实现）
+    """A payment page for reference only: never fetched, make one of your own (C 105). There for
+    JSPAY.
+    （支付页面，仅供参考，本库从不访问，商户需自己实现；trade_type=JSPAY 时返回）
     """
     code_img_url: str | None = None
-    """Where a picture of the QR code lies: never fetched, draw it from ``code_url`` (C 105).
-    （二维码图片地址，本库从不访问；trade_type=NATIVE 时返回）
+    """Where a picture of the QR code lies: never fetched, draw it from ``code_url`` (C 105). There
+    for NATIVE.
+    （二维码图片地址，本库从不访问，请用 code_url 生成；trade_type=NATIVE 时返回）
     """
     code_url: str | None = None
     """What the QR code says: draw the picture from it. There for NATIVE.
@@ -246,9 +258,15 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""
     mch_id: Text | None = None
-    """The Chaoying merchant number; the session's ``mch_id`` where it is absent.（超赢商户号）"""
+    """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
+    CHAOYING_MCH_ID).
+    （超赢商户号）
+    """
     device_info: Text | None = None
-    """Your number for the terminal; the session's where it is absent.（终端设备号，商户自定义）"""
+    """Your number for the terminal. If it is left out, the session's is sent (the command line has
+    none).
+    （终端设备号，商户自定义）
+    """
     body: Text
     """What is being sold, as the customer reads it.（商品描述）"""
     attach: Text | None = None
@@ -256,7 +274,7 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     out_trade_no: PlainOrderNumber
     """Your order number, one of its own for every attempt: 5 to 32 letters or digits, no underscore
     here (C 49); case counts.
-    （商户订单号，每次支付各用一个，5 到 32 个字母或数字，区分大小写）
+    （商户订单号，每次支付各用一个，5 到 32 个字母或数字，不能有下划线，区分大小写）
     """
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
@@ -281,14 +299,15 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     （通知地址，须可直接访问，不能携带参数）
     """
     op_user_id: Text | None = None
-    """The cashier's account: the session's where it is absent, else the merchant number.
+    """The cashier's account. If it is left out, the session's is sent (on the command line:
+    CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
     op_shop_id: Text | None = None
     """The store's number.（门店编号）"""
     limit_pay: LimitPayValue | None = None
     """``NO_CREDIT`` forbids credit cards; the document spells it in two ways (C 66).
-    （指定支付方式，no_credit 指定不能使用信用卡）
+    （指定支付方式，no_credit 指定不能使用信用卡，文档有大小写两种写法）
     """
     trade_type: TradeTypeValue
     """Where the customer pays: inside the wallet, by QR code or in an app.
@@ -297,7 +316,7 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     product_id: Text | None = None
     """Your product id that the QR code contains. The document demands it for JSPAY; a warning is
     all (C 63).
-    （商品 ID，二维码中包含；文档称 trade_type=JSPAY 时必传）
+    （商品 ID，二维码中包含；文档称 trade_type=JSPAY 时必传，缺少时仅警告）
     """
     buyer_logon_id: Text | None = None
     """The buyer's Alipay account. JSPAY needs this or ``buyer_id`` (C 65).

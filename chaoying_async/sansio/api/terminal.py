@@ -70,7 +70,9 @@ class PayBoxConfGet(Request[PayBoxConfGetResult]):
     （调用方产品名称，终端为固定值）
     """
     device_info: Text | None = None
-    """The kind of terminal; the session's ``device_info`` where it is absent.（设备信息）"""
+    """The kind of terminal. If it is left out, the session's is sent (the command line has none).
+    （设备信息）
+    """
     op_device_id: Text
     """The unique number of the device.（设备唯一编号）"""
 
@@ -120,6 +122,8 @@ class QrConfGet(Request[QrConfGetResult]):
     （调用方产品名称，终端为固定值）
     """
     device_info: Text | None = None
-    """The kind of terminal; the session's ``device_info`` where it is absent.（设备信息）"""
+    """The kind of terminal. If it is left out, the session's is sent (the command line has none).
+    （设备信息）
+    """
     op_device_id: Text
     """The unique number of the device.（设备唯一编号）"""

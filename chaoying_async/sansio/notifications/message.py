@@ -178,16 +178,18 @@ class Notification(Model):
     """
 
     mch_id = _Field[str](str)
-    """The merchant's number, in the form that the gateway chose; always there.（超赢商户号）"""
+    """The merchant's number, in the form that the gateway chose; always there.
+    （超赢商户号，写法由网关决定，必有）
+    """
     out_trade_no = _Field[str](str)
-    """Your order number; always there.（商户订单号）"""
+    """Your order number; always there.（商户订单号，必有）"""
     state = _code(State)
     """Whether the communication worked.（通讯状态）"""
     result_code = _field(str)
     """``SUCCESS``, or anything else for a failure.（状态码，SUCCESS 为成功，其他为失败）"""
     pay_result = _field(str)
     """``0`` for paid, anything else for a failure; text. Read :attr:`outcome` instead.
-    （支付结果，0 为成功，其它为失败）
+    （支付结果，0 为成功，其它为失败，请改看 outcome）
     """
     transaction_id = _field(str)
     """The platform's order number.（平台交易号）"""
@@ -199,7 +201,7 @@ class Notification(Model):
     """
     coupon_fee = _field(Fen)
     """The coupons' part of the order amount, in fen; Alipay's page does not have it (C 89).
-    （代金券金额，单位分）
+    （代金券金额，单位分，支付宝页未列出）
     """
     fee_type = _code(FeeType)
     """The currency (ISO 4217); CNY where it is absent.（货币类型，默认人民币 CNY）"""

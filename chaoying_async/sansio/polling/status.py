@@ -61,7 +61,7 @@ class PollStatus(StrEnum):
     REFUND_FAILED = "REFUND_FAILED"
     """The refund failed: a new one needs a new number (M-25)."""
     CHANGED = "CHANGED"
-    """A person has to pay it out another way (M-25).（转入代发）"""
+    """A person has to pay it out another way (M-25).（转入代发，需人工退款）"""
     NOTSURE = "NOTSURE"
     """Send the same refund again, under the same number (M-25)."""
 
