@@ -23,6 +23,8 @@ from chaoying_async.sansio.values import fen, parse_time
 
 #: Fields that are only asked for: the shell would remember them.
 ASKED_FOR = frozenset({"password"})
+#: Fields that the session of a command takes from the environment where they are left out.
+VARIABLES = {"mch_id": "CHAOYING_MCH_ID", "op_user_id": "CHAOYING_OP_USER_ID"}
 #: As a value: ask for the field in a prompt that does not show it.
 ASK = "-"
 PREFIX = "field_"
@@ -38,7 +40,10 @@ def _dashed(name: str) -> str:
 
 
 def _option(kind: type[Request[Any]], spec: FieldSpec) -> click.Option:
-    needed = "(required)" if spec.required or spec.name in kind.needed else ""
+    needed = ""
+    if spec.required or spec.name in kind.needed:
+        variable = VARIABLES.get(spec.name)
+        needed = f"(required, or {variable})" if variable else "(required)"
     return FieldOption(
         [f"{PREFIX}{spec.name}", _dashed(spec.name)],
         of=kind,
@@ -60,6 +65,8 @@ def _metavar(spec: FieldSpec) -> str:
 def _form(spec: FieldSpec) -> str:
     if isinstance(spec.rule, CodeRule):
         return ", ".join(spec.rule.table)
+    if isinstance(spec.rule, AmountRule):
+        return "Digits are fen, with a decimal point yuan: 1230 or 12.30."
     return "asked for, with -" if spec.name in ASKED_FOR else ""
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import httpx
 import pytest
@@ -18,6 +19,10 @@ from chaoying_async import exceptions as errors
 from chaoying_async.cli import gateway_options, main, output
 from chaoying_async.cli.command_line import chaoying
 from chaoying_async.cli.exits import Exit, after_error
+from chaoying_async.cli.fields import VARIABLES
+from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.endpoint import field_specs
+from chaoying_async.sansio.api.field_rules import AmountRule
 from tests.cli_calls import (
     NOTHING,
     PROGRAM,
@@ -112,6 +117,18 @@ class TestUsage:
         query = "".join(call("query", "--help").stdout.split())
         assert "（平台交易号，与商户订单号至少一个）" in query
         assert "Leftout,eachwalletisaskedinturn" in query
+
+    @pytest.mark.parametrize("kind", REQUESTS, ids=lambda kind: kind.__name__)
+    def test_help_says_how_an_amount_is_written_and_what_stands_in(self, kind: Any) -> None:
+        """12.30 is yuan, 1230 fen; a number left out comes from a variable, if from anywhere."""
+        told = "".join(call("send", kind.endpoint.name, "--help").stdout.split())
+        amounts = [each for each in field_specs(kind) if isinstance(each.rule, AmountRule)]
+
+        assert told.count("Digitsarefen,withadecimalpointyuan:1230or12.30.") == len(amounts)
+        for name, variable in VARIABLES.items():
+            if name in kind.needed:
+                assert f"(onthecommandline:{variable})." in told
+                assert f"(required,or{variable})" in told
 
     @pytest.mark.parametrize("command", [[], *([each] for each in commands())], ids=str)
     def test_every_command_has_its_help(self, command: list[str]) -> None:

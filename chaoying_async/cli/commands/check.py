@@ -45,7 +45,12 @@ class CheckLine:
 
 @click.command(name="check")
 @click.option(
-    "--mch-id", envvar="CHAOYING_MCH_ID", required=True, cls=FieldOption, of=GetMchIdResult
+    "--mch-id",
+    envvar="CHAOYING_MCH_ID",
+    required=True,
+    cls=FieldOption,
+    of=GetMchIdResult,
+    help="Default: CHAOYING_MCH_ID.",
 )
 @target_options
 @output.json_option

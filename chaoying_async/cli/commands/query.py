@@ -25,7 +25,13 @@ _PAYTYPE = click.option(
     of=OrderQuery,
     help="Left out, each wallet is asked in turn until one knows the number.",
 )
-_MERCHANT = click.option("--mch-id", envvar="CHAOYING_MCH_ID", cls=FieldOption, of=GetMchIdResult)
+_MERCHANT = click.option(
+    "--mch-id",
+    envvar="CHAOYING_MCH_ID",
+    cls=FieldOption,
+    of=GetMchIdResult,
+    help="Default: CHAOYING_MCH_ID.",
+)
 
 
 @click.command(name="query")

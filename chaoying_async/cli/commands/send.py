@@ -176,8 +176,8 @@ def _sent(request: Request[Any], where: Target, who: Any, qr: bool | None) -> Ex
         async with session(
             where,
             who,
-            mch_id=known.get("CHAOYING_MCH_ID"),
-            op_user_id=known.get("CHAOYING_OP_USER_ID"),
+            mch_id=known.get(fields.VARIABLES["mch_id"]),
+            op_user_id=known.get(fields.VARIABLES["op_user_id"]),
         ) as gateway:
             await errand.send(gateway.send(request))
 

@@ -66,7 +66,11 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 @click.option(
     "--wallet", type=click.Choice(("WECHAT", "ALIPAY")), default="WECHAT", help="Without ORDER."
 )
-@click.option("--total-fee", type=click.IntRange(1), help="FEN, for an order that nobody made.")
+@click.option(
+    "--total-fee",
+    type=click.IntRange(1),
+    help="In fen, digits only; for an order that nobody made.",
+)
 @click.option("--late", type=click.FloatRange(0), help="Seconds of the sandbox's clock to wait.")
 @click.option("--seed", type=int, help="With fault: the same seed breaks the same requests.")
 @output.json_option

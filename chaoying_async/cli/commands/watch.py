@@ -65,7 +65,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
     envvar="CHAOYING_MCH_ID",
     cls=FieldOption,
     of=GetMchIdResult,
-    help="For all lines that name none.",
+    help="For all lines that name none. Default: CHAOYING_MCH_ID.",
 )
 @click.option(
     "--schedule",
