@@ -67,6 +67,12 @@ def name_of(field: attrs.Attribute[Any]) -> str:
     return field.alias or field.name
 
 
+def wire_name_of(field: attrs.Attribute[Any]) -> str:
+    """What a field is called in a message: ``metadata={"wire": ...}``; empty if it is in none."""
+    wire: str = field.metadata.get("wire", name_of(field))
+    return wire
+
+
 def _rebuild(cls: type[Any], kept: dict[str, Any]) -> Any:
     return cls(**kept)
 

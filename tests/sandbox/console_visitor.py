@@ -13,6 +13,7 @@ from chaoying_async.sandbox.console.site import Console
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.serving.security import AccessGuard
 from tests.factories import AUTH_CODE, KEY
+from tests.sandbox_calls import path_of
 
 ORDER = "/console/order?mch_id=00000001&out_trade_no="
 OURS = {"sec-fetch-site": "same-origin", "origin": "http://127.0.0.1"}
@@ -66,7 +67,7 @@ class Visitor:
         """A signed call of a shop's; ``spoil`` is no field, but makes the signature wrong."""
         spoil = fields.pop("spoil", "")
         given = {"agent_id": "13000000000000000", "pid": "shop", "version": "1.0", **fields}
-        path = "/Open/WECHAT_PreOrder" if endpoint == "WECHAT_PreOrder" else "/UnifiedPay/Gateway"
+        path = path_of(endpoint)
         if path == "/UnifiedPay/Gateway":
             given["method"] = endpoint
         sign = signature(given, self.sandbox.credentials)

@@ -8,11 +8,16 @@ from urllib.parse import urlencode
 
 import pytest
 
-from chaoying_async import Credentials
+from chaoying_async import Credentials, Reply
+from chaoying_async.fieldwords import words_of
 from chaoying_async.sandbox import Fault, Status
+from chaoying_async.sandbox.console.display import answered_fields
 from chaoying_async.sandbox.console.site import LARGEST_FORM
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.speed import FastClock
+from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.api.merchant import GetMchSmsValidResult
+from chaoying_async.sansio.model import fields_of, name_of, wire_name_of
 from tests.factories import KEY, OPENID
 from tests.sandbox.console_visitor import ORDER, PAGES, Visitor, said
 from tests.sandbox_calls import VALID
@@ -98,6 +103,32 @@ class TestPages:
         assert '<dt title="订单应付金额，单位分，用它核对订单">base_fee</dt>' in text
         assert '<dt title="代理商编号">agent_id</dt>' in text
         assert '<dt title="通讯状态">state</dt>' in text
+
+    async def test_a_field_is_known_by_its_name_in_the_message(self, visitor: Visitor) -> None:
+        """``code`` of GetMchSMSValid is a number of minutes (C 26); of its refusal, a status."""
+        await visitor.send("GetMchSMSValid", mobile="13800000000")
+        await visitor.send("GetMchSMSValid")  # the number is missing
+        minutes, status = words_of(GetMchSmsValidResult, "valid_minutes"), words_of(Reply, "code")
+        assert "minutes" in minutes.english
+        for page, words, value in ((1, minutes, "20"), (2, status, "20004")):
+            for language, title in (("en", words.plain), ("zh", words.chinese)):
+                text = await visitor.page(f"/console/message?id={page}", language)
+                assert f'<dt title="{title}">code</dt><dd>{value}</dd>' in text
+
+    def test_every_wire_name_has_the_words_of_its_field(self) -> None:
+        """In every reply that names a field otherwise than its model does."""
+        renamed = [
+            (request, field)
+            for request in REQUESTS
+            for field in fields_of(request.result_type)
+            if wire_name_of(field) not in ("", name_of(field))
+        ]
+        assert renamed
+        for request, field in renamed:
+            given = {"state": "SUCCESS", wire_name_of(field): "1"}
+            shown = answered_fields(given, request.endpoint.name, "en")
+            words = words_of(request.result_type, name_of(field)).plain
+            assert (wire_name_of(field), "1", words) in shown
 
     async def test_what_an_order_will_do_by_itself_is_said(self, visitor: Visitor) -> None:
         """At a moment, or at a query."""

@@ -17,6 +17,8 @@ from chaoying_async.sandbox.console.words import Language
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.enums import State
+from chaoying_async.sansio.model import fields_of, name_of, wire_name_of
 from chaoying_async.sansio.redact import MASK, is_hidden, shown_urls
 from chaoying_async.sansio.values import GMT8
 
@@ -35,7 +37,9 @@ def asked_fields(fields: Mapping[str, str], call: str, language: Language) -> li
 def answered_fields(fields: Mapping[str, str], call: str, language: Language) -> list[Field]:
     """Name, value and words of the fields of a reply, sorted by name."""
     result = _CALLS[call].result_type if call in _CALLS else Reply
-    return _fields(fields, (result, Reply), language)
+    # A result's field may travel under a name of the status (C 26); without one it is the status.
+    owners = (result, Reply) if fields.get("state") == State.SUCCESS else (Reply, result)
+    return _fields(fields, owners, language)
 
 
 def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Language) -> list[Field]:
@@ -47,9 +51,13 @@ def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Langua
 
 
 def _words(owners: tuple[Any, Any], name: str, language: Language) -> str:
-    found = (words_of(owner, name) for owner in owners)
+    found = (words_of(owner, field) for owner in owners if (field := _field_at(owner, name)))
     words = next((each for each in found if each.english), FieldWords())
     return words.plain if language == "en" else words.chinese
+
+
+def _field_at(owner: Any, wire: str) -> str | None:
+    return next((name_of(each) for each in fields_of(owner) if wire_name_of(each) == wire), None)
 
 
 def yuan(fen: int) -> str:

@@ -23,7 +23,7 @@ from chaoying_async.sansio.api.endpoint import Reply, field_specs
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.meaning import Meaning
-from chaoying_async.sansio.model import fields_of, name_of
+from chaoying_async.sansio.model import fields_of, wire_name_of
 from chaoying_async.sansio.paid import PaidOrder, requested_paytype
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Query, Standing, refund_item
@@ -241,7 +241,7 @@ def _texts(item: RefundItem) -> Iterator[tuple[str, str]]:
         value = getattr(item, field.name)
         if value is not None:
             text = format_time(value) if isinstance(value, datetime) else str(value)
-            yield field.metadata.get("wire", name_of(field)), text
+            yield wire_name_of(field), text
 
 
 def _reply(query: Query, members: Members) -> Reply[Any]:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.model import Model, fields_of, name_of
+from chaoying_async.sansio.model import Model, fields_of, name_of, wire_name_of
 from chaoying_async.sansio.values import Fen, parse_time, received_fen
 from chaoying_async.sansio.wire.jsontext import parse_json
 
@@ -146,8 +146,7 @@ def _model(model: type[Any]) -> Hook:
         elif _is_open_enum(field.type):
             tables.append((name_of(field), _table_of(field.type)))
         else:
-            wire = field.metadata.get("wire", name_of(field))
-            hooks.append((name_of(field), wire, _reader(field.type)))
+            hooks.append((name_of(field), wire_name_of(field), _reader(field.type)))
 
     def read(fields: Mapping[str, Any], _type: Any) -> Any:
         get = fields.get
@@ -190,7 +189,7 @@ _SCALARS: Mapping[type[Any], Hook] = {
 def _wire_attributes(model: type[Any]) -> list[attrs.Attribute[Any]]:
     """The fields that come from the wire; ``metadata={"wire": ""}`` marks the others."""
     attrs.resolve_types(model)
-    return [field for field in fields_of(model) if field.metadata.get("wire") != ""]
+    return [field for field in fields_of(model) if wire_name_of(field)]
 
 
 def _blame(model: type[Any], fields: Mapping[str, Any]) -> str:
