@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+import pytest
+
 from chaoying_async import GatewaySession
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.bank.entities import Consequence, Notify
+from chaoying_async.sandbox.bank.table import Table
 from chaoying_async.sandbox.document.endpoints import ROUTES
 from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
@@ -185,6 +188,15 @@ class Till:
 
     def notified(self) -> list[str]:
         return [event.key[1] for event in self.events if isinstance(event, Notify)]
+
+
+def in_any_order(monkeypatch: pytest.MonkeyPatch, *, backwards: bool) -> None:
+    """The sandbox's tables are gone through by name: forwards or backwards, not by hash."""
+
+    def names(table: Table[Any, Any]) -> Iterator[Any]:
+        return iter(sorted((key for shard in table._shards for key in shard), reverse=backwards))
+
+    monkeypatch.setattr(Table, "__iter__", names)
 
 
 def parsed(reply: HttpResponse) -> dict[str, Any]:

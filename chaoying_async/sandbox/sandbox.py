@@ -15,7 +15,7 @@ import httpx
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox.bank.entities import Ledger, Order
-from chaoying_async.sandbox.bank.ledger import Books, Deed, books
+from chaoying_async.sandbox.bank.ledger import MCH_ID, Books, Deed, books
 from chaoying_async.sandbox.document.http_messages import Cut, HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.events import imagined, true_fields
 from chaoying_async.sandbox.serving.faults import Faults
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from chaoying_async.sandbox.console.site import Console
 
 AGENT_ID = "13000000000000000"
-MCH_ID = "00000001"
 
 
 class Sandbox:

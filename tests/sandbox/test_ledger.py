@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoying_async.sandbox.bank.entities import Status, Wake
-from chaoying_async.sandbox.bank.ledger import Deed, books, handle, opened, passed
+from chaoying_async.sandbox.bank.ledger import Deed, books, handle, opened, passed, unfinished
 from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
 from chaoying_async.sandbox.bank.table import Table
 from tests.sandbox_calls import (
@@ -23,6 +23,7 @@ from tests.sandbox_calls import (
     VALID,
     WAITING,
     Till,
+    in_any_order,
     refused,
     said,
 )
@@ -374,6 +375,19 @@ class TestPurity:
         assert first == second
         assert len(ledger.orders) == 0
         assert passed(first.ledger, ("00000001", "A100011"), START).ledger == first.ledger
+
+    @pytest.mark.parametrize("backwards", [False, True])
+    def test_a_restart_takes_orders_up_in_the_order_they_were_made_in(
+        self, till: Till, monkeypatch: pytest.MonkeyPatch, backwards: bool
+    ) -> None:
+        """Not in that of a table, which differs from one process to the next."""
+        in_any_order(monkeypatch, backwards=backwards)
+        numbers = ["A100012", "A100011", "A100013"]
+        for number in numbers:
+            url = "http://shop.invalid/notify"
+            till.call("WECHAT_PreOrder", out_trade_no=number, notify_url=url)
+        events = unfinished(till.gateway.ledger, till.now())
+        assert [event.key[1] for event in events if isinstance(event, Wake)] == numbers
 
     def test_scenarios_are_told_apart_by_number_and_name(self) -> None:
         """Each table holds every scenario under its own number, and no name twice."""

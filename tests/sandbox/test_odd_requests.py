@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
-from urllib.parse import quote, quote_plus, urlencode
+from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
 import attrs
 import pytest
@@ -20,7 +20,7 @@ from chaoying_async.sandbox.serving.faults import Plan
 from chaoying_async.sandbox.serving.security import COOKIE
 from chaoying_async.sansio.redact import shown_url, shown_urls
 from tests.sandbox.console_visitor import OURS, PAGES, Visitor
-from tests.sandbox_calls import VALID
+from tests.sandbox_calls import VALID, in_any_order
 
 TOKEN = "a-token-that-nobody-guesses"
 VALUES = [
@@ -338,6 +338,25 @@ class TestControl:
             assert said.status in {200, 400, 413}, wish
             assert said.status == 413 or json.loads(said.body)
         assert (await ask(visitor.sandbox.app, "GET", "/_sandbox/books")).status == 200
+
+    @pytest.mark.parametrize("backwards", [False, True])
+    async def test_who_names_no_merchant_means_the_sandboxs_own(
+        self, visitor: Visitor, monkeypatch: pytest.MonkeyPatch, backwards: bool
+    ) -> None:
+        """For a notification and for an order, whatever order the tables are gone through in."""
+        in_any_order(monkeypatch, backwards=backwards)
+        for mch_id in ("00000002", "00000001"):
+            await visitor.preorder(mch_id=mch_id)
+        wish = {"event": "paid", "notify_url": "http://shop.invalid/x"}
+        for asked in (wish, {**wish, "out_trade_no": "A100012"}):
+            headers, body = {"x-sandbox": "1"}, json.dumps(asked).encode()
+            said = await ask(visitor.sandbox.app, "POST", "/_sandbox/notify", "", headers, body)
+            assert said.status == 200
+        assert visitor.sandbox.mch_id == "00000001"
+        assert [dict(parse_qsl(form.decode()))["mch_id"] for form in visitor.merchant.heard] == [
+            "00000001",
+            "00000001",
+        ]
 
     def test_a_fault_takes_a_time_that_a_calendar_has(self) -> None:
         """Else a gateway whose clock is wrong by that much would fail instead."""

@@ -266,8 +266,8 @@ class Ledger:
     """The running number of what was made last."""
 
     def order(self, out_trade_no: str, mch_id: str | None = None) -> Order:
-        """The order of that number; KeyError if there is none."""
-        merchants = [mch_id] if mch_id else list(self.merchants)
+        """The order of that number, at the first merchant who has one; KeyError if nobody has."""
+        merchants = [mch_id] if mch_id else sorted(self.merchants)
         for merchant in merchants:
             if (merchant, out_trade_no) in self.orders:
                 return self.orders[merchant, out_trade_no]

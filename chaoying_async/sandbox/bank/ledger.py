@@ -58,6 +58,8 @@ MERCHANTS = (
     Merchant(mch_id="00000013", can_trade=False),
     Merchant(mch_id="00000030", state="30"),
 )
+#: The sandbox's own merchant: whom it means where nobody names one.
+MCH_ID = MERCHANTS[0].mch_id
 
 
 def opened(known: tuple[Merchant, ...] = MERCHANTS) -> Ledger:
@@ -89,7 +91,7 @@ def unfinished(ledger: Ledger, now: datetime) -> tuple[Consequence, ...]:
     over = (Status.PAID, Status.FAILED)
     return tuple(
         Notify(order.key) if order.status in over else Wake(now, order.key)
-        for order in ledger.orders.values()
+        for order in sorted(ledger.orders.values(), key=lambda order: order.serial)
         if order.asked.get("notify_url") and not order.told
     )
 

@@ -28,7 +28,7 @@ from typing import Any, Never
 import attrs
 
 from chaoying_async.sandbox.bank.entities import BookedRefund, Order, Status
-from chaoying_async.sandbox.bank.ledger import Deed, books
+from chaoying_async.sandbox.bank.ledger import MCH_ID, Deed, books
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.document.http_messages import HttpResponse
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of, imagined
@@ -159,12 +159,11 @@ class Control:
     def _imagined(self, wish: Mapping[str, Any]) -> Order:
         gateway = self.runtime.gateway
         number = wish.get("out_trade_no") or f"T{gateway.nonce()[:12]}"
-        merchant = next(iter(gateway.ledger.merchants.values())).mch_id
         kind = "ALIPAY" if wish.get("kind") == "ALIPAY" else "WECHAT"
         total = _number(wish, "total_fee", 1)
         if total != int(total):
             raise _WishError("total_fee is a whole number of fen")
-        mch_id = str(wish.get("mch_id") or merchant)
+        mch_id = str(wish.get("mch_id") or MCH_ID)
         return imagined(gateway, mch_id, str(number), kind=kind, total=int(total))
 
     def _undelivered(self) -> list[Order]:
