@@ -16,8 +16,8 @@ from tests.house.test_names import ELSEWHERE, FRONT_PAGE
 RULES = {"en": ROOT / "docs" / "rules.md", "zh": ROOT / "docs" / "rules.zh-CN.md"}
 NOTES = {"en": ROOT / "docs" / "gateway-notes.md", "zh": ROOT / "docs" / "gateway-notes.zh-CN.md"}
 
-_RULE = re.compile(r"\bM-([0-9]{2})\b")
-_CONTRADICTION = re.compile(r"\bC ([0-9]{1,3})\b(?:\s+(?:to|至)\s+C ([0-9]{1,3}))?")
+_RULE = re.compile(r"\bM-([0-9]{2})\b", re.ASCII)
+_CONTRADICTION = re.compile(r"\bC ([0-9]{1,3})\b(?:\s+(?:to|至)\s+C ([0-9]{1,3}))?", re.ASCII)
 #: A numbering of another list, which is not in the repository.
 _FOREIGN = re.compile(r"\bR-[0-9]{2}\b")
 _HEADING = re.compile(r'^<a id="m-([0-9]{2})"></a>\n### M-\1 \S', re.MULTILINE)
@@ -162,6 +162,29 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
         paths = set(_PATH.findall(text)) - {"chaoying_async/web/yours.py"}
         missing |= {path for path in paths if not (ROOT / path).exists()}
     assert missing - {"mailto:"} == set()
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_a_page_that_cites_a_number_says_where_it_is_explained(page: Path) -> None:
+    """By a link to the money rules, to the gateway notes, in the language of the page."""
+    text, language = page.read_text("utf-8"), "zh" if "zh-CN" in page.name else "en"
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve() for _, target in _LINK.findall(text)
+    }
+    for number, explained in {_RULE: RULES, _CONTRADICTION: NOTES}.items():
+        there = explained[language]
+        assert page == there or there in linked or not number.search(text), there.name
+
+
+#: ``{NAME}``: a place that a script should have filled in.
+_PLACEHOLDER = re.compile(r"\{[A-Z][A-Z0-9_]*\}")
+
+
+@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+def test_no_page_has_a_place_that_nobody_filled_in(page: Path) -> None:
+    """Outside of code blocks."""
+    prose = "".join(page.read_text("utf-8").split("```")[::2])
+    assert _PLACEHOLDER.findall(prose) == []
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
