@@ -1,7 +1,8 @@
 """A gateway on your own machine: the document's, strict about signatures, fields and money.
 
 :class:`Sandbox` runs it inside a test, ``chaoying sandbox`` runs it on a port.
-``chaoying_async.sandbox.scenarios`` lists what an amount or a payment code makes of a payment.
+``from chaoying_async.sandbox import scenarios`` has what an amount or a payment code makes of a
+payment: ``SCENARIOS``, and ``REFUND_SCENARIOS`` for refunds.
 
 - ``sandbox``: the :class:`Sandbox` of a test, and the httpx transport that reaches it.
 - ``speed``: a clock that runs faster than the real one.

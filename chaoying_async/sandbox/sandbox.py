@@ -59,7 +59,8 @@ class Sandbox:
     sandbox on the same file goes on where this one ended, notifications included. What happened to
     orders and every delivery are there again too, the latest 20,000, without what is personal.
 
-    What an order does is chosen by its amount or payment code, as ``sandbox.scenarios`` lists it.
+    What an order does is chosen by its amount or payment code: ``chaoying_async.sandbox`` has
+    ``scenarios``, which lists it.
     Leaving the block, or :meth:`aclose`, ends notifications that are still under way.
     """
 
