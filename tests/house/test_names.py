@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -157,3 +160,53 @@ def test_type_checkers_know_what_comes_back(checker: str) -> None:
         [sys.executable, *arguments], cwd=ROOT, capture_output=True, check=False, text=True
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+_PROSE = [
+    *(path for path in ROOT.glob("*.md") if path.name != "CHANGELOG.md"),  # it tells of old names
+    *ROOT.glob("docs/*.md"),
+    *ROOT.glob("examples/*.md"),
+    *(ROOT / "chaoying_async").rglob("*.py"),
+]
+_DOTTED = re.compile(r"`([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+)(?:\([^`]*\))?`")
+_IMPORT = re.compile(r"`(from chaoying_async[\w.]* import [\w, ]+)`")
+#: Values of a reader's own (``clock = FakeClock()``), what an error gets when made, files, aiohttp.
+_OF_OTHERS = re.compile(
+    r"clock\.\w+|sandbox\.faults\.add|ParameterError\.problems|\w+\.py|web\.AppRunner"
+)
+
+
+@pytest.mark.parametrize("page", _PROSE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_name_in_prose_leads_somewhere(page: Path) -> None:
+    """`chaoying_async.sansio`, `sansio.enums`, `Gateway.send`, imports as they are written."""
+    text = page.read_text("utf-8")
+    ours = [name for name in _DOTTED.findall(text) if not _OF_OTHERS.fullmatch(name)]
+    assert [name for name in ours if not _is_there(name)] == []
+    imported: dict[str, Any] = {}
+    for line in _IMPORT.findall(text):
+        exec(line, imported)  # noqa: S102 - a line of ours
+    of_these = [name.split(".") for name in ours if name.split(".")[0] in imported]
+    assert [names for names in of_these if not hasattr(imported[names[0]], names[1])] == []
+
+
+def _is_there(dotted: str) -> bool:
+    """Whether there is such a name; so are those that begin with no name of this library."""
+    first, *more = dotted.removeprefix("chaoying_async.").split(".")
+    place = _under(chaoying_async, first)
+    if place is _NOWHERE:
+        return not dotted.startswith("chaoying_async.")
+    for name in more:
+        place = _under(place, name)
+    return place is not _NOWHERE
+
+
+_NOWHERE = object()
+
+
+def _under(place: Any, name: str) -> Any:
+    """What a module or a class has under that name: a module that nobody imported yet, too."""
+    if hasattr(place, name):
+        return getattr(place, name)
+    with suppress(ModuleNotFoundError, AttributeError):
+        return importlib.import_module(f"{place.__name__}.{name}")
+    return _NOWHERE

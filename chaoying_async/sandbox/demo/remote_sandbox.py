@@ -24,7 +24,7 @@ class RemoteSandbox:
     mch_id: str
 
     async def wish(self, what: str, **wish: Any) -> dict[str, Any]:
-        """Ask for something to happen; what, and how it is worded: ``control``."""
+        """Ask for something to happen; what, and how it is worded: ``control_api``."""
         async with httpx.AsyncClient(trust_env=False) as client:
             reply = await client.post(
                 f"{self.url}/_sandbox/{what}", json=wish, headers={"X-Sandbox": "1"}, timeout=30

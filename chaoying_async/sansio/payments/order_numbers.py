@@ -46,8 +46,8 @@ class OrderNumbers:
     the sequence: what every endpoint accepts.
 
     ``last`` is the last attempt that was made, so that a restarted program goes on after it
-    instead of using a number again; ``checkout.attempts_so_far`` reads it from a store.
-    :meth:`next` counts up in memory only, and raises
+    instead of using a number again; ``chaoying_async.attempts_so_far`` reads it from a
+    store. :meth:`next` counts up in memory only, and raises
     :class:`~chaoying_async.exceptions.UsageError` when the width is used up.
     """
 
