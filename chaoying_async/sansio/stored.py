@@ -35,7 +35,15 @@ T = TypeVar("T")
 Members = Mapping[str, Any]
 
 #: What can be wrong with a text that somebody else wrote, or that was damaged.
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, ChaoyingError)
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+    ChaoyingError,
+)
 
 
 def encoded(members: Members) -> str:

@@ -192,3 +192,11 @@ def test_a_record_may_lack_only_what_was_added_later_or_is_not_always_there(
             with pytest.raises(ValueError, match=r"^not a") as error:
                 read(damaged)
             assert error.value.__cause__ is error.value.__context__ is None
+
+
+@pytest.mark.parametrize("read", [read_pending, intent_in, order_record_in, refund_intent_in])
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"version":' * 100_000])
+def test_a_text_that_is_nested_without_end_is_an_unreadable_one(read: Any, text: str) -> None:
+    """M-23: one damaged text in a store must not stop the others from being taken up."""
+    with pytest.raises(ValueError, match=r"^not "):
+        read(text)
