@@ -144,3 +144,24 @@ async def cancelled(task: asyncio.Task[Any]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def slow(shop: Shop, seconds: float) -> Callable[[PaidOrder], Any]:
+    """An ``on_paid`` that takes so many seconds of the shop's clock."""
+
+    async def wait(_order: PaidOrder) -> None:
+        await shop.clock.sleep(seconds)
+
+    return wait
+
+
+def failing(times: int) -> Callable[[PaidOrder], Any]:
+    """An ``on_paid`` that fails so many times, and then no more."""
+    left = [times]
+
+    async def fail(_order: PaidOrder) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeError("no stock")
+
+    return fail

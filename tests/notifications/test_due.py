@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, Mark, OrderKey
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, queried, said
+from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -22,17 +21,6 @@ ORDER_KEY = OrderKey(MCH_ID, ORDER)
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
-
-
-def failing(times: int) -> Any:
-    left = [times]
-
-    async def fail(_order: PaidOrder) -> None:
-        if left[0]:
-            left[0] -= 1
-            raise RuntimeError("no stock")
-
-    return fail
 
 
 # ----------------------------------------------------------------------- what comes by another way

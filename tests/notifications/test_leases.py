@@ -23,7 +23,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
 )
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, said
+from tests.shop import FAIL, SUCCESS, Shop, failing, said, slow
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -32,24 +32,6 @@ ORDER_KEY = OrderKey(MCH_ID, ORDER)
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
-
-
-def slow(shop: Shop, seconds: float) -> Any:
-    async def wait(_order: PaidOrder) -> None:
-        await shop.clock.sleep(seconds)
-
-    return wait
-
-
-def failing(times: int) -> Any:
-    left = [times]
-
-    async def fail(_order: PaidOrder) -> None:
-        if left[0]:
-            left[0] -= 1
-            raise RuntimeError("no stock")
-
-    return fail
 
 
 async def state(inbox: MemoryInbox) -> SeenState | None:

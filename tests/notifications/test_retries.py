@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
 
-from chaoying_async import Credentials, PaidOrder
+from chaoying_async import Credentials
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
@@ -23,7 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.pollers import CLOSED, PENDING, Scripted, always
 from tests.pure.stored_values import order_text
-from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
+from tests.shop import FAIL, PRICE, SUCCESS, Shop, failing, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -34,17 +33,6 @@ AS_IT_WAS = ExpectedOrder(PRICE, MCH_ID)
 @pytest.fixture
 def shop() -> Shop:
     return Shop(before=failing(1))
-
-
-def failing(times: int) -> Callable[[PaidOrder], Any]:
-    left = [times]
-
-    async def fail(_order: PaidOrder) -> None:
-        if left[0]:
-            left[0] -= 1
-            raise RuntimeError("no stock")
-
-    return fail
 
 
 async def rounds(shop: Shop, handler: Any, count: int = 3) -> None:
