@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from chaoying_async.sansio.api.endpoint import Reply, Request
     from chaoying_async.sansio.notifications.inbox_values import (
         Aside,
-        Claim,
         Entry,
         Mark,
         OrderKey,
         Record,
+        SeenState,
     )
 
 T = TypeVar("T")
@@ -101,16 +101,53 @@ class PollStore(Protocol):
         ...
 
 
+class LockedOrder(Protocol):
+    """An order that nobody else works on until the block of :meth:`Inbox.lock` is left."""
+
+    @property
+    def before(self) -> Record | None:
+        """The order's record, read under the lock; None where the order was never heard of."""
+        ...
+
+    def lend(self) -> AbstractAsyncContextManager[Any]:
+        """A block for a function of the user's; it yields what that function may be handed.
+
+        That is a connection inside the transaction that records the order too, or None where the
+        inbox has none. Leaving the block raises a
+        :class:`~chaoying_async.exceptions.HandlerMisuseError` when the function has ended the
+        transaction.
+        """
+        ...
+
+    async def save(
+        self,
+        state: SeenState,
+        entry: Entry,
+        *,
+        failures: int = 0,
+        reason: str = "",
+        retry_in: float = 0.0,
+    ) -> None:
+        """Record how the order stands from now on, in place of :attr:`before`; at most once.
+
+        It is durable when the block has been left without an error. ``failures``: how often
+        ``on_paid`` has failed. ``reason``: why it is QUARANTINED. ``retry_in``: seconds until an
+        order that is HELD becomes due. The token of the new record is another one.
+        """
+        ...
+
+
 class Inbox(Protocol):
     """Remembers what was handled already, for every process that receives notifications.
 
     An inbox keeps *orders*, one record for each key, and *asides*: verified messages that could not
-    take effect (yet), any number of them for an order. An order that is DONE stays DONE, whatever
-    else is said about it. Every moment in an inbox (leases, retries) is on the inbox's own clock
-    (the database's, Redis's); only ``first_seen`` is on the handler's (M-26).
+    take effect (yet), any number of them for an order. An order that is DONE stays DONE. Every
+    moment in an inbox (leases, retries) is on the inbox's own clock (the database's, Redis's); only
+    ``first_seen`` is on the handler's (M-26).
 
     Every failure is raised. The handler answers ``fail`` then, so the gateway delivers the message
-    again and nothing is lost.
+    again and nothing is lost. These nine names are all that a handler needs: an inbox for another
+    database is a class with them.
     """
 
     @property
@@ -120,74 +157,30 @@ class Inbox(Protocol):
 
     @property
     def lends_connection(self) -> bool:
-        """Whether :meth:`work` yields a connection, whose transaction records the effect too."""
-        ...
-
-    @property
-    def renews(self) -> bool:
-        """Whether leases have to be renewed: False where :meth:`work` itself keeps others out."""
+        """Whether :meth:`LockedOrder.lend` yields a connection."""
         ...
 
     async def look(self, key: OrderKey) -> Record | None:
-        """The record of this order; None where it was never heard of."""
+        """The record of this order, without its lock; None where it was never heard of."""
         ...
 
-    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        """Take the order for ``lease`` seconds, durable on return; its record where it is not free.
+    def lock(
+        self, key: OrderKey, entry: Entry
+    ) -> AbstractAsyncContextManager[LockedOrder | None]:
+        """A block in which nobody else works on this order; it yields None where somebody does.
 
-        An order is free when it was never heard of, when it is NOT_PAID, and when it is HELD and
-        its lease has ended or was released, even before its retry is due. Only one of several
-        callers at the same moment gets it. ``entry`` replaces the whole entry that was kept; the
-        count of failures stays.
-        """
-        ...
+        It never waits for the order's holder. What was saved (and what was done on a connection
+        that was lent) is durable when the block has been left normally; an exception, a
+        cancellation, or leaving without :meth:`LockedOrder.save` changes nothing about the order.
+        An order that is DONE needs no lock, since nobody changes it any more: it is yielded without
+        one, and must not be saved.
 
-    async def renew(self, claim: Claim, *, lease: float) -> bool:
-        """Let the lease last ``lease`` seconds from now; False when the claim is no longer ours.
+        ``entry`` is what the message says of the payment. An inbox may keep it from here on, so
+        that others see that the order is HELD; it goes again where nothing is saved.
 
-        An error proves neither: the handler tries again.
-        """
-        ...
-
-    def work(self, claim: Claim) -> AbstractAsyncContextManager[Any]:
-        """A block for the work on an order; leaving it normally makes the order DONE.
-
-        The block yields a connection where :attr:`lends_connection`, else None. On leaving, the
-        work on that connection and the record are committed together if the claim still holds; if
-        it does not, both are rolled back and ``ClaimLostError`` is raised. An exception or a
-        cancellation inside the block rolls the work back and does not touch the record. If the work
-        ended the transaction, leaving raises a
-        :class:`~chaoying_async.exceptions.HandlerMisuseError`. After any other error on leaving,
-        nobody knows whether the work was committed.
-        """
-        ...
-
-    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        """End a claim without an effect; the order is due again in ``retry_in`` seconds.
-
-        ``failed`` counts a failure of ``on_paid``; True is returned for the order's first one.
-        Nothing happens where the claim is no longer ours, or its work was committed after all.
-        """
-        ...
-
-    async def quarantine(self, claim: Claim, reason: str) -> bool:
-        """End a claim by making its order QUARANTINED; False when the claim is no longer ours."""
-        ...
-
-    async def give_up(self, claim: Claim) -> bool:
-        """End a claim by making its order NOT_PAID; False when the claim is no longer ours.
-
-        This is for an order whose message is set aside instead: the next claim can take the order,
-        and it never becomes due. The entry stays; its decision tells such an order from one whose
-        payment really failed.
-        """
-        ...
-
-    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        """Record that a payment failed; True if that was news.
-
-        An order that is HELD, DONE or QUARANTINED stays as it is. For an order that was given up
-        (NOT_PAID, and its entry has another decision) the failure is news.
+        Raises :class:`~chaoying_async.sansio.notifications.inbox_values.LookAgainError` where the
+        block was rolled back for the sake of somebody else, or its lock was lost. After any other
+        error on leaving, nobody knows whether the work was committed.
         """
         ...
 
@@ -225,10 +218,14 @@ class Inbox(Protocol):
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
         """What is due: at most ``limit`` orders and messages together, oldest ``first_seen`` first.
 
-        An order is due when it is HELD, its lease has ended or was released, and no later retry is
-        set. A message is due when it is open and its time has come, or it is marked RETRY or APPLY.
+        An order is due when it is HELD, nobody's lease on it runs, and its retry's time has come. A
+        message is due when it is open and its time has come, or it is marked RETRY or APPLY.
         """
         ...
+
+
+class InboxForPeople(Protocol):
+    """What ``chaoying inbox`` needs beside: what waits for a person, and what a person decides."""
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
         """What people want to see: open messages, orders QUARANTINED or HELD; oldest first."""
@@ -250,7 +247,7 @@ class Inbox(Protocol):
 
         Open messages that came before then lose their raw fields, and keep numbers and amounts.
         With ``keys``, ``foreign`` messages and the records of what ended are deleted altogether,
-        except those whose message or effect is younger than :attr:`window` and ``AHEAD`` (10
+        except those whose message or effect is younger than :attr:`Inbox.window` and ``AHEAD`` (10
         minutes): a redelivery of an older one is STALE, one of a younger would take effect again. A
         ``settle`` has no age: one that comes after the record was deleted runs ``on_paid`` again.
         """

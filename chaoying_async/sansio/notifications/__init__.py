@@ -3,6 +3,6 @@
 - ``case``: what is known beside a message (the shop's order, the record), and the order it makes.
 - ``decide``: the table of M-15: what to do about a message, and why.
 - ``facts``: what a message says of an order, however it came, and how it is kept.
-- ``inbox_values``: what an inbox keeps: orders, the claims on them, messages that were set aside.
+- ``inbox_values``: what an inbox keeps: orders, and messages that were set aside.
 - ``message``: bytes become a verified, typed notification; what it says of the payment.
 """

@@ -1,4 +1,4 @@
-"""What an inbox keeps: orders, claims on them, and messages that were set aside.
+"""What an inbox keeps: orders, and messages that were set aside.
 
 Plain values without behaviour, so that every inbox can hold them in its own way. The texts that an
 inbox keeps for a handler (``payload``) are ASCII JSON and mean nothing to it; they never hold
@@ -7,7 +7,6 @@ anything unverified, nor anything about the buyer (M-27).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
@@ -40,7 +39,7 @@ class SeenState(StrEnum):
     """How far an order has come."""
 
     HELD = "HELD"
-    """Claimed: being worked on while its lease lasts, else waiting to be taken up again."""
+    """Not done: being worked on while its lease lasts, else waiting to be taken up again."""
     DONE = "DONE"
     """Its effect is durable."""
     NOT_PAID = "NOT_PAID"
@@ -65,23 +64,12 @@ class Mark(StrEnum):
 BY_A_PERSON: Final = "APPLY (a person said so)"
 
 
-def _written(text: str | Callable[[], str]) -> str:
-    return text if isinstance(text, str) else text()
-
-
-# Not frozen: one is made for every delivery, and a frozen one takes three times as long.
-@attrs.define
+@attrs.frozen
 class Entry:
-    """What is known of a payment when its order is claimed; nobody changes it afterwards.
+    """What is known of a payment."""
 
-    ``payload`` may be given as a function that writes it: writing costs more than deciding, and an
-    inbox that lives in memory hardly ever reads it. What the function writes from may know the
-    buyer, so an inbox that keeps the entry beyond the work has it written (:meth:`with_payload`).
-    """
-
-    _payload: str | Callable[[], str] = attrs.field(alias="payload", repr=False, eq=_written)
-    """ASCII JSON, enough to run ``on_paid`` without another delivery; or a function that writes it.
-    """
+    payload: str = attrs.field(repr=False)
+    """ASCII JSON, enough to run ``on_paid`` without another delivery; empty where it is not kept."""
     first_seen: datetime
     """When the message first came (aware, UTC)."""
     payable: int | None = None
@@ -103,24 +91,6 @@ class Entry:
     def numbers(self) -> frozenset[str]:
         """The payment's transaction numbers, as ``source`` names them (M-13)."""
         return known_numbers(self.transaction_id, self.out_transaction_id)
-
-    @property
-    def payload(self) -> str:
-        """ASCII JSON, enough to run ``on_paid`` without another delivery."""
-        return _written(self._payload)
-
-    def with_payload(self, payload: str) -> Entry:
-        """A copy with this payload."""
-        return Entry(
-            payload,
-            self.first_seen,
-            self.payable,
-            self.transaction_id,
-            self.out_transaction_id,
-            self.source,
-            self.decision,
-            self.other_numbers,
-        )
 
 
 class Ways(NamedTuple):
@@ -161,34 +131,15 @@ class Record:
     state: SeenState
     """How far it has come."""
     entry: Entry
-    """What the last claim (or the failure notification) brought."""
+    """What the last try (or the failure notification) brought."""
     lease: float = 0.0
-    """Seconds that the claim's lease still has, on the inbox's clock; 0.0 when nobody holds it."""
+    """Seconds that its holder's lease still has, on the inbox's clock; 0.0 when nobody holds it."""
     failures: int = 0
     """How often ``on_paid`` has failed."""
     reason: str = ""
     """Why it is QUARANTINED."""
     token: int = 0
-    """The number of the last claim; a number that has changed since says that another claim came.
-    """
-
-    def as_claim(self) -> Claim:
-        """To end a HELD order just as it was read: without effect once anybody has claimed it."""
-        return Claim(self.key, self.token, self.failures)
-
-
-@attrs.define
-class Claim:
-    """The right to work on an order, until the lease ends."""
-
-    key: OrderKey
-    """Which order it is about."""
-    token: int
-    """A number that grows with every claim on the order, so that an old holder's no longer fits."""
-    failures: int = 0
-    """How often ``on_paid`` has failed so far."""
-    before: Record | None = None
-    """The order before this claim; None when it was new."""
+    """Another one after every change of the record: whether anybody has tried since it was read."""
 
 
 @attrs.frozen(kw_only=True)
@@ -219,8 +170,12 @@ class Aside:
     """
 
 
-class ClaimLostError(ChaoyingError):
-    """The claim had ended before its work did: what was done in its transaction is rolled back."""
+class LookAgainError(ChaoyingError):
+    """The work on an order was undone for the sake of somebody else's: nobody has failed."""
+
+
+class ClaimLostError(LookAgainError):
+    """The claim on an order had ended before the work under it did."""
 
 
 class InboxFullError(ChaoyingError):
