@@ -59,6 +59,7 @@ class LockedRow:
         async with AsyncExitStack() as stack:
             if connection is None:  # it is DONE, and only read
                 connection = await stack.enter_async_context(access.connect(lent=True))
+                await connection.begin()
             yield await stack.enter_async_context(lend(connection, marked=self._locks.marks))
 
     async def save(
