@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -44,8 +44,7 @@ class Bench:
     @property
     def people(self) -> InboxForPeople:
         """What ``chaoying inbox`` does, in another process; every inbox of ours has it."""
-        inbox: Any = self.other
-        return inbox
+        return cast("InboxForPeople", self.other)
 
 
 Factory = Callable[[], AbstractAsyncContextManager[Bench]]

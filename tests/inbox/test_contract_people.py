@@ -154,7 +154,8 @@ async def test_pruning_forgets_what_was_said_and_keeps_that_it_was(bench: Bench)
     assert await bench.people.prune(ago(bench, days=399)) == 3 - forgotten
     for key, state in ((done_key, DONE), (unpaid_key, NOT_PAID)):
         ended = await record_of(bench, key)
-        assert (ended.state, ended.entry.payload, ended.entry.numbers) == (state, "", {"T1", "W1"})
+        assert (ended.state, ended.entry.payload) == (state, "")
+        assert ended.entry.numbers == {"T1", "W1"}
     assert (await record_of(bench)).entry.payload
     assert list(await bench.other.asides(KEY)) == [kept]
     assert await bench.people.prune(ago(bench, days=399)) == 0
