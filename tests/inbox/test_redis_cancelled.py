@@ -361,7 +361,8 @@ async def test_work_that_a_client_records_twice_is_recorded_not_lost(
     servers: Servers, state: SeenState
 ) -> None:
     """M-16: the second says so too, and changes nothing; no new order is left behind either."""
-    async with Twice.from_url(servers.redis_url()) as client:
+    twice: Any = Twice.from_url(servers.redis_url())
+    async with twice as client:
         inbox = RedisInbox(client)
         await keep(inbox, SeenState.NOT_PAID)
 
