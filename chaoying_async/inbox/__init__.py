@@ -1,5 +1,6 @@
 """What has been handled already, as ``NotificationHandler`` remembers it.
 
+- ``leases``: the lock of the inboxes that have none of their own, as a claim with a lease.
 - ``memory``: an inbox that lives as long as its process.
 - ``redis``: an inbox in Redis: at least once.
 - ``sql``: an inbox in a SQL database: exactly once.

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import SystemClock
+from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox, Saved
 from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
     Aside,
-    Claim,
-    ClaimLostError,
     Entry,
     InboxFullError,
     Mark,
@@ -30,7 +28,6 @@ from chaoying_async.sansio.notifications.inbox_values import (
     check_room,
 )
 
-_FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 
 #: One merchant's open messages are at most this part of the inbox: a tenth (M-15).
@@ -42,22 +39,17 @@ AsideKey = tuple[OrderKey, str]
 T = TypeVar("T")
 
 
+class _Lease(NamedTuple):
+    token: int
+    ends: float
+
+
 @attrs.define
 class _KeptOrder:
-    state: SeenState
-    entry: Entry
-    token: int = 0
-    held_until: float = 0.0
-    """While HELD, when the lease ends. Afterwards a moment that is not before its end: the last
-    lease's, where it was worked on. By that it is forgotten (M-19).
-    """
-    due: float = 0.0
-    failures: int = 0
-    reason: str = ""
-
-    def keep_text(self) -> None:
-        """Write what may still be read; what it is written from may know the buyer (M-27)."""
-        self.entry = self.entry.with_payload(self.entry.payload)
+    record: Record
+    since: float
+    """When it was recorded so, and its work had ended: by that it is forgotten (M-19)."""
+    due: float
 
 
 @attrs.define
@@ -91,7 +83,7 @@ def _count(counter: Counter[T], name: T, count: int) -> None:
         del counter[name]
 
 
-class MemoryInbox:
+class MemoryInbox(LeasingInbox):
     """Keeps everything in this process; see :class:`~chaoying_async.abc.Inbox`.
 
     At least once, not exactly once: when the process ends, what it knew is gone, and a redelivery
@@ -101,9 +93,6 @@ class MemoryInbox:
     ``max_items`` is also how many distinct orders a day it can serve. Give it the handler's clock.
     """
 
-    lends_connection = False
-    renews = True
-
     def __init__(
         self,
         *,
@@ -111,15 +100,19 @@ class MemoryInbox:
         max_items: int = 1_000_000,
         clock: Clock | None = None,
     ) -> None:
+        super().__init__(clock)
         self._window = window
         self._max_items = max_items
-        self._clock: Clock = clock or SystemClock()
         self._orders: dict[OrderKey, _KeptOrder] = {}
         self._asides: dict[AsideKey, _Kept] = {}
         # The open ones among them, kept apart: they are few, and looked through every 30 s.
         self._open_orders: dict[OrderKey, _KeptOrder] = {}
         self._open_asides: dict[AsideKey, _Kept] = {}
         self._waiting = _Waiting()
+        self._leases: dict[OrderKey, _Lease] = {}
+        #: Those among the leased orders that have no record yet; they take a place, too.
+        self._new: set[OrderKey] = set()
+        self._tokens = itertools.count(1)
         self._swept = -math.inf
 
     def __repr__(self) -> str:
@@ -131,93 +124,46 @@ class MemoryInbox:
 
     async def look(self, key: OrderKey) -> Record | None:
         order = self._orders.get(key)
-        return None if order is None else self._record(key, order)
+        return None if order is None else self._record(order)
 
-    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
+    async def _claim(self, key: OrderKey, _entry: Entry) -> Claim | None:
         now = self._clock.monotonic()
-        order = self._orders.get(key)
-        if order is None:
-            self._make_room()
-            order = self._orders[key] = self._open_orders[key] = _KeptOrder(SeenState.HELD, entry)
-            before = None
-        else:
-            before = self._record(key, order)
-            if order.state not in _FREE or before.lease > 0:
-                return before
-            self._move(key, order, SeenState.HELD)
-            order.entry = entry
-        order.token += 1
-        order.held_until, order.due = now + lease, 0.0
-        return Claim(key, order.token, order.failures, before)
-
-    def _held(self, claim: Claim) -> _KeptOrder | None:
-        """The order of this claim; None where the claim is no longer ours."""
-        order = self._orders.get(claim.key)
-        if order is None or order.state is not SeenState.HELD or order.token != claim.token:
+        if self._lease_left(key, now) > 0:
             return None
-        return order
-
-    async def renew(self, claim: Claim, *, lease: float) -> bool:
-        order = self._held(claim)
-        if order is None:
-            return False
-        order.held_until = self._clock.monotonic() + lease
-        return True
-
-    @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[None]:
-        """As every inbox's ``work``, but without a transaction that could be rolled back."""
-        if self._held(claim) is None:
-            raise ClaimLostError("the claim was taken over before its work began")
-        yield
-        order = self._held(claim)
-        if order is None:
-            raise ClaimLostError("the claim was taken over while its work went on")
-        self._move(claim.key, order, SeenState.DONE)
-        # Nobody runs it again, so its text is forgotten at once: it is most of what an order takes.
-        order.entry = order.entry.with_payload("")
-
-    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        order = self._held(claim)
-        if order is None:
-            return False
-        order.token += 1  # the holder's no longer fits
-        order.keep_text()
-        order.held_until, order.due = 0.0, self._clock.monotonic() + retry_in
-        order.failures += failed
-        return failed and order.failures == 1
-
-    async def quarantine(self, claim: Claim, reason: str) -> bool:
-        order = self._held(claim)
-        if order is None:
-            return False
-        self._move(claim.key, order, SeenState.QUARANTINED)
-        order.keep_text()
-        order.reason = reason
-        order.token += 1
-        return True
-
-    async def give_up(self, claim: Claim) -> bool:
-        order = self._held(claim)
-        if order is None:
-            return False
-        self._move(claim.key, order, SeenState.NOT_PAID)
-        order.keep_text()
-        order.token += 1
-        order.held_until = self._clock.monotonic()
-        return True
-
-    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
         order = self._orders.get(key)
         if order is None:
-            self._make_room()
-            now = self._clock.monotonic()
-            self._orders[key] = _KeptOrder(SeenState.NOT_PAID, entry, held_until=now)
-            return True
-        if order.state is not SeenState.NOT_PAID or order.entry.decision == entry.decision:
+            if key not in self._new:
+                self._make_room()
+                self._new.add(key)
+        elif order.record.state is SeenState.DONE:
+            return Claim(key, order.record)
+        token = next(self._tokens)
+        self._leases[key] = _Lease(token, now + LEASE)
+        return Claim(key, None if order is None else order.record, token)
+
+    async def _renew(self, claim: Claim) -> bool:
+        if not self._is_ours(claim):
             return False
-        order.entry = entry
+        self._leases[claim.key] = _Lease(claim.token, self._clock.monotonic() + LEASE)
         return True
+
+    async def _record_saved(self, claim: Claim, saved: Saved) -> bool:
+        if not self._is_ours(claim):
+            return False
+        entry = saved.entry
+        if saved.state is SeenState.DONE:
+            # Nobody runs it again, so its text is forgotten at once: it is most of what it takes.
+            entry = attrs.evolve(entry, payload="")
+        failures, reason = saved.failures, saved.reason
+        record = Record(
+            key=claim.key, state=saved.state, entry=entry, failures=failures, reason=reason
+        )
+        self._keep(record, saved.retry_in)
+        return True
+
+    async def _leave(self, claim: Claim) -> None:
+        if self._is_ours(claim):
+            self._end_lease(claim.key)
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         kept = self._asides.get((aside.key, aside.fingerprint))
@@ -265,15 +211,17 @@ class MemoryInbox:
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
         now = self._clock.monotonic()
         orders = [
-            self._record(key, order)
+            order.record
             for key, order in self._open_orders.items()
-            if order.state is SeenState.HELD and max(order.held_until, order.due) <= now
+            if order.record.state is SeenState.HELD
+            and order.due <= now
+            and not self._lease_left(key, now)
         ]
         asides = [kept.aside for kept in self._open_asides.values() if _is_due(kept, now)]
         return _oldest_first([*orders, *asides])[:limit]
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        orders = [self._record(key, order) for key, order in self._open_orders.items()]
+        orders = [self._record(order) for order in self._open_orders.values()]
         asides = [kept.aside for kept in self._open_asides.values()]
         return _oldest_first([*orders, *asides])[:limit]
 
@@ -281,14 +229,13 @@ class MemoryInbox:
         if fingerprint is not None:
             return self._mark_aside((key, fingerprint), mark)
         order = self._orders.get(key)
-        if order is None or order.state is not SeenState.QUARANTINED:
+        if order is None or order.record.state is not SeenState.QUARANTINED:
             return False
-        ends = mark is Mark.DISMISS
-        self._move(key, order, SeenState.DONE if ends else SeenState.HELD)
-        order.held_until, order.due = self._clock.monotonic() if ends else 0.0, 0.0
+        state = SeenState.DONE if mark is Mark.DISMISS else SeenState.HELD
+        entry = order.record.entry
         if mark is Mark.APPLY:
-            order.entry = order.entry.with_payload(order.entry.payload)  # a copy
-            order.entry.decision = BY_A_PERSON
+            entry = attrs.evolve(entry, decision=BY_A_PERSON)
+        self._keep(attrs.evolve(order.record, state=state, entry=entry))
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
@@ -297,7 +244,7 @@ class MemoryInbox:
             # The message's age does not count alone: a payment may have waited days for its order.
             ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
             return self._forget(
-                lambda order: order.held_until < ended and order.entry.first_seen < until,
+                lambda order: order.since < ended and order.record.entry.first_seen < until,
                 until,
                 foreign=True,
             ) + self._prune_bodies(before)
@@ -306,9 +253,9 @@ class MemoryInbox:
     def _prune_bodies(self, before: datetime) -> int:
         pruned = 0
         for order in self._orders.values():
-            entry = order.entry
-            if order.state in _ENDED and entry.first_seen < before and entry.payload:
-                order.entry = entry.with_payload("")
+            record, entry = order.record, order.record.entry
+            if record.state in _ENDED and entry.first_seen < before and entry.payload:
+                order.record = attrs.evolve(record, entry=attrs.evolve(entry, payload=""))
                 pruned += 1
         for kept in self._asides.values():
             payload = "" if kept.closed else without_raw(kept.aside.payload)
@@ -331,13 +278,28 @@ class MemoryInbox:
             orders=len(foreign),
         )
 
-    def _move(self, key: OrderKey, order: _KeptOrder, state: SeenState) -> None:
-        """Change an order's state, here only: so the open orders are always known."""
-        order.state = state
-        if state in _ENDED:
+    def _keep(self, record: Record, due_in: float = 0.0) -> None:
+        """Put this record in place of what was there, here only: so the open ones are known."""
+        now, key = self._clock.monotonic(), record.key
+        record = attrs.evolve(record, token=next(self._tokens))
+        order = self._orders[key] = _KeptOrder(record, now, now + due_in)
+        if record.state in _ENDED:
             self._open_orders.pop(key, None)
         else:
             self._open_orders[key] = order
+        self._end_lease(key)
+
+    def _is_ours(self, claim: Claim) -> bool:
+        lease = self._leases.get(claim.key)
+        return lease is not None and lease.token == claim.token
+
+    def _lease_left(self, key: OrderKey, now: float) -> float:
+        lease = self._leases.get(key)
+        return 0.0 if lease is None else max(0.0, lease.ends - now)
+
+    def _end_lease(self, key: OrderKey) -> None:
+        self._leases.pop(key, None)
+        self._new.discard(key)
 
     def _close(self, at: AsideKey) -> None:
         kept = self._open_asides.pop(at, None)
@@ -345,17 +307,9 @@ class MemoryInbox:
             kept.closed, kept.due = True, None
             self._waiting.add(kept.aside, -1)
 
-    def _record(self, key: OrderKey, order: _KeptOrder) -> Record:
-        held = order.state is SeenState.HELD
-        return Record(
-            key=key,
-            state=order.state,
-            entry=order.entry,
-            lease=max(0.0, order.held_until - self._clock.monotonic()) if held else 0.0,
-            failures=order.failures,
-            reason=order.reason,
-            token=order.token,
-        )
+    def _record(self, order: _KeptOrder) -> Record:
+        left = self._lease_left(order.record.key, self._clock.monotonic())
+        return attrs.evolve(order.record, lease=left) if left else order.record
 
     def _mark_aside(self, at: AsideKey, mark: Mark) -> bool:
         kept = self._asides.get(at)
@@ -366,16 +320,17 @@ class MemoryInbox:
             self._close(at)
         return True
 
+    def _is_full(self) -> bool:
+        return len(self._orders) + len(self._new) + len(self._asides) >= self._max_items
+
     def _make_room(self) -> None:
-        if len(self._orders) + len(self._asides) < self._max_items:
-            return
         now = self._clock.monotonic()
-        if now - self._swept >= SWEEP_EVERY:
+        if self._is_full() and now - self._swept >= SWEEP_EVERY:
             self._swept = now
             # The message's age does not count: a payment may have waited for days for its order.
             ended = now - (self._window + AHEAD).total_seconds()
-            self._forget(lambda order: order.held_until < ended, self._outside_the_window())
-        if len(self._orders) + len(self._asides) >= self._max_items:
+            self._forget(lambda order: order.since < ended, self._outside_the_window())
+        if self._is_full():
             raise InboxFullError("the inbox is full, and nothing in it is older than its window")
 
     def _outside_the_window(self) -> datetime:
@@ -391,7 +346,9 @@ class MemoryInbox:
         first came, and would take effect again.
         """
         orders = [
-            key for key, order in self._orders.items() if order.state in _ENDED and is_old(order)
+            key
+            for key, order in self._orders.items()
+            if order.record.state in _ENDED and is_old(order)
         ]
         asides = [
             at

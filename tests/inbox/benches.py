@@ -40,13 +40,7 @@ async def sqlite(servers: Servers) -> AsyncGenerator[Bench]:
         async with engine_at(url) as first, engine_at(url) as second:
             inbox, other = (SqlInbox(engine, clock=clock) for engine in (first, second))
             await inbox.create_tables()
-            yield Bench(
-                inbox=inbox,
-                other=other,
-                pass_time=clock.advance,
-                now=clock.now,
-                rolls_back=True,
-            )
+            yield Bench(inbox=inbox, other=other, pass_time=clock.advance, now=clock.now)
 
 
 @asynccontextmanager
@@ -61,9 +55,7 @@ async def _on_a_server(url: str) -> AsyncGenerator[Bench]:
                 for change in _AGEING:
                     await connection.execute(change, span)
 
-        yield Bench(
-            inbox=inbox, other=other, pass_time=age, now=lambda: datetime.now(UTC), rolls_back=True
-        )
+        yield Bench(inbox=inbox, other=other, pass_time=age, now=lambda: datetime.now(UTC))
 
 
 def psycopg(servers: Servers) -> AbstractAsyncContextManager[Bench]:

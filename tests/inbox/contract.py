@@ -10,6 +10,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 from tests.inbox.inboxes import KEY, Bench
 
 DONE, HELD = SeenState.DONE, SeenState.HELD
+NOT_PAID, QUARANTINED = SeenState.NOT_PAID, SeenState.QUARANTINED
 
 
 async def state_of(bench: Bench, key: OrderKey = KEY) -> SeenState | None:

@@ -9,17 +9,25 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
-from chaoying_async.abc import Inbox
+from chaoying_async.abc import Inbox, InboxForPeople
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import (
+    Aside,
+    Entry,
+    OrderKey,
+    Record,
+    SeenState,
+)
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 
 KEY = OrderKey(MCH_ID, "A100011")
+#: What is said of an order beside its state and its entry.
+RECORDED = ("failures", "reason", "retry_in")
 
 
 @attrs.frozen(kw_only=True)
@@ -32,8 +40,11 @@ class Bench:
     pass_time: Callable[[float], Awaitable[None]]
     #: The wall clock that ``first_seen`` is held against.
     now: Callable[[], datetime]
-    #: Whether the effect on the lent connection is rolled back with the claim.
-    rolls_back: bool = False
+
+    @property
+    def people(self) -> InboxForPeople:
+        """What ``chaoying inbox`` does, in another process; every inbox of ours has it."""
+        return cast("InboxForPeople", self.other)
 
 
 Factory = Callable[[], AbstractAsyncContextManager[Bench]]
@@ -50,7 +61,7 @@ INBOXES: dict[str, Factory] = {"memory": memory}
 
 
 def an_entry(bench: Bench, **changes: Any) -> Entry:
-    """A payment as a handler claims it."""
+    """What a handler knows of a payment."""
     fields: dict[str, Any] = {
         "payload": '{"a":"1"}',
         "first_seen": bench.now(),
@@ -76,17 +87,26 @@ def an_aside(bench: Bench, **changes: Any) -> Aside:
     return Aside(**fields | changes)
 
 
-async def claimed(bench: Bench, key: OrderKey = KEY, **changes: Any) -> Claim:
-    """A claim that has to succeed."""
-    claim = await bench.inbox.claim(key, an_entry(bench, **changes), lease=30.0)
-    assert isinstance(claim, Claim), claim
-    return claim
+async def saved(bench: Bench, state: SeenState, key: OrderKey = KEY, **changes: Any) -> Entry:
+    """Record this of an order, under its lock; what is not of the record is the entry's."""
+    told = {name: changes.pop(name) for name in RECORDED if name in changes}
+    entry = an_entry(bench, **changes)
+    async with bench.inbox.lock(key, entry) as order:
+        assert order is not None
+        await order.save(state, entry, **told)
+    return entry
 
 
-async def finished(bench: Bench, key: OrderKey = KEY, **changes: Any) -> None:
+async def finished(bench: Bench, key: OrderKey = KEY, **changes: Any) -> Entry:
     """An order that is DONE."""
-    async with bench.inbox.work(await claimed(bench, key, **changes)):
-        pass
+    return await saved(bench, SeenState.DONE, key, **changes)
+
+
+async def record_of(bench: Bench, key: OrderKey = KEY) -> Record:
+    """What another process reads of an order that is there."""
+    record = await bench.other.look(key)
+    assert record is not None
+    return record
 
 
 def ago(bench: Bench, **span: float) -> datetime:

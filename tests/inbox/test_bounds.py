@@ -3,39 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
 import pytest
-import pytest_asyncio
 
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
     InboxFullError,
-    Mark,
     OrderKey,
     TooManyWaitError,
 )
-from chaoying_async.sansio.notifications.message import NotificationOutcome
-from chaoying_async.sansio.paid import PaidSource
-from chaoying_async.sansio.values import Fen
 from chaoying_async.testing import FakeClock
-from tests.inbox.benches import KEPT_INBOXES
-from tests.inbox.inboxes import INBOXES, KEY, Bench, ago, an_aside
-from tests.servers import Servers
-
-
-@pytest_asyncio.fixture(params=[*INBOXES, *KEPT_INBOXES])
-async def bench(request: pytest.FixtureRequest, servers: Servers) -> AsyncGenerator[Bench]:
-    kind = request.param
-    async with INBOXES[kind]() if kind in INBOXES else KEPT_INBOXES[kind](servers) as made:
-        yield made
+from tests.inbox.inboxes import KEY, Bench, an_aside
 
 
 def numbered(bench: Bench, number: int, **changes: Any) -> Aside:
@@ -102,58 +85,13 @@ async def test_of_one_merchant_so_many_unknown_orders_wait_and_no_more(bench: Be
         of_order(bench, MOST_FOREIGN, mch_id="00000002"),
         of_order(bench, MOST_FOREIGN + 1, foreign=False),
     )
-    # One of them is known by now, one is closed, one dismissed: there is room for three.
+    # One of them is known by now, two are closed: there is room for three.
     known = attrs.evolve(kept[1], decision="CONFLICT", foreign=False)
     assert await bench.inbox.set_aside(known, retry_in=None)
     await bench.inbox.close(kept[2])
-    assert await bench.inbox.mark(kept[3].key, Mark.DISMISS, kept[3].fingerprint)
+    await bench.other.close(kept[3])
     await keep(bench, *(of_order(bench, number) for number in range(1000, 1003)))
     assert await is_refused(bench, of_order(bench, 1003))
-
-
-def a_text(**raw: str) -> str:
-    return to_text(
-        Facts(
-            PaidSource.NOTIFICATION,
-            KEY.mch_id,
-            KEY.out_trade_no,
-            NotificationOutcome.PAID,
-            transaction_id="T1",
-            total_fee=Fen(100),
-            time_end=datetime(2026, 1, 1, tzinfo=UTC),
-            raw=raw,
-        )
-    )
-
-
-async def test_pruning_takes_the_raw_fields_out_of_what_waits(bench: Bench) -> None:
-    """M-15, M-19: numbers, amounts and the fingerprint stay, so it can still be applied."""
-    text = a_text(attach="x" * 1000)
-    waits = an_aside(bench, payload=text, first_seen=ago(bench, days=3), foreign=True)
-    young = numbered(bench, 7, payload=text)
-    await keep(bench, waits, young)
-    assert await bench.inbox.prune(ago(bench, days=2)) == 1
-    assert await bench.inbox.prune(ago(bench, days=2)) == 0
-    by_fingerprint = {each.fingerprint: each for each in await bench.other.asides(KEY)}
-    pruned = facts_from_text(by_fingerprint[waits.fingerprint].payload)
-    before = facts_from_text(text)
-    assert attrs.evolve(pruned, told_as="") == attrs.evolve(before, raw={})
-    assert pruned.fingerprint == before.fingerprint
-    assert by_fingerprint[waits.fingerprint].foreign
-    assert by_fingerprint[young.fingerprint].payload == text
-
-
-async def test_pruning_keys_forgets_strangers_messages_outside_the_window(bench: Bench) -> None:
-    """M-15, M-19: what waits for a known order is kept, and so is what is young."""
-    old = bench.now() - bench.inbox.window - timedelta(days=1)
-    stranger = of_order(bench, 1, first_seen=old)
-    young = of_order(bench, 2)
-    known = numbered(bench, 3, first_seen=old)
-    await keep(bench, stranger, young, known)
-    await bench.inbox.prune(bench.now() + timedelta(days=1), keys=True)
-    assert not await bench.other.asides(stranger.key)
-    assert list(await bench.other.asides(young.key)) == [young]
-    assert list(await bench.other.asides(KEY)) == [known]
 
 
 async def test_of_one_merchant_a_tenth_of_a_memory_inbox_waits() -> None:

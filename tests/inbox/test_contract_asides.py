@@ -6,15 +6,13 @@ import asyncio
 from datetime import timedelta
 
 import attrs
-import pytest
 
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
-    Mark,
     OrderKey,
 )
 from tests.inbox.contract import DONE, put_aside, state_of
-from tests.inbox.inboxes import KEY, Bench, ago, an_aside, claimed, finished
+from tests.inbox.inboxes import KEY, Bench, an_aside, finished
 
 
 async def test_what_is_set_aside_is_news_once(bench: Bench) -> None:
@@ -79,7 +77,7 @@ async def test_a_retry_is_due_on_time_and_postponed(bench: Bench) -> None:
     await bench.inbox.postpone(again, retry_in=None)
     await bench.pass_time(100_000)
     assert not await bench.inbox.unfinished(10)
-    assert len(await bench.inbox.listing(10)) == 1
+    assert len(await bench.inbox.asides(KEY)) == 1
 
 
 async def test_a_closed_message_stays_closed(bench: Bench) -> None:
@@ -88,50 +86,8 @@ async def test_a_closed_message_stays_closed(bench: Bench) -> None:
     await put_aside(bench, aside, retry_in=0)
     await bench.inbox.close(aside)
     assert not await bench.inbox.unfinished(10)
-    assert not await bench.inbox.listing(10)
     assert not await bench.inbox.asides(KEY)
     assert not await put_aside(bench, attrs.evolve(aside, decision="CONFLICT"), retry_in=0)
-    assert not await bench.inbox.listing(10)
-    assert not await bench.inbox.mark(KEY, Mark.APPLY, aside.fingerprint)
+    assert not await bench.inbox.unfinished(10)
     assert await bench.inbox.aside(KEY, aside.fingerprint) is not None
     assert await bench.inbox.aside(KEY, "00" * 32) is None
-
-
-@pytest.mark.parametrize("mark", [Mark.RETRY, Mark.APPLY])
-async def test_a_marked_message_is_due_at_once(bench: Bench, mark: Mark) -> None:
-    """What ``chaoying inbox`` marks, a running handler finds; APPLY stays, RETRY is one try."""
-    aside = an_aside(bench)
-    assert not await bench.other.mark(KEY, mark, aside.fingerprint)
-    await put_aside(bench, aside)
-    assert await bench.other.mark(KEY, mark, aside.fingerprint)
-    (due,) = await bench.inbox.unfinished(10)
-    assert isinstance(due, Aside)
-    assert due.mark is mark
-    await bench.inbox.postpone(due, retry_in=None)
-    (kept,) = await bench.inbox.asides(KEY)
-    assert kept.mark is (None if mark is Mark.RETRY else mark)
-
-
-async def test_a_dismissed_message_is_closed(bench: Bench) -> None:
-    """DISMISS needs no handler."""
-    aside = an_aside(bench)
-    await put_aside(bench, aside, retry_in=0)
-    assert await bench.inbox.mark(KEY, Mark.DISMISS, aside.fingerprint)
-    assert not await bench.other.unfinished(10)
-    assert not await bench.other.asides(KEY)
-
-
-async def test_lists_begin_with_the_oldest_and_are_bounded(bench: Bench) -> None:
-    """M-17: orders and messages together, by when they first came."""
-    keys = [OrderKey(KEY.mch_id, f"A{n}") for n in range(4)]
-    await bench.inbox.release(
-        await claimed(bench, keys[0], first_seen=ago(bench, hours=2)), retry_in=0, failed=False
-    )
-    await put_aside(bench, an_aside(bench, key=keys[1], first_seen=ago(bench, hours=3)), 0)
-    await bench.inbox.release(
-        await claimed(bench, keys[2], first_seen=ago(bench, hours=1)), retry_in=0, failed=False
-    )
-    for items in (await bench.inbox.unfinished(10), await bench.inbox.listing(10)):
-        assert [item.key for item in items] == [keys[1], keys[0], keys[2]]
-    assert [item.key for item in await bench.inbox.unfinished(2)] == [keys[1], keys[0]]
-    assert len(await bench.inbox.listing(1)) == 1

@@ -6,18 +6,16 @@ import asyncio
 import gc
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import partial
 from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
 from chaoying_async import PaidOrder
+from chaoying_async.inbox.leases import LEASE
 from chaoying_async.inbox.memory import MemoryInbox
-from chaoying_async.sansio.notifications.facts import facts_of_order, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
-    Claim,
     Entry,
     InboxFullError,
     Mark,
@@ -26,12 +24,12 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, OPENID, ORDER
-from tests.shop import Shop, queried
+from tests.shop import Shop
 
 KEY = OrderKey(MCH_ID, ORDER)
 WINDOW = timedelta(days=1)
 KEPT = (WINDOW + AHEAD).total_seconds()
-LEASE = 30.0
+DONE = SeenState.DONE
 
 
 @pytest.fixture
@@ -43,24 +41,19 @@ def entry(clock: FakeClock, *, days_ago: int = 0) -> Entry:
     return Entry(payload="{}", first_seen=clock.now() - timedelta(days=days_ago))
 
 
-async def claimed(inbox: MemoryInbox, key: OrderKey, what: Entry) -> Claim:
-    claim = await inbox.claim(key, what, lease=LEASE)
-    assert isinstance(claim, Claim)
-    return claim
-
-
-async def done(inbox: MemoryInbox, key: OrderKey, what: Entry) -> None:
-    async with inbox.work(await claimed(inbox, key, what)):
-        pass
+async def keep(inbox: MemoryInbox, key: OrderKey, what: Entry, state: SeenState = DONE) -> None:
+    async with inbox.lock(key, what) as order:
+        assert order is not None
+        await order.save(state, what)
 
 
 async def is_full(inbox: MemoryInbox, clock: FakeClock) -> bool:
     """Whether there is no room for one more, which is not kept."""
     try:
-        await inbox.not_paid(OrderKey(MCH_ID, "one more"), entry(clock))
+        async with inbox.lock(OrderKey(MCH_ID, "one more"), entry(clock)):
+            return False
     except InboxFullError:
         return True
-    return False
 
 
 # ----------------------------------------------------------------------------------- forgetting
@@ -75,11 +68,11 @@ async def test_it_remembers_for_a_window_from_the_end_whenever_its_message_came(
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=1)
     old = entry(clock, days_ago=9)
     if end == "done":
-        await done(inbox, KEY, old)
+        await keep(inbox, KEY, old)
     elif end == "not paid":
-        await inbox.not_paid(KEY, old)
+        await keep(inbox, KEY, old, SeenState.NOT_PAID)
     else:
-        await inbox.quarantine(await claimed(inbox, KEY, old), "why")
+        await keep(inbox, KEY, old, SeenState.QUARANTINED)
         assert await inbox.mark(KEY, Mark.DISMISS)
     await clock.advance(KEPT - 1)
     assert await is_full(inbox, clock)
@@ -91,10 +84,10 @@ async def test_it_remembers_for_a_window_from_the_end_whenever_its_message_came(
 async def test_work_that_went_on_for_days_is_remembered_from_its_end(clock: FakeClock) -> None:
     """M-19: its lease was renewed all the time; the window begins when it is done."""
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=1)
-    claim = await claimed(inbox, KEY, entry(clock))
-    async with inbox.work(claim):
+    async with inbox.lock(KEY, entry(clock)) as order:
+        assert order is not None
         await clock.advance(3 * 86_400)
-        assert await inbox.renew(claim, lease=LEASE)
+        await order.save(DONE, entry(clock))
     await clock.advance(KEPT - 1)
     assert await is_full(inbox, clock)
     await clock.advance(LEASE + 60)
@@ -102,16 +95,30 @@ async def test_work_that_went_on_for_days_is_remembered_from_its_end(clock: Fake
 
 
 async def test_what_is_not_at_its_end_is_never_forgotten(clock: FakeClock) -> None:
-    """M-19: held, released or in quarantine, for as long as it takes."""
+    """M-19: being worked on, waiting for its retry or in quarantine, for as long as it takes."""
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=3)
-    await claimed(inbox, OrderKey(MCH_ID, "held"), entry(clock))
-    released = await claimed(inbox, OrderKey(MCH_ID, "released"), entry(clock))
-    await inbox.release(released, retry_in=1.0, failed=True)
-    stuck = await claimed(inbox, OrderKey(MCH_ID, "stuck"), entry(clock))
-    await inbox.quarantine(stuck, "why")
-    await clock.advance(30 * 86_400)
+    async with inbox.lock(OrderKey(MCH_ID, "new"), entry(clock)):
+        await keep(inbox, OrderKey(MCH_ID, "failed"), entry(clock), SeenState.HELD)
+        await keep(inbox, OrderKey(MCH_ID, "stuck"), entry(clock), SeenState.QUARANTINED)
+        await clock.advance(30 * 86_400)
+        assert await is_full(inbox, clock)
+        assert len(await inbox.listing(10)) == 2
+    assert not await is_full(inbox, clock)
+
+
+async def test_a_full_inbox_takes_no_new_order_before_its_work_begins(clock: FakeClock) -> None:
+    """M-19: those that are being worked on take their places; what is known is worked on."""
+    inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=2)
+    known, new = OrderKey(MCH_ID, "known"), OrderKey(MCH_ID, "new")
+    await keep(inbox, known, entry(clock), SeenState.HELD)
+    async with inbox.lock(new, entry(clock)) as order:
+        assert order is not None
+        assert await is_full(inbox, clock)
+        await keep(inbox, known, entry(clock))
+        assert await is_full(inbox, clock)
+        await order.save(DONE, entry(clock))
     assert await is_full(inbox, clock)
-    assert len(await inbox.listing(10)) == 3
+    assert repr(inbox) == "<MemoryInbox 2 orders, 0 asides>"
 
 
 @pytest.mark.parametrize("jump", [timedelta(days=400), -timedelta(days=400)])
@@ -120,7 +127,7 @@ async def test_a_wall_clock_that_jumps_neither_forgets_nor_keeps_for_ever(
 ) -> None:
     """M-26: ages are on the monotonic clock, and so is the pause between two sweeps."""
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=1)
-    await done(inbox, KEY, entry(clock))
+    await keep(inbox, KEY, entry(clock))
     wall = clock.now
     clock.now = lambda: wall() + jump  # type: ignore[method-assign]
     assert await is_full(inbox, clock)
@@ -135,13 +142,24 @@ async def test_a_wall_clock_that_jumps_neither_forgets_nor_keeps_for_ever(
 async def test_a_full_inbox_is_swept_once_a_minute_at_most(clock: FakeClock) -> None:
     """A sweep looks at everything, so a flood of new orders must not cause one each."""
     inbox = MemoryInbox(clock=clock, window=WINDOW, max_items=1)
-    await done(inbox, KEY, entry(clock))
+    await keep(inbox, KEY, entry(clock))
     await clock.advance(KEPT + LEASE - 30)
     assert await is_full(inbox, clock)
     await clock.advance(59)  # by now it is old, but the last sweep was not a minute ago
     assert await is_full(inbox, clock)
     await clock.advance(1)
     assert not await is_full(inbox, clock)
+
+
+async def test_the_text_of_what_is_done_is_forgotten_at_once(clock: FakeClock) -> None:
+    """M-19: nobody runs it again; what failed or waits for a person keeps it."""
+    inbox = MemoryInbox(clock=clock)
+    for state in SeenState:
+        await keep(inbox, OrderKey(MCH_ID, state), entry(clock), state)
+    for state in SeenState:
+        record = await inbox.look(OrderKey(MCH_ID, state))
+        assert record is not None
+        assert bool(record.entry.payload) == (state is not DONE)
 
 
 # ------------------------------------------------------------------------------------- the buyer
@@ -217,25 +235,3 @@ async def test_no_buyer_is_held_of_what_takes_no_effect(fields: dict[str, Any]) 
         "<MemoryInbox 0 orders, 1 asides>",
     }
     assert not knows_the_buyer(inbox)
-
-
-@pytest.mark.parametrize("end", ["release", "quarantine", "complete"])
-async def test_no_buyer_is_held_by_what_a_text_would_be_written_from(
-    clock: FakeClock, end: str
-) -> None:
-    """M-27: whichever way a claim ends, what may still be read is written, and the rest let go."""
-    inbox = MemoryInbox(clock=clock)
-    facts = facts_of_order(queried(raw={"openid": OPENID}))
-    claim = await claimed(inbox, KEY, Entry(partial(to_text, facts), clock.now()))
-    assert knows_the_buyer(inbox)
-    if end == "release":
-        assert not await inbox.release(claim, retry_in=0.0, failed=False)
-    elif end == "quarantine":
-        assert await inbox.quarantine(claim, "why")
-    else:
-        async with inbox.work(claim):
-            pass
-    assert not knows_the_buyer(inbox)
-    record = await inbox.look(KEY)
-    assert record is not None
-    assert bool(record.entry.payload) == (end != "complete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from typing import Any
@@ -13,14 +14,16 @@ from redis.asyncio import Redis
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.redis import RedisInbox
+from chaoying_async.inbox.redis.hashes import name_of
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
-    Claim,
     ClaimLostError,
     Entry,
     OrderKey,
     Record,
+    SeenState,
 )
+from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 from tests.servers import Servers
 
@@ -34,66 +37,116 @@ async def client(servers: Servers) -> AsyncGenerator[Any]:
         yield made
 
 
-async def claimed(inbox: RedisInbox, lease: float = 30.0, key: OrderKey = KEY) -> Claim:
-    entry = Entry(payload="{}", first_seen=datetime.now(UTC))
-    claim = await inbox.claim(key, entry, lease=lease)
-    assert isinstance(claim, Claim)
-    return claim
+def an_entry() -> Entry:
+    return Entry(payload="{}", first_seen=datetime.now(UTC))
+
+
+async def keep(inbox: RedisInbox, state: SeenState = SeenState.DONE, key: OrderKey = KEY) -> None:
+    async with inbox.lock(key, an_entry()) as order:
+        assert order is not None
+        await order.save(state, an_entry())
 
 
 async def test_a_lease_ends_on_rediss_own_clock(client: Any) -> None:
     """M-26: PX; whatever our clocks say, the key is gone when Redis says so."""
-    await claimed(RedisInbox(client))
-    assert 29_000 < await client.pttl(LEASE) <= 30_000
-    await claimed(RedisInbox(client), lease=0.05, key=OrderKey(MCH_ID, "short"))
-    assert await client.pttl(f'chaoying:lease:["{MCH_ID}","short"]') <= 50
-
-
-async def test_a_lease_that_ran_out_while_the_work_goes_on_is_fenced(client: Any) -> None:
-    """M-16: the next one has the claim; what the late one wants to record is refused."""
     inbox = RedisInbox(client)
-    late = await claimed(inbox)
+    async with inbox.lock(KEY, an_entry()):
+        assert 29_000 < await client.pttl(LEASE) <= 30_000
+    assert not await client.exists(LEASE)
 
-    async def overtaken() -> None:
-        async with inbox.work(late):
-            await client.delete(LEASE)  # as if 30 s had gone by
-            new = await claimed(inbox)
-            assert new.token > late.token
 
-    with pytest.raises(ClaimLostError):
-        await overtaken()
+async def test_a_claim_is_renewed_on_the_clock_that_was_given(client: Any) -> None:
+    """M-16: every 10 s, so that work of any length keeps others out."""
+    clock = FakeClock()
+    inbox = RedisInbox(client, clock=clock)
+    async with inbox.lock(KEY, an_entry()) as order:
+        assert order is not None
+        await client.pexpire(LEASE, 1000)
+        await clock.advance(10)
+        async with asyncio.timeout(10):
+            while await client.pttl(LEASE) < 29_000:
+                await asyncio.sleep(0.01)
+        await order.save(SeenState.DONE, an_entry())
+
+
+async def test_a_lock_that_is_taken_over_ends_its_block(client: Any) -> None:
+    """M-16: the next one has the order; the late one is cancelled, and records nothing."""
+    clock = FakeClock()
+    inbox = RedisInbox(client, clock=clock)
+
+    async def work() -> None:
+        async with inbox.lock(KEY, an_entry()) as order:
+            assert order is not None
+            await order.save(SeenState.DONE, an_entry())
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    while not await client.exists(LEASE):
+        await asyncio.sleep(0.001)
+    await client.delete(LEASE)  # as if 30 s had gone by
+    async with asyncio.timeout(10), RedisInbox(client).lock(KEY, an_entry()) as order:
+        assert order is not None
+        await clock.advance(10)
+        with pytest.raises(ClaimLostError):
+            await task
+        await order.save(SeenState.HELD, an_entry())
     record = await inbox.look(KEY)
     assert record is not None
-    assert str(record.state) == "HELD"
+    assert record.state is SeenState.HELD
 
 
-async def test_a_late_renewal_is_good_while_nobody_came(client: Any) -> None:
-    """M-16: the claim is ours until somebody else takes it, and then it keeps them out again."""
-    inbox = RedisInbox(client)
-    claim = await claimed(inbox)
+async def test_a_new_order_in_somebodys_hands_is_seen_and_found_when_he_dies(client: Any) -> None:
+    """M-17: the message is kept from the claim on, for ``run_due`` of any process."""
+    inbox, entry = RedisInbox(client), an_entry()
+    async with inbox.lock(KEY, entry):
+        record = await inbox.look(KEY)
+        assert record is not None
+        assert (record.state, record.entry) == (SeenState.HELD, entry)
+        assert 0 < record.lease <= 30
+    assert await inbox.look(KEY) is None
+    dead = await inbox._claim(KEY, entry)
+    assert dead is not None
     await client.delete(LEASE)
-    assert await inbox.renew(claim, lease=30.0)
-    entry = Entry(payload="{}", first_seen=datetime.now(UTC))
-    assert isinstance(await inbox.claim(KEY, entry, lease=30.0), Record)
+    await client.zadd("chaoying:due", {name_of(KEY): 0})
+    (due,) = await inbox.unfinished(10)
+    assert isinstance(due, Record)
+    assert (due.key, due.entry) == (KEY, entry)
 
 
 async def test_what_ended_is_forgotten_a_day_later_and_nothing_else(client: Any) -> None:
     """M-19: kept for the window and the ten minutes that a message may be ahead; HELD for ever."""
     inbox = RedisInbox(client)
-    claim = await claimed(inbox)
-    assert await client.pttl(ORDER) == -1
-    async with inbox.work(claim):
-        pass
     kept = (inbox.window + AHEAD).total_seconds() * 1000
-    assert kept - 10_000 < await client.pttl(ORDER) <= kept
-    assert not await client.exists(LEASE)
+    for state, ends in (
+        (SeenState.HELD, False),
+        (SeenState.NOT_PAID, True),
+        (SeenState.QUARANTINED, False),
+        (SeenState.DONE, True),
+    ):
+        await keep(inbox, state)
+        left = await client.pttl(ORDER)
+        assert left == -1 or kept - 10_000 < left <= kept
+        assert (left != -1) is ends
+
+
+async def test_what_ended_is_not_forgotten_while_somebody_works_on_it(client: Any) -> None:
+    """M-19: a payment that comes at the end of a failure's day finds its place until it is done."""
+    inbox = RedisInbox(client)
+    await keep(inbox, SeenState.NOT_PAID)
+    await client.pexpire(ORDER, 5000)
+    async with inbox.lock(KEY, an_entry()) as order:
+        assert order is not None
+        assert await client.pttl(ORDER) > 60_000
+        await order.save(SeenState.DONE, an_entry())
 
 
 async def test_every_key_begins_with_the_prefix(client: Any) -> None:
     """Several shops, one Redis."""
     one, two = RedisInbox(client, prefix="{one}:"), RedisInbox(client, prefix="{two}:")
-    await claimed(one)
-    await claimed(two)
+    for inbox in (one, two):
+        await keep(inbox)
+        assert await inbox._claim(OrderKey(MCH_ID, "held"), an_entry())
+        await keep(inbox, SeenState.HELD, OrderKey(MCH_ID, "failed"))
     names = [name.decode() for name in await client.keys()]
     assert all(name.startswith(("{one}:", "{two}:")) for name in names)
 
@@ -101,9 +154,9 @@ async def test_every_key_begins_with_the_prefix(client: Any) -> None:
 async def test_the_client_stays_the_users(client: Any) -> None:
     """M-17: never closed; scripts that Redis has forgotten are sent again."""
     inbox = RedisInbox(client)
-    await claimed(inbox)
+    await keep(inbox)
     await client.script_flush()
-    await claimed(inbox, key=OrderKey(MCH_ID, "another"))
+    await keep(inbox, key=OrderKey(MCH_ID, "another"))
     assert await client.ping()
 
 

@@ -8,19 +8,20 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import attrs
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from chaoying_async.inbox.redis import RedisInbox
+from chaoying_async.inbox.redis.hashes import name_of
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
-    Claim,
+    ClaimLostError,
     Entry,
     Mark,
     OrderKey,
-    Record,
     SeenState,
 )
 from tests import servers as programs
@@ -29,6 +30,7 @@ from tests.factories import MCH_ID
 from tests.servers import MissingProgramError, Servers
 
 KEY = OrderKey(MCH_ID, "A100011")
+DONE = SeenState.DONE
 
 
 def an_entry(**changes: Any) -> Entry:
@@ -47,15 +49,38 @@ def an_aside(key: OrderKey) -> Aside:
     )
 
 
-async def claimed(inbox: RedisInbox, key: OrderKey = KEY, **changes: Any) -> Claim:
-    claim = await inbox.claim(key, an_entry(**changes), lease=30.0)
-    assert isinstance(claim, Claim), claim
-    return claim
+async def _one_turn() -> None:
+    await asyncio.sleep(0)
 
 
-async def worked(inbox: RedisInbox, claim: Claim) -> None:
-    async with inbox.work(claim):
-        await asyncio.sleep(0)
+async def keep(
+    inbox: RedisInbox,
+    state: SeenState = DONE,
+    key: OrderKey = KEY,
+    during: Callable[[], Awaitable[Any]] = _one_turn,
+    **changes: Any,
+) -> None:
+    """Record this of an order under its lock; what is not the entry's is the record's."""
+    failures = changes.pop("failures", 0)
+    entry = an_entry(**changes)
+    async with inbox.lock(key, entry) as order:
+        assert order is not None
+        await during()
+        await order.save(state, entry, failures=failures)
+
+
+async def fail(
+    inbox: RedisInbox, key: OrderKey, during: Callable[[], Awaitable[Any]] = _one_turn
+) -> None:
+    async with inbox.lock(key, an_entry()) as order:
+        assert order is not None
+        await during()
+        raise ZeroDivisionError
+
+
+async def is_free(inbox: RedisInbox, key: OrderKey = KEY) -> bool:
+    async with inbox.lock(key, an_entry()) as order:
+        return order is not None
 
 
 # ------------------------------------------------------------------------ cancelled anywhere
@@ -70,10 +95,10 @@ def _plain(call: Callable[[RedisInbox, OrderKey], Any]) -> Call:
     return prepare
 
 
-def _of_claim(call: Callable[[RedisInbox, Claim], Any]) -> Call:
+def _of_record(call: Callable[[RedisInbox, OrderKey], Any]) -> Call:
     async def prepare(inbox: RedisInbox, key: OrderKey) -> Callable[[], Any]:
-        claim = await claimed(inbox, key)
-        return lambda: call(inbox, claim)
+        await keep(inbox, SeenState.QUARANTINED, key)
+        return lambda: call(inbox, key)
 
     return prepare
 
@@ -88,19 +113,24 @@ def _of_aside(call: Callable[[RedisInbox, Aside], Any]) -> Call:
 
 
 async def _ended(inbox: RedisInbox, key: OrderKey) -> Callable[[], Any]:
-    await inbox.not_paid(key, an_entry(first_seen=datetime.now(UTC) - timedelta(days=9)))
+    await keep(inbox, SeenState.NOT_PAID, key, first_seen=datetime.now(UTC) - timedelta(days=9))
     return lambda: inbox.prune(datetime.now(UTC), keys=True)
+
+
+async def _of_claim(inbox: RedisInbox, key: OrderKey) -> Callable[[], Any]:
+    claim = await inbox._claim(key, an_entry())
+    assert claim is not None
+    return lambda: inbox._renew(claim)
 
 
 CALLS: dict[str, Call] = {
     "look": _plain(lambda inbox, key: inbox.look(key)),
-    "claim": _plain(lambda inbox, key: inbox.claim(key, an_entry(), lease=30.0)),
-    "not_paid": _plain(lambda inbox, key: inbox.not_paid(key, an_entry())),
+    "lock": _plain(lambda inbox, key: keep(inbox, DONE, key)),
+    "lock that is left": _plain(fail),
+    "lock of a record": _of_record(lambda inbox, key: keep(inbox, SeenState.HELD, key)),
+    "lock of a record that is left": _of_record(fail),
     "set_aside": _plain(lambda inbox, key: inbox.set_aside(an_aside(key), retry_in=1.0)),
-    "renew": _of_claim(lambda inbox, claim: inbox.renew(claim, lease=30.0)),
-    "work": _of_claim(worked),
-    "release": _of_claim(lambda inbox, claim: inbox.release(claim, retry_in=0, failed=True)),
-    "quarantine": _of_claim(lambda inbox, claim: inbox.quarantine(claim, "why")),
+    "renew": _of_claim,
     "postpone": _of_aside(lambda inbox, aside: inbox.postpone(aside, retry_in=None)),
     "close": _of_aside(lambda inbox, aside: inbox.close(aside)),
     "asides": _of_aside(lambda inbox, aside: inbox.asides(aside.key)),
@@ -132,13 +162,49 @@ async def test_cancelled_at_any_await_no_reply_goes_to_another(
                 pool: Any = client.connection_pool
                 assert not pool._in_use_connections, (name, at)
                 after = OrderKey(MCH_ID, f"after {name} {at}")
-                await claimed(inbox, after, payable=at)
+                await keep(inbox, DONE, after, payable=at)
                 records = await asyncio.gather(inbox.look(after), inbox.look(KEY))
                 assert records[1] is None
                 assert records[0] is not None
                 assert (records[0].key, records[0].entry.payable) == (after, at)
                 at += 1
             assert at > 1
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("ends", [keep, fail])
+@pytest.mark.parametrize("before", [None, SeenState.HELD, SeenState.NOT_PAID])
+async def test_cancelled_at_any_await_no_lock_outlives_its_lease(
+    servers: Servers, ends: Any, before: SeenState | None
+) -> None:
+    """M-16: an order is free at once, or when its lease ends; a record is the old one or the new.
+
+    Twice in a row too, as by a time-out and the end of the process.
+    """
+    async with Redis.from_url(servers.redis_url()) as client:
+        inbox = RedisInbox(client)
+        await keep(inbox, DONE, OrderKey(MCH_ID, "so that the scripts are known"))
+        for times in (1, 2):
+            at, reached = 0, True
+            while reached:
+                key = OrderKey(MCH_ID, f"{times} {at}")
+                if before is not None:
+                    await keep(inbox, before, key, failures=7)
+                was = await inbox.look(key)
+                work = keep(inbox, DONE, key) if ends is keep else fail(inbox, key)
+                reached = (await cancelled_at(at, work, times=times)).reached
+                if not await is_free(inbox, key):
+                    lease = f"chaoying:lease:{name_of(key)}"
+                    assert 0 < await client.pttl(lease) <= 30_000
+                    await client.delete(lease)
+                    assert await is_free(inbox, key)
+                now = await inbox.look(key)
+                if now is None or was is None or now.state is DONE:
+                    assert now is None or now.state in {DONE, SeenState.HELD}
+                else:
+                    assert attrs.evolve(now, token=was.token) == was
+                at += 1
+            assert at > 3
 
 
 # ------------------------------------------------------------------------ a server of one's own
@@ -182,15 +248,20 @@ async def client_of(server: programs.Redis) -> AsyncGenerator[Any]:
 
 
 async def _whole_way(inbox: RedisInbox, key: OrderKey) -> None:
-    assert await inbox.not_paid(key, an_entry())
-    claim = await claimed(inbox, key)
-    assert await inbox.renew(claim, lease=30.0)
-    assert await inbox.release(claim, retry_in=0, failed=True)
+    for state in (SeenState.NOT_PAID, SeenState.HELD):
+        await keep(inbox, state, key)
     assert len(await inbox.unfinished(10)) == 1
-    await inbox.quarantine(await claimed(inbox, key), "why")
+    with pytest.raises(ZeroDivisionError):
+        await fail(inbox, key)
+    await keep(inbox, SeenState.QUARANTINED, key)
     assert len(await inbox.listing(10)) == 1
     assert await inbox.mark(key, Mark.RETRY)
-    await worked(inbox, await claimed(inbox, key))
+    claim = await inbox._claim(key, an_entry())
+    assert claim is not None
+    assert not await is_free(inbox, key)
+    assert await inbox._renew(claim)
+    await inbox._leave(claim)
+    await keep(inbox, DONE, key)
     aside = an_aside(key)
     assert await inbox.set_aside(aside, retry_in=0)
     await inbox.postpone(aside, retry_in=0)
@@ -218,16 +289,21 @@ async def test_a_server_that_was_killed_has_forgotten_nothing(own: Own) -> None:
     async with client_of(server) as client:
         inbox = RedisInbox(client)
         done = OrderKey(MCH_ID, "done")
-        await worked(inbox, await claimed(inbox, done))
-        claim = await claimed(inbox)
-        server.kill()
-        with pytest.raises((RedisError, OSError)):
-            await inbox.look(KEY)
-        server.serve()
-        assert await asyncio.to_thread(server.wait)
-        assert isinstance(await inbox.claim(KEY, an_entry(), lease=30.0), Record)
-        assert isinstance(await inbox.claim(done, an_entry(), lease=30.0), Record)
-        await worked(inbox, claim)
+        await keep(inbox, DONE, done)
+
+        async def killed() -> None:
+            server.kill()
+            with pytest.raises((RedisError, OSError)):
+                await inbox.look(KEY)
+            server.serve()
+            assert await asyncio.to_thread(server.wait)
+            assert not await is_free(inbox)
+
+        await keep(inbox, DONE, KEY, killed)
+        for key in (KEY, done):
+            record = await inbox.look(key)
+            assert record is not None
+            assert record.state is DONE
         await client.script_flush()
         assert await inbox.prune(datetime.now(UTC) + timedelta(days=1)) == 2
 
@@ -237,25 +313,23 @@ async def test_a_full_server_takes_no_half_of_anything(own: Own) -> None:
     server = own(programs.Redis)
     async with client_of(server) as client:
         inbox = RedisInbox(client)
-        claim = await claimed(inbox, OrderKey(MCH_ID, "held"))
-        await client.config_set("maxmemory", "1")
+        key = OrderKey(MCH_ID, "held")
+        await keep(inbox, SeenState.HELD, key)
+        before = await inbox.look(key)
+        with pytest.raises(OutOfMemoryError):
+            await keep(inbox, DONE, key, lambda: client.config_set("maxmemory", "1"))
         for call in (
-            lambda: inbox.claim(KEY, an_entry(), lease=30.0),
+            lambda: keep(inbox),
+            lambda: keep(inbox, DONE, key),
             lambda: inbox.set_aside(an_aside(KEY), retry_in=0),
-            lambda: inbox.not_paid(KEY, an_entry()),
-            lambda: worked(inbox, claim),
-            lambda: inbox.release(claim, retry_in=0, failed=True),
         ):
             with pytest.raises(OutOfMemoryError):
                 await call()
         await client.config_set("maxmemory", "0")
         assert await inbox.look(KEY) is None
-        held = await inbox.look(claim.key)
-        assert held is not None
-        assert (held.state, held.failures) == (SeenState.HELD, 0)
-        assert held.lease > 0
+        assert await inbox.look(key) == before
         assert len(await inbox.listing(10)) == 1
-        await worked(inbox, claim)
+        await keep(inbox, DONE, key)
 
 
 # --------------------------------------------------------------------- the same thing, twice
@@ -273,54 +347,60 @@ _execute: Any = Redis.execute_command  # which has no types
 class Twice(Redis):
     """Repeats every script, as redis-py does where the reply to the first was lost."""
 
+    doubling = False
+
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         reply = await _execute(self, *args, **options)
-        if args[0] == "EVALSHA":
+        if args[0] == "EVALSHA" and self.doubling:
             return await _execute(self, *args, **options)
         return reply
 
 
-async def test_work_that_a_client_records_twice_is_done_not_lost(servers: Servers) -> None:
-    """M-16: the second says so too; a claim that was really lost is not taken for it."""
-    url = servers.redis_url()
-    async with Redis.from_url(url) as client, Twice.from_url(url) as twice:
-        inbox, doubled = RedisInbox(client), RedisInbox(twice)
-        claim = await claimed(inbox)
-        await worked(doubled, claim)
+@pytest.mark.parametrize("state", SeenState)
+async def test_work_that_a_client_records_twice_is_recorded_not_lost(
+    servers: Servers, state: SeenState
+) -> None:
+    """M-16: the second says so too, and changes nothing; no new order is left behind either."""
+    twice: Any = Twice.from_url(servers.redis_url())
+    async with twice as client:
+        inbox = RedisInbox(client)
+        await keep(inbox, SeenState.NOT_PAID)
+
+        async def from_here_on() -> None:
+            client.doubling = True
+
+        await keep(inbox, state, KEY, from_here_on, failures=3)
+        client.doubling = False
         record = await inbox.look(KEY)
         assert record is not None
-        assert record.state is SeenState.DONE
-        assert isinstance(await doubled.claim(KEY, an_entry(), lease=30.0), Record)
+        assert (record.state, record.failures) == (state, 3)
+        new = OrderKey(MCH_ID, "new")
+        with pytest.raises(ZeroDivisionError):
+            await fail(inbox, new, from_here_on)
+        client.doubling = False
+        assert await inbox.look(new) is None
+        assert await is_free(inbox, new)
 
 
-async def test_claims_and_everything_else_at_once(client: Any) -> None:
-    """M-16: scripts of many tasks on many connections; each order is done once, alone."""
-    inbox, working, done = RedisInbox(client), set[OrderKey](), list[OrderKey]()
-    keys = [OrderKey(MCH_ID, str(n)) for n in range(6)]
+async def test_a_claim_that_was_lost_is_not_taken_for_one_that_was_recorded(client: Any) -> None:
+    """M-16: somebody else has tried, or a person has decided, since it was taken."""
+    inbox, lease = RedisInbox(client), f"chaoying:lease:{name_of(KEY)}"
 
-    async def pay(key: OrderKey, turn: int) -> None:
-        while True:
-            await inbox.not_paid(key, an_entry())
-            claim = await inbox.claim(key, an_entry(), lease=30.0)
-            if isinstance(claim, Record):
-                if claim.state is SeenState.DONE:
-                    return
-                await inbox.mark(key, Mark.RETRY)
-                continue
-            assert key not in working
-            if turn > 0:
-                turn -= 1
-                await inbox.release(claim, retry_in=0, failed=True)
-                continue
-            working.add(key)
-            async with inbox.work(claim):
-                await asyncio.sleep(0)
-            working.discard(key)
-            done.append(key)
+    async def marked() -> None:
+        assert await inbox.mark(KEY, Mark.RETRY)
 
-    async with asyncio.timeout(30):
-        await asyncio.gather(*(pay(key, turn) for key in keys for turn in range(3)))
-    assert sorted(done) == keys
+    async def claimed() -> None:
+        await client.delete(lease)
+        assert await inbox._claim(KEY, an_entry())
+
+    for during in (marked, claimed):
+        await keep(inbox, SeenState.QUARANTINED)
+        with pytest.raises(ClaimLostError):
+            await keep(inbox, DONE, KEY, during)
+        await client.delete(lease)
+        record = await inbox.look(KEY)
+        assert record is not None
+        assert record.state is not DONE
 
 
 def test_a_password_is_not_shown() -> None:

@@ -58,7 +58,7 @@ def to_hash(reply: Mapping[Any, Any] | Sequence[Any]) -> dict[str, str]:
 
 
 def entry_args(entry: Entry) -> tuple[str, int, str]:
-    """What a claim's script is given: the payload, ``first_seen``, and the rest as JSON."""
+    """What a script is given of an entry: the payload, ``first_seen``, and the rest as JSON."""
     facts = [getattr(entry, name) for name in _FACTS]
     if entry.other_numbers:
         facts.append(entry.other_numbers)
@@ -67,18 +67,17 @@ def entry_args(entry: Entry) -> tuple[str, int, str]:
 
 def to_record(key: OrderKey, fields: Hash, left: int) -> Record:
     """An order as its hash says; ``left`` is what PTTL says of its lease."""
-    state = SeenState(fields["state"])
     told = json.loads(fields["facts"])
     facts = dict(zip(_FACTS, told, strict=False))  # the other way's numbers may come behind them
     facts["decision"] = fields.get("decided") or facts["decision"]
     others = tuple(told[len(_FACTS)]) if len(told) > len(_FACTS) else ()
     return Record(
         key=key,
-        state=state,
+        state=SeenState(fields["state"]),
         entry=Entry(
             payload=fields["payload"], first_seen=_moment(fields), other_numbers=others, **facts
         ),
-        lease=max(0, left) / 1000 if state is SeenState.HELD else 0.0,
+        lease=max(0, left) / 1000,
         failures=int(fields["failures"]),
         reason=fields.get("reason", ""),
         token=int(fields["token"]),

@@ -9,7 +9,9 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
+from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox, Saved
 from chaoying_async.inbox.redis import scripts
 from chaoying_async.inbox.redis.hashes import (
     entry_args,
@@ -29,12 +31,11 @@ from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
-    Claim,
-    ClaimLostError,
     Entry,
     Mark,
     OrderKey,
     Record,
+    SeenState,
     check_room,
 )
 from chaoying_async.sansio.redact import is_certain
@@ -52,7 +53,7 @@ _NO_ADDRESS = (
 _NO_OPTION = "redis-py does not know one of the options after the address's question mark"
 
 
-class RedisInbox:
+class RedisInbox(LeasingInbox):
     """Keeps everything in Redis; see :class:`~chaoying_async.abc.Inbox`.
 
     **At least once, not exactly once.** There is no transaction that ``on_paid`` could be part of:
@@ -69,13 +70,14 @@ class RedisInbox:
 
     ``client`` is a ``redis.asyncio.Redis``, with ``decode_responses`` or without, of Redis 5 or
     later. It stays yours, and is never closed. ``prefix`` begins every key; on a cluster's node it
-    needs a hash tag, ``"{chaoying}:"``.
+    needs a hash tag, ``"{chaoying}:"``. ``clock`` says when a claim is renewed; how long it lasts,
+    Redis says.
     """
 
-    lends_connection = False
-    renews = True
-
-    def __init__(self, client: Redis, *, prefix: str = "chaoying:") -> None:
+    def __init__(
+        self, client: Redis, *, prefix: str = "chaoying:", clock: Clock | None = None
+    ) -> None:
+        super().__init__(clock)
         self._client: Any = client  # whose types promise less than it does
         self._prefix = prefix
         if not isinstance(client, Redis):
@@ -95,42 +97,26 @@ class RedisInbox:
         (found,) = await self._records([key])
         return found
 
-    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        args = (milliseconds(lease), *entry_args(entry))
+    async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
+        args = (milliseconds(LEASE), *entry_args(entry), _KEEP)
         token, before, left = await self._on_order(scripts.CLAIM, key, *args)
         fields = to_hash(before)
         record = to_record(key, fields, left) if fields else None
-        if token == 0 and record is not None:
-            return record
-        failures = 0 if record is None else record.failures
-        return Claim(key=key, token=token, failures=failures, before=record)
+        if token or (record is not None and record.state is SeenState.DONE):
+            return Claim(key, record, token)
+        return None
 
-    async def renew(self, claim: Claim, *, lease: float) -> bool:
-        return bool(await self._on_claim(scripts.RENEW, claim, milliseconds(lease)))
+    async def _renew(self, claim: Claim) -> bool:
+        return bool(await self._on_claim(scripts.RENEW, claim, milliseconds(LEASE)))
 
-    @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[None]:
-        """As every inbox's ``work``, but without a transaction that could be rolled back."""
-        held = await self._client.hmget(self._order(claim.key), "state", "token")
-        if [None if one is None else text(one) for one in held] != ["HELD", str(claim.token)]:
-            raise ClaimLostError("the claim was taken over before its work began")
-        yield
-        if not await self._on_claim(scripts.COMPLETE, claim, _KEEP):
-            raise ClaimLostError("the claim was taken over while its work went on")
+    async def _record_saved(self, claim: Claim, saved: Saved) -> bool:
+        told = (str(saved.state), *entry_args(saved.entry), saved.failures, saved.reason)
+        args = (*told, round(saved.retry_in * 1000), _KEEP)
+        return bool(await self._on_claim(scripts.SAVE, claim, *args))
 
-    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        args = (round(retry_in * 1000), int(failed))
-        failures = await self._on_claim(scripts.RELEASE, claim, *args)
-        return failed and failures == 1
-
-    async def quarantine(self, claim: Claim, reason: str) -> bool:
-        return bool(await self._on_claim(scripts.QUARANTINE, claim, reason))
-
-    async def give_up(self, claim: Claim) -> bool:
-        return bool(await self._on_claim(scripts.GIVE_UP, claim, _KEEP))
-
-    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        return bool(await self._on_order(scripts.NOT_PAID, key, _KEEP, *entry_args(entry)))
+    async def _leave(self, claim: Claim) -> None:
+        before = claim.before.token if claim.before is not None else ""
+        await self._on_claim(scripts.LEAVE, claim, before)
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         told = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))
@@ -158,7 +144,8 @@ class RedisInbox:
         return found
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        names = await self._run(scripts.DUE, [self._due, self._open], [limit])
+        args = [limit, f"{self._prefix}lease:"]
+        names = await self._run(scripts.DUE, [self._due, self._open], args)
         return await self._things(names)
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:

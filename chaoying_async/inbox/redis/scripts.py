@@ -33,12 +33,13 @@ local order, lease, name = KEYS[1], KEYS[2], ARGV[1]
 local sets = {due = KEYS[3], open = KEYS[4], ended = KEYS[5]}
 local function ours(token)
   local kept = redis.call('HMGET', order, 'state', 'token')
-  return kept[1] == 'HELD' and kept[2] == token
+  return kept[1] and kept[1] ~= 'DONE' and kept[2] == token
 end
-local function let_go()
-  redis.call('HINCRBY', order, 'token', 1)
-  redis.call('DEL', lease)
+local function fresh_token()
+  local time, last = redis.call('TIME'), redis.call('HGET', order, 'token') or 0
+  return string.format('%.0f', math.max(time[1] * 1000000 + time[2], last + 2))
 end
+local function after(token) return string.format('%.0f', token + 1) end
 """
 
 #: KEYS of messages: the hash, the set of the order's open ones, then the sets, then how many open
@@ -75,27 +76,26 @@ end
 _ORDERS: Final = _NOW + _END + _ORDER
 _ASIDES: Final = _NOW + _END + _ASIDE
 
-#: lease ms, payload, first_seen, facts -> token (0: not free), the hash before, the lease left
+#: lease ms, payload, first_seen, facts, keep ms -> token (0: not taken), the hash before, the lease
+#: left. The token is the time, so that no claim has one that another had. A record stays what it
+#: is, and does not expire while somebody works on it. A new order is HELD from here on.
 CLAIM: Final = (
     _ORDERS
     + """
-local before = redis.call('HGETALL', order)
+local before, left = redis.call('HGETALL', order), redis.call('PTTL', lease)
 local state = redis.call('HGET', order, 'state')
-local left = redis.call('PTTL', lease)
-if state and (left > 0 or (state ~= 'HELD' and state ~= 'NOT_PAID')) then
-  return {0, before, left}
-end
-local token = redis.call('HINCRBY', order, 'token', 1)
-redis.call('HSETNX', order, 'failures', 0)
-redis.call('HSET', order, 'state', 'HELD', 'payload', ARGV[3], 'first_seen', ARGV[4],
-  'facts', ARGV[5])
-redis.call('HDEL', order, 'decided')
-redis.call('PERSIST', order)
+if left > 0 or state == 'DONE' then return {0, before, left} end
+local token = fresh_token()
+redis.call('HSET', order, 'token', token)
 redis.call('SET', lease, token, 'PX', ARGV[2])
-redis.call('ZREM', sets.ended, name)
-redis.call('ZADD', sets.due, now() + ARGV[2], name)
-redis.call('ZADD', sets.open, ARGV[4], name)
-return {token, before, left}
+if redis.call('PTTL', order) > 0 then redis.call('PEXPIRE', order, ARGV[6]) end
+if not state then
+  redis.call('HSET', order, 'state', 'HELD', 'failures', 0, 'payload', ARGV[3],
+    'first_seen', ARGV[4], 'facts', ARGV[5])
+  redis.call('ZADD', sets.due, now() + ARGV[2], name)
+  redis.call('ZADD', sets.open, ARGV[4], name)
+end
+return {tonumber(token), before, left}
 """
 )
 
@@ -105,75 +105,50 @@ RENEW: Final = (
     + """
 if not ours(ARGV[2]) then return 0 end
 redis.call('SET', lease, ARGV[2], 'PX', ARGV[3])
-redis.call('ZADD', sets.due, now() + ARGV[3], name)
 return 1
 """
 )
 
-#: token, keep ms -> 1 where it was ours; again, where a client repeats what it got no reply to
-COMPLETE: Final = (
+#: token, the token before or '' where the claim had made the hash
+LEAVE: Final = (
     _ORDERS
     + """
-local kept = redis.call('HMGET', order, 'state', 'token')
-if kept[1] == 'DONE' and kept[2] == ARGV[2] then return 1 end
 if not ours(ARGV[2]) then return 0 end
-redis.call('HSET', order, 'state', 'DONE')
 redis.call('DEL', lease)
-ended(order, sets, name, ARGV[3])
-return 1
-"""
-)
-
-#: token, retry ms, failed -> how many failures there are now; -1 where it was not ours
-RELEASE: Final = (
-    _ORDERS
-    + """
-if not ours(ARGV[2]) then return -1 end
-let_go()
-redis.call('ZADD', sets.due, now() + ARGV[3], name)
-return redis.call('HINCRBY', order, 'failures', ARGV[4])
-"""
-)
-
-#: token, reason -> 1 where it was ours
-QUARANTINE: Final = (
-    _ORDERS
-    + """
-if not ours(ARGV[2]) then return 0 end
-let_go()
-redis.call('HSET', order, 'state', 'QUARANTINED', 'reason', ARGV[3])
-redis.call('ZREM', sets.due, name)
-return 1
-"""
-)
-
-#: token, keep ms -> 1 where it was ours
-GIVE_UP: Final = (
-    _ORDERS
-    + """
-if not ours(ARGV[2]) then return 0 end
-let_go()
-redis.call('HSET', order, 'state', 'NOT_PAID')
-ended(order, sets, name, ARGV[3])
-return 1
-"""
-)
-
-#: keep ms, payload, first_seen, facts -> 1 where it is new, or was given up (another decision)
-NOT_PAID: Final = (
-    _ORDERS
-    + """
-local function decision(facts) return cjson.decode(facts)[5] end
-local kept = redis.call('HMGET', order, 'state', 'facts')
-if kept[1] and (kept[1] ~= 'NOT_PAID' or decision(kept[2]) == decision(ARGV[5])) then
-  return 0
+if ARGV[3] ~= '' then
+  redis.call('HSET', order, 'token', ARGV[3])
+else
+  redis.call('DEL', order)
+  redis.call('ZREM', sets.due, name)
+  redis.call('ZREM', sets.open, name)
 end
-redis.call('HSETNX', order, 'token', 0)
-redis.call('HSETNX', order, 'failures', 0)
+return 1
+"""
+)
+
+#: token, state, payload, first_seen, facts, failures, reason, retry ms, keep ms -> 1 where it was
+#: ours; again, where a client repeats what it got no reply to
+SAVE: Final = (
+    _ORDERS
+    + """
+if redis.call('HGET', order, 'token') == after(ARGV[2]) then return 1 end
+if not ours(ARGV[2]) then return 0 end
+redis.call('HSET', order, 'token', after(ARGV[2]), 'state', ARGV[3], 'payload', ARGV[4],
+  'first_seen', ARGV[5], 'facts', ARGV[6], 'failures', ARGV[7], 'reason', ARGV[8])
 redis.call('HDEL', order, 'decided')
-redis.call('HSET', order, 'state', 'NOT_PAID', 'payload', ARGV[3], 'first_seen', ARGV[4],
-  'facts', ARGV[5])
-ended(order, sets, name, ARGV[2])
+redis.call('DEL', lease)
+if ARGV[3] == 'DONE' or ARGV[3] == 'NOT_PAID' then
+  ended(order, sets, name, ARGV[10])
+  return 1
+end
+redis.call('PERSIST', order)
+redis.call('ZREM', sets.ended, name)
+redis.call('ZADD', sets.open, ARGV[5], name)
+if ARGV[3] == 'HELD' then
+  redis.call('ZADD', sets.due, now() + ARGV[9], name)
+else
+  redis.call('ZREM', sets.due, name)
+end
 return 1
 """
 )
@@ -184,6 +159,8 @@ MARK_ORDER: Final = (
     _ORDERS
     + """
 if redis.call('HGET', order, 'state') ~= 'QUARANTINED' then return 0 end
+redis.call('HSET', order, 'token', fresh_token())
+redis.call('DEL', lease)
 if ARGV[3] == '1' then
   redis.call('HSET', order, 'state', 'DONE')
   ended(order, sets, name, ARGV[2])
@@ -268,7 +245,8 @@ return 1
 """
 )
 
-#: KEYS due, open; limit -> the names of what is due, oldest first_seen first
+#: KEYS due, open; limit, what the keys of leases begin with -> the names of what is due and in
+#: nobody's hands, oldest first_seen first
 DUE: Final = (
     _NOW
     + """
@@ -278,8 +256,11 @@ for _, name in ipairs(names) do
   seen[name] = tonumber(redis.call('ZSCORE', KEYS[2], name) or 0)
 end
 table.sort(names, function(a, b) return seen[a] < seen[b] end)
-local oldest = {}
-for i = 1, math.min(#names, tonumber(ARGV[1])) do oldest[i] = names[i] end
+local oldest, limit = {}, tonumber(ARGV[1])
+for _, name in ipairs(names) do
+  if #oldest == limit then break end
+  if redis.call('EXISTS', ARGV[2] .. name) == 0 then oldest[#oldest + 1] = name end
+end
 return oldest
 """
 )
