@@ -113,9 +113,9 @@ class LockedOrder(Protocol):
         """A block for a function of the user's; it yields what that function may be handed.
 
         That is a connection inside the transaction that records the order too, or None where the
-        inbox has none. Leaving the block raises a
-        :class:`~chaoying_async.exceptions.HandlerMisuseError` when the function has ended the
-        transaction.
+        inbox has none. Where the function has ended that transaction, leaving the block or
+        :meth:`save` raises a ``TransactionEndedError`` (of ``sansio.notifications.inbox_values``,
+        as are the other errors and values here).
         """
         ...
 
@@ -164,9 +164,7 @@ class Inbox(Protocol):
         """The record of this order, without its lock; None where it was never heard of."""
         ...
 
-    def lock(
-        self, key: OrderKey, entry: Entry
-    ) -> AbstractAsyncContextManager[LockedOrder | None]:
+    def lock(self, key: OrderKey, entry: Entry) -> AbstractAsyncContextManager[LockedOrder | None]:
         """A block in which nobody else works on this order; it yields None where somebody does.
 
         It never waits for the order's holder. What was saved (and what was done on a connection

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from chaoying_async.abc import LockedOrder
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.userfunctions import Kind, function_problem, refuse_unbegun
@@ -16,7 +17,6 @@ T = TypeVar("T")
 Effect = Callable[..., Awaitable[None] | None]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-_AND_CONNECTION = 2
 
 
 async def resolved(value: Awaitable[T] | T) -> T:
@@ -32,20 +32,23 @@ class EffectCall:
     def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
         self.name = name
         self._function = function
-        self._with_connection = _wants_connection(name, function)
-        if self._with_connection and not lends:
-            raise ParameterError(
-                {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
-            )
+        self._with_connection = wants_connection(name, function, "order", lends=lends)
 
-    async def __call__(self, order: PaidOrder, connection: Any) -> None:
+    async def __call__(self, paid: PaidOrder, locked: LockedOrder) -> None:
         """Run the function; raise where what it returned is work that nobody has begun."""
-        given = (order, connection) if self._with_connection else (order,)
-        returned: Any = await resolved(self._function(*given))
+        if not self._with_connection:
+            returned: Any = await resolved(self._function(paid))
+        else:
+            async with locked.lend() as connection:
+                returned = await resolved(self._function(paid, connection))
         refuse_unbegun(self.name, returned)
 
 
-def _wants_connection(name: str, function: Effect) -> bool:
+def wants_connection(name: str, function: Callable[..., Any], *given: str, lends: bool) -> bool:
+    """Whether a function takes a connection behind what it is given; ``lends``: there is one.
+
+    :class:`ParameterError` where it can be called in neither way.
+    """
     if problem := function_problem(function, Kind.EITHER, None):
         raise ParameterError({name: problem})
     try:
@@ -61,9 +64,16 @@ def _wants_connection(name: str, function: Effect) -> bool:
         parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
         for parameter in parameters
     )
-    takes_one = bool(needed) or any(
-        parameter.kind in (*_POSITIONAL, parameter.VAR_POSITIONAL) for parameter in parameters
-    )
-    if len(needed) > _AND_CONNECTION or named or not takes_one:
-        raise ParameterError({name: "must take (order) or (order, connection)"})
-    return len(needed) == _AND_CONNECTION
+    positional = sum(parameter.kind in _POSITIONAL for parameter in parameters)
+    any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
+    takes_them = positional >= len(given) or any_number
+    if len(needed) > len(given) + 1 or named or not takes_them:
+        shown = ", ".join(given)
+        raise ParameterError({name: f"must take ({shown}) or ({shown}, connection)"})
+    if len(needed) <= len(given):
+        return False
+    if not lends:
+        raise ParameterError(
+            {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}
+        )
+    return True

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
-from chaoying_async.abc import Clock, Gateway, Inbox
-from chaoying_async.notifications.callbacks import resolved
+from chaoying_async.abc import Clock, Gateway, Inbox, LockedOrder
+from chaoying_async.clock import within
+from chaoying_async.notifications.callbacks import resolved, wants_connection
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.enums import PayType
@@ -17,6 +19,7 @@ from chaoying_async.sansio.notifications.case import (
     Case,
     Confirmation,
     ExpectedOrder,
+    Learnt,
     NoAmountCheck,
     Seen,
     Unconfirmed,
@@ -24,8 +27,10 @@ from chaoying_async.sansio.notifications.case import (
 )
 from chaoying_async.sansio.notifications.decide import (
     OTHER_NUMBERS,
+    TAKEN_EFFECT,
     Decision,
     Judgement,
+    has_effect,
     is_anothers,
     is_told_otherwise,
     judge,
@@ -34,20 +39,25 @@ from chaoying_async.sansio.notifications.decide import (
 from chaoying_async.sansio.notifications.decide import first_seen as judged_as_of
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
+    BY_A_PERSON,
     LONGEST_MCH_ID,
     LONGEST_NUMBER,
     Aside,
+    Entry,
     InboxFullError,
     OrderKey,
     Record,
+    SeenState,
+    Ways,
 )
 from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, paid_order
 from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
 from chaoying_async.sansio.values import Fen
 
-#: ``expected(mch_id, out_trade_no)``.
-Lookup = Callable[[str, str], Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
+#: ``expected(mch_id, out_trade_no)``, or the same with a connection behind.
+Lookup = Callable[..., Awaitable[ExpectedOrder | None] | ExpectedOrder | None]
+Expected = ExpectedOrder | NoAmountCheck | None
 
 #: Seconds of the budget kept back for setting aside a message that was not confirmed in time.
 SPARE = 0.25
@@ -70,6 +80,52 @@ CLOSED_IN: Final = 30.0
 
 NOT_KEPT: Final = "it may be another payment: there was no room to remember its numbers"
 TWO_PAYMENTS: Final = "two messages of the same kind name different transactions of an order"
+DECIDED_FOR_ANOTHER: Final = (
+    "a person applied another payment of the order, which has not ended yet"
+)
+
+
+@attrs.define
+class Message:
+    """A verified message on its way, and what was learnt about it so far."""
+
+    facts: Facts
+    first_seen: datetime | None = None
+    """When this very message first came; None: now, as far as anybody knows."""
+    until: float = math.inf
+    """The moment of the monotonic clock by which the user's function has begun, or never does."""
+    by_a_person: bool = False
+    """Whether a person said that it is to be applied, whatever the shop expects."""
+    has_owner: bool = False
+    """Whether its work had an owner when it came: then none of it may begin without one."""
+    has_begun: bool = False
+    """Whether the user's function has begun: from there on nobody gives the work up."""
+    key: OrderKey | None = None
+    """The order by the shop's own merchant number, as soon as that is known."""
+    confirmation: Confirmation | None = None
+    """What the gateway said when it was asked; None before that."""
+    kept_token: int | None = None
+    """Of the order's record whose payment was set aside, to make room for this one."""
+
+    def has_kept(self, replaced: Record | None) -> bool:
+        """Whether the payment in this record was set aside already."""
+        return replaced is not None and replaced.token == self.kept_token
+
+
+class Asked(NamedTuple):
+    """What the shop says about an order."""
+
+    received: OrderKey
+    """The order as the message names it."""
+    expected: Expected
+    key: OrderKey
+    """The order by the shop's own merchant number."""
+
+
+def _asked(received: OrderKey, expected: Expected) -> Asked:
+    if not isinstance(expected, ExpectedOrder) or expected.mch_id == received.mch_id:
+        return Asked(received, expected, received)
+    return Asked(received, expected, OrderKey(expected.mch_id, received.out_trade_no))
 
 
 @attrs.define
@@ -87,6 +143,8 @@ class DecidedMessage:
     """For a duplicate: the order that took effect, where the message says the same of it."""
     foreign: bool = False
     """The shop knows no such order of this merchant: strangers send such messages (M-15)."""
+    by_a_person: bool = False
+    """Whether a person decided it."""
 
     @property
     def as_received(self) -> OrderKey:
@@ -98,6 +156,53 @@ class DecidedMessage:
         """Whether it is a failure of an order that is not this merchant's (M-15)."""
         failed = self.facts.outcome is NotificationOutcome.NOT_PAID
         return self.foreign and failed and self.verdict.decision is not Decision.UNREADABLE
+
+    @property
+    def entry(self) -> Entry:
+        """What the inbox keeps of the payment.
+
+        The message itself is written down: a retry decides about it again (M-17).
+        """
+        facts, verdict, paid = self.facts, self.verdict, self.verdict.paid
+        learnt = verdict.learnt
+        if learnt is None:
+            told = facts if paid is None else paid
+            learnt = Learnt(told.source, told.transaction_id, told.out_transaction_id, ())
+        entry = Entry(
+            payload=to_text(facts),
+            first_seen=self.first_seen,
+            payable=None if paid is None else paid.payable,
+            transaction_id=learnt.transaction_id,
+            out_transaction_id=learnt.out_transaction_id,
+            source=learnt.source,
+            decision=BY_A_PERSON if self.by_a_person else verdict.decision,
+            other_numbers=learnt.other_numbers,
+        )
+        before = self.before
+        if before is None or before.state is not SeenState.HELD:
+            return entry
+        return _with_what_was_known(entry, before.entry)
+
+
+def _with_what_was_known(entry: Entry, before: Entry) -> Entry:
+    """Where the same payment is tried again: with its other numbers, and a person's decision."""
+    known, mine = Ways.of(before), Ways.of(entry)
+    if mine.is_another(known):
+        return entry
+    others = entry.other_numbers or tuple(sorted(known.notification if mine.query else known.query))
+    by_a_person = before.decision == BY_A_PERSON
+    return attrs.evolve(
+        entry,
+        other_numbers=others,
+        decision=BY_A_PERSON if by_a_person else entry.decision,
+    )
+
+
+def is_another_payment(entry: Entry, before: Record | None) -> bool:
+    """Whether an order is HELD for another payment, which has not ended."""
+    if before is None or before.state is not SeenState.HELD:
+        return False
+    return Ways.of(entry).is_another(Ways.of(before.entry))
 
 
 def storable(facts: Facts) -> OrderKey | None:
@@ -125,59 +230,90 @@ class Decider:
         takes_closed: bool,
     ) -> None:
         self._inbox = inbox
-        self._window = inbox.window
         self._clock = clock
         self._expected = expected
         self._confirm = confirm
         self._trust_coupon_fee = trust_coupon_fee
         self._takes_closed = takes_closed
+        #: Whether the shop is asked under the order's lock, in the transaction of the effect.
+        self.asks_inside = not isinstance(expected, NoAmountCheck) and wants_connection(
+            "expected", expected, "mch_id", "out_trade_no", lends=inbox.lends_connection
+        )
 
-    async def expected(
-        self, mch_id: str, out_trade_no: str
-    ) -> ExpectedOrder | NoAmountCheck | None:
-        """What the shop expects for an order number as received."""
+    async def ask(self, received: OrderKey, order: LockedOrder | None = None) -> Asked:
+        """What the shop expects for an order number as received.
+
+        ``order``: its lock is ours; a shop that wants a connection is asked in that transaction.
+        """
         if isinstance(self._expected, NoAmountCheck):
-            return self._expected
-        found: Any = await resolved(self._expected(mch_id, out_trade_no))
+            return _asked(received, self._expected)
+        if order is None or not self.asks_inside:
+            found: Any = await resolved(self._expected(*received))
+        else:
+            async with order.lend() as connection:
+                found = await resolved(self._expected(*received, connection))
         if found is None or isinstance(found, ExpectedOrder):
-            return found
+            return _asked(received, found)
         raise TypeError("expected() must return an ExpectedOrder or None")
 
-    async def decide(
-        self, facts: Facts, *, first_seen: datetime | None, until: float
-    ) -> DecidedMessage:
-        """What is to be done about a message.
+    def judge(self, message: Message, asked: Asked, before: Record | None) -> DecidedMessage:
+        """What is to be done about a message where this is the order's record."""
+        case = self._case(message, asked, before)
+        if message.by_a_person:
+            return _as_a_person_said(case, asked, before)
+        return self._judged(case, asked, before)
 
-        Of what is asked for it, only the gateway is given up in time, a moment before ``until``.
-        ``first_seen``: when this message first came; None: now, as far as anybody knows.
-        """
-        received = storable(facts)
-        if received is None:
-            return self._nameless(facts)
-        expected = await self.expected(*received)
-        key = _key(received, expected)
-        record = await self._inbox.look(key)
-        foreign = expected is None or is_anothers(facts.mch_id, expected)
-        case = self._case(facts, expected, record, first_seen)
+    def _judged(self, case: Case, asked: Asked, before: Record | None) -> DecidedMessage:
         verdict = judge(case)
-        if verdict.decision is Decision.STALE and first_seen is None:
-            aside = await self._inbox.aside(received, facts.fingerprint)
-            if aside is not None:
-                case = attrs.evolve(case, first_seen=aside.first_seen)
-                verdict = judge(case)
-        is_open = case.confirmation is Unconfirmed.NO_ANSWER and not foreign
-        if is_open and verdict.decision in _WORTH_ASKING:
-            case = attrs.evolve(case, confirmation=await self._ask(key, facts, until - SPARE))
-            verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Judgement(Decision.CONFLICT, verdict.reason)
-        if is_told_otherwise(case, verdict):
-            verdict = await self._compared_with_its_kind(key, case, verdict)
+        facts, foreign = case.facts, is_foreign(case.facts, asked.expected)
         done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
-        if foreign and key != received:
+        first_seen = judged_as_of(case)
+        decided = DecidedMessage(facts, asked.key, verdict, first_seen, before, done, foreign)
+        # Of a payment that a person applied nothing is left but this record.
+        by_a_person = before is not None and before.entry.decision == BY_A_PERSON
+        if by_a_person and verdict.paid and is_another_payment(decided.entry, before):
+            decided.verdict = Judgement(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
+        return decided
+
+    async def decide(self, message: Message, asked: Asked) -> DecidedMessage:
+        """What is to be done about a message; APPLY and its like only as long as no record forbids.
+
+        The inbox is not asked about what would take effect: that is judged again under the order's
+        lock. Of what is asked here, only the gateway is given up in time, a moment before the
+        message's ``until``.
+        """
+        decided = self.judge(message, asked, None)
+        if has_effect(decided.verdict.decision):
+            return decided
+        before = await self._inbox.look(asked.key)
+        return await self.decide_without_lock(message, asked, before)
+
+    async def decide_without_lock(
+        self, message: Message, asked: Asked, before: Record | None
+    ) -> DecidedMessage:
+        """As :meth:`decide`, where this is the order's record."""
+        key, received, facts = asked.key, asked.received, message.facts
+        case = self._case(message, asked, before)
+        decided = self._judged(case, asked, before)
+        if decided.verdict.decision is Decision.STALE and message.first_seen is None:
+            aside = await self._inbox.aside(received, facts.fingerprint)
+            if aside is not None:
+                message.first_seen = aside.first_seen
+                case = self._case(message, asked, before)
+                decided = self._judged(case, asked, before)
+        is_open = case.confirmation is Unconfirmed.NO_ANSWER and not decided.foreign
+        if is_open and decided.verdict.decision in _WORTH_ASKING:
+            message.confirmation = await self._ask_gateway(key, facts, message.until - SPARE)
+            case = self._case(message, asked, before)
+            decided = self._judged(case, asked, before)
+        if is_told_otherwise(case, decided.verdict):
+            decided.verdict = await self._compared_with_its_kind(key, case, decided.verdict)
+        if decided.foreign and key != received:
             # Its key did not verify this message: nothing is kept under it.
-            key, record = received, await self._inbox.look(received)
-        return DecidedMessage(facts, key, verdict, judged_as_of(case), record, done, foreign)
+            decided.key, decided.before = received, await self._inbox.look(received)
+        return decided
 
     async def _compared_with_its_kind(
         self, key: OrderKey, case: Case, verdict: Judgement
@@ -223,49 +359,60 @@ class Decider:
             return False
         return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)
 
-    async def case(
-        self, facts: Facts, received: OrderKey, first_seen: datetime
-    ) -> tuple[Case, Record | None]:
-        """The case of a message that a person decided about, and the order's record."""
-        expected = await self.expected(*received)
-        record = await self._inbox.look(_key(received, expected))
-        return self._case(facts, expected, record, first_seen), record
-
-    def _case(
-        self,
-        facts: Facts,
-        expected: ExpectedOrder | NoAmountCheck | None,
-        record: Record | None,
-        first_seen: datetime | None,
-    ) -> Case:
-        now = self._clock.now()
+    def _case(self, message: Message, asked: Asked, before: Record | None) -> Case:
+        now, facts = self._clock.now(), message.facts
         told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID
         unasked = self._confirm is None or told
+        confirmation = message.confirmation
+        if confirmation is None:
+            confirmation = Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER
         return Case(
             facts=facts,
-            seen=None if record is None else seen_of(record, now),
-            first_seen=first_seen,
-            expected=expected,
+            seen=None if before is None else seen_of(before, now),
+            first_seen=message.first_seen,
+            expected=asked.expected,
             now=now,
-            window=self._window,
+            window=self._inbox.window,
             trust_coupon_fee=self._trust_coupon_fee,
-            confirmation=Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER,
+            confirmation=confirmation,
         )
 
-    async def _ask(self, key: OrderKey, facts: Facts, until: float) -> Confirmation:
+    async def _ask_gateway(self, key: OrderKey, facts: Facts, until: float) -> Confirmation:
         if self._confirm is None:
             return Unconfirmed.NOT_ASKED
-        patience = max(0.0, until - self._clock.monotonic())
+        asking = _confirmation(self._confirm, key, facts.paytype)
         try:
-            async with self._clock.timeout(patience):
-                return await _ask_gateway(self._confirm, key, facts.paytype)
+            return await within(self._clock, until - self._clock.monotonic(), asking)
         except TimeoutError:
             return Unconfirmed.NO_ANSWER
 
-    def _nameless(self, facts: Facts) -> DecidedMessage:
+    def unasked(self, message: Message, key: OrderKey) -> DecidedMessage:
+        """What is known of a message before the shop was asked: its order is locked with that."""
+        first_seen = message.first_seen or self._clock.now()
+        verdict = Judgement(Decision.APPLY, "the shop has not been asked yet")
+        return DecidedMessage(message.facts, key, verdict, first_seen)
+
+    def nameless(self, facts: Facts) -> DecidedMessage:
+        """What is to be done about a message whose names could not be kept."""
         reason = facts.problem or "its merchant or order number is none that could be kept"
         verdict = Judgement(Decision.UNREADABLE, reason)
         return DecidedMessage(facts, _nameless_key(facts), verdict, self._clock.now(), foreign=True)
+
+
+def _as_a_person_said(case: Case, asked: Asked, before: Record | None) -> DecidedMessage:
+    """Apply it, whatever the amounts; never a second time, and not while anybody has the order."""
+    verdict = Judgement(Decision.APPLY, "a person said so", order_of_case(case, asked.key.mch_id))
+    if before is not None and before.state is SeenState.DONE:
+        verdict = Judgement(Decision.DUPLICATE, TAKEN_EFFECT)
+    elif before is not None and (before.state is SeenState.QUARANTINED or before.lease > 0):
+        verdict = Judgement(Decision.IN_PROGRESS, "somebody, or a person, has this order")
+    first_seen = case.first_seen or case.now
+    return DecidedMessage(case.facts, asked.key, verdict, first_seen, before, by_a_person=True)
+
+
+def is_foreign(facts: Facts, expected: Expected) -> bool:
+    """Whether the shop knows no such order of the message's merchant."""
+    return expected is None or is_anothers(facts.mch_id, expected)
 
 
 def can_be_asked(gateway: object) -> bool:
@@ -273,7 +420,7 @@ def can_be_asked(gateway: object) -> bool:
     return not isinstance(gateway, type) and callable(getattr(gateway, "send", None))
 
 
-async def _ask_gateway(gateway: Gateway, key: OrderKey, paytype: str | None) -> Confirmation:
+async def _confirmation(gateway: Gateway, key: OrderKey, paytype: str | None) -> Confirmation:
     """What ``orderquery`` says about an order, under the shop's own merchant number (M-18).
 
     ``paytype`` follows from the notification's page: WECHAT or ALIPAY. "Not found" under it is no
@@ -301,13 +448,6 @@ def _nameless_key(facts: Facts) -> OrderKey:
     """A key by the merchant's number, if that can be kept: each merchant has bounds of its own."""
     merchant = storable(attrs.evolve(facts, out_trade_no=NO_NAME))
     return merchant or OrderKey(NO_NAME, NO_NAME)
-
-
-def _key(received: OrderKey, expected: ExpectedOrder | NoAmountCheck | None) -> OrderKey:
-    """The order by the shop's own merchant number."""
-    if not isinstance(expected, ExpectedOrder) or expected.mch_id == received.mch_id:
-        return received
-    return OrderKey(expected.mch_id, received.out_trade_no)
 
 
 def seen_of(record: Record, now: datetime) -> Seen:

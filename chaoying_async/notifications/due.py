@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
 
-from chaoying_async.abc import Inbox
 from chaoying_async.clock import within
-from chaoying_async.notifications.deciding import DecidedMessage, storable
-from chaoying_async.notifications.processing import Limits, Outcome, Processor
+from chaoying_async.notifications.deciding import Expected, storable
+from chaoying_async.notifications.journey import Journey, Limits, Outcome
 from chaoying_async.notifications.reporting import (
     FIRST_RETRY,
     LONGEST_RETRY,
@@ -19,24 +17,18 @@ from chaoying_async.notifications.reporting import (
     retry_in,
 )
 from chaoying_async.notifications.tasks import only_exceptions
-from chaoying_async.notifications.working import entry_of
-from chaoying_async.sansio.notifications.case import ExpectedOrder, order_of_case
-from chaoying_async.sansio.notifications.decide import (
-    PAID_BUT_CLOSED,
-    Decision,
-    Judgement,
-    has_effect,
-)
-from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, kept_facts
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, has_effect
+from chaoying_async.sansio.notifications.facts import facts_from_text, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
     Aside,
+    Entry,
     Mark,
     OrderKey,
     Record,
     SeenState,
 )
-from chaoying_async.sansio.paid import PaidOrder
 
 #: How many orders and messages a look at the inbox brings, and how many are done at once.
 PAGE, AT_ONCE = 100, 10
@@ -51,14 +43,14 @@ _OVER = frozenset({Decision.DUPLICATE, Decision.NOT_PAID})
 class DueWork:
     """Rounds through what is due; the next round finds again whatever this one did not finish."""
 
-    def __init__(self, inbox: Inbox, processor: Processor, limits: Limits) -> None:
-        self._inbox = inbox
-        self._processor = processor
-        self._decider = processor.decider
-        self._effects = processor.effects
-        self._reporter = processor.reporter
-        self._tasks = processor.tasks
-        self._clock = processor.clock
+    def __init__(self, journey: Journey, limits: Limits) -> None:
+        self._journey = journey
+        self._inbox = journey.inbox
+        self._decider = journey.decider
+        self._effects = journey.effects
+        self._reporter = journey.reporter
+        self._tasks = journey.tasks
+        self._clock = journey.clock
         self._limits = limits
         #: Orders and messages that an earlier round has not finished.
         self._under_way: set[Name] = set()
@@ -80,7 +72,7 @@ class DueWork:
 
     async def known(self, mch_id: str, out_trade_no: str) -> int:
         """Take up everything that is set aside about an order; how many messages that were."""
-        expected = await self._decider.expected(mch_id, out_trade_no)
+        expected = await self._asked(OrderKey(mch_id, out_trade_no))
         names = {mch_id: None}
         if isinstance(expected, ExpectedOrder):
             names |= dict.fromkeys((expected.mch_id, *expected.also))
@@ -91,6 +83,13 @@ class DueWork:
         ]
         await self._take_up(items)
         return len(items)
+
+    async def _asked(self, key: OrderKey) -> Expected:
+        """What the shop expects; None where it is asked under the order's lock and has no order."""
+        if not self._decider.asks_inside:
+            return (await self._decider.ask(key)).expected
+        async with self._inbox.lock(key, Entry("", self._clock.now())) as order:
+            return None if order is None else (await self._decider.ask(key, order)).expected
 
     async def _take_up(self, items: Sequence[Record | Aside]) -> None:
         limiter = asyncio.Semaphore(AT_ONCE)
@@ -133,18 +132,18 @@ class DueWork:
         if not entry.payload:
             return
         facts = kept_facts(entry.payload, entry.source)
-        if entry.decision == BY_A_PERSON:
-            await self._run_as_decided(record, facts)
+        if entry.decision == BY_A_PERSON:  # whatever the shop expects by now
+            await self._journey.run(
+                facts, self._limits, first_seen=entry.first_seen, by_a_person=True, key=record.key
+            )
             return
-        now, message = self._clock.monotonic(), (storable(facts) or record.key, facts.fingerprint)
-        before = await self._inbox.aside(*message)
-        outcome = await self._processor.process(
-            facts, self._limits, now, first_seen=entry.first_seen
-        )
+        message = storable(facts) or record.key, facts.fingerprint
+        waiting = await self._inbox.aside(*message)
+        outcome = await self._journey.run(facts, self._limits, first_seen=entry.first_seen)
         decision = outcome.decision
         if outcome.durable and not has_effect(decision):
             seen_to = decision in _OVER or await self._reporter.waits(*message)
-            news = before is None or before.decision != decision
+            news = waiting is None or waiting.decision != decision
             await self._give_up(record, outcome, seen_to=seen_to, told=seen_to and news)
 
     async def _give_up(
@@ -156,94 +155,49 @@ class DueWork:
         (the message was closed), so it is quarantined. So is an order that the shop has closed
         since: whether it is to be delivered where it is opened again, a person has to say. Where
         only the gateway's word is missing, it is retried. Nothing of this has an effect where
-        somebody has claimed the order since it was read: that may be another payment.
+        somebody has tried the order since it was read: that may be another payment.
         """
-        claim = record.as_claim()
-        if outcome.decision is Decision.UNCONFIRMED:
-            await self._inbox.release(claim, retry_in=retry_in(record.failures), failed=False)
-        elif seen_to and outcome.reason != PAID_BUT_CLOSED:
-            await self._inbox.give_up(claim)
-        elif await self._inbox.quarantine(claim, outcome.reason) and not told:
+        async with self._inbox.lock(record.key, record.entry) as order:
+            if order is None or order.before is None or order.before.token != record.token:
+                return
+            entry, failures = order.before.entry, record.failures
+            if outcome.decision is Decision.UNCONFIRMED:
+                retry = retry_in(failures)
+                await order.save(SeenState.HELD, entry, failures=failures, retry_in=retry)
+                return
+            gives_up = seen_to and outcome.reason != PAID_BUT_CLOSED
+            state = SeenState.NOT_PAID if gives_up else SeenState.QUARANTINED
+            await order.save(state, entry, failures=failures, reason=outcome.reason)
+        if not gives_up and not told:
             await self._reporter.report(outcome.decision, outcome.reason, record.key)
-
-    async def _run_as_decided(self, record: Record, facts: Facts) -> None:
-        """Run what a person decided, whatever the shop expects by now."""
-        received = storable(facts) or record.key
-        gathering = self._decider.case(facts, received, record.entry.first_seen)
-        case, _ = await within(self._clock, PATIENCE, gathering)
-        order = order_of_case(case, record.key.mch_id)
-        matter = _decided(facts, record.key, order, record.entry.first_seen, record)
-        held = await self._effects.claim(matter, order, BY_A_PERSON)
-        if held is not None:
-            _tell_applied(facts, record.key, case.order)
-            await self._effects.run(held)
 
     async def _aside(self, aside: Aside) -> None:
         facts = facts_from_text(aside.payload)
-        if aside.mark is Mark.APPLY:
-            await self._apply(aside, facts)
-            return
-        now, first_seen = self._clock.monotonic(), aside.first_seen
-        outcome = await self._processor.process(facts, self._limits, now, first_seen=first_seen)
-        if outcome.decision in _OVER or (has_effect(outcome.decision) and outcome.durable):
-            await self._inbox.close(aside)
-        elif has_effect(outcome.decision):
-            # The order itself is due; its retry may be judged otherwise, and sets this aside again.
-            await self._inbox.postpone(aside, retry_in=LONGEST_RETRY)
-        elif outcome.decision is Decision.IN_PROGRESS:
-            await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
-        else:
-            retry = self._reporter.next_try(outcome.decision, outcome.reason, aside.tries + 1)
-            if retry is None and is_untold(aside):  # somebody else may be reporting it
-                retry = FIRST_RETRY
-            await self._inbox.postpone(aside, retry_in=retry)
-
-    async def _apply(self, aside: Aside, facts: Facts) -> None:
-        """Run ``on_paid`` since a person said so, whatever the amounts; never a second time."""
-        received = storable(facts)
-        if received is None:
+        if aside.mark is Mark.APPLY and storable(facts) is None:
             log.error("a message without a usable order number cannot be applied")
             await self._inbox.close(aside)
             return
-        gathering = self._decider.case(facts, received, aside.first_seen)
-        case, record = await within(self._clock, PATIENCE, gathering)
-        if case.seen is not None and case.seen.state is SeenState.DONE:
-            log.error("order %r has taken effect already: not again", received.out_trade_no)
-            await self._inbox.close(aside)
-            return
-        order = order_of_case(case)
-        key = OrderKey(order.mch_id, order.out_trade_no)
-        matter = _decided(facts, key, order, aside.first_seen, record)
-        if record is not None:
-            entry = entry_of(matter, order)
-            await self._effects.keep_what_is_replaced(key, entry, record)
-        held = await self._effects.claim(matter, order, BY_A_PERSON)
-        if held is None:
+        by_a_person = aside.mark is Mark.APPLY
+        outcome = await self._journey.run(
+            facts, self._limits, first_seen=aside.first_seen, by_a_person=by_a_person
+        )
+        decision = outcome.decision
+        if by_a_person and decision is Decision.DUPLICATE:
+            log.error("order %r has taken effect already: not again", aside.key.out_trade_no)
+        if decision in _OVER or (has_effect(decision) and (outcome.durable or by_a_person)):
+            await self._inbox.close(
+                aside
+            )  # it took effect, or the order itself is due from here on
+        elif has_effect(decision):
+            # The order itself is due; its retry may be judged otherwise, and sets this aside again.
+            await self._inbox.postpone(aside, retry_in=LONGEST_RETRY)
+        elif decision is Decision.IN_PROGRESS:
             await self._inbox.postpone(aside, retry_in=FIRST_RETRY)
-            return
-        await self._inbox.close(aside)  # from here on the order itself is due
-        _tell_applied(facts, key, case.order)
-        await self._effects.run(held)
-
-
-def _decided(
-    facts: Facts, key: OrderKey, order: PaidOrder, first_seen: datetime, record: Record | None
-) -> DecidedMessage:
-    verdict = Judgement(Decision.APPLY, "a person said so", order)
-    return DecidedMessage(facts, key, verdict, first_seen, record)
-
-
-def _tell_applied(facts: Facts, key: OrderKey, expected: ExpectedOrder | None) -> None:
-    """Log that an order is delivered on a person's word alone; the record says so as well."""
-    told = facts.payable if facts.payable is not None else facts.total_fee
-    wanted = "no known order" if expected is None else f"{expected.total_fee} fen expected"
-    log.warning(
-        "on_paid is run for order %r of merchant %r because a person said so: %s fen paid, %s",
-        key.out_trade_no,
-        key.mch_id,
-        told,
-        wanted,
-    )
+        else:
+            retry = self._reporter.next_try(decision, outcome.reason, aside.tries + 1)
+            if retry is None and is_untold(aside):  # somebody else may be reporting it
+                retry = FIRST_RETRY
+            await self._inbox.postpone(aside, retry_in=retry)
 
 
 def _without_own_messages(items: Sequence[Record | Aside]) -> list[Record | Aside]:

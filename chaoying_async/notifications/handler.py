@@ -21,7 +21,8 @@ from chaoying_async.notifications.callbacks import Effect as EffectFunction
 from chaoying_async.notifications.callbacks import EffectCall
 from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
-from chaoying_async.notifications.processing import Limits, Processor
+from chaoying_async.notifications.effects import EffectRunner
+from chaoying_async.notifications.journey import Journey, Limits
 from chaoying_async.notifications.reading import (
     Keys,
     NotABodyError,
@@ -31,11 +32,11 @@ from chaoying_async.notifications.reading import (
 )
 from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reporter, log
 from chaoying_async.notifications.tasks import OwnedTasks, must_propagate, only_exceptions
-from chaoying_async.notifications.working import EffectRunner
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, has_effect
 from chaoying_async.sansio.notifications.facts import facts_of_order
+from chaoying_async.sansio.notifications.inbox_values import OrderKey
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
@@ -129,8 +130,9 @@ class NotificationHandler:
             confirms=confirm is not None,
         )
         effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
-        self._processor = Processor(self._clock, decider, effects, reporter, self._tasks)
-        self._due = DueWork(inbox, self._processor, Limits(self._budget, PATIENCE))
+        self._journey = Journey(inbox, self._clock, decider, effects, reporter, self._tasks)
+        self._limits = Limits(self._budget - MOMENT, self._budget, self._budget)
+        self._due = DueWork(self._journey, Limits(self._budget, PATIENCE))
 
     def __repr__(self) -> str:
         state = "open" if self._tasks.is_open else "closed"
@@ -162,23 +164,22 @@ class NotificationHandler:
         Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
         serves, where you have one for each.
         """
-        started, opened = self._clock.monotonic(), self._tasks.opened
         if self._tasks.closing:
             return NOT_NOW
-        facts = None
+        began, facts = self._clock.monotonic(), None
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
             credentials = await self._keys.of(raw)
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
-            outcome = await self._processor.process(facts, self._limits(opened=opened), started)
+            outcome = await self._journey.run(facts, self._limits)
         except BaseException as error:  # any input at all gives an answer
             if must_propagate(error):
                 raise
             if facts is None:
                 return self._unread(error)
-            late = opened and self._clock.monotonic() >= started + self._budget - MOMENT
+            late = self._clock.monotonic() >= began + self._budget - MOMENT
             return self._unended(error, late=late)
         self._counts.decisions[outcome.decision] += 1
         return answer_to(outcome.decision, durable=outcome.durable, paid=outcome.paid)
@@ -193,13 +194,15 @@ class NotificationHandler:
         """
         check_paid(paid_order)
         facts = facts_of_order(paid_order)
-        limits = Limits(self._budget, PATIENCE, opened=self._tasks.opened)
-        outcome = await only_exceptions(
-            self._processor.process(facts, limits, self._clock.monotonic())
-        )
-        self._counts.decisions[outcome.decision] += 1
-        unfinished = has_effect(outcome.decision) and not outcome.durable
-        return Decision.IN_PROGRESS if unfinished else outcome.decision
+        outcome = await self._journey.run(facts, Limits(self._budget, PATIENCE))
+        decision = outcome.decision
+        self._counts.decisions[decision] += 1
+        if has_effect(decision) and not outcome.durable:
+            decision = Decision.IN_PROGRESS
+        if decision is Decision.IN_PROGRESS and not outcome.is_kept:
+            key = OrderKey(paid_order.mch_id, paid_order.out_trade_no)
+            await only_exceptions(self._journey.reporter.keep_in_progress(facts, key))
+        return decision
 
     async def order_known(self, mch_id: str, out_trade_no: str) -> int:
         """Take up at once what came before the shop knew this order; how many messages that were.
@@ -219,10 +222,6 @@ class NotificationHandler:
     def stats(self) -> HandlerStats:
         """What happened since the handler was made."""
         return self._counts.snapshot()
-
-    def _limits(self, *, opened: bool) -> Limits:
-        answer = self._budget if opened else None
-        return Limits(self._budget - MOMENT, claim=self._budget, answer=answer, opened=opened)
 
     async def _run_due_for_ever(self) -> None:
         while True:
@@ -255,12 +254,8 @@ class NotificationHandler:
 
 
 def _check_asked(expected: object, confirm: object) -> None:
-    if not isinstance(expected, NoAmountCheck):
-        if not callable(expected):
-            raise ParameterError(
-                {"expected": "must be a function, or NO_AMOUNT_CHECK in full view"}
-            )
-        check_functions(Kind.EITHER, 2, expected=expected)
+    if not isinstance(expected, NoAmountCheck) and not callable(expected):
+        raise ParameterError({"expected": "must be a function, or NO_AMOUNT_CHECK in full view"})
     if confirm is not None and not can_be_asked(confirm):
         raise ParameterError({"confirm": "must be a session, or what sends as one does"})
 

@@ -15,12 +15,22 @@ from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage
 from chaoying_async.notifications.tasks import must_propagate
-from chaoying_async.sansio.notifications.decide import ANOTHER_PAYMENT, Decision, SetAside
-from chaoying_async.sansio.notifications.facts import notification_of, to_text
+from chaoying_async.sansio.notifications.decide import (
+    ANOTHER_PAYMENT,
+    Decision,
+    Judgement,
+    SetAside,
+)
+from chaoying_async.sansio.notifications.facts import (
+    Facts,
+    kept_facts,
+    notification_of,
+    to_text,
+)
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
-    Entry,
     OrderKey,
+    Record,
     SeenState,
     TooManyWaitError,
 )
@@ -113,6 +123,32 @@ class Reporter:
             aside, retry_in=self.next_try(verdict.decision, verdict.reason, tries)
         )
 
+    async def keep_replaced(self, before: Record) -> None:
+        """Set aside the payment in an order's record, since another one of the order came first."""
+        entry = before.entry
+        if not entry.payload:
+            return
+        reason = "its work was broken off, and another payment of the order came first"
+        verdict = Judgement(Decision.CONFLICT, reason)
+        facts = kept_facts(entry.payload, entry.source)
+        await self.set_aside(DecidedMessage(facts, before.key, verdict, entry.first_seen))
+
+    async def keep_in_progress(self, facts: Facts, key: OrderKey) -> None:
+        """Keep a message whose caller may forget it, while somebody else is at work on its order.
+
+        It is due soon: whoever is at work may die. Nobody is told of it (M-16).
+        """
+        if await self._inbox.aside(key, facts.fingerprint) is None:
+            aside = Aside(
+                key=key,
+                fingerprint=facts.fingerprint,
+                decision=Decision.IN_PROGRESS,
+                reason="somebody was at work on this order when it came",
+                payload=to_text(facts),
+                first_seen=self._clock.now(),
+            )
+            await self._inbox.set_aside(aside, retry_in=FIRST_RETRY)
+
     async def _is_ours_to_tell(self, aside: Aside, kept: Aside | None) -> bool:
         """Whether we report this message; if so, it is kept now as one that nobody was told of."""
         untold = attrs.evolve(aside, decision=aside.decision + _UNTOLD)
@@ -166,25 +202,22 @@ class Reporter:
         The hook comes first: if it raises, the failure is not noted, and comes again. For an order
         that was given up, whose record still says what it was claimed for, no failure was noted.
         """
-        record = await self._inbox.look(matter.key)
-        if record is not None and record.state is not SeenState.NOT_PAID:
-            log.info("an old failure of order %r changes nothing", matter.key.out_trade_no)
-            return
-        if record is not None and record.entry.decision == Decision.NOT_PAID:
+        record, entry = await self._inbox.look(matter.key), matter.entry
+        if not _is_news(record):
             return
         if self._on_not_paid is not None and matter.facts.source is PaidSource.NOTIFICATION:
             await resolved(self._on_not_paid(notification_of(matter.facts)))
-        await self._inbox.not_paid(matter.key, not_paid_entry(matter))
+        async with self._inbox.lock(matter.key, entry) as order:
+            # Where somebody is at work on it, a failure changes nothing: it never blocks a payment.
+            if order is not None and _is_news(order.before):
+                await order.save(SeenState.NOT_PAID, entry)
 
 
-def not_paid_entry(matter: DecidedMessage) -> Entry:
-    """A failure as the inbox keeps it."""
-    facts = matter.facts
-    return Entry(
-        payload=to_text(facts),
-        first_seen=matter.first_seen,
-        transaction_id=facts.transaction_id,
-        out_transaction_id=facts.out_transaction_id,
-        source=facts.source,
-        decision=matter.verdict.decision,
-    )
+def _is_news(record: Record | None) -> bool:
+    """Whether a failure of this order was not noted yet, and is worth noting."""
+    if record is None:
+        return True
+    if record.state is not SeenState.NOT_PAID:
+        log.info("an old failure of order %r changes nothing", record.key.out_trade_no)
+        return False
+    return record.entry.decision != Decision.NOT_PAID

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from chaoying_async.abc import Clock
@@ -11,6 +11,8 @@ from chaoying_async.exceptions import ChaoyingError, UsageError
 
 T = TypeVar("T")
 
+#: Seconds for which a caller that is cancelled waits for what it has begun to end as well.
+_CLEAN_UP = 5.0
 _ENDS_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit)
 
 
@@ -60,31 +62,43 @@ class OwnedTasks:
             self.opened, self.closing, self._ticker = False, False, None
         return in_time
 
-    async def run(self, work: Coroutine[Any, Any, None], *, until: float | None = None) -> bool:
-        """Run the work in a task of its own while this is open, else in the caller's.
+    async def run(
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        until: float | None = None,
+        has_begun: Callable[[], bool] = lambda: False,
+    ) -> T:
+        """What the work returns; it runs in a task of its own.
 
-        True when the work has ended, False when it was cancelled with its owner. The caller may be
-        cancelled while the work goes on. From ``until`` (a moment of the clock) on the caller has a
-        :class:`TimeoutError`, and the work goes on too; in the caller's own task there is no such
-        end.
+        From ``until`` (a moment of the clock) on the caller has a :class:`TimeoutError`. While this
+        is open the work goes on then, and also when the caller is cancelled. Otherwise nobody owns
+        it: so it is cancelled with its caller, and at ``until`` unless it ``has_begun``; the caller
+        waits for what has, however late. Raises :class:`CutOffError` for work that was cancelled
+        with its owner.
         """
-        if not self.is_open:
-            await work
-            return True
+        is_owned = self.is_open
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._forget)
         left = None if until is None else max(0.0, until - self._clock.monotonic())
         try:
-            async with self._clock.timeout(left):
-                await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
-        except TimeoutError:
-            if not task.done():
-                raise
+            try:
+                async with self._clock.timeout(left):
+                    await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
+            except TimeoutError:
+                if is_owned and not task.done():
+                    raise
+                if not has_begun() and task.cancel():
+                    raise
+                await asyncio.wait([task])
+        except asyncio.CancelledError:
+            if not is_owned and task.cancel():
+                await asyncio.wait([task], timeout=_CLEAN_UP)
+            raise
         if task.cancelled():
-            return False
-        task.result()
-        return True
+            raise CutOffError("the work was cancelled with its owner")
+        return task.result()
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -111,6 +125,10 @@ async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+class CutOffError(ChaoyingError):
+    """The work was cancelled together with its owner."""
 
 
 # Hooks, drivers and pools raise more than an ``Exception``: a CancelledError of their own, a

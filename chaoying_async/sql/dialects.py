@@ -30,6 +30,9 @@ _INSERT: Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
 
 #: Codes for the loser of a deadlock or serialization conflict (SQLSTATE, MariaDB's errno).
 _TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
+#: Codes of a lock that another transaction has; and SQLite's, whose low byte says so.
+_TAKEN = frozenset({1205, "55P03"})
+_BUSY = 5
 _DUPLICATE_KEY = 1062
 #: Codes of a RELEASE SAVEPOINT where there is none: no transaction at all, or another one.
 _NO_SAVEPOINT = frozenset({"3B001", "25P01", 1305})
@@ -112,6 +115,18 @@ def is_duplicate(error: DBAPIError) -> bool:
 def may_be_tried_again(error: DBAPIError) -> bool:
     """Whether the database rolled this back for the sake of somebody else's transaction."""
     return not _TRY_AGAIN.isdisjoint(_codes(error))
+
+
+def is_for_others(error: BaseException) -> bool:
+    """Whether an error comes from such a thing, or from a lock that somebody else has (M-16)."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, DBAPIError):
+            busy = (getattr(cause.orig, "sqlite_errorcode", None) or 0) & 0xFF == _BUSY
+            if busy or not (_TRY_AGAIN | _TAKEN).isdisjoint(_codes(cause)):
+                return True
+        cause = cause.__cause__ or cause.__context__
+    return False
 
 
 def is_savepoint_gone(error: DBAPIError) -> bool:

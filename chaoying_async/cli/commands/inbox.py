@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import attrs
 import click
 
-from chaoying_async.abc import Inbox
+from chaoying_async.abc import InboxForPeople
 from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
@@ -172,7 +172,9 @@ class _MarkTarget:
         return paid if self.expected is None else f"{paid}, {output.yuan(self.expected)} expected"
 
 
-async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None) -> _MarkTarget:
+async def _found(
+    box: InboxForPeople, key: OrderKey, mark: Mark, fingerprint: str | None
+) -> _MarkTarget:
     """The message that is named, else the order, else its only message; changes nothing."""
     record = await box.look(key)
     state = None if record is None else record.state
@@ -193,7 +195,11 @@ async def _found(box: Inbox, key: OrderKey, mark: Mark, fingerprint: str | None)
 
 
 def _run(
-    store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[T]], *, last: bool = False
+    store: str,
+    prefix: str | None,
+    work: Callable[[InboxForPeople], Awaitable[T]],
+    *,
+    last: bool = False,
 ) -> T:
     async def run() -> T:
         async with _opened(store, prefix) as box:
@@ -202,7 +208,9 @@ def _run(
     return interrupts.run(run(), last=last)
 
 
-def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bool]]) -> bool:
+def _marked(
+    store: str, prefix: str | None, work: Callable[[InboxForPeople], Awaitable[bool]]
+) -> bool:
     """Whether the mark was written; where nobody can know, the command ends."""
     errand: TrackedCall[bool] = TrackedCall()
     try:
@@ -218,7 +226,7 @@ def _marked(store: str, prefix: str | None, work: Callable[[Inbox], Awaitable[bo
 
 
 @asynccontextmanager
-async def _opened(store: str, prefix: str | None) -> AsyncGenerator[Inbox]:
+async def _opened(store: str, prefix: str | None) -> AsyncGenerator[InboxForPeople]:
     more = {} if prefix is None else {"prefix": prefix}
     if stores.is_redis(store):
         from chaoying_async.inbox.redis.inbox import redis_inbox_at

@@ -1,11 +1,10 @@
 """An inbox in a SQL database, by SQLAlchemy: each paid order takes effect exactly once.
 
 - ``access``: how the inbox reaches its database: connections, one-statement transactions.
-- ``batched_inserts``: SQLite: claims that come together are inserted together.
 - ``inbox``: the inbox itself.
 - ``lending``: the connection lent to ``on_paid``, and how its transaction is watched.
+- ``locks``: how each database locks an order without waiting.
 - ``pruning``: forgets what is old, a page at a time.
-- ``rowlocks``: under which isolations a row's lock is the lease.
 - ``rows``: turns rows into records and messages, and those into parameters.
 - ``sqlite``: SQLite's driver called directly, which is faster.
 - ``statements``: every statement of an inbox.

@@ -12,7 +12,6 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
-from chaoying_async.inbox.sql.lending import Savepoints
 from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
 from chaoying_async.sql.autocommit import outside_transaction
@@ -43,14 +42,13 @@ class Access:
         self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
         self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
-        self.savepoints = self._driver or Savepoints()
         self._turns = PerLoop(asyncio.Lock) if self.dialect.one_writer else None
 
     @asynccontextmanager
     async def connect(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
         """A connection; what was not committed when the block is left is rolled back.
 
-        ``lent``: to ``on_paid``, so with the isolation that the engine's owner asked for.
+        ``lent``: for ``on_paid``, so with the isolation that the engine's owner asked for.
         """
         async with connected(self._engine) as connection:
             if self._sets_level and not lent:
@@ -111,8 +109,6 @@ class Access:
 
         async def write_once() -> int:
             async with self.connect_to_write() as connection:
-                if self._driver is not None:
-                    return await self._driver.write(connection, statement, self._timed(params))
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
                 return changed
@@ -127,15 +123,6 @@ class Access:
             if is_duplicate(error):
                 return False
             raise
-
-    async def insert_all(
-        self, connection: AsyncConnection, statement: Executable, rows: Sequence[Params]
-    ) -> set[Any]:
-        """SQLite: insert these rows at once; the keys of those that are new."""
-        if self._driver is None:
-            raise AssertionError
-        timed = [self._timed(row) for row in rows]
-        return await self._driver.write_all(connection, statement, timed)
 
     async def now(self) -> int:
         """The database's clock, in microseconds."""

@@ -1,4 +1,4 @@
-"""The inbox in a SQL database: claims, work in its record's transaction, messages set aside."""
+"""The inbox in a SQL database: orders that are locked, and messages that were set aside."""
 
 from __future__ import annotations
 
@@ -9,20 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Insert, MetaData, inspect
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import UsageError
+from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.batched_inserts import BatchedInserts
-from chaoying_async.inbox.sql.lending import LentConnection, lend
+from chaoying_async.inbox.sql.locks import LockedRow, Locks
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
-from chaoying_async.inbox.sql.rowlocks import needs_row_lock
 from chaoying_async.inbox.sql.rows import (
     Params,
     aside_params,
-    entry_params,
     key_params,
     message_params,
     span,
@@ -35,23 +32,24 @@ from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
-    Claim,
-    ClaimLostError,
     Entry,
+    LookAgainError,
     Mark,
     OrderKey,
     Record,
     SeenState,
     check_room,
 )
-from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.columns import DEFAULT_PREFIX
+from chaoying_async.sql.dialects import is_for_others
 from chaoying_async.sql.engines import engine_at
 
 _WINDOW = timedelta(days=35)
 _NO_OPTION = "the driver of this address does not know one of the options after its question mark"
-_LOST = "the claim was taken over before its work was recorded: the work is rolled back"
+_DAY = 86_400
+#: Seconds for which the transaction of an order may leave its connection unused.
+_IDLE = 60.0
 
 
 class SqlInbox:
@@ -68,6 +66,13 @@ class SqlInbox:
 
     On SQLite there is one writer at a time: while ``on_paid`` runs, every other writer waits, no
     longer than the engine's ``connect_args={"timeout": ...}`` (5 s). Keep ``on_paid`` short there.
+
+    On the servers the order's transaction is rolled back, and the order is free for the next one,
+    when nothing was sent on its connection for ``idle`` seconds (60): so a process that was stopped
+    or whose network went away keeps an order no longer than that. An ``on_paid`` that waits longer
+    for something else is rolled back too, and tried again. A stopped process on SQLite keeps the
+    file.
+
     ``clock`` gives SQLite its time; every other database has its own. Orders are remembered until
     :meth:`prune` is told to forget them, for ``window`` (35 days) in any case.
     """
@@ -79,8 +84,11 @@ class SqlInbox:
         engine: AsyncEngine,
         *,
         table_prefix: str = DEFAULT_PREFIX,
+        idle: float = _IDLE,
         clock: Clock | None = None,
     ) -> None:
+        if isinstance(idle, bool) or not isinstance(idle, (int, float)) or not 1 <= idle <= _DAY:
+            raise ParameterError({"idle": "must be a number of seconds, from 1 to 86,400"})
         self._prefix = table_prefix
         self._access = Access(engine, clock or SystemClock())
         dialect = self._access.dialect
@@ -88,11 +96,7 @@ class SqlInbox:
         self.metadata = MetaData()
         self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect)
         self._asides = AsideStatements(asides_table(self.metadata, table_prefix), dialect)
-
-        #: Claims of ours whose rows are locked for their work: key and token.
-        self._locked: set[tuple[OrderKey, int]] = set()
-        batched = BatchedInserts(self._access, self._orders.claim_new)
-        self._batched = batched if dialect.one_writer else None
+        self._locks = Locks(self._access, self._orders, idle)
         self._room = PerLoop(asyncio.Lock)
 
     def __repr__(self) -> str:
@@ -101,11 +105,6 @@ class SqlInbox:
     @property
     def window(self) -> timedelta:
         return _WINDOW
-
-    @property
-    def renews(self) -> bool:
-        """On SQLite the open write transaction is the lease."""
-        return not self._access.dialect.one_writer
 
     async def create_tables(self) -> None:
         """Make the tables where they are not there yet; any number of processes may, at once.
@@ -119,63 +118,20 @@ class SqlInbox:
         row = await self._row(key)
         return None if row is None else to_record(row)
 
-    async def claim(self, key: OrderKey, entry: Entry, *, lease: float) -> Claim | Record:
-        params = key_params(key) | entry_params(entry) | {"p_lease": span(lease)}
-        while True:
-            if await self._insert_claim(key, params):
-                return Claim(key=key, token=1)
-            row = await self._row(key)
-            if row is None:
-                continue  # pruned at this very moment
-            before = to_record(row)
-            if before.state not in (SeenState.HELD, SeenState.NOT_PAID) or before.lease > 0:
-                return before
-            again = params | {"p_token": row.token}
-            if await self._access.write(self._orders.claim_again, again):
-                return Claim(key=key, token=row.token + 1, failures=before.failures, before=before)
-
-    async def renew(self, claim: Claim, *, lease: float) -> bool:
-        if (claim.key, claim.token) in self._locked:
-            return True
-        params = self._ours(claim) | {"p_lease": span(lease)}
-        return bool(await self._access.write(self._orders.renew, params))
-
     @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[LentConnection]:
-        ours = self._ours(claim)
-        access = self._access
-        async with access.connect_to_write(lent=True) as connection:
-            await connection.begin()
-            try:
-                held = await self._holds(connection, claim)
-                check_transaction(connection)
-                if not held:
-                    raise ClaimLostError(_LOST)
-                async with lend(connection, access.savepoints) as lent:
-                    yield lent
-                if not await access.change(connection, self._orders.complete, ours):
-                    raise ClaimLostError(_LOST)
-                await connection.commit()
-            finally:
-                self._locked.discard((claim.key, claim.token))
-
-    async def release(self, claim: Claim, *, retry_in: float, failed: bool) -> bool:
-        params = {"p_retry": span(retry_in), "p_failed": int(failed)}
-        released = await self._access.write(self._orders.release, self._ours(claim) | params)
-        return bool(released) and failed and claim.failures == 0
-
-    async def quarantine(self, claim: Claim, reason: str) -> bool:
-        params = self._ours(claim) | {"p_reason": reason}
-        return bool(await self._access.write(self._orders.quarantine, params))
-
-    async def give_up(self, claim: Claim) -> bool:
-        return bool(await self._access.write(self._orders.give_up, self._ours(claim)))
-
-    async def not_paid(self, key: OrderKey, entry: Entry) -> bool:
-        params = key_params(key) | entry_params(entry)
-        if await self._access.insert(self._orders.not_paid, params):
-            return True
-        return bool(await self._access.write(self._orders.not_paid_given_up, params))
+    async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
+        try:
+            if self._access.dialect.one_writer:
+                before = await self.look(key)
+                if before is not None and before.state is SeenState.DONE:
+                    yield LockedRow(self._locks, None, {}, before)  # waits for nobody who writes
+                    return
+            async with self._locks.lock(key, entry) as order:
+                yield order
+        except Exception as error:
+            if is_for_others(error):
+                raise LookAgainError("the database undid it for somebody else's sake") from error
+            raise
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         timed, due = _due(retry_in)
@@ -246,27 +202,6 @@ class SqlInbox:
         tables = (self._orders.pruning, self._asides.pruning)
         pruned = await prune(self._access, tables, before, window=_WINDOW, keys=keys)
         return pruned + await prune_raw(self._access, self._asides, before)
-
-    def _ours(self, claim: Claim) -> Params:
-        return key_params(claim.key) | {"p_token": claim.token}
-
-    async def _holds(self, connection: AsyncConnection, claim: Claim) -> bool:
-        """Whether the claim is still ours; on SQLite nobody else can write from here on."""
-        ours = self._ours(claim)
-        if self._access.dialect.one_writer:
-            held = await self._access.change(connection, self._orders.hold, ours)
-            return bool(held)
-        if not await needs_row_lock(connection):
-            return bool(await self._access.rows(connection, self._orders.still_ours, ours))
-        rows = await self._access.rows(connection, self._orders.lock, ours)
-        if rows:
-            self._locked.add((claim.key, claim.token))
-        return bool(rows)
-
-    async def _insert_claim(self, key: OrderKey, params: Params) -> bool:
-        if self._batched is not None:
-            return await self._batched.insert(tuple(key), params)
-        return await self._access.insert(self._orders.claim_new, params)
 
     async def _row(self, key: OrderKey) -> Any:
         rows = await self._access.read(self._orders.look, key_params(key))

@@ -1,4 +1,4 @@
-"""The connection lent to ``on_paid``: what it refuses, and how its transaction is watched."""
+"""The connection lent to users' functions: what it refuses, how its transaction is watched."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from contextlib import asynccontextmanager
 from typing import NoReturn
 
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
+from chaoying_async.sansio.notifications.inbox_values import TransactionEndedError
 from chaoying_async.sql.dialects import is_savepoint_gone
 
-_ENDED = "on_paid ended the transaction that it was lent: whether it took effect is not known"
+ENDED = "on_paid ended the transaction that it was lent: whether it took effect is not known"
 
 
 class LentConnection(AsyncConnection):
@@ -56,43 +57,32 @@ def _refuse(what: str, instead: str) -> NoReturn:
     )
 
 
-class Savepoints:
-    """How a savepoint is set and released: by SQLAlchemy's own methods."""
-
-    async def guard(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Set a savepoint: the connection is in a nested transaction then."""
-        return await connection.begin_nested()
-
-    async def release(self, connection: AsyncConnection, guard: AsyncTransaction) -> None:  # noqa: ARG002
-        """Release the savepoint; an error where it is not there any more."""
-        await guard.commit()
-
-
 @asynccontextmanager
-async def lend(
-    connection: AsyncConnection, savepoints: Savepoints
-) -> AsyncGenerator[LentConnection]:
+async def lend(connection: AsyncConnection, *, marked: bool) -> AsyncGenerator[LentConnection]:
     """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
 
-    A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
-    COMMIT, the driver's own method, a DDL statement on MariaDB). And because there is one, sessions
-    make a savepoint of their own rather than roll back what they are part of.
+    There is a savepoint under it, so that sessions make one of their own rather than roll back what
+    they are part of. It also watches over the transaction: it is gone when that was ended in
+    whatever way (a raw COMMIT, the driver's own method, a DDL statement on MariaDB). Where the
+    transaction is ``marked``, the statement that records the order finds that out by itself.
     """
     root = connection.get_transaction()
-    guard = await savepoints.guard(connection)
+    guard = await connection.begin_nested()
     yield LentConnection(connection.engine, connection.sync_connection)
     if connection.invalidated:
         raise InvalidRequestError("the connection was lost while on_paid ran")
     if connection.closed or root is None or not root.is_active or not guard.is_active:
-        raise HandlerMisuseError(_ENDED)
+        raise TransactionEndedError(ENDED)
     if connection.get_nested_transaction() != guard:
         raise UsageError(
             "on_paid returned with a begin_nested() or a session still open: end it, so that it is"
             " clear what counts"
         )
+    if marked:
+        return
     try:
-        await savepoints.release(connection, guard)
+        await guard.commit()
     except DBAPIError as error:
         if is_savepoint_gone(error):
-            raise HandlerMisuseError(_ENDED) from error
+            raise TransactionEndedError(ENDED) from error
         raise

@@ -1,29 +1,37 @@
-"""Every statement of an inbox, made once; only those of ``work`` share a transaction.
+"""Every statement of an inbox, made once.
 
-No statement reads before it writes: what may be changed stands in the WHERE, and how many rows were
-changed says whether it was. So nothing here deadlocks, whatever the isolation.
+Those on an order run under its lock (``locks``). Of the others none reads before it writes: what
+may be changed stands in the WHERE, and how many rows were changed says whether it was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Executable,
     Select,
     Table,
     Update,
     and_,
     bindparam,
     case,
+    cast,
     delete,
+    exists,
+    func,
+    literal_column,
     null,
     or_,
     select,
+    text,
+    true,
     update,
 )
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.sql.dml import ValuesBase
 
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
@@ -31,11 +39,15 @@ from chaoying_async.sql.dialects import SqlDialect
 
 V = TypeVar("V", bound=ValuesBase)
 
-_FREE = (SeenState.HELD, SeenState.NOT_PAID)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 _FOR_PEOPLE = (SeenState.HELD, SeenState.QUARANTINED)
 
-#: The columns that a claim fills.
+#: What a new row says beside its payment.
+_NEW = {"state": SeenState.HELD.value, "reason": ""}
+#: PostgreSQL: a setting that lasts as long as the transaction in which the order was locked.
+MARK = "chaoying.locked"
+
+#: The columns that tell of a payment.
 ENTRY = (
     "payload",
     "first_seen",
@@ -89,19 +101,19 @@ class OrderStatements:
 
     def __init__(self, table: Table, dialect: SqlDialect) -> None:
         c = table.c
+        self.table_name = table.name
         self._table = table
         self._now = dialect.now
         self._this = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
-        self._ours = and_(self._this, c.token == p("token"), c.state == SeenState.HELD)
         self._make_queries()
-        self._make_inserts(dialect)
-        self._make_claims()
-        self._make_ends()
+        self._make_locks(dialect)
+        self._make_changes(dialect)
         self._make_marks()
 
     def _make_queries(self) -> None:
         c = self._table.c
-        self._all = select(self._table, (c.held_until - self._now).label("left"))
+        self._left = (c.held_until - self._now).label("left")
+        self._all = select(self._table, self._left)
         self.look = self._all.where(self._this)
         over = and_(c.held_until <= self._now, c.due <= self._now)
         self.unfinished = self._oldest(c.state == SeenState.HELD, over)
@@ -111,70 +123,72 @@ class OrderStatements:
         forgotten = and_(ended, c.held_until < p("before"))
         self.pruning = PruningStatements(self._table, ended, forgotten)
 
-    def _make_inserts(self, dialect: SqlDialect) -> None:
-        new = dialect.insert_new(self._table).values(
-            {name: p(name) for name in ("mch_id", "out_trade_no", *ENTRY)}
-            | {"due": 0, "failures": 0, "reason": ""}
-        )
-        leased = self._now + p("lease")
-        self.claim_new = new.values(state=SeenState.HELD, token=1, held_until=leased)
-        self.not_paid = new.values(state=SeenState.NOT_PAID, token=0, held_until=0)
+    def _make_locks(self, dialect: SqlDialect) -> None:
+        """``insert`` makes an unfinished row; ``lock`` is the form of it that takes the lock."""
+        values: dict[str, Any] = {name: p(name) for name in ("mch_id", "out_trade_no", *ENTRY)}
+        values |= {name: literal_column("0") for name in ("due", "failures")}
+        values |= {name: literal_column(f"'{text}'") for name, text in _NEW.items()}
+        # With a lease, in case the work commits it by itself: nobody else is to begin then.
+        values |= {"token": literal_column("1"), "held_until": self._now + p("lease")}
+        self.insert = dialect.insert_new(self._table).values(values)
+        self.lock: Executable = self.insert
+        self.read_locked = self.look.with_for_update(skip_locked=True)
+        if dialect.name == "postgresql":
+            self.lock = self._lock_and_insert(values)
+        elif dialect.name == "mysql":
+            insert = self.insert.compile(dialect=mysql.dialect(paramstyle="named"))
+            self.lock = text(f"SET STATEMENT innodb_lock_wait_timeout=0 FOR {insert}")
+            self.read_locked = self.look.with_for_update(nowait=True)
 
-    def _make_claims(self) -> None:
-        c, leased = self._table.c, self._now + p("lease")
-        # A claim, a release or a quarantine in between has changed the token.
-        is_free = and_(
-            self._this,
-            c.token == p("token"),
-            _is_one_of(c.state, _FREE),
-            c.held_until <= self._now,
+    def _lock_and_insert(self, values: Mapping[str, Any]) -> Select[Any]:
+        """PostgreSQL: all that has to be done before the work, in one statement."""
+        c = self._table.c
+        got = select(
+            func.pg_try_advisory_xact_lock(p("hash")).label("locked"),
+            func.set_config("idle_in_transaction_session_timeout", p("idle"), true()).label("idle"),
+            func.set_config(MARK, p("mark"), true()).label("mark"),
+        ).cte("got")
+        typed = [cast(value, c[name].type) for name, value in values.items()]
+        new = (
+            postgresql.insert(self._table)
+            .from_select([*values], select(*typed).select_from(got).where(got.c.locked))
+            .on_conflict_do_nothing()
+            .returning(c.token)
+            .cte("new")
         )
-        self.claim_again = (
-            update(self._table)
-            .where(is_free)
-            .values({name: p(name) for name in ENTRY})
-            .values(state=SeenState.HELD, token=c.token + 1, held_until=leased, due=0)
-        )
-        self.renew = self._change_ours(held_until=leased)
-        self.still_ours = select(c.token).where(self._ours)
-        #: For isolations under which the row's lock is the lease.
-        self.lock = self.still_ours.with_for_update()
-        # Changes nothing, but takes SQLite's one write lock.
-        self.hold = self._change_ours(token=c.token)
+        inserted = exists(select(new.c.token)).label("inserted")
+        before = got.outerjoin(self._table, self._this)
+        return select(got, inserted, self._table, self._left).select_from(before)
 
-    def _make_ends(self) -> None:
-        c, now, free = self._table.c, self._now, self._table.c.token + 1
+    def _make_changes(self, dialect: SqlDialect) -> None:
+        c, now = self._table.c, self._now
+        ours = update(self._table).where(self._this)
+        #: Whoever takes over an order changes its token, so that its last holder's no longer fits.
+        self.take = ours.values(token=c.token + 1, held_until=now + p("lease"))
+        if dialect.name == "postgresql":  # where the transaction is another one, the mark is gone
+            ours = ours.where(func.current_setting(MARK, true()) == p("mark"))
+        save = ours.values({name: p(name) for name in ENTRY}).values(
+            state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
+        )
         # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
-        self.complete = self._change_ours(state=SeenState.DONE, held_until=now)
-        self.release = self._change_ours(
-            token=free, held_until=0, due=now + p("retry"), failures=c.failures + p("failed")
-        )
-        self.quarantine = self._change_ours(
-            state=SeenState.QUARANTINED, token=free, held_until=0, reason=p("reason")
-        )
-        # As an order of which only failures were heard: free, and not due.
-        self.give_up = self._change_ours(state=SeenState.NOT_PAID, token=free, held_until=now)
-        self.not_paid_given_up = (
-            update(self._table)
-            .where(self._this, c.state == SeenState.NOT_PAID, c.decision != p("decision"))
-            .values({name: p(name) for name in ENTRY})
-        )
+        self.save: dict[SeenState, Update] = {
+            SeenState.HELD: save.values(held_until=0, due=now + p("retry")),
+            SeenState.QUARANTINED: save.values(held_until=0, due=0),
+            **dict.fromkeys(_ENDED, save.values(held_until=now, due=0)),
+        }
 
     def _make_marks(self) -> None:
-        quarantined = self._table.c.state == SeenState.QUARANTINED
+        c = self._table.c
         mark = (
             update(self._table)
-            .where(self._this, quarantined)
-            .values(held_until=self._now, due=0, state=SeenState.HELD)
+            .where(self._this, c.state == SeenState.QUARANTINED)
+            .values(held_until=self._now, due=0, state=SeenState.HELD, token=c.token + 1)
         )
         self.mark = {
             Mark.RETRY: mark,
             Mark.APPLY: mark.values(decision=BY_A_PERSON),
             Mark.DISMISS: mark.values(state=SeenState.DONE),
         }
-
-    def _change_ours(self, **values: Any) -> Update:
-        return update(self._table).where(self._ours).values(**values)
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
         return self._all.where(*which).order_by(self._table.c.first_seen).limit(p("limit"))

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 import attrs
 
-from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.exceptions import ChaoyingError, HandlerMisuseError
 from chaoying_async.sansio.paid import known_numbers
 
 #: So far ahead of now the ``time_end`` of a payment may be (M-15).
@@ -176,6 +176,10 @@ class LookAgainError(ChaoyingError):
 
 class ClaimLostError(LookAgainError):
     """The claim on an order had ended before the work under it did."""
+
+
+class TransactionEndedError(HandlerMisuseError):
+    """A function of the user's returned, and had ended the transaction that it was lent."""
 
 
 class InboxFullError(ChaoyingError):

@@ -1,0 +1,185 @@
+"""How each database locks an order without waiting: its own lock is the claim (M-16).
+
+The order's row is inserted unfinished, and is seen by nobody else before the COMMIT that also
+records what the order came to. Nothing is committed before, so a process that dies leaves nothing.
+
+- PostgreSQL: an advisory lock that ends with the transaction, taken by the statement that inserts.
+- MariaDB: the lock of the row itself, asked for without waiting. A locking read of a row that may
+  be missing would lock the gap in its place, and with that stop other orders.
+- SQLite: the one write transaction that there can be. Other orders wait for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chaoying_async.inbox.sql.access import Access
+from chaoying_async.inbox.sql.lending import ENDED, lend
+from chaoying_async.inbox.sql.rows import Params, entry_params, key_params, span, to_record
+from chaoying_async.inbox.sql.statements import OrderStatements
+from chaoying_async.sansio.notifications.inbox_values import (
+    Entry,
+    OrderKey,
+    Record,
+    SeenState,
+    TransactionEndedError,
+)
+from chaoying_async.sql.autocommit import check_transaction
+from chaoying_async.sql.dialects import is_duplicate, is_for_others
+
+_DONE = SeenState.DONE
+#: States in which an order is nobody's, once no lease runs.
+_FREE = (SeenState.HELD, SeenState.NOT_PAID)
+
+
+class LockedRow:
+    """An order whose lock our open transaction holds; see :class:`~chaoying_async.abc.LockedOrder`.
+
+    An order that is DONE is one as well, though without a lock.
+    """
+
+    def __init__(
+        self, locks: Locks, connection: Any, params: Params, before: Record | None
+    ) -> None:
+        self.before = before
+        self.is_saved = False
+        self._locks = locks
+        self._connection = connection
+        self._params = params
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[AsyncConnection]:
+        access, connection = self._locks.access, self._connection
+        async with AsyncExitStack() as stack:
+            if connection is None:  # it is DONE, and only read
+                connection = await stack.enter_async_context(access.connect(lent=True))
+                await connection.begin()
+            yield await stack.enter_async_context(lend(connection, marked=self._locks.marks))
+
+    async def save(
+        self,
+        state: SeenState,
+        entry: Entry,
+        *,
+        failures: int = 0,
+        reason: str = "",
+        retry_in: float = 0.0,
+    ) -> None:
+        params = self._params | entry_params(entry)
+        params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
+        statement = self._locks.statements.save[state]
+        params["p_retry"] = span(retry_in)
+        if not await self._locks.access.change(self._connection, statement, params):
+            raise TransactionEndedError(ENDED)
+        self.is_saved = True
+
+
+class Locks:
+    """Takes the locks of orders in one database."""
+
+    def __init__(self, access: Access, statements: OrderStatements, idle: float) -> None:
+        self.access = access
+        self.statements = statements
+        name = access.dialect.name
+        #: Whether a mark in the transaction shows that it is the same one still.
+        self.marks = name == "postgresql"
+        self._take = _TAKE[name]
+        self._idle = idle
+
+    @asynccontextmanager
+    async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
+        """As :meth:`~chaoying_async.abc.Inbox.lock`."""
+        params = key_params(key) | entry_params(entry) | {"p_lease": span(self._idle)}
+        if self.marks:
+            number = _number(self.statements.table_name, key)
+            params |= {"p_hash": number, "p_mark": str(number), "p_idle": f"{self._idle:.0f}s"}
+        async with self.access.connect_to_write(lent=True) as connection:
+            await connection.begin()
+            try:
+                is_ours, before = await self._take(self, connection, params)
+            except DBAPIError as error:
+                if not is_for_others(error):
+                    raise
+                is_ours, before = False, None
+            if not is_ours:
+                yield None
+                return
+            if before is not None and before.state in _FREE and before.lease <= 0:
+                await self.access.change(connection, self.statements.take, params)
+            if before is None or before.state is not _DONE:
+                check_transaction(connection)
+            order = LockedRow(self, connection, params, before)
+            yield order
+            if order.is_saved:
+                await connection.commit()
+
+    async def read(
+        self, connection: AsyncConnection, statement: Any, params: Params
+    ) -> Record | None:
+        rows = await self.access.rows(connection, statement, params)
+        return to_record(rows[0]) if rows else None
+
+
+#: Whether the order is ours (or DONE), and its record.
+Taken = tuple[bool, Record | None]
+
+
+async def _take_in_postgresql(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
+    """The lock, the INSERT and the record as it was before both, in one statement."""
+    (row,) = await locks.access.rows(connection, locks.statements.lock, params)
+    if row.inserted:
+        return True, None
+    if row.state == _DONE:
+        return True, to_record(row)
+    if not row.locked:
+        return False, None
+    # What this statement read may be older than its lock.
+    before = await locks.read(connection, locks.statements.read_locked, params)
+    return before is not None, before
+
+
+async def _take_in_mariadb(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
+    try:
+        await locks.access.change(connection, locks.statements.lock, params)
+    except IntegrityError as error:
+        if not is_duplicate(error):
+            raise
+    else:
+        return True, None
+    before = await locks.read(connection, locks.statements.look, params)
+    if before is not None and before.state is _DONE:
+        return True, before
+    # The refused INSERT has locked the row for reading: two such locks would exclude each other.
+    await connection.rollback()
+    await connection.begin()
+    before = await locks.read(connection, locks.statements.read_locked, params)
+    return before is not None, before
+
+
+async def _take_in_sqlite(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
+    if await locks.access.change(connection, locks.statements.insert, params):
+        return True, None
+    before = await locks.read(connection, locks.statements.look, params)
+    return before is not None, before
+
+
+_TAKE: dict[str, Callable[[Locks, AsyncConnection, Params], Awaitable[Taken]]] = {
+    "postgresql": _take_in_postgresql,
+    "mysql": _take_in_mariadb,
+    "sqlite": _take_in_sqlite,
+}
+
+
+def _number(table: str, key: OrderKey) -> int:
+    """An order's number among the advisory locks; frozen for ever, since versions run side by side.
+
+    Two orders with one number wait for each other, and that is all.
+    """
+    named = "\0".join((table, *key)).encode()
+    return int.from_bytes(hashlib.sha256(named).digest()[:8], "big", signed=True)

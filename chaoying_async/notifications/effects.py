@@ -1,0 +1,180 @@
+"""Runs the user's function under its order's lock, and records what the order came to (M-16)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import attrs
+
+from chaoying_async.abc import Clock, Inbox, LockedOrder
+from chaoying_async.clock import within
+from chaoying_async.notifications.answering import Counts
+from chaoying_async.notifications.callbacks import EffectCall
+from chaoying_async.notifications.deciding import DecidedMessage
+from chaoying_async.notifications.reporting import Reporter, log, retry_in
+from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import (
+    ClaimLostError,
+    Entry,
+    LookAgainError,
+    OrderKey,
+    Record,
+    SeenState,
+    TransactionEndedError,
+)
+
+#: Seconds that recording a failure may take.
+RECORD_WITHIN = 5.0
+
+#: Called under the order's lock: what is to be run, or None where nothing is.
+Decide = Callable[[LockedOrder], Awaitable[DecidedMessage | None]]
+
+
+@attrs.define
+class Attempt:
+    """One try to let an order take effect."""
+
+    key: OrderKey
+    entry: Entry
+    """What the message says, as far as that is known before the lock."""
+    until: float
+    """The moment of the monotonic clock until which the lock may take."""
+    was_locked: bool = False
+    """Whether the order's lock was ours."""
+    before: Record | None = None
+    """The order's record, read under the lock."""
+    decided: DecidedMessage | None = None
+    """What is run, as it was decided under the lock; None as long as nothing is."""
+    is_durable: bool = False
+    """Whether the effect is recorded."""
+    is_kept: bool = False
+    """Whether something was recorded: the effect, or its failure and the next try."""
+
+
+class EffectRunner:
+    """Runs ``on_paid`` and ``on_paid_after_close``."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        clock: Clock,
+        calls: Mapping[Decision, EffectCall],
+        reporter: Reporter,
+        counts: Counts,
+    ) -> None:
+        self._inbox = inbox
+        self._clock = clock
+        self._calls = calls
+        self._reporter = reporter
+        self._counts = counts
+        self._working: dict[OrderKey, asyncio.Event] = {}
+        counts.working = self._working
+
+    def ended(self, key: OrderKey) -> asyncio.Event | None:
+        """Set when this process has ended its work on an order; None: it does not work on it."""
+        return self._working.get(key)
+
+    async def run(self, attempt: Attempt, decide: Decide) -> None:
+        """Lock the order, decide, run the function and record it; a failure is recorded as well.
+
+        Nothing happens where somebody else is at work on the order: ``was_locked`` is False then.
+        Nothing has happened either where the work was undone for somebody else's sake.
+        """
+        key = attempt.key
+        if key in self._working:
+            return
+        ended = self._working[key] = asyncio.Event()
+        try:
+            await self._run(attempt, decide)
+        except LookAgainError as error:
+            attempt.was_locked, attempt.decided = False, None
+            if isinstance(error, ClaimLostError):
+                self._counts.add("failed")
+                log.warning("order %r: %s", key.out_trade_no, error)
+        except BaseException as error:  # noqa: BLE001 - the end of the process goes on up from there
+            await self._deal_with(error, attempt)
+        finally:
+            del self._working[key]
+            ended.set()
+
+    async def _run(self, attempt: Attempt, decide: Decide) -> None:
+        async with AsyncExitStack() as stack:
+            locking = stack.enter_async_context(self._inbox.lock(attempt.key, attempt.entry))
+            order = await within(self._clock, attempt.until - self._clock.monotonic(), locking)
+            if order is None:
+                return
+            attempt.was_locked, attempt.before = True, order.before
+            decided = await decide(order)
+            if decided is None or decided.verdict.paid is None:
+                return
+            attempt.decided = decided
+            await self._calls[decided.verdict.decision](decided.verdict.paid, order)
+            await order.save(SeenState.DONE, decided.entry)
+        attempt.is_durable = attempt.is_kept = True
+
+    async def _deal_with(self, error: BaseException, attempt: Attempt) -> None:
+        """Deal with what ended the work; a failing order takes nothing else down."""
+        decided = attempt.decided
+        if decided is None or must_propagate(error):
+            raise error
+        name, number = self._calls[decided.verdict.decision].name, attempt.key.out_trade_no
+        self._counts.add("failed")
+        if isinstance(error, TransactionEndedError):
+            reason = f"{name} ended the transaction that it was lent"
+            if (
+                await self._record(attempt, decided.entry, SeenState.QUARANTINED, reason)
+                is not None
+            ):
+                await self._reporter.report(Decision.CONFLICT, reason, attempt.key)
+            return
+        failures = await self._record(attempt, decided.entry, SeenState.HELD)
+        if failures == 1:
+            log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
+        else:
+            log.info("%s of order %r failed again: %s", name, number, type(error).__name__)
+
+    async def _record(
+        self, attempt: Attempt, entry: Entry, state: SeenState, reason: str = ""
+    ) -> int | None:
+        """Record a failure under the order's lock; how many there are, None: it was not recorded.
+
+        Nothing is written over what somebody has done since, nor where somebody is at work now:
+        whoever that is has the order.
+        """
+        seen = 0 if attempt.before is None else attempt.before.token
+        try:
+            async with (
+                self._clock.timeout(RECORD_WITHIN),
+                self._inbox.lock(attempt.key, entry) as order,
+            ):
+                if order is None or not is_as_it_was(order.before, seen):
+                    return None
+                failures = 1 + (0 if order.before is None else order.before.failures)
+                await order.save(
+                    state,
+                    entry,
+                    failures=failures,
+                    reason=reason,
+                    retry_in=retry_in(failures - 1),
+                )
+        except BaseException as error:  # the gateway delivers the message again
+            if must_propagate(error):
+                raise
+            log.warning("a failure could not be recorded: %s", type(error).__name__)
+            return None
+        attempt.is_kept = True
+        return failures
+
+
+def is_as_it_was(record: Record | None, token: int) -> bool:
+    """Whether nobody has recorded anything since the record with this token (0: none) was read.
+
+    A token that is one higher is of our own try: ``on_paid`` has committed it by itself.
+    """
+    if record is None:
+        return token == 0
+    ended = record.state in (SeenState.DONE, SeenState.QUARANTINED)
+    return not ended and record.token - token in (0, 1)
