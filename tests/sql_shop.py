@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.notifications.inbox_values import Claim, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, SeenState
 from tests.factories import MCH_ID
 from tests.servers import Servers
 
@@ -71,16 +71,14 @@ class SqlShop:
     engine: AsyncEngine
     inbox: SqlInbox
 
-    async def claimed(self, key: OrderKey = KEY) -> Claim:
+    async def paid(self, on_paid: OnPaid, key: OrderKey = KEY) -> None:
+        """As a handler does it: under the order's lock, with the connection that it lends."""
         entry = Entry(payload='{"a":"1"}', first_seen=datetime.now(UTC))
-        claim = await self.inbox.claim(key, entry, lease=30.0)
-        assert isinstance(claim, Claim)
-        return claim
-
-    async def paid(self, on_paid: OnPaid, claim: Claim | None = None) -> None:
-        """As a handler does it: the claim's work is ``on_paid``."""
-        async with self.inbox.work(claim or await self.claimed()) as connection:
-            await on_paid(connection)
+        async with self.inbox.lock(key, entry) as order:
+            assert order is not None
+            async with order.lend() as connection:
+                await on_paid(connection)
+            await order.save(SeenState.DONE, entry)
 
     async def effects(self, number: str | None = None) -> int:
         """How often an order (or any) took effect."""

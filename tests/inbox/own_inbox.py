@@ -14,7 +14,6 @@ from typing import Any
 import asyncpg  # type: ignore[import-untyped]
 import attrs
 
-from chaoying_async.exceptions import HandlerMisuseError
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Entry,
@@ -23,6 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     OrderKey,
     Record,
     SeenState,
+    TransactionEndedError,
     check_room,
 )
 
@@ -141,7 +141,7 @@ class MyLockedOrder:
         mine = await self._connection.fetchval("SELECT pg_current_xact_id()::text")
         yield self._connection
         if await self._connection.fetchval("SELECT pg_current_xact_id()::text") != mine:
-            raise HandlerMisuseError("on_paid has ended the transaction that it was lent")
+            raise TransactionEndedError("on_paid has ended the transaction that it was lent")
 
     async def save(
         self,
