@@ -13,6 +13,7 @@ from typing import Any
 import pytest_asyncio
 
 from chaoying_async import PaidOrder
+from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
@@ -57,13 +58,14 @@ async def test_an_order_takes_effect_once_however_often_it_is_delivered(
     inbox: AsyncpgInbox,
 ) -> None:
     """M-16: by two handlers at once, then again."""
-    shop = Shop()
-    handlers = [shop.handler(inbox, on_paid=deliver) for _ in range(2)]
-    answers = await asyncio.gather(*(one.handle(shop.body()) for one in handlers * 4))
+    shop, clock = Shop(), SystemClock()
+    body = shop.body(time_end=clock.now())
+    handlers = [shop.handler(inbox, on_paid=deliver, clock=clock) for _ in range(2)]
+    answers = await asyncio.gather(*(one.handle(body) for one in handlers * 4))
     assert {said(answer)[0] for answer in answers} <= {D.APPLY, D.DUPLICATE, D.IN_PROGRESS}
     assert await effects(inbox) == 1
     assert await state(inbox) is SeenState.DONE
-    assert said(await handlers[0].handle(shop.body())) == (D.DUPLICATE, SUCCESS)
+    assert said(await handlers[0].handle(body)) == (D.DUPLICATE, SUCCESS)
 
 
 async def test_work_that_fails_is_rolled_back_and_tried_again(inbox: AsyncpgInbox) -> None:
