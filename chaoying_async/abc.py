@@ -174,7 +174,8 @@ class Inbox(Protocol):
         one, and must not be saved.
 
         ``entry`` is what the message says of the payment. An inbox may keep it from here on, so
-        that others see that the order is HELD; it goes again where nothing is saved.
+        that others see that the order is HELD; it goes again where nothing is saved. Its payload is
+        empty where the inbox lends a connection, whose transaction nobody else can look into.
 
         Raises :class:`~chaoying_async.sansio.notifications.inbox_values.LookAgainError` where the
         block was rolled back for the sake of somebody else, or its lock was lost. After any other
@@ -222,7 +223,7 @@ class Inbox(Protocol):
         ...
 
 
-class InboxForPeople(Protocol):
+class InboxForPeople(Inbox, Protocol):
     """What ``chaoying inbox`` needs beside: what waits for a person, and what a person decides."""
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:

@@ -72,7 +72,7 @@ class SqlShop:
     inbox: SqlInbox
 
     async def paid(self, on_paid: OnPaid, key: OrderKey = KEY) -> None:
-        """As a handler does it: under the order's lock, with the connection that it lends."""
+        """As a handler does it: ``on_paid`` runs under the order's lock."""
         entry = Entry(payload='{"a":"1"}', first_seen=datetime.now(UTC))
         async with self.inbox.lock(key, entry) as order:
             assert order is not None

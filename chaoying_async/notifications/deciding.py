@@ -157,11 +157,11 @@ class DecidedMessage:
         failed = self.facts.outcome is NotificationOutcome.NOT_PAID
         return self.foreign and failed and self.verdict.decision is not Decision.UNREADABLE
 
-    @property
-    def entry(self) -> Entry:
+    def entry(self, *, payload: bool) -> Entry:
         """What the inbox keeps of the payment.
 
-        The message itself is written down: a retry decides about it again (M-17).
+        ``payload``: the message itself is written down too, so that a retry can decide about it
+        again (M-17). Of an order that is done nobody reads it.
         """
         facts, verdict, paid = self.facts, self.verdict, self.verdict.paid
         learnt = verdict.learnt
@@ -169,7 +169,7 @@ class DecidedMessage:
             told = facts if paid is None else paid
             learnt = Learnt(told.source, told.transaction_id, told.out_transaction_id, ())
         entry = Entry(
-            payload=to_text(facts),
+            payload=to_text(facts) if payload else "",
             first_seen=self.first_seen,
             payable=None if paid is None else paid.payable,
             transaction_id=learnt.transaction_id,
@@ -182,6 +182,12 @@ class DecidedMessage:
         if before is None or before.state is not SeenState.HELD:
             return entry
         return _with_what_was_known(entry, before.entry)
+
+    def takes_the_place_of(self, before: Record | None) -> bool:
+        """Whether an order is HELD for another payment than this one."""
+        if before is None or before.state is not SeenState.HELD:
+            return False
+        return Ways.of(self.entry(payload=False)).is_another(Ways.of(before.entry))
 
 
 def _with_what_was_known(entry: Entry, before: Entry) -> Entry:
@@ -196,13 +202,6 @@ def _with_what_was_known(entry: Entry, before: Entry) -> Entry:
         other_numbers=others,
         decision=BY_A_PERSON if by_a_person else entry.decision,
     )
-
-
-def is_another_payment(entry: Entry, before: Record | None) -> bool:
-    """Whether an order is HELD for another payment, which has not ended."""
-    if before is None or before.state is not SeenState.HELD:
-        return False
-    return Ways.of(entry).is_another(Ways.of(before.entry))
 
 
 def storable(facts: Facts) -> OrderKey | None:
@@ -273,7 +272,7 @@ class Decider:
         decided = DecidedMessage(facts, asked.key, verdict, first_seen, before, done, foreign)
         # Of a payment that a person applied nothing is left but this record.
         by_a_person = before is not None and before.entry.decision == BY_A_PERSON
-        if by_a_person and verdict.paid and is_another_payment(decided.entry, before):
+        if by_a_person and verdict.paid and decided.takes_the_place_of(before):
             decided.verdict = Judgement(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
         return decided
 

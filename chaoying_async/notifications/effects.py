@@ -112,7 +112,7 @@ class EffectRunner:
                 return
             attempt.decided = decided
             await self._calls[decided.verdict.decision](decided.verdict.paid, order)
-            await order.save(SeenState.DONE, decided.entry)
+            await order.save(SeenState.DONE, decided.entry(payload=False))
         attempt.is_durable = attempt.is_kept = True
 
     async def _deal_with(self, error: BaseException, attempt: Attempt) -> None:
@@ -125,12 +125,14 @@ class EffectRunner:
         if isinstance(error, TransactionEndedError):
             reason = f"{name} ended the transaction that it was lent"
             if (
-                await self._record(attempt, decided.entry, SeenState.QUARANTINED, reason)
+                await self._record(
+                    attempt, decided.entry(payload=True), SeenState.QUARANTINED, reason
+                )
                 is not None
             ):
                 await self._reporter.report(Decision.CONFLICT, reason, attempt.key)
             return
-        failures = await self._record(attempt, decided.entry, SeenState.HELD)
+        failures = await self._record(attempt, decided.entry(payload=True), SeenState.HELD)
         if failures == 1:
             log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
         else:

@@ -15,7 +15,6 @@ from chaoying_async.notifications.deciding import (
     DecidedMessage,
     Decider,
     Message,
-    is_another_payment,
     storable,
 )
 from chaoying_async.notifications.effects import Attempt, EffectRunner
@@ -139,7 +138,9 @@ class Journey:
             message.key = decided.key
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
-        attempt = Attempt(decided.key, decided.entry, message.until)
+        # A transaction shows nobody an order that is not done, so nobody reads a message in it.
+        entry = decided.entry(payload=not self.inbox.lends_connection)
+        attempt = Attempt(decided.key, entry, message.until)
 
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked
@@ -163,7 +164,7 @@ class Journey:
         decided = self.decider.judge(message, asked, order.before)
         if not has_effect(decided.verdict.decision) or self._lost_its_owner(message):
             return None
-        if is_another_payment(decided.entry, order.before) and not message.has_kept(order.before):
+        if decided.takes_the_place_of(order.before) and not message.has_kept(order.before):
             return None
         message.has_begun = True
         if message.by_a_person:
@@ -188,7 +189,7 @@ class Journey:
             decided = await self._in_time(message, deciding)
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
-        if before is not None and is_another_payment(decided.entry, before):
+        if before is not None and decided.takes_the_place_of(before):
             await self.reporter.keep_replaced(before)
             message.kept_token = before.token
         return await self._once(message)

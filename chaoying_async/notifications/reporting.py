@@ -202,7 +202,7 @@ class Reporter:
         The hook comes first: if it raises, the failure is not noted, and comes again. For an order
         that was given up, whose record still says what it was claimed for, no failure was noted.
         """
-        record, entry = await self._inbox.look(matter.key), matter.entry
+        record, entry = await self._inbox.look(matter.key), matter.entry(payload=True)
         if not _is_news(record):
             return
         if self._on_not_paid is not None and matter.facts.source is PaidSource.NOTIFICATION:
