@@ -189,7 +189,7 @@ def _aside(row: Any) -> Aside:
 
 
 @asynccontextmanager
-async def own_inbox_at(url: str) -> AsyncGenerator[AsyncpgInbox]:
-    async with asyncpg.create_pool(url, min_size=1) as pool:
+async def own_inbox_at(url: str, *, connections: int = 5) -> AsyncGenerator[AsyncpgInbox]:
+    async with asyncpg.create_pool(url, min_size=1, max_size=connections) as pool:
         await pool.execute(TABLES)
         yield AsyncpgInbox(pool)

@@ -29,7 +29,7 @@ EFFECT = "INSERT INTO effects VALUES ($1)"
 @pytest_asyncio.fixture
 async def inbox(servers: Servers) -> AsyncGenerator[AsyncpgInbox]:
     url = servers.postgresql_url("asyncpg").replace("+asyncpg", "")
-    async with own_inbox_at(url) as made:
+    async with own_inbox_at(url, connections=1) as made:  # no lock waits for a second one
         await made.pool.execute("CREATE TABLE effects (number text)")
         yield made
 
