@@ -136,6 +136,8 @@ class Journey:
                 asked = asked._replace(key=message.key or asked.key)
             decided = await self._in_time(message, self.decider.decide(message, asked))
             message.key = decided.key
+            if self.effects.ended(decided.key) is not None:
+                return None  # our own work on it: that comes before what else is to be said
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
