@@ -8,4 +8,6 @@ verify.
 - ``throughput``    ``send(OrderQuery)`` against hand-written httpx and aiohttp (needs nginx)
 - ``notification``  ``parse_notification`` against ``parse_qsl`` + sort + md5 + ``compare_digest``
 - ``import_time``   ``import chaoying_async`` against its own base dependencies
+- ``web``           ``notification_app`` against an ASGI app that checks nothing
+- ``paid_orders``   ``NotificationHandler`` on ``SqlInbox`` against one transaction by hand
 """

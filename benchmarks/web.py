@@ -37,7 +37,7 @@ CONTENDERS = ("ours", "bare")
 #: Requests to one of them before the other has its turn.
 TURN = 500
 #: What uvicorn is built of -> the least and the aim.
-SERVERS = {("h11", "asyncio"): (0.7, 0.8), ("httptools", "uvloop"): (0.0, 0.7)}
+SERVERS = {("h11", "asyncio"): (0.5, 0.6), ("httptools", "uvloop"): (0.0, 0.5)}
 CREDENTIALS = Credentials(agent_id=handmade.AGENT_ID, key=handmade.KEY, pid=handmade.PID)
 
 

@@ -109,6 +109,7 @@ class Access:
 
         async def write_once() -> int:
             async with self.connect_to_write() as connection:
+                await connection.begin()  # SQLite's driver, called directly, would not tell
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
                 return changed
