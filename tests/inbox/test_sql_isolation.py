@@ -25,7 +25,16 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from tests.inbox.test_sql_cancelled import an_aside
 from tests.servers import Servers
-from tests.sql_shop import DATABASES, KEY, SqlShop, an_entry, metadata, sql_shop, take_effect
+from tests.sql_shop import (
+    DATABASES,
+    KEY,
+    OnPaid,
+    SqlShop,
+    an_entry,
+    metadata,
+    sql_shop,
+    take_effect,
+)
 
 LEVELS = [
     *(
@@ -47,14 +56,26 @@ def _options(level: str | None) -> dict[str, Any]:
 # --------------------------------------------------------------------- somebody else's order
 
 
+async def _at_last(shop: SqlShop, on_paid: OnPaid, key: OrderKey) -> None:
+    """As a handler does it: what was undone for somebody else's sake is tried again."""
+    while True:
+        with suppress(LookAgainError):
+            return await shop.paid(on_paid, key)
+
+
 async def _others_meanwhile(shop: SqlShop) -> None:
     """While an order is worked on, it is nobody else's, and other orders are done beside it."""
-    async with shop.working() as connection:
+    others = {"b": OrderKey(KEY.mch_id, "B"), "c": OrderKey("0", "A")}
+
+    async def on_paid(connection: Any) -> None:
         await take_effect(connection)
         async with asyncio.timeout(5):
             assert not await shop.is_free()
-            await shop.paid(partial(take_effect, number="b"), OrderKey(KEY.mch_id, "B"))
-            await shop.paid(partial(take_effect, number="c"), OrderKey("0", "A"))
+            while others:
+                number, key = others.popitem()
+                await _at_last(shop, partial(take_effect, number=number), key)
+
+    await _at_last(shop, on_paid, KEY)
     assert await shop.is_free()
     assert (await shop.effects(), await shop.state()) == (3, "DONE")
 
@@ -310,5 +331,6 @@ async def test_a_driver_that_commits_by_itself_is_noticed(
 
         with pytest.raises((UsageError, DBAPIError, ZeroDivisionError)):
             await shop.paid(failing)
-        assert (await shop.effects(), await shop.state()) == (0, None)
+        assert await shop.effects() == 0
+        assert await shop.state() != "DONE"
         await engine.dispose()
