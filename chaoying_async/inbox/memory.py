@@ -154,9 +154,13 @@ class MemoryInbox(LeasingInbox):
         if saved.state is SeenState.DONE:
             # Nobody runs it again, so its text is forgotten at once: it is most of what it takes.
             entry = attrs.evolve(entry, payload="")
-        failures, reason = saved.failures, saved.reason
         record = Record(
-            key=claim.key, state=saved.state, entry=entry, failures=failures, reason=reason
+            key=claim.key,
+            state=saved.state,
+            entry=entry,
+            failures=saved.failures,
+            reason=saved.reason,
+            token=next(self._tokens),
         )
         self._keep(record, saved.retry_in)
         return True
@@ -235,7 +239,8 @@ class MemoryInbox(LeasingInbox):
         entry = order.record.entry
         if mark is Mark.APPLY:
             entry = attrs.evolve(entry, decision=BY_A_PERSON)
-        self._keep(attrs.evolve(order.record, state=state, entry=entry))
+        token = next(self._tokens)
+        self._keep(attrs.evolve(order.record, state=state, entry=entry, token=token))
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
@@ -281,7 +286,6 @@ class MemoryInbox(LeasingInbox):
     def _keep(self, record: Record, due_in: float = 0.0) -> None:
         """Put this record in place of what was there, here only: so the open ones are known."""
         now, key = self._clock.monotonic(), record.key
-        record = attrs.evolve(record, token=next(self._tokens))
         order = self._orders[key] = _KeptOrder(record, now, now + due_in)
         if record.state in _ENDED:
             self._open_orders.pop(key, None)
