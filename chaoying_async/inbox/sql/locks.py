@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -53,11 +53,22 @@ class LockedRow:
         self._locks = locks
         self._connection = connection
         self._params = params
+        self._was_lent = False
 
-    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        if self._connection is None:
-            return self._locks.lend_to_read()
-        return lend(self._connection, marked=self._locks.marks)
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[AsyncConnection]:
+        locks, connection = self._locks, self._connection
+        if connection is None:
+            async with locks.lend_to_read() as lent:
+                yield lent
+            return
+        if self._was_lent and locks.marks:  # whoever had it before may have ended the transaction
+            (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
+            if not row.is_marked:
+                raise TransactionEndedError(ENDED)
+        self._was_lent = True
+        async with lend(connection, marked=locks.marks) as lent:
+            yield lent
 
     async def save(
         self,

@@ -165,8 +165,11 @@ class OrderStatements:
         ours = update(self._table).where(self._this)
         #: Whoever takes over an order changes its token, so that its last holder's no longer fits.
         self.take = ours.values(token=c.token + 1, held_until=now + p("lease"))
-        if dialect.name == "postgresql":  # where the transaction is another one, the mark is gone
-            ours = ours.where(func.current_setting(MARK, true()) == p("mark"))
+        # PostgreSQL: where the transaction is another one, the mark is gone.
+        is_marked = func.current_setting(MARK, true()) == p("mark")
+        self.is_marked = select(is_marked.label("is_marked"))
+        if dialect.name == "postgresql":
+            ours = ours.where(is_marked)
         save = ours.values({name: p(name) for name in ENTRY}).values(
             state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
         )
