@@ -32,6 +32,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import is_duplicate, is_for_others
+from chaoying_async.sql.idle import SessionLimit
 
 _DONE = SeenState.DONE
 #: States in which an order is nobody's, once no lease runs.
@@ -91,6 +92,10 @@ class Locks:
         self.marks = name == "postgresql"
         self._take = _TAKE[name]
         self._idle = idle
+        #: MariaDB has such a limit for a whole session only: it is put back.
+        self.limit = SessionLimit(idle) if name == "mysql" else None
+        if self.limit is not None:
+            statements.lock = self.limit.added_to(statements.lock)
 
     @asynccontextmanager
     async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
@@ -115,9 +120,15 @@ class Locks:
             if before is None or before.state is not _DONE:
                 check_transaction(connection)
             order = LockedRow(self, connection, params, before)
-            yield order
-            if order.is_saved:
-                await connection.commit()
+            if self.limit is None or (before is not None and before.state is _DONE):
+                yield order
+                if order.is_saved:
+                    await connection.commit()
+                return
+            async with self.limit.put_back(connection):
+                yield order
+                if order.is_saved:
+                    await connection.commit()
 
     async def read(
         self, connection: AsyncConnection, statement: Any, params: Params
@@ -159,6 +170,8 @@ async def _take_in_mariadb(locks: Locks, connection: AsyncConnection, params: Pa
     await connection.rollback()
     await connection.begin()
     before = await locks.read(connection, locks.statements.read_locked, params)
+    if before is not None and locks.limit is not None:
+        await locks.limit.begin(connection)
     return before is not None, before
 
 
