@@ -113,9 +113,9 @@ class LockedOrder(Protocol):
         """A block for a function of the user's; it yields what that function may be handed.
 
         That is a connection inside the transaction that records the order too, or None where the
-        inbox has none. Where the function has ended that transaction, leaving the block or
-        :meth:`save` raises a ``TransactionEndedError`` (of ``sansio.notifications.inbox_values``,
-        as are the other errors and values here).
+        inbox has none. A block may follow another. Where the function has ended that transaction,
+        leaving its block or :meth:`save` raises a ``TransactionEndedError`` (of
+        ``sansio.notifications.inbox_values``, as are the other errors and values here).
         """
         ...
 
@@ -146,7 +146,7 @@ class Inbox(Protocol):
     ``first_seen`` is on the handler's (M-26).
 
     Every failure is raised. The handler answers ``fail`` then, so the gateway delivers the message
-    again and nothing is lost. These nine names are all that a handler needs: an inbox for another
+    again and nothing is lost. These ten names are all that a handler needs: an inbox for another
     database is a class with them.
     """
 
@@ -169,9 +169,10 @@ class Inbox(Protocol):
 
         It never waits for the order's holder. What was saved (and what was done on a connection
         that was lent) is durable when the block has been left normally; an exception, a
-        cancellation, or leaving without :meth:`LockedOrder.save` changes nothing about the order.
-        An order that is DONE needs no lock, since nobody changes it any more: it is yielded without
-        one, and must not be saved.
+        cancellation, or leaving without :meth:`LockedOrder.save` changes nothing about the order,
+        its token and the moment when it is due included. An order that is DONE needs no lock, since
+        nobody changes it any more: it is yielded without one, and must not be saved. Inside the
+        block a handler calls nothing else of the inbox, so it needs one connection at a time.
 
         ``entry`` is what the message says of the payment. An inbox may keep it from here on, so
         that others see that the order is HELD; it goes again where nothing is saved. Its payload is
@@ -187,14 +188,14 @@ class Inbox(Protocol):
         """Keep a message under its key and fingerprint; True only when it has to be reported.
 
         It has to be reported when it is new, and when its decision is not the one it had before. A
-        message that is kept already retains its ``first_seen``, its ``tries`` and its mark; a
-        dismissed one stays dismissed (False). The message is due in ``retry_in`` seconds; with None
-        only when somebody marks it.
+        message that is kept already retains its ``first_seen``, its ``tries`` and its mark, and the
+        rest is replaced; a dismissed one stays as it is (False). The message is due in ``retry_in``
+        seconds; with None only when somebody marks it.
 
         A new message is refused with ``TooManyWaitError`` where its order has ``MOST_MESSAGES``
         open ones already, and a new ``foreign`` one where its merchant has ``MOST_FOREIGN`` such
-        orders. Processes that write at the same moment may go beyond these limits by what they are
-        writing.
+        orders: ``check_room`` raises it by the counts. Processes that write at the same moment may
+        go beyond these limits by what they are writing.
         """
         ...
 
@@ -203,7 +204,7 @@ class Inbox(Protocol):
         ...
 
     async def close(self, aside: Aside) -> None:
-        """Dismiss the message: nothing is to be done about it any more."""
+        """Dismiss the message: it is kept, and nothing is to be done about it any more."""
         ...
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
@@ -218,7 +219,8 @@ class Inbox(Protocol):
         """What is due: at most ``limit`` orders and messages together, oldest ``first_seen`` first.
 
         An order is due when it is HELD, nobody's lease on it runs, and its retry's time has come. A
-        message is due when it is open and its time has come, or it is marked RETRY or APPLY.
+        message is due when it is open and its time has come, or it is marked RETRY or APPLY. An
+        order whose lock is held may be among them: whoever takes it up finds that.
         """
         ...
 

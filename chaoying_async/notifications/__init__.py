@@ -1,19 +1,18 @@
 """Each paid order takes effect exactly once, however often and however late one is told of it.
 
-:class:`NotificationHandler` verifies, claims, runs your code and says what to answer. What decides
-is pure, in ``sansio.notifications``; what was handled is remembered by an inbox.
+:class:`NotificationHandler` verifies, locks the order, runs your code and says what to answer. What
+decides is pure, in ``sansio.notifications``; what was handled is remembered by an inbox.
 
 - ``answering``: what the gateway is answered, and the counts of it.
 - ``callbacks``: how the user's functions want to be called.
 - ``deciding``: decides about one message: asks the shop, the inbox and the gateway.
-- ``due``: takes up what nobody will deliver again: dead work, failures, a person's marks.
+- ``due``: takes up what nobody will deliver again: failures, set-aside messages, a person's marks.
+- ``effects``: runs the user's function under its order's lock, records what the order came to.
 - ``handler``: the handler itself.
-- ``leases``: renews the claim of an order while its work goes on.
-- ``processing``: takes one message from its facts to its outcome.
+- ``journey``: one message from its facts to its outcome, top to bottom.
 - ``reading``: from a body to verified facts: whose key, is it right, what does it say.
 - ``reporting``: sets messages aside and tells the hooks of them.
 - ``tasks``: work that outlives its request, who owns it, and what may end it.
-- ``working``: claims an order, runs the user's function, records that it is done.
 """
 
 from __future__ import annotations

@@ -293,6 +293,8 @@ class Decider:
         self, message: Message, asked: Asked, before: Record | None
     ) -> DecidedMessage:
         """As :meth:`decide`, where this is the order's record."""
+        if message.by_a_person:
+            return self.judge(message, asked, before)
         key, received, facts = asked.key, asked.received, message.facts
         case = self._case(message, asked, before)
         decided = self._judged(case, asked, before)

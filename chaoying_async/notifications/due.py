@@ -1,4 +1,4 @@
-"""Takes up what nobody will deliver again: dead work, failures, set-aside messages, marks."""
+"""Takes up what nobody will deliver again: failures, dead claims, set-aside messages, marks."""
 
 from __future__ import annotations
 

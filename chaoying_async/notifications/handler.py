@@ -61,20 +61,30 @@ class NotificationHandler:
             answer = await handler.handle(body)  # the raw bytes, whatever they are
 
     ``credentials`` may be a function from a merchant number to the merchant's Credentials or None.
-    ``expected`` says what an order should cost; None for an order that is not (yet) yours. To do
-    without it you have to pass ``NO_AMOUNT_CHECK``, and then anybody's 1 fen buys anything.
+    ``expected`` says what an order should cost; None for an order that is not (yet) yours. It takes
+    ``(mch_id, out_trade_no)`` and is asked before the order is locked, or, where the inbox lends a
+    connection, ``(mch_id, out_trade_no, connection)``: then it is asked under the order's lock, in
+    the transaction of ``on_paid``. That lock does not hold your own row: read it ``FOR UPDATE``
+    there, or let ``on_paid`` update it with ``WHERE`` status and amount, and raise when no row
+    fits. To do without ``expected`` you have to pass ``NO_AMOUNT_CHECK``, and then anybody's 1 fen
+    buys anything.
 
     ``confirm`` is a gateway to ask (``orderquery``) before ``on_paid`` runs: the strong answer to
     forged messages. Without it ``trust_coupon_fee`` decides whether an amount that only a coupon
     explains is taken. ``on_paid`` takes ``(order)`` or, where the inbox lends one,
-    ``(order, connection)``: what it does on that connection is committed with the record. It may
-    run again when it raised, or when its process died; so do nothing else in it that must not
-    happen twice.
+    ``(order, connection)``: what it does on that connection is committed with the record, by one
+    COMMIT. It may run again when it raised, when that COMMIT failed, or when its process died; so
+    do nothing else in it that must not happen twice.
 
     The answer is out after ``budget`` seconds. What takes longer goes on in tasks that ``async
-    with`` owns; leaving the block waits ``grace`` seconds for them and then gives their claims
-    back. Inside the block :meth:`run_due` runs every 30 s. Without ``async with`` nobody owns such
-    work: :meth:`handle` returns when ``on_paid`` has ended, even late.
+    with`` owns; leaving the block waits ``grace`` seconds for them, then cancels them, and what
+    they had begun is rolled back. Inside the block :meth:`run_due` runs every 30 s. Without ``async
+    with`` nobody owns such work: :meth:`handle` returns when ``on_paid`` has ended, even late.
+
+    With an inbox that lends a connection, nothing is committed before the effect is: of a process
+    that dies nothing is left, and the gateway delivers the message again. If that was its last
+    delivery, only a query finds the payment: run a ``Poller``, and give :meth:`settle` what it
+    finds.
 
     The hooks: ``on_not_paid(notification)`` for the first failure of an order (at least once),
     ``on_conflict(set_aside)`` for what needs a person: mostly once, at least once if a process dies
@@ -130,7 +140,14 @@ class NotificationHandler:
             confirms=confirm is not None,
         )
         effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
-        self._journey = Journey(inbox, self._clock, decider, effects, reporter, self._tasks)
+        self._journey = Journey(
+            inbox=inbox,
+            clock=self._clock,
+            decider=decider,
+            effects=effects,
+            reporter=reporter,
+            tasks=self._tasks,
+        )
         self._limits = Limits(self._budget - MOMENT, self._budget, self._budget)
         self._due = DueWork(self._journey, Limits(self._budget, PATIENCE))
 
@@ -188,9 +205,9 @@ class NotificationHandler:
         """Give a payment that was learnt by a query the same effect and the same record.
 
         APPLY, PAID_AFTER_CLOSE and DUPLICATE mean that the effect is durable: call
-        ``outcome.done()`` then. IN_PROGRESS means not yet: :meth:`run_due` or whoever holds the
-        order goes on. Everything else was set aside. What the inbox or ``expected`` raise comes
-        out.
+        ``outcome.done()`` then. IN_PROGRESS means not yet: whoever works on the order goes on, or
+        :meth:`run_due` takes it up, since it is kept. Everything else was set aside. What the inbox
+        or ``expected`` raise comes out.
         """
         check_paid(paid_order)
         facts = facts_of_order(paid_order)
@@ -212,10 +229,12 @@ class NotificationHandler:
         return await only_exceptions(self._due.known(mch_id, out_trade_no))
 
     async def run_due(self) -> int:
-        """Take up what is unfinished: dead and failed work, set-aside messages, a person's marks.
+        """Take up what is unfinished: failed work, set-aside messages, a person's marks.
 
         Returns how many were looked at. Inside ``async with`` it runs by itself every 30 s; without
         that call it from cron. After the gateway's last delivery nothing else would take them up.
+        Work that died with its process is taken up too where the inbox lends no connection; where
+        it does, nothing of it is left, and the gateway comes again.
         """
         return await only_exceptions(self._due.run())
 

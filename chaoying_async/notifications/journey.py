@@ -19,7 +19,7 @@ from chaoying_async.notifications.deciding import (
 )
 from chaoying_async.notifications.effects import Attempt, EffectRunner
 from chaoying_async.notifications.reporting import Reporter, log
-from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, only_exceptions
+from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, only_exceptions
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
@@ -63,24 +63,16 @@ class Outcome(NamedTuple):
     """Whether the inbox has something of it, so that ``run_due`` finds it."""
 
 
+@attrs.frozen(kw_only=True)
 class Journey:
     """Takes messages from their facts to their outcomes."""
 
-    def __init__(
-        self,
-        inbox: Inbox,
-        clock: Clock,
-        decider: Decider,
-        effects: EffectRunner,
-        reporter: Reporter,
-        tasks: OwnedTasks,
-    ) -> None:
-        self.inbox = inbox
-        self.clock = clock
-        self.decider = decider
-        self.effects = effects
-        self.reporter = reporter
-        self.tasks = tasks
+    inbox: Inbox
+    clock: Clock
+    decider: Decider
+    effects: EffectRunner
+    reporter: Reporter
+    tasks: OwnedTasks
 
     async def run(
         self,
@@ -131,22 +123,23 @@ class Journey:
             message.key = message.key or received
             decided = self.decider.unasked(message, message.key)
         else:
-            asked = await self._in_time(message, self.decider.ask(received))
-            if message.by_a_person:
-                asked = asked._replace(key=message.key or asked.key)
-            decided = await self._in_time(message, self.decider.decide(message, asked))
+            asked, decided = await self._in_time(message, self._decided(message, received))
             message.key = decided.key
+            if self.effects.ended(decided.key) is not None:
+                return None  # our own work on it: that comes before what else is to be said
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
-        attempt = Attempt(decided.key, entry, message)
+        attempt, message.stage = Attempt(decided.key, entry, message), Stage.BEFORE
 
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked
             if asked is None:
                 asked = await self._in_time(message, self.decider.ask(received, order))
-            return self._to_be_run(message, asked, order)
+            elif order.before is None:  # which is what was decided about
+                return self._to_be_run(message, decided, asked)
+            return self._to_be_run(message, self.decider.judge(message, asked, order.before), asked)
 
         await self.effects.run(attempt, decide)
         if attempt.decided is not None:
@@ -155,16 +148,21 @@ class Journey:
             return None
         return await self._not_run(message, asked, attempt)
 
+    async def _decided(self, message: Message, received: OrderKey) -> tuple[Asked, DecidedMessage]:
+        asked = await self.decider.ask(received)
+        if message.by_a_person:
+            asked = asked._replace(key=message.key or asked.key)
+        return asked, await self.decider.decide(message, asked)
+
     def _to_be_run(
-        self, message: Message, asked: Asked, order: LockedOrder
+        self, message: Message, decided: DecidedMessage, asked: Asked
     ) -> DecidedMessage | None:
         """What is to be run for an order that is locked; None where nothing is, or not yet."""
-        if asked.key != message.key and not message.by_a_person:
+        if decided.key != message.key or not has_effect(decided.verdict.decision):
             return None
-        decided = self.decider.judge(message, asked, order.before)
-        if not has_effect(decided.verdict.decision) or self._lost_its_owner(message):
+        if decided.takes_the_place_of(decided.before) and not message.has_kept(decided.before):
             return None
-        if decided.takes_the_place_of(order.before) and not message.has_kept(order.before):
+        if self._lost_its_owner(message):
             return None
         if message.by_a_person:
             _tell_applied(decided, asked)

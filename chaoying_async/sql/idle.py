@@ -10,6 +10,7 @@ import math
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+import attrs
 from sqlalchemy import TextClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -19,6 +20,13 @@ from chaoying_async.sql.transactions import driver_of, to_its_end
 _SETTINGS = ("idle_transaction_timeout", "idle_write_transaction_timeout")
 
 
+@attrs.define
+class Limited:
+    """Whether a limit was set."""
+
+    is_set: bool = True
+
+
 class SessionLimit:
     """Seconds for which a transaction may leave its connection unused; the server ends it then."""
 
@@ -26,7 +34,8 @@ class SessionLimit:
         limit = math.ceil(seconds)
         keep = (f"@chaoying_{name} = @@{name}" for name in _SETTINGS)
         begin = (f"SESSION {name} = {limit}" for name in _SETTINGS)
-        put_back = (f"SESSION {name} = @chaoying_{name}" for name in _SETTINGS)
+        # Before the first limit of a session there is nothing to put back.
+        put_back = (f"SESSION {name} = coalesce(@chaoying_{name}, @@{name})" for name in _SETTINGS)
         self._begin = f"SET {', '.join((*keep, *begin))}"
         self._end = f"SET {', '.join(put_back)}"
 
@@ -42,16 +51,21 @@ class SessionLimit:
         await _sent(connection, self._begin)
 
     @asynccontextmanager
-    async def put_back(self, connection: AsyncConnection) -> AsyncGenerator[None]:
-        """A block for the rest of the transaction; afterwards the setting is what it was before."""
+    async def put_back(self, connection: AsyncConnection) -> AsyncGenerator[Limited]:
+        """A block for a transaction; afterwards the setting is what it was before.
+
+        Where the block says that no limit was set, and raises nothing, nothing is sent.
+        """
+        limited = Limited()
         try:
-            yield
+            yield limited
         except BaseException:
             if not (connection.closed or connection.invalidated):
                 with suppress(Exception):  # nobody gets the connection then
                     await _sent(connection, self._end)
             raise
-        await _sent(connection, self._end)
+        if limited.is_set:
+            await _sent(connection, self._end)
 
 
 async def _sent(connection: AsyncConnection, statement: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from chaoying_async.inbox.redis import RedisInbox
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.testing import FakeClock
 from tests.inbox.inboxes import Bench
+from tests.inbox.own_inbox import own_inbox_at
 from tests.servers import Servers
 
 _AGEING = (
@@ -100,6 +101,20 @@ def redis_texts(servers: Servers) -> AbstractAsyncContextManager[Bench]:
 
 
 @asynccontextmanager
+async def own(servers: Servers) -> AsyncGenerator[Bench]:
+    """An inbox as a user would write it."""
+    url = servers.postgresql_url("asyncpg").replace("+asyncpg", "")
+    async with own_inbox_at(url) as inbox, own_inbox_at(url) as other:
+
+        async def age(seconds: float) -> None:
+            span = timedelta(seconds=seconds)
+            await other.pool.execute("UPDATE paid_orders SET due = due - $1::interval", span)
+            await other.pool.execute("UPDATE set_aside SET due = due - $1::interval", span)
+
+        yield Bench(inbox=inbox, other=other, pass_time=age, now=lambda: datetime.now(UTC))
+
+
+@asynccontextmanager
 async def engine_at(url: str, *, pooled: bool = True) -> AsyncGenerator[AsyncEngine]:
     """A user's engine, as plain as it can be."""
     engine = create_async_engine(url) if pooled else create_async_engine(url, poolclass=NullPool)
@@ -117,3 +132,4 @@ SQL_INBOXES: dict[str, KeptFactory] = {
 }
 REDIS_INBOXES: dict[str, KeptFactory] = {"redis": redis, "redis-texts": redis_texts}
 KEPT_INBOXES: dict[str, KeptFactory] = {**SQL_INBOXES, **REDIS_INBOXES}
+OWN_INBOXES: dict[str, KeptFactory] = {"own": own}

@@ -10,7 +10,7 @@ import pytest
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.inbox_values import Aside, Claim, Entry, Mark, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Aside, Entry, Mark, OrderKey
 from tests.factories import MCH_ID, ORDER
 from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said
 
@@ -288,13 +288,12 @@ async def test_a_message_whose_order_is_being_worked_on_is_looked_at_later(
     if mark is not None:
         await inbox.mark(ORDER_KEY, mark, kept.fingerprint)
     entry = Entry(payload="", first_seen=shop.clock.now(), transaction_id="T9")
-    claim = await inbox.claim(ORDER_KEY, entry, lease=100)
-    assert isinstance(claim, Claim)
-    await shop.clock.advance(31)
-    await shop.clock.run(handler.run_due())
-    assert not shop.delivered
-    assert await inbox.asides(ORDER_KEY)
-    await inbox.release(claim, retry_in=10_000, failed=False)
+    async with inbox.lock(ORDER_KEY, entry) as order:
+        assert order is not None
+        await shop.clock.advance(31)
+        await shop.clock.run(handler.run_due())
+        assert not shop.delivered
+        assert await inbox.asides(ORDER_KEY)
     await shop.clock.advance(31)
     await handler.run_due()
     assert len(shop.delivered) == (mark is Mark.APPLY)

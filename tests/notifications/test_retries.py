@@ -13,7 +13,6 @@ from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
-    Claim,
     Entry,
     Mark,
     OrderKey,
@@ -198,9 +197,9 @@ async def quarantined(inbox: MemoryInbox) -> None:
     """By what ended the transaction that it was lent."""
     record = await inbox.look(ORDER_KEY)
     assert record is not None
-    claim = await inbox.claim(ORDER_KEY, record.entry, lease=30.0)
-    assert isinstance(claim, Claim)
-    assert await inbox.quarantine(claim, "why")
+    async with inbox.lock(ORDER_KEY, record.entry) as order:
+        assert order is not None
+        await order.save(SeenState.QUARANTINED, record.entry, reason="why")
 
 
 @pytest.mark.parametrize("mark", [Mark.APPLY, Mark.RETRY])
@@ -225,13 +224,11 @@ async def test_what_the_last_version_wrote_down_is_judged_again_too(shop: Shop) 
     inbox = shop.inbox()
     handler = shop.handler(inbox)
     order = queried(source="NOTIFICATION", time_end=shop.clock.now())
-    entry = Entry(
-        order_text(order), shop.clock.now(), PRICE, order.transaction_id, None, order.source
-    )
-    entry.decision = "APPLY"
-    claim = await inbox.claim(ORDER_KEY, entry, lease=30.0)
-    assert isinstance(claim, Claim)
-    await inbox.release(claim, retry_in=30.0, failed=True)
+    first_seen, number = shop.clock.now(), order.transaction_id
+    entry = Entry(order_text(order), first_seen, PRICE, number, None, order.source, "APPLY")
+    async with inbox.lock(ORDER_KEY, entry) as locked:
+        assert locked is not None
+        await locked.save(SeenState.HELD, entry, failures=1, retry_in=30.0)
     changed(shop, ExpectedOrder(PRICE + 1, MCH_ID))
     await rounds(shop, handler)
     assert shop.reasons() == [D.CONFLICT]

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from chaoying_async.notifications.tasks import OwnedTasks
+from chaoying_async.notifications.tasks import CutOffError, OwnedTasks
 from chaoying_async.testing.fake_clock import FakeClock
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
@@ -64,7 +64,7 @@ async def test_what_spans_the_first_wait_works_as_in_any_task(waits: bool) -> No
 
     async with opened() as tasks:
         token = WHO.set("the caller")
-        assert await tasks.run(work())
+        await tasks.run(work())
         assert seen == ["the work", "the caller"]
         assert WHO.get() == "the caller"
         WHO.reset(token)
@@ -82,7 +82,7 @@ async def test_a_time_out_inside_the_work_ends_the_work_alone() -> None:
             seen.append("too late")
 
     async with opened() as tasks:
-        assert await tasks.run(work())
+        await tasks.run(work())
     assert seen == ["too late"]
 
 
@@ -104,19 +104,20 @@ async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: boo
         reached.append("the next one's end")
 
     async with opened() as tasks:
-        assert not await tasks.run(odd())
-        assert await tasks.run(next_one())
+        with pytest.raises(CutOffError):
+            await tasks.run(odd())
+        await tasks.run(next_one())
     assert reached == ["the next one's end"]
 
 
 async def test_work_that_has_ended_at_the_last_moment_has_ended() -> None:
     """Whoever has no time left to wait still hears of what needed none."""
 
-    async def work() -> None:
-        return None
+    async def work() -> str:
+        return "done"
 
     async with opened() as tasks:
-        assert await tasks.run(work(), until=0.0)
+        assert await tasks.run(work(), until=0.0) == "done"
         with pytest.raises(TimeoutError):
             await tasks.run(asyncio.sleep(0.1), until=0.0)
 
@@ -131,10 +132,10 @@ async def test_work_inside_work_has_a_task_of_its_own() -> None:
 
         async def outer() -> None:
             seen.append(asyncio.current_task())
-            assert await tasks.run(inner())
+            await tasks.run(inner())
             seen.append(asyncio.current_task())
 
-        assert await tasks.run(outer())
+        await tasks.run(outer())
         mine, theirs, still_mine = seen
         assert mine is still_mine
         assert mine is not theirs
@@ -156,7 +157,7 @@ async def test_what_work_raises_is_the_callers(wait_first: bool) -> None:
         for _ in range(3):
             with pytest.raises(ValueError, match="no stock"):
                 await tasks.run(work())
-            assert await tasks.run(fine())
+            await tasks.run(fine())
 
 
 async def test_nothing_is_left_when_it_is_closed() -> None:

@@ -43,7 +43,7 @@ def message_params(key: OrderKey, fingerprint: str) -> Params:
 
 
 def entry_params(entry: Entry) -> Params:
-    """The parameters that a claim brings."""
+    """The parameters that tell of a payment."""
     params = {f"p_{name}": getattr(entry, name) for name in ENTRY}
     params["p_first_seen"] = microseconds(entry.first_seen)
     if entry.other_numbers:  # behind the source, since the tables have no column for them

@@ -12,16 +12,16 @@ from chaoying_async.sql.columns import DEFAULT_PREFIX, TABLE_OPTIONS, exact_text
 
 
 def orders_table(metadata: MetaData, prefix: str) -> Table:
-    """One row for each order that was ever claimed, or failed."""
+    """One row for each order whose work has ended, or failed."""
     return Table(
         f"{prefix}orders",
         metadata,
         Column("mch_id", exact_text(LONGEST_MCH_ID), primary_key=True),
         Column("out_trade_no", exact_text(LONGEST_NUMBER), primary_key=True),
         Column("state", String(16), nullable=False),
-        #: Fencing: grows with every claim, release and quarantine.
+        #: Grows whenever the order is taken over, and whenever its record changes.
         Column("token", BigInteger, nullable=False),
-        #: When the claim's lease ends; 0: nobody holds it.
+        #: While it is HELD: when its lease ends; 0: there is none. Afterwards: when it ended.
         Column("held_until", BigInteger, nullable=False),
         #: When the order may be retried after a failure; 0: at once.
         Column("due", BigInteger, nullable=False),

@@ -100,7 +100,7 @@ def is_success(decision: Decision | None, *, durable: bool) -> bool:
 
 
 def has_effect(decision: Decision) -> bool:
-    """Whether a function of the user's is to run under a claim."""
+    """Whether a function of the user's is to run, under its order's lock."""
     return decision in _WITH_EFFECT
 
 

@@ -39,7 +39,7 @@ class SeenState(StrEnum):
     """How far an order has come."""
 
     HELD = "HELD"
-    """Not done: being worked on while its lease lasts, else waiting to be taken up again."""
+    """Not done: it failed and waits for its next try, or is worked on while its lease lasts."""
     DONE = "DONE"
     """Its effect is durable."""
     NOT_PAID = "NOT_PAID"
@@ -69,7 +69,8 @@ class Entry:
     """What is known of a payment."""
 
     payload: str = attrs.field(repr=False)
-    """ASCII JSON, enough to run ``on_paid`` without another delivery; empty where it is not kept."""
+    """ASCII JSON, enough to run ``on_paid`` without another delivery; empty where it is not kept.
+    """
     first_seen: datetime
     """When the message first came (aware, UTC)."""
     payable: int | None = None
@@ -133,7 +134,7 @@ class Record:
     entry: Entry
     """What the last try (or the failure notification) brought."""
     lease: float = 0.0
-    """Seconds that its holder's lease still has, on the inbox's clock; 0.0 when nobody holds it."""
+    """Seconds that its holder's lease still has, on the inbox's clock; 0.0 when none runs."""
     failures: int = 0
     """How often ``on_paid`` has failed."""
     reason: str = ""
