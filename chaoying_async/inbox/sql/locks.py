@@ -13,7 +13,23 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        if self._connection is None:
+            return self._locks.lend_to_read()
+        if self._was_lent and self._locks.marks:
+            return self._lend_again()
+        self._was_lent = True
+        return lend(self._connection, marked=self._locks.marks)
+
+    @asynccontextmanager
+    async def _lend_again(self) -> AsyncGenerator[AsyncConnection]:
+        """Whoever had the connection before may have ended its transaction."""
+        locks, connection = self._locks, self._connection
+        (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
+        if not row.is_marked:
+            raise TransactionEndedError(ENDED)
+        async with lend(connection, marked=True) as lent:
+            yield lent
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -33,6 +49,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import is_duplicate, is_for_others
+from chaoying_async.sql.idle import Limited, SessionLimit
 
 _DONE = SeenState.DONE
 #: States in which an order is nobody's, once no lease runs.
@@ -55,6 +72,7 @@ class LockedRow:
         self._params = params
         self._was_lent = False
 
+<<<<<<< HEAD
     @asynccontextmanager
     async def lend(self) -> AsyncGenerator[AsyncConnection]:
         locks, connection = self._locks, self._connection
@@ -69,6 +87,16 @@ class LockedRow:
         self._was_lent = True
         async with lend(connection, marked=locks.marks) as lent:
             yield lent
+=======
+    @property
+    def before_state(self) -> SeenState | None:
+        return None if self.before is None else self.before.state
+
+    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        if self._connection is None:
+            return self._locks.lend_to_read()
+        return lend(self._connection, marked=self._locks.marks)
+>>>>>>> 009722fc71a2bd19b1a6a81664a3e04bc81c1119
 
     async def save(
         self,
@@ -99,6 +127,10 @@ class Locks:
         self.marks = name == "postgresql"
         self._take = _TAKE[name]
         self._idle = idle
+        #: MariaDB has such a limit for a whole session only: it is put back.
+        self.limit = SessionLimit(idle) if name == "mysql" else None
+        if self.limit is not None:
+            statements.lock = self.limit.added_to(statements.lock)
 
     @asynccontextmanager
     async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
@@ -115,14 +147,20 @@ class Locks:
                     return
             async with self.access.connect(lent=True, writes=True) as connection:
                 await connection.begin()
-                order = await self._locked(connection, params)
-                yield order
-                if order is not None and order.is_saved:
-                    await connection.commit()
+                async with self._limited(connection) as limited:
+                    order = await self._locked(connection, params)
+                    limited.is_set = order is not None and order.before_state is not _DONE
+                    yield order
+                    if order is not None and order.is_saved:
+                        await connection.commit()
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
             raise
+
+    def _limited(self, connection: AsyncConnection) -> AbstractAsyncContextManager[Limited]:
+        """A block at whose end a limit of the session is put back, where there is one."""
+        return nullcontext(Limited()) if self.limit is None else self.limit.put_back(connection)
 
     async def _locked(self, connection: AsyncConnection, params: Params) -> LockedRow | None:
         try:
@@ -185,6 +223,8 @@ async def _take_in_mariadb(locks: Locks, connection: AsyncConnection, params: Pa
     await connection.rollback()
     await connection.begin()
     before = await locks.read(connection, locks.statements.read_locked, params)
+    if before is not None and before.state is not _DONE and locks.limit is not None:
+        await locks.limit.begin(connection)
     return before is not None, before
 
 
