@@ -28,6 +28,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from benchmarks.report import Row, finish
 from chaoying_async import NotificationHandler
+from tests.hard.inbox_kills import STORIES
 from tests.hard.inbox_workers import notification, redis_handler, sql_handler
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, effects, sql_shop
@@ -95,8 +96,13 @@ def _row(found: Sequence[float]) -> Row:
 
 
 def worker(*arguments: object) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.hard.inbox_workers", *map(str, arguments)]
+    command = [sys.executable, "-m", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
+def hammering(kind: str, url: str, orders: int, repeats: int) -> list[subprocess.Popen[bytes]]:
+    command = ("tests.hard.inbox_workers", kind, url, orders, repeats)
+    return [worker(*command, seed) for seed in range(PROCESSES)]
 
 
 def ended(process: subprocess.Popen[bytes]) -> dict[str, Any]:
@@ -120,7 +126,7 @@ async def in_the_books(url: str) -> dict[str, int]:
 async def hammered(kind: str, servers: Servers, orders: int, repeats: int) -> dict[str, Any]:
     began = time.perf_counter()
     async with sql_shop(kind, servers) as shop:
-        workers = [worker("hammer", kind, shop.url, orders, repeats, n) for n in range(PROCESSES)]
+        workers = hammering(kind, shop.url, orders, repeats)
         results = [await asyncio.to_thread(ended, process) for process in workers]
         books = await in_the_books(shop.url)
     return {
@@ -137,7 +143,7 @@ async def hammered_on_redis(servers: Servers, orders: int, repeats: int) -> dict
     """The workers count their effects in Redis itself, and whether two were ever at work."""
     began = time.perf_counter()
     url = servers.redis_url()
-    workers = [worker("hammer", "redis", url, orders, repeats, n) for n in range(PROCESSES)]
+    workers = hammering("redis", url, orders, repeats)
     results = [await asyncio.to_thread(ended, process) for process in workers]
     async with Redis.from_url(url) as client:
         counts: Any = client
@@ -154,27 +160,44 @@ async def hammered_on_redis(servers: Servers, orders: int, repeats: int) -> dict
 
 
 async def killed(kind: str, servers: Servers, step: int) -> dict[str, Any]:
+    """Each story of ``tests/hard/inbox_kills.py``, killed at every ``step``-th moment."""
+    began = time.perf_counter()
+    found: dict[str, Any] = {}
+    problems: list[str] = []
     async with sql_shop(kind, servers) as shop:
-        return await asyncio.to_thread(ended, worker("kill", kind, shop.url, 1, step))
+        process = worker("tests.hard.inbox_kills", kind, shop.url, 1, step, *STORIES)
+        results = await asyncio.to_thread(ended, process)
+    for story, one in results.items():
+        problems += [f"{story}: {problem}" for problem in one["problems"]]
+        found[f"{story}: moments"] = one["moments"]
+        found[f"{story}: done before the kill"] = one["done before the kill"]
+    seconds = round(time.perf_counter() - began, 1)
+    return found | {"problems": problems, "seconds": seconds}
+
+
+async def proven(kind: str, servers: Servers, options: argparse.Namespace) -> dict[str, Any]:
+    orders, repeats, step = (20, 2, 10) if options.quick else (1_000, 3, 1)
+    if options.kill:
+        return await killed(kind, servers, step)
+    if kind == "redis":
+        return await hammered_on_redis(servers, orders, repeats)
+    return await hammered(kind, servers, orders, repeats)
+
+
+def is_wrong(one: dict[str, Any]) -> bool:
+    if "problems" in one:
+        return bool(one["problems"])
+    return bool(one["took effect"] != one["orders"] or one["took effect twice"])
 
 
 def prove(options: argparse.Namespace) -> int:
-    orders, repeats, step = (20, 2, 10) if options.quick else (1_000, 3, 1)
-    known = [*DATABASES, "redis"] if options.hammer else [*DATABASES]
-    kinds = [kind for kind in known if options.only in (None, kind)]
+    known = [*DATABASES] if options.kill else [*DATABASES, "redis"]
     also: dict[str, Any] = {}
     wrong = False
     with Servers() as servers:
-        for kind in kinds:
-            if options.hammer:
-                if kind == "redis":
-                    one = asyncio.run(hammered_on_redis(servers, orders, repeats))
-                else:
-                    one = asyncio.run(hammered(kind, servers, orders, repeats))
-                wrong |= one["took effect"] != orders or one["took effect twice"] > 0
-            else:
-                one = asyncio.run(killed(kind, servers, step))
-                wrong |= bool(one["problems"])
+        for kind in (kind for kind in known if options.only in (None, kind)):
+            one = asyncio.run(proven(kind, servers, options))
+            wrong |= is_wrong(one)
             also |= {f"{kind}: {what}": value for what, value in one.items()}
             print(kind, one, flush=True)
     return max(int(wrong), finish("inbox", [], options, also))

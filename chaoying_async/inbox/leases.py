@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from types import TracebackType
-from typing import NamedTuple
 
 import attrs
 
@@ -34,16 +33,6 @@ LEAVE_WITHIN = 0.2
 _LOST = "the claim was lost while the work under it went on"
 
 
-class Saved(NamedTuple):
-    """How an order is to stand from now on; see :meth:`LockedOrder.save`."""
-
-    state: SeenState
-    entry: Entry
-    failures: int
-    reason: str
-    retry_in: float
-
-
 @attrs.define
 class Claim:
     """An order that is ours while its token is the last one; see ``LockedOrder``."""
@@ -52,7 +41,9 @@ class Claim:
     before: Record | None
     token: int = 0
     """Another one for each claim; 0 where the order is DONE, and needs none."""
-    saved: Saved | None = None
+    saved: Record | None = None
+    """How the order is to stand when the block has been left."""
+    retry_in: float = 0.0
 
     def lend(self) -> AbstractAsyncContextManager[None]:
         return nullcontext()
@@ -66,10 +57,12 @@ class Claim:
         reason: str = "",
         retry_in: float = 0.0,
     ) -> None:
-        """Note how the order is to stand; leaving the block without an error records it."""
         if not self.token or self.saved is not None:
             raise UsageError("this order is recorded already")
-        self.saved = Saved(state, entry, failures, reason, retry_in)
+        self.retry_in = retry_in
+        self.saved = Record(
+            key=self.key, state=state, entry=entry, failures=failures, reason=reason
+        )
 
 
 class LeasingInbox(ABC):
@@ -92,7 +85,7 @@ class LeasingInbox(ABC):
             async with Renewal(lambda: self._renew(claim), self._clock, since):
                 yield claim
             if claim.saved is not None:
-                recorded = await self._record_saved(claim, claim.saved)
+                recorded = await self._save(claim, claim.saved)
                 if not recorded:
                     raise ClaimLostError(_LOST)
         finally:
@@ -113,7 +106,7 @@ class LeasingInbox(ABC):
         """Let the lease begin anew; False where the claim is no longer ours."""
 
     @abstractmethod
-    async def _record_saved(self, claim: Claim, saved: Saved) -> bool:
+    async def _save(self, claim: Claim, record: Record) -> bool:
         """End the claim by this record; False, and nothing done, where it is no longer ours."""
 
     @abstractmethod

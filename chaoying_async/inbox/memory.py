@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox, Saved
+from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox
 from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
@@ -142,28 +142,16 @@ class MemoryInbox(LeasingInbox):
         return Claim(key, None if order is None else order.record, token)
 
     async def _renew(self, claim: Claim) -> bool:
-        if not self._is_ours(claim):
-            return False
-        self._leases[claim.key] = _Lease(claim.token, self._clock.monotonic() + LEASE)
-        return True
+        is_ours = self._is_ours(claim)
+        if is_ours:
+            self._leases[claim.key] = _Lease(claim.token, self._clock.monotonic() + LEASE)
+        return is_ours
 
-    async def _record_saved(self, claim: Claim, saved: Saved) -> bool:
-        if not self._is_ours(claim):
-            return False
-        entry = saved.entry
-        if saved.state is SeenState.DONE:
-            # Nobody runs it again, so its text is forgotten at once: it is most of what it takes.
-            entry = attrs.evolve(entry, payload="")
-        record = Record(
-            key=claim.key,
-            state=saved.state,
-            entry=entry,
-            failures=saved.failures,
-            reason=saved.reason,
-            token=next(self._tokens),
-        )
-        self._keep(record, saved.retry_in)
-        return True
+    async def _save(self, claim: Claim, record: Record) -> bool:
+        is_ours = self._is_ours(claim)
+        if is_ours:
+            self._keep(record, claim.retry_in)
+        return is_ours
 
     async def _leave(self, claim: Claim) -> None:
         if self._is_ours(claim):
@@ -239,8 +227,7 @@ class MemoryInbox(LeasingInbox):
         entry = order.record.entry
         if mark is Mark.APPLY:
             entry = attrs.evolve(entry, decision=BY_A_PERSON)
-        token = next(self._tokens)
-        self._keep(attrs.evolve(order.record, state=state, entry=entry, token=token))
+        self._keep(attrs.evolve(order.record, state=state, entry=entry))
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
@@ -285,7 +272,11 @@ class MemoryInbox(LeasingInbox):
 
     def _keep(self, record: Record, due_in: float = 0.0) -> None:
         """Put this record in place of what was there, here only: so the open ones are known."""
-        now, key = self._clock.monotonic(), record.key
+        now, key, entry = self._clock.monotonic(), record.key, record.entry
+        if record.state is SeenState.DONE:
+            # Nobody runs it again, so its text is forgotten at once: it is most of what it takes.
+            entry = attrs.evolve(entry, payload="")
+        record = attrs.evolve(record, entry=entry, token=next(self._tokens))
         order = self._orders[key] = _KeptOrder(record, now, now + due_in)
         if record.state in _ENDED:
             self._open_orders.pop(key, None)

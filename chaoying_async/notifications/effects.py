@@ -122,26 +122,22 @@ class EffectRunner:
             raise error
         name, number = self._calls[decided.verdict.decision].name, attempt.key.out_trade_no
         self._counts.add("failed")
+        entry = decided.entry(payload=True)
         if isinstance(error, TransactionEndedError):
             reason = f"{name} ended the transaction that it was lent"
-            if (
-                await self._record(
-                    attempt, decided.entry(payload=True), SeenState.QUARANTINED, reason
-                )
-                is not None
-            ):
+            if await self._record(attempt, entry, SeenState.QUARANTINED, reason):
                 await self._reporter.report(Decision.CONFLICT, reason, attempt.key)
             return
-        failures = await self._record(attempt, decided.entry(payload=True), SeenState.HELD)
-        if failures == 1:
-            log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
-        else:
+        failures = await self._record(attempt, entry, SeenState.HELD)
+        if failures > 1:
             log.info("%s of order %r failed again: %s", name, number, type(error).__name__)
+        else:
+            log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
 
     async def _record(
         self, attempt: Attempt, entry: Entry, state: SeenState, reason: str = ""
-    ) -> int | None:
-        """Record a failure under the order's lock; how many there are, None: it was not recorded.
+    ) -> int:
+        """Record a failure under the order's lock; how many there are, 0: it was not recorded.
 
         Nothing is written over what somebody has done since, nor where somebody is at work now:
         whoever that is has the order.
@@ -153,7 +149,7 @@ class EffectRunner:
                 self._inbox.lock(attempt.key, entry) as order,
             ):
                 if order is None or not is_as_it_was(order.before, seen):
-                    return None
+                    return 0
                 failures = 1 + (0 if order.before is None else order.before.failures)
                 await order.save(
                     state,
@@ -166,7 +162,7 @@ class EffectRunner:
             if must_propagate(error):
                 raise
             log.warning("a failure could not be recorded: %s", type(error).__name__)
-            return None
+            return 0
         attempt.is_kept = True
         return failures
 

@@ -140,7 +140,14 @@ class NotificationHandler:
             confirms=confirm is not None,
         )
         effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
-        self._journey = Journey(inbox, self._clock, decider, effects, reporter, self._tasks)
+        self._journey = Journey(
+            inbox=inbox,
+            clock=self._clock,
+            decider=decider,
+            effects=effects,
+            reporter=reporter,
+            tasks=self._tasks,
+        )
         self._limits = Limits(self._budget - MOMENT, self._budget, self._budget)
         self._due = DueWork(self._journey, Limits(self._budget, PATIENCE))
 

@@ -63,24 +63,16 @@ class Outcome(NamedTuple):
     """Whether the inbox has something of it, so that ``run_due`` finds it."""
 
 
+@attrs.frozen(kw_only=True)
 class Journey:
     """Takes messages from their facts to their outcomes."""
 
-    def __init__(
-        self,
-        inbox: Inbox,
-        clock: Clock,
-        decider: Decider,
-        effects: EffectRunner,
-        reporter: Reporter,
-        tasks: OwnedTasks,
-    ) -> None:
-        self.inbox = inbox
-        self.clock = clock
-        self.decider = decider
-        self.effects = effects
-        self.reporter = reporter
-        self.tasks = tasks
+    inbox: Inbox
+    clock: Clock
+    decider: Decider
+    effects: EffectRunner
+    reporter: Reporter
+    tasks: OwnedTasks
 
     async def run(
         self,
@@ -142,7 +134,7 @@ class Journey:
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
-        attempt = Attempt(decided.key, entry, message.until)
+        attempt, message.has_begun = Attempt(decided.key, entry, message.until), False
 
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked

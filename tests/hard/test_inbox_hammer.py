@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import func, select
 
+from tests.hard.inbox_kills import STORIES
 from tests.servers import Servers
 from tests.sizes import FULL
 from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
@@ -19,15 +20,16 @@ PROCESSES = 8 if FULL else 4
 ORDERS, REPEATS = (1000, 3) if FULL else (40, 2)
 #: PostgreSQL is the same one under either of its drivers.
 KINDS = [kind for kind in DATABASES if FULL or kind != "psycopg"]
-#: Every how many moments a process is killed; the full run leaves none out.
-STEP = 1 if FULL else 3
+#: Stories of killed processes, and every how many moments each is killed; the full run leaves none
+#: out.
+KILLS = [("delivery", 1 if FULL else 3), ("all others", 1 if FULL else 13)]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
 
 
 async def worker(*arguments: object) -> dict[str, Any]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.hard.inbox_workers", *map(str, arguments)),
+        *(sys.executable, "-m", *map(str, arguments)),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -38,8 +40,8 @@ async def worker(*arguments: object) -> dict[str, Any]:
 
 
 async def hammered(kind: str, url: str) -> list[dict[str, Any]]:
-    workers = (worker("hammer", kind, url, ORDERS, REPEATS, seed) for seed in range(PROCESSES))
-    return await asyncio.gather(*workers)
+    command = ("tests.hard.inbox_workers", kind, url, ORDERS, REPEATS)
+    return await asyncio.gather(*(worker(*command, seed) for seed in range(PROCESSES)))
 
 
 async def _counts(shop: SqlShop) -> dict[str, int]:
@@ -70,12 +72,16 @@ async def test_many_processes_on_redis_never_two_at_a_time(servers: Servers) -> 
     }
 
 
+@pytest.mark.parametrize(("stories", "step"), KILLS)
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_process_killed_at_any_moment_loses_and_doubles_nothing(
-    servers: Servers, kind: str
+    servers: Servers, kind: str, stories: str, step: int
 ) -> None:
-    """M-16: SIGKILL before and after every await; the redelivery makes it exactly one."""
+    """M-16, M-17: SIGKILL before and after any await; whoever comes again makes it one."""
+    names = [name for name in STORIES if (name == "delivery") == (stories == "delivery")]
+    first = 1 if FULL else 1 + KINDS.index(kind)  # not the same moments on each
     async with sql_shop(kind, servers) as shop:
-        found = await worker("kill", kind, shop.url, 1, STEP)
-    assert found["problems"] == []
-    assert found["moments"] > 10
+        found = await worker("tests.hard.inbox_kills", kind, shop.url, first, step, *names)
+    for one in found.values():
+        assert one["problems"] == []
+        assert one["moments"] > 20 // step

@@ -108,7 +108,7 @@ PUBLIC = (
     *(f"chaoying_async.web.{path.stem}" for path in trees() if path.parent.name == "web"),
 )
 #: A method that an interface has is explained there.
-INTERFACES = (abc.Clock, abc.Gateway, abc.Inbox, abc.PollStore)
+INTERFACES = (abc.Clock, abc.Gateway, abc.Inbox, abc.InboxForPeople, abc.PollStore)
 
 
 def _public_names(module: str) -> Iterator[tuple[str, Any]]:

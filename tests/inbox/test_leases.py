@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from chaoying_async.exceptions import ChaoyingError, UsageError
-from chaoying_async.inbox.leases import LEASE, LEAVE_WITHIN, Claim, LeasingInbox, Saved
+from chaoying_async.inbox.leases import LEASE, LEAVE_WITHIN, Claim, LeasingInbox
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.inbox_values import (
     ClaimLostError,
@@ -293,7 +293,7 @@ class Steps:
         return await self.inbox._renew(claim)
 
     async def save(self, claim: Claim, state: SeenState = DONE) -> bool:
-        return await self.inbox._record_saved(claim, Saved(state, self.entry, 0, "", 0.0))
+        return await self.inbox._save(claim, Record(key=KEY, state=state, entry=self.entry))
 
     async def leave(self, claim: Claim) -> None:
         await self.inbox._leave(claim)

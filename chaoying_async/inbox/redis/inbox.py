@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox, Saved
+from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox
 from chaoying_async.inbox.redis import scripts
 from chaoying_async.inbox.redis.hashes import (
     entry_args,
@@ -109,9 +109,9 @@ class RedisInbox(LeasingInbox):
     async def _renew(self, claim: Claim) -> bool:
         return bool(await self._on_claim(scripts.RENEW, claim, milliseconds(LEASE)))
 
-    async def _record_saved(self, claim: Claim, saved: Saved) -> bool:
-        told = (str(saved.state), *entry_args(saved.entry), saved.failures, saved.reason)
-        args = (*told, round(saved.retry_in * 1000), _KEEP)
+    async def _save(self, claim: Claim, record: Record) -> bool:
+        told = (str(record.state), *entry_args(record.entry), record.failures, record.reason)
+        args = (*told, round(claim.retry_in * 1000), _KEEP)
         return bool(await self._on_claim(scripts.SAVE, claim, *args))
 
     async def _leave(self, claim: Claim) -> None:

@@ -69,7 +69,8 @@ class Entry:
     """What is known of a payment."""
 
     payload: str = attrs.field(repr=False)
-    """ASCII JSON, enough to run ``on_paid`` without another delivery; empty where it is not kept."""
+    """ASCII JSON, enough to run ``on_paid`` without another delivery; empty where it is not kept.
+    """
     first_seen: datetime
     """When the message first came (aware, UTC)."""
     payable: int | None = None
