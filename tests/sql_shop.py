@@ -71,14 +71,28 @@ class SqlShop:
     engine: AsyncEngine
     inbox: SqlInbox
 
+    @asynccontextmanager
+    async def working(self, key: OrderKey = KEY) -> AsyncGenerator[AsyncConnection]:
+        """The connection lent for an order, as by a handler; the order is done with the block."""
+        async with working(self.inbox, key) as connection:
+            yield connection
+
     async def paid(self, on_paid: OnPaid, key: OrderKey = KEY) -> None:
         """As a handler does it: ``on_paid`` runs under the order's lock."""
-        entry = Entry(payload='{"a":"1"}', first_seen=datetime.now(UTC))
+        async with self.working(key) as connection:
+            await on_paid(connection)
+
+    async def record(self, state: SeenState, key: OrderKey = KEY, **told: Any) -> None:
+        """Record this of an order, under its lock."""
+        entry = an_entry(**{name: told.pop(name) for name in ("first_seen",) if name in told})
         async with self.inbox.lock(key, entry) as order:
             assert order is not None
-            async with order.lend() as connection:
-                await on_paid(connection)
-            await order.save(SeenState.DONE, entry)
+            await order.save(state, entry, **told)
+
+    async def is_free(self, key: OrderKey = KEY) -> bool:
+        """Whether the order's lock can be had now."""
+        async with self.inbox.lock(key, an_entry()) as order:
+            return order is not None
 
     async def effects(self, number: str | None = None) -> int:
         """How often an order (or any) took effect."""
@@ -91,6 +105,23 @@ class SqlShop:
     async def state(self, key: OrderKey = KEY) -> str | None:
         record = await self.inbox.look(key)
         return None if record is None else str(record.state)
+
+
+def an_entry(**changes: Any) -> Entry:
+    """What a handler knows of a payment, for an inbox that lends connections."""
+    fields: dict[str, Any] = {"payload": "{}", "first_seen": datetime.now(UTC), "payable": 1}
+    return Entry(**fields | changes)
+
+
+@asynccontextmanager
+async def working(inbox: SqlInbox, key: OrderKey = KEY) -> AsyncGenerator[AsyncConnection]:
+    """The connection lent for an order by this inbox; the order is done with the block."""
+    entry = an_entry()
+    async with inbox.lock(key, entry) as order:
+        assert order is not None
+        async with order.lend() as connection:
+            yield connection
+        await order.save(SeenState.DONE, entry)
 
 
 async def take_effect(connection: Any, number: str = KEY.out_trade_no) -> None:

@@ -123,10 +123,7 @@ class Journey:
             message.key = message.key or received
             decided = self.decider.unasked(message, message.key)
         else:
-            asked = await self._in_time(message, self.decider.ask(received))
-            if message.by_a_person:
-                asked = asked._replace(key=message.key or asked.key)
-            decided = await self._in_time(message, self.decider.decide(message, asked))
+            asked, decided = await self._in_time(message, self._decided(message, received))
             message.key = decided.key
             if self.effects.ended(decided.key) is not None:
                 return None  # our own work on it: that comes before what else is to be said
@@ -140,7 +137,9 @@ class Journey:
             nonlocal asked
             if asked is None:
                 asked = await self._in_time(message, self.decider.ask(received, order))
-            return self._to_be_run(message, asked, order)
+            elif order.before is None:  # which is what was decided about
+                return self._to_be_run(message, decided, asked)
+            return self._to_be_run(message, self.decider.judge(message, asked, order.before), asked)
 
         await self.effects.run(attempt, decide)
         if attempt.decided is not None:
@@ -149,16 +148,21 @@ class Journey:
             return None
         return await self._not_run(message, asked, attempt)
 
+    async def _decided(self, message: Message, received: OrderKey) -> tuple[Asked, DecidedMessage]:
+        asked = await self.decider.ask(received)
+        if message.by_a_person:
+            asked = asked._replace(key=message.key or asked.key)
+        return asked, await self.decider.decide(message, asked)
+
     def _to_be_run(
-        self, message: Message, asked: Asked, order: LockedOrder
+        self, message: Message, decided: DecidedMessage, asked: Asked
     ) -> DecidedMessage | None:
         """What is to be run for an order that is locked; None where nothing is, or not yet."""
-        if asked.key != message.key and not message.by_a_person:
+        if decided.key != message.key or not has_effect(decided.verdict.decision):
             return None
-        decided = self.decider.judge(message, asked, order.before)
-        if not has_effect(decided.verdict.decision) or self._lost_its_owner(message):
+        if decided.takes_the_place_of(decided.before) and not message.has_kept(decided.before):
             return None
-        if decided.takes_the_place_of(order.before) and not message.has_kept(order.before):
+        if self._lost_its_owner(message):
             return None
         message.has_begun = True
         if message.by_a_person:

@@ -25,7 +25,7 @@ from functools import partial
 from typing import Any
 
 import attrs
-from sqlalchemy import select, text
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async import Decision, ExpectedOrder, Fen, NotificationHandler, PaidOrder, PaidSource
@@ -188,18 +188,10 @@ async def found(engine: AsyncEngine, number: str) -> list[int]:
     return [counts[one] for one in numbers]
 
 
-async def time_goes_by(engine: AsyncEngine, number: str) -> None:
-    """The dead one's lease ends."""
-    statement = text("UPDATE chaoying_orders SET held_until = 0 WHERE out_trade_no = :number")
-    async with engine.begin() as connection:
-        await connection.execute(statement, {"number": number})
-
-
 async def afterwards(kind: str, url: str, number: str, story: Story) -> dict[str, Any]:
     """What the dead one left, whether the second try succeeds, and what is there then."""
     engine = engine_for(kind, url)
     before = await found(engine, number)
-    await time_goes_by(engine, number)
     again = await story.again(kind, url, number)
     after = await found(engine, number)
     await engine.dispose()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.sansio.notifications.inbox_values import Claim, Entry
 from tests.servers import Servers
-from tests.sql_shop import DATABASES, KEY
+from tests.sql_shop import DATABASES, working
 
 ENV = """
 import asyncio
@@ -95,9 +93,7 @@ def test_alembic_makes_the_tables_and_sees_no_difference_afterwards(
 async def _works(url: str) -> None:
     engine = create_async_engine(url)
     inbox = SqlInbox(engine)
-    claim = await inbox.claim(KEY, Entry(payload="{}", first_seen=datetime.now(UTC)), lease=30.0)
-    assert isinstance(claim, Claim)
-    async with inbox.work(claim):
+    async with working(inbox):
         pass
     await inbox.create_tables()  # harmless: all is there
     await engine.dispose()

@@ -18,9 +18,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
 from chaoying_async.inbox.sql import LentConnection, SqlInbox
-from chaoying_async.sansio.notifications.inbox_values import Claim, ClaimLostError, Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import (
+    LookAgainError,
+    OrderKey,
+    SeenState,
+    TransactionEndedError,
+)
 from tests.servers import Servers
-from tests.sql_shop import DATABASES, KEY, SqlShop, singles, sql_shop, take_effect
+from tests.sql_shop import (
+    DATABASES,
+    KEY,
+    SqlShop,
+    an_entry,
+    singles,
+    sql_shop,
+    take_effect,
+    working,
+)
 
 NUMBER = KEY.out_trade_no
 
@@ -36,17 +50,16 @@ async def sqlite_shop(servers: Servers) -> AsyncGenerator[SqlShop]:
 
 async def test_the_effect_and_the_record_are_committed_together(shop: SqlShop) -> None:
     """M-16: until the work is left nobody else sees the effect; afterwards both are there."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         await take_effect(connection)
         assert isinstance(connection, LentConnection)
         assert await shop.effects() == 0
-        assert await shop.state() == "HELD"
-    assert await shop.effects() == 1
-    assert await shop.state() == "DONE"
+        assert await shop.state() is None
+    assert (await shop.effects(), await shop.state()) == (1, "DONE")
 
 
 async def test_an_effect_that_raises_leaves_nothing(shop: SqlShop) -> None:
-    """M-16: rolled back, and the claim is still held."""
+    """M-16: rolled back, and so is the row that held the order."""
 
     async def on_paid(connection: AsyncConnection) -> None:
         await take_effect(connection)
@@ -54,7 +67,7 @@ async def test_an_effect_that_raises_leaves_nothing(shop: SqlShop) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await shop.paid(on_paid)
-    assert (await shop.effects(), await shop.state()) == (0, "HELD")
+    assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 async def test_work_that_is_cancelled_leaves_nothing_and_no_lock(shop: SqlShop) -> None:
@@ -62,7 +75,7 @@ async def test_work_that_is_cancelled_leaves_nothing_and_no_lock(shop: SqlShop) 
     started = asyncio.Event()
 
     async def work() -> None:
-        async with shop.inbox.work(await shop.claimed()) as connection:
+        async with shop.working() as connection:
             await take_effect(connection)
             started.set()
             for _ in range(10_000):
@@ -73,37 +86,18 @@ async def test_work_that_is_cancelled_leaves_nothing_and_no_lock(shop: SqlShop) 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await shop.claimed(OrderKey(KEY.mch_id, "another"))
-    assert (await shop.effects(), await shop.state()) == (0, "HELD")
+    assert await shop.is_free()
+    assert await shop.is_free(OrderKey(KEY.mch_id, "another"))
+    assert (await shop.effects(), await shop.state()) == (0, None)
 
 
-async def test_a_claim_that_was_lost_takes_its_effect_with_it(shop: SqlShop) -> None:
-    """M-16: the token is checked in the same transaction; no token, no effect."""
-    claim = await shop.claimed()
-
-    async def on_paid(connection: AsyncConnection) -> None:
-        await take_effect(connection)
-        # On SQLite nobody else could: its own connection stands in for the thief.
-        if shop.kind == "sqlite":
-            await connection.execute(text("UPDATE chaoying_orders SET token = token + 1"))
-        else:
-            assert not await shop.inbox.release(claim, retry_in=0, failed=False)
-            await shop.claimed()
-
-    with pytest.raises(ClaimLostError):
-        await shop.paid(on_paid, claim)
-    assert await shop.effects() == 0
-
-
-async def test_a_renewal_goes_on_while_the_work_does(shop: SqlShop) -> None:
-    """M-16: the open transaction does not stand in the way of the lease; SQLite needs none."""
-    claim = await shop.claimed()
-    async with shop.inbox.work(claim) as connection:
-        await take_effect(connection)
-        if shop.inbox.renews:
-            assert await shop.inbox.renew(claim, lease=30.0)
-    assert shop.inbox.renews == (shop.kind != "sqlite")
-    assert (await shop.effects(), await shop.state()) == (1, "DONE")
+async def test_what_was_not_saved_was_not_done(shop: SqlShop) -> None:
+    """M-16: leaving the order without a word rolls back what was done on its connection."""
+    async with shop.inbox.lock(KEY, an_entry()) as order:
+        assert order is not None
+        async with order.lend() as connection:
+            await take_effect(connection)
+    assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 # -------------------------------------------------------------------------------- guarded
@@ -126,7 +120,7 @@ async def test_what_would_end_the_transaction_is_refused(
     sqlite_shop: SqlShop, offence: Offence
 ) -> None:
     """M-16: commit, rollback, close, begin; the message says what to do, nothing is lost by it."""
-    async with sqlite_shop.inbox.work(await sqlite_shop.claimed()) as connection:
+    async with sqlite_shop.working() as connection:
         await take_effect(connection)
         with pytest.raises(HandlerMisuseError, match="its transaction ends with on_paid"):
             await offence(connection)
@@ -185,17 +179,17 @@ async def test_a_transaction_that_was_ended_is_misuse(
     shop: SqlShop, end: Callable[[AsyncConnection], Awaitable[None]]
 ) -> None:
     """M-16: whichever way on_paid ended it, the order is not DONE, and a person has to look."""
-    claim = await shop.claimed()
 
     async def on_paid(connection: AsyncConnection) -> None:
         await take_effect(connection)
         await end(connection)
 
-    with pytest.raises(HandlerMisuseError, match="ended the transaction"):
-        await shop.paid(on_paid, claim)
-    assert await shop.state() == "HELD"
+    with pytest.raises(TransactionEndedError, match="ended the transaction"):
+        await shop.paid(on_paid)
+    assert await shop.state() in (None, "HELD")
     assert await shop.effects() <= 1  # what came after the end is rolled back at least
-    assert await shop.inbox.quarantine(claim, "misuse")
+    await shop.record(SeenState.QUARANTINED, reason="misuse")
+    assert await shop.state() == "QUARANTINED"
 
 
 async def test_a_table_made_by_on_paid_ends_mariadbs_transaction(servers: Servers) -> None:
@@ -206,13 +200,13 @@ async def test_a_table_made_by_on_paid_ends_mariadbs_transaction(servers: Server
             await take_effect(connection)
             await connection.execute(text("CREATE TABLE surprise (n INTEGER)"))
 
-        with pytest.raises(HandlerMisuseError):
+        with pytest.raises(TransactionEndedError):
             await shop.paid(on_paid)
 
 
 async def test_a_savepoint_of_ones_own_is_fine(shop: SqlShop) -> None:
     """M-16: begin_nested, rolled back or not."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         await take_effect(connection)
         with contextlib.suppress(ZeroDivisionError):
             async with connection.begin_nested():
@@ -224,16 +218,6 @@ async def test_a_savepoint_of_ones_own_is_fine(shop: SqlShop) -> None:
     assert await shop.state() == "DONE"
 
 
-async def test_an_sqlalchemy_that_cannot_be_told_of_a_savepoint_sets_it_itself(
-    servers: Servers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """M-16: the fallback for a release without the private names that SQLite's short way needs."""
-    monkeypatch.setattr("chaoying_async.inbox.sql.sqlite._can_be_told", lambda _: False)
-    async with sql_shop("sqlite", servers) as shop:
-        await shop.paid(take_effect)
-        assert (await shop.effects(), await shop.state()) == (1, "DONE")
-
-
 async def test_a_savepoint_left_open_is_an_error_not_a_guess(shop: SqlShop) -> None:
     """Whether its work counts is not clear: rolled back, and tried again like any failure."""
 
@@ -243,10 +227,7 @@ async def test_a_savepoint_left_open_is_an_error_not_a_guess(shop: SqlShop) -> N
 
     with pytest.raises(UsageError, match="still open"):
         await shop.paid(on_paid)
-    assert (await shop.effects(), await shop.state()) == (0, "HELD")
-
-
-# ------------------------------------------------------------------------------- sessions
+    assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 # ------------------------------------------------------------------------ errors come out
@@ -264,7 +245,7 @@ async def test_an_error_on_paid_swallowed_on_postgresql_is_a_failure(servers: Se
 
             with pytest.raises(DBAPIError):
                 await shop.paid(on_paid)
-            assert (await shop.effects(), await shop.state()) == (0, "HELD")
+            assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 _KILLERS = {
@@ -280,7 +261,6 @@ async def test_a_lost_connection_is_a_failure(servers: Servers, kind: str, swall
     """M-16: whether or not on_paid noticed, rolled back and reported; the engine lives on."""
     ask, kill = _KILLERS[kind]
     async with sql_shop(kind, servers) as shop:
-        claim = await shop.claimed()
 
         async def on_paid(connection: AsyncConnection) -> None:
             await take_effect(connection)
@@ -292,13 +272,13 @@ async def test_a_lost_connection_is_a_failure(servers: Servers, kind: str, swall
                     await take_effect(connection)
 
         with pytest.raises((DBAPIError, InvalidRequestError)):
-            await shop.paid(on_paid, claim)
-        assert (await shop.effects(), await shop.state()) == (0, "HELD")
-        assert await shop.inbox.release(claim, retry_in=0, failed=True)
+            await shop.paid(on_paid)
+        assert (await shop.effects(), await shop.state()) == (0, None)
+        await shop.record(SeenState.HELD, failures=1)
 
 
-async def test_a_deadlock_of_two_orders_is_one_failure(servers: Servers) -> None:
-    """M-16: the database picks one; it is rolled back and comes out, the other one is done."""
+async def test_a_deadlock_of_two_orders_is_nobodys_failure(servers: Servers) -> None:
+    """M-16: the database picks one; it is rolled back to be looked at again, the other is done."""
     for kind in ("psycopg", "mariadb"):
         async with sql_shop(kind, servers) as shop:
             async with shop.engine.begin() as connection:
@@ -306,8 +286,7 @@ async def test_a_deadlock_of_two_orders_is_one_failure(servers: Servers) -> None
             both = asyncio.Barrier(2)
 
             async def work(first: str, second: str, shop: SqlShop = shop, both: Any = both) -> None:
-                claim = await shop.claimed(OrderKey(KEY.mch_id, first))
-                async with shop.inbox.work(claim) as connection:
+                async with shop.working(OrderKey(KEY.mch_id, first)) as connection:
                     await take_effect(connection, first)
                     lock = select(singles).with_for_update()
                     await connection.execute(lock.where(singles.c.number == first))
@@ -315,7 +294,7 @@ async def test_a_deadlock_of_two_orders_is_one_failure(servers: Servers) -> None
                     await connection.execute(lock.where(singles.c.number == second))
 
             ended = await asyncio.gather(work("x", "y"), work("y", "x"), return_exceptions=True)
-            assert sorted(isinstance(end, DBAPIError) for end in ended) == [False, True], ended
+            assert sorted(map(type, ended), key=str) == [type(None), LookAgainError], ended
             assert await shop.effects() == 1
 
 
@@ -324,7 +303,7 @@ async def test_a_deadlock_of_two_orders_is_one_failure(servers: Servers) -> None
 
 async def test_the_engine_stays_the_users(shop: SqlShop) -> None:
     """M-17: never closed, and its own transactions are as before."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         await take_effect(connection)
     async with shop.engine.connect() as connection:
         await take_effect(connection, "never committed")
@@ -360,16 +339,13 @@ async def test_what_cannot_work_is_refused_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
 async def test_a_stricter_isolation_is_kept(servers: Servers, kind: str, level: str) -> None:
-    """The engine's own level is on_paid's; claims work under it as well."""
+    """The engine's own level is on_paid's; orders are locked under it as well."""
     async with sql_shop(kind, servers, isolation_level=level) as shop:
-        async with shop.inbox.work(await shop.claimed()) as connection:
+        async with shop.working() as connection:
             assert await connection.get_isolation_level() == level
             await take_effect(connection)
-        claims = [
-            shop.inbox.look(KEY),
-            *(shop.claimed(OrderKey(KEY.mch_id, str(n))) for n in range(5)),
-        ]
-        await asyncio.gather(*claims)
+        others = (shop.is_free(OrderKey(KEY.mch_id, str(n))) for n in range(5))
+        assert await asyncio.gather(*others) == [True] * 5
         assert (await shop.effects(), await shop.state()) == (1, "DONE")
 
 
@@ -383,7 +359,7 @@ async def test_sqlite_is_durable_and_concurrent(tmp_path: Path) -> None:
 
     inbox = SqlInbox(engine)
     await inbox.create_tables()
-    async with sql_claim(inbox) as connection:
+    async with working(inbox) as connection:
         assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == 2
         assert (await connection.execute(text("PRAGMA journal_mode"))).scalar_one() == "wal"
     await engine.dispose()
@@ -407,31 +383,21 @@ async def test_sqlites_well_known_recipe_is_fine(tmp_path: Path, begin: str) -> 
     async with engine.begin() as connection:
         await connection.execute(text("CREATE TABLE effects (number TEXT)"))
     with contextlib.suppress(ZeroDivisionError):
-        async with sql_claim(inbox, "undone") as connection:
+        async with working(inbox, OrderKey(KEY.mch_id, "undone")) as connection:
             await take_effect(connection)
             raise ZeroDivisionError
-    async with sql_claim(inbox) as connection:
+    async with working(inbox) as connection:
         await take_effect(connection)
     async with engine.connect() as connection:
         assert (await connection.execute(text("SELECT count(*) FROM effects"))).scalar_one() == 1
     await engine.dispose()
 
 
-@contextlib.asynccontextmanager
-async def sql_claim(inbox: SqlInbox, number: str = NUMBER) -> AsyncGenerator[AsyncConnection]:
-    entry = Entry(payload="{}", first_seen=datetime.now(UTC))
-    claim = await inbox.claim(OrderKey(KEY.mch_id, number), entry, lease=30.0)
-    assert isinstance(claim, Claim)
-    async with inbox.work(claim) as connection:
-        yield connection
-
-
 async def test_sqlite_writers_of_one_process_queue_up(sqlite_shop: SqlShop) -> None:
     """Fifty at once, on a database that would turn most of them away after 5 s."""
 
     async def one(n: int) -> None:
-        claim = await sqlite_shop.claimed(OrderKey(KEY.mch_id, str(n)))
-        async with sqlite_shop.inbox.work(claim) as connection:
+        async with sqlite_shop.working(OrderKey(KEY.mch_id, str(n))) as connection:
             await take_effect(connection, str(n))
 
     await asyncio.gather(*(one(n) for n in range(50)))
@@ -454,8 +420,10 @@ async def test_two_inboxes_share_a_database_by_their_prefixes(shop: SqlShop) -> 
     """The prefix is before every name: tables and indexes."""
     other = SqlInbox(shop.engine, table_prefix="second_")
     await other.create_tables()
-    await shop.claimed()
+    await shop.paid(take_effect)
     assert await other.look(KEY) is None
+    async with working(other):
+        assert await shop.state() == "DONE"
     assert set(other.metadata.tables) == {"second_orders", "second_asides"}
 
 

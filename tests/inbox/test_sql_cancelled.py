@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import AsyncAdaptedQueuePool, NullPool, text
+from sqlalchemy import AsyncAdaptedQueuePool, NullPool, select, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -24,17 +24,26 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
-    Claim,
     Entry,
     Mark,
     OrderKey,
-    Record,
+    SeenState,
 )
 from tests.cancelling import cancelled_at, eventually
 from tests.servers import Servers
 from tests.sizes import cases
-from tests.sql_shop import DATABASES, KEY, SqlShop, sql_shop, take_effect
+from tests.sql_shop import (
+    DATABASES,
+    KEY,
+    SqlShop,
+    an_entry,
+    effects,
+    sql_shop,
+    take_effect,
+    working,
+)
 
+HELD = SeenState.HELD
 #: A pool that soon shows what is not given back; older SQLAlchemys keep none for SQLite.
 SMALL: dict[str, Any] = {
     "poolclass": AsyncAdaptedQueuePool,
@@ -51,11 +60,6 @@ _OPEN = {
     " AND p.id <> connection_id()",
 }
 _OPEN["asyncpg"] = _OPEN["psycopg"]
-
-
-def an_entry(**changes: Any) -> Entry:
-    fields: dict[str, Any] = {"payload": "{}", "first_seen": datetime.now(UTC), "payable": 1}
-    return Entry(**fields | changes)
 
 
 def an_aside(key: OrderKey) -> Aside:
@@ -102,14 +106,6 @@ def _is_free(path: str) -> bool:
 Call = Callable[[SqlShop, OrderKey], Awaitable[Callable[[], Any]]]
 
 
-def _of_claim(call: Callable[[SqlShop, Claim], Any]) -> Call:
-    async def prepare(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
-        claim = await shop.claimed(key)
-        return lambda: call(shop, claim)
-
-    return prepare
-
-
 def _of_aside(call: Callable[[SqlShop, Aside], Any]) -> Call:
     async def prepare(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
         aside = an_aside(key)
@@ -126,40 +122,51 @@ def _plain(call: Callable[[SqlShop, OrderKey], Any]) -> Call:
     return prepare
 
 
-async def _again(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
-    claim = await shop.claimed(key)
-    await shop.inbox.release(claim, retry_in=0, failed=True)
-    return lambda: shop.inbox.claim(key, an_entry(), lease=30.0)
+def _of_record(state: SeenState, call: Callable[[SqlShop, OrderKey], Any]) -> Call:
+    async def prepare(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
+        old = datetime.now(UTC) - timedelta(days=90)
+        await shop.record(state, key, first_seen=old)
+        return lambda: call(shop, key)
+
+    return prepare
 
 
-async def _mark(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
-    await shop.inbox.quarantine(await shop.claimed(key), "why")
-    return lambda: shop.inbox.mark(key, Mark.RETRY)
+async def _pay(shop: SqlShop, key: OrderKey) -> None:
+    async with shop.working(key) as connection:
+        await take_effect(connection, key.out_trade_no)
+        await asyncio.sleep(0)
 
 
-async def _prune(shop: SqlShop, key: OrderKey) -> Callable[[], Any]:
-    old = datetime.now(UTC) - timedelta(days=90)
-    await shop.inbox.not_paid(key, an_entry(first_seen=old))
-    return lambda: shop.inbox.prune(datetime.now(UTC), keys=True)
+async def _ask_and_pay(shop: SqlShop, key: OrderKey) -> None:
+    """Lent twice: the shop's lookup reads on the connection before ``on_paid`` writes."""
+    entry = an_entry()
+    async with shop.inbox.lock(key, entry) as order:
+        assert order is not None
+        for work in (_ask, take_effect):
+            async with order.lend() as connection:
+                await work(connection, key.out_trade_no)
+        await order.save(SeenState.DONE, entry)
 
 
-async def _work(shop: SqlShop, claim: Claim) -> None:
-    async with shop.inbox.work(claim) as connection:
-        await take_effect(connection, claim.key.out_trade_no)
+async def _ask(connection: Any, number: str) -> None:
+    await connection.execute(select(effects).where(effects.c.number == number))
+
+
+async def _let_go(shop: SqlShop, key: OrderKey) -> None:
+    async with shop.inbox.lock(key, an_entry()):
         await asyncio.sleep(0)
 
 
 CALLS: dict[str, Call] = {
     "look": _plain(lambda shop, key: shop.inbox.look(key)),
-    "claim": _plain(lambda shop, key: shop.inbox.claim(key, an_entry(), lease=30.0)),
-    "claim again": _again,
-    "not_paid": _plain(lambda shop, key: shop.inbox.not_paid(key, an_entry())),
+    "pay": _plain(_pay),
+    "ask and pay": _plain(_ask_and_pay),
+    "pay again": _of_record(HELD, _pay),
+    "let go": _plain(_let_go),
+    "look again": _of_record(SeenState.DONE, _let_go),
+    "record": _plain(lambda shop, key: shop.record(HELD, key, failures=1)),
+    "record again": _of_record(HELD, lambda shop, key: shop.record(SeenState.NOT_PAID, key)),
     "set_aside": _plain(lambda shop, key: shop.inbox.set_aside(an_aside(key), retry_in=1.0)),
-    "renew": _of_claim(lambda shop, claim: shop.inbox.renew(claim, lease=30.0)),
-    "work": _of_claim(_work),
-    "release": _of_claim(lambda shop, claim: shop.inbox.release(claim, retry_in=0, failed=True)),
-    "quarantine": _of_claim(lambda shop, claim: shop.inbox.quarantine(claim, "why")),
-    "give_up": _of_claim(lambda shop, claim: shop.inbox.give_up(claim)),
     "set_aside again": _of_aside(lambda shop, aside: shop.inbox.set_aside(aside, retry_in=None)),
     "postpone": _of_aside(lambda shop, aside: shop.inbox.postpone(aside, retry_in=None)),
     "close": _of_aside(lambda shop, aside: shop.inbox.close(aside)),
@@ -167,14 +174,19 @@ CALLS: dict[str, Call] = {
     "aside": _of_aside(lambda shop, aside: shop.inbox.aside(aside.key, aside.fingerprint)),
     "unfinished": _of_aside(lambda shop, _aside: shop.inbox.unfinished(10)),
     "listing": _of_aside(lambda shop, _aside: shop.inbox.listing(10)),
-    "mark": _mark,
+    "mark": _of_record(SeenState.QUARANTINED, lambda shop, key: shop.inbox.mark(key, Mark.RETRY)),
     "mark aside": _of_aside(
         lambda shop, aside: shop.inbox.mark(aside.key, Mark.APPLY, aside.fingerprint)
     ),
-    "prune": _prune,
+    "prune": _of_record(
+        SeenState.NOT_PAID, lambda shop, _key: shop.inbox.prune(datetime.now(UTC), keys=True)
+    ),
     "create_tables": _plain(lambda shop, _key: shop.inbox.create_tables()),
 }
 
+
+#: After these there is an effect where the order is DONE, and only there.
+PAYING = ("pay", "ask and pay", "pay again")
 
 #: Kind of database; how many awaits later it is cancelled again, and how often; on new connections.
 ALL_CANCELLED = [
@@ -254,10 +266,11 @@ async def _cancelled_everywhere(
         where = f"{name} at {at}"
         assert end.error is None, (where, end.error)
         assert await eventually(lambda: is_clean(shop)), where
-        if name == "work":
+        if name in PAYING:
             done = await shop.state(key) == "DONE"
             assert await shop.effects(key.out_trade_no) == int(done), where
-        await shop.claimed(OrderKey(KEY.mch_id, f"after {where}"))
+            assert await shop.is_free(key)
+        assert await shop.is_free(OrderKey(KEY.mch_id, f"after {where}"))
         at += 1
     assert at > 1, name
 
@@ -287,18 +300,18 @@ _SESSIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", _SESSIONS)
-async def test_leases_do_not_follow_the_sessions_time_zone(servers: Servers, kind: str) -> None:
+async def test_retries_do_not_follow_the_sessions_time_zone(servers: Servers, kind: str) -> None:
     """M-26: the database's clock, told in UTC whatever zone a session set."""
     async with sql_shop(kind, servers) as shop:
-        claim = await shop.claimed()
         engine = create_async_engine(shop.url, connect_args=_SESSIONS[kind])
         elsewhere = SqlInbox(engine)
-        record = await elsewhere.look(KEY)
-        assert record is not None
-        assert 25 < record.lease <= 30
-        assert isinstance(await elsewhere.claim(KEY, an_entry(), lease=30.0), Record)
-        assert await elsewhere.renew(claim, lease=30.0)
-        assert isinstance(await shop.inbox.claim(KEY, an_entry(), lease=30.0), Record)
+        await shop.record(HELD, failures=1, retry_in=1000)
+        await shop.record(HELD, OrderKey(KEY.mch_id, "due"), failures=1)
+        assert [one.key.out_trade_no for one in await elsewhere.unfinished(10)] == ["due"]
+        async with elsewhere.lock(KEY, an_entry()) as order:
+            assert order is not None
+            await order.save(HELD, an_entry(), failures=2, retry_in=1000)
+        assert len(await shop.inbox.unfinished(10)) == 1
         await engine.dispose()
 
 
@@ -307,10 +320,10 @@ async def test_a_key_that_is_too_long_is_refused_not_cut(servers: Servers, kind:
     """M-18: also where MariaDB's sql_mode would cut it in silence, and make two orders one."""
     options = {"connect_args": _SESSIONS["mariadb"]} if kind == "mariadb" else {}
     async with sql_shop(kind, servers, **options) as shop:
-        await shop.claimed(OrderKey("m" * 64, "n" * 128))
+        await shop.paid(take_effect, OrderKey("m" * 64, "n" * 128))
         for key in (OrderKey("m" * 65, "n" * 128), OrderKey("m" * 64, "n" * 129)):
             with pytest.raises(ValueError, match="too long"):
-                await shop.inbox.claim(key, an_entry(), lease=30.0)
+                await shop.is_free(key)
             with pytest.raises(ValueError, match="too long"):
                 await shop.inbox.look(key)
 
@@ -322,9 +335,7 @@ async def test_a_table_prefix_may_be_anything(servers: Servers, kind: str, prefi
     async with sql_shop(kind, servers) as shop:
         inbox = SqlInbox(shop.engine, table_prefix=prefix)
         await inbox.create_tables()
-        claim = await inbox.claim(KEY, an_entry(), lease=30.0)
-        assert isinstance(claim, Claim)
-        async with inbox.work(claim) as connection:
+        async with working(inbox) as connection:
             await take_effect(connection)
         assert await inbox.set_aside(an_aside(KEY), retry_in=0)
         assert len(await inbox.unfinished(10)) == 1
@@ -333,12 +344,11 @@ async def test_a_table_prefix_may_be_anything(servers: Servers, kind: str, prefi
 
 @pytest.mark.parametrize("kind", DATABASES)
 async def test_one_connection_is_enough(servers: Servers, kind: str) -> None:
-    """Many claims on a pool of one wait for it and get it; work never needs a second connection."""
+    """Many orders on a pool of one wait for it and get it; none needs a second connection."""
     async with sql_shop(kind, servers, **SMALL | {"pool_size": 1}) as shop:
 
         async def pay(number: str) -> None:
-            claim = await shop.claimed(OrderKey(KEY.mch_id, number))
-            async with shop.inbox.work(claim) as connection:
+            async with shop.working(OrderKey(KEY.mch_id, number)) as connection:
                 await take_effect(connection, number)
 
         await asyncio.gather(*(pay(str(n)) for n in range(20)))
@@ -357,7 +367,7 @@ async def test_an_on_paid_that_starves_itself_is_a_failure(servers: Servers, kin
 
         with pytest.raises(PoolTimeoutError):
             await shop.paid(on_paid)
-        assert (await shop.effects(), await shop.state()) == (0, "HELD")
+        assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -374,23 +384,7 @@ async def test_a_connection_invalidated_by_on_paid_is_a_failure(
         with pytest.raises((DBAPIError, InvalidRequestError)):
             await shop.paid(on_paid)
         assert await eventually(lambda: is_clean(shop))
-        assert (await shop.effects(), await shop.state()) == (0, "HELD")
-
-
-async def test_one_that_cannot_be_kept_does_not_turn_the_others_away(servers: Servers) -> None:
-    """On SQLite claims are written together; one whose amount is no 64-bit number is refused."""
-    async with sql_shop("sqlite", servers) as shop:
-        tries = [
-            shop.inbox.claim(
-                OrderKey(KEY.mch_id, str(n)),
-                an_entry(payable=1 << 70 if n == 7 else n),
-                lease=30.0,
-            )
-            for n in range(20)
-        ]
-        got = await asyncio.gather(*tries, return_exceptions=True)
-        assert [n for n, one in enumerate(got) if not isinstance(one, Claim)] == [7]
-        assert isinstance(got[7], OverflowError)
+        assert (await shop.effects(), await shop.state()) == (0, None)
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -400,9 +394,15 @@ async def test_whoever_has_an_answer_may_dispose_of_the_engine(servers: Servers,
         pool: Any = shop.engine.pool
         for payable in (1, 1 << 70):  # the second is no 64-bit number, and refused
             entry = an_entry(payable=payable)
-            keys = [OrderKey(KEY.mch_id, f"{payable} {n}") for n in range(20)]
-            claims = [shop.inbox.claim(key, entry, lease=30.0) for key in (*keys, *keys)]
-            await asyncio.gather(*claims, return_exceptions=True)
+
+            async def record(number: int, entry: Entry = entry) -> None:
+                key = OrderKey(KEY.mch_id, f"{entry.payable} {number}")
+                async with shop.inbox.lock(key, entry) as order:
+                    if order is not None:
+                        await order.save(HELD, entry)
+
+            numbers = (*range(20), *range(20))
+            await asyncio.gather(*map(record, numbers), return_exceptions=True)
             assert pool.checkedout() == 0
 
 
@@ -414,12 +414,15 @@ def test_event_loops_may_share_an_inbox(tmp_path: Path) -> None:
 
     async def pay(loop: int) -> int:
         keys = [OrderKey(KEY.mch_id, f"{loop} {n}") for n in range(20)] + [KEY]
-        claims = [inbox.claim(key, an_entry(), lease=30.0) for key in keys]
-        got = [one for one in await asyncio.gather(*claims) if isinstance(one, Claim)]
-        for claim in got:
-            async with inbox.work(claim):
-                pass
-        return len(got)
+        return sum(await asyncio.gather(*map(first, keys)))
+
+    async def first(key: OrderKey) -> bool:
+        async with inbox.lock(key, an_entry()) as order:
+            assert order is not None
+            if order.before is not None:
+                return False
+            await order.save(SeenState.DONE, an_entry())
+            return True
 
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(lambda loop: asyncio.run(pay(loop)), range(4)))

@@ -6,26 +6,35 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import attrs
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.notifications.inbox_values import (
-    Claim,
-    ClaimLostError,
+    LookAgainError,
     Mark,
     OrderKey,
-    Record,
+    SeenState,
 )
-from tests.inbox.test_sql_cancelled import an_aside, an_entry
+from tests.inbox.test_sql_cancelled import an_aside
 from tests.servers import Servers
-from tests.sql_shop import DATABASES, KEY, SqlShop, metadata, sql_shop, take_effect
+from tests.sql_shop import (
+    DATABASES,
+    KEY,
+    OnPaid,
+    SqlShop,
+    an_entry,
+    metadata,
+    sql_shop,
+    take_effect,
+)
 
 LEVELS = [
     *(
@@ -35,6 +44,7 @@ LEVELS = [
     ),
     ("sqlite", None),
 ]
+ON_SERVERS = [one for one in LEVELS if one[0] != "sqlite"]
 #: MariaDB from 11.6 on has it from the start.
 SNAPSHOTS = {"connect_args": {"init_command": "SET SESSION innodb_snapshot_isolation=ON"}}
 
@@ -43,122 +53,128 @@ def _options(level: str | None) -> dict[str, Any]:
     return {} if level is None else {"isolation_level": level}
 
 
-# ---------------------------------------------------------------------- renewed while it works
+# --------------------------------------------------------------------- somebody else's order
 
 
-async def _renewed_meanwhile(shop: SqlShop) -> None:
-    claim = await shop.claimed()
-    async with shop.inbox.work(claim) as connection:
+async def _at_last(shop: SqlShop, on_paid: OnPaid, key: OrderKey) -> None:
+    """As a handler does it: what was undone for somebody else's sake is tried again."""
+    while True:
+        with suppress(LookAgainError):
+            return await shop.paid(on_paid, key)
+
+
+async def _others_meanwhile(shop: SqlShop) -> None:
+    """While an order is worked on, it is nobody else's, and other orders are done beside it."""
+    others = {"b": OrderKey(KEY.mch_id, "B"), "c": OrderKey("0", "A")}
+
+    async def on_paid(connection: Any) -> None:
         await take_effect(connection)
-        for _ in range(2):
-            async with asyncio.timeout(5):
-                assert await shop.inbox.renew(claim, lease=30.0)
-    assert (await shop.effects(), await shop.state()) == (1, "DONE")
-    assert not await shop.inbox.renew(claim, lease=30.0)
+        async with asyncio.timeout(5):
+            assert not await shop.is_free()
+            while others:
+                number, key = others.popitem()
+                await _at_last(shop, partial(take_effect, number=number), key)
+
+    await _at_last(shop, on_paid, KEY)
+    assert await shop.is_free()
+    assert (await shop.effects(), await shop.state()) == (3, "DONE")
 
 
-@pytest.mark.parametrize(("kind", "level"), [one for one in LEVELS if one[0] != "sqlite"])
-async def test_slow_work_is_renewed_and_done_under_any_isolation(
+@pytest.mark.parametrize(("kind", "level"), ON_SERVERS)
+async def test_an_order_stops_nobody_but_those_who_want_it(
     servers: Servers, kind: str, level: str | None
 ) -> None:
-    """M-16: a renewal neither waits for the work nor makes its commit fail."""
+    """M-16: a new order's lock, and that of one that failed before; neighbours are not stopped."""
     async with sql_shop(kind, servers, **_options(level)) as shop:
-        await _renewed_meanwhile(shop)
+        await _others_meanwhile(shop)
+    async with sql_shop(kind, servers, **_options(level)) as shop:
+        await shop.record(SeenState.HELD, failures=1)
+        await _others_meanwhile(shop)
 
 
 @pytest.mark.parametrize("level", [None, "SERIALIZABLE"])
-async def test_slow_work_is_done_on_newer_mariadbs(servers: Servers, level: str | None) -> None:
+async def test_an_order_stops_nobody_on_newer_mariadbs(servers: Servers, level: str | None) -> None:
     """M-16: innodb_snapshot_isolation refuses to change what another transaction changed."""
     async with sql_shop("mariadb", servers, **SNAPSHOTS, **_options(level)) as shop:
-        await _renewed_meanwhile(shop)
+        await _others_meanwhile(shop)
 
 
-@pytest.mark.parametrize(("kind", "level"), [one for one in LEVELS if one[0] != "sqlite"])
-async def test_whoever_comes_when_the_lease_has_ended_never_works_beside(
-    servers: Servers, kind: str, level: str | None
+async def _looked(shop: SqlShop, key: OrderKey = KEY) -> SeenState | None:
+    """How the order stands as one reads it under its lock, tried until the lock is free."""
+    for _ in range(100):
+        with suppress(LookAgainError):
+            async with shop.inbox.lock(key, an_entry()) as order:
+                if order is not None:
+                    return None if order.before is None else order.before.state
+        await asyncio.sleep(0.01)
+    raise AssertionError("it is never free")
+
+
+@pytest.mark.parametrize("before", [None, SeenState.HELD, SeenState.NOT_PAID])
+@pytest.mark.parametrize(("kind", "level"), LEVELS)
+async def test_whoever_looks_while_an_order_is_done_never_reads_what_it_was(
+    servers: Servers, kind: str, level: str | None, before: SeenState | None
 ) -> None:
-    """M-16: one effect, whether the late one is kept out by the token or by the row."""
+    """M-16: a row that appears, or changes, between the first look at it and its lock."""
     async with sql_shop(kind, servers, **_options(level)) as shop:
-        late = await shop.claimed()
-        taken: list[Claim | Record] = []
-
-        async def take_over() -> None:
-            taken.append(await shop.inbox.claim(KEY, an_entry(), lease=30.0))
-
-        lost = False
-        try:
-            async with shop.inbox.work(late) as connection:
-                await take_effect(connection)
-                async with shop.engine.begin() as other:
-                    with suppress(DBAPIError):
-                        await _end_lease(shop, other)
-                taking = asyncio.create_task(take_over())
-                await asyncio.wait([taking], timeout=0.3)
-        except (ClaimLostError, DBAPIError):
-            lost = True
-        await taking
-        (got,) = taken
-        assert isinstance(got, Claim) == lost
-        assert await shop.effects() == int(not lost)
-        assert await shop.state() == ("HELD" if lost else "DONE")
-
-
-async def _end_lease(shop: SqlShop, connection: Any) -> None:
-    """As time would, which changes no row: only where the row can be changed now."""
-    if shop.kind == "mariadb":
-        await connection.execute(text("SET innodb_lock_wait_timeout = 1"))
-    else:
-        await connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
-    await connection.execute(text("UPDATE chaoying_orders SET held_until = 0"))
+        for n in range(10):
+            key = OrderKey(KEY.mch_id, f"{n}")
+            if before is not None:
+                await shop.record(before, key)
+            done = asyncio.create_task(shop.paid(take_effect, key))
+            for _ in range(n):
+                await asyncio.sleep(0)
+            seen = {await _looked(shop, key)}
+            with suppress(LookAgainError, AssertionError):  # the one who looks had the lock
+                await done
+                assert await _looked(shop, key) is SeenState.DONE
+            assert seen <= {before, SeenState.DONE}
 
 
 # ------------------------------------------------------------------------------------ races
 
 
-@pytest.mark.parametrize(("kind", "level"), LEVELS)
-async def test_of_many_claims_at_once_one_succeeds(
-    servers: Servers, kind: str, level: str | None
-) -> None:
-    """M-16: a new order and a released one; nobody is told an error."""
-    async with sql_shop(kind, servers, **_options(level)) as shop:
-        for _ in range(3):
-            tries = (shop.inbox.claim(KEY, an_entry(), lease=30.0) for _ in range(8))
-            got = [one for one in await asyncio.gather(*tries) if isinstance(one, Claim)]
-            assert len(got) == 1
-            await shop.inbox.release(got[0], retry_in=0, failed=False)
+OLD = datetime.now(UTC) - timedelta(days=90)
+
+
+async def _one_turn(order: Any, turn: int) -> str:
+    """One holder of an order: it fails, is quarantined, or takes effect in the last turn."""
+    before = order.before
+    if before is not None and before.state in (SeenState.DONE, SeenState.QUARANTINED):
+        return str(before.state)
+    if turn > 0:
+        how = SeenState.QUARANTINED if turn % 2 else SeenState.NOT_PAID
+        await order.save(how, an_entry(first_seen=OLD), failures=turn)
+        return "turned"
+    async with order.lend() as connection:
+        await take_effect(connection)
+    await order.save(SeenState.DONE, an_entry())
+    return "worked"
+
+
+async def _until_done(shop: SqlShop, key: OrderKey, turn: int) -> int:
+    """Come back until the order is done; how often it was worked on to the end."""
+    worked, was = 0, ""
+    while was != "DONE":
+        was = "taken"
+        with suppress(LookAgainError):
+            async with shop.inbox.lock(key, an_entry(first_seen=OLD)) as order:
+                ended = "taken" if order is None else await _one_turn(order, turn)
+            was = ended
+        worked += was == "worked"
+        turn -= was in ("turned", "QUARANTINED")
+        if was in ("taken", "QUARANTINED"):
+            await shop.inbox.mark(key, Mark.RETRY)
+    return worked
 
 
 @pytest.mark.parametrize(("kind", "level"), LEVELS)
 async def test_everything_at_once_ends_in_one_effect_each(
     servers: Servers, kind: str, level: str | None
 ) -> None:
-    """M-16: claims, failures, releases, quarantines, marks and pruning of the same few orders."""
+    """M-16: work, failures, quarantines, marks and pruning of the same few orders."""
     async with sql_shop(kind, servers, **_options(level)) as shop:
-        keys = [OrderKey(KEY.mch_id, f"N{n}") for n in range(6)]
-        old = datetime.now(UTC) - timedelta(days=90)
         over = asyncio.Event()
-
-        async def work(claim: Claim) -> None:
-            try:
-                async with shop.inbox.work(claim) as connection:
-                    await take_effect(connection, claim.key.out_trade_no)
-            except (DBAPIError, ClaimLostError):  # as SERIALIZABLE has it, on_paid is run again
-                await shop.inbox.release(claim, retry_in=0, failed=True)
-
-        async def pay(key: OrderKey, turn: int) -> None:
-            while await shop.state(key) != "DONE":
-                await shop.inbox.not_paid(key, an_entry(first_seen=old))
-                claim = await shop.inbox.claim(key, an_entry(), lease=30.0)
-                if not isinstance(claim, Claim):
-                    await shop.inbox.mark(key, Mark.RETRY)
-                elif turn > 0:
-                    turn -= 1
-                    if turn % 2:
-                        await shop.inbox.quarantine(claim, "why")
-                    else:
-                        await shop.inbox.release(claim, retry_in=0, failed=True)
-                else:
-                    await work(claim)
 
         async def prune() -> None:
             while not over.is_set():
@@ -167,11 +183,14 @@ async def test_everything_at_once_ends_in_one_effect_each(
                 await shop.inbox.listing(10)
 
         pruning = asyncio.create_task(prune())
+        keys = [OrderKey(KEY.mch_id, f"N{n}") for n in range(6)]
         async with asyncio.timeout(50):
-            await asyncio.gather(*(pay(key, turn) for key in keys for turn in range(3)))
+            worked = await asyncio.gather(
+                *(_until_done(shop, key, turn) for key in keys for turn in range(3))
+            )
         over.set()
         await pruning
-        assert [await shop.effects(key.out_trade_no) for key in keys] == [1] * len(keys)
+        assert sum(worked) == len(keys) == await shop.effects()
 
 
 @pytest.mark.parametrize(("kind", "level"), LEVELS)
@@ -256,10 +275,6 @@ class Cutting:
             await back.read(1)  # the server has done it
 
 
-def _through(shop: SqlShop, inbox: SqlInbox) -> SqlShop:
-    return attrs.evolve(shop, inbox=inbox)
-
-
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
 @pytest.mark.parametrize("delivered", [True, False])
 async def test_a_commit_whose_answer_is_lost_counts_once(
@@ -273,18 +288,15 @@ async def test_a_commit_whose_answer_is_lost_counts_once(
         async with proxy.listening() as port:
             engine = create_async_engine(url.set(port=port))
             inbox = SqlInbox(engine)
-            claim = await shop.claimed()
 
             async def cut_off(connection: Any) -> None:
                 await take_effect(connection)
                 proxy.armed = True
 
             with pytest.raises(DBAPIError):
-                await _through(shop, inbox).paid(cut_off, claim)
+                await attrs.evolve(shop, inbox=inbox).paid(cut_off)
             assert proxy.cut
-            assert await inbox.release(claim, retry_in=0, failed=True) == (not delivered)
-            again = await inbox.claim(KEY, an_entry(), lease=30.0)
-            assert isinstance(again, Record) == delivered
+            assert await _looked(shop) is (SeenState.DONE if delivered else None)
             assert await shop.effects() == int(delivered)
             await engine.dispose()
 
@@ -319,5 +331,6 @@ async def test_a_driver_that_commits_by_itself_is_noticed(
 
         with pytest.raises((UsageError, DBAPIError, ZeroDivisionError)):
             await shop.paid(failing)
-        assert (await shop.effects(), await shop.state()) == (0, "HELD")
+        assert await shop.effects() == 0
+        assert await shop.state() != "DONE"
         await engine.dispose()

@@ -15,7 +15,7 @@ NUMBER = KEY.out_trade_no
 
 async def test_a_session_joins_and_its_commit_ends_nothing(shop: SqlShop) -> None:
     """M-16: AsyncSession(bind=connection); commit releases the session's own savepoint."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         async with AsyncSession(bind=connection) as session:
             session.add(Effect(number=NUMBER))
             await session.commit()
@@ -25,7 +25,7 @@ async def test_a_session_joins_and_its_commit_ends_nothing(shop: SqlShop) -> Non
 
 async def test_a_session_in_begin_joins_too(shop: SqlShop) -> None:
     """The usual ``async with session.begin()``, and expire_on_commit as one likes."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         session = AsyncSession(bind=connection, expire_on_commit=False)
         async with session, session.begin():
             session.add(Effect(number=NUMBER))
@@ -34,7 +34,7 @@ async def test_a_session_in_begin_joins_too(shop: SqlShop) -> None:
 
 async def test_a_session_rolls_back_its_own_part_only(shop: SqlShop) -> None:
     """An error that on_paid handles does not cost what it did before."""
-    async with shop.inbox.work(await shop.claimed()) as connection:
+    async with shop.working() as connection:
         await take_effect(connection)
         await connection.execute(insert(singles).values(number=NUMBER))
         async with AsyncSession(bind=connection) as session:
@@ -47,8 +47,7 @@ async def test_a_session_rolls_back_its_own_part_only(shop: SqlShop) -> None:
 
 async def test_a_session_that_was_not_committed_did_nothing(shop: SqlShop) -> None:
     """SQLAlchemy's rule, stated in the docs: closing a session rolls back what it flushed."""
-    claim = await shop.claimed()
-    async with shop.inbox.work(claim) as connection, AsyncSession(bind=connection) as session:
+    async with shop.working() as connection, AsyncSession(bind=connection) as session:
         session.add(Effect(number=NUMBER))
         await session.flush()
     assert (await shop.effects(), await shop.state()) == (0, "DONE")
@@ -67,4 +66,4 @@ async def test_a_session_left_open_is_an_error_not_a_guess(shop: SqlShop) -> Non
     with pytest.raises(UsageError, match="still open"):
         await shop.paid(on_paid)
     await sessions[0].close()
-    assert (await shop.effects(), await shop.state()) == (0, "HELD")
+    assert (await shop.effects(), await shop.state()) == (0, None)

@@ -1,10 +1,10 @@
 """Killing a process at every point where it waits, and seeing what the next one makes of it.
 
 :class:`Points` counts the places where a handler waits for something outside of it: before and
-after every call of the inbox, at both ends of its transaction, in the functions of the shop. At the
-chosen one the process dies: in here it never runs again, in a process of its own
-``die=lambda: os._exit(9)`` makes it true. :func:`killed_everywhere` does it at the first point,
-then at the second, until a run reaches its end.
+after every call of the inbox, at both ends of an order's transaction and inside it, in the
+functions of the shop. At the chosen one the process dies: in here it never runs again, in a process
+of its own ``die=lambda: os._exit(9)`` makes it true. :func:`killed_everywhere` does it at the first
+point, then at the second, until a run reaches its end.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import Any
 
 import attrs
 
-from chaoying_async.abc import Inbox
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
-from chaoying_async.sansio.notifications.inbox_values import Claim
+from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, Record, SeenState
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.testing import FakeClock
 from tests.shop import Shop
@@ -55,9 +54,9 @@ class Points:
 
 
 class PointedInbox:
-    """Any inbox, with a point before and after everything that it does."""
+    """The inbox, with a point before and after everything that it does."""
 
-    def __init__(self, inbox: Inbox, point: Points) -> None:
+    def __init__(self, inbox: DurableInbox, point: Points) -> None:
         self._inbox = inbox
         self._point = point
 
@@ -75,30 +74,82 @@ class PointedInbox:
         return pointed
 
     @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[Any]:
+    async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[Any]:
         await self._point()
-        async with self._inbox.work(claim) as connection:
+        async with self._inbox.locked(key, entry, self._point) as order:
             await self._point()
-            yield connection
+            yield order
             await self._point()
         await self._point()
 
 
 class DurableInbox(MemoryInbox):
-    """What a database promises: the effects on its connection and the record, both or neither."""
+    """What a database promises: the effects on its connection and the record, both or neither.
+
+    And that the lock of an order ends with the process that has it.
+    """
 
     lends_connection = True
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__(clock=clock)
         self.books: list[str] = []
+        self._holders: dict[OrderKey, Points] = {}
 
     @asynccontextmanager
-    async def work(self, claim: Claim) -> AsyncGenerator[Any]:
-        staged: list[str] = []
-        async with super().work(claim):
-            yield staged
-        self.books += staged
+    async def locked(
+        self, key: OrderKey, _entry: Entry, point: Points
+    ) -> AsyncGenerator[Transaction | None]:
+        """As ``lock``, for the process that dies at one of these points."""
+        holder, before = self._holders.get(key), await self.look(key)
+        is_done = before is not None and before.state is SeenState.DONE
+        if holder is not None and not holder.dead and not is_done:
+            yield None
+            return
+        order = Transaction(key, before, point)
+        self._holders[key] = point
+        try:
+            yield order
+            if order.saved is not None:
+                self._keep(order.saved, order.retry_in)
+                self.books += order.staged
+        finally:
+            if self._holders.get(key) is point:
+                del self._holders[key]
+
+
+@attrs.define
+class Transaction:
+    """An order that is locked: what is done in it counts when it is committed."""
+
+    key: OrderKey
+    before: Record | None
+    point: Points
+    staged: list[str] = attrs.field(factory=list)
+    saved: Record | None = None
+    retry_in: float = 0.0
+
+    @asynccontextmanager
+    async def lend(self) -> AsyncGenerator[list[str]]:
+        await self.point()
+        yield self.staged
+        await self.point()
+
+    async def save(
+        self,
+        state: SeenState,
+        entry: Entry,
+        *,
+        failures: int = 0,
+        reason: str = "",
+        retry_in: float = 0.0,
+    ) -> None:
+        await self.point()
+        self.retry_in = retry_in
+        self.saved = Record(
+            key=self.key, state=state, entry=entry, failures=failures, reason=reason
+        )
+        await self.point()
 
 
 @attrs.frozen(kw_only=True)
@@ -106,7 +157,7 @@ class World:
     """What outlives a process: the storage, the shop's orders, time."""
 
     shop: Shop
-    inbox: Inbox
+    inbox: DurableInbox
     #: How often each order took effect, durably.
     books: Callable[[], Awaitable[list[str]]]
     pass_time: Callable[[float], Awaitable[None]]

@@ -6,7 +6,6 @@ import sqlite3
 import sys
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.notifications.inbox_values import (
-    Claim,
-    Entry,
-    OrderKey,
-    Record,
-    SeenState,
-)
+from chaoying_async.sansio.notifications.inbox_values import OrderKey, Record, SeenState
 from tests.factories import MCH_ID
 from tests.servers import Servers
+from tests.sql_shop import working
 
 needs_autocommit = pytest.mark.skipif(
     sys.version_info < (3, 12), reason="sqlite3 has autocommit= from Python 3.12 on"
@@ -95,10 +89,7 @@ def _made(tmp_path: Path, prepare: Prepare, options: dict[str, Any]) -> AsyncEng
 
 async def _paid(inbox: SqlInbox, number: str) -> Record | None:
     key = OrderKey(MCH_ID, number)
-    entry = Entry(payload="{}", first_seen=datetime.now(UTC))
-    claim = await inbox.claim(key, entry, lease=30.0)
-    assert isinstance(claim, Claim)
-    async with inbox.work(claim) as connection:
+    async with working(inbox, key) as connection:
         await connection.execute(text("INSERT INTO effects VALUES ('x')"))
     return await inbox.look(key)
 
@@ -120,7 +111,7 @@ def _rows(tmp_path: Path, table: str) -> int:
 async def test_an_inbox_works_however_its_driver_begins(
     tmp_path: Path, prepare: Prepare, options: dict[str, Any]
 ) -> None:
-    """M-16: tables, claims, work; all of it is committed, and no lock or snapshot stays behind."""
+    """M-16: tables, locks, work; all of it is committed, and no lock or snapshot stays behind."""
     engine = _made(tmp_path, prepare, options)
     inbox = SqlInbox(engine)
     await inbox.create_tables()

@@ -4,6 +4,7 @@
 - ``inbox``: the inbox itself.
 - ``lending``: the connection lent to ``on_paid``, and how its transaction is watched.
 - ``locks``: how each database locks an order without waiting.
+- ``prepared``: a statement as its driver takes it.
 - ``pruning``: forgets what is old, a page at a time.
 - ``rows``: turns rows into records and messages, and those into parameters.
 - ``sqlite``: SQLite's driver called directly, which is faster.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import Executable, MetaData, select
@@ -12,8 +12,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
+from chaoying_async.inbox.sql import sqlite
+from chaoying_async.inbox.sql.prepared import Prepared
 from chaoying_async.inbox.sql.rows import Params
-from chaoying_async.inbox.sql.sqlite import Driver, make_durable, pragma
 from chaoying_async.sql.autocommit import outside_transaction
 from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.dialects import is_duplicate, may_be_tried_again
@@ -27,9 +28,6 @@ ATTEMPTS = 4
 #: SQLite: seconds to wait for others of this process that write.
 TURN = 30.0
 
-#: SQLAlchemy throws an INSERT's count away otherwise.
-_COUNTED = {"preserve_rowcount": True}
-
 
 class Access:
     """The engine is the caller's and is never closed."""
@@ -41,42 +39,38 @@ class Access:
         #: engine's option: cancelled there, SQLAlchemy would lose the connection to the pool.
         self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
-        self._driver = Driver(engine.dialect) if self.dialect.one_writer else None
-        self._turns = PerLoop(asyncio.Lock) if self.dialect.one_writer else None
+        self._one_writer = self.dialect.one_writer
+        self._turns = PerLoop(asyncio.Lock)
+        self._statements: dict[Executable, Prepared] = {}
 
     @asynccontextmanager
-    async def connect(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
+    async def connect(
+        self, *, lent: bool = False, writes: bool = False
+    ) -> AsyncGenerator[AsyncConnection]:
         """A connection; what was not committed when the block is left is rolled back.
 
         ``lent``: for ``on_paid``, so with the isolation that the engine's owner asked for.
+        ``writes``: SQLite's writers of this process queue here, since its own queue is slow.
         """
-        async with connected(self._engine) as connection:
+        turn = self._turn() if self._one_writer and writes else nullcontext()
+        async with turn as its_turn, connected(self._engine) as connection:
             if self._sets_level and not lent:
                 await connection.execution_options(isolation_level="READ COMMITTED")
-            if self._driver is not None:
-                await make_durable(connection)
+            if self._one_writer:
+                await sqlite.make_durable(connection)
             yield connection
+            if its_turn is not None and not is_open_in_sqlite(connection):
+                its_turn()  # the next one need not wait until the pool has it back
 
     @asynccontextmanager
-    async def connect_to_write(self, *, lent: bool = False) -> AsyncGenerator[AsyncConnection]:
-        """As :meth:`connect`; SQLite's writers of this process queue: its own queue is slow."""
-        if self._turns is None:
-            async with self.connect(lent=lent) as connection:
-                yield connection
-            return
-        turn = self._turns.get()
+    async def _turn(self) -> AsyncGenerator[Callable[[], None]]:
+        """Wait for one's turn to write; the block yields what ends it early."""
+        lock = self._turns.get()
         async with self._clock.timeout(TURN):
-            await turn.acquire()
-        mine = True
-        try:
-            async with self.connect(lent=lent) as connection:
-                yield connection
-                if not is_open_in_sqlite(connection):
-                    turn.release()  # the next one need not wait until the pool has it back
-                    mine = False
-        finally:
-            if mine:
-                turn.release()
+            await lock.acquire()
+        with ExitStack() as stack:
+            stack.callback(lock.release)
+            yield stack.close
 
     async def read(self, statement: Executable, params: Params) -> Sequence[Any]:
         """All rows of a query."""
@@ -91,24 +85,33 @@ class Access:
         self, connection: AsyncConnection, statement: Executable, params: Params
     ) -> Sequence[Any]:
         """All rows of a query, inside a transaction."""
-        if self._driver is not None:
-            return await self._driver.read(connection, statement, self._timed(params))
-        return (await connection.execute(statement, params)).all()
+        prepared, values = self._prepared(statement, params)
+        if self._one_writer:
+            found = await sqlite.fetch(connection, prepared.sql, values)
+        else:
+            found = (await connection.exec_driver_sql(prepared.sql, values)).all()
+        return prepared.rows(found)
 
     async def change(
         self, connection: AsyncConnection, statement: Executable, params: Params
     ) -> int:
         """How many rows a statement changed, inside a transaction."""
-        if self._driver is not None:
-            return await self._driver.change(connection, statement, self._timed(params))
-        result = await connection.execute(statement, params, execution_options=_COUNTED)
-        return int(getattr(result, "rowcount"))  # noqa: B009 - Result's type does not know it
+        prepared, values = self._prepared(statement, params)
+        if self._one_writer:
+            return await sqlite.change(connection, prepared.sql, values)
+        return (await connection.exec_driver_sql(prepared.sql, values)).rowcount
+
+    def _prepared(self, statement: Executable, params: Params) -> tuple[Prepared, Any]:
+        prepared = self._statements.get(statement)
+        if prepared is None:
+            prepared = self._statements[statement] = Prepared(statement, self._engine.dialect)
+        return prepared, prepared.values(self.dialect.timed(self._clock) | params)
 
     async def write(self, statement: Executable, params: Params) -> int:
         """Run a statement and commit; how many rows it changed."""
 
         async def write_once() -> int:
-            async with self.connect_to_write() as connection:
+            async with self.connect(writes=True) as connection:
                 await connection.begin()  # SQLite's driver, called directly, would not tell
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
@@ -139,14 +142,11 @@ class Access:
 
     async def _create(self, metadata: MetaData) -> None:
         async with self.connect() as connection:
-            if self._driver is not None:
+            if self._one_writer:
                 async with outside_transaction(connection):
-                    await pragma(connection, "journal_mode", "WAL")
+                    await sqlite.pragma(connection, "journal_mode", "WAL")
             await connection.run_sync(metadata.create_all)
             await connection.commit()
-
-    def _timed(self, params: Params) -> Params:
-        return {**self.dialect.timed(self._clock), **params}
 
 
 async def _retried(work: Callable[[], Awaitable[T]]) -> T:

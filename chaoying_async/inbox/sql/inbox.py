@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,16 +33,13 @@ from chaoying_async.sansio.notifications.inbox_values import (
     MOST_MESSAGES,
     Aside,
     Entry,
-    LookAgainError,
     Mark,
     OrderKey,
     Record,
-    SeenState,
     check_room,
 )
 from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.columns import DEFAULT_PREFIX
-from chaoying_async.sql.dialects import is_for_others
 from chaoying_async.sql.engines import engine_at
 
 _WINDOW = timedelta(days=35)
@@ -119,20 +116,8 @@ class SqlInbox:
         row = await self._row(key)
         return None if row is None else to_record(row)
 
-    @asynccontextmanager
-    async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
-        try:
-            if self._access.dialect.one_writer:
-                before = await self.look(key)
-                if before is not None and before.state is SeenState.DONE:
-                    yield LockedRow(self._locks, None, {}, before)  # waits for nobody who writes
-                    return
-            async with self._locks.lock(key, entry) as order:
-                yield order
-        except Exception as error:
-            if is_for_others(error):
-                raise LookAgainError("the database undid it for somebody else's sake") from error
-            raise
+    def lock(self, key: OrderKey, entry: Entry) -> AbstractAsyncContextManager[LockedRow | None]:
+        return self._locks.lock(key, entry)
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         timed, due = _due(retry_in)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -25,6 +25,7 @@ from chaoying_async.inbox.sql.rows import Params, entry_params, key_params, span
 from chaoying_async.inbox.sql.statements import OrderStatements
 from chaoying_async.sansio.notifications.inbox_values import (
     Entry,
+    LookAgainError,
     OrderKey,
     Record,
     SeenState,
@@ -53,14 +54,10 @@ class LockedRow:
         self._connection = connection
         self._params = params
 
-    @asynccontextmanager
-    async def lend(self) -> AsyncGenerator[AsyncConnection]:
-        access, connection = self._locks.access, self._connection
-        async with AsyncExitStack() as stack:
-            if connection is None:  # it is DONE, and only read
-                connection = await stack.enter_async_context(access.connect(lent=True))
-                await connection.begin()
-            yield await stack.enter_async_context(lend(connection, marked=self._locks.marks))
+    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        if self._connection is None:
+            return self._locks.lend_to_read()
+        return lend(self._connection, marked=self._locks.marks)
 
     async def save(
         self,
@@ -99,25 +96,45 @@ class Locks:
         if self.marks:
             number = _number(self.statements.table_name, key)
             params |= {"p_hash": number, "p_mark": str(number), "p_idle": f"{self._idle:.0f}s"}
-        async with self.access.connect_to_write(lent=True) as connection:
+        try:
+            if self.access.dialect.one_writer:
+                rows = await self.access.read(self.statements.look, params)
+                if rows and rows[0].state == _DONE:  # it waits for nobody who writes
+                    yield LockedRow(self, None, params, to_record(rows[0]))
+                    return
+            async with self.access.connect(lent=True, writes=True) as connection:
+                await connection.begin()
+                order = await self._locked(connection, params)
+                yield order
+                if order is not None and order.is_saved:
+                    await connection.commit()
+        except Exception as error:
+            if is_for_others(error):
+                raise LookAgainError("the database undid it for somebody else's sake") from error
+            raise
+
+    async def _locked(self, connection: AsyncConnection, params: Params) -> LockedRow | None:
+        try:
+            is_ours, before = await self._take(self, connection, params)
+        except DBAPIError as error:
+            if is_for_others(error):
+                return None
+            raise
+        if not is_ours:
+            return None
+        if before is not None and before.state in _FREE and before.lease <= 0:
+            await self.access.change(connection, self.statements.take, params)
+        if before is None or before.state is not _DONE:
+            check_transaction(connection)
+        return LockedRow(self, connection, params, before)
+
+    @asynccontextmanager
+    async def lend_to_read(self) -> AsyncGenerator[AsyncConnection]:
+        """A connection for what is asked about an order that is DONE, and not locked."""
+        async with self.access.connect(lent=True) as connection:
             await connection.begin()
-            try:
-                is_ours, before = await self._take(self, connection, params)
-            except DBAPIError as error:
-                if not is_for_others(error):
-                    raise
-                is_ours, before = False, None
-            if not is_ours:
-                yield None
-                return
-            if before is not None and before.state in _FREE and before.lease <= 0:
-                await self.access.change(connection, self.statements.take, params)
-            if before is None or before.state is not _DONE:
-                check_transaction(connection)
-            order = LockedRow(self, connection, params, before)
-            yield order
-            if order.is_saved:
-                await connection.commit()
+            async with lend(connection, marked=False) as lent:
+                yield lent
 
     async def read(
         self, connection: AsyncConnection, statement: Any, params: Params

@@ -7,19 +7,14 @@ both are in the same transaction. A paid order costs two thirds as much that way
 from __future__ import annotations
 
 import sqlite3
-from collections import namedtuple
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Executable, Select
-from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.sql.elements import CompilerElement
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.sql.autocommit import check_commit, outside_transaction
 from chaoying_async.sql.transactions import driver_of
 
@@ -29,55 +24,8 @@ _FULL = 2
 _DEAD = frozenset({"connection closed", "no active connection"})
 
 
-class Prepared:
-    """A statement in the form that SQLite's driver takes."""
-
-    def __init__(self, statement: CompilerElement, dialect: Dialect) -> None:
-        compiled: Any = statement.compile(dialect=dialect)
-        self.sql: str = compiled.string
-        self._constants: Params = compiled.params
-        self._order: Sequence[str] = compiled.positiontup
-        self._row: Any = None
-        if isinstance(statement, Select):
-            self._row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc] # noqa: PYI024
-
-    def values(self, params: Params) -> tuple[Any, ...]:
-        """The parameters in the order of their question marks."""
-        given = {**self._constants, **params}
-        return tuple(given[name] for name in self._order)
-
-    def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        """The rows, with the names of their columns."""
-        return [self._row(*row) for row in found]
-
-
-class Driver:
-    """Runs an inbox's statements on SQLAlchemy's connections, by the driver's own methods."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self._dialect = dialect
-        self._prepared: dict[Executable, Prepared] = {}
-
-    async def read(
-        self, connection: AsyncConnection, statement: Any, params: Params
-    ) -> Sequence[Any]:
-        """All rows of a query."""
-        prepared = self._prepare(statement)
-        return prepared.rows(await _fetch(connection, prepared.sql, prepared.values(params)))
-
-    async def change(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
-        """Run a statement inside a transaction; how many rows it changed."""
-        prepared = self._prepare(statement)
-        return await _run(connection, prepared.sql, prepared.values(params))
-
-    def _prepare(self, statement: Any) -> Prepared:
-        prepared = self._prepared.get(statement)
-        if prepared is None:
-            prepared = self._prepared[statement] = Prepared(statement, self._dialect)
-        return prepared
-
-
-async def _run(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> int:
+async def change(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> int:
+    """Run a statement inside a transaction; how many rows it changed."""
     driver = driver_of(connection)
     async with _translated(connection, sql):
         before = driver.total_changes
@@ -85,7 +33,8 @@ async def _run(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> 
         return int(driver.total_changes - before)
 
 
-async def _fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = ()) -> Any:
+async def fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = ()) -> Any:
+    """All rows of a query, as tuples."""
     async with _translated(connection, sql):
         return await driver_of(connection).execute_fetchall(sql, values)
 
@@ -140,5 +89,5 @@ async def make_durable(connection: AsyncConnection) -> None:
 async def pragma(connection: AsyncConnection, name: str, value: str | None = None) -> Any:
     """Reads or sets a PRAGMA, outside of SQLAlchemy's transaction, where SQLite refuses some."""
     setting = "" if value is None else f"={value}"
-    rows = list(await _fetch(connection, f"PRAGMA {name}{setting}"))
+    rows = list(await fetch(connection, f"PRAGMA {name}{setting}"))
     return rows[0][0] if rows else None
