@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NoReturn
 
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -61,24 +61,26 @@ def _refuse(what: str, instead: str) -> NoReturn:
 async def lend(connection: AsyncConnection, *, marked: bool) -> AsyncGenerator[LentConnection]:
     """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
 
-    There is a savepoint under it, so that sessions make one of their own rather than roll back what
-    they are part of. It also watches over the transaction: it is gone when that was ended in
-    whatever way (a raw COMMIT, the driver's own method, a DDL statement on MariaDB). Where the
-    transaction is ``marked``, the statement that records the order finds that out by itself.
+    A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
+    COMMIT, the driver's own method, a DDL statement on MariaDB). Where the transaction is
+    ``marked``, no savepoint is needed: the statement that records the order finds out by itself.
     """
     root = connection.get_transaction()
-    guard = await connection.begin_nested()
-    yield LentConnection(connection.engine, connection.sync_connection)
+    guard = None if marked else await connection.begin_nested()
+    with _as_if_nested(connection):
+        yield LentConnection(connection.engine, connection.sync_connection)
     if connection.invalidated:
         raise InvalidRequestError("the connection was lost while on_paid ran")
-    if connection.closed or root is None or not root.is_active or not guard.is_active:
+    if connection.closed or root is None or not root.is_active:
+        raise TransactionEndedError(ENDED)
+    if guard is not None and not guard.is_active:
         raise TransactionEndedError(ENDED)
     if connection.get_nested_transaction() != guard:
         raise UsageError(
             "on_paid returned with a begin_nested() or a session still open: end it, so that it is"
             " clear what counts"
         )
-    if marked:
+    if guard is None:
         return
     try:
         await guard.commit()
@@ -86,3 +88,18 @@ async def lend(connection: AsyncConnection, *, marked: bool) -> AsyncGenerator[L
         if is_savepoint_gone(error):
             raise TransactionEndedError(ENDED) from error
         raise
+
+
+@contextmanager
+def _as_if_nested(connection: AsyncConnection) -> Generator[None]:
+    """Have sessions on this connection make a savepoint of their own.
+
+    A session asks the connection whether it is in a savepoint. Where it is not, the session's
+    ``rollback`` would end the transaction that it only takes part in.
+    """
+    sync: Any = connection.sync_connection
+    sync.in_nested_transaction = lambda: True
+    try:
+        yield
+    finally:
+        del sync.in_nested_transaction
