@@ -12,7 +12,7 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, Inbox, LockedOrder
 from chaoying_async.clock import within
 from chaoying_async.notifications.callbacks import resolved, wants_connection
-from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.notifications.tasks import Stage, must_propagate
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.notifications.case import (
@@ -98,8 +98,8 @@ class Message:
     """Whether a person said that it is to be applied, whatever the shop expects."""
     has_owner: bool = False
     """Whether its work had an owner when it came: then none of it may begin without one."""
-    has_begun: bool = False
-    """Whether the user's function has begun: from there on nobody gives the work up."""
+    stage: Stage = Stage.BEFORE
+    """How far its work has come."""
     key: OrderKey | None = None
     """The order by the shop's own merchant number, as soon as that is known."""
     confirmation: Confirmation | None = None

@@ -19,7 +19,7 @@ from chaoying_async.notifications.deciding import (
 )
 from chaoying_async.notifications.effects import Attempt, EffectRunner
 from chaoying_async.notifications.reporting import Reporter, log
-from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, only_exceptions
+from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, only_exceptions
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
@@ -45,8 +45,8 @@ class Limits:
     begin: float
     """By then the user's function has begun, or it is given up with a :class:`TimeoutError`."""
     answer: float | None = None
-    """So long the caller waits, then gets a :class:`TimeoutError`; None: to the end. What has begun
-    and has no owner is waited for in any case.
+    """So long the caller waits, then gets a :class:`TimeoutError`; None: to the end. A function of
+    the user's that runs and has no owner is waited for in any case.
     """
 
 
@@ -101,7 +101,7 @@ class Journey:
         working = only_exceptions(self._until_somebody_did(message, came + limits.wait))
         answer = None if limits.answer is None else came + limits.answer
         try:
-            return await self.tasks.run(working, until=answer, has_begun=lambda: message.has_begun)
+            return await self.tasks.run(working, until=answer, stage=lambda: message.stage)
         except CutOffError:
             return Outcome(Decision.IN_PROGRESS, durable=False)
 
@@ -131,7 +131,7 @@ class Journey:
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
-        attempt, message.has_begun = Attempt(decided.key, entry, message.until), False
+        attempt, message.stage = Attempt(decided.key, entry, message), Stage.BEFORE
 
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked
@@ -164,7 +164,6 @@ class Journey:
             return None
         if self._lost_its_owner(message):
             return None
-        message.has_begun = True
         if message.by_a_person:
             _tell_applied(decided, asked)
         elif decided.verdict.names_another_transaction:

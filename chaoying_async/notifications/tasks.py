@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine
+from contextlib import suppress
+from enum import Enum
 from typing import Any, TypeVar
 
 from chaoying_async.abc import Clock
+from chaoying_async.clock import within
 from chaoying_async.exceptions import ChaoyingError, UsageError
 
 T = TypeVar("T")
 
 #: Seconds for which a caller that is cancelled waits for what it has begun to end as well.
 _CLEAN_UP = 5.0
+#: Seconds that recording may go on after the answer should have been out.
+_LAST_MOMENT = 0.2
 _ENDS_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit)
+
+
+class Stage(Enum):
+    """What may be done about work that has no owner when its time is over."""
+
+    BEFORE = "nothing has begun: it is given up"
+    RUNNING = "the user's function runs: it is waited for"
+    AFTER = "its end is being recorded: it has a moment left, for a database may hang"
 
 
 class OwnedTasks:
@@ -67,15 +80,15 @@ class OwnedTasks:
         work: Coroutine[Any, Any, T],
         *,
         until: float | None = None,
-        has_begun: Callable[[], bool] = lambda: False,
+        stage: Callable[[], Stage] = lambda: Stage.BEFORE,
     ) -> T:
         """What the work returns; it runs in a task of its own.
 
         From ``until`` (a moment of the clock) on the caller has a :class:`TimeoutError`. While this
         is open the work goes on then, and also when the caller is cancelled. Otherwise nobody owns
-        it: so it is cancelled with its caller, and at ``until`` unless it ``has_begun``; the caller
-        waits for what has, however late. Raises :class:`CutOffError` for work that was cancelled
-        with its owner.
+        it: so it is cancelled with its caller, and at ``until`` unless the user's function runs,
+        for which the caller waits, however late; see :class:`Stage`. Raises :class:`CutOffError`
+        for work that was cancelled with its owner.
         """
         is_owned = self.is_open
         task = asyncio.create_task(work)
@@ -89,7 +102,10 @@ class OwnedTasks:
             except TimeoutError:
                 if is_owned and not task.done():
                     raise
-                if not has_begun() and task.cancel():
+                if stage() is Stage.AFTER:
+                    with suppress(TimeoutError):
+                        await within(self._clock, _LAST_MOMENT, asyncio.wait([task]))
+                if stage() is not Stage.RUNNING and task.cancel():
                     raise
                 await asyncio.wait([task])
         except asyncio.CancelledError:

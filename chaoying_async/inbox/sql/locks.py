@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -33,6 +33,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import is_duplicate, is_for_others
+from chaoying_async.sql.idle import Limited, SessionLimit
 
 _DONE = SeenState.DONE
 #: States in which an order is nobody's, once no lease runs.
@@ -53,6 +54,10 @@ class LockedRow:
         self._locks = locks
         self._connection = connection
         self._params = params
+
+    @property
+    def before_state(self) -> SeenState | None:
+        return None if self.before is None else self.before.state
 
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
         if self._connection is None:
@@ -88,6 +93,10 @@ class Locks:
         self.marks = name == "postgresql"
         self._take = _TAKE[name]
         self._idle = idle
+        #: MariaDB has such a limit for a whole session only: it is put back.
+        self.limit = SessionLimit(idle) if name == "mysql" else None
+        if self.limit is not None:
+            statements.lock = self.limit.added_to(statements.lock)
 
     @asynccontextmanager
     async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[LockedRow | None]:
@@ -104,14 +113,20 @@ class Locks:
                     return
             async with self.access.connect(lent=True, writes=True) as connection:
                 await connection.begin()
-                order = await self._locked(connection, params)
-                yield order
-                if order is not None and order.is_saved:
-                    await connection.commit()
+                async with self._limited(connection) as limited:
+                    order = await self._locked(connection, params)
+                    limited.is_set = order is not None and order.before_state is not _DONE
+                    yield order
+                    if order is not None and order.is_saved:
+                        await connection.commit()
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
             raise
+
+    def _limited(self, connection: AsyncConnection) -> AbstractAsyncContextManager[Limited]:
+        """A block at whose end a limit of the session is put back, where there is one."""
+        return nullcontext(Limited()) if self.limit is None else self.limit.put_back(connection)
 
     async def _locked(self, connection: AsyncConnection, params: Params) -> LockedRow | None:
         try:
@@ -176,6 +191,8 @@ async def _take_in_mariadb(locks: Locks, connection: AsyncConnection, params: Pa
     await connection.rollback()
     await connection.begin()
     before = await locks.read(connection, locks.statements.read_locked, params)
+    if before is not None and before.state is not _DONE and locks.limit is not None:
+        await locks.limit.begin(connection)
     return before is not None, before
 
 
