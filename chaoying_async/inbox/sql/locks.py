@@ -163,16 +163,14 @@ Taken = tuple[bool, Record | None]
 
 
 async def _take_in_postgresql(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
-    """The lock, the INSERT and the record as it was before both, in one statement."""
+    """The lock and the INSERT in one statement; the record is read by a later one (M-16)."""
     (row,) = await locks.access.rows(connection, locks.statements.lock, params)
     if row.inserted:
         return True, None
-    if row.state == _DONE:
-        return True, to_record(row)
-    if not row.locked:
+    if not row.locked and row.state != _DONE:
         return False, None
-    # What this statement read may be older than its lock.
-    before = await locks.read(connection, locks.statements.read_locked, params)
+    reading = locks.statements.look if row.state == _DONE else locks.statements.read_locked
+    before = await locks.read(connection, reading, params)
     return before is not None, before
 
 
