@@ -233,8 +233,8 @@ class NotificationHandler:
 
         Returns how many were looked at. Inside ``async with`` it runs by itself every 30 s; without
         that call it from cron. After the gateway's last delivery nothing else would take them up.
-        Work that died with its process is taken up too where the inbox lends no connection; where
-        it does, nothing of it is left, and the gateway comes again.
+        Of work that died with its process a ``RedisInbox`` has a claim, which is taken up when its
+        lease has ended; a ``SqlInbox`` has nothing, and the gateway delivers the message again.
         """
         return await only_exceptions(self._due.run())
 
