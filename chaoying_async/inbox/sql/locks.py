@@ -13,23 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
-    def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
-        if self._connection is None:
-            return self._locks.lend_to_read()
-        if self._was_lent and self._locks.marks:
-            return self._lend_again()
-        self._was_lent = True
-        return lend(self._connection, marked=self._locks.marks)
-
-    @asynccontextmanager
-    async def _lend_again(self) -> AsyncGenerator[AsyncConnection]:
-        """Whoever had the connection before may have ended its transaction."""
-        locks, connection = self._locks, self._connection
-        (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
-        if not row.is_marked:
-            raise TransactionEndedError(ENDED)
-        async with lend(connection, marked=True) as lent:
-            yield lent
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -63,40 +47,40 @@ class LockedRow:
     """
 
     def __init__(
-        self, locks: Locks, connection: Any, params: Params, before: Record | None
+        self,
+        locks: Locks,
+        connection: Any,
+        params: Params,
+        before: Record | None,
+        entry: Entry | None = None,
     ) -> None:
         self.before = before
+        #: What its new row says of the payment.
+        self._inserted = entry if before is None else None
+        self.is_done = before is not None and before.state is _DONE
         self.is_saved = False
         self._locks = locks
         self._connection = connection
         self._params = params
         self._was_lent = False
 
-<<<<<<< HEAD
-    @asynccontextmanager
-    async def lend(self) -> AsyncGenerator[AsyncConnection]:
-        locks, connection = self._locks, self._connection
-        if connection is None:
-            async with locks.lend_to_read() as lent:
-                yield lent
-            return
-        if self._was_lent and locks.marks:  # whoever had it before may have ended the transaction
-            (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
-            if not row.is_marked:
-                raise TransactionEndedError(ENDED)
-        self._was_lent = True
-        async with lend(connection, marked=locks.marks) as lent:
-            yield lent
-=======
-    @property
-    def before_state(self) -> SeenState | None:
-        return None if self.before is None else self.before.state
-
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
         if self._connection is None:
             return self._locks.lend_to_read()
+        if self._was_lent and self._locks.marks:
+            return self._lend_again()
+        self._was_lent = True
         return lend(self._connection, marked=self._locks.marks)
->>>>>>> 009722fc71a2bd19b1a6a81664a3e04bc81c1119
+
+    @asynccontextmanager
+    async def _lend_again(self) -> AsyncGenerator[AsyncConnection]:
+        """Whoever had the connection before may have ended its transaction."""
+        locks, connection = self._locks, self._connection
+        (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
+        if not row.is_marked:
+            raise TransactionEndedError(ENDED)
+        async with lend(connection, marked=True) as lent:
+            yield lent
 
     async def save(
         self,
@@ -107,10 +91,13 @@ class LockedRow:
         reason: str = "",
         retry_in: float = 0.0,
     ) -> None:
-        params = self._params | entry_params(entry)
-        params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
-        statement = self._locks.statements.save[state]
-        params["p_retry"] = span(retry_in)
+        statements = self._locks.statements
+        if state is _DONE and entry == self._inserted:
+            statement, params = statements.done, self._params
+        else:
+            statement, params = statements.save[state], self._params | entry_params(entry)
+            params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
+            params["p_retry"] = span(retry_in)
         if not await self._locks.access.change(self._connection, statement, params):
             raise TransactionEndedError(ENDED)
         self.is_saved = True
@@ -145,14 +132,15 @@ class Locks:
                 if rows and rows[0].state == _DONE:  # it waits for nobody who writes
                     yield LockedRow(self, None, params, to_record(rows[0]))
                     return
-            async with self.access.connect(lent=True, writes=True) as connection:
-                await connection.begin()
-                async with self._limited(connection) as limited:
-                    order = await self._locked(connection, params)
-                    limited.is_set = order is not None and order.before_state is not _DONE
-                    yield order
-                    if order is not None and order.is_saved:
-                        await connection.commit()
+            async with (
+                self.access.connect(lent=True, writes=True) as connection,
+                self._limited(connection) as limited,
+            ):
+                order = await self._locked(connection, params, entry)
+                limited.is_set = order is not None and not order.is_done
+                yield order
+                if order is not None and order.is_saved:
+                    await connection.commit()
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
@@ -162,7 +150,9 @@ class Locks:
         """A block at whose end a limit of the session is put back, where there is one."""
         return nullcontext(Limited()) if self.limit is None else self.limit.put_back(connection)
 
-    async def _locked(self, connection: AsyncConnection, params: Params) -> LockedRow | None:
+    async def _locked(
+        self, connection: AsyncConnection, params: Params, entry: Entry
+    ) -> LockedRow | None:
         try:
             is_ours, before = await self._take(self, connection, params)
         except DBAPIError as error:
@@ -173,9 +163,10 @@ class Locks:
             return None
         if before is not None and before.state in _FREE and before.lease <= 0:
             await self.access.change(connection, self.statements.take, params)
-        if before is None or before.state is not _DONE:
+        order = LockedRow(self, connection, params, before, entry)
+        if not order.is_done:
             check_transaction(connection)
-        return LockedRow(self, connection, params, before)
+        return order
 
     @asynccontextmanager
     async def lend_to_read(self) -> AsyncGenerator[AsyncConnection]:

@@ -173,6 +173,8 @@ class OrderStatements:
         save = ours.values({name: p(name) for name in ENTRY}).values(
             state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
         )
+        #: An order that is DONE as its new row says.
+        self.done = ours.values(state=SeenState.DONE, token=c.token + 1, held_until=now, due=0)
         # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
         self.save: dict[SeenState, Update] = {
             SeenState.HELD: save.values(held_until=0, due=now + p("retry")),
