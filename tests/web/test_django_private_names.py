@@ -107,6 +107,14 @@ def test_a_middleware_may_have_looked_at_a_body_without_a_length(taker: Taker, g
     assert taker.given == [BODY]
 
 
+def test_chunks_are_there_though_a_middleware_read_the_form(taker: Taker, view: Any) -> None:
+    """Under WSGI Django takes a body without a length for an empty one, and leaves it alone."""
+    request = posted(length=False)
+    assert not request.POST
+    assert view(request).content == b"success"
+    assert taker.given == [BODY]
+
+
 @pytest.mark.parametrize("gone", NAMES)
 def test_a_body_that_is_gone_is_said_to_be_gone(taker: Taker, view: Any, gone: str) -> None:
     """M-14: half a body is no forgery of the gateway's; the error names what took it."""
