@@ -20,7 +20,7 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage simulate bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
+.PHONY: help demo quick test cover measure coverage simulate simulate-planted bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make test    every test that this machine can run'
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
+	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
 	@echo 'make lint    ruff, its formatter, the import contracts'
 	@echo 'make types   mypy --strict and pyright'
@@ -66,6 +67,10 @@ bench: .venv/.dev
 # In parts: make simulate ARGS='--first 0 --seeds 50000', and the same from 50000 on beside it.
 simulate: .venv/.dev
 	$(BIN)/python -m chaoying_async.testing.simulation $(or $(ARGS),--seconds 120)
+
+# Bugs planted one at a time: how many seeds find each.
+simulate-planted: .venv/.dev
+	$(BIN)/python -m tests.hard.planted_bugs $(ARGS)
 
 lint: ruff contracts
 

@@ -18,9 +18,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, RequestNotSentError, TransportError
+from chaoying_async.sandbox.bank.ledger import MCH_ID
 from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse, read_form
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.values import GMT8
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
@@ -65,6 +67,7 @@ class Network:
         self._clock = clock
         self._context = context
         self._replies: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._amounts: dict[str, str] = {}
         #: Whether the storm is over.
         self.calm = False
         #: How often each call left for each number: ``(endpoint, number)``.
@@ -84,6 +87,8 @@ class Network:
         fields = read_form(request.parameters)
         endpoint = request.endpoint
         number = fields.get("out_refund_no") or fields.get("out_trade_no", "")
+        if "total_fee" in fields:
+            self._amounts.setdefault(number, fields["total_fee"])
         fault = None if self.calm else struck(self._rng, self._weather.wire)
         self.left[endpoint, number] += 1
         said = f" ({fault.value})" if fault else ""
@@ -106,6 +111,16 @@ class Network:
         """Another order's reply to such a call; None where there is none yet."""
         others = [body for body in self._replies[endpoint] if number.encode() not in body]
         return self._rng.choice(others) if others else None
+
+    def forgery(self, endpoint: str, number: str) -> bytes | None:
+        """A reply that says "paid", signed by somebody without the key."""
+        if endpoint not in ("pay", "orderquery") or number not in self._amounts:
+            return None
+        fee, now = self._amounts[number], self._clock.now().astimezone(GMT8)
+        message = {"state": "SUCCESS", "code": "10000", "trade_state": "SUCCESS"}
+        message |= {"mch_id": MCH_ID, "out_trade_no": number, "transaction_id": "666"}
+        message |= {"base_fee": fee, "total_fee": fee, "time_end": f"{now:%Y%m%d%H%M%S}"}
+        return json.dumps({**message, "paytype": "WECHAT", "sign": "F" * 32}).encode()
 
     def refusal(self, code: str) -> bytes:
         """A signed refusal."""
@@ -233,6 +248,7 @@ _TWISTS: Mapping[WireFault, Callable[[Network, _Call, bytes], bytes]] = {
     WireFault.HTML: lambda _net, _call, _body: _PAGE,
     WireFault.CODE_ALTHOUGH: lambda net, call, _body: net.refusal(net.vague(call.endpoint)),
     WireFault.WRONG_SIGN: lambda _net, _call, body: _missigned(body, "0" * 32),
+    WireFault.FORGED: lambda net, call, body: net.forgery(call.endpoint, call.number) or body,
     WireFault.NO_SIGN: lambda _net, _call, body: _missigned(body, None),
     WireFault.UNKNOWN_VALUES: lambda net, _call, body: net.signed(
         {**json.loads(body), "trade_state": "WHATEVER"}

@@ -31,6 +31,7 @@ class WireFault(Enum):
     CUT = "half of the reply arrives"
     WRONG_SIGN = "the reply is signed wrongly"
     NO_SIGN = "the reply is not signed"
+    FORGED = "somebody on the way answers that it is paid"
     HTML = "carried out, and answered with a page of HTML"
     HTTP_500 = "carried out, and answered with status 500"
     HTTP_502 = "not carried out, and answered with status 502"
