@@ -69,8 +69,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_sessionfinish() -> None:
-    gc.unfreeze()  # plugins that are loaded at the end may look for referrers
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # a worker of xdist ends here
+        gc.unfreeze()  # what is imported for the summary may look for referrers
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks

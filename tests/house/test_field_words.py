@@ -204,6 +204,7 @@ def test_the_reference_page_is_what_the_source_says(path: Path) -> None:
     assert path.read_text("utf-8") == field_pages.page(field_pages.PAGES[path])
 
 
+@pytest.mark.slow
 def test_words_stand_under_the_field_and_not_above_it() -> None:
     """A ``#:`` comment above a field is seen by nobody but who reads the source."""
     above = [

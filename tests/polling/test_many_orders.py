@@ -37,13 +37,13 @@ from tests.pollers import (
     orders,
     poller_on,
 )
-from tests.sizes import FULL
+from tests.sizes import FULL, cases
 
 
 @pytest.mark.timeout(240)  # with FULL=1 twenty seconds of work, on a machine that may be busy
 async def test_many_orders_end_right_and_concurrency_is_kept() -> None:
     """Each its own way, and never more than 50 queries at once; 3,000 with FULL=1."""
-    many = 3000 if FULL else 400
+    many = 3000 if FULL else 200
     clock = FakeClock()
     ends = [PAID, CLOSED, PENDING, ABSENT]
 
@@ -81,7 +81,7 @@ def most_in_a_second(moments: list[float]) -> int:
     return most
 
 
-@pytest.mark.parametrize("rate", [7, 120])
+@pytest.mark.parametrize("rate", cases([7], more=[120]))
 async def test_a_rate_is_never_exceeded_and_everybody_is_asked(rate: int) -> None:
     """In no second; and those who wait are asked in turn."""
     clock = FakeClock()

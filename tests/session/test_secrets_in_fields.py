@@ -58,6 +58,7 @@ from tests.factories import (
 )
 from tests.fake_gateway import FakeGateway, session
 from tests.session.test_secrets_in_texts import FAILURES, THINGS
+from tests.sizes import thinned
 from tests.table import table
 
 REQUESTS = every_request()
@@ -109,7 +110,7 @@ ATTRS_WALKERS: dict[str, Callable[[Any], str]] = {
 }
 
 
-@table("what", THINGS)
+@table("what", thinned(THINGS, every=3))
 def test_no_walker_finds_a_secret(what: str) -> None:
     """M-27: all of ours that holds a secret, shown by tools that do not ask for its repr."""
     thing = THINGS[what]
