@@ -110,6 +110,7 @@ class EffectRunner:
             await self._run(attempt, decide)
         except LookAgainError as error:
             attempt.was_locked, attempt.decided = False, None
+            attempt.message.was_undone = True
             if isinstance(error, ClaimLostError):
                 self._counts.add("failed")
                 log.warning("order %r: %s", key.out_trade_no, error)

@@ -113,7 +113,10 @@ class Journey:
             if outcome is not None:
                 return outcome
             if not await self._waited(message.key, wait):
-                return Outcome(Decision.IN_PROGRESS, durable=False)
+                if message.was_undone:  # and whoever was in its way may work on something else
+                    message.stage = Stage.AFTER
+                    await self.reporter.keep_in_progress(message.facts, message.first_seen)
+                return Outcome(Decision.IN_PROGRESS, durable=False, is_kept=message.was_undone)
 
     async def _once(self, message: Message) -> Outcome | None:
         """What became of a message; None where somebody else is at work on its order."""
@@ -211,6 +214,7 @@ class Journey:
             return Outcome(decision, durable=True, paid=decided.done)
         if self._lost_its_owner(message):
             return Outcome(decision, durable=False)
+        message.stage = Stage.RUNNING  # a hook, with what is written before and after it
         try:
             if decided.leaves_nothing:
                 pass

@@ -36,7 +36,8 @@ def _set(trap: Path) -> None:
             yield locked
             _die_if_told(trap)  # before the COMMIT
 
-    SqlInbox.lock = watched  # type: ignore[method-assign]
+    inbox: Any = SqlInbox
+    inbox.lock = watched
 
 
 if __name__ == "__main__":
