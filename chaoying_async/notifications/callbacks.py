@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
 from chaoying_async.abc import LockedOrder
@@ -34,13 +35,20 @@ class EffectCall:
         self._function = function
         self._with_connection = wants_connection(name, function, "order", lends=lends)
 
-    async def __call__(self, paid: PaidOrder, locked: LockedOrder) -> None:
-        """Run the function; raise where what it returned is work that nobody has begun."""
+    async def __call__(
+        self, paid: PaidOrder, locked: LockedOrder, running: AbstractContextManager[None]
+    ) -> None:
+        """Run the function; raise where what it returned is work that nobody has begun.
+
+        ``running`` is entered as long as the function itself runs.
+        """
         if not self._with_connection:
-            returned: Any = await resolved(self._function(paid))
+            with running:
+                returned: Any = await resolved(self._function(paid))
         else:
             async with locked.lend() as connection:
-                returned = await resolved(self._function(paid, connection))
+                with running:
+                    returned = await resolved(self._function(paid, connection))
         refuse_unbegun(self.name, returned)
 
 

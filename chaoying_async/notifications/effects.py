@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
+from typing import Generic, NamedTuple, TypeVar
 
 import attrs
 
@@ -12,9 +14,9 @@ from chaoying_async.abc import Clock, Inbox, LockedOrder
 from chaoying_async.clock import within
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import EffectCall
-from chaoying_async.notifications.deciding import DecidedMessage
+from chaoying_async.notifications.deciding import DecidedMessage, Message
 from chaoying_async.notifications.reporting import Reporter, log, retry_in
-from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.notifications.tasks import Stage, must_propagate
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import (
     ClaimLostError,
@@ -26,8 +28,12 @@ from chaoying_async.sansio.notifications.inbox_values import (
     TransactionEndedError,
 )
 
-#: Seconds that recording a failure may take.
+#: Seconds that recording may take, be it an effect or a failure: a database may hang.
 RECORD_WITHIN = 5.0
+#: Seconds after which work here no longer speaks for its order: another one asks the inbox then.
+SPEAKS_FOR = 30.0
+
+T = TypeVar("T")
 
 #: Called under the order's lock: what is to be run, or None where nothing is.
 Decide = Callable[[LockedOrder], Awaitable[DecidedMessage | None]]
@@ -40,8 +46,8 @@ class Attempt:
     key: OrderKey
     entry: Entry
     """What the message says, as far as that is known before the lock."""
-    until: float
-    """The moment of the monotonic clock until which the lock may take."""
+    message: Message
+    """What is told: by its ``until`` the order is locked."""
     was_locked: bool = False
     """Whether the order's lock was ours."""
     before: Record | None = None
@@ -52,6 +58,13 @@ class Attempt:
     """Whether the effect is recorded."""
     is_kept: bool = False
     """Whether something was recorded: the effect, or its failure and the next try."""
+
+
+class Work(NamedTuple):
+    """Work on an order in this process."""
+
+    ended: asyncio.Event
+    since: float
 
 
 class EffectRunner:
@@ -70,12 +83,18 @@ class EffectRunner:
         self._calls = calls
         self._reporter = reporter
         self._counts = counts
-        self._working: dict[OrderKey, asyncio.Event] = {}
+        self._working: dict[OrderKey, Work] = {}
         counts.working = self._working
 
     def ended(self, key: OrderKey) -> asyncio.Event | None:
-        """Set when this process has ended its work on an order; None: it does not work on it."""
-        return self._working.get(key)
+        """Set when this process has ended its work on an order; None: it does not work on it.
+
+        Nor does it where the work has taken long: its connection may be dead, and the order free.
+        """
+        work = self._working.get(key)
+        if work is None or self._clock.monotonic() - work.since >= SPEAKS_FOR:
+            return None
+        return work.ended
 
     async def run(self, attempt: Attempt, decide: Decide) -> None:
         """Lock the order, decide, run the function and record it; a failure is recorded as well.
@@ -84,26 +103,27 @@ class EffectRunner:
         Nothing has happened either where the work was undone for somebody else's sake.
         """
         key = attempt.key
-        if key in self._working:
+        if self.ended(key) is not None:
             return
-        ended = self._working[key] = asyncio.Event()
+        work = self._working[key] = Work(asyncio.Event(), self._clock.monotonic())
         try:
             await self._run(attempt, decide)
         except LookAgainError as error:
             attempt.was_locked, attempt.decided = False, None
+            attempt.message.was_undone = True
             if isinstance(error, ClaimLostError):
                 self._counts.add("failed")
                 log.warning("order %r: %s", key.out_trade_no, error)
         except BaseException as error:  # noqa: BLE001 - the end of the process goes on up from there
             await self._deal_with(error, attempt)
         finally:
-            del self._working[key]
-            ended.set()
+            if self._working.get(key) is work:
+                del self._working[key]
+            work.ended.set()
 
     async def _run(self, attempt: Attempt, decide: Decide) -> None:
-        async with AsyncExitStack() as stack:
-            locking = stack.enter_async_context(self._inbox.lock(attempt.key, attempt.entry))
-            order = await within(self._clock, attempt.until - self._clock.monotonic(), locking)
+        locking = self._inbox.lock(attempt.key, attempt.entry)
+        async with LeftInTime(locking, self._clock, RECORD_WITHIN) as order:
             if order is None:
                 return
             attempt.was_locked, attempt.before = True, order.before
@@ -111,8 +131,10 @@ class EffectRunner:
             if decided is None or decided.verdict.paid is None:
                 return
             attempt.decided = decided
-            await self._calls[decided.verdict.decision](decided.verdict.paid, order)
-            await order.save(SeenState.DONE, decided.entry(payload=False))
+            call, running = self._calls[decided.verdict.decision], _running(attempt.message)
+            await call(decided.verdict.paid, order, running)
+            entry = decided.entry(payload=False)
+            await within(self._clock, RECORD_WITHIN, order.save(SeenState.DONE, entry))
         attempt.is_durable = attempt.is_kept = True
 
     async def _deal_with(self, error: BaseException, attempt: Attempt) -> None:
@@ -165,6 +187,34 @@ class EffectRunner:
             return 0
         attempt.is_kept = True
         return failures
+
+
+@contextmanager
+def _running(message: Message) -> Iterator[None]:
+    message.stage = Stage.RUNNING
+    try:
+        yield
+    finally:
+        message.stage = Stage.AFTER
+
+
+class LeftInTime(Generic[T]):
+    """A block that is left within some seconds, or given up: a database may hang."""
+
+    def __init__(self, block: AbstractAsyncContextManager[T], clock: Clock, seconds: float) -> None:
+        self._block, self._clock, self._seconds = block, clock, seconds
+
+    async def __aenter__(self) -> T:
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        leaving = self._block.__aexit__(exc_type, exc, traceback)
+        return await within(self._clock, self._seconds, leaving)
 
 
 def is_as_it_was(record: Record | None, token: int) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import attrs
 
@@ -19,14 +18,12 @@ from chaoying_async.notifications.deciding import (
 )
 from chaoying_async.notifications.effects import Attempt, EffectRunner
 from chaoying_async.notifications.reporting import Reporter, log
-from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, only_exceptions
+from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, only_exceptions
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
 from chaoying_async.sansio.paid import PaidOrder
-
-T = TypeVar("T")
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
@@ -44,9 +41,10 @@ class Limits:
     """So long we wait for somebody else's work on the order."""
     begin: float
     """By then the user's function has begun, or it is given up with a :class:`TimeoutError`."""
-    answer: float | None = None
-    """So long the caller waits, then gets a :class:`TimeoutError`; None: to the end. What has begun
-    and has no owner is waited for in any case.
+    to_the_end: bool = False
+    """Whether the caller waits for what has begun by then; else that is a :class:`TimeoutError`
+    too, and the work goes on. A function of the user's that runs and has no owner is waited for in
+    any case.
     """
 
 
@@ -99,9 +97,13 @@ class Journey:
             key=key,
         )
         working = only_exceptions(self._until_somebody_did(message, came + limits.wait))
-        answer = None if limits.answer is None else came + limits.answer
         try:
-            return await self.tasks.run(working, until=answer, has_begun=lambda: message.has_begun)
+            return await self.tasks.run(
+                working,
+                until=message.until,
+                to_the_end=limits.to_the_end,
+                stage=lambda: message.stage,
+            )
         except CutOffError:
             return Outcome(Decision.IN_PROGRESS, durable=False)
 
@@ -111,7 +113,10 @@ class Journey:
             if outcome is not None:
                 return outcome
             if not await self._waited(message.key, wait):
-                return Outcome(Decision.IN_PROGRESS, durable=False)
+                if message.was_undone:  # and whoever was in its way may work on something else
+                    message.stage = Stage.AFTER
+                    await self.reporter.keep_in_progress(message.facts, message.first_seen)
+                return Outcome(Decision.IN_PROGRESS, durable=False, is_kept=message.was_undone)
 
     async def _once(self, message: Message) -> Outcome | None:
         """What became of a message; None where somebody else is at work on its order."""
@@ -123,7 +128,7 @@ class Journey:
             message.key = message.key or received
             decided = self.decider.unasked(message, message.key)
         else:
-            asked, decided = await self._in_time(message, self._decided(message, received))
+            asked, decided = await self._decided(message, received)
             message.key = decided.key
             if self.effects.ended(decided.key) is not None:
                 return None  # our own work on it: that comes before what else is to be said
@@ -131,12 +136,12 @@ class Journey:
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
-        attempt, message.has_begun = Attempt(decided.key, entry, message.until), False
+        attempt, message.stage = Attempt(decided.key, entry, message), Stage.BEFORE
 
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked
             if asked is None:
-                asked = await self._in_time(message, self.decider.ask(received, order))
+                asked = await self.decider.ask(received, order)
             elif order.before is None:  # which is what was decided about
                 return self._to_be_run(message, decided, asked)
             return self._to_be_run(message, self.decider.judge(message, asked, order.before), asked)
@@ -164,7 +169,6 @@ class Journey:
             return None
         if self._lost_its_owner(message):
             return None
-        message.has_begun = True
         if message.by_a_person:
             _tell_applied(decided, asked)
         elif decided.verdict.names_another_transaction:
@@ -183,8 +187,7 @@ class Journey:
             return Outcome(Decision.IN_PROGRESS, durable=False)
         decided = self.decider.judge(message, asked, before)
         if not has_effect(decided.verdict.decision):
-            deciding = self.decider.decide_without_lock(message, asked, before)
-            decided = await self._in_time(message, deciding)
+            decided = await self.decider.decide_without_lock(message, asked, before)
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         if before is not None and decided.takes_the_place_of(before):
@@ -211,6 +214,7 @@ class Journey:
             return Outcome(decision, durable=True, paid=decided.done)
         if self._lost_its_owner(message):
             return Outcome(decision, durable=False)
+        message.stage = Stage.RUNNING  # a hook, with what is written before and after it
         try:
             if decided.leaves_nothing:
                 pass
@@ -226,9 +230,6 @@ class Journey:
     def _lost_its_owner(self, message: Message) -> bool:
         """Whether the handler was closed since the message came: then nothing may begin."""
         return message.has_owner and not self.tasks.is_open
-
-    async def _in_time(self, message: Message, work: Awaitable[T]) -> T:
-        return await within(self.clock, message.until - self.clock.monotonic(), work)
 
     async def _waited(self, key: OrderKey | None, until: float) -> bool:
         """Wait until the order may be free; False when no time is left."""

@@ -15,6 +15,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chaoying_async.sql.loops import check_loop
+
 T = TypeVar("T")
 
 
@@ -25,6 +27,7 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     Where a COMMIT raised or was cancelled, nobody gets the connection any more: it is closed, which
     ends its transaction, and the pool makes a new one.
     """
+    check_loop(engine)
     async with engine.connect() as connection:
         try:
             yield connection

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
+from chaoying_async.clock import within
 from chaoying_async.inbox.sql import sqlite
 from chaoying_async.inbox.sql.prepared import Prepared
 from chaoying_async.inbox.sql.rows import Params
@@ -27,6 +28,8 @@ T = TypeVar("T")
 ATTEMPTS = 4
 #: SQLite: seconds to wait for others of this process that write.
 TURN = 30.0
+#: Seconds after which a statement is given up: its connection may be dead, and nobody knows it.
+PATIENCE = 30.0
 
 
 class Access:
@@ -58,6 +61,8 @@ class Access:
                 await connection.execution_options(isolation_level="READ COMMITTED")
             if self._one_writer:
                 await sqlite.make_durable(connection)
+                if writes:
+                    await connection.begin()  # the driver, called directly, would not tell
             yield connection
             if its_turn is not None and not is_open_in_sqlite(connection):
                 its_turn()  # the next one need not wait until the pool has it back
@@ -79,7 +84,8 @@ class Access:
             async with self.connect() as connection:
                 return await self.rows(connection, statement, params)
 
-        return await _retried(read_once)  # MariaDB's readers deadlock too where it is SERIALIZABLE
+        # MariaDB's readers deadlock too where it is SERIALIZABLE.
+        return await within(self._clock, PATIENCE, _retried(read_once))
 
     async def rows(
         self, connection: AsyncConnection, statement: Executable, params: Params
@@ -112,12 +118,11 @@ class Access:
 
         async def write_once() -> int:
             async with self.connect(writes=True) as connection:
-                await connection.begin()  # SQLite's driver, called directly, would not tell
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
                 return changed
 
-        return await _retried(write_once)
+        return await within(self._clock, PATIENCE, _retried(write_once))
 
     async def insert(self, statement: Executable, params: Params) -> bool:
         """Whether the row is new; a row that was there is left alone."""
