@@ -20,8 +20,8 @@ from tests.factories import CREDENTIALS
 from tests.hanging import KINDS
 from tests.hard.inbox_workers import expected, notification
 from tests.servers import Servers
-from tests.sql_shop import SqlShop, sql_shop, take_effect
 from tests.sql.swallowing import Network, network_to
+from tests.sql_shop import SqlShop, sql_shop, take_effect
 
 NUMBER = "N1"
 IDLE = 1.0
