@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Each worker reads every test file; without a cache of what Python and pytest made of it, that takes twice as long.
+export PYTHONDONTWRITEBYTECODE :=
 # One worker a core; a file stays on one worker. To debug: make test ARGS='-n0 --pdb'.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
@@ -18,7 +20,7 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
+.PHONY: help demo quick test cover measure coverage simulate simulate-planted bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +28,8 @@ help:
 	@echo 'make quick   tests without processes and databases, under a minute'
 	@echo 'make test    every test that this machine can run'
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
+	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
+	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
 	@echo 'make lint    ruff, its formatter, the import contracts'
 	@echo 'make types   mypy --strict and pyright'
@@ -39,7 +43,7 @@ demo: .venv/.sandbox
 	$(BIN)/python -m chaoying_async demo $(ARGS)
 
 quick: .venv/.dev
-	$(BIN)/python -m pytest -q -m quick $(addprefix --ignore=tests/,hard cli examples) $(SPREAD) $(ARGS)
+	QUICK=1 $(BIN)/python -m pytest -q -m quick $(addprefix --ignore=tests/,hard cli examples) $(SPREAD) $(ARGS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
@@ -59,6 +63,14 @@ coverage: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# In parts: make simulate ARGS='--first 0 --seeds 50000', and the same from 50000 on beside it.
+simulate: .venv/.dev
+	$(BIN)/python -m chaoying_async.testing.simulation $(or $(ARGS),--seconds 120)
+
+# Bugs planted one at a time: how many seeds find each.
+simulate-planted: .venv/.dev
+	$(BIN)/python -m tests.hard.planted_bugs $(ARGS)
 
 lint: ruff contracts
 

@@ -8,6 +8,7 @@ the payment code or the openid of ``tests.factories``.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -32,7 +33,7 @@ PACKAGE = str(Path(chaoying_async.__file__).parent)
 #: The one place where the key may be a local (M-27).
 SIGNING = str(Path(PACKAGE, "sansio", "signing.py"))
 #: More errors of one test are not looked at: they are of the same kind.
-ENOUGH = 200
+ENOUGH = 1000
 
 _errors: list[ChaoyingError] = []
 _no_processes = rooms.NoProcesses()
@@ -51,6 +52,26 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is collected lives until the end: the garbage collector need not walk it."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):  # a worker of xdist ends here
+        gc.unfreeze()  # what is imported for the summary may look for referrers
 
 
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
@@ -131,6 +152,7 @@ def _texts(errors: list[ChaoyingError]) -> Iterator[str]:
     """What these errors and their causes say, and what a crash reporter would show of them."""
     todo: list[BaseException] = list(errors)
     seen: set[int] = set()
+    values: set[int] = set()
     while todo:
         error = todo.pop()
         if id(error) in seen:
@@ -138,17 +160,26 @@ def _texts(errors: list[ChaoyingError]) -> Iterator[str]:
         seen.add(id(error))
         with contextlib.suppress(AttributeError):  # half-made errors of foreign libraries
             yield f"{type(error).__name__} {error!s} {error!r} {getattr(error, 'problems', '')}"
-        yield from _locals(error)
+        yield from _locals(error, values)
         todo += [other for other in (error.__cause__, error.__context__) if other is not None]
 
 
-def _locals(error: BaseException) -> Iterator[str]:
+def _locals(error: BaseException, seen: set[int]) -> Iterator[str]:
+    """Each value once: many errors of a test share a session, or a body of megabytes."""
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = frame.f_code.co_filename
         if file.startswith(PACKAGE) and file != SIGNING:
             for name, value in frame.f_locals.items():
-                if KEY in (text := repr(value)):
-                    yield f"{file}:{line} {name}={text}"
+                if id(value) not in seen and _holds_the_key(value):
+                    yield f"{file}:{line} {name}={value!r}"
+                seen.add(id(value))
+
+
+def _holds_the_key(value: object) -> bool:
+    """Looks into texts themselves: a body of megabytes is not written out first."""
+    if isinstance(value, bytes | bytearray):
+        return KEY.encode() in value
+    return KEY in (value if isinstance(value, str) else repr(value))
 
 
 def _hidden(text: str) -> str:

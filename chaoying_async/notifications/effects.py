@@ -122,7 +122,7 @@ class EffectRunner:
 
     async def _run(self, attempt: Attempt, decide: Decide) -> None:
         locking = self._inbox.lock(attempt.key, attempt.entry)
-        async with InTime(locking, self._clock, attempt.message.until, RECORD_WITHIN) as order:
+        async with LeftInTime(locking, self._clock, RECORD_WITHIN) as order:
             if order is None:
                 return
             attempt.was_locked, attempt.before = True, order.before
@@ -197,18 +197,14 @@ def _running(message: Message) -> Generator[None]:
         message.stage = Stage.AFTER
 
 
-class InTime(Generic[T]):
-    """A block that is entered by a moment of the clock, and left within some seconds."""
+class LeftInTime(Generic[T]):
+    """A block that is left within some seconds, or given up: a database may hang."""
 
-    def __init__(
-        self, block: AbstractAsyncContextManager[T], clock: Clock, until: float, leave: float
-    ) -> None:
-        self._block, self._clock = block, clock
-        self._until, self._leave = until, leave
+    def __init__(self, block: AbstractAsyncContextManager[T], clock: Clock, seconds: float) -> None:
+        self._block, self._clock, self._seconds = block, clock, seconds
 
     async def __aenter__(self) -> T:
-        left = self._until - self._clock.monotonic()
-        return await within(self._clock, left, self._block.__aenter__())
+        return await self._block.__aenter__()
 
     async def __aexit__(
         self,
@@ -217,7 +213,7 @@ class InTime(Generic[T]):
         traceback: TracebackType | None,
     ) -> bool | None:
         leaving = self._block.__aexit__(exc_type, exc, traceback)
-        return await within(self._clock, self._leave, leaving)
+        return await within(self._clock, self._seconds, leaving)
 
 
 def is_as_it_was(record: Record | None, token: int) -> bool:

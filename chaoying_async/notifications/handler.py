@@ -148,8 +148,8 @@ class NotificationHandler:
             reporter=reporter,
             tasks=self._tasks,
         )
-        self._limits = Limits(self._budget - MOMENT, self._budget, self._budget)
-        self._due = DueWork(self._journey, Limits(self._budget, PATIENCE))
+        self._limits = Limits(self._budget - MOMENT, self._budget)
+        self._due = DueWork(self._journey, Limits(self._budget, PATIENCE, to_the_end=True))
 
     def __repr__(self) -> str:
         state = "open" if self._tasks.is_open else "closed"
@@ -211,7 +211,7 @@ class NotificationHandler:
         """
         check_paid(paid_order)
         facts = facts_of_order(paid_order)
-        outcome = await self._journey.run(facts, Limits(self._budget, PATIENCE))
+        outcome = await self._journey.run(facts, Limits(self._budget, PATIENCE, to_the_end=True))
         decision = outcome.decision
         self._counts.decisions[decision] += 1
         if has_effect(decision) and not outcome.durable:
@@ -233,8 +233,8 @@ class NotificationHandler:
 
         Returns how many were looked at. Inside ``async with`` it runs by itself every 30 s; without
         that call it from cron. After the gateway's last delivery nothing else would take them up.
-        Work that died with its process is taken up too where the inbox lends no connection; where
-        it does, nothing of it is left, and the gateway comes again.
+        Of work that died with its process a ``RedisInbox`` has a claim, which is taken up when its
+        lease has ended; a ``SqlInbox`` has nothing, and the gateway delivers the message again.
         """
         return await only_exceptions(self._due.run())
 

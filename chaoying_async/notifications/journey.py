@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from datetime import datetime
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import attrs
 
@@ -26,8 +25,6 @@ from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
 from chaoying_async.sansio.paid import PaidOrder
 
-T = TypeVar("T")
-
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
     "the query that confirms it names another transaction than the notification"
@@ -44,9 +41,10 @@ class Limits:
     """So long we wait for somebody else's work on the order."""
     begin: float
     """By then the user's function has begun, or it is given up with a :class:`TimeoutError`."""
-    answer: float | None = None
-    """So long the caller waits, then gets a :class:`TimeoutError`; None: to the end. A function of
-    the user's that runs and has no owner is waited for in any case.
+    to_the_end: bool = False
+    """Whether the caller waits for what has begun by then; else that is a :class:`TimeoutError`
+    too, and the work goes on. A function of the user's that runs and has no owner is waited for in
+    any case.
     """
 
 
@@ -99,9 +97,13 @@ class Journey:
             key=key,
         )
         working = only_exceptions(self._until_somebody_did(message, came + limits.wait))
-        answer = None if limits.answer is None else came + limits.answer
         try:
-            return await self.tasks.run(working, until=answer, stage=lambda: message.stage)
+            return await self.tasks.run(
+                working,
+                until=message.until,
+                to_the_end=limits.to_the_end,
+                stage=lambda: message.stage,
+            )
         except CutOffError:
             return Outcome(Decision.IN_PROGRESS, durable=False)
 
@@ -123,7 +125,7 @@ class Journey:
             message.key = message.key or received
             decided = self.decider.unasked(message, message.key)
         else:
-            asked, decided = await self._in_time(message, self._decided(message, received))
+            asked, decided = await self._decided(message, received)
             message.key = decided.key
             if self.effects.ended(decided.key) is not None:
                 return None  # our own work on it: that comes before what else is to be said
@@ -136,7 +138,7 @@ class Journey:
         async def decide(order: LockedOrder) -> DecidedMessage | None:
             nonlocal asked
             if asked is None:
-                asked = await self._in_time(message, self.decider.ask(received, order))
+                asked = await self.decider.ask(received, order)
             elif order.before is None:  # which is what was decided about
                 return self._to_be_run(message, decided, asked)
             return self._to_be_run(message, self.decider.judge(message, asked, order.before), asked)
@@ -182,8 +184,7 @@ class Journey:
             return Outcome(Decision.IN_PROGRESS, durable=False)
         decided = self.decider.judge(message, asked, before)
         if not has_effect(decided.verdict.decision):
-            deciding = self.decider.decide_without_lock(message, asked, before)
-            decided = await self._in_time(message, deciding)
+            decided = await self.decider.decide_without_lock(message, asked, before)
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         if before is not None and decided.takes_the_place_of(before):
@@ -225,9 +226,6 @@ class Journey:
     def _lost_its_owner(self, message: Message) -> bool:
         """Whether the handler was closed since the message came: then nothing may begin."""
         return message.has_owner and not self.tasks.is_open
-
-    async def _in_time(self, message: Message, work: Awaitable[T]) -> T:
-        return await within(self.clock, message.until - self.clock.monotonic(), work)
 
     async def _waited(self, key: OrderKey | None, until: float) -> bool:
         """Wait until the order may be free; False when no time is left."""

@@ -199,8 +199,8 @@ class Reporter:
     async def not_paid(self, matter: DecidedMessage) -> None:
         """Note a failed payment, and tell ``on_not_paid`` of the first one of an order.
 
-        The hook comes first: if it raises, the failure is not noted, and comes again. For an order
-        that was given up, whose record still says what it was claimed for, no failure was noted.
+        The hook comes first: if it raises, the failure is not noted, and comes again. An order that
+        was given up is NOT_PAID as well, but its record speaks of a payment: no failure was noted.
         """
         record, entry = await self._inbox.look(matter.key), matter.entry(payload=True)
         if not _is_news(record):

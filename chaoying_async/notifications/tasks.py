@@ -80,41 +80,66 @@ class OwnedTasks:
         work: Coroutine[Any, Any, T],
         *,
         until: float | None = None,
-        stage: Callable[[], Stage] = lambda: Stage.BEFORE,
+        to_the_end: bool = False,
+        stage: Callable[[], Stage] = lambda: Stage.RUNNING,
     ) -> T:
         """What the work returns; it runs in a task of its own.
 
-        From ``until`` (a moment of the clock) on the caller has a :class:`TimeoutError`. While this
-        is open the work goes on then, and also when the caller is cancelled. Otherwise nobody owns
-        it: so it is cancelled with its caller, and at ``until`` unless the user's function runs,
-        for which the caller waits, however late; see :class:`Stage`. Raises :class:`CutOffError`
-        for work that was cancelled with its owner.
+        From ``until`` (a moment of the clock) on the caller has a :class:`TimeoutError`, and what
+        had not begun by then never does; see :class:`Stage`. While this is open, what has begun
+        goes on then, and also when the caller is cancelled; ``to_the_end``: the caller waits for
+        it. Otherwise nobody owns it: so it is cancelled with its caller, who waits for a function
+        of the user's, however late. Raises :class:`CutOffError` for work that was cancelled with
+        its owner.
         """
         is_owned = self.is_open
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        left = None if until is None else max(0.0, until - self._clock.monotonic())
+        task = self._begun(work)
+        leaves = is_owned and not to_the_end
         try:
-            try:
-                async with self._clock.timeout(left):
-                    await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
-            except TimeoutError:
-                if is_owned and not task.done():
-                    raise
-                if stage() is Stage.AFTER:
-                    with suppress(TimeoutError):
-                        await within(self._clock, _LAST_MOMENT, asyncio.wait([task]))
-                if stage() is not Stage.RUNNING and task.cancel():
-                    raise
-                await asyncio.wait([task])
+            await self._waited(task, until, stage, leaves=leaves)
         except asyncio.CancelledError:
             if not is_owned and task.cancel():
                 await asyncio.wait([task], timeout=_CLEAN_UP)
+            elif until is not None:  # nobody waits any more, and it may still be given up in time
+                self._begun(self._waited(task, until, stage, leaves=True))
             raise
         if task.cancelled():
             raise CutOffError("the work was cancelled with its owner")
         return task.result()
+
+    def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget)
+        return task
+
+    async def _waited(
+        self,
+        task: asyncio.Task[Any],
+        until: float | None,
+        stage: Callable[[], Stage],
+        *,
+        leaves: bool,
+    ) -> None:
+        """Wait for the end of a task; :class:`TimeoutError` where it is not waited for so long."""
+        left = None if until is None else max(0.0, until - self._clock.monotonic())
+        try:
+            async with self._clock.timeout(left):
+                await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
+        except TimeoutError:
+            if task.done():
+                return
+            if stage() is Stage.BEFORE:
+                task.cancel()
+                raise
+            if leaves:
+                raise
+            if stage() is Stage.AFTER:
+                with suppress(TimeoutError):
+                    await within(self._clock, _LAST_MOMENT, asyncio.wait([task]))
+                if task.cancel():
+                    raise
+            await asyncio.wait([task])
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -19,6 +19,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -42,8 +43,29 @@ def is_hidden(name: str) -> bool:
     """Whether the values of a field are hidden; an odd name counts as every name that it holds."""
     if name in DOCUMENTED:  # nearly every name is; the rest costs ten times as much
         return name in HIDDEN
-    folded = name.casefold()
+    folded = (name if name.isascii() else unicodedata.normalize("NFKC", name)).casefold()
     return folded in HIDDEN or (_PLAIN_NAME(name) is None and _LOOKS_HIDDEN(folded) is not None)
+
+
+#: Full-width letters, "_", "=" and ":" as the usual ones: one character for one, so places stay.
+_USUAL = {ord(wide): ord(wide) - 0xFEE0 for wide in "＿＝：＂＇"} | {
+    letter + shift: letter + shift - 0xFEE0 for shift in (0, 32) for letter in range(0xFF21, 0xFF3B)
+}
+_IS_WIDE = re.compile("[Ａ-Ｚａ-ｚ＝]").search
+
+
+def _usual(text: str) -> str:
+    """The text as patterns look at it: as long as it was, ＯＰＥＮＩＤ＝ as OPENID=."""
+    return text if text.isascii() or not _IS_WIDE(text) else text.translate(_USUAL)
+
+
+def _blanked(assigned: re.Pattern[str], text: str) -> str:
+    """What stands behind each match's groups as ``***``; the rest as it was."""
+    kept, start = [], 0
+    for found in assigned.finditer(_usual(text)):
+        kept += [text[start : found.end(found.lastindex or 0)], MASK]
+        start = found.end()
+    return "".join([*kept, text[start:]])
 
 
 # ---------------------------------------------------------------------------- mappings, forms, JSON
@@ -95,7 +117,7 @@ def _masked_json(text: str) -> str:
     try:
         return compact_json(_masked(parse_json_exactly(text)))
     except MalformedMessageError:
-        return _NAMED.sub(rf"\1\2{MASK}", text)
+        return _blanked(_NAMED, text)
 
 
 def _masked(value: Any) -> Any:
@@ -108,7 +130,8 @@ def _masked(value: Any) -> Any:
         return [_masked(inner) for inner in value]
     if type(value) is str and value.lstrip().startswith(_PACKED):
         return _masked_json(value)
-    return _NAMED.sub(rf"\1\2{MASK}", value) if type(value) is str and "=" in value else value
+    assigns = type(value) is str and ("=" in value or "＝" in value)
+    return _blanked(_NAMED, value) if assigns else value
 
 
 # ------------------------------------------------------------------------------------------- texts
@@ -153,7 +176,7 @@ def masked_text(text: str, pairs: Iterable[tuple[str, str]], keys: Iterable[str]
     pairs = tuple(pairs)
     personal = [value for name, value in pairs if is_hidden(name)]
     inner = [found for _, value in pairs for found in _inside(value)]
-    text = _ASSIGNED.sub(rf"\1{MASK}", hide(text, [*personal, *inner]))
+    text = _blanked(_ASSIGNED, hide(text, [*personal, *inner]))
     text = masked_body(text.encode(errors="replace"), {}).decode(errors="replace")
     return hide(text.replace(quote_plus(MASK), MASK), keys, shortest=1)
 
@@ -162,7 +185,9 @@ def _inside(value: str) -> list[str]:
     """Hidden members of JSON in a value, also where the value was quoted or escaped before."""
     once = unquote_plus(value)
     forms = {value, once, unquote_plus(once), html.unescape(value)} if _MARKED(value) else ()
-    return [found for form in forms for found in _MEMBER.findall(form)]
+    return [
+        form[slice(*found.span(1))] for form in forms for found in _MEMBER.finditer(_usual(form))
+    ]
 
 
 def shown_names(names: Iterable[str], keys: Iterable[str]) -> tuple[str, ...]:

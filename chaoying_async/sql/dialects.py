@@ -119,14 +119,23 @@ def may_be_tried_again(error: DBAPIError) -> bool:
 
 def is_for_others(error: BaseException) -> bool:
     """Whether an error comes from such a thing, or from a lock that somebody else has (M-16)."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, DBAPIError):
-            busy = (getattr(cause.orig, "sqlite_errorcode", None) or 0) & 0xFF == _BUSY
-            if busy or not (_TRY_AGAIN | _TAKEN).isdisjoint(_codes(cause)):
-                return True
-        cause = cause.__cause__ or cause.__context__
+    todo, seen = [error], set[int]()
+    while todo:
+        cause = todo.pop()
+        if id(cause) in seen:  # `raise error from error`
+            continue
+        seen.add(id(cause))
+        if isinstance(cause, DBAPIError) and _is_others_fault(cause):
+            return True
+        if isinstance(cause, BaseExceptionGroup):
+            todo += cause.exceptions
+        todo += filter(None, (cause.__cause__, cause.__context__))
     return False
+
+
+def _is_others_fault(error: DBAPIError) -> bool:
+    busy = (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF == _BUSY
+    return busy or not (_TRY_AGAIN | _TAKEN).isdisjoint(_codes(error))
 
 
 def is_savepoint_gone(error: DBAPIError) -> bool:

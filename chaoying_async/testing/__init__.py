@@ -3,6 +3,7 @@
 - ``fake_clock``: a clock that moves when told: hours of polling in milliseconds (``FakeClock``).
 - ``signed_messages``: makes messages as the gateway signs them (``signed_reply``,
   ``sign_notification``).
+- ``simulation``: a whole shop and its gateway from one seed: kills, lost replies, full disks.
 - ``pytest_plugin``: fixtures that pytest finds by itself: ``fake_clock``, ``gateway_router``,
   ``gateway_transport``, ``no_real_gateway``.
 """

@@ -36,7 +36,7 @@ class BackgroundHandler(Generic[H]):
         answer = background.handle(body)
 
     WSGI has no event loop, and an async view under WSGI gets a new one for each request; pools,
-    leases and work that outlives its request need one that stays. ``make`` is called *in* that
+    claims and work that outlives its request need one that stays. ``make`` is called *in* that
     loop, when the first notification comes: make the handler, its inbox and its engine there, not
     before. So each process of a server that forks (gunicorn, uWSGI) has a loop, a handler and
     connections of its own, with ``preload_app`` too. uWSGI runs threads only with

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from django.core.exceptions import RequestDataTooBig  # type: ignore[import-untyped]
 from django.http import HttpResponse  # type: ignore[import-untyped]
+from django.http.request import RawPostDataException  # type: ignore[import-untyped]
 
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
@@ -113,15 +114,17 @@ def _body(request: Any, log: AdapterLog) -> bytearray | Refusal:
     environ = getattr(request, "environ", {"wsgi.input_terminated": True})  # ASGI has none
     ends = environ.get("wsgi.input_terminated", False)
     chunked = ends and "HTTP_TRANSFER_ENCODING" in request.META
-    # Django has no public way to ask whether the body is still there.
-    if getattr(request, "_read_started", False) and not hasattr(request, "_body"):
-        return log.consumed("request.read() or request.POST was used before")
+    body: bytearray | None
     try:
         body = _read(request, length, environ.get("wsgi.input") if chunked else None)
     except RequestDataTooBig:  # the site has a lower limit
         return TOO_LARGE
+    except RawPostDataException:
+        body = None
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
         return log.incomplete(type(error).__name__)
+    if body is None:  # outside of the except: no frame of Django's stays with the error
+        return log.consumed("request.read() or request.POST was used before")
     return log.judged(body, length, chunked=chunked, ours=False)
 
 
@@ -130,7 +133,8 @@ def _read(request: Any, length: int | None, chunks: Any) -> bytearray:
     if chunks is not None:  # under WSGI Django does not read chunks
         drain(chunks.read, body)
         return body
-    if hasattr(request, "_body") or length is not None:
+    # Django keeps a body that was asked for, and has no public way to ask whether it did.
+    if length is not None or getattr(request, "_read_started", False):
         return bytearray(request.body)  # a middleware behind this view may still look at it
     drain(request.read, body)  # request.body would read without a limit here
     return body

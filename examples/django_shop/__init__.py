@@ -17,7 +17,7 @@ engine of the inbox: it must be the same database.
 **Which connection writes what.** Orders are made with Django's ORM, as everywhere in a Django
 project. ``on_paid`` (``payments.py``) does *not* use it: Django's ORM has a connection and a
 transaction of its own, so ``order.asave()`` in there would be committed although the record of the
-notification is not (the process dies, the claim is lost), and would be done again with the next
+notification is not (the process dies, the COMMIT fails), and would be done again with the next
 delivery. On SQLite it would even wait, in vain, for the lock that ``on_paid``'s own transaction
 holds. So the order's row is written through the SQLAlchemy connection that ``on_paid`` is lent, and
 what is committed is both or neither. Signals and ``save()`` methods of the model do not run there.

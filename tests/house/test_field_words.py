@@ -30,6 +30,7 @@ from chaoying_async.sansio.notifications.message import Notification
 from chaoying_async.sansio.polling import schedule
 from tests.house import field_pages
 from tests.house.product import PRODUCT, trees
+from tests.table import table
 
 #: What a unit looks like, in English and in the document's language.
 AMOUNT = re.compile(r"\bfen\b|\byuan\b"), re.compile("单位应?为?[分元]|单位分|应为分")
@@ -105,13 +106,13 @@ def _hint(owner: type[Any], name: str) -> str:
     return str(next(filter(None, hints), ""))
 
 
-@pytest.mark.parametrize("owner", PUBLIC, ids=lambda each: each.__name__)
+@table("owner", PUBLIC, ids=lambda each: each.__name__)
 def test_every_field_and_member_has_its_words(owner: type[Any]) -> None:
     """Where an editor, an API reference, --help and the docs find them: under the field."""
     assert [name for name in _names(owner) if not words_of(owner, name).english] == []
 
 
-@pytest.mark.parametrize("owner", PUBLIC, ids=lambda each: each.__name__)
+@table("owner", PUBLIC, ids=lambda each: each.__name__)
 def test_words_are_sentences(owner: type[Any]) -> None:
     """They begin with a capital (or a name) and end; Chinese brackets hold the term alone."""
     for name in _names(owner):
@@ -121,7 +122,7 @@ def test_words_are_sentences(owner: type[Any]) -> None:
         assert not re.search("[（）]|[。]$", words.chinese), (name, words.chinese)
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda each: each.__name__)
+@table("error", ERRORS, ids=lambda each: each.__name__)
 def test_every_error_says_what_happened(error: type[BaseException]) -> None:
     """A number and a Chinese word are not enough for who meets it in a traceback."""
     first = (error.__doc__ or "").partition("\n\n")[0]
@@ -203,6 +204,7 @@ def test_the_reference_page_is_what_the_source_says(path: Path) -> None:
     assert path.read_text("utf-8") == field_pages.page(field_pages.PAGES[path])
 
 
+@pytest.mark.slow
 def test_words_stand_under_the_field_and_not_above_it() -> None:
     """A ``#:`` comment above a field is seen by nobody but who reads the source."""
     above = [

@@ -41,6 +41,7 @@ class TestPatterns:
         assert len(found) > 70
         assert [f"{used}: {text}" for used in found if (text := grows(used))] == []
 
+    @pytest.mark.slow
     def test_every_pattern_is_known(self) -> None:
         """None comes from elsewhere at the moment of use, but for the rules' own."""
         assert of_unknown_patterns() == ["chaoying_async/sansio/api/field_rules.py: self.pattern"]

@@ -3,14 +3,13 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from tests.rooms import ROOMS
+from tests.table import table
 
 TESTS = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.name)
+@table("path", sorted(TESTS.rglob("test_*.py")), ids=lambda path: path.name)
 def test_every_test_says_its_promise_in_a_sentence(path: Path) -> None:
     """A test without a docstring leaves its reader guessing what was promised."""
     silent = [

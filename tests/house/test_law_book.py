@@ -8,10 +8,9 @@ from collections import defaultdict
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from tests.house.product import ROOT
 from tests.house.test_names import ELSEWHERE, FRONT_PAGE
+from tests.table import table
 
 RULES = {"en": ROOT / "docs" / "rules.md", "zh": ROOT / "docs" / "rules.zh-CN.md"}
 NOTES = {"en": ROOT / "docs" / "gateway-notes.md", "zh": ROOT / "docs" / "gateway-notes.zh-CN.md"}
@@ -48,7 +47,7 @@ def _contradictions(language: str) -> set[int]:
     return {int(number) for number in _ROW.findall(NOTES[language].read_text("utf-8"))}
 
 
-@pytest.mark.parametrize("language", RULES)
+@table("language", RULES)
 def test_every_rule_that_is_cited_is_in_the_law_book(language: str) -> None:
     """In code, tests, docs, examples and messages; and the numbers have no gap."""
     known = _rules(language)
@@ -60,7 +59,7 @@ def test_every_rule_that_is_cited_is_in_the_law_book(language: str) -> None:
     assert {number: cited[number] for number in cited.keys() - known} == {}
 
 
-@pytest.mark.parametrize("language", NOTES)
+@table("language", NOTES)
 def test_every_contradiction_that_is_cited_is_in_the_notes(language: str) -> None:
     """One row for each number, without a gap."""
     known = _contradictions(language)
@@ -108,7 +107,7 @@ def _names_in(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("language", RULES)
+@table("language", RULES)
 def test_every_link_of_the_law_book_leads_to_what_it_names(language: str) -> None:
     """To a file that is there, a name that the file defines, a rule on the same page."""
     page = RULES[language]
@@ -152,7 +151,7 @@ _PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*.md
 _PATH = re.compile(r"`((?:chaoying_async|tests|docs|benchmarks|examples|\.ci)/[\w./-]*)`")
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+@table("page", _PAGES, ids=lambda page: page.name)
 def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     """Relative links, and paths of the repository in CONTRIBUTING.md."""
     text = page.read_text("utf-8")
@@ -164,7 +163,7 @@ def test_every_file_that_a_page_names_is_there(page: Path) -> None:
     assert missing - {"mailto:"} == set()
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+@table("page", _PAGES, ids=lambda page: page.name)
 def test_a_page_that_cites_a_number_says_where_it_is_explained(page: Path) -> None:
     """By a link to the money rules, to the gateway notes, in the language of the page."""
     text, language = page.read_text("utf-8"), "zh" if "zh-CN" in page.name else "en"
@@ -180,14 +179,14 @@ def test_a_page_that_cites_a_number_says_where_it_is_explained(page: Path) -> No
 _PLACEHOLDER = re.compile(r"\{[A-Z][A-Z0-9_]*\}")
 
 
-@pytest.mark.parametrize("page", _PAGES, ids=lambda page: page.name)
+@table("page", _PAGES, ids=lambda page: page.name)
 def test_no_page_has_a_place_that_nobody_filled_in(page: Path) -> None:
     """Outside of code blocks."""
     prose = "".join(page.read_text("utf-8").split("```")[::2])
     assert _PLACEHOLDER.findall(prose) == []
 
 
-@pytest.mark.parametrize("language", ["en", "zh"])
+@table("language", ["en", "zh"])
 def test_every_public_name_is_in_the_docs(language: str) -> None:
     """In the README or on a page of docs/: fields.md has what a request and its result are."""
     pages = [page for page in _PAGES if ("zh-CN" in page.name) is (language == "zh")]

@@ -16,6 +16,7 @@ def test_a_journey_leads_through_our_code(journey: str) -> None:
     assert figures["all calls"] >= figures["calls"] > figures["files"] > 1
 
 
+@pytest.mark.slow
 def test_the_sizes_are_counted_without_docstrings() -> None:
     """Statements are fewer than lines, and functions are short."""
     sizes = measure.sizes()

@@ -13,10 +13,10 @@ from types import FunctionType
 from typing import Any
 
 import attrs
-import pytest
 
 from chaoying_async import abc
 from tests.house.product import PRODUCT, classes, dotted, folders, trees
+from tests.table import table
 
 MOST_LINES = 500
 
@@ -83,7 +83,7 @@ def _contents(folder: Path) -> list[str]:
     return sorted(files + [each.name for each in folders() if each.parent == folder])
 
 
-@pytest.mark.parametrize("folder", folders(), ids=str)
+@table("folder", folders(), ids=str)
 def test_the_init_of_a_folder_is_its_map(folder: Path) -> None:
     """One line a module, ``- ``name``: what it decides or does``; none is missing or gone."""
     assert sorted(_map(folder)) == _contents(folder)
@@ -92,7 +92,7 @@ def test_the_init_of_a_folder_is_its_map(folder: Path) -> None:
 # ----------------------------------------------------------------------------------- sizes, words
 
 
-@pytest.mark.parametrize("path", trees(), ids=str)
+@table("path", trees(), ids=str)
 def test_no_file_has_two_ideas(path: Path) -> None:
     """Where a file grows longer than this, look for the second idea in it."""
     lines = len((PRODUCT / path).read_text("utf-8").splitlines())
@@ -135,7 +135,7 @@ def _words(name: str, value: object) -> str | None:
     return inspect.getdoc(value) or next((inspect.getdoc(each) for each in explained if each), None)
 
 
-@pytest.mark.parametrize("module", PUBLIC)
+@table("module", PUBLIC)
 def test_what_users_can_call_has_words(module: str) -> None:
     """Classes, functions, methods, properties; what an interface has is explained there."""
     silent = [name for name, value in _public_names(module) if not _words(name, value)]

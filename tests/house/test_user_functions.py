@@ -19,6 +19,7 @@ from tests.factories import CREDENTIALS, every_request
 from tests.fake_gateway import FakeGateway, session
 from tests.ids import without_addresses
 from tests.shop import Shop
+from tests.table import table
 
 PAY = every_request()["pay"]
 
@@ -98,8 +99,8 @@ def _session(**options: Any) -> GatewaySession:
 # ------------------------------------------------------------------------------------- event_hooks
 
 
-@pytest.mark.parametrize("event", ["request", "response"])
-@pytest.mark.parametrize("hook", IS_ASYNC)
+@table("event", ["request", "response"])
+@table("hook", IS_ASYNC)
 async def test_an_async_hook_of_any_make_runs(event: str, hook: str) -> None:
     """M-02: what can be awaited is, and the payment's reply comes back."""
     gateway = FakeGateway()
@@ -107,8 +108,8 @@ async def test_an_async_hook_of_any_make_runs(event: str, hook: str) -> None:
         assert (await till.send(PAY)).result is not None
 
 
-@pytest.mark.parametrize("event", ["request", "response"])
-@pytest.mark.parametrize(
+@table("event", ["request", "response"])
+@table(
     "hook",
     [*IS_PLAIN.values(), *IS_NEITHER.values(), of_none, of_two, named, None],
     ids=without_addresses,
@@ -122,7 +123,7 @@ def test_a_hook_that_could_not_be_awaited_is_refused_when_the_session_is_made(
     assert list(caught.value.problems) == [f"event_hooks[{event}]"]
 
 
-@pytest.mark.parametrize(
+@table(
     "hooks", [[coroutine], coroutine, {"response": coroutine}, {"response": None}, {"reply": []}, 5]
 )
 def test_hooks_of_another_shape_are_refused_when_the_session_is_made(hooks: Any) -> None:
@@ -187,7 +188,7 @@ async def test_a_plain_on_exchange_of_any_make_runs(
     assert not [each for each in caplog.records if each.levelno >= logging.ERROR]
 
 
-@pytest.mark.parametrize(
+@table(
     "function",
     [*IS_ASYNC.values(), *IS_NEITHER.values(), no_argument, named, of_two],
     ids=without_addresses,
@@ -245,7 +246,7 @@ async def test_an_on_exchange_may_start_a_task() -> None:
 # --------------------------------------------------------------------------------------- transport
 
 
-@pytest.mark.parametrize(
+@table(
     "transport",
     [
         httpx.HTTPTransport(),
@@ -266,23 +267,15 @@ def test_a_transport_that_sends_nothing_is_refused_when_the_session_is_made(tran
 # ----------------------------------------------------------------------------------- notifications
 
 
-@pytest.mark.parametrize(
-    "name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"]
-)
-@pytest.mark.parametrize(
-    "function", [*IS_ASYNC.values(), plain, Plain(), Mock()], ids=without_addresses
-)
+@table("name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"])
+@table("function", [*IS_ASYNC.values(), plain, Plain(), Mock()], ids=without_addresses)
 def test_a_handler_takes_functions_of_either_kind(name: str, function: Any) -> None:
     """Everything that the handler calls may be async or not."""
     Shop().handler(**{name: function})
 
 
-@pytest.mark.parametrize(
-    "name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"]
-)
-@pytest.mark.parametrize(
-    "function", [*IS_NEITHER.values(), of_none, named, no_argument], ids=without_addresses
-)
+@table("name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"])
+@table("function", [*IS_NEITHER.values(), of_none, named, no_argument], ids=without_addresses)
 def test_a_function_that_would_never_run_is_refused_when_the_handler_is_made(
     name: str, function: Any
 ) -> None:
@@ -292,21 +285,21 @@ def test_a_function_that_would_never_run_is_refused_when_the_handler_is_made(
     assert list(caught.value.problems) == [name]
 
 
-@pytest.mark.parametrize("confirm", [coroutine, GatewaySession, "gateway", 5])
+@table("confirm", [coroutine, GatewaySession, "gateway", 5])
 def test_what_cannot_be_asked_is_refused_as_confirm(confirm: Any) -> None:
     """It would confirm nothing, for ever, without a word."""
     with pytest.raises(ParameterError, match="confirm"):
         Shop().handler(confirm=confirm)
 
 
-@pytest.mark.parametrize("make", [coroutine, async_generator, generator, of_two, None, Shop()])
+@table("make", [coroutine, async_generator, generator, of_two, None, Shop()])
 def test_a_background_handlers_maker_is_looked_at(make: Any) -> None:
     """Not when the first notification comes."""
     with pytest.raises(ParameterError, match="make"):
         BackgroundHandler(make)
 
 
-@pytest.mark.parametrize("handler", [None, Shop, coroutine, type(Shop().handler())])
+@table("handler", [None, Shop, coroutine, type(Shop().handler())])
 def test_what_can_answer_no_notification_is_refused_when_its_route_is_made(handler: Any) -> None:
     """Not as an error 500 for each delivery."""
     with pytest.raises(ParameterError, match="handler"):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import event, func, insert, select, text
+from sqlalchemy import event, func, insert, inspect, select, text
 from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -412,6 +412,9 @@ async def test_tables_are_made_by_many_at_once(servers: Servers) -> None:
             engines = [create_async_engine(url) for _ in range(4)]
             await asyncio.gather(*(SqlInbox(engine).create_tables() for engine in engines))
             await SqlInbox(engines[0]).create_tables()
+            async with engines[-1].connect() as connection:
+                made = await connection.run_sync(lambda link: {*inspect(link).get_table_names()})
+            assert made >= {*SqlInbox(engines[-1]).metadata.tables}, kind
             for engine in engines:
                 await engine.dispose()
 

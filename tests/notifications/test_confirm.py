@@ -30,6 +30,7 @@ from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, KEY, MCH_ID, ORDER
 from tests.pollers import ABSENT, CLOSED, PENDING, UNNAMED, Scripted, always
 from tests.shop import FAIL, PRICE, SUCCESS, Dead, Shop, message, queried, said
+from tests.sizes import thinned
 
 D = Decision
 
@@ -286,7 +287,7 @@ async def test_whatever_comes_in_whatever_order_ends_in_one_state(shop: Shop) ->
         shop.body(time_end=now - timedelta(days=40)),
         queried(),
     ]
-    for arrivals in itertools.permutations(bodies):
+    for arrivals in thinned(itertools.permutations(bodies), every=7):
         shop.delivered.clear()
         inbox = shop.inbox()
         handler = shop.handler(inbox)

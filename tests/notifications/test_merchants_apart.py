@@ -105,6 +105,7 @@ async def test_failures_of_others_orders_do_not_fill_an_inbox(shop: Shop) -> Non
     assert repr(inbox) == "<MemoryInbox 1 orders, 0 asides>"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("known", "fields"),
     cases(

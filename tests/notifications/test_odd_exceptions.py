@@ -92,6 +92,8 @@ def test_a_coroutine_that_is_thrown_away_ends_quietly() -> None:
     work.send(None)
     work.close()
     loop.close()
+    with pytest.raises(RuntimeError, match="already"):
+        work.send(None)
 
 
 # --------------------------------------------------------------------------------------- hooks

@@ -403,6 +403,7 @@ async def test_no_work_begins_after_the_block_was_left(shop: Shop) -> None:
     assert answer.body == FAIL
 
 
+@pytest.mark.slow
 async def test_leaving_with_a_thousand_at_work_frees_every_order(shop: Shop) -> None:
     """M-17: grace over, all are cancelled and let go, none counts as failed or as done."""
     inbox = shop.inbox()

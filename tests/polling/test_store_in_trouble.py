@@ -155,6 +155,7 @@ async def test_what_is_learnt_is_written_together_and_later() -> None:
     assert {kept["attempts"] for kept in world.texts()} == {2}
 
 
+@pytest.mark.slow
 async def test_thousands_of_orders_are_written_in_parts() -> None:
     """So that neither the loop nor the database is held up by one write; none waits for long."""
     world = troubled(always(PENDING))

@@ -181,6 +181,7 @@ async def test_without_a_store_there_is_nothing_to_wait_for() -> None:
     outcome = await checkout(AlwaysPaid(), pay(100, mch_id=MCH_ID))
     await outcome.done()
     outcome.done()
+    assert outcome.paid is not None
 
 
 def test_done_without_a_loop_says_where_to_call_it() -> None:

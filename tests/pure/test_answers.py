@@ -33,6 +33,7 @@ from tests.factories import (
     body_of,
     every_request,
 )
+from tests.table import table
 
 REQUESTS = every_request()
 IDENTIFIERS = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "auth_code")
@@ -80,8 +81,8 @@ STATES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize(("name", "identifier"), sent_identifiers())
+@table("state", STATES)
+@table(("name", "identifier"), sent_identifiers())
 def test_an_identifier_that_both_carry_must_be_equal(
     name: str, identifier: str, state: str
 ) -> None:
@@ -107,7 +108,7 @@ def test_the_sweep_has_every_identifier() -> None:
     assert swept == set(IDENTIFIERS) - {"transaction_id", "refund_id"}
 
 
-@pytest.mark.parametrize(
+@table(
     "request_",
     [
         OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, transaction_id=TRANSACTION),
@@ -122,22 +123,22 @@ def test_the_gateways_own_number_counts_as_much(request_: OrderQuery) -> None:
     mismatch(request_, answer_fields("orderquery", transaction_id=TRANSACTION[::-1]))
 
 
-@pytest.mark.parametrize("name", ["pay", "facepay"])
-@pytest.mark.parametrize("base_fee", ["99", "101", "1000", "10", "-100", "100.0", "1e2", "", None])
+@table("name", ["pay", "facepay"])
+@table("base_fee", ["99", "101", "1000", "10", "-100", "100.0", "1e2", "", None])
 def test_a_payment_is_for_the_amount_that_was_asked(name: str, base_fee: str | None) -> None:
     """M-06: on pay and facepay base_fee is the request's total_fee, or nothing is believed."""
     mismatch(REQUESTS[name], answer_fields(name, base_fee=base_fee))
 
 
-@pytest.mark.parametrize("name", ["pay", "facepay"])
+@table("name", ["pay", "facepay"])
 def test_a_discount_is_no_mismatch(name: str) -> None:
     """C 42: what the customer paid may be less than the order; base_fee alone is compared."""
     reply = read(REQUESTS[name], answer_fields(name, total_fee="80", coupon_fee="20"))
     assert reply.unwrap().total_fee == 80
 
 
-@pytest.mark.parametrize("name", ["pay", "facepay", "orderquery"])
-@pytest.mark.parametrize("empty", [None, ""])
+@table("name", ["pay", "facepay", "orderquery"])
+@table("empty", [None, ""])
 def test_a_paid_answer_names_its_order(name: str, empty: str | None) -> None:
     """M-06: "paid" without the number that was asked about could be anybody's."""
     mismatch(REQUESTS[name], answer_fields(name, out_trade_no=empty))
@@ -153,15 +154,15 @@ def test_an_undecided_answer_need_not_name_its_order() -> None:
 ONE_MERCHANT = ("pay", "facepay", "orderquery", "refund", "refundquery", "cancel")
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("name", ONE_MERCHANT)
+@table("state", STATES)
+@table("name", ONE_MERCHANT)
 def test_another_merchant_is_a_mismatch(name: str, state: str) -> None:
     """M-06: a reply that names another mch_id answers somebody else's question."""
     fields = answer_fields(name, **STATES[state], mch_id="00000002")
     assert "mch_id" in str(mismatch(REQUESTS[name], fields))
 
 
-@pytest.mark.parametrize("name", ["WECHAT_PreOrder", "ALIPAY_PreOrder"])
+@table("name", ["WECHAT_PreOrder", "ALIPAY_PreOrder"])
 def test_a_pre_orders_other_merchant_is_a_warning(name: str) -> None:
     """M-06: the document's own pre-order example names another merchant than its request."""
     with pytest.warns(ChaoyingWarning, match="another mch_id"):
@@ -169,7 +170,7 @@ def test_a_pre_orders_other_merchant_is_a_warning(name: str) -> None:
     assert reply.result is not None
 
 
-@pytest.mark.parametrize("name", sorted(set(REQUESTS) - set(ONE_MERCHANT)))
+@table("name", sorted(set(REQUESTS) - set(ONE_MERCHANT)))
 def test_elsewhere_a_merchants_number_is_an_answer_not_a_check(name: str) -> None:
     """M-06 lists whose mch_id counts: GetMchId and its kin bring one that nobody asked for."""
     with warnings.catch_warnings(record=True):
@@ -188,7 +189,7 @@ OURS = {"out_refund_no": REFUND, "refund_id": REFUND_ID, "refund_status": "SUCCE
 OTHER = {"out_refund_no": "R-2", "refund_id": "5002", "refund_status": "SUCCESS"}
 
 
-@pytest.mark.parametrize(
+@table(
     "refund_list",
     [
         None,
@@ -212,7 +213,7 @@ def test_refundquery_needs_the_entry_that_was_asked_about(refund_list: str | Non
     mismatch(REQUESTS["refundquery"], answer_fields("refundquery", refund_list=refund_list))
 
 
-@pytest.mark.parametrize(
+@table(
     ("numbers", "entry", "fits"),
     [
         ({"out_refund_no": REFUND}, OURS, True),
@@ -241,7 +242,7 @@ def test_the_entry_is_the_one_with_the_requests_numbers(
 # --------------------------------------------------------------------------------------- the errors
 
 
-@pytest.mark.parametrize("name", MONEY)
+@table("name", MONEY)
 def test_a_mismatch_beats_a_refusal(name: str) -> None:
     """M-06 before M-09: a refusal of another order says nothing of ours."""
     request = REQUESTS[name]
@@ -272,7 +273,7 @@ def test_a_paid_order_takes_the_payable_amount_from_base_fee() -> None:
     assert order.raw["base_fee"] == "100"
 
 
-@pytest.mark.parametrize("name", ["pay", "facepay", "orderquery"])
+@table("name", ["pay", "facepay", "orderquery"])
 def test_every_result_that_says_paid_makes_the_same_order(name: str) -> None:
     """M-13, C 24, C 33: three endpoints say paid; facepay's answer has no paytype."""
     reply = read(REQUESTS[name], answer_fields(name))

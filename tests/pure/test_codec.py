@@ -28,11 +28,12 @@ from tests.pure.factories import (
     reply_body,
     signed,
 )
+from tests.table import table
 
 # ------------------------------------------------------------------------------------------- forms
 
 
-@pytest.mark.parametrize(
+@table(
     ("wire", "value"),
     [
         ("a+b", "a b"),
@@ -114,7 +115,7 @@ def test_another_programs_form_is_read_alike(fields: dict[str, str]) -> None:
     assert parse_form(form(fields)) == fields
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         "<xml><sign>1</sign></xml>",
@@ -133,7 +134,7 @@ def test_what_is_no_form_is_refused_before_it_is_parsed(body: str) -> None:
             parse_form(given_)
 
 
-@pytest.mark.parametrize("body", ["a=1&a=1", "a=1&b=2&%61=3", "a=1&a", "a&a=", "a=&a="])
+@table("body", ["a=1&a=1", "a=1&b=2&%61=3", "a=1&a", "a&a=", "a=&a="])
 def test_a_name_that_comes_twice_is_refused(body: str) -> None:
     """Also where the values are equal or the name is escaped (C 14)."""
     with pytest.raises(MalformedMessageError, match="twice"):
@@ -155,7 +156,7 @@ def test_the_number_of_fields_is_bounded() -> None:
         parse_form("=" + "&" * 1_000_000)
 
 
-@pytest.mark.parametrize("body", [b"a=\xff", b"a=%ff", b"\xff=1", b"a=%ed%a0%80", "a=\ud800"])
+@table("body", [b"a=\xff", b"a=%ff", b"\xff=1", b"a=%ed%a0%80", "a=\ud800"])
 def test_what_is_not_utf8_is_refused(body: bytes | str) -> None:
     """As bytes, escaped, or as half a surrogate pair in a str."""
     with pytest.raises(MalformedMessageError):
@@ -165,7 +166,7 @@ def test_what_is_not_utf8_is_refused(body: bytes | str) -> None:
 # -------------------------------------------------------------------------------------------- JSON
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "",
@@ -192,7 +193,7 @@ def _nested(depth: int, opening: str = "[", closing: str = "]") -> str:
     return opening * depth + "1" + closing * depth
 
 
-@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+@table(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_the_depth_of_json_is_bounded(opening: str, closing: str) -> None:
     """MAX_DEPTH containers inside each other and not one more."""
     parse_json(_nested(MAX_DEPTH, opening, closing))
@@ -218,9 +219,7 @@ def test_the_number_of_members_is_bounded() -> None:
             parse_json(json.dumps(value))
 
 
-@pytest.mark.parametrize(
-    "number", ["0", "-0", "7200", "1.50", "1e3", "1E+400", "9" * 5000, "-0.10", "0.1e-5"]
-)
+@table("number", ["0", "-0", "7200", "1.50", "1e3", "1E+400", "9" * 5000, "-0.10", "0.1e-5"])
 def test_a_number_keeps_its_source_text(number: str) -> None:
     """What was signed is the text, however long; no float in between (C 9)."""
     members, texts = parse_reply(f'{{"a": {number}, "b": [{number}]}}'.encode())
@@ -228,7 +227,7 @@ def test_a_number_keeps_its_source_text(number: str) -> None:
     assert texts == {"a": number, "b": f"[{number}]"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("member", "text"),
     [
         ("null", ""),
@@ -278,9 +277,7 @@ def test_many_nested_members_cost_no_more_than_one_reading() -> None:
     assert texts["f7"] == f"[{row}]"
 
 
-@pytest.mark.parametrize(
-    "body", [b"[]", b'"a"', b"7", b"null", b"\xff{}", b"\x00", b"<html></html>"]
-)
+@table("body", [b"[]", b'"a"', b"7", b"null", b"\xff{}", b"\x00", b"<html></html>"])
 def test_what_is_no_json_object_is_no_reply(body: bytes) -> None:
     """Whatever the Content-Type says (C 107)."""
     with pytest.raises(MalformedMessageError):
@@ -298,7 +295,7 @@ def test_a_byte_order_mark_is_no_part_of_a_reply() -> None:
 ENTRY = {"out_refund_no": "TK1", "refund_status": "SUCCESS", "refund_time": "2019-05-24 11:11:33"}
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "nonsense",
@@ -315,7 +312,7 @@ ENTRY = {"out_refund_no": "TK1", "refund_status": "SUCCESS", "refund_time": "201
         '{"a": [], "b": []}',
     ],
 )
-@pytest.mark.parametrize("model", [Promotion, FundBill, Partner, RefundItem])
+@table("model", [Promotion, FundBill, Partner, RefundItem])
 def test_unreadable_inner_json_is_none(text: str, model: type[Any]) -> None:
     """It must not hide a paid order; the text stays in `raw` (C 100)."""
     hint: Any = tuple[model, ...]  # type: ignore[valid-type]

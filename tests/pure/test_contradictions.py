@@ -60,6 +60,7 @@ from tests.pure.factories import (
     signed,
 )
 from tests.pure.spec import ROOT, TABLES, full_request
+from tests.table import table
 
 TESTS = Path(__file__).parents[1]
 
@@ -97,7 +98,7 @@ def test_every_contradiction_is_named_by_a_test_or_explained() -> None:
 # ---------------------------------------------------------------------------------- A: signatures
 
 
-@pytest.mark.parametrize("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
+@table("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
 def test_every_call_is_signed(request_: Request[Any]) -> None:
     """Whatever "some interfaces check signatures" may mean (C 13)."""
     assert len(build_request(request_, CREDENTIALS).fields["sign"]) == 32
@@ -120,7 +121,7 @@ def test_nonce_str_is_sent_by_pre_orders_only() -> None:
     assert having == {WechatPreOrder, AlipayPreOrder}
 
 
-@pytest.mark.parametrize("signed_", [True, False])
+@table("signed_", [True, False])
 def test_an_unsigned_failure_is_the_failure_and_no_proof(signed_: bool) -> None:
     """A read: the refusal itself; a payment: unknown unless the code proves it (C 4)."""
     members = {"state": "FAIL", "code": "20004", "msg": "参数错误"}
@@ -151,7 +152,7 @@ def test_a_failure_with_10002_is_never_a_refund() -> None:
         read(QUERY, reply_body(paid(code="10002", trade_state="SUCCESS"))).unwrap()
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "meaning"),
     [
         ({}, Meaning.RESULT),
@@ -187,7 +188,7 @@ def test_version_too_low_is_an_error_of_its_own() -> None:
         assert isinstance(caught.value.refusal, VersionTooLowError)
 
 
-@pytest.mark.parametrize("trade_state", [TradeState.PROCESSING, TradeState.NEED_QUERY])
+@table("trade_state", [TradeState.PROCESSING, TradeState.NEED_QUERY])
 def test_processing_and_need_query_both_mean_wait(trade_state: TradeState) -> None:
     """Two words without a distinction (C 30); an answer that has only the envelope (C 31)."""
     members = {"state": "SUCCESS", "code": "10001", "trade_state": str(trade_state)}
@@ -211,7 +212,7 @@ def test_the_method_must_be_named_where_it_is_least_known() -> None:
     assert Pay not in required
 
 
-@pytest.mark.parametrize(
+@table(
     ("auth_code", "wallet"),
     [
         *[(f"{prefix}0000000000004711", PayType.WECHAT) for prefix in range(10, 16)],
@@ -251,7 +252,7 @@ def test_no_such_order_is_not_failed() -> None:
     assert isinstance(_refused(full_request(Pay), code="20007"), OutcomeUnknownError)
 
 
-@pytest.mark.parametrize("code", ["20003", "30001"])
+@table("code", ["20003", "30001"])
 def test_codes_of_trouble_behind_the_gateway_prove_nothing(code: str) -> None:
     """They look local and are not: the outcome of a payment is unknown (C 37)."""
     for cls in (Pay, Refund, Cancel, WechatPreOrder):
@@ -328,8 +329,8 @@ def test_refund_numbers_of_a_list_are_text_that_starts_anywhere() -> None:
     assert [item.serial_no for item in found] == ["0", "10", "x"]
 
 
-@pytest.mark.parametrize("given", ["pay_info", "code_url"])
-@pytest.mark.parametrize("trade_type", [TradeType.NATIVE, TradeType.JSPAY])
+@table("given", ["pay_info", "code_url"])
+@table("trade_type", [TradeType.NATIVE, TradeType.JSPAY])
 def test_a_pre_orders_answer_brings_whatever_it_brings(given: str, trade_type: TradeType) -> None:
     """The examples do not belong together: NATIVE asked, pay_info came (C 64)."""
     request = full_request(WechatPreOrder, trade_type=trade_type, out_trade_no="A0001")
@@ -375,7 +376,7 @@ def test_pay_info_is_handed_through_and_read_on_request(text: str, value: object
 # ---------------------------------------------------------------------- F, G, H: the rest of it all
 
 
-@pytest.mark.parametrize("length", [1, 70, 5_000])
+@table("length", [1, 70, 5_000])
 def test_a_notification_is_read_as_a_form_and_nothing_else(length: int) -> None:
     """No header is asked, so none can be wrong; the sign is never optional (C 81)."""
     fields = signed(notification(attach="x" * length))
@@ -388,7 +389,7 @@ def test_only_pre_orders_are_notified_about() -> None:
     assert having == {WechatPreOrder, AlipayPreOrder}
 
 
-@pytest.mark.parametrize(
+@table(
     "url",
     [
         "http://qrpay.storepos.cn/qrpay/1",
@@ -444,7 +445,7 @@ def test_tables_that_no_call_uses_are_constants_only() -> None:
     assert [*enums.IdCardType] == ["1", "2"]
 
 
-@pytest.mark.parametrize("channel", ["CCB", "SPDB", "LAKALA"])
+@table("channel", ["CCB", "SPDB", "LAKALA"])
 def test_a_channel_that_the_table_lacks_is_text(channel: str) -> None:
     """The set is open; CCB stands in an example (C 103)."""
     members = {

@@ -12,10 +12,11 @@ from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
 import attrs
-import pytest
 
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm, SortOrder
 from chaoying_async.sansio.doctor import KINDS, Finding, Verdict, diagnose
+from tests.sizes import thinned
+from tests.table import table
 
 KEY = "4aC9e1d27bF0835a6E4c1b9d0f7A2e63"
 OLD = "00c9e1d27bf0835a6e4c1b9d0f7a2eff"
@@ -369,7 +370,7 @@ def name(row: Row) -> str:
     return row.kind
 
 
-@pytest.mark.parametrize("row", MISTAKES, ids=name)
+@table("row", thinned(MISTAKES, every=3), ids=name)
 def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     """Each kind is made the way a person makes it, with hashlib only, and is found."""
     verdict = verdict_of(row)
@@ -378,7 +379,7 @@ def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     assert not verdict.right
 
 
-@pytest.mark.parametrize("row", [*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], ids=name)
+@table("row", thinned([*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], every=3), ids=name)
 def test_one_mistake_is_explained_by_one_finding(row: Row) -> None:
     """Nothing else is brought up beside the mistake that was made, and it comes first."""
     (finding,) = verdict_of(row).findings
@@ -386,7 +387,7 @@ def test_one_mistake_is_explained_by_one_finding(row: Row) -> None:
     assert finding.mistake == row.kind
 
 
-@pytest.mark.parametrize("row", WARNINGS, ids=name)
+@table("row", WARNINGS, ids=name)
 def test_what_the_library_accepts_is_right_with_a_warning(row: Row) -> None:
     """Small letters, the other order, a key on its way out, an ambiguous text: right, but said."""
     verdict = verdict_of(row)
@@ -444,7 +445,7 @@ TWO = [
 ]
 
 
-@pytest.mark.parametrize("two", TWO, ids=lambda two: "+".join(sorted(two.kinds)))
+@table("two", TWO, ids=lambda two: "+".join(sorted(two.kinds)))
 def test_two_common_mistakes_at_once_are_both_named(two: Two) -> None:
     """The commonest are tried two at a time, whatever part of the work each one is in."""
     sign = digest(two.name, f"{two.text}{two.end}{two.key}")

@@ -6,7 +6,6 @@ from enum import StrEnum
 from typing import Any, get_args, get_type_hints
 
 import attrs
-import pytest
 
 from chaoying_async.sansio import enums
 from chaoying_async.sansio.api import REQUESTS
@@ -42,9 +41,10 @@ from tests.pure.spec import (
     top_level_rows,
     wire_names,
 )
+from tests.table import table
 
-requests = pytest.mark.parametrize("name", CLASSES)
-notifications = pytest.mark.parametrize("name", NOTIFICATIONS)
+requests = table("name", CLASSES)
+notifications = table("name", NOTIFICATIONS)
 
 #: Fields whose rule says more than their printed type.
 _SPECIAL_RULES: Mapping[str, type[Any]] = {"jsapi_path": UrlListRule}
@@ -255,7 +255,7 @@ def test_a_notification_has_every_documented_field_in_its_type(name: str) -> Non
             assert _offers(hint, _type(row)), field
 
 
-@pytest.mark.parametrize("name", STRUCTURES)
+@table("name", STRUCTURES)
 def test_every_nested_structure_is_there_in_its_types(name: str) -> None:
     """goods_detail, refund_list, partner_list, promotion_detail, fund_bill_list: every member."""
     model = STRUCTURES[name]
@@ -295,7 +295,7 @@ def test_every_code_table_of_the_document_has_its_enum() -> None:
     assert ours == set(TABLES.values())
 
 
-@pytest.mark.parametrize("name", TABLES)
+@table("name", TABLES)
 def test_a_code_table_holds_exactly_the_printed_values(name: str) -> None:
     """Same values, as text; CCB, which only an example shows, is the one extra (C 29, C 103)."""
     printed = {row["value"] for row in CODE_TABLES[name]["values"]}

@@ -37,6 +37,7 @@ from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.sansio.wire.jsontext import parse_json
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, form, read, signed
 from tests.pure.spec import CLASSES, INDEX, NOTIFICATIONS, example, full_request, wire_names
+from tests.table import table
 
 COMMON = ("method", "agent_id", "pid", "version", "sign")
 Outcome = tuple[type[ChaoyingError], str]
@@ -195,7 +196,7 @@ def test_no_example_is_forgotten() -> None:
     assert not seen & refused
 
 
-@pytest.mark.parametrize("name", REQUEST_FILES)
+@table("name", REQUEST_FILES)
 def test_a_printed_request_is_what_our_class_sends(name: str) -> None:
     """The same fields with the same texts, whatever order and escaping the print has (C 3)."""
     with warnings.catch_warnings():
@@ -207,7 +208,7 @@ def test_a_printed_request_is_what_our_class_sends(name: str) -> None:
     assert bare | {"sign": ""} == dict(printed) | {"sign": ""}
 
 
-@pytest.mark.parametrize("name", REFUSED_REQUESTS)
+@table("name", REFUSED_REQUESTS)
 def test_a_printed_request_that_breaks_a_table_is_refused(name: str) -> None:
     """Where example and table disagree about what is required, the table wins (C 59 to C 61)."""
     reason, fields = REFUSED_REQUESTS[name]
@@ -226,7 +227,7 @@ def test_the_refund_example_also_lacks_its_operator() -> None:
     assert set(caught.value.problems) == {"op_user_id"}
 
 
-@pytest.mark.parametrize("name", REFUSED_TEXTS)
+@table("name", REFUSED_TEXTS)
 def test_an_unreadable_example_is_refused_for_its_reason(name: str) -> None:
     """Broken in print: an error of ours, never a guess; money is unknown, not failed (C 77)."""
     reason, error, act = REFUSED_TEXTS[name]
@@ -252,7 +253,7 @@ def _asked(name: str, members: Mapping[str, Any]) -> Request[Any]:
     return full_request(cls, **known)
 
 
-@pytest.mark.parametrize("name", REPLY_FILES)
+@table("name", REPLY_FILES)
 def test_a_printed_reply_is_read_whole(name: str) -> None:
     """Signed with a key of the test: verified, a result, no documented field lost (C 57, C 58)."""
     members = json.loads(example(name))
@@ -272,7 +273,7 @@ def test_a_printed_reply_is_read_whole(name: str) -> None:
             assert value.strftime("%Y%m%d%H%M%S") == members[wire]
 
 
-@pytest.mark.parametrize("name", [name for name in REPLY_FILES if '"sign"' in example(name)])
+@table("name", [name for name in REPLY_FILES if '"sign"' in example(name)])
 def test_printed_zeros_are_no_signature(name: str) -> None:
     """Every printed sign is zeros: believed by nobody (C 12, C 22)."""
     with pytest.raises(ChaoyingError) as caught:
@@ -280,7 +281,7 @@ def test_printed_zeros_are_no_signature(name: str) -> None:
     assert isinstance(caught.value.__cause__ or caught.value, SignatureVerificationError)
 
 
-@pytest.mark.parametrize("name", NOTIFICATION_FILES)
+@table("name", NOTIFICATION_FILES)
 def test_a_printed_notification_is_read_whole(name: str) -> None:
     """Both kinds, lower-case escapes and all: verified and *paid* (C 15, C 57, C 80)."""
     fields = signed(parse_form(example(name)))
@@ -296,7 +297,7 @@ def test_a_printed_notification_is_read_whole(name: str) -> None:
             assert str(value) == fields[wire]
 
 
-@pytest.mark.parametrize("name", NOTIFICATION_FILES)
+@table("name", NOTIFICATION_FILES)
 def test_printed_zeros_are_no_signature_of_a_notification(name: str) -> None:
     """The example as printed, byte for byte, is refused: its sign is zeros (C 22, C 88)."""
     with pytest.raises(SignatureVerificationError):

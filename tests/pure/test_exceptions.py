@@ -26,6 +26,7 @@ from chaoying_async.sansio.enums import Code
 from chaoying_async.sansio.fieldnames import SECRET
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, paid, read, reply_body
 from tests.pure.spec import full_request
+from tests.table import table
 
 #: The tree of design.md: each error under the one that it is a kind of.
 DESIGN = """
@@ -181,7 +182,7 @@ def _examples() -> dict[str, ChaoyingError]:
 
 
 EXAMPLES = _examples()
-every_error = pytest.mark.parametrize("name", EXAMPLES)
+every_error = table("name", EXAMPLES)
 
 
 @every_error
@@ -227,7 +228,7 @@ def test_a_parameter_error_holds_rules_and_no_values() -> None:
     assert "4711" not in f"{caught.value!r}{caught.value}{caught.value.problems}"
 
 
-@pytest.mark.parametrize("name", sorted(SECRET & set(full_request(Pay).wire_fields())))
+@table("name", sorted(SECRET & set(full_request(Pay).wire_fields())))
 def test_a_gateways_message_does_not_repeat_what_is_personal(name: str) -> None:
     """A refusal that quotes the payment code reaches no log (M-27)."""
     code = "130000000000004711"

@@ -35,6 +35,7 @@ from tests.pure.factories import (
     signed,
 )
 from tests.pure.spec import full_request
+from tests.table import table
 
 #: What the attacker wants the shop to read: another order, a larger amount.
 WANTED = {
@@ -137,7 +138,7 @@ def test_a_split_coupon_is_seen() -> None:
     assert parse_notification(form(forged), CREDENTIALS).coupon_fee == 99
 
 
-@pytest.mark.parametrize("name", sorted(TOP_LEVEL))
+@table("name", sorted(TOP_LEVEL))
 def test_no_value_may_hold_the_beginning_of_a_documented_field(name: str) -> None:
     """Every top-level name, those only examples show, and `key` (M-04)."""
     for value in (f"a&{name}=1", f"&{name}=", f"a=b&c=d&{name}=x"):
@@ -157,7 +158,7 @@ def test_no_value_may_hold_the_beginning_of_an_unknown_field_of_the_same_message
         verify(signed(alone | {"shop": "1"}), KEY)
 
 
-@pytest.mark.parametrize(
+@table(
     "value", ["a&b", "a=b", "&amp;", "uid=5", "&total_fee", "total_fee=1", "&Total_Fee=1", "x&=y"]
 )
 def test_values_that_cannot_be_cut_are_fine(value: str) -> None:
@@ -166,7 +167,7 @@ def test_values_that_cannot_be_cut_are_fine(value: str) -> None:
     assert parse_notification(form(fields), CREDENTIALS).raw["attach"] == value
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a=b", "a&b", "1a", "á", "a-b", "a.b", "a\n", "超"])
+@table("name", ["", "a b", "a=b", "a&b", "1a", "á", "a-b", "a.b", "a\n", "超"])
 def test_a_name_that_is_no_plain_identifier_is_refused(name: str) -> None:
     """Nothing can hide inside a name; an empty value does not help (M-04)."""
     for value in ("1", ""):
@@ -192,9 +193,7 @@ TEXT_FIELDS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("request_", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "endpoint", value)
-)
+@table(("request_", "name"), TEXT_FIELDS, ids=lambda value: getattr(value, "endpoint", value))
 def test_a_request_with_such_a_value_is_refused_by_field(request_: object, name: str) -> None:
     """Before anything is signed, and the error names the field, not the value (M-04, M-27)."""
     cls = type(request_)

@@ -25,6 +25,7 @@ from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK
 from chaoying_async.sansio.notifications.message import MAX_BODY, parse_notification
 from chaoying_async.testing import FakeClock
 from tests.pure.factories import CREDENTIALS, KEY, form, naive_canonical, notification, signed
+from tests.sizes import QUICK
 
 #: The gateway's own, of a WeChat and of an Alipay payment.
 REAL = {
@@ -145,9 +146,9 @@ BATTERY = {
 @pytest.mark.parametrize("fields", REAL.values(), ids=REAL)
 def test_the_real_one_is_believed(fields: dict[str, str]) -> None:
     """Else the battery would prove nothing; another order of its fields and a small sign too."""
-    parse_notification(form(fields), CREDENTIALS)
-    parse_notification(form(dict(reversed(fields.items()))), CREDENTIALS)
-    parse_notification(form(fields | {"sign": fields["sign"].lower()}), CREDENTIALS)
+    for told in (fields, dict(reversed(fields.items())), fields | {"sign": fields["sign"].lower()}):
+        read = parse_notification(form(told), CREDENTIALS)
+        assert read.out_trade_no == fields["out_trade_no"]
 
 
 def test_the_battery_is_large() -> None:
@@ -240,7 +241,7 @@ _BODIES = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=30 if QUICK else 300, deadline=None)
 @given(body=_BODIES)
 @example(body=b"=" * MAX_BODY)
 @example(body=b"&" * MAX_BODY + b"=")

@@ -33,6 +33,7 @@ from chaoying_async.sansio.notifications.message import (
 )
 from chaoying_async.sansio.values import Fen, parse_time
 from tests.pure.factories import CREDENTIALS, form, notification, signed
+from tests.table import table
 
 PAID, NOT_PAID, UNCLEAR = (
     NotificationOutcome.PAID,
@@ -48,7 +49,7 @@ def _read(kind: Wallet | None = None, /, **changes: str) -> Notification:
 # ------------------------------------------------------------------------------- kinds and typing
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "wallet"),
     [
         ({}, Wallet.WECHAT),
@@ -73,7 +74,7 @@ def test_the_kind_follows_from_the_buyer_or_the_trade_type(
     )
 
 
-@pytest.mark.parametrize("kind", Wallet)
+@table("kind", Wallet)
 def test_a_stated_kind_wins(kind: Wallet) -> None:
     """Whoever has a notify_url for each page knows better than the trade type (C 82)."""
     for trade_type in ("pay.alipay.native", "pay.weixin.native", ""):
@@ -105,7 +106,7 @@ def test_codes_outside_their_tables_stay_text() -> None:
     assert read_by.state == "0"
 
 
-@pytest.mark.parametrize("missing", ["mch_id", "out_trade_no"])
+@table("missing", ["mch_id", "out_trade_no"])
 def test_without_merchant_or_order_a_notification_is_unreadable(missing: str) -> None:
     """The two that make it about something; the error names the field (M-18)."""
     with pytest.raises(MalformedMessageError, match=missing):
@@ -135,8 +136,8 @@ def _by_the_rules(state: str | None, result_code: str | None, pay_result: str | 
     return NOT_PAID if known and state is not None and readable else UNCLEAR
 
 
-@pytest.mark.parametrize("state", STATES)
-@pytest.mark.parametrize("result_code", STATES)
+@table("state", STATES)
+@table("result_code", STATES)
 def test_the_outcome_table_is_complete(state: str | None, result_code: str | None) -> None:
     """state x result_code x pay_result, unknown values included: never paid by accident.
 
@@ -149,7 +150,7 @@ def test_the_outcome_table_is_complete(state: str | None, result_code: str | Non
         assert outcome is _by_the_rules(state, result_code, pay_result), pay_result
 
 
-@pytest.mark.parametrize("state", [state for state in STATES if state])
+@table("state", [state for state in STATES if state])
 def test_the_outcome_of_a_real_notification_is_that_of_the_table(state: str) -> None:
     """The property reads the fields as received."""
     for result_code, pay_result in itertools.product(STATES, PAY_RESULTS):
@@ -165,7 +166,7 @@ def test_exactly_one_combination_is_paid() -> None:
     assert _read(state="0", result_code="0", trade_state="0").outcome is UNCLEAR
 
 
-@pytest.mark.parametrize(
+@table(
     "changes",
     [
         {"time_end": ""},
@@ -207,7 +208,7 @@ def test_what_is_no_form_is_unreadable(body: bytes) -> None:
             act()
 
 
-@pytest.mark.parametrize("body", ["<a>\udc80=</a>", "a=\ud800", "\ud800", "=\udfff&sign=1"])
+@table("body", ["<a>\udc80=</a>", "a=\ud800", "\ud800", "=\udfff&sign=1"])
 def test_half_a_surrogate_pair_in_a_str_is_unreadable(body: str) -> None:
     """A framework's lenient decoding does not become a UnicodeEncodeError of ours."""
     for act in (lambda: parse_notification(body, CREDENTIALS), lambda: peek_mch_id(body)):
@@ -251,7 +252,7 @@ def test_an_unsigned_or_wrongly_signed_body_is_not_even_typed() -> None:
         parse_notification(form(notification(mch_id="") | {"sign": "0" * 32}), CREDENTIALS)
 
 
-@pytest.mark.parametrize("made", [{"mch_id": "1"}, None, 7, [b"a=1"]])
+@table("made", [{"mch_id": "1"}, None, 7, [b"a=1"]])
 def test_what_a_framework_made_of_the_body_is_refused_by_name(made: Any) -> None:
     """The bytes are signed, not what they were parsed into: the error says what to pass."""
     with pytest.raises(TypeError, match=rf"raw body .*{type(made).__name__}"):
@@ -310,13 +311,13 @@ def test_the_answers_are_exact_bytes() -> None:
 # ------------------------------------------------------------------------------------------- peek
 
 
-@pytest.mark.parametrize("mch_id", ["00000001", "f20170519135901860000", "a-b_C", "x" * 64])
+@table("mch_id", ["00000001", "f20170519135901860000", "a-b_C", "x" * 64])
 def test_peek_finds_the_merchant_of_an_unverified_body(mch_id: str) -> None:
     """Only to choose whose key verifies it (M-20)."""
     assert peek_mch_id(form(notification(mch_id=mch_id))) == mch_id
 
 
-@pytest.mark.parametrize("mch_id", ["", "x" * 65, "a b", "a\n", "超", "../1", "1;2", "１"])
+@table("mch_id", ["", "x" * 65, "a b", "a\n", "超", "../1", "1;2", "１"])
 def test_peek_refuses_what_is_no_merchant_number(mch_id: str) -> None:
     """It may become part of a query or a path: bounded and pattern-checked (M-20)."""
     with pytest.raises(MalformedMessageError):

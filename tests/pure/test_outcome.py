@@ -21,7 +21,8 @@ from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.signing import sign_for
 from tests.factories import CREDENTIALS, MONEY, ORDER, answer_fields, body_of, every_request
 from tests.pure import rulebook
-from tests.sizes import cases
+from tests.sizes import cases, thinned
+from tests.table import table
 
 REQUESTS = every_request()
 LOOPBACK = Hosts.single("http://127.0.0.1:8000")
@@ -51,7 +52,7 @@ def seen(sent: Outgoing[Any], body: bytes, *, require_signed: bool = False) -> t
     return (type(caught.value).__name__,)
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "trusted"),
     cases(
         [*((name, True) for name in rulebook.ENDPOINTS), ("pay", False), ("orderquery", False)],
@@ -63,7 +64,7 @@ def test_every_answer_means_what_the_rules_say(name: str, trusted: bool) -> None
     sent = outgoing(name, trusted=trusted)
     wrong = []
     statuses = itertools.product(rulebook.STATES, rulebook.CODES, rulebook.TRADE_STATES)
-    for state, code, trade_state in statuses:
+    for state, code, trade_state in thinned(statuses, every=11):
         fields = answer_fields(name, state=state, code=code, trade_state=trade_state)
         for signed in (True, False):
             body = body_of(fields, signed=signed)
@@ -105,8 +106,8 @@ def test_what_repeats_is_neither_money_nor_a_side_effect() -> None:
 
 
 @pytest.mark.parametrize("empty", ["", None], ids=["empty", "absent"])
-@pytest.mark.parametrize("member", ["mch_id", "mch_trade_code"])
-@pytest.mark.parametrize("name", rulebook.TERMINALS)
+@table("member", ["mch_id", "mch_trade_code"])
+@table("name", rulebook.TERMINALS)
 def test_a_terminal_without_a_merchant_is_not_configured_yet(
     name: str, member: str, empty: str | None
 ) -> None:
@@ -116,7 +117,7 @@ def test_a_terminal_without_a_merchant_is_not_configured_yet(
         assert seen(outgoing(name), body_of(fields, signed=signed)) == ("NotConfiguredYetError",)
 
 
-@pytest.mark.parametrize(
+@table(
     ("hosts", "verify", "trusted"),
     [
         (Hosts.document(), True, True),
@@ -140,8 +141,8 @@ def test_an_unsigned_refusal_counts_only_where_nobody_can_have_written_it(
     assert seen(query, body) == (("raises", "MerchantError", "") if trusted else missing)
 
 
-@pytest.mark.parametrize("name", rulebook.ENDPOINTS)
-@pytest.mark.parametrize("state", ["SUCCESS", "FAIL", "VER", "WAT"])
+@table("name", rulebook.ENDPOINTS)
+@table("state", ["SUCCESS", "FAIL", "VER", "WAT"])
 def test_a_signature_that_is_there_is_verified_whatever_the_answer_says(
     name: str, state: str
 ) -> None:
@@ -164,8 +165,8 @@ def test_an_empty_sign_is_no_sign() -> None:
 # ------------------------------------------------------------------------------ M-10: HTTP and form
 
 
-@pytest.mark.parametrize("status", [201, 204, 301, 302, 307, 400, 403, 404, 429, 500, 502, 503])
-@pytest.mark.parametrize("name", rulebook.ENDPOINTS)
+@table("status", [201, 204, 301, 302, 307, 400, 403, 404, 429, 500, 502, 503])
+@table("name", rulebook.ENDPOINTS)
 def test_any_status_but_200_is_no_answer(name: str, status: int) -> None:
     """M-10: for reads GatewayUnavailableError, for money unknown with that as its cause."""
     good = body_of(answer_fields(name))
@@ -202,8 +203,8 @@ def unreadable() -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("kind", unreadable())
-@pytest.mark.parametrize("name", ["orderquery", "GetMchInfo", "PayBoxConfGet", *MONEY])
+@table("kind", unreadable())
+@table("name", ["orderquery", "GetMchInfo", "PayBoxConfGet", *MONEY])
 def test_an_unreadable_answer_proves_nothing(name: str, kind: str) -> None:
     """M-10: half, broken and foreign bodies are the ProtocolError for reads, unknown for money."""
     with pytest.raises(ChaoyingError) as caught:
@@ -217,7 +218,7 @@ def test_an_unreadable_answer_proves_nothing(name: str, kind: str) -> None:
     assert str(caught.value).startswith(f"{name} {outgoing(name).order}".strip() + ":")
 
 
-@pytest.mark.parametrize("missing", ["base_fee", "total_fee"])
+@table("missing", ["base_fee", "total_fee"])
 def test_a_paid_answer_without_its_amounts_is_not_taken(missing: str) -> None:
     """A signed "paid" that lacks a required amount is an error, never a result with a hole."""
     body = body_of(answer_fields("orderquery", **{missing: None}))
@@ -228,7 +229,7 @@ def test_a_paid_answer_without_its_amounts_is_not_taken(missing: str) -> None:
 # --------------------------------------------------------------------------- what errors carry
 
 
-@pytest.mark.parametrize("code", [code for code in rulebook.CODES if code])
+@table("code", [code for code in rulebook.CODES if code])
 def test_a_refusal_carries_what_the_gateway_said(code: str) -> None:
     """GatewayError has state, code, msg and every field, and its text says whose and which."""
     fields = answer_fields("orderquery", state="FAIL", code=code, msg="原因", trade_state=None)
@@ -241,7 +242,7 @@ def test_a_refusal_carries_what_the_gateway_said(code: str) -> None:
     assert str(error).startswith(f"orderquery {ORDER}: state FAIL, code {code}: 原因")
 
 
-@pytest.mark.parametrize("name", ["pay", "refund", "cancel"])
+@table("name", ["pay", "refund", "cancel"])
 def test_an_unclear_refusal_says_to_query_the_same_number(name: str) -> None:
     """M-09, right column: 20004 may mean "number already used"; the error says what to do."""
     fields = answer_fields(name, state="FAIL", code="20004", trade_state=None)

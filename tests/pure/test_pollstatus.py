@@ -6,8 +6,6 @@ import itertools
 import json
 from typing import Any
 
-import pytest
-
 from chaoying_async import (
     AmbiguousSignatureError,
     ChaoyingError,
@@ -46,6 +44,7 @@ from chaoying_async.sansio.polling.status import (
 )
 from tests.factories import CREDENTIALS, MCH_ID, ORDER, REFUND, answer_fields, body_of
 from tests.pure import rulebook
+from tests.table import table
 
 ORDER_QUERY = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
 REFUND_QUERY = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_refund_no=REFUND)
@@ -96,7 +95,7 @@ def test_every_answer_about_an_order_means_what_the_rules_say() -> None:
         )
 
 
-@pytest.mark.parametrize("refund_status", [*RefundStatus, "SOMETHING", None])
+@table("refund_status", [*RefundStatus, "SOMETHING", None])
 def test_a_refund_ends_by_its_own_status_alone(refund_status: str | None) -> None:
     """M-25, C 40: trade_state SUCCESS says only that the query worked."""
     item = {"out_refund_no": REFUND, "refund_status": refund_status, "base_refund_fee": "40"}
@@ -115,8 +114,8 @@ def test_a_refund_ends_by_its_own_status_alone(refund_status: str | None) -> Non
         assert read(REFUND_QUERY, 41, refund_list=listed).status is PollStatus.MISMATCH
 
 
-@pytest.mark.parametrize("code", ["10002", "10004", "10005", "10006"])
-@pytest.mark.parametrize("trade_state", ["FAIL", "REFUND"])
+@table("code", ["10002", "10004", "10005", "10006"])
+@table("trade_state", ["FAIL", "REFUND"])
 def test_an_orders_end_is_no_news_about_a_refund(code: str, trade_state: str) -> None:
     """M-25: final only by refund_status."""
     assert read(REFUND_QUERY, code=code, trade_state=trade_state).says is Says.PENDING
@@ -139,9 +138,7 @@ def test_a_refund_by_the_gateways_number_is_found_too() -> None:
     assert read(query, refund_list=listed).status is PollStatus.REFUND_FAILED
 
 
-@pytest.mark.parametrize(
-    ("code", "trade_state"), [("10004", "FAIL"), ("10005", "FAIL"), ("10002", "REFUND")]
-)
+@table(("code", "trade_state"), [("10004", "FAIL"), ("10005", "FAIL"), ("10002", "REFUND")])
 def test_an_end_that_does_not_name_its_order_is_unsure(code: str, trade_state: str) -> None:
     """M-06: the signature holds nothing of the request."""
     named = read(ORDER_QUERY, code=code, trade_state=trade_state)
@@ -172,7 +169,7 @@ ERRORS: list[tuple[Exception, Says, PollStatus | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "says", "status"), ERRORS, ids=lambda value: repr(value)[:30])
+@table(("error", "says", "status"), ERRORS, ids=lambda value: repr(value)[:30])
 def test_every_error_means_something(error: Exception, says: Says, status: Any) -> None:
     """None of them means "not paid"."""
     answer = read_answer(ORDER_QUERY, error)
@@ -207,7 +204,7 @@ NO_NEWS = Answer(Says.PENDING)
 TROUBLE = Answer(Says.TROUBLE)
 
 
-@pytest.mark.parametrize(
+@table(
     ("answers", "status", "counts"),
     [
         ([CLOSED], PollStatus.CLOSED, False),

@@ -26,6 +26,7 @@ from chaoying_async.sansio.redact import (
     shown_urls,
     without_personal,
 )
+from tests.table import table
 
 PRODUCT = Path(chaoying_async.__file__).parent
 KEY = "9d101c97133837e13dde2d32a5054abb"
@@ -62,7 +63,7 @@ FORMS: dict[str, Callable[[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(
+@table(
     ("form", "name"),
     # The sign itself is what a verdict is about.
     [each for each in product(FORMS, sorted(HIDDEN)) if each != ("verdict", "sign")],
@@ -74,11 +75,48 @@ def test_every_form_hides_every_name(form: str, name: str) -> None:
     assert "王/7" not in shown
 
 
-@pytest.mark.parametrize("name", ["Sign", "OPENID", "buyer openid", "amp;key"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Sign",
+        "OPENID",
+        "buyer openid",
+        "amp;key",
+        "ＯＰＥＮＩＤ",
+        "ｓｕｂ＿ｏｐｅｎｉｄ",
+        "的ｋｅｙ",
+    ],
+)
 def test_a_name_is_hidden_in_any_spelling(name: str) -> None:
-    """Other cases, and odd names with a hidden one in them."""
+    """Other cases and widths, and odd names with a hidden one in them."""
     assert is_hidden(name)
     assert masked_fields({name: VALUE}, {}) == {name: MASK}
+
+
+def wide(name: str) -> str:
+    """As an input method for Chinese writes it."""
+    return "".join(chr(ord(letter) + 0xFEE0) for letter in name)
+
+
+@table(
+    ("form", "name"),
+    [each for each in product(FORMS, sorted(HIDDEN)) if each != ("verdict", "sign")],
+)
+def test_every_form_hides_every_name_in_full_width_letters(form: str, name: str) -> None:
+    """M-27: ＯＰＥＮＩＤ is openid to whoever reads it."""
+    for spelt in (wide(name), wide(name.upper())):
+        shown = FORMS[form](spelt)
+        assert "Wang" not in shown
+        assert "王/7" not in shown
+
+
+@pytest.mark.parametrize("text", ["ｏｐｅｎｉｄ＝{}&ａ=1", "说：Ｏｐｅｎid={}&ａ=1", "openid＝{}"])
+def test_a_text_stays_as_it_is_around_what_is_hidden(text: str) -> None:
+    """Other full-width letters are not rewritten, so that a value of the request is still found."""
+    assert masked_body(text.format("Wang").encode(), {}).decode() == text.format(MASK)
+    assert masked_text(text.format("Wang"), [], [KEY]) == text.format(MASK)
+    packed = json.dumps({"msg": text.format("Wang")}).encode()
+    assert json.loads(masked_body(packed, {}))["msg"] == text.format(MASK)
 
 
 def test_what_is_kept_has_nothing_personal_and_its_sign() -> None:

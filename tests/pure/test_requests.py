@@ -34,8 +34,9 @@ from chaoying_async.sansio.exchange import Defaults, build_request
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS
 from tests.pure.spec import full_request, full_values
+from tests.table import table
 
-full = pytest.mark.parametrize("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
+full = table("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATEST = datetime.max.replace(tzinfo=UTC)  # has no GMT+8
 
@@ -98,7 +99,7 @@ def test_an_empty_required_field_is_as_good_as_none(request_: Request[Any]) -> N
                 assert "required" in problems[spec.name]
 
 
-@pytest.mark.parametrize(
+@table(
     ("cls", "name", "good", "bad"),
     [
         # order numbers: 5 to 32, an underscore only on pay, facepay and cancel (C 49)
@@ -182,24 +183,22 @@ def test_every_rule_class_is_met_by_some_field() -> None:
 CODE = {"auth_code": "130000000000000000"}
 
 
-@pytest.mark.parametrize("trade_type", TradeType)
+@table("trade_type", TradeType)
 def test_sub_appid_of_a_wechat_pre_order(trade_type: TradeType) -> None:
     """Required for JSPAY, APP and APP_BANK, optional for NATIVE (C 62)."""
     problems = _problems(WechatPreOrder, trade_type=trade_type, sub_appid=None)
     assert ("sub_appid" in problems) == (trade_type is not TradeType.NATIVE)
 
 
-@pytest.mark.parametrize("trade_type", TradeType)
+@table("trade_type", TradeType)
 def test_buyer_id_of_a_wechat_pre_order(trade_type: TradeType) -> None:
     """Required for JSPAY alone."""
     problems = _problems(WechatPreOrder, trade_type=trade_type, buyer_id=None)
     assert ("buyer_id" in problems) == (trade_type is TradeType.JSPAY)
 
 
-@pytest.mark.parametrize(
-    ("cls", "warned"), [(WechatPreOrder, TradeType.NATIVE), (AlipayPreOrder, TradeType.JSPAY)]
-)
-@pytest.mark.parametrize("trade_type", TradeType)
+@table(("cls", "warned"), [(WechatPreOrder, TradeType.NATIVE), (AlipayPreOrder, TradeType.JSPAY)])
+@table("trade_type", TradeType)
 def test_a_missing_product_id_only_warns(
     cls: type[Request[Any]], warned: TradeType, trade_type: TradeType
 ) -> None:
@@ -211,8 +210,8 @@ def test_a_missing_product_id_only_warns(
     assert all("product_id" in str(warning.message) for warning in caught)
 
 
-@pytest.mark.parametrize("trade_type", TradeType)
-@pytest.mark.parametrize("given", [(), ("buyer_id",), ("buyer_logon_id",)])
+@table("trade_type", TradeType)
+@table("given", [(), ("buyer_id",), ("buyer_logon_id",)])
 def test_the_buyer_of_an_alipay_pre_order(trade_type: TradeType, given: tuple[str, ...]) -> None:
     """JSPAY needs buyer_id or buyer_logon_id; "buger_id" is a misprint (C 65)."""
     buyer: dict[str, Any] = dict.fromkeys(("buyer_id", "buyer_logon_id"), None)
@@ -229,7 +228,7 @@ def test_every_trade_type_may_be_sent_to_both_wallets() -> None:
             assert _problems(cls, trade_type=trade_type) == {}
 
 
-@pytest.mark.parametrize(
+@table(
     ("cls", "start", "expire", "bad"),
     [
         (AlipayPreOrder, None, None, set()),
@@ -257,7 +256,7 @@ def test_times_are_sent_in_gmt8() -> None:
     assert fields["time_start"] == "20260601200000"
 
 
-@pytest.mark.parametrize(
+@table(
     ("cls", "first", "second"),
     [
         (OrderQuery, "out_trade_no", "transaction_id"),
@@ -307,7 +306,7 @@ def test_a_long_device_number_on_pay_warns_and_is_not_cut() -> None:
     full_request(FacePay, op_device_id="device_01")
 
 
-@pytest.mark.parametrize("cls", [Refund, Cancel])
+@table("cls", [Refund, Cancel])
 def test_an_operator_is_needed_for_refund_and_cancel(cls: type[Request[Any]]) -> None:
     """From the request or the session (C 71)."""
     request = full_request(cls, op_user_id=None)
@@ -326,7 +325,7 @@ def test_subscribe_and_receipt_appid_exclude_each_other() -> None:
     assert _problems(WxAddSubDevConfig, subscribe_appid=None, receipt_appid="b") == {}
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "bad"),
     [
         ({"mobile", "valid"}, set()),
@@ -363,7 +362,7 @@ def test_goods_are_sent_compactly_in_real_utf8() -> None:
     assert "goods_detail" not in full_request(Pay, goods_detail=[]).wire_fields()
 
 
-@pytest.mark.parametrize(
+@table(
     "goods",
     [
         "[]x",

@@ -14,6 +14,7 @@ from chaoying_async import Hosts, ParameterError, QrConfGet, Refund
 from chaoying_async.sansio.exchange import Outgoing, build_request
 from tests.factories import CREDENTIALS, KEY, every_request
 from tests.hostile_links import GOOD, HOST, HOSTILE, PATHS, QUERIES
+from tests.table import table
 
 TERMINAL: dict[str, Any] = {"device_info": "d1", "op_device_id": "od1"}
 
@@ -34,7 +35,7 @@ def naive_sign(pairs: list[tuple[str, str]]) -> str:
     return hashlib.md5(f"{text}&key={KEY}".encode()).hexdigest().upper()
 
 
-@pytest.mark.parametrize("trick", HOSTILE)
+@table("trick", HOSTILE)
 def test_a_hostile_link_is_refused_before_anything_is_signed(trick: str) -> None:
     """M-05: hosts, ports, users, paths, names and encodings that are not exactly the document's."""
     with pytest.raises(ParameterError) as caught:
@@ -43,7 +44,7 @@ def test_a_hostile_link_is_refused_before_anything_is_signed(trick: str) -> None
     assert caught.value.doing == "QrConfGet"
 
 
-@pytest.mark.parametrize("trick", HOSTILE)
+@table("trick", HOSTILE)
 def test_allowing_names_opens_nothing_else(trick: str) -> None:
     """M-05: ``allow`` adds names, never hosts, paths, repetitions, or the terminal's own names."""
     allow = ("other", "method", "sign", "agent_id", "key", "version", "op_shop_id")
@@ -51,7 +52,7 @@ def test_allowing_names_opens_nothing_else(trick: str) -> None:
         outgoing(HOSTILE[trick], allow=allow)
 
 
-@pytest.mark.parametrize("request_name", sorted(every_request()))
+@table("request_name", sorted(every_request()))
 def test_no_other_endpoint_can_be_smuggled_in(request_name: str) -> None:
     """M-05: the address and the parameters of every other call are refused, together and apart."""
     sent = build_request(every_request()[request_name], CREDENTIALS)
@@ -75,7 +76,7 @@ def test_no_other_endpoint_can_be_smuggled_in(request_name: str) -> None:
             outgoing(url)
 
 
-@pytest.mark.parametrize("url", GOOD)
+@table("url", GOOD)
 def test_a_good_link_keeps_its_bytes_and_is_signed(url: str) -> None:
     """C 96: own parameters come after the link's, whose bytes stay; all that leaves is signed."""
     sent = outgoing(url)
@@ -91,7 +92,7 @@ def test_a_good_link_keeps_its_bytes_and_is_signed(url: str) -> None:
     assert dict(pairs)["pid"] == "CySoftPayBox"
 
 
-@pytest.mark.parametrize(
+@table(
     ("url", "number"),
     [
         (f"{HOST}/qrpay/0000000100", "0000000100"),
@@ -137,7 +138,7 @@ def test_a_value_cannot_hide_further_fields() -> None:
 SANDBOX = "http://127.0.0.1:8000"
 
 
-@pytest.mark.parametrize("origin", [SANDBOX, "http://localhost:8000", "http://[::1]:8000"])
+@table("origin", [SANDBOX, "http://localhost:8000", "http://[::1]:8000"])
 def test_a_sandboxs_own_address_is_allowed(origin: str) -> None:
     """M-05: a loopback origin on the list, exactly, and with the same rules for path and query."""
     hosts = Hosts.single(origin)
@@ -150,7 +151,7 @@ def test_a_sandboxs_own_address_is_allowed(origin: str) -> None:
             outgoing(f"{origin}/qrpay/1?{query}", hosts)
 
 
-@pytest.mark.parametrize(
+@table(
     "url",
     [
         "http://127.0.0.1:8001/qrpay/1",
@@ -177,7 +178,7 @@ def test_a_loopback_link_is_refused_by_the_real_gateways_hosts() -> None:
             outgoing(url)
 
 
-@pytest.mark.parametrize(
+@table(
     "listed",
     ["pay.storepos.cn", "api.storepos.cn", "pay.storepos.cn.", "PAY.storepos.cn", "10.0.0.1"],
 )

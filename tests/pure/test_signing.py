@@ -30,6 +30,7 @@ from chaoying_async.sansio.values import Fen
 from tests.ids import without_addresses
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, form, notification, paid, read, reply_body
 from tests.pure.spec import load
+from tests.table import table
 
 VECTORS = load("vectors.toml")["vector"]
 SECRET: str = load("vectors.toml")["key"]
@@ -51,8 +52,8 @@ BY_HAND: Mapping[SignAlgorithm, Callable[[bytes], str]] = {
 }
 ORDERS = {"ascii": SortOrder.ASCII, "ignore_case": SortOrder.IGNORE_CASE}
 
-vectors = pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-algorithms = pytest.mark.parametrize("algorithm", SignAlgorithm)
+vectors = table("vector", VECTORS, ids=lambda vector: vector["name"])
+algorithms = table("algorithm", SignAlgorithm)
 
 
 def _order(vector: Mapping[str, Any]) -> SortOrder:
@@ -83,7 +84,7 @@ def test_an_outsider_computes_the_same(vector: Mapping[str, Any], algorithm: Sig
 
 
 @pytest.mark.outside
-@pytest.mark.parametrize("algorithm", SignAlgorithm)
+@table("algorithm", SignAlgorithm)
 def test_a_program_that_knows_nothing_of_us_computes_the_same(algorithm: SignAlgorithm) -> None:
     """md5sum, sha1sum, sha256sum and openssl agree with `sign` (habit 12)."""
     command = TOOLS[algorithm][1]
@@ -96,7 +97,7 @@ def test_a_program_that_knows_nothing_of_us_computes_the_same(algorithm: SignAlg
         assert digest == sign(dict(vector["params"]), SECRET, algorithm, _order(vector))
 
 
-@pytest.mark.parametrize("order", SortOrder)
+@table("order", SortOrder)
 def test_both_name_orders_verify(order: SortOrder) -> None:
     """A reply with capitals in its names is read whichever order the gateway used (C 1)."""
     fields = {"mch_id": "1", "FullName": "测试商户全称", "ShortName": "商户", "state": "SUCCESS"}
@@ -112,7 +113,7 @@ def test_the_orders_differ_where_names_have_capitals_and_only_there() -> None:
     assert canonical_string(small) == canonical_string(small, SortOrder.IGNORE_CASE)
 
 
-@pytest.mark.parametrize("order", SortOrder)
+@table("order", SortOrder)
 def test_names_are_lowered_and_never_raised(order: SortOrder) -> None:
     """`_` lies between the capitals and the small letters: facepay's four names show it (C 2)."""
     names = ["openid", "op_user_id", "op_shop_id", "op_device_id"]
@@ -130,7 +131,7 @@ def test_names_that_differ_in_case_only_have_one_order() -> None:
         assert canonical_string(backwards, order) == "NAME=3&Name=1&name=2"
 
 
-@pytest.mark.parametrize(
+@table(
     ("value", "text"),
     [
         (0, "0"),
@@ -152,13 +153,13 @@ def test_values_enter_as_the_text_that_is_sent(value: object, text: str) -> None
     assert sign({"a": value}, KEY) == sign({"a": text}, KEY)
 
 
-@pytest.mark.parametrize("value", [None, ""])
+@table("value", [None, ""])
 def test_empty_values_take_no_part(value: object) -> None:
     """None and the empty text are left out; "0" and a blank are not (C 8)."""
     assert canonical_string({"a": value, "b": "0", "c": " "}) == "b=0&c= "
 
 
-@pytest.mark.parametrize("value", [1.0, b"1", [], {}, ("1",), object()], ids=without_addresses)
+@table("value", [1.0, b"1", [], {}, ("1",), object()], ids=without_addresses)
 def test_what_has_no_one_text_is_a_type_error(value: object) -> None:
     """float, bytes, list and dict have no signed form: the error names the field (M-03)."""
     for act in (
@@ -175,7 +176,7 @@ def test_sign_itself_takes_no_part() -> None:
     assert sign({"a": "1", "sign": "x"}, KEY) == sign({"a": "1"}, KEY)
 
 
-@pytest.mark.parametrize("key", ["", None, b"key", 5, ()], ids=repr)
+@table("key", ["", None, b"key", 5, ()], ids=repr)
 def test_without_a_key_nothing_is_signed_or_verified(key: Any) -> None:
     """Fail closed: an empty or missing key is an error, never "verified"."""
     with pytest.raises(ParameterError):
@@ -184,7 +185,7 @@ def test_without_a_key_nothing_is_signed_or_verified(key: Any) -> None:
         verify({"a": "1", "sign": "0" * 32}, key)
 
 
-@pytest.mark.parametrize("key", ["", " ", "key ", "\nkey", None, b"key"], ids=repr)
+@table("key", ["", " ", "key ", "\nkey", None, b"key"], ids=repr)
 def test_credentials_without_a_proper_key_cannot_be_made(key: Any) -> None:
     """Not at the first message but at start-up."""
     with pytest.raises(ParameterError) as caught:
@@ -194,7 +195,7 @@ def test_credentials_without_a_proper_key_cannot_be_made(key: Any) -> None:
         PreviousKey(key, datetime(2026, 1, 1, tzinfo=UTC))
 
 
-@pytest.mark.parametrize("given", [{}, {"sign": ""}, {"sign": None}], ids=repr)
+@table("given", [{}, {"sign": ""}, {"sign": None}], ids=repr)
 def test_a_missing_signature_is_an_error_of_its_own(given: dict[str, Any]) -> None:
     """Missing and empty are the same, and never skip the check."""
     with pytest.raises(MissingSignatureError):
@@ -204,7 +205,7 @@ def test_a_missing_signature_is_an_error_of_its_own(given: dict[str, Any]) -> No
 RIGHT = sign({"a": "1"}, KEY)
 
 
-@pytest.mark.parametrize(
+@table(
     "given",
     [
         "0" * 32,
@@ -278,7 +279,7 @@ UNTIL = datetime(2026, 6, 1, tzinfo=UTC)
 ROTATED = Credentials("1", "new", "yunpos", previous_keys=(PreviousKey("old", UNTIL),))
 
 
-@pytest.mark.parametrize(
+@table(
     ("now", "counts"),
     [
         (None, False),

@@ -23,6 +23,7 @@ from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.stored import paid_in
 from tests.factories import AUTH_CODE, MCH_ID, OPENID
 from tests.pure import stored_values as values
+from tests.table import table
 
 _FOLDER = Path(__file__).parents[1] / "data" / "stored"
 _STORED: Mapping[str, Mapping[str, str]] = {
@@ -57,9 +58,7 @@ def test_every_kind_of_record_has_texts() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("kind", "case"), [(kind, case) for kind, cases in _STORED.items() for case in cases]
-)
+@table(("kind", "case"), [(kind, case) for kind, cases in _STORED.items() for case in cases])
 def test_the_last_version_can_read_what_this_one_writes(kind: str, case: str) -> None:
     """The same JSON for the same value, so that both may run beside each other on one table."""
     assert json.loads(values.texts()[kind][case]) == json.loads(_STORED[kind][case])
@@ -167,7 +166,7 @@ def test_waits_are_kept_with_the_merchant_of_the_session() -> None:
     assert cast("Any", read) == values.WAITING["just begun"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("read", "kind", "added"),
     [
         (intent_in, "checkout", {"answered", "used", "ahead", "paytype", "paid"}),
@@ -194,8 +193,8 @@ def test_a_record_may_lack_only_what_was_added_later_or_is_not_always_there(
             assert error.value.__cause__ is error.value.__context__ is None
 
 
-@pytest.mark.parametrize("read", [read_pending, intent_in, order_record_in, refund_intent_in])
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"version":' * 100_000])
+@table("read", [read_pending, intent_in, order_record_in, refund_intent_in])
+@table("text", ["[" * 100_000, '{"version":' * 100_000])
 def test_a_text_that_is_nested_without_end_is_an_unreadable_one(read: Any, text: str) -> None:
     """M-23: one damaged text in a store must not stop the others from being taken up."""
     with pytest.raises(ValueError, match=r"^not "):

@@ -29,6 +29,7 @@ from chaoying_async.sansio.wire.structure import structure
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 from tests.pure.spec import CLASSES, NOTIFICATIONS, STRUCTURES, wire_names
 from tests.sizes import FULL
+from tests.table import table
 
 # ----------------------------------------------------------------------------------------- amounts
 
@@ -54,7 +55,7 @@ def test_every_single_amount_up_to_99999_99_is_exact() -> None:
         assert made == list(range(first, first + 100))
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "amount"),
     [
         ("19.90", 1990),
@@ -78,7 +79,7 @@ def test_yuan_becomes_fen_exactly(text: str | Decimal, amount: int) -> None:
     assert type(fen(text)) is Fen
 
 
-@pytest.mark.parametrize(
+@table(
     "yuan",
     [
         "",
@@ -111,14 +112,14 @@ def test_what_is_no_amount_in_yuan_is_refused(yuan: str | Decimal) -> None:
         fen(yuan)
 
 
-@pytest.mark.parametrize("yuan", [12, 12.0, True, Fen(1), None, b"1"], ids=repr)
+@table("yuan", [12, 12.0, True, Fen(1), None, b"1"], ids=repr)
 def test_fen_of_a_number_is_refused_with_both_ways_named(yuan: Any) -> None:
     """Nobody can tell whether fen(12) meant fen or yuan (M-12)."""
     with pytest.raises(TypeError, match=r'fen\("12\.30"\).*Fen\(1230\)'):
         fen(yuan)
 
 
-@pytest.mark.parametrize("amount", [1.0, "1", True, None, Decimal(1), b"1"], ids=repr)
+@table("amount", [1.0, "1", True, None, Decimal(1), b"1"], ids=repr)
 def test_the_class_takes_whole_fen_only(amount: Any) -> None:
     """Yuan can never slip in; the message names both ways (M-12)."""
     with pytest.raises(TypeError, match=r'Fen\(1230\).*fen\("12\.30"\)'):
@@ -140,7 +141,7 @@ def test_amounts_add_up_to_amounts() -> None:
         assert type(made) is Fen
 
 
-@pytest.mark.parametrize("other", [1.0, True, "1", Decimal(1), None], ids=repr)
+@table("other", [1.0, True, "1", Decimal(1), None], ids=repr)
 def test_an_amount_and_something_else_do_not_add_up(other: Any) -> None:
     """A float would bring its error along (M-12)."""
     for act in (operator.add, operator.sub):
@@ -168,14 +169,14 @@ def test_an_amount_survives_pickling_and_copying() -> None:
         assert (back, type(back)) == (1230, Fen)
 
 
-@pytest.mark.parametrize(("text", "amount"), [("0", 0), ("004", 4), ("9" * 15, 10**15 - 1)])
+@table(("text", "amount"), [("0", 0), ("004", 4), ("9" * 15, 10**15 - 1)])
 def test_a_received_amount_is_ascii_digits_and_may_be_nothing(text: str, amount: int) -> None:
     """`[0-9]{1,15}`, 0 too: a coupon may pay for everything (M-12, C 46)."""
     assert received_fen(text) == Fen(amount)
     assert type(received_fen(text)) is Fen
 
 
-@pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", " 1", "1\n", "１", "1e3", "1_0", "9" * 16])
+@table("text", ["", "-1", "+1", "1.0", " 1", "1\n", "１", "1e3", "1_0", "9" * 16])
 def test_other_texts_are_no_received_amount(text: str) -> None:
     """int() would read most of them (M-12)."""
     with pytest.raises(ValueError, match="fen"):
@@ -185,7 +186,7 @@ def test_other_texts_are_no_received_amount(text: str) -> None:
 # ------------------------------------------------------------------------------------------- times
 
 
-@pytest.mark.parametrize("text", ["20190524111133", "2019-05-24 11:11:33"])
+@table("text", ["20190524111133", "2019-05-24 11:11:33"])
 def test_both_printed_formats_are_gmt8(text: str) -> None:
     """The table's and the example's; aware, eight hours before UTC (C 99)."""
     moment = parse_time(text)
@@ -194,7 +195,7 @@ def test_both_printed_formats_are_gmt8(text: str) -> None:
     assert moment.utcoffset() == timedelta(hours=8)
 
 
-@pytest.mark.parametrize(
+@table(
     "text",
     [
         "",
@@ -268,7 +269,7 @@ def _filled(model: type[Any]) -> Any:
     return structure(texts, model)
 
 
-@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+@table("model", MODELS, ids=lambda model: model.__name__)
 def test_models_are_frozen_slotted_and_keyword_only(model: type[Any]) -> None:
     """One shape for all of them; field names are the document's own."""
     with pytest.raises(TypeError):
@@ -277,9 +278,7 @@ def test_models_are_frozen_slotted_and_keyword_only(model: type[Any]) -> None:
     assert issubclass(model, Model)
 
 
-@pytest.mark.parametrize(
-    "model", [*RESULTS, *NOTIFICATIONS.values()], ids=lambda model: model.__name__
-)
+@table("model", [*RESULTS, *NOTIFICATIONS.values()], ids=lambda model: model.__name__)
 def test_a_received_model_hides_what_is_personal(model: type[Any]) -> None:
     """No buyer id, payment code or session key in a repr, nor in a pickle (M-27, C 78)."""
     made = _filled(model)
@@ -295,7 +294,7 @@ def test_a_received_model_hides_what_is_personal(model: type[Any]) -> None:
         assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - our own bytes
 
 
-@pytest.mark.parametrize("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
+@table("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
 def test_a_request_hides_what_is_personal(request_: Any) -> None:
     """Payment code, openid, mobile, password and the like (M-27, C 79)."""
     secret = {name for name in SECRET & request_.names if getattr(request_, name)}

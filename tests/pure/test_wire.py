@@ -25,8 +25,9 @@ from chaoying_async.sansio.exchange import Defaults, Outgoing, build_request
 from chaoying_async.sansio.signing import verify
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, KEY, naive_sign
 from tests.pure.spec import changed, full_request
+from tests.table import table
 
-full = pytest.mark.parametrize("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
+full = table("request_", FULL_REQUESTS, ids=lambda request: request.endpoint.name)
 
 
 def _problems(cls: type[Request[Any]], **changes: Any) -> Mapping[str, str]:
@@ -61,7 +62,7 @@ def test_extra_parameters_are_signed_and_sent(request_: Request[Any]) -> None:
     assert fields["sign"] == naive_sign(fields)
 
 
-@pytest.mark.parametrize(
+@table(
     ("extra", "name"),
     [
         ({"sign": "x"}, "sign"),
@@ -110,7 +111,7 @@ def test_a_request_wins_over_the_sessions_defaults(request_: Request[Any]) -> No
             assert name not in {*own, *filled} - link
 
 
-@pytest.mark.parametrize("cls", [cls for cls in REQUESTS if cls.needed])
+@table("cls", [cls for cls in REQUESTS if cls.needed])
 def test_what_neither_names_is_refused_before_anything_is_signed(cls: type[Request[Any]]) -> None:
     """Every missing name in one error, which says what was being done (M-18, C 71)."""
     request = full_request(cls, **dict.fromkeys(cls.needed))

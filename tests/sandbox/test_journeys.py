@@ -49,6 +49,7 @@ from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sandbox.speed import FastClock
 from tests.sandbox_calls import session_with
+from tests.sizes import QUICK
 
 WORLDS = [
     pytest.param((sign_failures, order), id=f"sign_failures={sign_failures},{order.name}")
@@ -262,7 +263,7 @@ class TestConservation:
         max_size=30,
     )
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=10 if QUICK else 60)
     @given(steps=steps)
     async def test_paid_minus_refunded_adds_up(
         self, steps: list[tuple[str, int, int, int]]

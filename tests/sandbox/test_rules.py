@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
-import pytest
 
 from chaoying_async.sandbox.document.http_messages import HttpRequest
 from tests.pure import spec
 from tests.sandbox.test_strict import BAD
 from tests.sandbox_calls import KEY, Till, http_request, parsed, sign
+from tests.table import table
 
 ENDPOINTS = {
     name: row for name, row in spec.ENDPOINTS.items() if row["direction"] == "client to platform"
@@ -429,14 +429,10 @@ def unchecked(rule: Rule) -> bool:
     return any(name in UNCHECKED for name in (str(rule), f"{rule.field} {rule.what}".strip()))
 
 
-BROKEN = [
-    pytest.param(rule, act, code, id=f"{rule}-{number}")
-    for rule in RULES
-    for number, (act, code) in enumerate(breaks(rule))
-]
+BROKEN = [(rule, act, code) for rule in RULES for act, code in breaks(rule)]
 
 
-@pytest.mark.parametrize(("rule", "act", "code"), BROKEN)
+@table(("rule", "act", "code"), BROKEN, ids=str)
 def test_a_broken_rule_gets_its_code(rule: Rule, act: Break, code: str) -> None:
     """The code that the document has for it, and no order, refund or merchant comes of it."""
     assert act(Till(), rule.endpoint) == code

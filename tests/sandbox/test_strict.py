@@ -28,6 +28,7 @@ from tests.sandbox_calls import (
     said,
     sign,
 )
+from tests.table import table
 
 ENDPOINTS = sorted(rules.ROWS)
 
@@ -144,13 +145,14 @@ def _breaking() -> Iterator[Any]:
             values = [*BAD.get(row.kind, ())] + [None, ""] * (row.mark == "*")
             for value in values:
                 if row.name != "agent_id":  # then it is another agent: 20012
-                    yield pytest.param(endpoint, row.name, value)
+                    yield endpoint, row.name, value
 
 
 class TestFields:
-    @pytest.mark.parametrize(("endpoint", "name", "value"), [*_breaking()])
-    def test_each_rule_is_kept(self, till: Till, endpoint: str, name: str, value: str) -> None:
+    @table(("endpoint", "name", "value"), _breaking())
+    def test_each_rule_is_kept(self, endpoint: str, name: str, value: str) -> None:
         """A parameter that is missing or malformed is 20004, and the message names it."""
+        till = Till()
         reply = till.call(endpoint, **{name: value})
         assert said(reply) == refused("20004")
         assert f" {name} " in reply["msg"]

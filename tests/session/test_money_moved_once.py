@@ -23,6 +23,7 @@ from chaoying_async import (
 from chaoying_async.testing import FakeClock
 from tests.factories import MONEY, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, Trickle, session
+from tests.table import table
 from tests.tcp_server import Link, serving
 
 REQUESTS = every_request()
@@ -53,8 +54,8 @@ RAISED: dict[str, BaseException] = {
 NOT_SENT = ("ConnectError", "PoolTimeout")
 
 
-@pytest.mark.parametrize("raised", RAISED)
-@pytest.mark.parametrize("name", MONEY)
+@table("raised", RAISED)
+@table("name", MONEY)
 async def test_whatever_a_transport_raises_money_is_asked_once(name: str, raised: str) -> None:
     """M-01, M-02: one request, and "not sent" only where that is proven."""
     gateway = FakeGateway(RAISED[raised])
@@ -97,8 +98,8 @@ CAUSES = {
 }
 
 
-@pytest.mark.parametrize("answered", ANSWERED)
-@pytest.mark.parametrize("name", MONEY)
+@table("answered", ANSWERED)
+@table("name", MONEY)
 async def test_whatever_is_answered_money_is_asked_once(name: str, answered: str) -> None:
     """M-02, M-10: no answer that proves nothing is repeated, and 3xx is never followed."""
     gateway = FakeGateway(ANSWERED[answered])
@@ -110,8 +111,8 @@ async def test_whatever_is_answered_money_is_asked_once(name: str, answered: str
     assert isinstance(caught.value.__cause__, CAUSES.get(answered, ChaoyingError))
 
 
-@pytest.mark.parametrize("name", MONEY)
-@pytest.mark.parametrize("code", list(Code))
+@table("name", MONEY)
+@table("code", list(Code))
 async def test_a_refusal_is_no_reason_to_ask_again(name: str, code: Code) -> None:
     """M-02, M-09: one request, however the gateway says no."""
     fields = answer_fields(name, state="FAIL", code=code, trade_state=None)

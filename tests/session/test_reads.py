@@ -32,6 +32,7 @@ from chaoying_async.testing import FakeClock
 from tests.factories import MONEY, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, Trickle, session
 from tests.hostile_links import GOOD, HOSTILE
+from tests.table import table
 from tests.tcp_server import Link, reply, serving
 
 REQUESTS = every_request()
@@ -256,7 +257,7 @@ async def test_a_default_is_not_sent_where_the_document_has_no_such_field() -> N
     assert sent == {name for name, request in REQUESTS.items() if "op_user_id" in request.names}
 
 
-@pytest.mark.parametrize("trick", HOSTILE)
+@table("trick", HOSTILE)
 async def test_a_hostile_link_gets_nothing_out(trick: str) -> None:
     """M-05: a scanned link that is refused is refused before a byte leaves."""
     gateway = FakeGateway()

@@ -58,6 +58,8 @@ from tests.factories import (
 )
 from tests.fake_gateway import FakeGateway, session
 from tests.session.test_secrets_in_texts import FAILURES, THINGS
+from tests.sizes import thinned
+from tests.table import table
 
 REQUESTS = every_request()
 PAY: Any = REQUESTS["pay"]
@@ -108,7 +110,7 @@ ATTRS_WALKERS: dict[str, Callable[[Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("what", THINGS)
+@table("what", thinned(THINGS, every=3))
 def test_no_walker_finds_a_secret(what: str) -> None:
     """M-27: all of ours that holds a secret, shown by tools that do not ask for its repr."""
     thing = THINGS[what]
@@ -271,8 +273,8 @@ def _shown_by_rich(error: BaseException) -> str:
     )
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("name", REQUESTS)
+@table("failure", FAILURES)
+@table("name", REQUESTS)
 async def test_richs_traceback_of_a_call_has_no_secret(name: str, failure: str) -> None:
     """M-27: the request, the reply and the credentials stand in locals of ours and of the user."""
     text = "request credentials"

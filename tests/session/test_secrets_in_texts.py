@@ -41,6 +41,7 @@ from tests.factories import (
     every_request,
 )
 from tests.fake_gateway import FakeGateway, Step, session
+from tests.table import table
 
 REQUESTS = every_request()
 
@@ -113,7 +114,7 @@ def shown(thing: Any) -> Iterator[str]:
         yield str(getattr(thing, "problems", ""))
 
 
-@pytest.mark.parametrize("what", THINGS)
+@table("what", THINGS)
 def test_no_secret_is_shown(what: str) -> None:
     """M-27: repr, str and format of every object of ours."""
     for text in shown(THINGS[what]):
@@ -121,7 +122,7 @@ def test_no_secret_is_shown(what: str) -> None:
             assert canary not in text
 
 
-@pytest.mark.parametrize("what", THINGS)
+@table("what", THINGS)
 def test_no_secret_is_pickled(what: str) -> None:
     """M-27: what holds one either refuses to be pickled or leaves it out."""
     try:
@@ -132,7 +133,7 @@ def test_no_secret_is_pickled(what: str) -> None:
         assert canary.encode() not in pickled
 
 
-@pytest.mark.parametrize("what", [what for what in THINGS if "session" not in what])
+@table("what", [what for what in THINGS if "session" not in what])
 def test_copies_show_as_little(what: str) -> None:
     """copy.copy of anything of ours is as silent, or refused as pickling is."""
     try:

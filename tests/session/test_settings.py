@@ -12,6 +12,7 @@ import pytest
 from chaoying_async import GatewaySession, ParameterError
 from tests.factories import CREDENTIALS, every_request
 from tests.fake_gateway import FakeGateway, session
+from tests.table import table
 
 REQUESTS = every_request()
 NO_SECONDS: list[Any] = [
@@ -66,15 +67,11 @@ TAKEN: dict[str, list[Any]] = {
 }
 
 
-def cases(table: dict[str, list[Any]]) -> list[Any]:
-    return [
-        pytest.param(name, value, id=f"{name}-{number}")
-        for name, values in table.items()
-        for number, value in enumerate(values)
-    ]
+def cases(settings: dict[str, list[Any]]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, values in settings.items() for value in values]
 
 
-@pytest.mark.parametrize(("name", "value"), cases(REFUSED))
+@table(("name", "value"), cases(REFUSED))
 def test_a_number_that_no_call_could_keep_to_is_refused_at_once(name: str, value: Any) -> None:
     """M-01: it used to be an unknown outcome, and some of those payments had been made."""
     with pytest.raises(ParameterError) as caught:
@@ -82,7 +79,7 @@ def test_a_number_that_no_call_could_keep_to_is_refused_at_once(name: str, value
     assert list(caught.value.problems) == [name]
 
 
-@pytest.mark.parametrize(("name", "value"), cases(TAKEN))
+@table(("name", "value"), cases(TAKEN))
 async def test_every_other_number_is_taken(name: str, value: Any) -> None:
     """What was allowed is: the default engine is made, and a call goes through."""
     async with GatewaySession(CREDENTIALS, **{name: value}):

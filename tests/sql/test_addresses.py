@@ -20,6 +20,7 @@ from chaoying_async.sansio.redact import is_certain, shown_address
 from chaoying_async.sql.addresses import check_address, database_url, shown_url
 from tests.cli_calls import NOTHING, call, said
 from tests.servers import Servers, free_port
+from tests.table import table
 
 SECRET = "pass-word-that-nobody-says"
 WATCH = ("watch", "A1", "--paytype", "WECHAT", "--mch-id", "1", "--url", "http://127.0.0.1:9")
@@ -204,8 +205,8 @@ def _everything(error: BaseException | None) -> str:
     return of_it + _everything(error.__cause__) + _everything(error.__context__)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("form", DOUBTFUL)
+@table("scheme", SCHEMES)
+@table("form", DOUBTFUL)
 async def test_a_doubtful_address_is_refused_and_not_shown(
     form: str, scheme: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -259,8 +260,8 @@ def test_settings_taken_for_a_file_are_not_shown(store: str) -> None:
     assert "a path that is not shown" in result.output
 
 
-@pytest.mark.parametrize("scheme", REDIS)
-@pytest.mark.parametrize("form", DOUBTFUL)
+@table("scheme", REDIS)
+@table("form", DOUBTFUL)
 async def test_a_doubtful_address_of_redis_is_refused(form: str, scheme: str) -> None:
     """M-27: redis-py would quote a part of it, or look for a server of that name."""
     with pytest.raises(UsageError) as caught:
@@ -269,7 +270,7 @@ async def test_a_doubtful_address_of_redis_is_refused(form: str, scheme: str) ->
     assert TAIL not in _everything(caught.value)
 
 
-@pytest.mark.parametrize(
+@table(
     ("address_", "shown"),
     [
         ("postgresql://u:p@db.example:5432/shop?password=x", "postgresql://db.example:5432"),

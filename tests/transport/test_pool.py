@@ -364,7 +364,7 @@ async def endless_chunks(link: Link) -> None:
 
 async def gzip_bomb(link: Link) -> None:
     await link.request()
-    packed = gzip.compress(bytes(50_000_000))
+    packed = gzip.compress(bytes(50_000_000), 1)
     head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(packed)}\r\n\r\n"
     await link.send(head.encode() + packed)
     await link.hung_up()
@@ -375,7 +375,7 @@ async def deflate_bomb(link: Link) -> None:
     await link.send(
         b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nTransfer-Encoding: chunked\r\n\r\n"
     )
-    packer = zlib.compressobj()
+    packer = zlib.compressobj(1)
     await link.send(many(packer.compress(bytes(50_000_000)) + packer.flush(zlib.Z_SYNC_FLUSH)))
     await link.hung_up()
 

@@ -15,6 +15,7 @@ from chaoying_async.transport.proxies import Proxies, is_left_out
 from chaoying_async.transport.request_bytes import parse_url
 from tests.engines import ENGINES, call, running
 from tests.factories import CREDENTIALS
+from tests.table import table
 from tests.tcp_server import TcpServer, polite
 
 SECRET = "hal@f#TAIL"
@@ -72,7 +73,7 @@ LEFT_OUT: list[tuple[str, list[str], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("no_proxy", "direct", "through"), LEFT_OUT, ids=[r[0] for r in LEFT_OUT])
+@table(("no_proxy", "direct", "through"), LEFT_OUT)
 def test_no_proxy_is_read_as_curl_and_requests_read_it(
     no_proxy: str, direct: list[str], through: list[str]
 ) -> None:
@@ -164,7 +165,7 @@ async def refused(**options: Any) -> ParameterError:
     return caught.value
 
 
-@pytest.mark.parametrize("proxy", NO_PROXIES)
+@table("proxy", NO_PROXIES)
 async def test_a_proxy_that_nothing_can_go_through_is_refused_when_the_session_opens(
     proxy: str,
 ) -> None:

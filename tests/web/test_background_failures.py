@@ -140,6 +140,7 @@ def test_a_loop_that_died_can_be_closed() -> None:
         if thread.name == "chaoying-notifications":
             thread.join(10)
     background.close()
+    assert "chaoying-notifications" not in {thread.name for thread in threading.enumerate()}
 
 
 def test_who_waits_for_run_is_not_forgotten_when_it_closes() -> None:

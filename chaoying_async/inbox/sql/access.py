@@ -61,6 +61,8 @@ class Access:
                 await connection.execution_options(isolation_level="READ COMMITTED")
             if self._one_writer:
                 await sqlite.make_durable(connection)
+                if writes:
+                    await connection.begin()  # the driver, called directly, would not tell
             yield connection
             if its_turn is not None and not is_open_in_sqlite(connection):
                 its_turn()  # the next one need not wait until the pool has it back
@@ -116,7 +118,6 @@ class Access:
 
         async def write_once() -> int:
             async with self.connect(writes=True) as connection:
-                await connection.begin()  # SQLite's driver, called directly, would not tell
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
                 return changed

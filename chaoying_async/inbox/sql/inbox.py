@@ -57,7 +57,8 @@ class SqlInbox:
     What it does elsewhere (mail, another database) happens at least once.
 
     ``engine`` is SQLAlchemy's ``AsyncEngine`` on SQLite (a file), PostgreSQL (psycopg, asyncpg) or
-    MariaDB (aiomysql). It stays yours: it is never closed, and may be used for anything else.
+    MariaDB (aiomysql); MySQL is not supported. It stays yours: it is never closed, and may be used
+    for anything else.
     Any number of processes may share the database. Call :meth:`create_tables` once, or keep the
     tables with Alembic (:attr:`metadata`).
 

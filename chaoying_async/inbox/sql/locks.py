@@ -47,22 +47,40 @@ class LockedRow:
     """
 
     def __init__(
-        self, locks: Locks, connection: Any, params: Params, before: Record | None
+        self,
+        locks: Locks,
+        connection: Any,
+        params: Params,
+        before: Record | None,
+        entry: Entry | None = None,
     ) -> None:
         self.before = before
+        #: What its new row says of the payment.
+        self._inserted = entry if before is None else None
+        self.is_done = before is not None and before.state is _DONE
         self.is_saved = False
         self._locks = locks
         self._connection = connection
         self._params = params
-
-    @property
-    def before_state(self) -> SeenState | None:
-        return None if self.before is None else self.before.state
+        self._was_lent = False
 
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
         if self._connection is None:
             return self._locks.lend_to_read()
+        if self._was_lent and self._locks.marks:
+            return self._lend_again()
+        self._was_lent = True
         return lend(self._connection, marked=self._locks.marks)
+
+    @asynccontextmanager
+    async def _lend_again(self) -> AsyncGenerator[AsyncConnection]:
+        """Whoever had the connection before may have ended its transaction."""
+        locks, connection = self._locks, self._connection
+        (row,) = await locks.access.rows(connection, locks.statements.is_marked, self._params)
+        if not row.is_marked:
+            raise TransactionEndedError(ENDED)
+        async with lend(connection, marked=True) as lent:
+            yield lent
 
     async def save(
         self,
@@ -73,10 +91,13 @@ class LockedRow:
         reason: str = "",
         retry_in: float = 0.0,
     ) -> None:
-        params = self._params | entry_params(entry)
-        params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
-        statement = self._locks.statements.save[state]
-        params["p_retry"] = span(retry_in)
+        statements = self._locks.statements
+        if state is _DONE and entry == self._inserted:
+            statement, params = statements.done, self._params
+        else:
+            statement, params = statements.save[state], self._params | entry_params(entry)
+            params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
+            params["p_retry"] = span(retry_in)
         if not await self._locks.access.change(self._connection, statement, params):
             raise TransactionEndedError(ENDED)
         self.is_saved = True
@@ -111,14 +132,15 @@ class Locks:
                 if rows and rows[0].state == _DONE:  # it waits for nobody who writes
                     yield LockedRow(self, None, params, to_record(rows[0]))
                     return
-            async with self.access.connect(lent=True, writes=True) as connection:
-                await connection.begin()
-                async with self._limited(connection) as limited:
-                    order = await self._locked(connection, params)
-                    limited.is_set = order is not None and order.before_state is not _DONE
-                    yield order
-                    if order is not None and order.is_saved:
-                        await connection.commit()
+            async with (
+                self.access.connect(lent=True, writes=True) as connection,
+                self._limited(connection) as limited,
+            ):
+                order = await self._locked(connection, params, entry)
+                limited.is_set = order is not None and not order.is_done
+                yield order
+                if order is not None and order.is_saved:
+                    await connection.commit()
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
@@ -128,7 +150,9 @@ class Locks:
         """A block at whose end a limit of the session is put back, where there is one."""
         return nullcontext(Limited()) if self.limit is None else self.limit.put_back(connection)
 
-    async def _locked(self, connection: AsyncConnection, params: Params) -> LockedRow | None:
+    async def _locked(
+        self, connection: AsyncConnection, params: Params, entry: Entry
+    ) -> LockedRow | None:
         try:
             is_ours, before = await self._take(self, connection, params)
         except DBAPIError as error:
@@ -139,9 +163,10 @@ class Locks:
             return None
         if before is not None and before.state in _FREE and before.lease <= 0:
             await self.access.change(connection, self.statements.take, params)
-        if before is None or before.state is not _DONE:
+        order = LockedRow(self, connection, params, before, entry)
+        if not order.is_done:
             check_transaction(connection)
-        return LockedRow(self, connection, params, before)
+        return order
 
     @asynccontextmanager
     async def lend_to_read(self) -> AsyncGenerator[AsyncConnection]:
@@ -163,16 +188,14 @@ Taken = tuple[bool, Record | None]
 
 
 async def _take_in_postgresql(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
-    """The lock, the INSERT and the record as it was before both, in one statement."""
+    """The lock and the INSERT in one statement; the record is read by a later one (M-16)."""
     (row,) = await locks.access.rows(connection, locks.statements.lock, params)
     if row.inserted:
         return True, None
-    if row.state == _DONE:
-        return True, to_record(row)
-    if not row.locked:
+    if not row.locked and row.state != _DONE:
         return False, None
-    # What this statement read may be older than its lock.
-    before = await locks.read(connection, locks.statements.read_locked, params)
+    reading = locks.statements.look if row.state == _DONE else locks.statements.read_locked
+    before = await locks.read(connection, reading, params)
     return before is not None, before
 
 

@@ -30,7 +30,7 @@ class Prepared:
         given = self._constants | params
         if self._order is None:
             return {name: given[name] for name in self._constants}
-        return tuple(given[name] for name in self._order)
+        return tuple([given[name] for name in self._order])
 
     def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
         """The rows, with the names of their columns."""

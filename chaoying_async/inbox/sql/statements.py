@@ -145,8 +145,8 @@ class OrderStatements:
         c = self._table.c
         got = select(
             func.pg_try_advisory_xact_lock(p("hash")).label("locked"),
-            func.set_config("idle_in_transaction_session_timeout", p("idle"), true()).label("idle"),
-            func.set_config(MARK, p("mark"), true()).label("mark"),
+            func.set_config("idle_in_transaction_session_timeout", p("idle"), true()),
+            func.set_config(MARK, p("mark"), true()),
         ).cte("got")
         typed = [cast(value, c[name].type) for name, value in values.items()]
         new = (
@@ -158,18 +158,23 @@ class OrderStatements:
         )
         inserted = exists(select(new.c.token)).label("inserted")
         before = got.outerjoin(self._table, self._this)
-        return select(got, inserted, self._table, self._left).select_from(before)
+        return select(got.c.locked, inserted, c.state).select_from(before)
 
     def _make_changes(self, dialect: SqlDialect) -> None:
         c, now = self._table.c, self._now
         ours = update(self._table).where(self._this)
         #: Whoever takes over an order changes its token, so that its last holder's no longer fits.
         self.take = ours.values(token=c.token + 1, held_until=now + p("lease"))
-        if dialect.name == "postgresql":  # where the transaction is another one, the mark is gone
-            ours = ours.where(func.current_setting(MARK, true()) == p("mark"))
+        # PostgreSQL: where the transaction is another one, the mark is gone.
+        is_marked = func.current_setting(MARK, true()) == p("mark")
+        self.is_marked = select(is_marked.label("is_marked"))
+        if dialect.name == "postgresql":
+            ours = ours.where(is_marked)
         save = ours.values({name: p(name) for name in ENTRY}).values(
             state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
         )
+        #: An order that is DONE as its new row says.
+        self.done = ours.values(state=SeenState.DONE, token=c.token + 1, held_until=now, due=0)
         # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
         self.save: dict[SeenState, Update] = {
             SeenState.HELD: save.values(held_until=0, due=now + p("retry")),

@@ -17,10 +17,10 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
 from chaoying_async.sansio.doctor import json_styles
 from chaoying_async.sansio.doctor.findings import Mistake, Side
-from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
+from chaoying_async.sansio.doctor.lenient_reader import Pairs, SignedText
 from chaoying_async.sansio.fieldnames import DOCUMENTED, TOP_LEVEL
 
-FieldsWay = Callable[[Message], Iterator[Pairs]]
+FieldsWay = Callable[[SignedText], Iterator[Pairs]]
 
 _ESCAPE = re.compile(r"%[0-9A-F]{2}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,40}(?:\.[0-9]{1,40})?").fullmatch
@@ -36,7 +36,7 @@ _SIGN_TYPE = frozenset({"sign_type", "signtype", "sign_method", "signature_metho
 def values(*changes: Callable[[str], str]) -> FieldsWay:
     """Every value changed; several changes are tried one by one."""
 
-    def way(message: Message) -> Iterator[Pairs]:
+    def way(message: SignedText) -> Iterator[Pairs]:
         for change in changes:
             yield message.changed(change)
 
@@ -46,7 +46,7 @@ def values(*changes: Callable[[str], str]) -> FieldsWay:
 def without(left_out: Callable[[str, str], bool]) -> FieldsWay:
     """Some fields left out."""
 
-    def way(message: Message) -> Iterator[Pairs]:
+    def way(message: SignedText) -> Iterator[Pairs]:
         yield tuple(pair for pair in message.pairs if not left_out(*pair))
 
     return way
@@ -55,7 +55,7 @@ def without(left_out: Callable[[str, str], bool]) -> FieldsWay:
 def renamed(*changes: Callable[[str], str]) -> FieldsWay:
     """Every name changed."""
 
-    def way(message: Message) -> Iterator[Pairs]:
+    def way(message: SignedText) -> Iterator[Pairs]:
         for change in changes:
             yield tuple((change(name), value) for name, value in message.pairs)
 
@@ -78,41 +78,41 @@ def _twice(text: str) -> str:
     return form_quoted(form_quoted(text))
 
 
-def _wire_read_without_plus(message: Message) -> Iterator[Pairs]:
+def _wire_read_without_plus(message: SignedText) -> Iterator[Pairs]:
     # Blanks came as %20, so what came as + was meant as one.
     pieces = (piece.partition("=") for piece in message.wire.split("&") if piece)
     if "+" in message.wire:
         yield tuple((unquote(name), unquote(value)) for name, _, value in pieces)
 
 
-def _wire_with_entities_undone(message: Message) -> Iterator[Pairs]:
+def _wire_with_entities_undone(message: SignedText) -> Iterator[Pairs]:
     text = unquote(message.wire).replace("\u2122", "&trade").replace("¬", "&not")
     if text != unquote(message.wire):
         pieces = (piece.partition("=") for piece in text.split("&") if piece)
         yield tuple((name, value) for name, _, value in pieces)
 
 
-def _last_line_end(message: Message) -> Iterator[Pairs]:
+def _last_line_end(message: SignedText) -> Iterator[Pairs]:
     *rest, (name, value) = message.pairs or (("", ""),)
     yield (*rest, (name, value.rstrip("\r\n")))
 
 
-def _first_wins(message: Message) -> Iterator[Pairs]:
+def _first_wins(message: SignedText) -> Iterator[Pairs]:
     yield tuple(dict(reversed(message.pairs)).items())
 
 
-def _last_wins(message: Message) -> Iterator[Pairs]:
+def _last_wins(message: SignedText) -> Iterator[Pairs]:
     yield tuple(dict(message.pairs).items())
 
 
-def _joined_by_comma(message: Message) -> Iterator[Pairs]:
+def _joined_by_comma(message: SignedText) -> Iterator[Pairs]:
     joined: dict[str, str] = {}
     for name, value in message.pairs:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
     yield tuple(joined.items())
 
 
-def _nothing_as_word(message: Message) -> Iterator[Pairs]:
+def _nothing_as_word(message: SignedText) -> Iterator[Pairs]:
     for word in ("null", "None", "undefined", "NULL"):
         yield tuple((name, value or word) for name, value in message.pairs)
 
@@ -128,7 +128,7 @@ def _number(change: Callable[[Decimal], str]) -> FieldsWay:
     def changed(text: str) -> str:
         return change(Decimal(text)) if _NUMBER(text) else text
 
-    def way(message: Message) -> Iterator[Pairs]:
+    def way(message: SignedText) -> Iterator[Pairs]:
         amounts = {name for name, _ in message.pairs if name.endswith("fee")}
         for names in (message.numbers, amounts, {name for name, _ in message.pairs}):
             yield tuple((n, changed(v) if n in names else v) for n, v in message.pairs)
@@ -146,7 +146,7 @@ def _as_float(number: Decimal) -> str:
     return text if "." in text else f"{text}.0"
 
 
-def _yuan(message: Message) -> Iterator[Pairs]:
+def _yuan(message: SignedText) -> Iterator[Pairs]:
     for form in ("{:.2f}".format, _normal):
         yield tuple(
             (name, form(Decimal(value) / 100) if name.endswith("fee") and _fen(value) else value)
@@ -158,19 +158,19 @@ def _fen(value: str) -> bool:
     return value.isascii() and value.isdigit() and len(value) < 16  # noqa: PLR2004 - far above any amount
 
 
-def _envelope_left_out(message: Message) -> Iterator[Pairs]:
+def _envelope_left_out(message: SignedText) -> Iterator[Pairs]:
     there = [name for name in _ENVELOPE if any(name == other for other, _ in message.pairs)]
     for count in range(1, len(there) + 1):
         for names in combinations(there, count):
             yield tuple(pair for pair in message.pairs if pair[0] not in names)
 
 
-def _one_left_out(message: Message) -> Iterator[Pairs]:
+def _one_left_out(message: SignedText) -> Iterator[Pairs]:
     for name in dict.fromkeys(name for name, _ in message.pairs):
         yield tuple(pair for pair in message.pairs if pair[0] != name)
 
 
-def _sign_type_added(message: Message) -> Iterator[Pairs]:
+def _sign_type_added(message: SignedText) -> Iterator[Pairs]:
     for value in ("MD5", "md5"):
         yield (*message.pairs, ("sign_type", value))
 
@@ -179,7 +179,7 @@ def _misread(charset: str) -> Callable[[str], str]:
     return lambda text: text.encode(errors="replace").decode(charset, "replace")
 
 
-def _source_of_json(message: Message) -> Iterator[Pairs]:
+def _source_of_json(message: SignedText) -> Iterator[Pairs]:
     if not message.wire:
         yield from values(*json_styles.ESCAPES_KEPT)(message)
 

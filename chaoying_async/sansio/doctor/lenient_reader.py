@@ -32,7 +32,7 @@ _NOT_A_FORM = ("<", "[", "--")
 
 
 @attrs.frozen(kw_only=True)
-class Message:
+class SignedText:
     """A message in the order of its fields, decoded once, ``sign`` among them."""
 
     pairs: Pairs
@@ -56,14 +56,14 @@ class Message:
         return found
 
 
-def read_message(message: bytes | str | Mapping[str, str]) -> Message:
+def read_message(message: bytes | str | Mapping[str, str]) -> SignedText:
     """The fields of a form, a query (with or without its URL), a JSON reply, or a mapping.
 
     What cannot be read at all is a :class:`~chaoying_async.exceptions.MalformedMessageError`, and
     so are more than 64 KiB, 200 fields, or half a surrogate pair.
     """
     if isinstance(message, Mapping):
-        found = Message(pairs=tuple(texts(message).items()))
+        found = SignedText(pairs=tuple(texts(message).items()))
         _check_size("".join(map("".join, found.pairs)))
     else:
         found = _read_body(message if isinstance(message, bytes) else _encoded(message))
@@ -85,7 +85,7 @@ def _encoded(text: str) -> bytes:
     raise MalformedMessageError("the message is not UTF-8")
 
 
-def _read_body(body: bytes) -> Message:
+def _read_body(body: bytes) -> SignedText:
     if len(body) > MAX_BYTES:
         raise MalformedMessageError(f"the message is longer than {MAX_BYTES} bytes")
     if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
@@ -101,7 +101,7 @@ def _read_body(body: bytes) -> Message:
         (_unquoted(name, charset), _unquoted(value, charset)) for name, _, value in pieces
     )
     problems = () if charset == "utf-8" else ("body-not-utf8",)
-    return Message(pairs=pairs, wire=text, problems=problems)
+    return SignedText(pairs=pairs, wire=text, problems=problems)
 
 
 def _charset(*texts_of_body: bytes) -> str:
@@ -141,7 +141,7 @@ _DECODER = json.JSONDecoder(
 )
 
 
-def _read_json(body: bytes) -> Message:
+def _read_json(body: bytes) -> SignedText:
     text, members = "", None
     with suppress(ValueError, RecursionError):  # the first holds the text (M-27)
         text = body.decode().removeprefix("\ufeff").strip()
@@ -150,8 +150,8 @@ def _read_json(body: bytes) -> Message:
         raise MalformedMessageError("the message is not valid JSON in UTF-8")
     numbers = frozenset(name for name, value in members if isinstance(value, _NumberText))
     if len({name for name, _ in members}) == len(members):
-        return Message(pairs=tuple(parse_reply(text.encode())[1].items()), numbers=numbers)
-    return Message(pairs=tuple((name, _text(value)) for name, value in members), numbers=numbers)
+        return SignedText(pairs=tuple(parse_reply(text.encode())[1].items()), numbers=numbers)
+    return SignedText(pairs=tuple((name, _text(value)) for name, value in members), numbers=numbers)
 
 
 def _text(value: Any) -> str:

@@ -31,7 +31,7 @@ from chaoying_async.sansio.doctor.key_mistakes import (
     rule_join,
     rule_shape,
 )
-from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
+from chaoying_async.sansio.doctor.lenient_reader import Pairs, SignedText
 from chaoying_async.sansio.doctor.text_mistakes import (
     ORDERS,
     SELECTS,
@@ -104,7 +104,7 @@ class Match:
 class Evidence:
     """Everything that is known about a message; ``received`` is the sign to be explained."""
 
-    message: Message
+    message: SignedText
     key: bytes
     algorithm: SignAlgorithm
     order: SortOrder
@@ -231,7 +231,7 @@ def _varied(case: Evidence, step: Variation, recipe: P) -> Iterator[P]:
     return (attrs.evolve(recipe, **{step.part: way}) for way in ways)
 
 
-def render(message: Message, line: TextRecipe) -> str:
+def render(message: SignedText, line: TextRecipe) -> str:
     """The string to sign, without the key."""
     return line.text(message, line.order(line.select(line.pairs)))
 

@@ -12,14 +12,14 @@ from urllib.parse import quote
 from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.doctor.field_mistakes import form_quoted, lowered, quote_all
 from chaoying_async.sansio.doctor.findings import Mistake, Side
-from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs
+from chaoying_async.sansio.doctor.lenient_reader import Pairs, SignedText
 
 #: Which fields take part.
 SelectWay = Callable[[Pairs], Pairs]
 #: In which order.
 OrderWay = Callable[[Pairs], Iterable[tuple[str, str]]]
 #: The string to sign; the message is there for those who sign what was sent.
-TextWay = Callable[[Message, Iterable[tuple[str, str]]], str]
+TextWay = Callable[[SignedText, Iterable[tuple[str, str]]], str]
 
 _SIGN_PIECE = re.compile(r"(?:^|&)sign=[^&]*")
 
@@ -29,7 +29,7 @@ def rule_select(pairs: Pairs) -> Pairs:
     return tuple(pair for pair in pairs if pair[1] and pair[0] != "sign")
 
 
-def rule_text(_message: Message, pairs: Iterable[tuple[str, str]]) -> str:
+def rule_text(_message: SignedText, pairs: Iterable[tuple[str, str]]) -> str:
     """The rule: ``a=1&b=2``."""
     return "&".join([f"{name}={value}" for name, value in pairs])
 
@@ -71,7 +71,7 @@ def _pieces(form: str, between: str) -> TextWay:
     return lambda _, pairs: between.join([form.format(name, value) for name, value in pairs])
 
 
-def _wire(message: Message, _pairs: Iterable[tuple[str, str]]) -> str:
+def _wire(message: SignedText, _pairs: Iterable[tuple[str, str]]) -> str:
     return _SIGN_PIECE.sub("", message.wire).removeprefix("&")
 
 

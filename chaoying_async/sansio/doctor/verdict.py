@@ -23,7 +23,7 @@ from chaoying_async.sansio.doctor.key_mistakes import (
     SHAPES,
     KeyWay,
 )
-from chaoying_async.sansio.doctor.lenient_reader import Message, Pairs, read_message
+from chaoying_async.sansio.doctor.lenient_reader import Pairs, SignedText, read_message
 from chaoying_async.sansio.doctor.search import Evidence, Match, TextRecipe, explain_sign, render
 from chaoying_async.sansio.doctor.text_mistakes import ORDERS, SELECTS, TEXTS
 from chaoying_async.sansio.redact import MASK, is_hidden, masked_text, shown_names
@@ -181,7 +181,7 @@ class _Known:
             given = {name: getattr(self.owner, name) for name in ("agent_id", "pid", "version")}
             yield Mistake("field-not-sent", Side.SIGNER, _not_sent(given), common=True)
 
-    def key_rows(self, message: Message, now: datetime | None) -> Iterator[Mistake[KeyWay]]:
+    def key_rows(self, message: SignedText, now: datetime | None) -> Iterator[Mistake[KeyWay]]:
         """The mistakes of signing with a previous key, or with a field instead of the key."""
         for previous in self.previous:
             yield Mistake(
@@ -207,7 +207,7 @@ def _instead(other: str) -> KeyWay:
 
 
 def _not_sent(given: Mapping[str, str]) -> FieldsWay:
-    def way(message: Message) -> Iterator[Pairs]:
+    def way(message: SignedText) -> Iterator[Pairs]:
         there = {name for name, _ in message.pairs}
         missing = [(name, value) for name, value in given.items() if name not in there]
         for pair in missing:
@@ -217,7 +217,7 @@ def _not_sent(given: Mapping[str, str]) -> FieldsWay:
     return way
 
 
-def _sign_of(message: Message, told: str | None) -> tuple[str, list[str], Message]:
+def _sign_of(message: SignedText, told: str | None) -> tuple[str, list[str], SignedText]:
     """The sign to be explained, what is odd about it, and the message without a misnamed one."""
     seen: list[str] = []
     received = dict(message.pairs).get("sign", "") if told is None else told
@@ -241,7 +241,7 @@ def _misnamed(name: str) -> bool:
 
 
 def _beside(
-    message: Message, received: str, match: Match | None, algorithm: SignAlgorithm
+    message: SignedText, received: str, match: Match | None, algorithm: SignAlgorithm
 ) -> Iterator[str]:
     """The names of further findings about a sign, whether it is explained or not."""
     if not received:

@@ -1,0 +1,32 @@
+"""A whole world from one integer: the library, a shop, its files, its gateway, and what goes wrong.
+
+Everything in it is real (session, poller, checkout, refunds, handler, inbox, store, SQLite) but
+time, the network, the processes and the gateway. The same seed gives the same story, to the byte.
+It needs the extras ``[testing,sql]``::
+
+    python -m chaoying_async.testing.simulation --seconds 120
+    python -m chaoying_async.testing.simulation --seed 4711 --trace
+
+- ``blank_files``: the files of a world before anything happened in it.
+- ``campaign``: many seeds one after the other, and the command line.
+- ``checks``: what must hold in every world, each check named by its money rule.
+- ``corner_shop``: the shop's tables, and the functions that it gives the handler.
+- ``far_side``: the gateway: the sandbox's books, and how it notifies the shop.
+- ``inline_sqlite``: SQLite without a thread but with its latency, its locks and its troubles.
+- ``log_lines``: hears what is logged while a world happens.
+- ``loop``: the event loop: virtual time, no threads, every choice by the dice.
+- ``network``: the wire between shop and gateway, and what can happen on it.
+- ``process``: processes that are killed, stopped, resumed, and whose tasks are cancelled.
+- ``sales``: the customers: who buys what, and how their payment goes.
+- ``shop_program``: what each of the shop's processes runs: it sells, polls, refunds, is notified.
+- ``timeline``: what happened, one line each.
+- ``weather``: what goes wrong in one world, drawn from its seed.
+- ``world``: one world from its beginning to its judgement.
+"""
+
+from __future__ import annotations
+
+from chaoying_async.testing.simulation.weather import Weather
+from chaoying_async.testing.simulation.world import SimulatedWorld, Story
+
+__all__ = ["SimulatedWorld", "Story", "Weather"]

@@ -1,0 +1,77 @@
+"""Many seeds, one after the other, until one breaks a rule, the time is over, or all are done."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from collections.abc import Iterator, Sequence
+
+from chaoying_async.clock import SystemClock
+from chaoying_async.testing.simulation.world import SimulatedWorld, Story
+
+_WARM_UP = 1
+_AGAIN = "python -m chaoying_async.testing.simulation --seed {} --trace"
+
+
+def stories(first: int, count: int | None = None, seconds: float | None = None) -> Iterator[Story]:
+    """The stories of the seeds from ``first`` on: so many, or as many as fit into the time."""
+    clock = SystemClock()
+    SimulatedWorld(_WARM_UP).run()
+    gc.collect()
+    gc.freeze()  # every world is collected at its end, and need not look at the program itself
+    until = None if seconds is None else clock.monotonic() + seconds
+    seed = first
+    try:
+        while count is None or seed < first + count:
+            if until is not None and clock.monotonic() >= until:
+                return
+            yield SimulatedWorld(seed).run()
+            seed += 1
+    finally:
+        gc.unfreeze()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; 1 where a rule was broken."""
+    options = _options().parse_args(arguments)
+    if options.seed is not None:
+        story = SimulatedWorld(options.seed).run()
+        if options.trace:
+            _say(str(story.timeline))
+        _tell(story)
+        return bool(story.broken)
+    clock = SystemClock()
+    first = options.first
+    if first is None:  # other seeds every time
+        first = int(clock.now().timestamp()) * 1000
+    _say(f"seeds from {first} on; one of them again: {_AGAIN.format('SEED')}")
+    began, done, broken = clock.monotonic(), 0, 0
+    for story in stories(first, options.seeds, options.seconds):
+        done += 1
+        if story.broken:
+            broken += 1
+            _tell(story)
+    pace = done / max(0.001, clock.monotonic() - began) * 60
+    _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {broken} broke a rule")
+    return bool(broken or not done)
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m chaoying_async.testing.simulation")
+    parser.add_argument("--seed", type=int, help="run this one seed")
+    parser.add_argument("--trace", action="store_true", help="print its whole story")
+    parser.add_argument("--first", type=int, help="the first of many seeds; by default a new one")
+    parser.add_argument("--seeds", type=int, help="so many seeds")
+    parser.add_argument("--seconds", type=float, help="as many seeds as fit into this time")
+    return parser
+
+
+def _tell(story: Story) -> None:
+    _say(f"seed {story.seed}: {'; '.join(story.broken) or 'no rule was broken'}")
+    _say(f"  its story is {story.timeline.fingerprint}; again: {_AGAIN.format(story.seed)}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()

@@ -1,0 +1,131 @@
+"""The gateway of the simulated world: the sandbox's books, and how it notifies the shop of them."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextvars import Context
+from typing import Protocol
+
+from chaoying_async.sandbox.bank.entities import Consequence, Key, Ledger, Noted, Notify, Wake
+from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
+from chaoying_async.sandbox.serving.notifier import SCHEDULE, SUCCESS
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.testing.simulation.loop import SimulatedLoop
+from chaoying_async.testing.simulation.process import SimulatedClock
+from chaoying_async.testing.simulation.timeline import Happening, Timeline
+from chaoying_async.testing.simulation.weather import MailFault, Weather, struck
+
+#: When the storm is over the gateway comes again at least this often. Seconds.
+_SOON = 60.0
+
+
+class Post(Protocol):
+    """How a notification gets to the shop."""
+
+    async def __call__(self, key: Key, body: bytes, *, forged: bool = False) -> bytes | None:
+        """Deliver a body to some process: what it answered, None where nothing came back."""
+        ...
+
+
+class FarSide:
+    """Keeps the books, and delivers notifications until they are accepted or given up."""
+
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        timeline: Timeline,
+        rng: random.Random,
+        weather: Weather,
+        *,
+        credentials: Credentials,
+        post: Post,
+        context: Context,
+    ) -> None:
+        self._loop = loop
+        self._timeline = timeline
+        self._rng = rng
+        self._weather = weather
+        self._post = post
+        self._context = context
+        self.clock = SimulatedClock(loop, weather.ahead)
+        self.calm = False
+        world = World(
+            credentials=credentials,
+            sign_failures=weather.sign_failures,
+            total_is_paid=weather.total_is_paid,
+        )
+        self.gateway = SandboxGateway(world, self.clock, rng, on_event=self._happened)
+        #: Notifications that are still to be delivered, by task.
+        self.under_way: dict[asyncio.Task[None], Key] = {}
+        #: Orders whose notification was accepted.
+        self.accepted: set[Key] = set()
+        #: Orders whose notification was given up.
+        self.given_up: set[Key] = set()
+
+    @property
+    def ledger(self) -> Ledger:
+        """The books as they stand."""
+        return self.gateway.ledger
+
+    def _happened(self, event: Consequence) -> None:
+        match event:
+            case Noted():
+                self._timeline.note(Happening.BOOKED, f"{event.key[1]}: {event.what}")
+            case Wake():
+                wait = (event.at - self.clock.now()).total_seconds()
+                self._loop.call_later(
+                    max(0.0, wait), self.gateway.pass_time, event.key, context=self._context
+                )
+            case Notify():
+                task = self._loop.create_task(
+                    self._deliver(event.key), name=f"notify {event.key[1]}", context=self._context
+                )
+                self.under_way[task] = event.key
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.under_way.pop(task, None)
+
+    async def _deliver(self, key: Key) -> None:
+        scenario = SCENARIOS[self.ledger.orders[key].scenario]
+        wanted = scenario.notified
+        if not wanted:
+            self.given_up.add(key)
+            return
+        await self.clock.sleep(scenario.notified_late)
+        for wait in SCHEDULE[: self._weather.attempts]:
+            await self._wait(wait)
+            wanted -= await self._attempt(key)
+            if wanted <= 0:
+                self.accepted.add(key)
+                self.gateway.told(key)
+                return
+        self.given_up.add(key)
+        self._timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
+
+    async def _wait(self, seconds: float) -> None:
+        until = self._loop.time() + seconds
+        while not self.calm and self._loop.time() < until:
+            await self.clock.sleep(min(_SOON, until - self._loop.time()))
+        await self.clock.sleep(max(0.0, min(_SOON, until - self._loop.time())))
+
+    async def _attempt(self, key: Key) -> bool:
+        order = self.ledger.orders[key]
+        fault = None if self.calm else struck(self._rng, self._weather.mail)
+        body = self.gateway.notification(order)
+        if fault is MailFault.LATE:
+            await self.clock.sleep(self._rng.uniform(0.0, 120.0))
+        if fault is MailFault.FORGED:
+            await self._post(key, self.gateway.forgery(order), forged=True)
+        if fault is MailFault.LOST:
+            return False
+        if fault is MailFault.TWICE:
+            both = (self._post(key, body), self._post(key, body))
+            answers = await asyncio.gather(*both)
+            return SUCCESS in answers
+        answer = await self._post(key, body)
+        if fault is MailFault.TRICKLED:
+            answer = await self._post(key, self.gateway.notification(order))
+        return answer == SUCCESS and fault is not MailFault.UNHEARD

@@ -1,0 +1,60 @@
+"""The customers of the simulated shop: who buys what, and how their payment goes."""
+
+from __future__ import annotations
+
+import random
+
+import attrs
+
+from chaoying_async.testing.simulation.weather import Weather
+
+#: Seconds within which all customers come.
+COMING = 40.0
+
+#: The sandbox's scenarios (by amount) at a till, by a code, and of refunds; ordinary ones often.
+_AT_TILL = (
+    *(0,) * 6,
+    *(401, 402, 403, 404, 405, 406, 408, 409, 410, 411, 411, 412, 413, 414, 415, 416),
+    *(417, 418, 419, 420, 421, 422, 423),
+)
+_BY_CODE = (*(0,) * 8, 401, 405, 406, 408, 409, 412, 417, 430, 431, 432)
+_REFUNDS = (0, 0, 0, 502, 503, 504, 506, 507, 508)
+#: How many sales are refunded, and how many orders by a code the shop closes itself.
+_GIVEN_BACK, _CLOSED = 0.4, 0.15
+
+
+@attrs.frozen(kw_only=True)
+class Purchase:
+    """A customer who comes and buys something."""
+
+    number: str
+    """The order's number."""
+    at: float
+    """When; seconds since the world began."""
+    at_till: bool
+    """Whether it is paid at a till; else by a code."""
+    total_fee: int
+    """The amount in fen; its last digits choose what happens to the payment."""
+    auth_code: str = attrs.field(repr=False)
+    """The customer's payment code."""
+    gives_back: int = 0
+    """How much is refunded afterwards, in fen; 0: nothing."""
+    closed_after: float = 0.0
+    """The shop closes the order after so many seconds; 0: never."""
+
+
+def drawn_purchase(rng: random.Random, weather: Weather, number: str) -> Purchase:
+    """One customer."""
+    at_till = rng.random() < weather.tills
+    scenario = rng.choice(_AT_TILL if at_till else _BY_CODE)
+    gives_back = 1000 + rng.choice(_REFUNDS) if rng.random() < _GIVEN_BACK else 0
+    closes = not at_till and rng.random() < _CLOSED
+    return Purchase(
+        number=number,
+        at=rng.uniform(1.0, COMING),
+        at_till=at_till,
+        total_fee=5000 + scenario,
+        auth_code=f"13{rng.randrange(10**12):012d}1111",
+        gives_back=gives_back if at_till else 0,
+        closed_after=rng.uniform(0.0, 30.0) if closes else 0.0,
+    )

@@ -1,0 +1,481 @@
+"""The program that every process of the shop runs: it sells, polls, refunds, is notified.
+
+Whichever process holds the poll store is the till; the others only take notifications, and try now
+and then to get the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, Protocol
+
+import attrs
+from sqlalchemy.exc import SQLAlchemyError
+
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    ChaoyingError,
+    GatewayError,
+    RequestNotSentError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+)
+from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.notifications.handler import NotificationHandler
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
+from chaoying_async.payments.refunds import refund_and_track
+from chaoying_async.payments.resume import resume
+from chaoying_async.polling.outcome import PollOutcome
+from chaoying_async.polling.poller import Poller
+from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.api.barcode import Pay
+from chaoying_async.sansio.api.endpoint import order_of
+from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
+from chaoying_async.sansio.api.preorder import WechatPreOrder
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.enums import PayType, TradeType
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.paid import PaidOrder
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.session import GatewaySession
+from chaoying_async.testing.simulation.corner_shop import CornerShop, Return
+from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
+from chaoying_async.testing.simulation.network import NetworkCard
+from chaoying_async.testing.simulation.process import Process, SimulatedClock
+from chaoying_async.testing.simulation.sales import Purchase
+from chaoying_async.testing.simulation.timeline import Happening, Timeline
+from chaoying_async.testing.simulation.weather import Weather
+
+#: Where notifications go.
+NOTIFY_URL = "https://shop.example/notify"
+#: Seconds between two looks at what is left to do.
+_ROUND = 60.0
+#: Seconds after which a till that lost its store, or failed to read it, tries again.
+_AGAIN = 5.0
+#: Seconds after which a process that did not get the poll store tries again.
+_STAND_BY = 60.0
+#: How long a code can be paid.
+_CODE_LASTS = timedelta(minutes=4)
+#: Refunds are asked about for so long at a time: no world lasts for a bank's days.
+_REFUNDS = PollSchedule(first=10.0, every=60.0, until=2700.0, longest=600.0, factor=1.3)
+#: Decisions after which an effect is durable.
+_DURABLE = (Decision.APPLY, Decision.DUPLICATE, Decision.PAID_AFTER_CLOSE)
+
+
+class Told(StrEnum):
+    """What was told of."""
+
+    CHECKOUT = "checkout"
+    """A payment at a till."""
+    ORDER = "order"
+    """An order that was polled for."""
+    REFUND = "refund"
+    """A refund."""
+    ERROR = "error"
+    """A call that raised."""
+
+
+@attrs.frozen
+class Word:
+    """Something that the library told the shop."""
+
+    at: float
+    """When; seconds since the world began."""
+    who: str
+    """The process that was told."""
+    told: Told
+    """What it was about."""
+    number: str
+    """The number of the order, or of the refund."""
+    status: str
+    """How it ended."""
+
+
+class Surroundings(Protocol):
+    """What a program needs of its world."""
+
+    timeline: Timeline
+    weather: Weather
+    credentials: Credentials
+    mch_id: str
+    words: list[Word]
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the storm is over."""
+        ...
+
+    @property
+    def inbox_path(self) -> str:
+        """The file of the shop's tables and its inbox."""
+        ...
+
+    @property
+    def store_path(self) -> str:
+        """The file of the poll store."""
+        ...
+
+
+class ShopProgram:
+    """One run of the program, in one process."""
+
+    def __init__(
+        self,
+        world: Surroundings,
+        process: Process,
+        *,
+        files: SimulatedFiles,
+        card: NetworkCard,
+        clock: SimulatedClock,
+        rng: random.Random,
+        wants_till: bool,
+    ) -> None:
+        self.process = process
+        self._wants_till = wants_till
+        self._world = world
+        self._files = files
+        self._card = card
+        self._clock = clock
+        self._rng = rng
+        self._closing = asyncio.Event()
+        self._handler: NotificationHandler | None = None
+        self._gateway: GatewaySession
+        self._store: SqlPollStore | None = None
+        self._poller: Poller | None = None
+        self._busy: set[str] = set()
+        #: The engines that it opened.
+        self.engines: list[Any] = []
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes notifications."""
+        return self._handler is not None
+
+    @property
+    def is_till(self) -> bool:
+        """Whether it holds the poll store, and so can sell."""
+        return self._store is not None and self.is_open
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a sale, a refund or a resumption is under way."""
+        return bool(self._busy)
+
+    def close(self) -> None:
+        """Ask it to come to its end."""
+        self._closing.set()
+
+    async def main(self) -> None:
+        """Run until :meth:`close`."""
+        async with AsyncExitStack() as stack:
+            engine = self._engine(self._world.inbox_path)
+            stack.push_async_callback(engine.dispose)
+            self.shop = CornerShop(
+                engine,
+                self.process,
+                clock=self._clock,
+                timeline=self._world.timeline,
+                rng=self._rng,
+                weather=self._world.weather,
+                is_calm=lambda: self._world.is_calm,
+            )
+            self._gateway = await stack.enter_async_context(
+                GatewaySession(
+                    self._world.credentials,
+                    mch_id=self._world.mch_id,
+                    op_user_id="cashier01",
+                    transport=self._card,
+                    clock=self._clock,
+                    rng=self._rng,
+                )
+            )
+            handler = NotificationHandler(
+                self._world.credentials,
+                SqlInbox(engine, clock=self._clock),
+                self.shop.on_paid,
+                expected=self.shop.expected,
+                confirm=self._gateway if self._world.weather.confirms else None,
+                on_paid_after_close=(
+                    self.shop.on_paid_after_close if self._world.weather.after_close else None
+                ),
+                clock=self._clock,
+            )
+            self._handler = await stack.enter_async_context(handler)
+            stack.callback(self._shut)
+            try:
+                await self._be_till_or_wait()
+            finally:
+                await self.process.cancel_work()
+
+    async def _be_till_or_wait(self) -> None:
+        if not self._wants_till:
+            await self._closing.wait()
+        while not self._closing.is_set():
+            try:
+                await self._be_till()
+            except StoreInUseError:
+                await self._pause(_STAND_BY)
+            except (StoreError, SessionClosedError) as error:
+                self._word(Told.ERROR, "till", type(error).__name__)
+                await self._pause(_AGAIN)
+
+    def _engine(self, path: str) -> Any:
+        engine = self._files.engine(path)
+        self.engines.append(engine)
+        return engine
+
+    def _shut(self) -> None:
+        self._handler = None
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with self._clock.timeout(seconds):
+                await self._closing.wait()
+
+    # ---------------------------------------------------------------------------------- the till
+
+    async def _be_till(self) -> None:
+        """Hold the poll store for as long as it is ours."""
+        async with self._till() as (store, poller):
+            await self._rounds(store, poller)
+
+    @asynccontextmanager
+    async def _till(self) -> AsyncGenerator[tuple[SqlPollStore, Poller]]:
+        engine = self._engine(self._world.store_path)
+        weather = self._world.weather
+        try:
+            async with (
+                SqlPollStore(engine, lease=weather.lease, clock=self._clock) as store,
+                Poller(self._gateway, store=store, clock=self._clock, rng=self._rng) as poller,
+            ):
+                consumer = self.process.start(self._consume(poller), "outcomes", lasts=True)
+                self._store, self._poller = store, poller
+                try:
+                    yield store, poller
+                finally:
+                    self._store = self._poller = None
+                    consumer.cancel()
+                    await asyncio.wait([consumer])
+        finally:
+            await engine.dispose()
+
+    async def _rounds(self, store: SqlPollStore, poller: Poller) -> None:
+        while not self._closing.is_set():
+            await self._resume(store)
+            if self._world.weather.polls:
+                await self._track_open(poller)
+            for each in await self._calmly(self.shop.open_returns, []):
+                self.process.start(self.give_back(each), f"refund {each.refund_no}")
+            await self._pause(_ROUND)
+
+    async def _calmly(self, read: Callable[[], Any], otherwise: Any) -> Any:
+        try:
+            return await read()
+        except SQLAlchemyError:
+            return otherwise
+
+    async def _resume(self, store: SqlPollStore) -> None:
+        if "resume" in self._busy:
+            return
+
+        async def resume_all() -> None:
+            self._busy.add("resume")
+            try:
+                resuming = resume(self._gateway, store, clock=self._clock, rng=self._rng)
+                async for outcome in resuming:
+                    await self.took(outcome)
+            except ChaoyingError as error:
+                self._word(Told.ERROR, "resume", type(error).__name__)
+            finally:
+                self._busy.discard("resume")
+
+        self.process.start(resume_all(), "resume")
+
+    async def _track_open(self, poller: Poller) -> None:
+        for number, total_fee in await self._calmly(self.shop.open_orders, []):
+            with suppress(ChaoyingError):
+                poller.track(
+                    OrderQuery(paytype=PayType.WECHAT, out_trade_no=number),
+                    expected=total_fee,
+                    schedule=PollSchedule(first=20.0, every=20.0, until=300.0),
+                )
+
+    async def _consume(self, poller: Poller) -> None:
+        with suppress(StoreInUseError, SessionClosedError):
+            async for outcome in poller.outcomes():
+                await self._polled(outcome)
+
+    async def _polled(self, outcome: PollOutcome[Any]) -> None:
+        number = str(order_of(outcome.query))
+        self._word(Told.ORDER, number, outcome.status)
+        if outcome.status is PollStatus.PAID and outcome.paid is not None:
+            if not await self._settled(outcome.paid):
+                return
+        elif outcome.status in (PollStatus.FAILED, PollStatus.CLOSED, PollStatus.REVOKED):
+            with suppress(SQLAlchemyError):
+                await self.shop.close_order(number)
+        with suppress(ChaoyingError):
+            await outcome.done()
+
+    async def _settled(self, paid: PaidOrder) -> bool:
+        """Whether the payment's effect is durable."""
+        handler = self._handler
+        if handler is None:
+            return False
+        try:
+            decision = await handler.settle(paid)
+        except Exception as error:  # noqa: BLE001 - the database's; the outcome comes again
+            self._word(Told.ERROR, f"settle {paid.out_trade_no}", type(error).__name__)
+            return False
+        self._word(Told.ORDER, paid.out_trade_no, f"settle: {decision}")
+        return decision in _DURABLE
+
+    # ------------------------------------------------------------------------------------- selling
+
+    async def sell(self, sale: Purchase) -> None:
+        """Sell something to a customer."""
+        self._busy.add(sale.number)
+        try:
+            await self._sell(sale)
+        finally:
+            self._busy.discard(sale.number)
+
+    async def _sell(self, sale: Purchase) -> None:
+        fee, kind = sale.total_fee, "till" if sale.at_till else "code"
+        try:
+            await self.shop.write_order(sale.number, self._world.mch_id, fee, kind)
+        except SQLAlchemyError:
+            return  # nothing was sold
+        self._note(Happening.SALE, f"{sale.number} {kind} {fee} fen")
+        try:
+            await (self._at_till(sale) if sale.at_till else self._by_code(sale))
+        except ChaoyingError as error:
+            sent = getattr(error, "sent", None)
+            self._word(Told.ERROR, sale.number, f"{type(error).__name__} sent={sent}")
+        except SQLAlchemyError as error:
+            self._word(Told.ERROR, sale.number, type(error).__name__)
+
+    async def _at_till(self, sale: Purchase) -> None:
+        store = self._store
+        if store is None:
+            return
+        pay = Pay(
+            out_trade_no=sale.number, body="tea", total_fee=sale.total_fee, auth_code=sale.auth_code
+        )
+        outcome = await checkout(self._gateway, pay, store=store, clock=self._clock, rng=self._rng)
+        delivered = await self.took(outcome)
+        if outcome.status is CheckoutStatus.PAID and delivered and sale.gives_back:
+            wanted = Return(
+                f"R{sale.number}",
+                sale.number,
+                sale.gives_back,
+                PayType(outcome.paytype or PayType.WECHAT),
+                sale.total_fee,
+            )
+            await self.shop.write_return(wanted)
+            await self.give_back(wanted)
+
+    async def took(self, outcome: CheckoutOutcome) -> bool:
+        """Do what a checkout's end asks for; False where it has to be told once more."""
+        said = f"{outcome.status} {outcome.reason}".strip()
+        self._word(Told.CHECKOUT, outcome.out_trade_no, said)
+        ends = (CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER)
+        paid = outcome.paid if outcome.status in ends else None
+        if paid is not None and not await self._settled(paid):
+            return False
+        with suppress(ChaoyingError):
+            await outcome.done()
+        return True
+
+    async def _by_code(self, sale: Purchase) -> None:
+        request = WechatPreOrder(
+            out_trade_no=sale.number,
+            body="tea",
+            total_fee=sale.total_fee,
+            notify_url=NOTIFY_URL,
+            time_expire=(self._clock.now() + _CODE_LASTS),
+            trade_type=TradeType.NATIVE,
+            product_id="tea",
+        )
+        try:
+            await self._gateway.send(request)
+        except (GatewayError, RequestNotSentError) as error:
+            self._word(Told.ORDER, sale.number, f"refused: {type(error).__name__}")
+            await self.shop.close_order(sale.number)
+            return
+        except ChaoyingError as error:
+            self._word(Told.ERROR, sale.number, type(error).__name__)
+        if sale.closed_after:
+            await self._clock.sleep(sale.closed_after)
+            await self.shop.close_order(sale.number)
+
+    # ----------------------------------------------------------------------------------- refunding
+
+    async def give_back(self, wanted: Return) -> None:
+        """Refund, under the one number of this return, until its end is known."""
+        store, name = self._store, wanted.refund_no
+        if store is None or name in self._busy:
+            return
+        self._busy.add(name)
+        refund = Refund(
+            paytype=wanted.paytype,
+            out_trade_no=wanted.number,
+            out_refund_no=name,
+            total_fee=wanted.total_fee,
+            refund_fee=wanted.amount,
+        )
+        try:
+            outcome = await refund_and_track(
+                self._gateway,
+                refund,
+                store=store,
+                schedule=_REFUNDS,
+                clock=self._clock,
+                rng=self._rng,
+            )
+            await self._gave_back(outcome, name)
+        except AttemptInProgressError:
+            pass
+        except (ChaoyingError, SQLAlchemyError) as error:
+            self._word(Told.ERROR, name, type(error).__name__)
+        finally:
+            self._busy.discard(name)
+
+    async def _gave_back(self, outcome: RefundOutcome, name: str) -> None:
+        never = " never made" if outcome.never_made else ""
+        self._word(Told.REFUND, name, f"{outcome.status}{never}")
+        if outcome.status is not PollStatus.NOTSURE:  # else the same number is sent again
+            await self.shop.end_return(name, outcome.status)
+            with suppress(ChaoyingError):
+                await outcome.done()
+
+    # --------------------------------------------------------------------------- notifications
+
+    async def serve(self, body: bytes, answered: Callable[[bytes], None]) -> None:
+        """Answer a notification."""
+        handler = self._handler
+        if handler is None:
+            return
+        answer = await handler.handle(body, kind=Wallet.WECHAT)
+        if answer.paid is not None and self._poller is not None:
+            with suppress(ChaoyingError):
+                self._poller.settle(answer.paid)
+        answered(answer.body.encode() if isinstance(answer.body, str) else answer.body)
+
+    def _word(self, told: Told, number: str, status: str) -> None:
+        word = Word(self._world.timeline.now(), self.process.name, told, number, status)
+        self._world.words.append(word)
+        self._note(Happening.TOLD, f"{told} {number}: {status}")
+
+    def _note(self, happening: Happening, what: str) -> None:
+        self._world.timeline.note(happening, what, self.process.name)

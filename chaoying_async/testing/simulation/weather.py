@@ -1,0 +1,217 @@
+"""What goes wrong in one world: drawn from its seed, a few kinds of faults at a time (swarm).
+
+A world in which everything fails a little hides bugs that need two of the same kind, so every seed
+draws which faults exist at all, and then how often.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import TypeVar
+
+import attrs
+
+from chaoying_async.testing.simulation.inline_sqlite import Trouble
+from chaoying_async.testing.simulation.process import Blow
+from chaoying_async.testing.simulation.timeline import Happening
+
+
+class WireFault(Enum):
+    """What can happen to a request and its reply."""
+
+    REFUSED = "the connection is refused: it never left"
+    LOST_BEFORE = "lost on its way there"
+    LOST_AFTER = "carried out, and the reply is lost"
+    ARRIVES_LATE = "arrives when nobody waits for it any more"
+    LATE = "answered late"
+    TWICE = "arrives twice"
+    STRANGER = "answered with another order's reply"
+    CUT = "half of the reply arrives"
+    WRONG_SIGN = "the reply is signed wrongly"
+    NO_SIGN = "the reply is not signed"
+    FORGED = "somebody on the way answers that it is paid"
+    HTML = "carried out, and answered with a page of HTML"
+    HTTP_500 = "carried out, and answered with status 500"
+    HTTP_502 = "not carried out, and answered with status 502"
+    CODE_INSTEAD = "not carried out, and answered with a code"
+    CODE_ALTHOUGH = "carried out, and answered with a code that says nothing"
+    UNKNOWN_VALUES = "answered with values that are in no table"
+    CONTRADICTION = "answered with fields that contradict each other"
+
+
+class MailFault(Enum):
+    """What can happen to a notification."""
+
+    LOST = "lost on its way"
+    UNHEARD = "delivered, and the answer is lost"
+    TWICE = "delivered twice at once"
+    LATE = "delivered late, so that others overtake it"
+    FORGED = "a forgery comes first"
+    TRICKLED = "sent again at once, after its answer"
+
+
+@attrs.frozen(kw_only=True)
+class PlannedBlow:
+    """One blow against one process: so many steps after something happened in it."""
+
+    blow: Blow
+    """What is done."""
+    after: Happening
+    """What has to happen first."""
+    times: int
+    """The how-manieth such happening it is."""
+    steps: int
+    """So many steps of the process later."""
+    lasts: float
+    """Seconds until it is resumed, or another one is started in its place."""
+
+
+K = TypeVar("K", bound=Enum)
+
+
+@attrs.frozen(kw_only=True)
+class Weather:
+    """One world's configuration."""
+
+    wire: Mapping[WireFault, float]
+    """How likely each fault is that befalls a request; what is not named does not exist."""
+    mail: Mapping[MailFault, float]
+    """The same, for notifications."""
+    disk: Mapping[Trouble, float]
+    """The same, for every call to a database."""
+    blows: Sequence[PlannedBlow]
+    """What is done to processes."""
+    processes: int
+    """How many processes run the shop, on the same files."""
+    rivals: bool
+    """Whether all of them want the poll store; else the first one alone."""
+    sales: int
+    """How many orders there are."""
+    tills: float
+    """The part of them that is paid at a till; the others by a code."""
+    raises: float
+    """How likely the shop's function raises."""
+    slow: float
+    """How many seconds the shop's function takes at most."""
+    polls: bool
+    """Whether the shop polls for the orders that it is notified of, too."""
+    attempts: int
+    """How often a notification is delivered before the gateway gives up."""
+    confirms: bool
+    """Whether the handler asks the gateway before the shop's function runs."""
+    after_close: bool
+    """Whether the shop has a function for what is paid after it closed the order."""
+    hangs_up: bool
+    """Whether a client that waits no longer ends the work on its request."""
+    lease: float
+    """Seconds of a poll store's lease."""
+    slow_disk: float
+    """Seconds that a COMMIT takes at most."""
+    ahead: float
+    """Seconds that the gateway's clock is ahead of the shop's."""
+    shuffled: float
+    """How likely a step is taken out of turn."""
+    sign_failures: bool
+    """Whether the gateway signs what is no success."""
+    total_is_paid: bool
+    """Whether notifications name what was paid, and not the order amount (C 45)."""
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing at all goes wrong."""
+        return not (self.wire or self.mail or self.disk or self.blows or self.raises)
+
+
+def drawn(rng: random.Random) -> Weather:
+    """The weather of one seed."""
+    calm = rng.random() < 0.03  # noqa: PLR2004 - nobody tunes this
+    rare = 0.0 if calm else rng.choice((0.1, 0.25, 0.5))
+    processes = rng.choice((1, 1, 2, 2, 3))
+    return Weather(
+        wire=_some(rng, WireFault, rare, 0.5),
+        mail=_some(rng, MailFault, rare, 0.6),
+        disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.05),
+        blows=[] if calm else _blows(rng),
+        processes=processes,
+        rivals=rng.random() < 0.3,  # noqa: PLR2004
+        sales=rng.randint(2, 5),
+        tills=rng.choice((0.0, 0.3, 0.5, 1.0)),
+        raises=0.0 if calm else rng.choice((0.0, 0.0, 0.3, 0.6)),
+        slow=rng.choice((0.0, 0.2, 1.0, 4.0)),
+        polls=rng.random() < 0.6,  # noqa: PLR2004
+        attempts=rng.choice((1, 2, 4, 12, 12, 12)),
+        confirms=rng.random() < 0.3,  # noqa: PLR2004
+        after_close=rng.random() < 0.7,  # noqa: PLR2004
+        hangs_up=rng.random() < 0.5,  # noqa: PLR2004
+        lease=rng.choice((15.0, 60.0, 90.0, 90.0)),
+        slow_disk=rng.choice((0.01, 0.01, 0.2, 1.5)),
+        ahead=0.0 if calm else rng.choice((0.0, 0.0, 20.0, -20.0, 200.0, -200.0)),
+        shuffled=rng.choice((0.0, 0.0, 0.0, 0.2)),
+        sign_failures=rng.random() < 0.7,  # noqa: PLR2004
+        total_is_paid=rng.random() < 0.2,  # noqa: PLR2004
+    )
+
+
+def _some(rng: random.Random, kinds: type[K], share: float, most: float) -> dict[K, float]:
+    """Some kinds of faults, each with its own likelihood: often small, sometimes large."""
+    found: dict[K, float] = {}
+    for kind in kinds:
+        is_there, likely = rng.random() < share, most * rng.random() ** 3
+        if is_there:
+            found[kind] = likely
+    return found
+
+
+_AFTER = (
+    Happening.SALE,
+    Happening.SENT,
+    Happening.REPLY,
+    Happening.NOTIFIED,
+    Happening.EFFECT,
+    Happening.EFFECT,
+    Happening.COMMIT,
+    Happening.COMMIT,
+    Happening.TOLD,
+)
+
+
+def _blows(rng: random.Random) -> list[PlannedBlow]:
+    kinds = rng.choice(((), (Blow.KILL,), (Blow.STOP,), (Blow.CANCEL,), tuple(Blow)))
+    return [
+        PlannedBlow(
+            blow=rng.choice(kinds),
+            after=rng.choice(_AFTER),
+            times=rng.randint(1, 8),
+            steps=rng.choice((0, 1, 2, 3, 5, 8, 13, 21, 40, 100)),
+            lasts=rng.choice((0.5, 5.0, 40.0, 150.0)),
+        )
+        for _ in range(rng.randint(1, 4) if kinds else 0)
+    ]
+
+
+class Disk:
+    """A disk in this weather; see :class:`~...inline_sqlite.DiskWeather`."""
+
+    def __init__(self, rng: random.Random, weather: Weather) -> None:
+        self._rng = rng
+        self._weather = weather
+        #: Whether the storm is over.
+        self.calm = False
+
+    def takes(self, *, commit: bool) -> float:
+        """How many seconds a call takes."""
+        return self._rng.random() * (self._weather.slow_disk if commit else 0.002)
+
+    def trouble(self) -> Trouble | None:
+        """What goes wrong with a call, if anything."""
+        return None if self.calm else struck(self._rng, self._weather.disk)
+
+
+def struck(rng: random.Random, faults: Mapping[K, float]) -> K | None:
+    """The fault that strikes this time, if any does."""
+    for fault, likely in faults.items():
+        if rng.random() < likely:
+            return fault
+    return None

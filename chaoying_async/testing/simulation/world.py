@@ -1,0 +1,430 @@
+"""One simulated world, from its seed to its end: a shop, its processes, its files, its gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import random
+import sqlite3
+import tempfile
+from collections import Counter
+from contextlib import closing
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from chaoying_async.sandbox.bank.entities import Key, OrderKind, Status
+from chaoying_async.sandbox.bank.ledger import MCH_ID
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.testing.simulation.blank_files import POLLS, SHOP, blank_files, shared_memory
+from chaoying_async.testing.simulation.checks import CHECKS, BothBooks
+from chaoying_async.testing.simulation.far_side import FarSide
+from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
+from chaoying_async.testing.simulation.log_lines import LogLines
+from chaoying_async.testing.simulation.loop import SimulatedLoop, SimulationError
+from chaoying_async.testing.simulation.network import Network, NetworkCard
+from chaoying_async.testing.simulation.process import Blow, Process, SimulatedClock
+from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
+from chaoying_async.testing.simulation.shop_program import ShopProgram, Word
+from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
+from chaoying_async.testing.simulation.weather import Disk, PlannedBlow, Weather, drawn
+
+#: Seconds that faults go on for.
+_STORM = (40.0, 40.0, 100.0, 300.0)
+#: Seconds after the storm in which everything has to come to its end.
+_CALM = 4000.0
+_LOOK = 10.0
+#: Seconds that a process may take to end: the handler's grace, and its files.
+_LAST = 90.0
+#: Seconds that the gateway waits for an answer.
+_PATIENCE = 3.0
+
+
+@attrs.frozen(kw_only=True)
+class Story:
+    """What became of one seed."""
+
+    seed: int
+    """The seed: the same one gives the same story, to the byte."""
+    broken: tuple[str, ...]
+    """The rules that were broken, a sentence for each; empty where all is well."""
+    weather: Weather
+    """What went wrong on purpose."""
+    timeline: Timeline = attrs.field(repr=False)
+    """What happened."""
+    steps: int
+    """How many steps the loop made."""
+
+
+class SimulatedWorld:
+    """A world; :meth:`run` lets it happen."""
+
+    def __init__(self, seed: int, weather: Weather | None = None) -> None:
+        self.seed = seed
+        self._rng = random.Random(seed)
+        self.weather = drawn(self._rng) if weather is None else weather
+        self._loop = SimulatedLoop(self._rng, shuffled=self.weather.shuffled)
+        self.timeline = Timeline(self._loop.time)
+        self.credentials = Credentials(
+            agent_id="13000000000000000", key=f"{self._rng.getrandbits(128):032x}", pid="sim"
+        )
+        self.mch_id = MCH_ID
+        self.words: list[Word] = []
+        self._context = copy_context()
+        self._far = FarSide(
+            self._loop,
+            self.timeline,
+            self._rng,
+            self.weather,
+            credentials=self.credentials,
+            post=self._post,
+            context=self._context,
+        )
+        self._network = Network(
+            self._loop,
+            self.timeline,
+            self._rng,
+            self.weather,
+            answer=self._far.gateway.answer,
+            credentials=self.credentials,
+            clock=self._far.clock,
+            context=self._context,
+        )
+        self._clock = SimulatedClock(self._loop)
+        self._disk = Disk(self._rng, self.weather)
+        self._running: dict[int, ShopProgram] = {}
+        self._dead: list[Process] = []
+        self._mains: dict[Process, asyncio.Task[Any]] = {}
+        self._launched: Counter[int] = Counter()
+        self._blows = list(self.weather.blows)
+        self._seen: Counter[tuple[str, Happening]] = Counter()
+        self.is_calm = False
+        self._closing = False
+        name = f"S{seed % 10**9:09d}N"
+        self._sales = [
+            drawn_purchase(self._rng, self.weather, f"{name}{number}")
+            for number in range(self.weather.sales)
+        ]
+        self._logged: list[str] = []
+        self._broken: list[str] = []
+        self._left_over: list[str] = []
+        self._hanging: list[str] = []
+        self._died: list[str] = []
+
+    # --------------------------------------------------------------------------------- what happens
+
+    def run(self) -> Story:
+        """Let it happen, and hold the books against each other."""
+        self.timeline.listeners.append(self._listen)
+        log = LogLines(self._log)
+        gc_was_on = gc.isenabled()
+        gc.disable()  # what it finalizes, and when, depends on more than the seed
+        try:
+            with tempfile.TemporaryDirectory(dir=shared_memory()) as folder, log:
+                self._folder = Path(folder)
+                for name, content in blank_files().items():
+                    (self._folder / name).write_bytes(content)
+                with closing(sqlite3.connect(self.inbox_path, timeout=0)) as self._observer:
+                    self._happen()
+                    self._judge()
+                log.hear_no_more()
+                self._bury()
+                gc.collect()
+        finally:
+            if gc_was_on:
+                gc.enable()
+        return Story(
+            seed=self.seed,
+            broken=tuple(self._broken),
+            weather=self.weather,
+            timeline=self.timeline,
+            steps=self._loop.steps,
+        )
+
+    def _happen(self) -> None:
+        try:
+            self._loop.run_until_complete(
+                self._loop.create_task(self._life(), context=self._context)
+            )
+        except SimulationError as error:
+            self._break(f"M-17: {error}")
+
+    async def _life(self) -> None:
+        for slot in range(self.weather.processes):
+            self._launch(slot)
+        customers = [self._loop.create_task(self._customer(sale)) for sale in self._sales]
+        await self._clock.sleep(self._rng.choice(_STORM))
+        self._calm_down()
+        await asyncio.wait(customers)
+        until = self._loop.time() + _CALM
+        while self._loop.time() < until and (
+            self._unsettled() or self._loop.time() < until - _CALM
+        ):
+            await self._clock.sleep(_LOOK)
+        await self._close()
+
+    def _calm_down(self) -> None:
+        self.timeline.note(Happening.WORLD, "the storm is over")
+        self.is_calm = self._network.calm = self._far.calm = self._disk.calm = True
+        self._blows.clear()
+        for program in self._running.values():
+            program.process.arm(0, lambda: None)
+            program.process.resume()
+
+    async def _close(self) -> None:
+        self.timeline.note(Happening.WORLD, "every process is asked to end")
+        self._closing = True
+        programs = list(self._running.values())
+        for program in programs:
+            program.close()
+        mains = [self._mains[program.process] for program in programs]
+        if mains:
+            await asyncio.wait(mains, timeout=_LAST)
+        for program in programs:
+            process, main = program.process, self._mains[program.process]
+            if not main.done():
+                self._hanging.append(process.name)
+            else:
+                await self._clock.sleep(1.0)
+                self._look_for_leaks(program)
+
+    def _look_for_leaks(self, program: ShopProgram) -> None:
+        process = program.process
+        self._left_over += [f"task {task.get_name()}" for task in process.left_over()]
+        self._left_over += [f"a connection of {process.name}" for _ in process.files]
+        for engine in program.engines:
+            if engine.pool.checkedout():
+                self._left_over.append(f"a connection checked out in {process.name}")
+
+    def _unsettled(self) -> bool:
+        """Whether anything is still to come."""
+        if self._far.under_way or len(self._running) < self.weather.processes:
+            return True
+        if any(program.is_busy for program in self._running.values()):
+            return True
+        return bool(self._judged(settling=True))
+
+    # ------------------------------------------------------------------------------------ processes
+
+    def _launch(self, slot: int) -> None:
+        if self._closing:
+            return
+        self._launched[slot] += 1
+        name = f"shop{slot + 1}" + (f".{self._launched[slot]}" if self._launched[slot] > 1 else "")
+        process = Process(name, self._loop, self.timeline)
+        self.timeline.note(Happening.PROCESS, "begins", name)
+        files = SimulatedFiles(process, self._loop, self.timeline, self._disk)
+        program = ShopProgram(
+            self,
+            process,
+            files=files,
+            card=NetworkCard(self._network, process),
+            clock=self._clock,
+            rng=random.Random(self._rng.getrandbits(32)),
+            wants_till=slot == 0 or self.weather.rivals,
+        )
+        self._running[slot] = program
+        main = process.start(program.main(), lasts=True)
+        self._mains[process] = main
+        main.add_done_callback(lambda task: self._ended(slot, program, task), context=self._context)
+
+    def _ended(self, slot: int, program: ShopProgram, main: asyncio.Task[Any]) -> None:
+        process = program.process
+        if not process.alive or self._running.get(slot) is not program:
+            return
+        if main.cancelled() or main.exception() is not None:
+            error = "cancelled" if main.cancelled() else repr(main.exception())
+            self._died.append(f"{process.name}: {error}")
+            self.timeline.note(Happening.PROCESS, f"dies: {error[:200]}", process.name)
+            process.kill()
+            self._bring_back(slot, program, 5.0)
+
+    def _bring_back(self, slot: int, program: ShopProgram, seconds: float) -> None:
+        del self._running[slot]
+        self._dead.append(program.process)
+        self._network.later(seconds, self._launch, slot)
+
+    def _listen(self, line: Line) -> None:
+        if not line.who or not self._blows:
+            return
+        what = (line.who.partition(".")[0], line.happening)
+        self._seen[what] += 1
+        for planned in self._blows:
+            if planned.after is line.happening and planned.times == self._seen[what]:
+                self._blows.remove(planned)
+                self._plan(line.who, planned)
+                return
+
+    def _plan(self, name: str, planned: PlannedBlow) -> None:
+        for slot, program in self._running.items():
+            if program.process.name == name:
+                strike = partial(self._strike, slot, program, planned)
+                program.process.arm(planned.steps, strike)
+                return
+
+    def _strike(self, slot: int, program: ShopProgram, planned: PlannedBlow) -> None:
+        process = program.process
+        if self.is_calm or not process.alive or self._running.get(slot) is not program:
+            return
+        match planned.blow:
+            case Blow.KILL:
+                process.kill()
+                self._bring_back(slot, program, planned.lasts)
+            case Blow.STOP:
+                process.stop()
+                self._network.later(planned.lasts, process.resume)
+            case Blow.CANCEL:
+                process.cancel(self._rng)
+
+    # ------------------------------------------------------------------------------------ customers
+
+    async def _customer(self, sale: Purchase) -> None:
+        await self._clock.sleep(sale.at)
+        for _ in range(20):
+            ready = [
+                program
+                for program in self._running.values()
+                if (program.is_till if sale.at_till else program.is_open)
+                and not program.process.stopped
+            ]
+            if ready:
+                program = self._rng.choice(ready)
+                program.process.start(program.sell(sale), f"sale {sale.number}")
+                return
+            await self._clock.sleep(5.0)
+
+    # -------------------------------------------------------------------------------- notifications
+
+    async def _post(self, key: Key, body: bytes, *, forged: bool = False) -> bytes | None:
+        await self._clock.sleep(self._network.way())
+        ready = [program for program in self._running.values() if program.is_open]
+        if not ready:
+            return None
+        program = self._rng.choice(ready)
+        process, number = program.process, key[1]
+        said = " (forged)" if forged else ""
+        self.timeline.note(Happening.NOTIFIED, f"{number}{said}", process.name)
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+
+        def answered(answer: bytes) -> None:
+            self.timeline.note(
+                Happening.ANSWERED, f"{number}{said}: {answer.decode()}", process.name
+            )
+            self._check_answer(key, answer, forged=forged)
+            self._network.later(self._network.way(), come, answer)
+
+        def come(answer: bytes) -> None:
+            if not reply.done():
+                reply.set_result(answer)
+
+        task = process.start(program.serve(body, answered), f"request {number}")
+        await asyncio.wait([reply], timeout=_PATIENCE)
+        if reply.done():
+            return reply.result()
+        if self.weather.hangs_up and process.alive:
+            task.cancel()
+        return None
+
+    def _check_answer(self, key: Key, answer: bytes, *, forged: bool) -> None:
+        """M-14: nothing is acknowledged before its effect is durable."""
+        if answer != b"success":
+            return
+        number, order = key[1], self._far.ledger.orders[key]
+        if forged:
+            self._break(f"M-14: a forgery about {number} was acknowledged")
+        elif order.paid_at is not None and number not in {each[0] for each in self._effects()}:
+            self._break(f"M-14: {number} was acknowledged before its effect was durable")
+
+    # -------------------------------------------------------------------------------------- the end
+
+    def _judge(self) -> None:
+        for what in self._judged():
+            self._break(what)
+        for owner, context in self._loop.complaints:
+            if owner is None or (isinstance(owner, Process) and owner.alive):
+                self._break(f"asyncio: {context.get('message')}: {context.get('exception')!r}")
+
+    def _judged(self, *, settling: bool = False) -> list[str]:
+        evidence = self._evidence()
+        found = [what for check in CHECKS for what in check(evidence)]
+        if settling:
+            found += self._undecided(evidence)
+        return found
+
+    def _undecided(self, found: BothBooks) -> list[str]:
+        """What is no fault yet, and still to come."""
+        open_orders = [
+            order.out_trade_no
+            for order in found.ledger.orders.values()
+            if order.status is Status.OPEN and order.kind is OrderKind.WECHAT_PREORDER
+        ]
+        returns = [number for number, state in found.returns.items() if state == "open"]
+        return open_orders + returns
+
+    def _break(self, what: str) -> None:
+        if what not in self._broken:
+            self._broken.append(what)
+            self.timeline.note(Happening.BROKEN, what)
+
+    def _evidence(self) -> BothBooks:
+        read = self._observer.execute
+        return BothBooks(
+            weather=self.weather,
+            sales=self._sales,
+            mch_id=self.mch_id,
+            ledger=self._far.ledger,
+            clock=self._far.clock,
+            words=self.words,
+            orders=dict(read("SELECT number, state FROM shop_orders").fetchall()),
+            effects=self._effects(),
+            returns=dict(read("SELECT refund_no, state FROM shop_returns").fetchall()),
+            left=self._network.left,
+            accepted=frozenset(self._far.accepted),
+            given_up=frozenset(self._far.given_up),
+            left_over=self._left_over,
+            hanging=self._hanging,
+            died=self._died,
+            logged=self._logged,
+            secrets=(self.credentials.key, *(sale.auth_code for sale in self._sales)),
+        )
+
+    def _effects(self) -> list[tuple[str, str, int | None]]:
+        read = self._observer.execute("SELECT number, how, payable FROM shop_effects ORDER BY id")
+        return read.fetchall()
+
+    def _bury(self) -> None:
+        """Let every task that is left come to its end, so that no coroutine is thrown away."""
+        processes = [*self._dead, *(program.process for program in self._running.values())]
+        self.timeline.listeners.clear()
+        for _ in range(5):
+            for process in processes:
+                process.bury()
+            for task in self._loop.tasks_of(None):
+                task.cancel()
+            self._loop.run_idle(20_000)
+            if not asyncio.all_tasks(self._loop):
+                break
+        self._loop.close()
+
+    # ----------------------------------------------------------------------------- its surroundings
+
+    @property
+    def inbox_path(self) -> str:
+        """The file of the shop's tables and its inbox."""
+        return str(self._folder / SHOP)
+
+    @property
+    def store_path(self) -> str:
+        """The file of the poll store."""
+        return str(self._folder / POLLS)
+
+    def _log(self, record: logging.LogRecord) -> None:
+        """Take a line of the library's log."""
+        text = record.getMessage().replace(str(self._folder), "")
+        self._logged.append(text)
+        if record.levelno >= logging.WARNING:
+            self.timeline.note(Happening.LOG, f"{record.levelname} {text[:200]}")
