@@ -113,6 +113,8 @@ class Locks:
         #: Whether a mark in the transaction shows that it is the same one still.
         self.marks = name == "postgresql"
         self._take = _TAKE[name]
+        #: Orders that callers of this object have locked.
+        self._held: set[OrderKey] = set()
         self._idle = idle
         #: MariaDB has such a limit for a whole session only: it is put back.
         self.limit = SessionLimit(idle) if name == "mysql" else None
@@ -128,6 +130,9 @@ class Locks:
             params |= {"p_hash": number, "p_mark": str(number), "p_idle": f"{self._idle:.0f}s"}
         try:
             if self.access.dialect.one_writer:
+                if key in self._held:  # its holder's end would be waited for
+                    yield None
+                    return
                 rows = await self.access.read(self.statements.look, params)
                 if rows and rows[0].state == _DONE:  # it waits for nobody who writes
                     yield LockedRow(self, None, params, to_record(rows[0]))
@@ -135,6 +140,7 @@ class Locks:
             async with (
                 self.access.connect(lent=True, writes=True) as connection,
                 self._limited(connection) as limited,
+                self._holding(key),
             ):
                 order = await self._locked(connection, params, entry)
                 limited.is_set = order is not None and not order.is_done
@@ -145,6 +151,14 @@ class Locks:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
             raise
+
+    @asynccontextmanager
+    async def _holding(self, key: OrderKey) -> AsyncGenerator[None]:
+        self._held.add(key)
+        try:
+            yield
+        finally:
+            self._held.discard(key)
 
     def _limited(self, connection: AsyncConnection) -> AbstractAsyncContextManager[Limited]:
         """A block at whose end a limit of the session is put back, where there is one."""
