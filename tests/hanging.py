@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import attrs
-from sqlalchemy import event
+from sqlalchemy import event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chaoying_async import NotificationHandler, PaidOrder
@@ -16,7 +16,7 @@ from tests.factories import CREDENTIALS
 from tests.hard.inbox_workers import expected, notification
 from tests.servers import Server, Servers
 from tests.sizes import FULL
-from tests.sql_shop import sql_shop, take_effect
+from tests.sql_shop import effects, sql_shop, take_effect
 from tests.stopped import Standstill
 
 #: Each test hands in two notifications. Where other tests keep the machine busy, they take longer.
@@ -80,6 +80,17 @@ async def redelivered(url: str) -> None:
         async with handler, asyncio.timeout(20):
             while (await handler.handle(notification(NUMBER))).body != b"success":
                 pass
+    finally:
+        await engine.dispose()
+
+
+async def effects_at(url: str, number: str) -> int:
+    """How often an order took effect, as another process sees it."""
+    engine = create_async_engine(url)
+    question = select(func.count()).select_from(effects).where(effects.c.number == number)
+    try:
+        async with engine.connect() as connection:
+            return int((await connection.execute(question)).scalar_one())
     finally:
         await engine.dispose()
 

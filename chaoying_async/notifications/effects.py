@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
@@ -196,7 +196,7 @@ class EffectRunner:
 
 
 @contextmanager
-def _running(message: Message) -> Iterator[None]:
+def _running(message: Message) -> Generator[None]:
     message.stage = Stage.RUNNING
     try:
         yield

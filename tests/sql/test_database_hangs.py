@@ -9,8 +9,17 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.sansio.notifications.decide import NotificationAnswer
-from tests.hanging import IN_TIME, KINDS, NUMBER, Hanging, fresh_shop, redelivered, server_of
-from tests.hard.inbox_workers import count, notification
+from tests.hanging import (
+    IN_TIME,
+    KINDS,
+    NUMBER,
+    Hanging,
+    effects_at,
+    fresh_shop,
+    redelivered,
+    server_of,
+)
+from tests.hard.inbox_workers import notification
 from tests.servers import Servers
 from tests.sizes import cases
 from tests.sql_shop import sql_shop
@@ -60,4 +69,4 @@ def test_a_loop_of_its_own_for_each_notification_ends_in_time(
     assert answer.body == b"fail"
     assert took < IN_TIME
     asyncio.run(redelivered(url))
-    assert asyncio.run(count(kind, url, NUMBER)) == 1
+    assert asyncio.run(effects_at(url, NUMBER)) == 1

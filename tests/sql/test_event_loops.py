@@ -16,7 +16,8 @@ from chaoying_async import NotificationHandler, PaidOrder
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql import SqlInbox
 from tests.factories import CREDENTIALS
-from tests.hard.inbox_workers import count, expected, notification
+from tests.hanging import effects_at
+from tests.hard.inbox_workers import expected, notification
 from tests.servers import Servers
 from tests.sql_shop import DATABASES, metadata, take_effect
 
@@ -54,8 +55,8 @@ async def _made(url: str) -> None:
     await engine.dispose()
 
 
-def _effects(kind: str, url: str) -> list[int]:
-    return [asyncio.run(count(kind, url, number)) for number in NUMBERS]
+def _effects(url: str) -> list[int]:
+    return [asyncio.run(effects_at(url, number)) for number in NUMBERS]
 
 
 @pytest.mark.parametrize("kind", BOUND)
@@ -76,7 +77,7 @@ def test_a_pool_of_another_loop_is_named_and_nothing_is_lost(
         # The loop that it belongs to can go on.
         assert first.run(handled(engine, NUMBERS[1])) == b"success"
         first.run(engine.dispose())
-        assert _effects(kind, url) == [1, 1, 0]
+        assert _effects(url) == [1, 1, 0]
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -86,7 +87,7 @@ def test_an_engine_that_was_disposed_of_works_in_the_next_loop(servers: Servers,
         engine = create_async_engine(url)
         for number in NUMBERS:
             assert asyncio.run(handled(engine, number, dispose=True)) == b"success"
-        assert _effects(kind, url) == [1, 1, 1]
+        assert _effects(url) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", DATABASES)
@@ -96,7 +97,7 @@ def test_an_engine_without_a_pool_works_in_every_loop(servers: Servers, kind: st
         engine = create_async_engine(url, poolclass=NullPool)
         for number in NUMBERS:
             assert asyncio.run(handled(engine, number)) == b"success"
-        assert _effects(kind, url) == [1, 1, 1]
+        assert _effects(url) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DATABASES if kind not in BOUND])
@@ -107,7 +108,7 @@ def test_connections_that_belong_to_no_loop_work_in_every_loop(servers: Servers,
         for number in NUMBERS:
             assert asyncio.run(handled(engine, number)) == b"success"
         asyncio.run(engine.dispose())
-        assert _effects(kind, url) == [1, 1, 1]
+        assert _effects(url) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", BOUND)
@@ -127,4 +128,4 @@ def test_a_loop_that_came_to_no_connection_leaves_the_pool_to_the_next(
         assert asyncio.run(handled(engine, NUMBERS[0])) == b"fail"
         there[0] = True
         assert asyncio.run(handled(engine, NUMBERS[0], dispose=True)) == b"success"
-        assert _effects(kind, url) == [1, 0, 0]
+        assert _effects(url) == [1, 0, 0]

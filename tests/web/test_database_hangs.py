@@ -14,8 +14,17 @@ from werkzeug.test import Client
 
 from chaoying_async import NotificationHandler
 from chaoying_async.web.background import BackgroundHandler
-from tests.hanging import IN_TIME, KINDS, NUMBER, Hanging, fresh_shop, redelivered, server_of
-from tests.hard.inbox_workers import count, notification
+from tests.hanging import (
+    IN_TIME,
+    KINDS,
+    NUMBER,
+    Hanging,
+    effects_at,
+    fresh_shop,
+    redelivered,
+    server_of,
+)
+from tests.hard.inbox_workers import notification
 from tests.servers import Servers
 from tests.stopped import standstill
 from tests.web import apps
@@ -50,7 +59,7 @@ def test_the_answer_is_out_in_time_and_the_next_delivery_finds_all_well(
         assert time.monotonic() - began < IN_TIME
         still.end()
     asyncio.run(redelivered(url))
-    assert asyncio.run(count(kind, url, NUMBER)) == 1
+    assert asyncio.run(effects_at(url, NUMBER)) == 1
 
 
 @contextlib.contextmanager
