@@ -22,13 +22,15 @@ from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, o
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
-from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
+from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState, TooManyWaitError
 from chaoying_async.sansio.paid import PaidOrder
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
     "the query that confirms it names another transaction than the notification"
 )
+#: States in which nobody works on an order any more.
+_ENDED = (SeenState.DONE, SeenState.QUARANTINED)
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
 
@@ -131,7 +133,7 @@ class Journey:
             asked, decided = await self._decided(message, received)
             message.key = decided.key
             if self.effects.ended(decided.key) is not None:
-                return None  # our own work on it: that comes before what else is to be said
+                return await self._beside_our_own(message, asked)
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
@@ -152,6 +154,22 @@ class Journey:
         if not attempt.was_locked or asked is None:
             return None
         return await self._not_run(message, asked, attempt)
+
+    async def _beside_our_own(self, message: Message, asked: Asked) -> Outcome | None:
+        """What becomes of a message while this process is at work on its order.
+
+        That work comes first. But who finds the order done has nothing to wait for: of two hundred
+        deliveries of one order, each would be work on it that all others wait for.
+        """
+        before = await self.inbox.look(asked.key)
+        if before is None or before.state not in _ENDED:
+            return None
+        decided = self.decider.judge(message, asked, before)
+        if not has_effect(decided.verdict.decision):
+            decided = await self.decider.decide_without_lock(message, asked, before)
+        if has_effect(decided.verdict.decision):
+            return None
+        return await self._without_effect(decided, message)
 
     async def _decided(self, message: Message, received: OrderKey) -> tuple[Asked, DecidedMessage]:
         asked = await self.decider.ask(received)

@@ -42,6 +42,10 @@ class Books:
     seen: asyncio.Event = attrs.field(factory=asyncio.Event)
     go_on: asyncio.Event = attrs.field(factory=asyncio.Event)
 
+    async def make(self) -> None:
+        async with self.shop.engine.begin() as connection:
+            await connection.execute(text(_TABLE))
+
     async def order(self, number: str, **fields: Any) -> None:
         row = {"number": number, "mch_id": MCH_ID, "price": PRICE, "closed": 0} | fields
         async with self.shop.engine.begin() as connection:
@@ -80,9 +84,8 @@ class Books:
 @asynccontextmanager
 async def books_in(kind: str, servers: Servers, **options: Any) -> AsyncGenerator[Books]:
     async with sql_shop(kind, servers, **options) as shop:
-        async with shop.engine.begin() as connection:
-            await connection.execute(text(_TABLE))
         books = Books(shop)
+        await books.make()
         books.go_on.set()
         yield books
 
