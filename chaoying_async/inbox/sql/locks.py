@@ -64,6 +64,14 @@ class LockedRow:
         self._params = params
         self._was_lent = False
 
+    @property
+    def is_to_be_committed(self) -> bool:
+        """Whether something was saved; or nothing at all was done, which costs a driver less so.
+
+        psycopg forgets what it has prepared on a connection when it rolls back.
+        """
+        return self.is_saved or (self.is_done and not self._was_lent)
+
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
         if self._connection is None:
             return self._locks.lend_to_read()
@@ -145,7 +153,7 @@ class Locks:
                 order = await self._locked(connection, params, entry)
                 limited.is_set = order is not None and not order.is_done
                 yield order
-                if order is not None and order.is_saved:
+                if order is not None and order.is_to_be_committed:
                     await connection.commit()
         except Exception as error:
             if is_for_others(error):
