@@ -196,10 +196,8 @@ class Journey:
     async def _not_run(self, message: Message, asked: Asked, attempt: Attempt) -> Outcome | None:
         """What becomes of a message whose order was locked, and let go again unchanged."""
         before = attempt.before
-        if (
-            asked.key != message.key and not message.by_a_person
-        ):  # the shop knows the order under another merchant number
-            message.key = asked.key
+        if asked.key != message.key and not message.by_a_person:
+            message.key = asked.key  # the shop knows it as another merchant's
             return await self._once(message)
         if self._lost_its_owner(message):
             return Outcome(Decision.IN_PROGRESS, durable=False)
