@@ -136,11 +136,11 @@ class Locks:
         if self.marks:
             number = _number(self.statements.table_name, key)
             params |= {"p_hash": number, "p_mark": str(number), "p_idle": f"{self._idle:.0f}s"}
+        if self.access.dialect.one_writer and key in self._held:
+            yield None  # else its holder's end would be waited for
+            return
         try:
             if self.access.dialect.one_writer:
-                if key in self._held:  # its holder's end would be waited for
-                    yield None
-                    return
                 rows = await self.access.read(self.statements.look, params)
                 if rows and rows[0].state == _DONE:  # it waits for nobody who writes
                     yield LockedRow(self, None, params, to_record(rows[0]))
@@ -148,8 +148,8 @@ class Locks:
             async with (
                 self.access.connect(lent=True, writes=True) as connection,
                 self._limited(connection) as limited,
-                self._holding(key),
             ):
+                self._held.add(key)
                 order = await self._locked(connection, params, entry)
                 limited.is_set = order is not None and not order.is_done
                 yield order
@@ -159,12 +159,6 @@ class Locks:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
             raise
-
-    @asynccontextmanager
-    async def _holding(self, key: OrderKey) -> AsyncGenerator[None]:
-        self._held.add(key)
-        try:
-            yield
         finally:
             self._held.discard(key)
 
