@@ -61,7 +61,7 @@ class PointedInbox:
         self._point = point
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inbox, name)
+        found: Any = getattr(self._inbox, name)
         if not callable(found):
             return found
 

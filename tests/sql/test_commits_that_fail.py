@@ -217,7 +217,7 @@ PAIRS = [(kind, name) for name, (_, kinds) in OBSTACLES.items() for kind in kind
 
 
 def _options(kind: str, pool: str) -> dict[str, Any]:
-    more = {"connect_args": {"timeout": 0.3}} if kind == "sqlite" else {}
+    more = {"connect_args": {"timeout": 0.05}} if kind == "sqlite" else {}
     return POOLS[pool] | more
 
 
@@ -296,7 +296,7 @@ async def test_an_order_whose_commit_fails_is_no_order_that_was_done(
         await _used(shop.engine)
         _around_commits(shop, around)
         handler = NotificationHandler(
-            CREDENTIALS, shop.inbox, on_paid, expected=_expected, budget=0.5
+            CREDENTIALS, shop.inbox, on_paid, expected=_expected, budget=1.0
         )
         body, failures = sign_notification(CREDENTIALS, **message(datetime.now(UTC))), 0
         for _ in range(2):
