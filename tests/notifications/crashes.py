@@ -61,13 +61,13 @@ class PointedInbox:
         self._point = point
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inbox, name)
-        if not callable(found):
-            return found
+        method: Any = getattr(self._inbox, name)
+        if not callable(getattr(self._inbox, name)):
+            return method
 
         async def pointed(*args: Any, **kwargs: Any) -> Any:
             await self._point()
-            result = await found(*args, **kwargs)
+            result = await method(*args, **kwargs)
             await self._point()
             return result
 

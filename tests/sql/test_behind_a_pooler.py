@@ -14,9 +14,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import SeenState
-from tests.pooler import options, pooled
 from tests.servers import Servers
 from tests.shop import FAIL, SUCCESS, said
+from tests.sql.pooler import options, pooled
 from tests.sql.shops import delivery, handler_of, key_of, on_paid
 from tests.sql.test_asked_inside import Books
 from tests.sql_shop import SqlShop, metadata

@@ -306,7 +306,7 @@ async def test_an_order_whose_commit_fails_is_no_order_that_was_done(
         await _used(shop.engine)
         _around_commits(shop, around)
         handler = NotificationHandler(
-            CREDENTIALS, shop.inbox, on_paid, expected=_expected, budget=0.5
+            CREDENTIALS, shop.inbox, on_paid, expected=_expected, budget=1.0
         )
         body, failures = sign_notification(CREDENTIALS, **message(datetime.now(UTC))), 0
         for _ in range(2):

@@ -72,16 +72,18 @@ ALL = [
     for lookup in LOOKUPS
 ]
 SAMPLE: list[tuple[str, str | None, str, str]] = [
-    (kind, None, crowd, lookup)
-    for kind in ("sqlite", "asyncpg", "mariadb")
-    for crowd, lookup in (
-        ("distinct", "asked before"),
-        ("one order", "asked before"),
-        ("half unknown", "asked inside"),
-    )
+    *(
+        (kind, None, crowd, lookup)
+        for kind in ("sqlite", "asyncpg", "mariadb")
+        for crowd, lookup in (
+            ("distinct", "asked before"),
+            ("one order", "asked before"),
+            ("half unknown", "asked inside"),
+        )
+    ),
+    ("asyncpg", "SERIALIZABLE", "distinct", "asked before"),
+    ("mariadb", "SERIALIZABLE", "forty orders", "asked inside"),
 ]
-SAMPLE += [("asyncpg", "SERIALIZABLE", "distinct", "asked before")]
-SAMPLE += [("mariadb", "SERIALIZABLE", "forty orders", "asked inside")]
 
 
 @pytest.mark.parametrize(
