@@ -327,14 +327,18 @@ class Servers:
         server = self.redis
         return f"redis://127.0.0.1:{server.port}/{server.database()}"
 
+    def found(self, make: Callable[[], S]) -> S:
+        """A server that is not started yet; without its program the test is skipped, or fails."""
+        try:
+            return make()
+        except MissingProgramError as missing:
+            self._missing(missing)
+
     def _server(self, kind: type[S]) -> S:
         found = self._running.get(kind)
         if isinstance(found, kind):
             return found
-        try:
-            server = kind()
-        except MissingProgramError as missing:
-            self._missing(missing)
+        server = self.found(kind)
         self._running[kind] = server  # before it starts: what fails half-way is stopped too
         server.start()
         return server

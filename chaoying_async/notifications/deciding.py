@@ -100,6 +100,8 @@ class Message:
     """Whether its work had an owner when it came: then none of it may begin without one."""
     stage: Stage = Stage.BEFORE
     """How far its work has come."""
+    was_undone: bool = False
+    """Whether work on it was undone for somebody else's sake."""
     key: OrderKey | None = None
     """The order by the shop's own merchant number, as soon as that is known."""
     confirmation: Confirmation | None = None
@@ -149,7 +151,7 @@ class DecidedMessage:
     @property
     def as_received(self) -> OrderKey:
         """The order as the message names it."""
-        return storable(self.facts) or _nameless_key(self.facts)
+        return as_received(self.facts)
 
     @property
     def leaves_nothing(self) -> bool:
@@ -443,6 +445,11 @@ async def _confirmation(gateway: Gateway, key: OrderKey, paytype: str | None) ->
     if answer.status is PollStatus.PAID and isinstance(reply.result, OrderQueryResult):
         return paid_order(reply.result, mch_id=key.mch_id, raw=reply.raw, source=PaidSource.CONFIRM)
     return Unconfirmed.NOT_PAID if answer.status in _NOT_PAID else Unconfirmed.NO_ANSWER
+
+
+def as_received(facts: Facts) -> OrderKey:
+    """The order as a message names it, or what stands for a name that could not be kept."""
+    return storable(facts) or _nameless_key(facts)
 
 
 def _nameless_key(facts: Facts) -> OrderKey:

@@ -102,14 +102,16 @@ class EffectRunner:
         Nothing happens where somebody else is at work on the order: ``was_locked`` is False then.
         Nothing has happened either where the work was undone for somebody else's sake.
         """
-        key = attempt.key
-        if self.ended(key) is not None:
+        key, work = attempt.key, Work(asyncio.Event(), self._clock.monotonic())
+        if self.ended(key) is None:
+            self._working[key] = work
+        elif not await self._is_done(key):
             return
-        work = self._working[key] = Work(asyncio.Event(), self._clock.monotonic())
         try:
             await self._run(attempt, decide)
         except LookAgainError as error:
             attempt.was_locked, attempt.decided = False, None
+            attempt.message.was_undone = True
             if isinstance(error, ClaimLostError):
                 self._counts.add("failed")
                 log.warning("order %r: %s", key.out_trade_no, error)
@@ -119,6 +121,11 @@ class EffectRunner:
             if self._working.get(key) is work:
                 del self._working[key]
             work.ended.set()
+
+    async def _is_done(self, key: OrderKey) -> bool:
+        """Whether the order needs no lock, whoever is at work on it."""
+        before = await self._inbox.look(key)
+        return before is not None and before.state is SeenState.DONE
 
     async def _run(self, attempt: Attempt, decide: Decide) -> None:
         locking = self._inbox.lock(attempt.key, attempt.entry)

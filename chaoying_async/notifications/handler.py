@@ -36,7 +36,6 @@ from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, has_effect
 from chaoying_async.sansio.notifications.facts import facts_of_order
-from chaoying_async.sansio.notifications.inbox_values import OrderKey
 from chaoying_async.sansio.notifications.message import Wallet
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
@@ -217,8 +216,7 @@ class NotificationHandler:
         if has_effect(decision) and not outcome.durable:
             decision = Decision.IN_PROGRESS
         if decision is Decision.IN_PROGRESS and not outcome.is_kept:
-            key = OrderKey(paid_order.mch_id, paid_order.out_trade_no)
-            await only_exceptions(self._journey.reporter.keep_in_progress(facts, key))
+            await only_exceptions(self._journey.reporter.keep_in_progress(facts))
         return decision
 
     async def order_known(self, mch_id: str, out_trade_no: str) -> int:

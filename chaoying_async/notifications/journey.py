@@ -22,13 +22,15 @@ from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, o
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
-from chaoying_async.sansio.notifications.inbox_values import OrderKey, TooManyWaitError
+from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState, TooManyWaitError
 from chaoying_async.sansio.paid import PaidOrder
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
     "the query that confirms it names another transaction than the notification"
 )
+#: States in which nobody works on an order any more.
+_ENDED = (SeenState.DONE, SeenState.QUARANTINED)
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
 
@@ -113,7 +115,10 @@ class Journey:
             if outcome is not None:
                 return outcome
             if not await self._waited(message.key, wait):
-                return Outcome(Decision.IN_PROGRESS, durable=False)
+                if message.was_undone:  # and whoever was in its way may work on something else
+                    message.stage = Stage.AFTER
+                    await self.reporter.keep_in_progress(message.facts, message.first_seen)
+                return Outcome(Decision.IN_PROGRESS, durable=False, is_kept=message.was_undone)
 
     async def _once(self, message: Message) -> Outcome | None:
         """What became of a message; None where somebody else is at work on its order."""
@@ -128,7 +133,7 @@ class Journey:
             asked, decided = await self._decided(message, received)
             message.key = decided.key
             if self.effects.ended(decided.key) is not None:
-                return None  # our own work on it: that comes before what else is to be said
+                return await self._beside_our_own(message, asked)
             if not has_effect(decided.verdict.decision):
                 return await self._without_effect(decided, message)
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
@@ -149,6 +154,22 @@ class Journey:
         if not attempt.was_locked or asked is None:
             return None
         return await self._not_run(message, asked, attempt)
+
+    async def _beside_our_own(self, message: Message, asked: Asked) -> Outcome | None:
+        """What becomes of a message while this process is at work on its order.
+
+        That work comes first. But who finds the order done has nothing to wait for: of two hundred
+        deliveries of one order, each would be work on it that all others wait for.
+        """
+        before = await self.inbox.look(asked.key)
+        if before is None or before.state not in _ENDED:
+            return None
+        decided = self.decider.judge(message, asked, before)
+        if not has_effect(decided.verdict.decision):
+            decided = await self.decider.decide_without_lock(message, asked, before)
+        if has_effect(decided.verdict.decision):
+            return None
+        return await self._without_effect(decided, message)
 
     async def _decided(self, message: Message, received: OrderKey) -> tuple[Asked, DecidedMessage]:
         asked = await self.decider.ask(received)
@@ -175,10 +196,8 @@ class Journey:
     async def _not_run(self, message: Message, asked: Asked, attempt: Attempt) -> Outcome | None:
         """What becomes of a message whose order was locked, and let go again unchanged."""
         before = attempt.before
-        if (
-            asked.key != message.key and not message.by_a_person
-        ):  # the shop knows the order under another merchant number
-            message.key = asked.key
+        if asked.key != message.key and not message.by_a_person:
+            message.key = asked.key  # the shop knows it as another merchant's
             return await self._once(message)
         if self._lost_its_owner(message):
             return Outcome(Decision.IN_PROGRESS, durable=False)
@@ -211,6 +230,7 @@ class Journey:
             return Outcome(decision, durable=True, paid=decided.done)
         if self._lost_its_owner(message):
             return Outcome(decision, durable=False)
+        message.stage = Stage.RUNNING  # a hook, with what is written before and after it
         try:
             if decided.leaves_nothing:
                 pass

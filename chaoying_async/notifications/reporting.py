@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Final
 
 import attrs
@@ -13,7 +14,7 @@ from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
-from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage
+from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage, as_received
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.decide import (
     ANOTHER_PAYMENT,
@@ -133,11 +134,12 @@ class Reporter:
         facts = kept_facts(entry.payload, entry.source)
         await self.set_aside(DecidedMessage(facts, before.key, verdict, entry.first_seen))
 
-    async def keep_in_progress(self, facts: Facts, key: OrderKey) -> None:
-        """Keep a message whose caller may forget it, while somebody else is at work on its order.
+    async def keep_in_progress(self, facts: Facts, first_seen: datetime | None = None) -> None:
+        """Keep a message that nobody may bring again, while somebody else is at work on its order.
 
         It is due soon: whoever is at work may die. Nobody is told of it (M-16).
         """
+        key = as_received(facts)
         if await self._inbox.aside(key, facts.fingerprint) is None:
             aside = Aside(
                 key=key,
@@ -145,7 +147,7 @@ class Reporter:
                 decision=Decision.IN_PROGRESS,
                 reason="somebody was at work on this order when it came",
                 payload=to_text(facts),
-                first_seen=self._clock.now(),
+                first_seen=first_seen or self._clock.now(),
             )
             await self._inbox.set_aside(aside, retry_in=FIRST_RETRY)
 

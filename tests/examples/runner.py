@@ -28,15 +28,16 @@ def _die_if_told(trap: Path) -> None:
 
 
 def _set(trap: Path) -> None:
-    work = SqlInbox.work
+    lock = SqlInbox.lock
 
     @asynccontextmanager
-    async def watched(self: SqlInbox, claim: Any) -> AsyncIterator[Any]:
-        async with work(self, claim) as connection:
-            yield connection
-            _die_if_told(trap)
+    async def watched(self: SqlInbox, *order: Any) -> AsyncIterator[Any]:
+        async with lock(self, *order) as locked:
+            yield locked
+            _die_if_told(trap)  # before the COMMIT
 
-    SqlInbox.work = watched  # type: ignore[method-assign]
+    inbox: Any = SqlInbox
+    inbox.lock = watched
 
 
 if __name__ == "__main__":

@@ -96,9 +96,12 @@ class _InSteps:
 
 @asynccontextmanager
 async def shop(
-    kind: str, url: str, *, failing: bool = False, known: bool = True
+    kind: str, url: str, *, failing: bool = False, known: bool = True, asked_inside: bool = False
 ) -> AsyncGenerator[NotificationHandler]:
-    """The handler of a process; ``failing``: its ``on_paid`` raises, after its statements."""
+    """The handler of a process; ``failing``: its ``on_paid`` raises, after its statements.
+
+    ``asked_inside``: its ``expected`` asks the database, in the transaction of the order.
+    """
 
     async def on_paid(order: PaidOrder, connection: AsyncConnection) -> None:
         for part in PARTS:
@@ -109,9 +112,16 @@ async def shop(
     def lookup(mch_id: str, number: str) -> ExpectedOrder | None:
         return expected(mch_id, number) if known else None
 
+    async def lookup_inside(
+        mch_id: str, number: str, connection: AsyncConnection
+    ) -> ExpectedOrder | None:
+        await connection.execute(select(effects.c.id).where(effects.c.number == number))
+        return lookup(mch_id, number)
+
     engine = engine_for(kind, url)
+    expects: Any = lookup_inside if asked_inside else lookup
     try:
-        yield NotificationHandler(CREDENTIALS, SqlInbox(engine), on_paid, expected=lookup)
+        yield NotificationHandler(CREDENTIALS, SqlInbox(engine), on_paid, expected=expects)
     finally:
         await engine.dispose()
 
@@ -163,6 +173,7 @@ class Story:
 STORIES: Mapping[str, Story] = {
     "delivery": Story(delivered),
     "delivery to an owner": Story(delivered_to_owner),
+    "expected is asked inside": Story(partial(delivered, asked_inside=True)),
     "on_paid fails": Story(partial(delivered, failing=True), succeeds=False),
     "delivery after a failure": Story(delivered, before=partial(delivered, failing=True)),
     "known now": Story(known_now, before=partial(delivered, known=False)),
@@ -189,7 +200,7 @@ async def found(engine: AsyncEngine, number: str) -> list[int]:
 
 
 async def afterwards(kind: str, url: str, number: str, story: Story) -> dict[str, Any]:
-    """What the dead one left, whether the second try succeeds, and what is there then."""
+    """What the dead one left, whether the second try succeeds at once, and what is there then."""
     engine = engine_for(kind, url)
     before = await found(engine, number)
     again = await story.again(kind, url, number)

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from redis.asyncio import Redis
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chaoying_async import ExpectedOrder, Fen, NotificationHandler, PaidOrder
@@ -23,7 +24,7 @@ from chaoying_async.inbox.redis import RedisInbox
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID
-from tests.sql_shop import take_effect
+from tests.sql_shop import effects, take_effect
 
 FEE = 100
 #: One process at a time, on one machine: what did not get through by then is stuck.
@@ -48,6 +49,16 @@ def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder:
 def engine_for(kind: str, url: str) -> AsyncEngine:
     options: dict[str, Any] = {"connect_args": {"timeout": 30}} if kind == "sqlite" else {}
     return create_async_engine(url, **options)
+
+
+async def count(kind: str, url: str, number: str) -> int:
+    """How often an order took effect."""
+    engine = engine_for(kind, url)
+    question = select(func.count()).select_from(effects).where(effects.c.number == number)
+    async with engine.connect() as connection:
+        found = (await connection.execute(question)).scalar_one()
+    await engine.dispose()
+    return int(found)
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ def test_every_planted_bug_still_has_its_place(bug: Planted) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "name", ["acknowledged before the commit", "settle promises before it is durable"]
+    "name", ["acknowledged before the commit", "a failed payment takes effect"]
 )
 def test_a_planted_bug_is_found(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Else the world has become too mild."""

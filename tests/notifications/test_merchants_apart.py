@@ -12,7 +12,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import Credentials
-from chaoying_async.abc import Inbox
+from chaoying_async.abc import InboxForPeople
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications import NotificationHandler
@@ -44,7 +44,7 @@ def shop() -> Shop:
 @pytest_asyncio.fixture(params=["memory", "sqlite"])
 async def inbox(
     request: pytest.FixtureRequest, shop: Shop, tmp_path: Path
-) -> AsyncGenerator[Inbox]:
+) -> AsyncGenerator[InboxForPeople]:
     if request.param == "memory":
         yield shop.inbox(max_items=10_000)
         return
@@ -55,7 +55,7 @@ async def inbox(
     await engine.dispose()
 
 
-def handler_on(shop: Shop, inbox: Inbox) -> NotificationHandler:
+def handler_on(shop: Shop, inbox: InboxForPeople) -> NotificationHandler:
     return shop.handler(inbox, credentials=KEYS.get)
 
 
@@ -77,7 +77,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 FAILED: dict[str, Any] = {"pay_result": "1", "transaction_id": None, "out_transaction_id": None}
 
 
-async def test_a_failure_of_anothers_order_leaves_nothing(shop: Shop, inbox: Inbox) -> None:
+async def test_a_failure_of_anothers_order_leaves_nothing(
+    shop: Shop, inbox: InboxForPeople
+) -> None:
     """M-15: not told, not kept; the order's own failure, and its payment, are told as ever."""
     handler = handler_on(shop, inbox)
     assert said(await handler.handle(strange(shop, **FAILED))) == (D.CONFLICT, FAIL)
@@ -114,7 +116,7 @@ async def test_failures_of_others_orders_do_not_fill_an_inbox(shop: Shop) -> Non
     ),
 )
 async def test_what_a_stranger_says_about_many_orders_is_bounded(
-    shop: Shop, inbox: Inbox, caplog: pytest.LogCaptureFixture, *, known: bool, fields: Any
+    shop: Shop, inbox: InboxForPeople, caplog: pytest.LogCaptureFixture, *, known: bool, fields: Any
 ) -> None:
     """M-15: others' orders and unknown ones, readable or not; then counted, one line a minute."""
     handler = handler_on(shop, inbox)
@@ -138,7 +140,7 @@ async def test_what_a_stranger_says_about_many_orders_is_bounded(
     assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
 
 
-async def test_what_is_said_about_one_order_is_bounded(shop: Shop, inbox: Inbox) -> None:
+async def test_what_is_said_about_one_order_is_bounded(shop: Shop, inbox: InboxForPeople) -> None:
     """M-15: a known order, and messages without a number that could be kept, of each merchant."""
     handler = handler_on(shop, inbox)
     for number in range(MOST_MESSAGES + 5):
@@ -152,7 +154,7 @@ async def test_what_is_said_about_one_order_is_bounded(shop: Shop, inbox: Inbox)
 
 @pytest.mark.parametrize("redelivered", [False, True])
 async def test_only_raw_is_cut_so_an_unknown_order_is_applied_all_the_same(
-    shop: Shop, inbox: Inbox, *, redelivered: bool
+    shop: Shop, inbox: InboxForPeople, *, redelivered: bool
 ) -> None:
     """M-15, M-17: numbers and amounts stay, and a redelivery is the same message."""
     handler = handler_on(shop, inbox)
@@ -178,7 +180,9 @@ async def test_only_raw_is_cut_so_an_unknown_order_is_applied_all_the_same(
     assert not await inbox.listing(10)
 
 
-async def test_an_order_whose_on_paid_fails_keeps_little_too(shop: Shop, inbox: Inbox) -> None:
+async def test_an_order_whose_on_paid_fails_keeps_little_too(
+    shop: Shop, inbox: InboxForPeople
+) -> None:
     """M-15: the message that a retry decides about again is one that is kept."""
 
     async def fails(_order: Any) -> None:
@@ -192,7 +196,9 @@ async def test_an_order_whose_on_paid_fails_keeps_little_too(shop: Shop, inbox: 
     assert facts_from_text(record.entry.payload).total_fee == PRICE
 
 
-async def test_numbers_that_are_too_long_to_be_kept_are_none(shop: Shop, inbox: Inbox) -> None:
+async def test_numbers_that_are_too_long_to_be_kept_are_none(
+    shop: Shop, inbox: InboxForPeople
+) -> None:
     """M-15: such a message is unreadable, and what is kept of it is bounded."""
     handler = handler_on(shop, inbox)
     for fields in (
@@ -207,7 +213,9 @@ async def test_numbers_that_are_too_long_to_be_kept_are_none(shop: Shop, inbox: 
     assert not shop.delivered
 
 
-async def test_a_strangers_payment_changes_nothing_for_the_order(shop: Shop, inbox: Inbox) -> None:
+async def test_a_strangers_payment_changes_nothing_for_the_order(
+    shop: Shop, inbox: InboxForPeople
+) -> None:
     """M-15: whatever state it is in, and whichever numbers the stranger names."""
     handler = handler_on(shop, inbox)
     other: dict[str, Any] = {"transaction_id": "T9", "out_transaction_id": "W9"}
@@ -223,7 +231,9 @@ async def test_a_strangers_payment_changes_nothing_for_the_order(shop: Shop, inb
     assert {each.key.mch_id for each in waits} == {STRANGER}
 
 
-async def test_another_number_of_the_merchant_is_no_stranger(shop: Shop, inbox: Inbox) -> None:
+async def test_another_number_of_the_merchant_is_no_stranger(
+    shop: Shop, inbox: InboxForPeople
+) -> None:
     """M-18: ``also`` is counted, for payments and for failures."""
     shop.orders[ORDER] = ExpectedOrder(PRICE, MCH_ID, also=(STRANGER,))
     handler = handler_on(shop, inbox)

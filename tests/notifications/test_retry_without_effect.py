@@ -13,7 +13,7 @@ import pytest_asyncio
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import PaidOrder
-from chaoying_async.abc import Inbox
+from chaoying_async.abc import InboxForPeople
 from chaoying_async.exceptions import TransportError
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications import NotificationHandler
@@ -58,7 +58,7 @@ class FailingShop(Shop):
     async def on_paid_lent(self, order: PaidOrder, connection: Any) -> None:
         await self.deliver(order, connection)
 
-    def at(self, inbox: Inbox, **options: Any) -> NotificationHandler:
+    def at(self, inbox: InboxForPeople, **options: Any) -> NotificationHandler:
         on_paid = self.on_paid_lent if inbox.lends_connection else self.on_paid
         return self.handler(inbox, on_paid=on_paid, **options)
 
@@ -77,7 +77,7 @@ def shop() -> FailingShop:
 @pytest_asyncio.fixture(params=["memory", "sqlite"])
 async def inbox(
     request: pytest.FixtureRequest, shop: FailingShop, tmp_path: Path
-) -> AsyncGenerator[Inbox]:
+) -> AsyncGenerator[InboxForPeople]:
     if request.param == "memory":
         yield shop.inbox()
         return
@@ -95,7 +95,7 @@ async def rounds(shop: Shop, handler: NotificationHandler, count: int = 3) -> No
         await handler.run_due()
 
 
-async def kept(inbox: Inbox) -> Record:
+async def kept(inbox: InboxForPeople) -> Record:
     record = await inbox.look(KEY)
     assert record is not None
     return record
@@ -126,7 +126,7 @@ CHANGES: dict[str, tuple[ExpectedOrder | None, list[Decision]]] = {
 @pytest.mark.parametrize("way", ["handle", "settle"])
 @pytest.mark.parametrize("together", [True, False])
 async def test_an_order_that_was_set_aside_before_waits_as_a_message_again(
-    shop: FailingShop, inbox: Inbox, change: str, way: str, *, together: bool
+    shop: FailingShop, inbox: InboxForPeople, change: str, way: str, *, together: bool
 ) -> None:
     """M-17: told once, whether its message is due beside it; and applied when it fits again."""
     handler = shop.at(inbox)
@@ -148,7 +148,7 @@ async def test_an_order_that_was_set_aside_before_waits_as_a_message_again(
 
 @pytest.mark.parametrize("way", ["handle", "settle"])
 async def test_an_order_that_was_set_aside_and_is_closed_is_told_of(
-    shop: FailingShop, inbox: Inbox, way: str
+    shop: FailingShop, inbox: InboxForPeople, way: str
 ) -> None:
     """M-15, M-17: nobody delivers what is quarantined, so a person has to know of it."""
     handler = shop.at(inbox)
@@ -160,7 +160,7 @@ async def test_an_order_that_was_set_aside_and_is_closed_is_told_of(
 
 
 async def test_what_was_a_conflict_and_is_closed_now_is_told_of_again(
-    shop: FailingShop, inbox: Inbox
+    shop: FailingShop, inbox: InboxForPeople
 ) -> None:
     """M-15: the first report said something else, and was answered."""
     handler = shop.at(inbox)
@@ -176,7 +176,7 @@ async def test_what_was_a_conflict_and_is_closed_now_is_told_of_again(
 
 
 async def test_an_effect_that_comes_at_the_second_try_leaves_no_message(
-    shop: FailingShop, inbox: Inbox
+    shop: FailingShop, inbox: InboxForPeople
 ) -> None:
     """M-17: the message is over when its order is; on_paid ran for one of them only."""
     handler = shop.at(inbox)
@@ -189,7 +189,7 @@ async def test_an_effect_that_comes_at_the_second_try_leaves_no_message(
 
 
 async def test_an_order_whose_message_is_closed_is_quarantined_and_told_of(
-    shop: FailingShop, inbox: Inbox
+    shop: FailingShop, inbox: InboxForPeople
 ) -> None:
     """M-17: as the last version left them: nobody would take that message up."""
     handler = shop.at(inbox)
@@ -206,7 +206,7 @@ async def test_an_order_whose_message_is_closed_is_quarantined_and_told_of(
 
 @pytest.mark.parametrize("closed", [False, True])
 async def test_an_order_waits_until_the_gateway_answers_again(
-    shop: FailingShop, inbox: Inbox, *, closed: bool
+    shop: FailingShop, inbox: InboxForPeople, *, closed: bool
 ) -> None:
     """M-15, M-17: UNCONFIRMED is asked again, also where its message was closed meanwhile."""
     gateway = Scripted(shop.clock, always(AWAY))
@@ -234,7 +234,7 @@ async def test_an_order_waits_until_the_gateway_answers_again(
 @pytest.mark.parametrize("meanwhile", [ANOTHER_PRICE, CLOSED], ids=["another price", "closed"])
 @pytest.mark.parametrize("when", ["its page is read", "it is told of"])
 async def test_another_payments_retry_is_not_given_up_with_the_first_ones(
-    shop: FailingShop, inbox: Inbox, meanwhile: ExpectedOrder, when: str
+    shop: FailingShop, inbox: InboxForPeople, meanwhile: ExpectedOrder, when: str
 ) -> None:
     """M-16, M-17: it came while the first one was taken up, and its own on_paid failed."""
     other = shop.at(inbox)
@@ -271,7 +271,7 @@ async def test_another_payments_retry_is_not_given_up_with_the_first_ones(
 
 
 async def test_a_failure_after_a_give_up_is_the_first_one_that_is_heard(
-    shop: FailingShop, inbox: Inbox
+    shop: FailingShop, inbox: InboxForPeople
 ) -> None:
     """M-15: on_not_paid is told, once; and the payment that waits still counts."""
     handler = shop.at(inbox)
@@ -290,7 +290,7 @@ async def test_a_failure_after_a_give_up_is_the_first_one_that_is_heard(
 
 
 async def test_what_cannot_be_remembered_is_not_acknowledged(
-    shop: FailingShop, inbox: Inbox, caplog: pytest.LogCaptureFixture
+    shop: FailingShop, inbox: InboxForPeople, caplog: pytest.LogCaptureFixture
 ) -> None:
     """M-15: no room for the first numbers of the other way, unless they are known already."""
     shop.has_stock = True
@@ -313,7 +313,7 @@ async def test_what_cannot_be_remembered_is_not_acknowledged(
 
 
 async def test_what_a_person_applied_is_not_taken_over_by_another_payment(
-    shop: FailingShop, inbox: Inbox
+    shop: FailingShop, inbox: InboxForPeople
 ) -> None:
     """M-17: the second payment waits as a CONFLICT, and the first is delivered in the end."""
     handler = shop.at(inbox)

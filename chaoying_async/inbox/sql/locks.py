@@ -64,6 +64,14 @@ class LockedRow:
         self._params = params
         self._was_lent = False
 
+    @property
+    def is_to_be_committed(self) -> bool:
+        """Whether something was saved; or nothing at all was done, which costs a driver less so.
+
+        psycopg forgets what it has prepared on a connection when it rolls back.
+        """
+        return self.is_saved or (self.is_done and not self._was_lent)
+
     def lend(self) -> AbstractAsyncContextManager[AsyncConnection]:
         if self._connection is None:
             return self._locks.lend_to_read()
@@ -113,6 +121,8 @@ class Locks:
         #: Whether a mark in the transaction shows that it is the same one still.
         self.marks = name == "postgresql"
         self._take = _TAKE[name]
+        #: Orders that callers of this object have locked.
+        self._held: set[OrderKey] = set()
         self._idle = idle
         #: MariaDB has such a limit for a whole session only: it is put back.
         self.limit = SessionLimit(idle) if name == "mysql" else None
@@ -128,6 +138,9 @@ class Locks:
             params |= {"p_hash": number, "p_mark": str(number), "p_idle": f"{self._idle:.0f}s"}
         try:
             if self.access.dialect.one_writer:
+                if key in self._held:  # its holder's end would be waited for
+                    yield None
+                    return
                 rows = await self.access.read(self.statements.look, params)
                 if rows and rows[0].state == _DONE:  # it waits for nobody who writes
                     yield LockedRow(self, None, params, to_record(rows[0]))
@@ -135,16 +148,25 @@ class Locks:
             async with (
                 self.access.connect(lent=True, writes=True) as connection,
                 self._limited(connection) as limited,
+                self._holding(key),
             ):
                 order = await self._locked(connection, params, entry)
                 limited.is_set = order is not None and not order.is_done
                 yield order
-                if order is not None and order.is_saved:
+                if order is not None and order.is_to_be_committed:
                     await connection.commit()
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
             raise
+
+    @asynccontextmanager
+    async def _holding(self, key: OrderKey) -> AsyncGenerator[None]:
+        self._held.add(key)
+        try:
+            yield
+        finally:
+            self._held.discard(key)
 
     def _limited(self, connection: AsyncConnection) -> AbstractAsyncContextManager[Limited]:
         """A block at whose end a limit of the session is put back, where there is one."""

@@ -105,6 +105,8 @@ class _Desk:
         self._connection: sqlite3.Connection | None = None
         self._patience = _PATIENCE
         self._gone = False
+        #: Whether anything was ever done on it.
+        self.was_used = False
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
 
     def connect(self) -> sqlite3.Connection:
@@ -117,6 +119,7 @@ class _Desk:
     def torn_down(self) -> None:
         """Close the file at once, as the operating system does for a dead process."""
         self._gone = True
+        self._files.process.files.pop(self, None)
         self._waiting.clear()
         if self._connection is not None:
             # Closing alone would leave the locks of statements that dead coroutines still hold.
@@ -126,8 +129,10 @@ class _Desk:
                 self._connection.rollback()
                 self._connection.close()
 
-    def put_nowait(self, item: Job) -> None:
+    def put_nowait(self, item: Job | object) -> None:
         """Take what is to be done, as the queue of aiosqlite's thread does."""
+        if not isinstance(item, tuple):
+            return  # older aiosqlites tell their thread to end
         if self._gone:
             future, function = item
             if future is not None and _closes(function):
@@ -135,6 +140,7 @@ class _Desk:
             elif future is not None:
                 future.set_exception(ValueError("Connection closed"))
             return
+        self.was_used = self._connection is not None
         self._waiting.append(item)
         if len(self._waiting) == 1:
             self._begin()
@@ -199,6 +205,8 @@ class _Desk:
         if _closes(function):
             self._files.process.files.pop(self, None)
         if future is None or future.done():
+            if result is self._connection:  # older aiosqlites forget one whose caller is gone
+                self.torn_down()
             return
         if error is None:
             future.set_result(result)

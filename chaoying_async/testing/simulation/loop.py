@@ -50,19 +50,28 @@ def _refuse(*_: Any, **__: Any) -> NoReturn:
 _REFUSED: Any = _refuse
 
 
-class Turn:
-    """One callback that is to run."""
+class Turn(asyncio.TimerHandle):
+    """One callback that is to run; the handle that whoever scheduled it may cancel."""
 
-    __slots__ = ("args", "callback", "context", "handle", "owner")
+    __slots__ = ("args", "callback", "context", "owner")
 
     def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: Context
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
     ) -> None:
+        context = copy_context() if context is None else context
+        super().__init__(when, callback, args, loop, context)
         self.callback = callback
         self.args = args
         self.context = context
         self.owner: Owner | None = context.get(OWNER)
-        self.handle: asyncio.Handle
+
+    def __hash__(self) -> int:
+        return id(self)
 
 
 class SimulatedTask(asyncio.Task[T]):
@@ -126,10 +135,9 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         self._check_open()
-        step = Turn(callback, args, copy_context() if context is None else context)
-        step.handle = asyncio.Handle(callback, args, self, step.context)
+        step = Turn(self._now, callback, args, self, context)
         self._ready.append(step)
-        return step.handle
+        return step
 
     def call_later(  # type: ignore[override]
         self,
@@ -148,12 +156,10 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         context: Context | None = None,
     ) -> asyncio.TimerHandle:
         self._check_open()
-        step = Turn(callback, args, copy_context() if context is None else context)
-        handle = asyncio.TimerHandle(when, callback, args, self, step.context)
-        step.handle = handle
+        step = Turn(when, callback, args, self, context)
         self._serial += 1
         heapq.heappush(self._timers, (when, self._rng.random(), self._serial, step))
-        return handle
+        return step
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -172,7 +178,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
     def _turn(self) -> bool:
         """Run one step, or move the clock to the next timer; False when nothing is left."""
         if not self._ready:
-            while self._timers and self._timers[0][3].handle.cancelled():
+            while self._timers and self._timers[0][3].cancelled():
                 heapq.heappop(self._timers)
             if not self._timers:
                 return False
@@ -182,7 +188,7 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         if self._shuffled and len(self._ready) > 1 and self._rng.random() < self._shuffled:
             self._ready.rotate(-self._rng.randrange(len(self._ready)))
         step = self._ready.popleft()
-        if step.handle.cancelled() or not (step.owner is None or step.owner.may_run(step)):
+        if step.cancelled() or not (step.owner is None or step.owner.may_run(step)):
             return True
         self.steps += 1
         try:

@@ -44,6 +44,8 @@ class SimulatedClock:
 class Openable(Protocol):
     """What the operating system closes when its process is gone."""
 
+    was_used: bool
+
     def torn_down(self) -> None:
         """Close at once, as after a kill: what was not committed is gone."""
         ...

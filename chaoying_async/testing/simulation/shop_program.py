@@ -63,7 +63,7 @@ _ROUND = 60.0
 #: Seconds after which a till that lost its store, or failed to read it, tries again.
 _AGAIN = 5.0
 #: Seconds after which a process that did not get the poll store tries again.
-_STAND_BY = 60.0
+_STAND_BY = 120.0
 #: How long a code can be paid.
 _CODE_LASTS = timedelta(minutes=4)
 #: Refunds are asked about for so long at a time: no world lasts for a bank's days.

@@ -135,7 +135,7 @@ def drawn(rng: random.Random) -> Weather:
         disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.05),
         blows=[] if calm else _blows(rng),
         processes=processes,
-        rivals=rng.random() < 0.3,  # noqa: PLR2004
+        rivals=rng.random() < 0.25,  # noqa: PLR2004
         sales=rng.randint(2, 5),
         tills=rng.choice((0.0, 0.3, 0.5, 1.0)),
         raises=0.0 if calm else rng.choice((0.0, 0.0, 0.3, 0.6)),
@@ -145,7 +145,7 @@ def drawn(rng: random.Random) -> Weather:
         confirms=rng.random() < 0.3,  # noqa: PLR2004
         after_close=rng.random() < 0.7,  # noqa: PLR2004
         hangs_up=rng.random() < 0.5,  # noqa: PLR2004
-        lease=rng.choice((15.0, 60.0, 90.0, 90.0)),
+        lease=rng.choice((15.0, 60.0, 120.0, 120.0, 120.0)),
         slow_disk=rng.choice((0.01, 0.01, 0.2, 1.5)),
         ahead=0.0 if calm else rng.choice((0.0, 0.0, 20.0, -20.0, 200.0, -200.0)),
         shuffled=rng.choice((0.0, 0.0, 0.0, 0.2)),
@@ -177,13 +177,17 @@ _AFTER = (
 )
 
 
+#: A lease is renewed by a COMMIT, too: one in so many is about an order.
+_COMMITS = 4
+
+
 def _blows(rng: random.Random) -> list[PlannedBlow]:
     kinds = rng.choice(((), (Blow.KILL,), (Blow.STOP,), (Blow.CANCEL,), tuple(Blow)))
     return [
         PlannedBlow(
             blow=rng.choice(kinds),
-            after=rng.choice(_AFTER),
-            times=rng.randint(1, 8),
+            after=(after := rng.choice(_AFTER)),
+            times=rng.choice((1, 1, 2, 3, 5, 8)) * (_COMMITS if after is Happening.COMMIT else 1),
             steps=rng.choice((0, 1, 2, 3, 5, 8, 13, 21, 40, 100)),
             lasts=rng.choice((0.5, 5.0, 40.0, 150.0)),
         )

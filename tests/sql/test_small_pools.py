@@ -1,0 +1,122 @@
+"""Two hundred notifications at once on a pool of five: nobody waits for ever, all are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy import AsyncAdaptedQueuePool, select
+
+from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.decide import NotificationAnswer
+from tests.servers import Servers
+from tests.shop import SUCCESS
+from tests.sizes import cases
+from tests.sql.shops import delivery, expected, handler_of
+from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
+
+AT_ONCE, BUDGET = 200, 2.0
+#: Seconds beyond the budget that an answer may take where other programs want the processor too.
+SLACK = 1.0
+POOL: dict[str, Any] = {
+    "poolclass": AsyncAdaptedQueuePool,
+    "pool_size": 5,
+    "max_overflow": 0,
+    "pool_timeout": 30,
+}
+
+
+def _known(number: str) -> bool:
+    return not number.startswith("unknown")
+
+
+def _asking_the_engine(shop: SqlShop) -> Any:
+    """A lookup with a connection of its own, out of the same pool."""
+
+    async def lookup(mch_id: str, number: str) -> ExpectedOrder | None:
+        async with shop.engine.connect() as connection:
+            await connection.execute(select(effects).where(effects.c.number == number))
+        return await expected(mch_id, number) if _known(number) else None
+
+    return lookup
+
+
+def _asking_inside(_shop: SqlShop) -> Any:
+    async def lookup(mch_id: str, number: str, connection: Any) -> ExpectedOrder | None:
+        await connection.execute(select(effects).where(effects.c.number == number))
+        return await expected(mch_id, number) if _known(number) else None
+
+    return lookup
+
+
+LOOKUPS: dict[str, Callable[[SqlShop], Any]] = {
+    "asked before": _asking_the_engine,
+    "asked inside": _asking_inside,
+}
+#: Which orders the two hundred are about.
+CROWDS: dict[str, Sequence[str]] = {
+    "distinct": [f"D{n}" for n in range(AT_ONCE)],
+    "one order": ["O1"] * AT_ONCE,
+    "half unknown": [f"{('unknown', 'K')[n % 2]}{n}" for n in range(AT_ONCE)],
+    "forty orders": [f"F{n % 40}" for n in range(AT_ONCE)],
+}
+ALL = [
+    (kind, level, crowd, lookup)
+    for kind in DATABASES
+    for level in (None, "SERIALIZABLE")
+    for crowd in CROWDS
+    for lookup in LOOKUPS
+]
+SAMPLE: list[tuple[str, str | None, str, str]] = [
+    (kind, None, crowd, lookup)
+    for kind in ("sqlite", "asyncpg", "mariadb")
+    for crowd, lookup in (
+        ("distinct", "asked before"),
+        ("one order", "asked before"),
+        ("half unknown", "asked inside"),
+    )
+]
+SAMPLE += [("asyncpg", "SERIALIZABLE", "distinct", "asked before")]
+SAMPLE += [("mariadb", "SERIALIZABLE", "forty orders", "asked inside")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "crowd", "lookup"),
+    cases(SAMPLE, more=[one for one in ALL if one not in SAMPLE]),
+)
+async def test_all_are_answered_in_time_and_each_takes_effect_once(
+    servers: Servers, kind: str, level: str | None, crowd: str, lookup: str
+) -> None:
+    """M-16: no delivery holds one connection while it waits for a second one."""
+    options: dict[str, Any] = {} if level is None else {"isolation_level": level}
+    async with sql_shop(kind, servers, **POOL, **options) as shop:
+        handler = handler_of(shop, expected=LOOKUPS[lookup](shop), budget=BUDGET)
+        took: list[float] = []
+
+        async def answered(number: str) -> NotificationAnswer:
+            began = time.monotonic()
+            answer = await handler.handle(delivery(number))
+            took.append(time.monotonic() - began)
+            return answer
+
+        todo = list(CROWDS[crowd])
+        known = {number for number in todo if _known(number)}
+        async with handler, asyncio.timeout(60):
+            while todo:
+                answers = await asyncio.gather(*map(answered, todo))
+                todo = [
+                    number
+                    for number, answer in zip(todo, answers, strict=True)
+                    if answer.body != SUCCESS and _known(number)
+                ]
+        assert max(took) <= BUDGET + SLACK
+        pool: Any = shop.engine.pool
+        assert pool.checkedout() == 0
+        async with shop.engine.connect() as connection:
+            numbers = (await connection.execute(select(effects.c.number))).scalars()
+        assert Counter(numbers) == dict.fromkeys(known, 1)
+        assert handler.stats().failed == 0
