@@ -246,6 +246,8 @@ class NotificationHandler:
                 await self.run_due()
             except Exception as error:  # noqa: BLE001 - the next round may do better
                 log.warning("run_due: %s; it tries again", type(error).__name__)
+            if not self._tasks.is_open:  # it was cancelled, and a driver lost that
+                return
             await self._clock.sleep(EVERY)
 
     def _unread(self, error: BaseException) -> NotificationAnswer:

@@ -14,7 +14,7 @@ from chaoying_async.exceptions import ChaoyingError, UsageError
 
 T = TypeVar("T")
 
-#: Seconds for which a caller that is cancelled waits for what it has begun to end as well.
+#: Seconds that what was cancelled has for its end.
 _CLEAN_UP = 5.0
 #: Seconds that recording may go on after the answer should have been out.
 _LAST_MOMENT = 0.2
@@ -157,11 +157,16 @@ class OwnedTasks:
 
 
 async def ended(tasks: Collection[asyncio.Task[Any]]) -> None:
-    """Wait for tasks that were cancelled; the caller's own cancellation is raised afterwards."""
+    """Wait for tasks that were cancelled; the caller's own cancellation is raised afterwards.
+
+    Drivers lose a cancellation now and then, and hooks swallow one: so it is repeated.
+    """
     cancelled: asyncio.CancelledError | None = None
     while left := [task for task in tasks if not task.done()]:
         try:
-            await asyncio.wait(left)
+            _, late = await asyncio.wait(left, timeout=_CLEAN_UP)
+            for task in late:
+                task.cancel()
         except asyncio.CancelledError as error:
             cancelled = error
     if cancelled is not None:

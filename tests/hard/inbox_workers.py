@@ -31,15 +31,15 @@ FEE = 100
 PATIENCE = 240.0
 
 
-def notification(number: str) -> bytes:
-    return sign_notification(
-        CREDENTIALS,
-        mch_id=MCH_ID,
-        out_trade_no=number,
-        transaction_id=f"T{number}",
-        total_fee=FEE,
-        time_end=datetime.now(UTC),
-    )
+def notification(number: str, **changes: Any) -> bytes:
+    fields: dict[str, Any] = {
+        "mch_id": MCH_ID,
+        "out_trade_no": number,
+        "transaction_id": f"T{number}",
+        "total_fee": FEE,
+        "time_end": datetime.now(UTC),
+    }
+    return sign_notification(CREDENTIALS, **fields | changes)
 
 
 def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder:

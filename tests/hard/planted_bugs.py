@@ -278,10 +278,12 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @planted("no second look at an end", "M-06")
 def _(patch: pytest.MonkeyPatch) -> None:
-    def sure(before: status.Standing, answer: status.Answer) -> status.Standing:
-        return status.taken_together(before, attrs.evolve(answer, sure=True))
+    together = status.taken_together
 
-    everywhere(patch, status.taken_together, sure)
+    def sure(before: status.Standing, answer: status.Answer) -> status.Standing:
+        return together(before, attrs.evolve(answer, sure=True))
+
+    everywhere(patch, together, sure)
 
 
 @planted("20007 is a failure", "M-11")

@@ -21,7 +21,7 @@ from tests.inbox.inboxes import Bench
 from tests.inbox.own_inbox import own_inbox_at
 from tests.servers import Servers
 
-_AGEING = (
+AGEING = (
     text("UPDATE chaoying_orders SET held_until = held_until - :span, due = due - :span"),
     text("UPDATE chaoying_asides SET due = due - :span"),
 )
@@ -53,7 +53,7 @@ async def _on_a_server(url: str) -> AsyncGenerator[Bench]:
         async def age(seconds: float) -> None:
             span = {"span": round(seconds * 1_000_000)}
             async with second.begin() as connection:
-                for change in _AGEING:
+                for change in AGEING:
                     await connection.execute(change, span)
 
         yield Bench(inbox=inbox, other=other, pass_time=age, now=lambda: datetime.now(UTC))

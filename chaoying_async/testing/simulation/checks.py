@@ -169,6 +169,17 @@ def every_till_is_told(found: BothBooks) -> Iterator[str]:
             yield f"M-16: {sale.number} was told paid, and has no effect"
 
 
+def a_calm_day_is_plain(found: BothBooks) -> Iterator[str]:
+    """M-24: where nothing goes wrong, what is paid at once is told PAID, and nothing else."""
+    if not found.weather.is_calm:
+        return
+    for sale in found.sales:
+        order = found.order(sale.number)
+        told = {word.status for word in found.words if word.number == sale.number}
+        if sale.at_till and order is not None and not order.scenario and not told & {"PAID"}:
+            yield f"M-24: {sale.number} was paid on a calm day, and was told {sorted(told)}"
+
+
 def money_moves_once(found: BothBooks) -> Iterator[str]:
     """M-02: a payment is sent once."""
     for (endpoint, number), times in found.left.items():
@@ -230,6 +241,7 @@ CHECKS: Sequence[Callable[[BothBooks], Iterator[str]]] = (
     no_end_is_wrong,
     no_two_ends,
     every_till_is_told,
+    a_calm_day_is_plain,
     money_moves_once,
     refunds_are_true,
     nothing_leaks,

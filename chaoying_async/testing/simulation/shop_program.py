@@ -62,8 +62,6 @@ NOTIFY_URL = "https://shop.example/notify"
 _ROUND = 60.0
 #: Seconds after which a till that lost its store, or failed to read it, tries again.
 _AGAIN = 5.0
-#: Seconds after which a process that did not get the poll store tries again.
-_STAND_BY = 120.0
 #: How long a code can be paid.
 _CODE_LASTS = timedelta(minutes=4)
 #: Refunds are asked about for so long at a time: no world lasts for a bank's days.
@@ -224,7 +222,7 @@ class ShopProgram:
             try:
                 await self._be_till()
             except StoreInUseError:
-                await self._pause(_STAND_BY)
+                await self._pause(self._world.weather.lease)
             except (StoreError, SessionClosedError) as error:
                 self._word(Told.ERROR, "till", type(error).__name__)
                 await self._pause(_AGAIN)

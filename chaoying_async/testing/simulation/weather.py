@@ -105,6 +105,8 @@ class Weather:
     """Whether the shop has a function for what is paid after it closed the order."""
     hangs_up: bool
     """Whether a client that waits no longer ends the work on its request."""
+    storm: float
+    """Seconds that all this goes on for; then nothing goes wrong any more."""
     lease: float
     """Seconds of a poll store's lease."""
     slow_disk: float
@@ -125,7 +127,60 @@ class Weather:
 
 
 def drawn(rng: random.Random) -> Weather:
-    """The weather of one seed."""
+    """The weather of one seed: mostly anything, sometimes what two bugs need to meet."""
+    weather = _anything(rng)
+    return rng.choice((*(lambda _, each: each,) * 10, *_THEMES))(rng, weather)
+
+
+def _taken_over(rng: random.Random, weather: Weather) -> Weather:
+    """A till is stopped for longer than its lease, in the middle of payments."""
+    blow = PlannedBlow(
+        blow=Blow.STOP,
+        after=rng.choice((Happening.SENT, Happening.REPLY, Happening.COMMIT)),
+        times=rng.randint(1, 20),
+        steps=rng.choice((0, 1, 2, 3, 5, 8, 13, 21, 40)),
+        lasts=rng.uniform(20.0, 300.0),
+    )
+    return attrs.evolve(
+        weather, processes=2, rivals=True, lease=15.0, tills=1.0, blows=[blow], storm=300.0
+    )
+
+
+def _failing_till(rng: random.Random, weather: Weather) -> Weather:
+    """What is sold at a till, and nowhere else, cannot be written down."""
+    troubles = (Trouble.BUSY, Trouble.COMMIT_FAILS, Trouble.COMMIT_UNKNOWN)
+    return attrs.evolve(weather, tills=1.0, disk={rng.choice(troubles): 0.1}, wire={})
+
+
+def _hammered(rng: random.Random, weather: Weather) -> Weather:
+    """Several processes are told of the same order at once, and one of them dies over it."""
+    blows = [
+        PlannedBlow(
+            blow=rng.choice((Blow.KILL, Blow.KILL, Blow.STOP, Blow.CANCEL)),
+            after=rng.choice((Happening.NOTIFIED, Happening.EFFECT, Happening.EFFECT)),
+            times=rng.randint(1, 6),
+            steps=rng.randint(0, 40),
+            lasts=rng.choice((0.5, 5.0, 40.0)),
+        )
+        for _ in range(rng.randint(1, 3))
+    ]
+    return attrs.evolve(
+        weather,
+        processes=rng.choice((2, 3)),
+        rivals=False,
+        tills=0.0,
+        blows=blows,
+        mail={MailFault.TWICE: 0.5, MailFault.TRICKLED: 0.2, MailFault.UNHEARD: 0.2},
+        disk={rng.choice(list(Trouble)): rng.choice((0.0, 0.02, 0.1))},
+        attempts=rng.choice((2, 12)),
+        storm=100.0,
+    )
+
+
+_THEMES = (_taken_over, _failing_till, _hammered)
+
+
+def _anything(rng: random.Random) -> Weather:
     calm = rng.random() < 0.03  # noqa: PLR2004 - nobody tunes this
     rare = 0.0 if calm else rng.choice((0.1, 0.25, 0.5))
     processes = rng.choice((1, 1, 2, 2, 3))
@@ -145,6 +200,7 @@ def drawn(rng: random.Random) -> Weather:
         confirms=rng.random() < 0.3,  # noqa: PLR2004
         after_close=rng.random() < 0.7,  # noqa: PLR2004
         hangs_up=rng.random() < 0.5,  # noqa: PLR2004
+        storm=rng.choice((40.0, 40.0, 100.0, 300.0)),
         lease=rng.choice((15.0, 60.0, 120.0, 120.0, 120.0)),
         slow_disk=rng.choice((0.01, 0.01, 0.2, 1.5)),
         ahead=0.0 if calm else rng.choice((0.0, 0.0, 20.0, -20.0, 200.0, -200.0)),

@@ -33,12 +33,11 @@ from chaoying_async.testing.simulation.shop_program import ShopProgram, Word
 from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
 from chaoying_async.testing.simulation.weather import Disk, PlannedBlow, Weather, drawn
 
-#: Seconds that faults go on for.
-_STORM = (40.0, 40.0, 100.0, 300.0)
 #: Seconds after the storm in which everything has to come to its end.
 _CALM = 4000.0
 _LOOK = 10.0
-#: Seconds that a process may take to end: the handler's grace, and its files.
+#: Seconds that a process may take to end: the handler's grace, and its files; and one that waits
+#: for a dead process's lease does so to its end.
 _LAST = 90.0
 #: Seconds that the gateway waits for an answer.
 _PATIENCE = 3.0
@@ -157,7 +156,7 @@ class SimulatedWorld:
         for slot in range(self.weather.processes):
             self._launch(slot)
         customers = [self._loop.create_task(self._customer(sale)) for sale in self._sales]
-        await self._clock.sleep(self._rng.choice(_STORM))
+        await self._clock.sleep(self.weather.storm)
         self._calm_down()
         await asyncio.wait(customers)
         until = self._loop.time() + _CALM
@@ -183,7 +182,7 @@ class SimulatedWorld:
             program.close()
         mains = [self._mains[program.process] for program in programs]
         if mains:
-            await asyncio.wait(mains, timeout=_LAST)
+            await asyncio.wait(mains, timeout=_LAST + self.weather.lease)
         for program in programs:
             process, main = program.process, self._mains[program.process]
             if not main.done():
