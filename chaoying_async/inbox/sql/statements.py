@@ -140,7 +140,7 @@ class OrderStatements:
             self.lock = text(f"SET STATEMENT innodb_lock_wait_timeout=0 FOR {insert}")
             self.read_locked = self.look.with_for_update(nowait=True)
 
-    def _lock_and_insert(self, values: Mapping[str, Any]) -> Select[Any]:
+    def _lock_and_insert(self, values: Mapping[str, Any]) -> Executable:
         """PostgreSQL: all that has to be done before the work, in one statement."""
         c = self._table.c
         got = select(
