@@ -21,10 +21,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
+import aiosqlite
 import attrs
 import pytest
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import OutcomeUnknownError, RequestNotSentError, TransportError
 from chaoying_async.notifications.handler import NotificationHandler
@@ -128,15 +127,15 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @planted("a failed COMMIT is taken for one", "M-16")
 def _(patch: pytest.MonkeyPatch) -> None:
-    commit = AsyncConnection.commit
+    commit = aiosqlite.Connection.commit
 
-    async def careless(self: AsyncConnection) -> None:
+    async def careless(self: aiosqlite.Connection) -> None:
         try:
             await commit(self)
-        except DBAPIError:
-            await self.invalidate()
+        except sqlite3.Error:
+            await self.rollback()
 
-    patch.setattr(AsyncConnection, "commit", careless)
+    patch.setattr(aiosqlite.Connection, "commit", careless)
 
 
 @planted("run_due does nothing", "M-17")

@@ -68,6 +68,7 @@ class Network:
         self._context = context
         self._replies: defaultdict[str, list[bytes]] = defaultdict(list)
         self._amounts: dict[str, str] = {}
+        self._misled: set[str] = set()
         #: Whether the storm is over.
         self.calm = False
         #: How often each call left for each number: ``(endpoint, number)``.
@@ -119,6 +120,14 @@ class Network:
             if b'"out_trade_no"' in body and number.encode() not in body
         ]
         return self._rng.choice(others) if others else None
+
+    def nameless(self, endpoint: str, number: str) -> bytes | None:
+        """Another order's failure, without its number; only once, since twice is an end (M-06)."""
+        if endpoint != "orderquery" or number in self._misled:
+            return None
+        self._misled.add(number)
+        code = self._rng.choice(("10004", "10005", "10006"))
+        return self.signed({"state": "SUCCESS", "code": code, "trade_state": "FAIL"})
 
     def forgery(self, endpoint: str, number: str) -> bytes | None:
         """A reply that says "paid", signed by somebody without the key."""
@@ -253,6 +262,7 @@ def _missigned(body: bytes, sign: str | None) -> bytes:
 #: What becomes of a reply on its way back.
 _TWISTS: Mapping[WireFault, Callable[[Network, _Call, bytes], bytes]] = {
     WireFault.STRANGER: lambda net, call, body: net.stranger(call.endpoint, call.number) or body,
+    WireFault.NAMELESS: lambda net, call, body: net.nameless(call.endpoint, call.number) or body,
     WireFault.HTML: lambda _net, _call, _body: _PAGE,
     WireFault.CODE_ALTHOUGH: lambda net, call, _body: net.refusal(net.vague(call.endpoint)),
     WireFault.WRONG_SIGN: lambda _net, _call, body: _missigned(body, "0" * 32),

@@ -28,6 +28,7 @@ class WireFault(Enum):
     LATE = "answered late"
     TWICE = "arrives twice"
     STRANGER = "answered with another order's reply"
+    NAMELESS = "answered once with a failure that names no order, another one's"
     CUT = "half of the reply arrives"
     WRONG_SIGN = "the reply is signed wrongly"
     NO_SIGN = "the reply is not signed"
@@ -187,7 +188,7 @@ def _anything(rng: random.Random) -> Weather:
     return Weather(
         wire=_some(rng, WireFault, rare, 0.5),
         mail=_some(rng, MailFault, rare, 0.6),
-        disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.05),
+        disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.15),
         blows=[] if calm else _blows(rng),
         processes=processes,
         rivals=rng.random() < 0.25,  # noqa: PLR2004

@@ -132,6 +132,8 @@ class SimulatedWorld:
                     self._judge()
                 log.hear_no_more()
                 self._bury()
+                for each in (self._running, self._dead, self._mains, self._loop.complaints):
+                    each.clear()  # so that what they hold is collected here, and heard of by nobody
                 gc.collect()
         finally:
             if gc_was_on:
