@@ -99,9 +99,9 @@ NOT_ANSWERED = frozenset(
         "credentials_stay_usable_after_all_that",
         "deadlines_are_honoured_under_an_open_breaker",
         "each_merchant_has_its_own_rate",
-        "hundreds_of_orders_of_the_sandbox_end_as_its_books_say",
         "leaving_the_block_leaves_nothing_running",
         "opening_and_closing_sessions_leaks_no_descriptor",
+        "orders_of_the_sandbox_end_as_its_books_say",
         "payments_cut_at_every_byte_are_charged_once",
         "plain_http_to_another_machine_is_refused",
         "proxies_of_the_environment_are_used_only_when_asked_for",
@@ -128,7 +128,7 @@ OTHERWISE: Mapping[str, str] = {
     "a_previous_key_verifies_until_its_end": "its gateway changes keys; the sandbox has one",
     "credentials_are_not_shared_between_sessions": "two agents; the sandbox has one",
     "many_merchants_on_one_loop_never_mix": "200 agents; the sandbox has one",
-    "thousands_of_orders_end_right_and_concurrency_is_kept": "a minute of connections: hundreds of "
+    "many_orders_end_right_and_concurrency_is_kept": "a minute of connections: hundreds of "
     "orders are polled over HTTP in tests/polling/test_many_orders.py",
     "a_rate_is_never_exceeded_and_everybody_is_asked": "the same",
     "everybody_is_asked_where_demand_is_above_capacity": "the same",
