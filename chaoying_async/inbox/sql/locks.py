@@ -12,8 +12,10 @@ records what the order came to. Nothing is committed before, so a process that d
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -204,14 +206,19 @@ Taken = tuple[bool, Record | None]
 
 
 async def _take_in_postgresql(locks: Locks, connection: AsyncConnection, params: Params) -> Taken:
-    """The lock and the INSERT in one statement; the record is read by a later one (M-16)."""
+    """The lock and the INSERT in one statement; the record is read by a later one (M-16).
+
+    An order that was DONE when the statement began is DONE for ever, lock or no lock.
+    """
     (row,) = await locks.access.rows(connection, locks.statements.lock, params)
     if row.inserted:
         return True, None
-    if not row.locked and row.state != _DONE:
+    kept = json.loads(row.kept or "{}")
+    if kept.get("state") == _DONE:
+        return True, to_record(SimpleNamespace(left=0, **kept))
+    if not row.locked:
         return False, None
-    reading = locks.statements.look if row.state == _DONE else locks.statements.read_locked
-    before = await locks.read(connection, reading, params)
+    before = await locks.read(connection, locks.statements.read_locked, params)
     return before is not None, before
 
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Executable,
     Select,
     Table,
+    Text,
     Update,
     and_,
     bindparam,
@@ -158,7 +159,8 @@ class OrderStatements:
         )
         inserted = exists(select(new.c.token)).label("inserted")
         before = got.outerjoin(self._table, self._this)
-        return select(got.c.locked, inserted, c.state).select_from(before)
+        kept = func.row_to_json(literal_column(_quoted(self._table))).cast(Text).label("kept")
+        return select(got.c.locked, inserted, kept).select_from(before)
 
     def _make_changes(self, dialect: SqlDialect) -> None:
         c, now = self._table.c, self._now
@@ -197,6 +199,10 @@ class OrderStatements:
 
     def _oldest(self, *which: ColumnElement[bool]) -> Select[Any]:
         return self._all.where(*which).order_by(self._table.c.first_seen).limit(p("limit"))
+
+
+def _quoted(table: Table) -> str:
+    return postgresql.dialect().identifier_preparer.quote(table.name)  # type: ignore[no-untyped-call]
 
 
 class AsideStatements:
