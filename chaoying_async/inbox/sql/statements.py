@@ -202,7 +202,8 @@ class OrderStatements:
 
 
 def _quoted(table: Table) -> str:
-    return postgresql.dialect().identifier_preparer.quote(table.name)  # type: ignore[no-untyped-call]
+    escaped = table.name.replace('"', '""')
+    return f'"{escaped}"'
 
 
 class AsideStatements:
