@@ -98,7 +98,7 @@ class Journey:
             has_owner=self.tasks.is_open,
             key=key,
         )
-        working = only_exceptions(self._until_somebody_did(message, came + limits.wait))
+        working = only_exceptions(self._to_its_end(message, came + limits.wait))
         try:
             return await self.tasks.run(
                 working,
@@ -109,7 +109,7 @@ class Journey:
         except CutOffError:
             return Outcome(Decision.IN_PROGRESS, durable=False)
 
-    async def _until_somebody_did(self, message: Message, wait: float) -> Outcome:
+    async def _to_its_end(self, message: Message, wait: float) -> Outcome:
         while True:
             outcome = await self._once(message)
             if outcome is not None:

@@ -68,9 +68,10 @@ class LockedRow:
 
     @property
     def is_to_be_committed(self) -> bool:
-        """Whether something was saved; or nothing at all was done, which costs a driver less so.
+        """Whether the transaction ends by COMMIT: something was saved, or a DONE order only read.
 
-        psycopg forgets what it has prepared on a connection when it rolls back.
+        What was only read is committed too, since psycopg forgets what it has prepared on a
+        connection when it rolls back.
         """
         return self.is_saved or (self.is_done and not self._was_lent)
 
