@@ -141,7 +141,8 @@ async def resume_refunds(
 
     Each is asked about until its own deadline by the wall clock, and at least once; one that ended
     before, too, since only the gateway still knows its answer. An outcome is forgotten when the
-    next one is taken, or ``done()`` called. Refunds under way in this process are left alone.
+    next one is taken, or ``done()`` called: do not catch, inside the loop, what goes wrong with one
+    (see :func:`resume`). Refunds under way in this process are left alone.
     """
     clock = clock or SystemClock()
     tracker = _RefundTracker(gateway, store, schedule, clock, rng or random.Random())

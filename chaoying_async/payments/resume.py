@@ -49,7 +49,9 @@ async def resume(
     alone). Outcomes that nobody took come first, then the others as they end: an order that is old
     enough needs one query, a young one is asked about, and cancelled between 30 and 240 s after
     its pay call started by the wall clock. An outcome is forgotten when the next one is taken, or
-    ``done()`` called; where a consumer dies before, it comes again.
+    ``done()`` called; where a consumer dies before, it comes again. So an exception that you catch
+    inside the loop, to go on with the next order, loses the outcome: let it out, or leave the loop,
+    and run ``resume`` again later.
 
     ``gateway`` has to be of the agent that paid: another one's knows nothing of these orders, and
     what nobody knows is FAILED in the end.

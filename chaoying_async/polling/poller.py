@@ -238,7 +238,9 @@ class Poller:
         It waits for what is tracked later, too. Several consumers share what comes: call this once
         for each. With a store each outcome is durable before it comes, and is forgotten when its
         consumer asks for the next one or ``done()`` is called; what an earlier process left comes
-        first. A consumer that goes away before that leaves its outcome to the next consumer.
+        first. A consumer that goes away before that leaves its outcome to the next consumer. So an
+        exception that you catch inside the loop, to go on with the next order, loses the outcome:
+        catch it around the loop, and call this again.
         """
         return Outcomes(self._collector, self._forget_taken, waits=True)
 

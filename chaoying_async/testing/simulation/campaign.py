@@ -11,13 +11,15 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.testing.simulation.world import SimulatedWorld, Story
 
 _WARM_UP = 1
+#: So many lines of the first broken story stand at the end of a campaign.
+_TAIL = 40
 _AGAIN = "python -m chaoying_async.testing.simulation --seed {} --trace"
 
 
 def stories(first: int, count: int | None = None, seconds: float | None = None) -> Iterator[Story]:
     """The stories of the seeds from ``first`` on: so many, or as many as fit into the time."""
     clock = SystemClock()
-    SimulatedWorld(_WARM_UP).run()
+    _story(_WARM_UP)
     gc.collect()
     gc.freeze()  # every world is collected at its end, and need not look at the program itself
     until = None if seconds is None else clock.monotonic() + seconds
@@ -26,10 +28,18 @@ def stories(first: int, count: int | None = None, seconds: float | None = None) 
         while count is None or seed < first + count:
             if until is not None and clock.monotonic() >= until:
                 return
-            yield SimulatedWorld(seed).run()
+            yield _story(seed)
             seed += 1
     finally:
         gc.unfreeze()
+
+
+def _story(seed: int) -> Story:
+    try:
+        return SimulatedWorld(seed).run()
+    except BaseException as error:
+        error.add_note(f"this happened in the world of seed {seed}: {_AGAIN.format(seed)}")
+        raise
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,14 +56,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if first is None:  # other seeds every time
         first = int(clock.now().timestamp()) * 1000
     _say(f"seeds from {first} on; one of them again: {_AGAIN.format('SEED')}")
-    began, done, broken = clock.monotonic(), 0, 0
+    began, done = clock.monotonic(), 0
+    broken: list[Story] = []
     for story in stories(first, options.seeds, options.seconds):
         done += 1
         if story.broken:
-            broken += 1
             _tell(story)
+            broken.append(story)
     pace = done / max(0.001, clock.monotonic() - began) * 60
-    _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {broken} broke a rule")
+    _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {len(broken)} broke a rule")
+    if broken:  # at the end, where whoever reads a log of CI looks first
+        _say("\n".join(["...", *map(str, broken[0].timeline.lines[-_TAIL:])]))
+        _tell(broken[0])
     return bool(broken or not done)
 
 

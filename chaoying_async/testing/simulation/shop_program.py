@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Protocol
@@ -66,8 +66,6 @@ _AGAIN = 5.0
 _CODE_LASTS = timedelta(minutes=4)
 #: Refunds are asked about for so long at a time: no world lasts for a bank's days.
 _REFUNDS = PollSchedule(first=10.0, every=60.0, until=2700.0, longest=600.0, factor=1.3)
-#: Decisions after which an effect is durable.
-_DURABLE = (Decision.APPLY, Decision.DUPLICATE, Decision.PAID_AFTER_CLOSE)
 
 
 class Told(StrEnum):
@@ -290,8 +288,10 @@ class ShopProgram:
             self._busy.add("resume")
             try:
                 resuming = resume(self._gateway, store, clock=self._clock, rng=self._rng)
-                async for outcome in resuming:
-                    await self.took(outcome)
+                async with aclosing(resuming):
+                    async for outcome in resuming:
+                        if not await self.took(outcome):
+                            return  # to go on would forget it; the next round begins again
             except ChaoyingError as error:
                 self._word(Told.ERROR, "resume", type(error).__name__)
             finally:
@@ -310,23 +310,34 @@ class ShopProgram:
 
     async def _consume(self, poller: Poller) -> None:
         with suppress(StoreInUseError, SessionClosedError):
-            async for outcome in poller.outcomes():
-                await self._polled(outcome)
+            while not await self._consumed(poller.outcomes()):
+                await self._clock.sleep(_AGAIN)
 
-    async def _polled(self, outcome: PollOutcome[Any]) -> None:
+    async def _consumed(self, outcomes: AsyncGenerator[PollOutcome[Any]]) -> bool:
+        """Whether all came to their end; else one has to come again, and going on forgets it."""
+        async with aclosing(outcomes):
+            async for outcome in outcomes:
+                if not await self._polled(outcome):
+                    return False
+        return True
+
+    async def _polled(self, outcome: PollOutcome[Any]) -> bool:
         number = str(order_of(outcome.query))
         self._word(Told.ORDER, number, outcome.status)
         if outcome.status is PollStatus.PAID and outcome.paid is not None:
             if not await self._settled(outcome.paid):
-                return
+                return False
         elif outcome.status in (PollStatus.FAILED, PollStatus.CLOSED, PollStatus.REVOKED):
-            with suppress(SQLAlchemyError):
+            try:
                 await self.shop.close_order(number)
+            except SQLAlchemyError:
+                return False
         with suppress(ChaoyingError):
             await outcome.done()
+        return True
 
     async def _settled(self, paid: PaidOrder) -> bool:
-        """Whether the payment's effect is durable."""
+        """Whether the payment's effect is durable, or it was set aside for a person."""
         handler = self._handler
         if handler is None:
             return False
@@ -336,7 +347,7 @@ class ShopProgram:
             self._word(Told.ERROR, f"settle {paid.out_trade_no}", type(error).__name__)
             return False
         self._word(Told.ORDER, paid.out_trade_no, f"settle: {decision}")
-        return decision in _DURABLE
+        return decision is not Decision.IN_PROGRESS
 
     # ------------------------------------------------------------------------------------- selling
 
