@@ -21,7 +21,13 @@ from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
 
 AT_ONCE, BUDGET = 200, 2.0
 #: Seconds beyond the budget that an answer may take where other programs want the processor too.
-SLACK = 1.0
+#: One that waited for a second connection would take the pool's thirty.
+SLACK = 8.0
+#: What failed is delivered again a few at a time, as a gateway spreads its repeats. On a busy
+#: machine two hundred at once would be cut off by the budget in every round.
+A_FEW = 5
+#: Seconds until each has taken effect: 3 on an idle machine, many more on a busy one.
+LIMIT = 240
 POOL: dict[str, Any] = {
     "poolclass": AsyncAdaptedQueuePool,
     "pool_size": 5,
@@ -86,6 +92,7 @@ SAMPLE: list[tuple[str, str | None, str, str]] = [
 ]
 
 
+@pytest.mark.timeout(LIMIT + 60)
 @pytest.mark.parametrize(
     ("kind", "level", "crowd", "lookup"),
     cases(SAMPLE, more=[one for one in ALL if one not in SAMPLE]),
@@ -105,20 +112,29 @@ async def test_all_are_answered_in_time_and_each_takes_effect_once(
             took.append(time.monotonic() - began)
             return answer
 
-        todo = list(CROWDS[crowd])
-        known = {number for number in todo if _known(number)}
-        async with handler, asyncio.timeout(60):
-            while todo:
-                answers = await asyncio.gather(*map(answered, todo))
-                todo = [
-                    number
-                    for number, answer in zip(todo, answers, strict=True)
-                    if answer.body != SUCCESS and _known(number)
-                ]
-        assert max(took) <= BUDGET + SLACK
+        async def failed(numbers: Sequence[str]) -> list[str]:
+            """Deliver all of these at once: which of them are to be delivered again."""
+            answers = await asyncio.gather(*map(answered, numbers))
+            return [
+                number
+                for number, answer in zip(numbers, answers, strict=True)
+                if answer.body != SUCCESS and _known(number)
+            ]
+
+        rounds, until = 1, time.monotonic() + LIMIT
+        async with handler:
+            todo = await failed(CROWDS[crowd])
+            while todo and time.monotonic() < until:
+                rounds += 1
+                few = [todo[at : at + A_FEW] for at in range(0, len(todo), A_FEW)]
+                todo = [number for numbers in few for number in await failed(numbers)]
+        tale = f"{rounds} rounds, {len(took)} answers, the slowest after {max(took):.2f} s"
+        assert not todo, f"{len(todo)} have taken no effect in {LIMIT} s: {tale}"
+        assert max(took) <= BUDGET + SLACK, tale
         pool: Any = shop.engine.pool
-        assert pool.checkedout() == 0
+        assert pool.checkedout() == 0, tale
         async with shop.engine.connect() as connection:
             numbers = (await connection.execute(select(effects.c.number))).scalars()
-        assert Counter(numbers) == dict.fromkeys(known, 1)
-        assert handler.stats().failed == 0
+        known = {number for number in CROWDS[crowd] if _known(number)}
+        assert Counter(numbers) == dict.fromkeys(known, 1), tale
+        assert handler.stats().failed == 0, tale
