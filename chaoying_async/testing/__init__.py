@@ -5,7 +5,7 @@
   ``sign_notification``).
 - ``simulation``: a whole shop and its gateway from one seed: kills, lost replies, full disks.
 - ``pytest_plugin``: fixtures that pytest finds by itself: ``fake_clock``, ``gateway_router``,
-  ``gateway_transport``, ``no_real_gateway``.
+  ``gateway_transport``, ``no_real_gateway``, ``simulate``.
 """
 
 from __future__ import annotations

@@ -12,11 +12,16 @@ own engine, and the session has a faster one. Hand the router in instead::
         gateway_router.post("https://pay.storepos.cn/UnifiedPay/Gateway").respond(content=...)
         async with GatewaySession(credentials, transport=gateway_transport) as gateway:
             ...
+
+``simulate`` lets a shop of yours sell in simulated worlds (docs/simulation.md)::
+
+    def test_shop(simulate):
+        simulate(on_paid=on_paid, tables=metadata, delivered="SELECT number FROM parcels")
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -28,10 +33,36 @@ if TYPE_CHECKING:
 
     from chaoying_async.abc import Clock
     from chaoying_async.testing.fake_clock import FakeClock
+    from chaoying_async.testing.simulation import Simulated
     from chaoying_async.transport.base import Engine, HttpReply
 
 # The fixtures import the library themselves: pytest loads this file in every run, before coverage
 # measures anything.
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--simulate-first`` and ``--simulate-seeds``: in place of what the tests say."""
+    group = parser.getgroup("chaoying_async", "simulated worlds (fixture: simulate)")
+    group.addoption("--simulate-first", type=int, metavar="SEED", help="the first seed")
+    group.addoption("--simulate-seeds", type=int, metavar="N", help="how many seeds")
+
+
+@pytest.fixture
+def simulate(pytestconfig: pytest.Config) -> Callable[..., Simulated]:
+    """``chaoying_async.testing.simulation.simulate``, for a test that is a plain function.
+
+    ``pytest --simulate-first 4711 --simulate-seeds 1`` tells one story again, and
+    ``--simulate-seeds 100000`` looks at more worlds than the test does.
+    """
+    from chaoying_async.testing.simulation import simulate as run  # noqa: PLC0415
+
+    given = {name: pytestconfig.getoption(f"simulate_{name}", None) for name in ("first", "seeds")}
+    said = {name: value for name, value in given.items() if value is not None}
+
+    def simulated(*args: Any, **options: Any) -> Simulated:
+        return run(*args, **(options | said))
+
+    return simulated
 
 
 @pytest.fixture

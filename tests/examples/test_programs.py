@@ -198,3 +198,20 @@ def test_the_demo_of_every_example_adds_up(
     said, _ = demos[name].communicate(timeout=50)
     assert demos[name].returncode == 0, said
     assert said.endswith("Everything adds up.\n")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("shop", ["mail_shop", "warehouse_shop", "number_shop", "sound_shop"])
+def test_the_world_finds_what_is_wrong_with_a_shop(shop: str, tmp_path: Path) -> None:
+    """Three of them have a bug, and the fourth has none."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "simulated_shop.py"), shop],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{shop}: " in ran.stdout

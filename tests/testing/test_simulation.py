@@ -153,7 +153,7 @@ def test_a_campaign_ends_with_the_story_of_what_it_found(
 def test_a_world_that_cannot_go_on_names_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The world's own fault is found again as well."""
 
-    def fails(_: object) -> None:
+    def fails(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     monkeypatch.setattr(campaign, "SimulatedWorld", fails)

@@ -19,14 +19,39 @@ It needs the extras ``[testing,sql]``::
 - ``process``: processes that are killed, stopped, resumed, and whose tasks are cancelled.
 - ``sales``: the customers: who buys what, and how their payment goes.
 - ``shop_program``: what each of the shop's processes runs: it sells, polls, refunds, is notified.
+- ``simulate``: a user's shop in many worlds, until one shows what is wrong with it.
+- ``story``: what became of one seed, and how it is told.
+- ``surroundings``: what a program needs of its world, and the words of what it was told.
 - ``timeline``: what happened, one line each.
+- ``users_shop``: what a user gives, is lent and sees.
 - ``weather``: what goes wrong in one world, drawn from its seed.
 - ``world``: one world from its beginning to its judgement.
 """
 
 from __future__ import annotations
 
+from chaoying_async.testing.simulation.process import OutsideDeed
+from chaoying_async.testing.simulation.simulate import Simulated, SimulationFailedError, simulate
+from chaoying_async.testing.simulation.story import Story
+from chaoying_async.testing.simulation.users_shop import (
+    ClosedBooks,
+    ShopProcess,
+    SoldOrder,
+    outside,
+)
 from chaoying_async.testing.simulation.weather import Weather
-from chaoying_async.testing.simulation.world import SimulatedWorld, Story
+from chaoying_async.testing.simulation.world import SimulatedWorld
 
-__all__ = ["SimulatedWorld", "Story", "Weather"]
+__all__ = [
+    "ClosedBooks",
+    "OutsideDeed",
+    "ShopProcess",
+    "Simulated",
+    "SimulatedWorld",
+    "SimulationFailedError",
+    "SoldOrder",
+    "Story",
+    "Weather",
+    "outside",
+    "simulate",
+]

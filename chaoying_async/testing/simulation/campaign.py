@@ -8,18 +8,28 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from chaoying_async.clock import SystemClock
-from chaoying_async.testing.simulation.world import SimulatedWorld, Story
+from chaoying_async.testing.simulation.story import Story
+from chaoying_async.testing.simulation.users_shop import UsersShop
+from chaoying_async.testing.simulation.world import SimulatedWorld
 
 _WARM_UP = 1
-#: So many lines of the first broken story stand at the end of a campaign.
-_TAIL = 40
 _AGAIN = "python -m chaoying_async.testing.simulation --seed {} --trace"
 
 
-def stories(first: int, count: int | None = None, seconds: float | None = None) -> Iterator[Story]:
-    """The stories of the seeds from ``first`` on: so many, or as many as fit into the time."""
+def stories(
+    first: int,
+    count: int | None = None,
+    seconds: float | None = None,
+    *,
+    users: UsersShop | None = None,
+) -> Iterator[Story]:
+    """The stories of the seeds from ``first`` on: so many, or as many as fit into the time.
+
+    ``users`` is a shop of a user's; else it is the world's own.
+    """
     clock = SystemClock()
-    _story(_WARM_UP)
+    if users is None:
+        story_of(_WARM_UP)
     gc.collect()
     gc.freeze()  # every world is collected at its end, and need not look at the program itself
     until = None if seconds is None else clock.monotonic() + seconds
@@ -28,15 +38,16 @@ def stories(first: int, count: int | None = None, seconds: float | None = None) 
         while count is None or seed < first + count:
             if until is not None and clock.monotonic() >= until:
                 return
-            yield _story(seed)
+            yield story_of(seed, users)
             seed += 1
     finally:
         gc.unfreeze()
 
 
-def _story(seed: int) -> Story:
+def story_of(seed: int, users: UsersShop | None = None) -> Story:
+    """The story of one seed; what goes wrong with the world itself says which one it was."""
     try:
-        return SimulatedWorld(seed).run()
+        return SimulatedWorld(seed, users=users).run()
     except BaseException as error:
         error.add_note(f"this happened in the world of seed {seed}: {_AGAIN.format(seed)}")
         raise
@@ -66,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pace = done / max(0.001, clock.monotonic() - began) * 60
     _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {len(broken)} broke a rule")
     if broken:  # at the end, where whoever reads a log of CI looks first
-        _say("\n".join(["...", *map(str, broken[0].timeline.lines[-_TAIL:])]))
+        _say(broken[0].brief)
         _tell(broken[0])
     return bool(broken or not done)
 

@@ -17,7 +17,7 @@ from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.testing.simulation.process import SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase
-from chaoying_async.testing.simulation.shop_program import Told, Word
+from chaoying_async.testing.simulation.surroundings import Told, Word
 from chaoying_async.testing.simulation.weather import Weather
 
 

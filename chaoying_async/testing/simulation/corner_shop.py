@@ -15,8 +15,9 @@ import attrs
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chaoying_async.notifications.deciding import Lookup
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.notifications.case import ExpectedOrder
+from chaoying_async.sansio.notifications.case import ExpectedOrder, NoAmountCheck
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
@@ -94,17 +95,32 @@ class CornerShop:
             text("INSERT INTO shop_effects (number, how, payable) VALUES (:number, :how, :fee)"),
             {"number": number, "how": how, "fee": order.payable},
         )
-        if not self._is_calm():
-            if self._weather.slow:
-                await self._clock.sleep(self._rng.random() * self._weather.slow)
-            if self._rng.random() < self._weather.raises:
-                self._note(f"{how} {number} raises")
-                raise ShopFailedError("no stock, no printer, no luck")
+        await self._hand_over(how, order, connection)
         await connection.execute(
             text("UPDATE shop_orders SET state = :how WHERE number = :number"),
             {"number": number, "how": how},
         )
         self._note(f"{how} {number} returns")
+
+    async def _hand_over(
+        self,
+        how: str,
+        order: PaidOrder,
+        connection: AsyncConnection,  # noqa: ARG002 - a user's shop needs it
+    ) -> None:
+        await self._take_time()
+        if not self._is_calm() and self._rng.random() < self._weather.raises:
+            self._note(f"{how} {order.out_trade_no} raises")
+            raise ShopFailedError("no stock, no printer, no luck")
+
+    async def _take_time(self) -> None:
+        if self._weather.slow and not self._is_calm():
+            await self._clock.sleep(self._rng.random() * self._weather.slow)
+
+    @property
+    def lookup(self) -> Lookup | NoAmountCheck:
+        """What says how much an order should cost."""
+        return self.expected
 
     async def expected(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
         """What the order should cost; None for what is no order of ours."""
@@ -118,13 +134,14 @@ class CornerShop:
 
     async def write_order(self, number: str, mch_id: str, total_fee: int, kind: str) -> None:
         """Write an order down before anything is sent for it."""
-        await self._write(
-            "INSERT INTO shop_orders VALUES (:number, :mch, :fee, :kind, 'open')",
-            number=number,
-            mch=mch_id,
-            fee=total_fee,
-            kind=kind,
-        )
+        sql = "INSERT INTO shop_orders VALUES (:number, :mch, :fee, :kind, 'open')"
+        values = {"number": number, "mch": mch_id, "fee": total_fee, "kind": kind}
+        async with self._engine.begin() as connection:
+            await connection.execute(text(sql), values)
+            await self._write_down(number, total_fee, connection)
+
+    async def _write_down(self, number: str, total_fee: int, connection: AsyncConnection) -> None:
+        """Nothing more: a user's shop has an order of its own."""
 
     async def close_order(self, number: str) -> None:
         """Close an order that is still open."""

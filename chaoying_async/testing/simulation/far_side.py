@@ -7,7 +7,19 @@ import random
 from contextvars import Context
 from typing import Protocol
 
-from chaoying_async.sandbox.bank.entities import Consequence, Key, Ledger, Noted, Notify, Wake
+import attrs
+
+from chaoying_async.sandbox.bank.entities import (
+    Consequence,
+    Key,
+    Ledger,
+    Noted,
+    Notify,
+    Order,
+    Status,
+    Wake,
+)
+from chaoying_async.sandbox.bank.ledger import MERCHANTS
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, SUCCESS
@@ -24,8 +36,11 @@ _SOON = 60.0
 class Post(Protocol):
     """How a notification gets to the shop."""
 
-    async def __call__(self, key: Key, body: bytes, *, forged: bool = False) -> bytes | None:
-        """Deliver a body to some process: what it answered, None where nothing came back."""
+    async def __call__(self, key: Key, body: bytes, *, untrue: str = "") -> bytes | None:
+        """Deliver a body to some process: what it answered, None where nothing came back.
+
+        ``untrue`` says what is wrong with a body that may have no effect.
+        """
         ...
 
 
@@ -105,6 +120,19 @@ class FarSide:
         self.given_up.add(key)
         self._timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
 
+    def _twin(self, order: Order) -> bytes:
+        """Rightly signed by the same agent; a number is an order's only with its merchant's."""
+        twin = attrs.evolve(
+            order,
+            mch_id=MERCHANTS[1].mch_id,
+            transaction_id=f"{order.transaction_id}2",
+            out_transaction_id=f"{order.out_transaction_id}2",
+            status=Status.PAID,
+            paid_at=order.paid_at or self.clock.now(),
+            ended=order.ended or self.clock.now(),
+        )
+        return self.gateway.notification(twin)
+
     async def _wait(self, seconds: float) -> None:
         until = self._loop.time() + seconds
         while not self.calm and self._loop.time() < until:
@@ -118,7 +146,9 @@ class FarSide:
         if fault is MailFault.LATE:
             await self.clock.sleep(self._rng.uniform(0.0, 120.0))
         if fault is MailFault.FORGED:
-            await self._post(key, self.gateway.forgery(order), forged=True)
+            await self._post(key, self.gateway.forgery(order), untrue="a forgery")
+        if fault is MailFault.TWIN:
+            await self._post(key, self._twin(order), untrue="another merchant's")
         if fault is MailFault.LOST:
             return False
         if fault is MailFault.TWICE:

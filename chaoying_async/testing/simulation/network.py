@@ -71,12 +71,23 @@ class Network:
         self._misled: set[str] = set()
         #: Whether the storm is over.
         self.calm = False
+        #: How many requests have left, and are still to reach the gateway.
+        self.under_way = 0
         #: How often each call left for each number: ``(endpoint, number)``.
         self.left: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def later(self, seconds: float, act: Callable[..., object], *args: Any) -> None:
         """Do something in the world outside, whatever becomes of any process."""
         self._loop.call_later(seconds, act, *args, context=self._context)
+
+    def arrives(self, seconds: float, act: Callable[..., object], *args: Any) -> None:
+        """Let a request reach the gateway: until then the world is not at its end."""
+        self.under_way += 1
+        self.later(seconds, self._arrive, act, args)
+
+    def _arrive(self, act: Callable[..., object], args: tuple[Any, ...]) -> None:
+        self.under_way -= 1
+        act(*args)
 
     def way(self) -> float:
         """How many seconds a message takes."""
@@ -218,15 +229,15 @@ class _Call:
                 network.later(2 * way, self._come, 200, network.refusal(network.code()))
             case WireFault.ARRIVES_LATE:
                 network.later(way, self._fail, TransportError("reset"))
-                network.later(network.pick(0.0, _LONGEST_WAY), network.arrived, self)
+                network.arrives(network.pick(0.0, _LONGEST_WAY), network.arrived, self)
             case _:
-                network.later(way, self._arrive)
+                network.arrives(way, self._arrive)
 
     def _arrive(self) -> None:
         network, way = self.network, self.network.way()
         response = network.arrived(self)
         if self.fault is WireFault.TWICE:
-            network.later(network.pick(0.0, 5.0), self._arrive_again)
+            network.arrives(network.pick(0.0, 5.0), self._arrive_again)
         if self.fault is WireFault.LATE:
             way = network.pick(1.0, _LONGEST_WAY)
         if response.cut is not None or self.fault in (WireFault.LOST_AFTER, WireFault.CUT):

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol
 
+import attrs
+
 from chaoying_async.testing.simulation.loop import OWNER, SimulatedLoop, SimulatedTask, Turn
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
 
@@ -51,6 +53,20 @@ class Openable(Protocol):
         ...
 
 
+@attrs.frozen
+class OutsideDeed:
+    """Something that a shop did outside of its database."""
+
+    at: float
+    """When; seconds since the world began."""
+    who: str
+    """The process that did it."""
+    what: str
+    """What it did."""
+    number: str
+    """The order that it did it for."""
+
+
 class Blow(Enum):
     """What can be done to a process at any of its steps."""
 
@@ -71,6 +87,8 @@ class Process:
         self._timeline = timeline
         self.alive = True
         self.stopped = False
+        #: What it did outside of its database.
+        self.deeds: list[OutsideDeed] = []
         #: How many steps it has made.
         self.steps = 0
         #: Connections to files; closed when the process is killed.
@@ -111,6 +129,11 @@ class Process:
             return False
         self.steps += 1
         return True
+
+    def did(self, what: str, number: str) -> None:
+        """Note what no rollback undoes."""
+        self.deeds.append(OutsideDeed(self._loop.time(), self.name, what, number))
+        self._timeline.note(Happening.OUTSIDE, f"{what} {number}".rstrip(), self.name)
 
     def arm(self, steps: int, act: Callable[[], None]) -> None:
         """Do something to this process after so many more of its steps, between two of them."""

@@ -48,7 +48,7 @@ def drawn_purchase(rng: random.Random, weather: Weather, number: str) -> Purchas
     at_till = rng.random() < weather.tills
     scenario = rng.choice(_AT_TILL if at_till else _BY_CODE)
     gives_back = 1000 + rng.choice(_REFUNDS) if rng.random() < _GIVEN_BACK else 0
-    closes = not at_till and rng.random() < _CLOSED
+    closes = not at_till and rng.random() < _CLOSED and weather.closes
     return Purchase(
         number=number,
         at=rng.uniform(1.0, COMING),

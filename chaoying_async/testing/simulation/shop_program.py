@@ -11,11 +11,11 @@ import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any, Protocol
+from functools import partial
+from typing import Any
 
-import attrs
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.exceptions import (
     AttemptInProgressError,
@@ -39,7 +39,6 @@ from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import order_of
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
 from chaoying_async.sansio.api.preorder import WechatPreOrder
-from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import PayType, TradeType
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.message import Wallet
@@ -53,8 +52,9 @@ from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
 from chaoying_async.testing.simulation.network import NetworkCard
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase
-from chaoying_async.testing.simulation.timeline import Happening, Timeline
-from chaoying_async.testing.simulation.weather import Weather
+from chaoying_async.testing.simulation.surroundings import Surroundings, Told, Word
+from chaoying_async.testing.simulation.timeline import Happening
+from chaoying_async.testing.simulation.users_shop import ShopProcess, UsersCounter
 
 #: Where notifications go.
 NOTIFY_URL = "https://shop.example/notify"
@@ -66,60 +66,6 @@ _AGAIN = 5.0
 _CODE_LASTS = timedelta(minutes=4)
 #: Refunds are asked about for so long at a time: no world lasts for a bank's days.
 _REFUNDS = PollSchedule(first=10.0, every=60.0, until=2700.0, longest=600.0, factor=1.3)
-
-
-class Told(StrEnum):
-    """What was told of."""
-
-    CHECKOUT = "checkout"
-    """A payment at a till."""
-    ORDER = "order"
-    """An order that was polled for."""
-    REFUND = "refund"
-    """A refund."""
-    ERROR = "error"
-    """A call that raised."""
-
-
-@attrs.frozen
-class Word:
-    """Something that the library told the shop."""
-
-    at: float
-    """When; seconds since the world began."""
-    who: str
-    """The process that was told."""
-    told: Told
-    """What it was about."""
-    number: str
-    """The number of the order, or of the refund."""
-    status: str
-    """How it ended."""
-
-
-class Surroundings(Protocol):
-    """What a program needs of its world."""
-
-    timeline: Timeline
-    weather: Weather
-    credentials: Credentials
-    mch_id: str
-    words: list[Word]
-
-    @property
-    def is_calm(self) -> bool:
-        """Whether the storm is over."""
-        ...
-
-    @property
-    def inbox_path(self) -> str:
-        """The file of the shop's tables and its inbox."""
-        ...
-
-    @property
-    def store_path(self) -> str:
-        """The file of the poll store."""
-        ...
 
 
 class ShopProgram:
@@ -150,7 +96,7 @@ class ShopProgram:
         self._poller: Poller | None = None
         self._busy: set[str] = set()
         #: The engines that it opened.
-        self.engines: list[Any] = []
+        self.engines: list[AsyncEngine] = []
 
     @property
     def is_open(self) -> bool:
@@ -176,15 +122,7 @@ class ShopProgram:
         async with AsyncExitStack() as stack:
             engine = self._engine(self._world.inbox_path)
             stack.push_async_callback(engine.dispose)
-            self.shop = CornerShop(
-                engine,
-                self.process,
-                clock=self._clock,
-                timeline=self._world.timeline,
-                rng=self._rng,
-                weather=self._world.weather,
-                is_calm=lambda: self._world.is_calm,
-            )
+            self.shop = self._made_shop(engine)
             self._gateway = await stack.enter_async_context(
                 GatewaySession(
                     self._world.credentials,
@@ -195,23 +133,59 @@ class ShopProgram:
                     rng=self._rng,
                 )
             )
-            handler = NotificationHandler(
-                self._world.credentials,
-                SqlInbox(engine, clock=self._clock),
-                self.shop.on_paid,
-                expected=self.shop.expected,
-                confirm=self._gateway if self._world.weather.confirms else None,
-                on_paid_after_close=(
-                    self.shop.on_paid_after_close if self._world.weather.after_close else None
-                ),
-                clock=self._clock,
-            )
-            self._handler = await stack.enter_async_context(handler)
+            self._handler = await self._open_handler(engine, stack)
             stack.callback(self._shut)
             try:
                 await self._be_till_or_wait()
             finally:
                 await self.process.cancel_work()
+
+    def _made_shop(self, engine: AsyncEngine) -> CornerShop:
+        users = self._world.users
+        make = CornerShop if users is None else partial(UsersCounter, users)
+        return make(
+            engine=engine,
+            process=self.process,
+            clock=self._clock,
+            timeline=self._world.timeline,
+            rng=self._rng,
+            weather=self._world.weather,
+            is_calm=lambda: self._world.is_calm,
+        )
+
+    async def _open_handler(
+        self, engine: AsyncEngine, stack: AsyncExitStack
+    ) -> NotificationHandler:
+        users, weather = self._world.users, self._world.weather
+        own: NotificationHandler | None = None
+        if users is not None and users.app is not None:
+            process = ShopProcess(
+                self.process.name,
+                engine,
+                self._gateway,
+                self._world.credentials,
+                self._world.mch_id,
+                self._clock,
+                partial(self._open_file, stack),
+            )
+            own = await stack.enter_async_context(users.app(process))
+        if own is not None:
+            return own
+        handler = NotificationHandler(
+            self._world.credentials,
+            SqlInbox(engine, clock=self._clock),
+            self.shop.on_paid,
+            expected=self.shop.lookup,
+            confirm=self._gateway if weather.confirms else None,
+            on_paid_after_close=self.shop.on_paid_after_close if weather.after_close else None,
+            clock=self._clock,
+        )
+        return await stack.enter_async_context(handler)
+
+    def _open_file(self, stack: AsyncExitStack, name: str) -> AsyncEngine:
+        engine = self._engine(self._world.file_path(name))
+        stack.push_async_callback(engine.dispose)
+        return engine
 
     async def _be_till_or_wait(self) -> None:
         if not self._wants_till:
@@ -225,7 +199,7 @@ class ShopProgram:
                 self._word(Told.ERROR, "till", type(error).__name__)
                 await self._pause(_AGAIN)
 
-    def _engine(self, path: str) -> Any:
+    def _engine(self, path: str) -> AsyncEngine:
         engine = self._files.engine(path)
         self.engines.append(engine)
         return engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -29,6 +29,8 @@ class Happening(StrEnum):
     """A notification was answered."""
     EFFECT = "effect"
     """The shop's own function ran."""
+    OUTSIDE = "outside"
+    """The shop did something that no rollback undoes."""
     COMMIT = "commit"
     """A database carried out a COMMIT."""
     TROUBLE = "trouble"
@@ -41,6 +43,16 @@ class Happening(StrEnum):
     """The library logged a line."""
     BROKEN = "BROKEN"
     """A rule was broken."""
+
+
+#: What stands in every story, and what does where it comes soon after a line that is wanted.
+_ALWAYS = (Happening.WORLD, Happening.PROCESS, Happening.BROKEN)
+_BESIDE = (Happening.TROUBLE, Happening.COMMIT)
+#: How soon, in seconds, and how long a line is at most.
+_NEAR, _WIDTH = 3.0, 160
+#: The world's own files; COMMITs of a user's are few. The lease of the second is renewed always.
+_POLLS = "polls.db"
+_FILES = ("shop.db", _POLLS)
 
 
 class Line(NamedTuple):
@@ -81,6 +93,27 @@ class Timeline:
         self.lines.append(line)
         for listener in self.listeners:
             listener(line)
+
+    def about(self, numbers: Iterable[str], most: int = 80) -> str:
+        """The lines about some orders: the others, and what happens all the time, left out."""
+        wanted = tuple(numbers)
+        found: list[Line] = []
+        near: dict[str, float] = {}
+        for line in self.lines:
+            is_about = any(number in line.what for number in wanted)
+            if is_about:
+                near[line.who] = line.at
+            beside = line.happening in _BESIDE and line.at - near.get(line.who, -1e9) < _NEAR
+            own = line.happening is Happening.COMMIT and line.what not in _FILES
+            if is_about or own or line.happening in _ALWAYS or (beside and line.what != _POLLS):
+                found.append(line)
+        left_out = ["..."] if len(found) > most else []
+        return "\n".join([*left_out, *(str(line)[:_WIDTH] for line in found[-most:])])
+
+    def end(self, most: int) -> str:
+        """The last lines, but for the COMMITs that renew the poll store's lease."""
+        found = [line for line in self.lines if line.what != _POLLS]
+        return "\n".join(["...", *(str(line)[:_WIDTH] for line in found[-most:])])
 
     @property
     def fingerprint(self) -> str:

@@ -51,6 +51,7 @@ class MailFault(Enum):
     LATE = "delivered late, so that others overtake it"
     FORGED = "a forgery comes first"
     TRICKLED = "sent again at once, after its answer"
+    TWIN = "another merchant of the agent was paid under the same number"
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +105,8 @@ class Weather:
     """Whether the handler asks the gateway before the shop's function runs."""
     after_close: bool
     """Whether the shop has a function for what is paid after it closed the order."""
+    closes: bool = True
+    """Whether the shop closes some of its orders."""
     hangs_up: bool
     """Whether a client that waits no longer ends the work on its request."""
     storm: float

@@ -9,16 +9,16 @@ import random
 import sqlite3
 import tempfile
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from chaoying_async.sandbox.bank.entities import Key, OrderKind, Status
 from chaoying_async.sandbox.bank.ledger import MCH_ID
+from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.testing.simulation.blank_files import POLLS, SHOP, blank_files, shared_memory
 from chaoying_async.testing.simulation.checks import CHECKS, BothBooks
@@ -29,8 +29,11 @@ from chaoying_async.testing.simulation.loop import SimulatedLoop, SimulationErro
 from chaoying_async.testing.simulation.network import Network, NetworkCard
 from chaoying_async.testing.simulation.process import Blow, Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
-from chaoying_async.testing.simulation.shop_program import ShopProgram, Word
+from chaoying_async.testing.simulation.shop_program import ShopProgram
+from chaoying_async.testing.simulation.story import Story
+from chaoying_async.testing.simulation.surroundings import Word
 from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
+from chaoying_async.testing.simulation.users_shop import ClosedBooks, SoldOrder, UsersShop
 from chaoying_async.testing.simulation.weather import Disk, PlannedBlow, Weather, drawn
 
 #: Seconds after the storm in which everything has to come to its end.
@@ -43,29 +46,18 @@ _LAST = 90.0
 _PATIENCE = 3.0
 
 
-@attrs.frozen(kw_only=True)
-class Story:
-    """What became of one seed."""
-
-    seed: int
-    """The seed: the same one gives the same story, to the byte."""
-    broken: tuple[str, ...]
-    """The rules that were broken, a sentence for each; empty where all is well."""
-    weather: Weather
-    """What went wrong on purpose."""
-    timeline: Timeline = attrs.field(repr=False)
-    """What happened."""
-    steps: int
-    """How many steps the loop made."""
-
-
 class SimulatedWorld:
     """A world; :meth:`run` lets it happen."""
 
-    def __init__(self, seed: int, weather: Weather | None = None) -> None:
+    def __init__(
+        self, seed: int, weather: Weather | None = None, *, users: UsersShop | None = None
+    ) -> None:
         self.seed = seed
+        self.users = users
         self._rng = random.Random(seed)
         self.weather = drawn(self._rng) if weather is None else weather
+        if users is not None:
+            self.weather = users.weather(self.weather)
         self._loop = SimulatedLoop(self._rng, shuffled=self.weather.shuffled)
         self.timeline = Timeline(self._loop.time)
         self.credentials = Credentials(
@@ -125,7 +117,7 @@ class SimulatedWorld:
         try:
             with tempfile.TemporaryDirectory(dir=shared_memory()) as folder, log:
                 self._folder = Path(folder)
-                for name, content in blank_files().items():
+                for name, content in self._first_files().items():
                     (self._folder / name).write_bytes(content)
                 with closing(sqlite3.connect(self.inbox_path, timeout=0)) as self._observer:
                     self._happen()
@@ -145,6 +137,10 @@ class SimulatedWorld:
             timeline=self.timeline,
             steps=self._loop.steps,
         )
+
+    def _first_files(self) -> Mapping[str, bytes]:
+        blank = blank_files()
+        return blank if self.users is None else self.users.files(blank, self._folder, SHOP)
 
     def _happen(self) -> None:
         try:
@@ -206,7 +202,9 @@ class SimulatedWorld:
 
     def _unsettled(self) -> bool:
         """Whether anything is still to come."""
-        if self._far.under_way or len(self._running) < self.weather.processes:
+        if self._far.under_way or self._network.under_way:
+            return True
+        if len(self._running) < self.weather.processes:
             return True
         if any(program.is_busy for program in self._running.values()):
             return True
@@ -303,14 +301,14 @@ class SimulatedWorld:
 
     # -------------------------------------------------------------------------------- notifications
 
-    async def _post(self, key: Key, body: bytes, *, forged: bool = False) -> bytes | None:
+    async def _post(self, key: Key, body: bytes, *, untrue: str = "") -> bytes | None:
         await self._clock.sleep(self._network.way())
         ready = [program for program in self._running.values() if program.is_open]
         if not ready:
             return None
         program = self._rng.choice(ready)
         process, number = program.process, key[1]
-        said = " (forged)" if forged else ""
+        said = f" ({untrue})" if untrue else ""
         self.timeline.note(Happening.NOTIFIED, f"{number}{said}", process.name)
         reply: asyncio.Future[bytes] = self._loop.create_future()
 
@@ -318,7 +316,7 @@ class SimulatedWorld:
             self.timeline.note(
                 Happening.ANSWERED, f"{number}{said}: {answer.decode()}", process.name
             )
-            self._check_answer(key, answer, forged=forged)
+            self._check_answer(key, answer, untrue=untrue)
             self._network.later(self._network.way(), come, answer)
 
         def come(answer: bytes) -> None:
@@ -333,13 +331,13 @@ class SimulatedWorld:
             task.cancel()
         return None
 
-    def _check_answer(self, key: Key, answer: bytes, *, forged: bool) -> None:
+    def _check_answer(self, key: Key, answer: bytes, *, untrue: str) -> None:
         """M-14: nothing is acknowledged before its effect is durable."""
         if answer != b"success":
             return
         number, order = key[1], self._far.ledger.orders[key]
-        if forged:
-            self._break(f"M-14: a forgery about {number} was acknowledged")
+        if untrue:
+            self._break(f"M-14: {untrue} was acknowledged for {number}")
         elif order.paid_at is not None and number not in {each[0] for each in self._effects()}:
             self._break(f"M-14: {number} was acknowledged before its effect was durable")
 
@@ -355,6 +353,8 @@ class SimulatedWorld:
     def _judged(self, *, settling: bool = False) -> list[str]:
         evidence = self._evidence()
         found = [what for check in CHECKS for what in check(evidence)]
+        if self.users is not None:
+            found += self.users.complaints(self._books(evidence))
         if settling:
             found += self._undecided(evidence)
         return found
@@ -396,7 +396,31 @@ class SimulatedWorld:
             secrets=(self.credentials.key, *(sale.auth_code for sale in self._sales)),
         )
 
+    def _books(self, found: BothBooks) -> ClosedBooks:
+        """What a user's check is shown."""
+        orders = {sale.number: found.order(sale.number) for sale in self._sales}
+        processes = {*self._dead, *(program.process for program in self._running.values())}
+        deeds = [deed for process in processes for deed in process.deeds]
+        return ClosedBooks(
+            sales=[
+                SoldOrder(
+                    number,
+                    order.payable,
+                    order.status is Status.PAID,
+                    not SCENARIOS[order.scenario].off_by,
+                )
+                for number, order in orders.items()
+                if order is not None
+            ],
+            delivered=Counter(number for number, _, _ in found.effects),
+            deeds=sorted(deeds, key=lambda deed: deed.at),
+            folder=self._folder,
+        )
+
     def _effects(self) -> list[tuple[str, str, int | None]]:
+        if self.users is not None and self.users.delivered:
+            numbers = self._observer.execute(self.users.delivered).fetchall()
+            return [(str(row[0]), "paid", None) for row in numbers]
         read = self._observer.execute("SELECT number, how, payable FROM shop_effects ORDER BY id")
         return read.fetchall()
 
@@ -420,6 +444,10 @@ class SimulatedWorld:
     def inbox_path(self) -> str:
         """The file of the shop's tables and its inbox."""
         return str(self._folder / SHOP)
+
+    def file_path(self, name: str) -> str:
+        """Another file of the shop's."""
+        return str(self._folder / name)
 
     @property
     def store_path(self) -> str:
