@@ -7,7 +7,6 @@ decides is pure, in ``sansio.notifications``; what was handled is remembered by 
 - ``callbacks``: how the user's functions want to be called.
 - ``deciding``: decides about one message: asks the shop, the inbox and the gateway.
 - ``due``: takes up what nobody will deliver again: failures, set-aside messages, a person's marks.
-- ``effects``: runs the user's function under its order's lock, records what the order came to.
 - ``handler``: the handler itself.
 - ``journey``: one message from its facts to its outcome, top to bottom.
 - ``reading``: from a body to verified facts: whose key, is it right, what does it say.

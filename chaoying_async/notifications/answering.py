@@ -10,22 +10,10 @@ import attrs
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
 from chaoying_async.notifications.reading import UnknownMerchantError
-from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, is_success
-from chaoying_async.sansio.notifications.message import FAIL, SUCCESS, OversizedNotificationError
-from chaoying_async.sansio.paid import PaidOrder
+from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer
+from chaoying_async.sansio.notifications.message import FAIL, OversizedNotificationError
 
-_OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
-
-
-def answer_to(
-    decision: Decision, *, durable: bool, paid: PaidOrder | None = None
-) -> NotificationAnswer:
-    """What the gateway hears, and what the caller learns beside it.
-
-    ``durable``: the effect, or that there is none, is recorded. ``paid``: the order, if it has.
-    """
-    body = SUCCESS if is_success(decision, durable=durable) else FAIL
-    return NotificationAnswer(status=_OK, body=body, decision=decision, paid=paid)
+OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
 
 
 def _refusal(status: int) -> NotificationAnswer:
@@ -33,9 +21,9 @@ def _refusal(status: int) -> NotificationAnswer:
 
 
 #: Somebody else's work has not ended in time.
-NOT_YET = NotificationAnswer(status=_OK, body=FAIL, decision=Decision.IN_PROGRESS)
+NOT_YET = NotificationAnswer(status=OK, body=FAIL, decision=Decision.IN_PROGRESS)
 #: Nothing could be done about the message: another delivery may fare better.
-NOT_NOW = _refusal(_OK)
+NOT_NOW = _refusal(OK)
 
 #: For a body that proves nothing: the counter and the answer; the first that fits.
 _REFUSALS: tuple[tuple[type[Exception], str, NotificationAnswer], ...] = (
@@ -84,7 +72,7 @@ class Counts:
     def __init__(self) -> None:
         self.decisions: Counter[Decision] = Counter()
         self._others: Counter[str] = Counter()
-        #: The orders that are worked on now; the effect runner puts its own here.
+        #: The orders that are worked on now; the journey puts its own here.
         self.working: Sized = ()
 
     def add(self, counter: str) -> None:

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from chaoying_async.abc import LockedOrder
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.paid import PaidOrder
+from chaoying_async.notifications.tasks import Progress, Stage
 from chaoying_async.sansio.userfunctions import Kind, function_problem, refuse_unbegun
 
 T = TypeVar("T")
 
 #: ``on_paid(order)`` or ``on_paid(order, connection)``.
-Effect = Callable[..., Awaitable[None] | None]
+EffectFunction = Callable[..., Awaitable[None] | None]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -27,29 +25,27 @@ async def resolved(value: Awaitable[T] | T) -> T:
     return value
 
 
-class EffectCall:
-    """A function that takes effect for an order, with the inbox's connection if it asks for one."""
+class Effect(NamedTuple):
+    """A function of the user's that takes effect for an order."""
 
-    def __init__(self, name: str, function: Effect, *, lends: bool) -> None:
-        self.name = name
-        self._function = function
-        self._with_connection = wants_connection(name, function, "order", lends=lends)
+    name: str
+    function: EffectFunction
+    takes_connection: bool
 
-    async def __call__(
-        self, paid: PaidOrder, locked: LockedOrder, running: AbstractContextManager[None]
-    ) -> None:
-        """Run the function; raise where what it returned is work that nobody has begun.
+    @classmethod
+    def of(cls, name: str, function: EffectFunction, *, lends: bool) -> Effect:
+        """How it wants to be called; ``lends``: whether the inbox has a connection for it."""
+        return cls(name, function, wants_connection(name, function, "order", lends=lends))
 
-        ``running`` is entered as long as the function itself runs.
-        """
-        if not self._with_connection:
-            with running:
-                returned: Any = await resolved(self._function(paid))
-        else:
-            async with locked.lend() as connection:
-                with running:
-                    returned = await resolved(self._function(paid, connection))
-        refuse_unbegun(self.name, returned)
+    async def run(self, progress: Progress, *given: Any) -> None:
+        """Run it; raise where what it returned is work that nobody has begun."""
+        progress.stage = Stage.RUNNING
+        try:
+            returned: Any = await resolved(self.function(*given))
+        finally:
+            progress.stage = Stage.AFTER
+        if returned is not None:
+            refuse_unbegun(self.name, returned)
 
 
 def wants_connection(name: str, function: Callable[..., Any], *given: str, lends: bool) -> bool:

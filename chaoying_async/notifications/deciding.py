@@ -12,7 +12,7 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, Inbox, LockedOrder
 from chaoying_async.clock import within
 from chaoying_async.notifications.callbacks import resolved, wants_connection
-from chaoying_async.notifications.tasks import Stage, must_propagate
+from chaoying_async.notifications.tasks import Progress, must_propagate
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.notifications.case import (
@@ -86,7 +86,7 @@ DECIDED_FOR_ANOTHER: Final = (
 
 
 @attrs.define
-class Message:
+class Message(Progress):
     """A verified message on its way, and what was learnt about it so far."""
 
     facts: Facts
@@ -98,8 +98,6 @@ class Message:
     """Whether a person said that it is to be applied, whatever the shop expects."""
     has_owner: bool = False
     """Whether its work had an owner when it came: then none of it may begin without one."""
-    stage: Stage = Stage.BEFORE
-    """How far its work has come."""
     was_undone: bool = False
     """Whether work on it was undone for somebody else's sake."""
     key: OrderKey | None = None

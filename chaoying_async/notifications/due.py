@@ -47,7 +47,6 @@ class DueWork:
         self._journey = journey
         self._inbox = journey.inbox
         self._decider = journey.decider
-        self._effects = journey.effects
         self._reporter = journey.reporter
         self._tasks = journey.tasks
         self._clock = journey.clock

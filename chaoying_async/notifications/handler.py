@@ -12,16 +12,14 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.notifications.answering import (
     NOT_NOW,
     NOT_YET,
+    OK,
     Counts,
     HandlerStats,
-    answer_to,
     refused,
 )
-from chaoying_async.notifications.callbacks import Effect as EffectFunction
-from chaoying_async.notifications.callbacks import EffectCall
+from chaoying_async.notifications.callbacks import Effect, EffectFunction
 from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
-from chaoying_async.notifications.effects import EffectRunner
 from chaoying_async.notifications.journey import Journey, Limits
 from chaoying_async.notifications.reading import (
     Keys,
@@ -31,12 +29,22 @@ from chaoying_async.notifications.reading import (
     read_facts,
 )
 from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reporter, log
-from chaoying_async.notifications.tasks import OwnedTasks, must_propagate, only_exceptions
+from chaoying_async.notifications.tasks import (
+    LateError,
+    OwnedTasks,
+    must_propagate,
+    only_exceptions,
+)
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck
-from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer, has_effect
+from chaoying_async.sansio.notifications.decide import (
+    Decision,
+    NotificationAnswer,
+    has_effect,
+    is_success,
+)
 from chaoying_async.sansio.notifications.facts import facts_of_order
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.message import FAIL, SUCCESS, Wallet
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
@@ -117,9 +125,9 @@ class NotificationHandler:
         self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
         self._keys = Keys(credentials, self._clock, self._budget)
         lends = inbox.lends_connection
-        calls = {Decision.APPLY: EffectCall("on_paid", on_paid, lends=lends)}
+        effects = {Decision.APPLY: Effect.of("on_paid", on_paid, lends=lends)}
         if on_paid_after_close is not None:
-            calls[Decision.PAID_AFTER_CLOSE] = EffectCall(
+            effects[Decision.PAID_AFTER_CLOSE] = Effect.of(
                 "on_paid_after_close", on_paid_after_close, lends=lends
             )
         decider = Decider(
@@ -138,7 +146,6 @@ class NotificationHandler:
             on_not_paid=on_not_paid,
             confirms=confirm is not None,
         )
-        effects = EffectRunner(inbox, self._clock, calls, reporter, self._counts)
         self._journey = Journey(
             inbox=inbox,
             clock=self._clock,
@@ -146,7 +153,9 @@ class NotificationHandler:
             effects=effects,
             reporter=reporter,
             tasks=self._tasks,
+            counts=self._counts,
         )
+        self._counts.working = self._journey.working
         self._limits = Limits(self._budget - MOMENT, self._budget)
         self._due = DueWork(self._journey, Limits(self._budget, PATIENCE, to_the_end=True))
 
@@ -182,7 +191,7 @@ class NotificationHandler:
         """
         if self._tasks.closing:
             return NOT_NOW
-        began, facts = self._clock.monotonic(), None
+        facts = None
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
@@ -193,12 +202,11 @@ class NotificationHandler:
         except BaseException as error:  # any input at all gives an answer
             if must_propagate(error):
                 raise
-            if facts is None:
-                return self._unread(error)
-            late = self._clock.monotonic() >= began + self._budget - MOMENT
-            return self._unended(error, late=late)
-        self._counts.decisions[outcome.decision] += 1
-        return answer_to(outcome.decision, durable=outcome.durable, paid=outcome.paid)
+            return self._unread(error) if facts is None else self._unended(error)
+        decision, durable, paid, *_ = outcome
+        self._counts.decisions[decision] += 1
+        body = SUCCESS if is_success(decision, durable=durable) else FAIL
+        return NotificationAnswer(status=OK, body=body, decision=decision, paid=paid)
 
     async def settle(self, paid_order: PaidOrder) -> Decision:
         """Give a payment that was learnt by a query the same effect and the same record.
@@ -260,8 +268,8 @@ class NotificationHandler:
             log.error("%s", error)
         return answer
 
-    def _unended(self, error: BaseException, *, late: bool) -> NotificationAnswer:
-        if not (late and isinstance(error, TimeoutError)):
+    def _unended(self, error: BaseException) -> NotificationAnswer:
+        if not isinstance(error, LateError):
             return self._troubled(error)
         self._counts.add("late")  # the handler owns what was begun, and it goes on
         return NOT_YET

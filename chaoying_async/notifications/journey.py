@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
 import attrs
 
 from chaoying_async.abc import Clock, Inbox, LockedOrder
-from chaoying_async.clock import within
+from chaoying_async.notifications.answering import Counts
+from chaoying_async.notifications.callbacks import Effect
 from chaoying_async.notifications.deciding import (
     Asked,
     DecidedMessage,
@@ -16,13 +19,27 @@ from chaoying_async.notifications.deciding import (
     Message,
     storable,
 )
-from chaoying_async.notifications.effects import Attempt, EffectRunner
-from chaoying_async.notifications.reporting import Reporter, log
-from chaoying_async.notifications.tasks import CutOffError, OwnedTasks, Stage, only_exceptions
+from chaoying_async.notifications.reporting import Reporter, log, retry_in
+from chaoying_async.notifications.tasks import (
+    RECORD_WITHIN,
+    CutOffError,
+    OwnedTasks,
+    Stage,
+    must_propagate,
+    only_exceptions,
+)
 from chaoying_async.sansio.notifications.case import ExpectedOrder
-from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
+from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision
 from chaoying_async.sansio.notifications.facts import Facts
-from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState, TooManyWaitError
+from chaoying_async.sansio.notifications.inbox_values import (
+    ClaimLostError,
+    LookAgainError,
+    OrderKey,
+    Record,
+    SeenState,
+    TooManyWaitError,
+    TransactionEndedError,
+)
 from chaoying_async.sansio.paid import PaidOrder
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
@@ -33,6 +50,8 @@ CONFIRMED_BY_ANOTHER_NUMBER = (
 _ENDED = (SeenState.DONE, SeenState.QUARANTINED)
 #: Seconds between two looks at an order that another process works on.
 LOOK_EVERY = 0.2
+#: Seconds after which work here no longer speaks for its order: another one asks the inbox then.
+SPEAKS_FOR = 30.0
 
 
 @attrs.frozen
@@ -63,6 +82,21 @@ class Outcome(NamedTuple):
     """Whether the inbox has something of it, so that ``run_due`` finds it."""
 
 
+class NotRun(NamedTuple):
+    """An order that was locked, and let go again unchanged."""
+
+    asked: Asked
+    before: Record | None
+    """Its record, read under the lock."""
+
+
+class Work(NamedTuple):
+    """Work on an order in this process."""
+
+    ended: asyncio.Event
+    since: float
+
+
 @attrs.frozen(kw_only=True)
 class Journey:
     """Takes messages from their facts to their outcomes."""
@@ -70,9 +104,13 @@ class Journey:
     inbox: Inbox
     clock: Clock
     decider: Decider
-    effects: EffectRunner
+    effects: Mapping[Decision, Effect]
+    """The user's functions."""
     reporter: Reporter
     tasks: OwnedTasks
+    counts: Counts
+    working: dict[OrderKey, Work] = attrs.field(factory=dict, init=False)
+    """The orders that are worked on now."""
 
     async def run(
         self,
@@ -85,8 +123,8 @@ class Journey:
     ) -> Outcome:
         """Decide about a message and do what was decided, in a task of its own.
 
-        What the shop's lookup or the inbox raise comes out, and a :class:`TimeoutError` of
-        ``limits``. ``first_seen``: when this very message first came, if it was set aside before.
+        What the shop's lookup or the inbox raise comes out, and a ``LateError`` of ``limits``.
+        ``first_seen``: when this very message first came, if it was set aside before.
         ``by_a_person``: a person said that it is to be applied; ``key``: to this order.
         """
         came = self.clock.monotonic()
@@ -97,14 +135,14 @@ class Journey:
             by_a_person=by_a_person,
             has_owner=self.tasks.is_open,
             key=key,
+            stage=Stage.BEFORE,
         )
-        working = only_exceptions(self._to_its_end(message, came + limits.wait))
         try:
             return await self.tasks.run(
-                working,
+                only_exceptions(self._to_its_end(message, came + limits.wait)),
                 until=message.until,
                 to_the_end=limits.to_the_end,
-                stage=lambda: message.stage,
+                progress=message,
             )
         except CutOffError:
             return Outcome(Decision.IN_PROGRESS, durable=False)
@@ -122,38 +160,146 @@ class Journey:
 
     async def _once(self, message: Message) -> Outcome | None:
         """What became of a message; None where somebody else is at work on its order."""
-        received = storable(message.facts)
+        received, asked = storable(message.facts), None
         if received is None:
             return await self._without_effect(self.decider.nameless(message.facts), message)
-        asked: Asked | None = None
         if self.decider.asks_inside:
-            message.key = message.key or received
-            decided = self.decider.unasked(message, message.key)
+            decided = self.decider.unasked(message, message.key or received)
         else:
-            asked, decided = await self._decided(message, received)
-            message.key = decided.key
-            if self.effects.ended(decided.key) is not None:
-                return await self._beside_our_own(message, asked)
-            if not has_effect(decided.verdict.decision):
-                return await self._without_effect(decided, message)
+            asked = await self.decider.ask(received)
+            if message.by_a_person:
+                asked = asked._replace(key=message.key or asked.key)
+            decided = await self.decider.decide(message, asked)
+        message.key = key = decided.key
+        at_work = self.ended(key)
+        if asked is not None and at_work is not None:
+            return await self._beside_our_own(message, asked)
+        if asked is not None and decided.verdict.paid is None:
+            return await self._without_effect(decided, message)
+        if at_work is not None and not await self._is_done(key):
+            return None
+        work = Work(asyncio.Event(), self.clock.monotonic())
+        if at_work is None:
+            self.working[key] = work
+        try:
+            found = await self._attempt(message, received, asked, decided)
+        finally:
+            if self.working.get(key) is work:
+                del self.working[key]
+            work.ended.set()
+        return await self._not_run(message, found) if isinstance(found, NotRun) else found
+
+    def ended(self, key: OrderKey) -> asyncio.Event | None:
+        """Set when this process has ended its work on an order; None: it does not work on it.
+
+        Nor does it where the work has taken long: its connection may be dead, and the order free.
+        """
+        work = self.working.get(key)
+        if work is None or self.clock.monotonic() - work.since >= SPEAKS_FOR:
+            return None
+        return work.ended
+
+    async def _is_done(self, key: OrderKey) -> bool:
+        """Whether the order needs no lock, whoever is at work on it."""
+        before = await self.inbox.look(key)
+        return before is not None and before.state is SeenState.DONE
+
+    async def _attempt(
+        self, message: Message, received: OrderKey, asked: Asked | None, decided: DecidedMessage
+    ) -> Outcome | NotRun | None:
+        """Lock the order, decide again, take effect, record it: one block, left by one commit.
+
+        None where the order is somebody else's, or the work was undone for somebody else's sake.
+        """
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
-        attempt, message.stage = Attempt(decided.key, entry, message), Stage.BEFORE
-
-        async def decide(order: LockedOrder) -> DecidedMessage | None:
-            nonlocal asked
-            if asked is None:
-                asked = await self.decider.ask(received, order)
-            elif order.before is None:  # which is what was decided about
-                return self._to_be_run(message, decided, asked)
-            return self._to_be_run(message, self.decider.judge(message, asked, order.before), asked)
-
-        await self.effects.run(attempt, decide)
-        if attempt.decided is not None:
-            return self._ran(attempt, attempt.decided)
-        if not attempt.was_locked or asked is None:
+        before, runs, message.stage = None, False, Stage.BEFORE
+        try:
+            async with self.inbox.lock(decided.key, entry) as order:
+                if order is None:
+                    return None
+                before = order.before
+                if asked is None:
+                    asked = await self.decider.ask(received, order)
+                    decided = self.decider.judge(message, asked, before)
+                elif before is not None:  # otherwise that is what was decided about
+                    decided = self.decider.judge(message, asked, before)
+                runs = self._is_to_be_run(message, decided, asked)
+                if not runs:
+                    return NotRun(asked, before)
+                await self._take_effect(message, decided, order)
+                await order.save(SeenState.DONE, decided.entry(payload=False))
+        except LookAgainError as error:
+            message.was_undone = True
+            if isinstance(error, ClaimLostError):
+                self.counts.add("failed")
+                log.warning("order %r: %s", decided.key.out_trade_no, error)
             return None
-        return await self._not_run(message, asked, attempt)
+        except BaseException as error:
+            if message.was_given_up() and isinstance(error, asyncio.CancelledError):
+                error = TimeoutError("it took too long to record it")
+            if not runs or must_propagate(error):
+                raise
+            return await self._failed(error, decided, before)
+        decision, paid = decided.verdict.decision, decided.verdict.paid
+        return Outcome(decision, durable=True, paid=paid, is_kept=True)
+
+    async def _take_effect(
+        self, message: Message, decided: DecidedMessage, order: LockedOrder
+    ) -> None:
+        effect, paid = self.effects[decided.verdict.decision], decided.verdict.paid
+        if not effect.takes_connection:
+            await effect.run(message, paid)
+            return
+        async with order.lend() as connection:
+            await effect.run(message, paid, connection)
+
+    async def _failed(
+        self, error: BaseException, decided: DecidedMessage, before: Record | None
+    ) -> Outcome:
+        """Record that the function failed; a failing order takes nothing else down."""
+        decision, number = decided.verdict.decision, decided.key.out_trade_no
+        name = self.effects[decision].name
+        self.counts.add("failed")
+        if isinstance(error, TransactionEndedError):
+            reason = f"{name} ended the transaction that it was lent"
+            failures = await self._record(decided, before, SeenState.QUARANTINED, reason)
+            if failures:
+                await self.reporter.report(Decision.CONFLICT, reason, decided.key)
+            return Outcome(decision, durable=False, is_kept=failures > 0)
+        failures = await self._record(decided, before, SeenState.HELD)
+        if failures > 1:
+            log.info("%s of order %r failed again: %s", name, number, type(error).__name__)
+        else:
+            log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
+        return Outcome(decision, durable=False, is_kept=failures > 0)
+
+    async def _record(
+        self, decided: DecidedMessage, before: Record | None, state: SeenState, reason: str = ""
+    ) -> int:
+        """Record a failure under the order's lock; how many there are, 0: it was not recorded.
+
+        Nothing is written over what somebody has done since, nor where somebody is at work now:
+        whoever that is has the order.
+        """
+        entry = decided.entry(payload=True)
+        try:
+            async with (
+                self.clock.timeout(RECORD_WITHIN),
+                self.inbox.lock(decided.key, entry) as order,
+            ):
+                if order is None or not is_as_it_was(order.before, before):
+                    return 0
+                failures = 0 if order.before is None else order.before.failures
+                retry = retry_in(failures)
+                failures += 1
+                await order.save(state, entry, failures=failures, reason=reason, retry_in=retry)
+        except BaseException as error:  # the gateway delivers the message again
+            if must_propagate(error):
+                raise
+            log.warning("a failure could not be recorded: %s", type(error).__name__)
+            return 0
+        return failures
 
     async def _beside_our_own(self, message: Message, asked: Asked) -> Outcome | None:
         """What becomes of a message while this process is at work on its order.
@@ -165,59 +311,43 @@ class Journey:
         if before is None or before.state not in _ENDED:
             return None
         decided = self.decider.judge(message, asked, before)
-        if not has_effect(decided.verdict.decision):
+        if decided.verdict.paid is None:
             decided = await self.decider.decide_without_lock(message, asked, before)
-        if has_effect(decided.verdict.decision):
+        if decided.verdict.paid is not None:
             return None
         return await self._without_effect(decided, message)
 
-    async def _decided(self, message: Message, received: OrderKey) -> tuple[Asked, DecidedMessage]:
-        asked = await self.decider.ask(received)
-        if message.by_a_person:
-            asked = asked._replace(key=message.key or asked.key)
-        return asked, await self.decider.decide(message, asked)
-
-    def _to_be_run(
-        self, message: Message, decided: DecidedMessage, asked: Asked
-    ) -> DecidedMessage | None:
-        """What is to be run for an order that is locked; None where nothing is, or not yet."""
-        if decided.key != message.key or not has_effect(decided.verdict.decision):
-            return None
+    def _is_to_be_run(self, message: Message, decided: DecidedMessage, asked: Asked) -> bool:
+        """Whether the function is to be run for an order that is locked, and now."""
+        if decided.key != message.key or decided.verdict.paid is None:
+            return False
         if decided.takes_the_place_of(decided.before) and not message.has_kept(decided.before):
-            return None
+            return False
         if self._lost_its_owner(message):
-            return None
+            return False
         if message.by_a_person:
             _tell_applied(decided, asked)
         elif decided.verdict.names_another_transaction:
             log.warning("order %r: %s", decided.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
-        return decided
+        return True
 
-    async def _not_run(self, message: Message, asked: Asked, attempt: Attempt) -> Outcome | None:
+    async def _not_run(self, message: Message, found: NotRun) -> Outcome | None:
         """What becomes of a message whose order was locked, and let go again unchanged."""
-        before = attempt.before
+        asked, before = found
         if asked.key != message.key and not message.by_a_person:
             message.key = asked.key  # the shop knows it as another merchant's
             return await self._once(message)
         if self._lost_its_owner(message):
             return Outcome(Decision.IN_PROGRESS, durable=False)
         decided = self.decider.judge(message, asked, before)
-        if not has_effect(decided.verdict.decision):
+        if decided.verdict.paid is None:
             decided = await self.decider.decide_without_lock(message, asked, before)
-            if not has_effect(decided.verdict.decision):
+            if decided.verdict.paid is None:
                 return await self._without_effect(decided, message)
         if before is not None and decided.takes_the_place_of(before):
             await self.reporter.keep_replaced(before)
             message.kept_token = before.token
         return await self._once(message)
-
-    def _ran(self, attempt: Attempt, decided: DecidedMessage) -> Outcome:
-        return Outcome(
-            decided.verdict.decision,
-            attempt.is_durable,
-            decided.verdict.paid if attempt.is_durable else None,
-            is_kept=attempt.is_kept,
-        )
 
     async def _without_effect(self, decided: DecidedMessage, message: Message) -> Outcome | None:
         """Record a message that has no effect, or none yet."""
@@ -252,15 +382,15 @@ class Journey:
         left = until - self.clock.monotonic()
         if left <= 0:
             return False
-        ended = None if key is None else self.effects.ended(key)
+        ended = None if key is None else self.ended(key)
         if ended is None:
             await self.clock.sleep(min(LOOK_EVERY, left))
             return True
         try:
-            await within(self.clock, left, ended.wait())
+            async with self.clock.timeout(left):
+                return await ended.wait()
         except TimeoutError:
             return False
-        return True
 
 
 def _tell_applied(decided: DecidedMessage, asked: Asked) -> None:
@@ -275,3 +405,15 @@ def _tell_applied(decided: DecidedMessage, asked: Asked) -> None:
         told,
         wanted or "no known order",
     )
+
+
+def is_as_it_was(record: Record | None, before: Record | None) -> bool:
+    """Whether nobody has recorded anything since ``before`` was read.
+
+    A token that is one higher is of our own try: ``on_paid`` has committed it by itself.
+    """
+    seen = 0 if before is None else before.token
+    if record is None:
+        return seen == 0
+    ended = record.state in (SeenState.DONE, SeenState.QUARANTINED)
+    return not ended and record.token - seen in (0, 1)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine
+import math
+from collections.abc import Awaitable, Collection, Coroutine
 from contextlib import suppress
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
+
+import attrs
 
 from chaoying_async.abc import Clock
-from chaoying_async.clock import within
 from chaoying_async.exceptions import ChaoyingError, UsageError
 
 T = TypeVar("T")
 
+#: Seconds that recording may take, be it an effect or a failure: a database may hang.
+RECORD_WITHIN: Final = 5.0
 #: Seconds that what was cancelled has for its end.
 _CLEAN_UP = 5.0
 #: Seconds that recording may go on after the answer should have been out.
@@ -22,11 +26,39 @@ _ENDS_OF_THE_PROCESS = (KeyboardInterrupt, SystemExit)
 
 
 class Stage(Enum):
-    """What may be done about work that has no owner when its time is over."""
+    """What may be done about work whose time is over."""
 
     BEFORE = "nothing has begun: it is given up"
-    RUNNING = "the user's function runs: it is waited for"
-    AFTER = "its end is being recorded: it has a moment left, for a database may hang"
+    RUNNING = "the user's function runs: it is waited for, or left to its owner"
+    AFTER = "its end is being recorded: that has some seconds left, for a database may hang"
+    GIVEN_UP = "recording its end took too long: it was cancelled"
+
+
+@attrs.define
+class Progress:
+    """How far a piece of work has come."""
+
+    stage: Stage = attrs.field(default=Stage.RUNNING, kw_only=True)
+
+    @property
+    def is_recording(self) -> bool:
+        """Whether nothing but a database is waited for."""
+        return self.stage in (Stage.AFTER, Stage.GIVEN_UP)
+
+    def was_given_up(self) -> bool:
+        """Whether the task that asks was cancelled since its recording took too long.
+
+        It goes on then, as after a time-out of its own.
+        """
+        task = asyncio.current_task()
+        if self.stage is not Stage.GIVEN_UP or task is None:
+            return False
+        self.stage = Stage.RUNNING
+        return task.uncancel() == 0
+
+
+class LateError(TimeoutError):
+    """The work has not ended by the moment until which its caller waits."""
 
 
 class OwnedTasks:
@@ -41,7 +73,8 @@ class OwnedTasks:
         #: Whether work that is left here has an owner: from opening until all of it has ended.
         self.opened = False
         self.closing = False
-        self._tasks: set[asyncio.Task[Any]] = set()
+        #: Each with what is set when it has ended.
+        self._tasks: dict[asyncio.Task[Any], asyncio.Event] = {}
         self._ticker: asyncio.Task[None] | None = None
 
     @property
@@ -79,29 +112,28 @@ class OwnedTasks:
         self,
         work: Coroutine[Any, Any, T],
         *,
-        until: float | None = None,
+        until: float = math.inf,
         to_the_end: bool = False,
-        stage: Callable[[], Stage] = lambda: Stage.RUNNING,
+        progress: Progress | None = None,
     ) -> T:
         """What the work returns; it runs in a task of its own.
 
-        From ``until`` (a moment of the clock) on the caller has a :class:`TimeoutError`, and what
-        had not begun by then never does; see :class:`Stage`. While this is open, what has begun
-        goes on then, and also when the caller is cancelled; ``to_the_end``: the caller waits for
-        it. Otherwise nobody owns it: so it is cancelled with its caller, who waits for a function
-        of the user's, however late. Raises :class:`CutOffError` for work that was cancelled with
-        its owner.
+        From ``until`` (a moment of the clock) on the caller has a :class:`LateError`, and what had
+        not begun by then never does; see :class:`Stage`. While this is open, what has begun goes on
+        then, and also when the caller is cancelled; ``to_the_end``: the caller waits for it.
+        Otherwise nobody owns it: so it is cancelled with its caller, who waits for a function of
+        the user's, however late. Recording that takes too long is given up, whoever waits for it.
+        Raises :class:`CutOffError` for work that was cancelled with its owner.
         """
-        is_owned = self.is_open
+        is_owned, progress = self.is_open, progress or Progress()
         task = self._begun(work)
-        leaves = is_owned and not to_the_end
         try:
-            await self._waited(task, until, stage, leaves=leaves)
+            await self._waited(task, progress, until, owned=is_owned, to_the_end=to_the_end)
         except asyncio.CancelledError:
-            if not is_owned and task.cancel():
+            if is_owned:  # nobody waits any more, and it may still be given up in time
+                self._begun(self._waited(task, progress, until, to_the_end=True))
+            elif task.cancel():
                 await asyncio.wait([task], timeout=_CLEAN_UP)
-            elif until is not None:  # nobody waits any more, and it may still be given up in time
-                self._begun(self._waited(task, until, stage, leaves=True))
             raise
         if task.cancelled():
             raise CutOffError("the work was cancelled with its owner")
@@ -109,40 +141,61 @@ class OwnedTasks:
 
     def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
+        self._tasks[task] = asyncio.Event()
         task.add_done_callback(self._forget)
         return task
 
     async def _waited(
         self,
         task: asyncio.Task[Any],
-        until: float | None,
-        stage: Callable[[], Stage],
+        progress: Progress,
+        until: float,
         *,
-        leaves: bool,
+        owned: bool = False,
+        to_the_end: bool = False,
     ) -> None:
-        """Wait for the end of a task; :class:`TimeoutError` where it is not waited for so long."""
-        left = None if until is None else max(0.0, until - self._clock.monotonic())
-        try:
-            async with self._clock.timeout(left):
-                await asyncio.wait([task])  # unlike awaiting the task, this does not cancel it
-        except TimeoutError:
-            if task.done():
+        """Wait for the end of a task; :class:`LateError` where it is not waited for so long.
+
+        One that is found recording twice in a row, with so many seconds in between, is given up.
+        """
+        was_recording = False
+        while not task.done():
+            left = until - self._clock.monotonic()
+            try:
+                async with self._clock.timeout(max(0.0, min(left, RECORD_WITHIN))):
+                    await self._tasks[task].wait()  # unlike awaiting the task, it cancels nothing
                 return
-            if stage() is Stage.BEFORE:
+            except TimeoutError:
+                if task.done():
+                    return
+            if was_recording and progress.is_recording:
+                progress.stage = Stage.GIVEN_UP
                 task.cancel()
-                raise
-            if leaves:
-                raise
-            if stage() is Stage.AFTER:
-                with suppress(TimeoutError):
-                    await within(self._clock, _LAST_MOMENT, asyncio.wait([task]))
-                if task.cancel():
-                    raise
-            await asyncio.wait([task])
+            was_recording = progress.is_recording
+            if self._clock.monotonic() >= until:
+                await self._late(task, progress, owned=owned, to_the_end=to_the_end)
+                until = math.inf
+
+    async def _late(
+        self, task: asyncio.Task[Any], progress: Progress, *, owned: bool, to_the_end: bool
+    ) -> None:
+        """Return where the task is waited for all the same."""
+        if progress.stage is not Stage.BEFORE:
+            if to_the_end:
+                return
+            if owned:
+                self._begun(self._waited(task, progress, math.inf))
+                raise LateError
+            if not progress.is_recording:
+                return
+            with suppress(TimeoutError):
+                async with self._clock.timeout(_LAST_MOMENT):
+                    await self._tasks[task].wait()
+        if task.cancel():
+            raise LateError
 
     def _forget(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task).set()
         if not task.cancelled():
             task.exception()  # its caller may be gone; then the message comes again
 

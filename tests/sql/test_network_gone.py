@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async import NotificationHandler, PaidOrder
 from chaoying_async.clock import SystemClock
 from chaoying_async.inbox.sql import SqlInbox
-from chaoying_async.notifications.effects import SPEAKS_FOR
+from chaoying_async.notifications.journey import SPEAKS_FOR
 from chaoying_async.sansio.notifications.decide import Decision
 from tests.factories import CREDENTIALS
 from tests.hanging import KINDS
