@@ -7,8 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, TypeVar
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.notifications.tasks import Progress, Stage
-from chaoying_async.sansio.userfunctions import Kind, function_problem, refuse_unbegun
+from chaoying_async.sansio.userfunctions import Kind, function_problem
 
 T = TypeVar("T")
 
@@ -36,16 +35,6 @@ class Effect(NamedTuple):
     def of(cls, name: str, function: EffectFunction, *, lends: bool) -> Effect:
         """How it wants to be called; ``lends``: whether the inbox has a connection for it."""
         return cls(name, function, wants_connection(name, function, "order", lends=lends))
-
-    async def run(self, progress: Progress, *given: Any) -> None:
-        """Run it; raise where what it returned is work that nobody has begun."""
-        progress.stage = Stage.RUNNING
-        try:
-            returned: Any = await resolved(self.function(*given))
-        finally:
-            progress.stage = Stage.AFTER
-        if returned is not None:
-            refuse_unbegun(self.name, returned)
 
 
 def wants_connection(name: str, function: Callable[..., Any], *given: str, lends: bool) -> bool:

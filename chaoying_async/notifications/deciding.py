@@ -30,13 +30,10 @@ from chaoying_async.sansio.notifications.decide import (
     TAKEN_EFFECT,
     Decision,
     Judgement,
-    has_effect,
-    is_anothers,
     is_told_otherwise,
     judge,
-    repeats_what_is_done,
+    order_that_is_done,
 )
-from chaoying_async.sansio.notifications.decide import first_seen as judged_as_of
 from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -266,10 +263,9 @@ class Decider:
         verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Judgement(Decision.CONFLICT, verdict.reason)
-        facts, foreign = case.facts, is_foreign(case.facts, asked.expected)
-        done = order_of_case(case) if repeats_what_is_done(case, verdict) else None
-        first_seen = judged_as_of(case)
-        decided = DecidedMessage(facts, asked.key, verdict, first_seen, before, done, foreign)
+        done = order_that_is_done(case, verdict)
+        foreign = case.expected is None or case.is_anothers
+        decided = DecidedMessage(case.facts, asked.key, verdict, case.as_of, before, done, foreign)
         # Of a payment that a person applied nothing is left but this record.
         by_a_person = before is not None and before.entry.decision == BY_A_PERSON
         if by_a_person and verdict.paid and decided.takes_the_place_of(before):
@@ -284,7 +280,7 @@ class Decider:
         message's ``until``.
         """
         decided = self.judge(message, asked, None)
-        if has_effect(decided.verdict.decision):
+        if decided.verdict.paid is not None:
             return decided
         before = await self._inbox.look(asked.key)
         return await self.decide_without_lock(message, asked, before)
@@ -361,11 +357,10 @@ class Decider:
         return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)
 
     def _case(self, message: Message, asked: Asked, before: Record | None) -> Case:
-        now, facts = self._clock.now(), message.facts
-        told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID
-        unasked = self._confirm is None or told
-        confirmation = message.confirmation
+        now, facts, confirmation = self._clock.now(), message.facts, message.confirmation
         if confirmation is None:
+            told = facts.payable is not None or facts.outcome is NotificationOutcome.NOT_PAID
+            unasked = self._confirm is None or told
             confirmation = Unconfirmed.NOT_ASKED if unasked else Unconfirmed.NO_ANSWER
         return Case(
             facts=facts,
@@ -409,11 +404,6 @@ def _as_a_person_said(case: Case, asked: Asked, before: Record | None) -> Decide
         verdict = Judgement(Decision.IN_PROGRESS, "somebody, or a person, has this order")
     first_seen = case.first_seen or case.now
     return DecidedMessage(case.facts, asked.key, verdict, first_seen, before, by_a_person=True)
-
-
-def is_foreign(facts: Facts, expected: Expected) -> bool:
-    """Whether the shop knows no such order of the message's merchant."""
-    return expected is None or is_anothers(facts.mch_id, expected)
 
 
 def can_be_asked(gateway: object) -> bool:

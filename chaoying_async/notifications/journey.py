@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import attrs
 
 from chaoying_async.abc import Clock, Inbox, LockedOrder
 from chaoying_async.notifications.answering import Counts
-from chaoying_async.notifications.callbacks import Effect
+from chaoying_async.notifications.callbacks import Effect, resolved
 from chaoying_async.notifications.deciding import (
     Asked,
     DecidedMessage,
@@ -26,10 +27,9 @@ from chaoying_async.notifications.tasks import (
     OwnedTasks,
     Stage,
     must_propagate,
-    only_exceptions,
 )
 from chaoying_async.sansio.notifications.case import ExpectedOrder
-from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision
+from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import (
     ClaimLostError,
@@ -41,6 +41,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     TransactionEndedError,
 )
 from chaoying_async.sansio.paid import PaidOrder
+from chaoying_async.sansio.userfunctions import refuse_unbegun
 
 #: The warning where a query says "paid" of the order, and names another transaction (M-15).
 CONFIRMED_BY_ANOTHER_NUMBER = (
@@ -139,7 +140,7 @@ class Journey:
         )
         try:
             return await self.tasks.run(
-                only_exceptions(self._to_its_end(message, came + limits.wait)),
+                self._to_its_end(message, came + limits.wait),
                 until=message.until,
                 to_the_end=limits.to_the_end,
                 progress=message,
@@ -149,45 +150,35 @@ class Journey:
 
     async def _to_its_end(self, message: Message, wait: float) -> Outcome:
         while True:
-            outcome = await self._once(message)
-            if outcome is not None:
-                return outcome
-            if not await self._waited(message.key, wait):
-                if message.was_undone:  # and whoever was in its way may work on something else
-                    message.stage = Stage.AFTER
-                    await self.reporter.keep_in_progress(message.facts, message.first_seen)
-                return Outcome(Decision.IN_PROGRESS, durable=False, is_kept=message.was_undone)
+            asked, decided = await self._decided(message)
+            message.key, at_work = decided.key, self.ended(decided.key)
+            found: Outcome | NotRun | None
+            if at_work is not None and asked is not None:
+                found = await self._beside_our_own(message, asked)
+            elif not has_effect(decided.verdict.decision):
+                found = await self._without_effect(decided, message)
+            elif at_work is not None and not await self._is_done(decided.key):
+                found = None
+            else:
+                found = await self._attempt(message, asked, decided)
+            if isinstance(found, NotRun):
+                found = await self._not_run(message, found)
+            if isinstance(found, Outcome):
+                return found
+            if found is None and not await self._waited(message.key, wait):
+                return await self._nothing_done(message)
 
-    async def _once(self, message: Message) -> Outcome | None:
-        """What became of a message; None where somebody else is at work on its order."""
-        received, asked = storable(message.facts), None
+    async def _decided(self, message: Message) -> tuple[Asked | None, DecidedMessage]:
+        """What the shop says, and what is to be done; a shop that is asked later says nothing."""
+        received = storable(message.facts)
         if received is None:
-            return await self._without_effect(self.decider.nameless(message.facts), message)
+            return None, self.decider.nameless(message.facts)
         if self.decider.asks_inside:
-            decided = self.decider.unasked(message, message.key or received)
-        else:
-            asked = await self.decider.ask(received)
-            if message.by_a_person:
-                asked = asked._replace(key=message.key or asked.key)
-            decided = await self.decider.decide(message, asked)
-        message.key = key = decided.key
-        at_work = self.ended(key)
-        if asked is not None and at_work is not None:
-            return await self._beside_our_own(message, asked)
-        if asked is not None and decided.verdict.paid is None:
-            return await self._without_effect(decided, message)
-        if at_work is not None and not await self._is_done(key):
-            return None
-        work = Work(asyncio.Event(), self.clock.monotonic())
-        if at_work is None:
-            self.working[key] = work
-        try:
-            found = await self._attempt(message, received, asked, decided)
-        finally:
-            if self.working.get(key) is work:
-                del self.working[key]
-            work.ended.set()
-        return await self._not_run(message, found) if isinstance(found, NotRun) else found
+            return None, self.decider.unasked(message, message.key or received)
+        asked = await self.decider.ask(received)
+        if message.by_a_person:
+            asked = asked._replace(key=message.key or asked.key)
+        return asked, await self.decider.decide(message, asked)
 
     def ended(self, key: OrderKey) -> asyncio.Event | None:
         """Set when this process has ended its work on an order; None: it does not work on it.
@@ -205,22 +196,25 @@ class Journey:
         return before is not None and before.state is SeenState.DONE
 
     async def _attempt(
-        self, message: Message, received: OrderKey, asked: Asked | None, decided: DecidedMessage
+        self, message: Message, asked: Asked | None, decided: DecidedMessage
     ) -> Outcome | NotRun | None:
         """Lock the order, decide again, take effect, record it: one block, left by one commit.
 
         None where the order is somebody else's, or the work was undone for somebody else's sake.
         """
+        key, work = decided.key, Work(asyncio.Event(), self.clock.monotonic())
+        if self.ended(key) is None:
+            self.working[key] = work
         # A transaction shows nobody an order that is not done, so nobody reads a message in it.
         entry = decided.entry(payload=not self.inbox.lends_connection)
         before, runs, message.stage = None, False, Stage.BEFORE
         try:
-            async with self.inbox.lock(decided.key, entry) as order:
+            async with self.inbox.lock(key, entry) as order:
                 if order is None:
                     return None
                 before = order.before
                 if asked is None:
-                    asked = await self.decider.ask(received, order)
+                    asked = await self.decider.ask(decided.as_received, order)
                     decided = self.decider.judge(message, asked, before)
                 elif before is not None:  # otherwise that is what was decided about
                     decided = self.decider.judge(message, asked, before)
@@ -230,17 +224,16 @@ class Journey:
                 await self._take_effect(message, decided, order)
                 await order.save(SeenState.DONE, decided.entry(payload=False))
         except LookAgainError as error:
-            message.was_undone = True
-            if isinstance(error, ClaimLostError):
-                self.counts.add("failed")
-                log.warning("order %r: %s", decided.key.out_trade_no, error)
+            self._undone(error, message)
             return None
         except BaseException as error:
-            if message.was_given_up() and isinstance(error, asyncio.CancelledError):
-                error = TimeoutError("it took too long to record it")
-            if not runs or must_propagate(error):
+            if not runs:
                 raise
-            return await self._failed(error, decided, before)
+            return await self._failed(message.cause_of(error), decided, before)
+        finally:
+            if self.working.get(key) is work:
+                del self.working[key]
+            work.ended.set()
         decision, paid = decided.verdict.decision, decided.verdict.paid
         return Outcome(decision, durable=True, paid=paid, is_kept=True)
 
@@ -248,16 +241,28 @@ class Journey:
         self, message: Message, decided: DecidedMessage, order: LockedOrder
     ) -> None:
         effect, paid = self.effects[decided.verdict.decision], decided.verdict.paid
-        if not effect.takes_connection:
-            await effect.run(message, paid)
-            return
-        async with order.lend() as connection:
-            await effect.run(message, paid, connection)
+        async with order.lend() if effect.takes_connection else nullcontext() as connection:
+            given = (paid, connection) if effect.takes_connection else (paid,)
+            message.stage = Stage.RUNNING
+            try:
+                returned: Any = await resolved(effect.function(*given))
+            finally:
+                message.stage = Stage.AFTER
+            if returned is not None:  # it may be work that nobody has begun
+                refuse_unbegun(effect.name, returned)
+
+    def _undone(self, error: LookAgainError, message: Message) -> None:
+        message.was_undone = True
+        if isinstance(error, ClaimLostError):
+            self.counts.add("failed")
+            log.warning("order %r: %s", message.facts.out_trade_no, error)
 
     async def _failed(
         self, error: BaseException, decided: DecidedMessage, before: Record | None
     ) -> Outcome:
         """Record that the function failed; a failing order takes nothing else down."""
+        if must_propagate(error):
+            raise error
         decision, number = decided.verdict.decision, decided.key.out_trade_no
         name = self.effects[decision].name
         self.counts.add("failed")
@@ -331,12 +336,12 @@ class Journey:
             log.warning("order %r: %s", decided.key.out_trade_no, CONFIRMED_BY_ANOTHER_NUMBER)
         return True
 
-    async def _not_run(self, message: Message, found: NotRun) -> Outcome | None:
-        """What becomes of a message whose order was locked, and let go again unchanged."""
+    async def _not_run(self, message: Message, found: NotRun) -> Outcome | NotRun | None:
+        """What becomes of a message whose order was let go again; as it was found: begin anew."""
         asked, before = found
         if asked.key != message.key and not message.by_a_person:
             message.key = asked.key  # the shop knows it as another merchant's
-            return await self._once(message)
+            return found
         if self._lost_its_owner(message):
             return Outcome(Decision.IN_PROGRESS, durable=False)
         decided = self.decider.judge(message, asked, before)
@@ -347,7 +352,7 @@ class Journey:
         if before is not None and decided.takes_the_place_of(before):
             await self.reporter.keep_replaced(before)
             message.kept_token = before.token
-        return await self._once(message)
+        return found
 
     async def _without_effect(self, decided: DecidedMessage, message: Message) -> Outcome | None:
         """Record a message that has no effect, or none yet."""
@@ -372,6 +377,13 @@ class Journey:
             self.reporter.refused(decided.as_received, error)
             return Outcome(decision, durable=False, reason=reason)
         return Outcome(decision, durable=True, reason=reason, is_kept=True)
+
+    async def _nothing_done(self, message: Message) -> Outcome:
+        """The end of a message that has no time left to wait for somebody else's work."""
+        if message.was_undone:  # and whoever was in its way may work on something else
+            message.stage = Stage.AFTER
+            await self.reporter.keep_in_progress(message.facts, message.first_seen)
+        return Outcome(Decision.IN_PROGRESS, durable=False, is_kept=message.was_undone)
 
     def _lost_its_owner(self, message: Message) -> bool:
         """Whether the handler was closed since the message came: then nothing may begin."""

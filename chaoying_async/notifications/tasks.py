@@ -45,16 +45,19 @@ class Progress:
         """Whether nothing but a database is waited for."""
         return self.stage in (Stage.AFTER, Stage.GIVEN_UP)
 
-    def was_given_up(self) -> bool:
-        """Whether the task that asks was cancelled since its recording took too long.
+    def cause_of(self, error: BaseException) -> BaseException:
+        """What ended the work of the task that asks: a time-out, where its recording was given up.
 
-        It goes on then, as after a time-out of its own.
+        That is no cancellation then, and the task goes on.
         """
         task = asyncio.current_task()
         if self.stage is not Stage.GIVEN_UP or task is None:
-            return False
+            return error
         self.stage = Stage.RUNNING
-        return task.uncancel() == 0
+        others = task.uncancel()
+        if others or not isinstance(error, asyncio.CancelledError):
+            return error
+        return TimeoutError("recording it took too long")
 
 
 class LateError(TimeoutError):
@@ -135,9 +138,9 @@ class OwnedTasks:
             elif task.cancel():
                 await asyncio.wait([task], timeout=_CLEAN_UP)
             raise
-        if task.cancelled():
+        if task.cancelled() and task.cancelling():
             raise CutOffError("the work was cancelled with its owner")
-        return task.result()
+        return await only_exceptions(task)  # which has ended
 
     def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)

@@ -165,14 +165,26 @@ class Case:
     """Whether it was learnt by a query of ours, not by somebody's message."""
     payable: Fen | None = attrs.field(init=False)
     """The order amount in fen, where it is known (M-13)."""
+    time_end: datetime | None = attrs.field(init=False)
+    """When it was paid."""
+    as_of: datetime = attrs.field(init=False)
+    """The moment when the message first came, as of which its age is judged."""
+    is_anothers: bool = attrs.field(init=False)
+    """Whether the shop knows the order, and as another merchant's than the message's (M-18)."""
 
     def __attrs_post_init__(self) -> None:
         facts, expected, confirmation = self.facts, self.expected, self.confirmation
-        self.order = expected if isinstance(expected, ExpectedOrder) else None
+        order = expected if isinstance(expected, ExpectedOrder) else None
+        self.order = order
         self.unclear = facts.outcome is NotificationOutcome.UNCLEAR
         self.confirmed = confirmation if isinstance(confirmation, PaidOrder) else None
         self.by_query = facts.source is not PaidSource.NOTIFICATION
         self.payable = _payable(self)
+        told = facts if self.confirmed is None or not self.unclear else self.confirmed
+        self.time_end = told.time_end
+        self.as_of = self.first_seen or _first_seen(self)
+        mch_id = facts.mch_id
+        self.is_anothers = order is not None and mch_id not in (order.mch_id, *order.also)
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -185,13 +197,6 @@ class Case:
             return self.facts.numbers
         return known_numbers(self.confirmed.transaction_id, self.confirmed.out_transaction_id)
 
-    @property
-    def time_end(self) -> datetime | None:
-        """When it was paid."""
-        if self.unclear and self.confirmed is not None:
-            return self.confirmed.time_end
-        return self.facts.time_end
-
 
 class Learnt(NamedTuple):
     """What a record has to say of a payment: its numbers, and how each was learnt."""
@@ -201,6 +206,15 @@ class Learnt(NamedTuple):
     out_transaction_id: str | None
     other_numbers: tuple[str, ...]
     """As the other way names the same payment."""
+
+
+def _first_seen(case: Case) -> datetime:
+    """When the message first came, as far as the order's record tells; now, where it does not."""
+    seen = case.seen
+    if seen is None or seen.first_seen is None or seen.state is SeenState.NOT_PAID:
+        return case.now
+    same = not seen.numbers or bool(seen.numbers & case.numbers)
+    return seen.first_seen if same else case.now
 
 
 def _payable(case: Case) -> Fen | None:

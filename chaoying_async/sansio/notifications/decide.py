@@ -164,10 +164,9 @@ def judge(case: Case) -> Judgement:
     for decision, row in ROWS:
         reason = row(case)
         if reason is not None:
-            if not has_effect(decision):
+            if decision not in _WITH_EFFECT:
                 return Judgement(decision, reason)
-            paid = order_of_case(case)
-            return Judgement(decision, reason, paid, learnt_in(case))
+            return Judgement(decision, reason, order_of_case(case), learnt_in(case))
     raise AssertionError("the last row fits everything")
 
 
@@ -190,10 +189,10 @@ def _not_paid(case: Case) -> str | None:
 
 
 def _duplicate(case: Case) -> str | None:
-    seen, numbers = case.seen, case.numbers
+    seen = case.seen
     if seen is None or seen.state is not SeenState.DONE:
         return None
-    same_way, other_way = seen.numbers, seen.other_numbers
+    numbers, same_way, other_way = case.numbers, seen.numbers, seen.other_numbers
     if other_source(case):
         same_way, other_way = other_way, same_way
     if same_way & numbers:
@@ -203,8 +202,7 @@ def _duplicate(case: Case) -> str | None:
     if other_way & numbers:
         return TAKEN_EFFECT
     # Not taken for the same payment: a failure, or what another merchant's key has signed.
-    failed = case.facts.outcome is NotificationOutcome.NOT_PAID
-    if failed or is_anothers(case.facts.mch_id, case.expected):
+    if case.facts.outcome is NotificationOutcome.NOT_PAID or case.is_anothers:
         return None
     return OTHER_NUMBERS if other_source(case) else None
 
@@ -232,19 +230,15 @@ def is_told_otherwise(case: Case, verdict: Judgement) -> bool:
     """
     if verdict.decision is not Decision.DUPLICATE or case.seen is None:
         return False
-    anothers = is_anothers(case.facts.mch_id, case.expected)
-    return other_source(case) and not case.seen.other_numbers and not anothers
+    return other_source(case) and not case.seen.other_numbers and not case.is_anothers
 
 
-def repeats_what_is_done(case: Case, verdict: Judgement) -> bool:
-    """Whether a duplicate names the very payment that took effect, with the same amount."""
-    if (
-        verdict.reason != TAKEN_EFFECT
-        or case.facts.outcome is not NotificationOutcome.PAID
-        or case.seen is None
-    ):
-        return False
-    return case.payable == case.seen.payable and not is_anothers(case.facts.mch_id, case.expected)
+def order_that_is_done(case: Case, verdict: Judgement) -> PaidOrder | None:
+    """For a duplicate: the order that took effect, where the message says the same of it."""
+    if verdict.reason != TAKEN_EFFECT or case.seen is None or case.is_anothers:
+        return None
+    is_paid = case.facts.outcome is NotificationOutcome.PAID
+    return order_of_case(case) if is_paid and case.payable == case.seen.payable else None
 
 
 def _in_progress(case: Case) -> str | None:
@@ -262,23 +256,11 @@ def _stale(case: Case) -> str | None:
     moment = case.time_end
     if case.by_query or moment is None:
         return None
-    as_of = first_seen(case)
-    if moment < as_of - case.window:
+    if moment < case.as_of - case.window:
         return "it was paid longer ago than anything is remembered"
-    if moment > as_of + AHEAD:
+    if moment > case.as_of + AHEAD:
         return "it was paid more than 10 minutes in the future"
     return None
-
-
-def first_seen(case: Case) -> datetime:
-    """The moment when the message first came, as of which its age is judged."""
-    if case.first_seen is not None:
-        return case.first_seen
-    seen = case.seen
-    if seen is None or seen.first_seen is None or seen.state is SeenState.NOT_PAID:
-        return case.now
-    same = not seen.numbers or bool(seen.numbers & case.numbers)
-    return seen.first_seen if same else case.now
 
 
 def _quarantined(case: Case) -> str | None:
@@ -294,16 +276,8 @@ def _another_payment(case: Case) -> str | None:
 ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
 
 
-def is_anothers(mch_id: str, expected: ExpectedOrder | NoAmountCheck | None) -> bool:
-    """Whether the shop knows the order, and as another merchant's than the message's (M-18)."""
-    if not isinstance(expected, ExpectedOrder):
-        return False
-    return mch_id != expected.mch_id and mch_id not in expected.also
-
-
 def _another_merchant(case: Case) -> str | None:
-    anothers = is_anothers(case.facts.mch_id, case.expected)
-    return "another merchant than expected" if anothers else None
+    return "another merchant than expected" if case.is_anothers else None
 
 
 def _another_currency(case: Case) -> str | None:
