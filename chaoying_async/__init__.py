@@ -142,15 +142,14 @@ from chaoying_async.sansio.enums import (
 )
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.meaning import Meaning
+from chaoying_async.sansio.notifications.facts import NotificationOutcome, Wallet
 from chaoying_async.sansio.notifications.message import (
     AlipayNotification,
     Notification,
-    NotificationOutcome,
-    Wallet,
     WechatNotification,
     parse_notification,
-    peek_mch_id,
 )
+from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus

@@ -9,7 +9,7 @@ decides is pure, in ``sansio.notifications``; what was handled is remembered by 
 - ``due``: takes up what nobody will deliver again: failures, set-aside messages, a person's marks.
 - ``handler``: the handler itself.
 - ``journey``: one message from its facts to its outcome, top to bottom.
-- ``reading``: from a body to verified facts: whose key, is it right, what does it say.
+- ``keys``: whose key verifies a body.
 - ``reporting``: sets messages aside and tells the hooks of them.
 - ``tasks``: work that outlives its request, who owns it, and what may end it.
 """

@@ -9,9 +9,10 @@ from types import MappingProxyType
 import attrs
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
-from chaoying_async.notifications.reading import UnknownMerchantError
+from chaoying_async.notifications.keys import UnknownMerchantError
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer
-from chaoying_async.sansio.notifications.message import FAIL, OversizedNotificationError
+from chaoying_async.sansio.notifications.message import FAIL
+from chaoying_async.sansio.notifications.reading import OversizedNotificationError
 
 OK, _UNREADABLE, _TOO_LARGE = 200, 400, 413
 

@@ -34,7 +34,12 @@ from chaoying_async.sansio.notifications.decide import (
     judge,
     order_that_is_done,
 )
-from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
+from chaoying_async.sansio.notifications.facts import (
+    Facts,
+    NotificationOutcome,
+    facts_from_text,
+    to_text,
+)
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
     LONGEST_MCH_ID,
@@ -47,7 +52,6 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     Ways,
 )
-from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, paid_order
 from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
 from chaoying_async.sansio.values import Fen

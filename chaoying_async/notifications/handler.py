@@ -21,13 +21,7 @@ from chaoying_async.notifications.callbacks import Effect, EffectFunction
 from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
 from chaoying_async.notifications.journey import Journey, Limits
-from chaoying_async.notifications.reading import (
-    Keys,
-    NotABodyError,
-    Resolver,
-    raw_bytes,
-    read_facts,
-)
+from chaoying_async.notifications.keys import Keys, Resolver
 from chaoying_async.notifications.reporting import OnConflict, OnNotPaid, Reporter, log
 from chaoying_async.notifications.tasks import (
     LateError,
@@ -43,8 +37,13 @@ from chaoying_async.sansio.notifications.decide import (
     has_effect,
     is_success,
 )
-from chaoying_async.sansio.notifications.facts import facts_of_order
-from chaoying_async.sansio.notifications.message import FAIL, SUCCESS, Wallet
+from chaoying_async.sansio.notifications.facts import Wallet, facts_of_order
+from chaoying_async.sansio.notifications.message import FAIL, SUCCESS
+from chaoying_async.sansio.notifications.reading import (
+    NotABodyError,
+    raw_bytes,
+    read_facts,
+)
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
@@ -195,7 +194,7 @@ class NotificationHandler:
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
-            credentials = await self._keys.of(raw)
+            credentials = self._keys.own or await self._keys.of(raw)
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
             outcome = await self._journey.run(facts, self._limits)

@@ -25,7 +25,6 @@ from chaoying_async.sansio.notifications.decide import (
 from chaoying_async.sansio.notifications.facts import (
     Facts,
     kept_facts,
-    notification_of,
     to_text,
 )
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -35,7 +34,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     TooManyWaitError,
 )
-from chaoying_async.sansio.notifications.message import Notification
+from chaoying_async.sansio.notifications.message import Notification, notification_of
 from chaoying_async.sansio.paid import PaidSource
 
 log: Final = logging.getLogger("chaoying_async.notifications")

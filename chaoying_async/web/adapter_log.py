@@ -9,7 +9,7 @@ from typing import Final
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import BodyAlreadyConsumedError
-from chaoying_async.sansio.notifications.message import MAX_BODY
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.web.contract import GONE, INCOMPLETE, TOO_LARGE, Refusal, log
 
 #: Seconds between two lines of one kind.

@@ -10,7 +10,8 @@ from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.notifications.message import MAX_BODY, Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import (
     BODY_SECONDS,

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.userfunctions import Kind, function_problem
 from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, Refusal, call, log
 from chaoying_async.web.loop_thread import LoopThread, NoResultError

@@ -20,7 +20,9 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.notifications.message import FAIL, MAX_BODY, Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
+from chaoying_async.sansio.notifications.message import FAIL
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 
 log = logging.getLogger("chaoying_async.web")
 

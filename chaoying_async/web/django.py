@@ -9,7 +9,7 @@ from django.core.exceptions import RequestDataTooBig  # type: ignore[import-unty
 from django.http import HttpResponse  # type: ignore[import-untyped]
 from django.http.request import RawPostDataException  # type: ignore[import-untyped]
 
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.background import BackgroundHandler, answer
 from chaoying_async.web.contract import (

@@ -6,7 +6,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route, Router
 
 from chaoying_async.abc import Clock
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.web.asgi import notification_app
 from chaoying_async.web.contract import Handles
 

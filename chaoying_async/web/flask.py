@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.background import BackgroundHandler, answer
 from chaoying_async.web.contract import (

@@ -7,7 +7,7 @@ from typing import Final
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, Refusal, call
 

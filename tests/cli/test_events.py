@@ -21,7 +21,7 @@ from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.events import EVENTS
-from chaoying_async.sansio.notifications.message import MAX_BODY
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.cli_calls import Running, UsersProgram, call, line_of, process, said, sandbox
 

@@ -16,7 +16,7 @@ from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving import connections
 from chaoying_async.sandbox.serving.bodies import BODY_SECONDS
 from chaoying_async.sandbox.serving.server import listening
-from chaoying_async.sansio.notifications.message import MAX_BODY
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from tests.cli.listening import CREDENTIALS, Listening, body, ended, raw, until, wire
 

@@ -16,7 +16,7 @@ from chaoying_async.sandbox.console.words import preferred
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sansio.doctor import diagnose
 from chaoying_async.sansio.doctor.lenient_reader import read_message
-from chaoying_async.sansio.notifications.message import peek_mch_id
+from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.redact import masked_body, shown_urls
 from chaoying_async.sansio.wire.jsontext import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns

@@ -10,7 +10,12 @@ import attrs
 import pytest
 import pytest_asyncio
 
-from chaoying_async.sansio.notifications.facts import Facts, facts_from_text, to_text
+from chaoying_async.sansio.notifications.facts import (
+    Facts,
+    NotificationOutcome,
+    facts_from_text,
+    to_text,
+)
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
     MOST_MESSAGES,
@@ -20,7 +25,6 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
-from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidSource
 from chaoying_async.sansio.values import Fen
 from tests.inbox.benches import KEPT_INBOXES

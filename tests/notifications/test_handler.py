@@ -13,7 +13,7 @@ from chaoying_async import OrderQuery, PaidOrder, PaidSource, PayType, PollStatu
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, SeenState
-from chaoying_async.sansio.notifications.message import MAX_BODY
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.sansio.signing import texts
 from tests.factories import KEY, MCH_ID, OPENID, ORDER, TRANSACTION
 from tests.pollers import PENDING, Scripted, always, poller_on

@@ -37,13 +37,13 @@ from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.facts import (
     Facts,
-    facts_of,
+    Wallet,
     facts_of_order,
     to_text,
-    unreadable_facts,
     without_raw,
 )
-from chaoying_async.sansio.notifications.message import Wallet, typed
+from chaoying_async.sansio.notifications.message import facts_of, typed
+from chaoying_async.sansio.notifications.reading import unreadable_facts
 from chaoying_async.sansio.paid import RefundedOrder, paid_order, refunded_order
 from chaoying_async.sansio.payments.intent import Intent, OrderRecord
 from chaoying_async.sansio.payments.moves import (

@@ -31,12 +31,11 @@ from chaoying_async.sansio.notifications.decide import (
 from chaoying_async.sansio.notifications.facts import (
     Facts,
     facts_from_text,
-    facts_of,
     facts_of_order,
     to_text,
 )
 from chaoying_async.sansio.notifications.inbox_values import Entry, SeenState
-from chaoying_async.sansio.notifications.message import Notification, parse_notification
+from chaoying_async.sansio.notifications.message import Notification, facts_of, parse_notification
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.payments.refunds import suggested_refund
 from chaoying_async.sansio.values import Fen, format_time

@@ -27,11 +27,8 @@ from chaoying_async.sansio.api.field_rules import AmountRule, CodeRule, GoodsDet
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import build_request
 from chaoying_async.sansio.meaning import Meaning
-from chaoying_async.sansio.notifications.message import (
-    SUCCESS,
-    NotificationOutcome,
-    parse_notification,
-)
+from chaoying_async.sansio.notifications.facts import NotificationOutcome
+from chaoying_async.sansio.notifications.message import SUCCESS, parse_notification
 from chaoying_async.sansio.signing import verify
 from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.sansio.wire.jsontext import parse_json

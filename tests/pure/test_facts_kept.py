@@ -11,14 +11,15 @@ from chaoying_async.sansio.notifications.facts import (
     LONGEST_TEXT,
     MOST_KEPT,
     Facts,
+    NotificationOutcome,
+    Wallet,
     facts_from_text,
-    facts_of_fields,
     facts_of_order,
     kept_facts,
     to_text,
     without_raw,
 )
-from chaoying_async.sansio.notifications.message import NotificationOutcome, Wallet
+from chaoying_async.sansio.notifications.reading import facts_of_fields
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification

@@ -22,7 +22,8 @@ from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
 from chaoying_async.sansio.credentials import Credentials, PreviousKey, SignAlgorithm
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK
-from chaoying_async.sansio.notifications.message import MAX_BODY, parse_notification
+from chaoying_async.sansio.notifications.message import parse_notification
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from tests.pure.factories import CREDENTIALS, KEY, form, naive_canonical, notification, signed
 from tests.sizes import QUICK

@@ -14,9 +14,8 @@ from chaoying_async.sansio.notifications.case import (
     Unconfirmed,
 )
 from chaoying_async.sansio.notifications.decide import Judgement, judge
-from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.notifications.facts import Facts, NotificationOutcome
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
-from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.values import GMT8, Fen
 

@@ -18,17 +18,18 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
 from chaoying_async.sansio.notifications import message as notifications
+from chaoying_async.sansio.notifications.facts import NotificationOutcome, Wallet
 from chaoying_async.sansio.notifications.message import (
     FAIL,
-    MAX_BODY,
     SUCCESS,
     AlipayNotification,
     Notification,
-    NotificationOutcome,
-    Wallet,
     WechatNotification,
-    notification_outcome,
     parse_notification,
+)
+from chaoying_async.sansio.notifications.reading import (
+    MAX_BODY,
+    notification_outcome,
     peek_mch_id,
 )
 from chaoying_async.sansio.values import Fen, parse_time

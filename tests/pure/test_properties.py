@@ -22,13 +22,9 @@ from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOr
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.fieldnames import TOP_LEVEL
-from chaoying_async.sansio.notifications.message import (
-    Notification,
-    NotificationOutcome,
-    Wallet,
-    parse_notification,
-    peek_mch_id,
-)
+from chaoying_async.sansio.notifications.facts import NotificationOutcome, Wallet
+from chaoying_async.sansio.notifications.message import Notification, parse_notification
+from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.signing import sign, verify
 from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.sansio.wire.jsontext import parse_json, parse_reply

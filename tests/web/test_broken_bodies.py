@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from chaoying_async.exceptions import BodyAlreadyConsumedError
-from chaoying_async.sansio.notifications.message import MAX_BODY
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.asgi import notification_app

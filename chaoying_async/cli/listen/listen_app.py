@@ -22,11 +22,11 @@ from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.message import (
     FAIL,
-    MAX_BODY,
     SUCCESS,
     Notification,
     parse_notification,
 )
+from chaoying_async.sansio.notifications.reading import MAX_BODY
 
 if TYPE_CHECKING:
     from chaoying_async.sandbox.serving.bodies import Receive, Scope

@@ -4,5 +4,6 @@
 - ``decide``: the table of M-15: what to do about a message, and why.
 - ``facts``: what a message says of an order, however it came, and how it is kept.
 - ``inbox_values``: what an inbox keeps: orders, and messages that were set aside.
-- ``message``: bytes become a verified, typed notification; what it says of the payment.
+- ``message``: a notification as a typed value, with every field that the document names.
+- ``reading``: from a body to verified facts: is it right, and what does it say of the payment.
 """

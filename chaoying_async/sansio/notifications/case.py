@@ -15,9 +15,8 @@ import attrs
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.model import fields_of, name_of
-from chaoying_async.sansio.notifications.facts import Facts
+from chaoying_async.sansio.notifications.facts import Facts, NotificationOutcome
 from chaoying_async.sansio.notifications.inbox_values import SeenState
-from chaoying_async.sansio.notifications.message import NotificationOutcome
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, known_numbers
 from chaoying_async.sansio.values import Fen
 

@@ -22,9 +22,9 @@ from chaoying_async.sansio.notifications.case import (
     learnt_in,
     order_of_case,
 )
-from chaoying_async.sansio.notifications.facts import facts_of
+from chaoying_async.sansio.notifications.facts import NotificationOutcome
 from chaoying_async.sansio.notifications.inbox_values import AHEAD, SeenState
-from chaoying_async.sansio.notifications.message import Notification, NotificationOutcome
+from chaoying_async.sansio.notifications.message import Notification, facts_of
 from chaoying_async.sansio.paid import PaidOrder, PaidSource
 
 

@@ -11,36 +11,42 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import datetime
+from enum import Enum, StrEnum
 from typing import Any
 
 import attrs
 
-from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.model import Model
-from chaoying_async.sansio.notifications.message import (
-    Notification,
-    NotificationOutcome,
-    Wallet,
-    notification_outcome,
-    typed,
-    wallet_of,
-)
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder, known_numbers
 from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.stored import encoded, members_of, paid_in, value_in
-from chaoying_async.sansio.values import Fen, fen_or_none, parse_time
+from chaoying_async.sansio.values import Fen
 
-_PAYTYPES: Mapping[Wallet, PayType] = {
-    Wallet.WECHAT: PayType.WECHAT,
-    Wallet.ALIPAY: PayType.ALIPAY,
-}
-# A name of its own: looking a member up in its enum is as slow as a call.
-_NOTIFICATION = PaidSource.NOTIFICATION
 #: Characters of a transaction number: the document's have 32. And of all that is written down of
 #: one message (M-15).
 LONGEST_TEXT, MOST_KEPT = 128, 8000
 #: Two deliveries of one message differ in these fields.
 _OF_THE_DELIVERY = frozenset({"nonce_str", "sign"})
+
+
+class Wallet(StrEnum):
+    """Which of the two notification pages a ``notify_url`` serves (C 82)."""
+
+    WECHAT = "WECHAT"
+    """WeChat's page.（微信预下单结果通知）"""
+    ALIPAY = "ALIPAY"
+    """Alipay's page.（支付宝预下单结果通知）"""
+
+
+class NotificationOutcome(Enum):
+    """What a verified notification says about the payment (M-15)."""
+
+    PAID = "paid"
+    """The order is paid."""
+    NOT_PAID = "not paid"
+    """The payment failed; a later one may succeed."""
+    UNCLEAR = "unclear"
+    """The decision fields are missing, unknown or contradict each other."""
 
 
 # Not frozen: one is made for every delivery, and a frozen one takes three times as long.
@@ -88,72 +94,6 @@ class Facts(Model):
             *sorted(self.numbers),
         ]
         return hashlib.sha256(json.dumps(told, default=str).encode()).hexdigest()
-
-
-def facts_of(notification: Notification) -> Facts:
-    """The facts in a verified notification."""
-    return facts_of_fields(notification.raw, notification.wallet)
-
-
-def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
-    """The facts in the verified fields of a notification.
-
-    The fields are read as the attributes of a :class:`Notification` are, at a third of the cost.
-    """
-    told = fields.get
-    time_end = parse_time(told("time_end") or "")
-    total_fee, coupon_fee = fen_or_none(told("total_fee")), fen_or_none(told("coupon_fee"))
-    outcome = notification_outcome(
-        told("state") or None,
-        told("result_code") or None,
-        told("pay_result") or None,
-        time_end=time_end,
-        total_fee=total_fee,
-    )
-    transaction_id, out_transaction_id = told("transaction_id"), told("out_transaction_id")
-    problem = ""
-    if len(transaction_id or "") > LONGEST_TEXT or len(out_transaction_id or "") > LONGEST_TEXT:
-        transaction_id = out_transaction_id = None
-        if outcome is NotificationOutcome.PAID:
-            outcome, problem = NotificationOutcome.UNCLEAR, "its numbers are too long to be kept"
-    return Facts(  # by position: names would cost half as much again
-        _NOTIFICATION,
-        fields["mch_id"],
-        fields["out_trade_no"],
-        outcome,
-        problem,
-        transaction_id or None,
-        out_transaction_id or None,
-        total_fee,
-        coupon_fee,
-        None,  # payable
-        told("fee_type") or None,
-        time_end,
-        _PAYTYPES[wallet],
-        fields,
-    )
-
-
-def notification_of(facts: Facts) -> Notification:
-    """The notification that these facts were read from, without what was not kept of it."""
-    wallet = Wallet.ALIPAY if facts.paytype == PayType.ALIPAY else Wallet.WECHAT
-    return typed(facts.raw, wallet)
-
-
-def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | None = None) -> Facts:
-    """The facts of a message whose signature is right, but which cannot be believed (M-04, M-15).
-
-    The gateway may be asked about the order that the message names; nothing else may be done.
-    """
-    return Facts(
-        source=_NOTIFICATION,
-        mch_id=fields.get("mch_id", ""),
-        out_trade_no=fields.get("out_trade_no", ""),
-        outcome=NotificationOutcome.UNCLEAR,
-        problem=problem,
-        paytype=_PAYTYPES[kind or wallet_of(fields)],
-        raw=fields,
-    )
 
 
 _IN_REFUND = "it was paid, and all of it or a part came back: a person decides what is delivered"

@@ -1,4 +1,4 @@
-"""Payment notifications (支付结果通知): bytes in, a verified and typed value out.
+"""Payment notifications (支付结果通知) as typed values: every field that the document names.
 
 Nothing here answers anybody, stores anything or asks the time. What a notification *means* for an
 order needs the order: until then treat it as a claim, however well it is signed (M-13).
@@ -6,22 +6,26 @@ order needs the order: until then treat it as a claim, however well it is signed
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Final, Generic, Never, Self, TypeVar, overload
 
-from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
+from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.details import FundBill, Promotion
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
+from chaoying_async.sansio.enums import BankType, FeeType, PayType, State, TradeTypeResult
 from chaoying_async.sansio.fieldnames import SECRET
 from chaoying_async.sansio.model import Model, model, shown
+from chaoying_async.sansio.notifications.facts import Facts, NotificationOutcome, Wallet
+from chaoying_async.sansio.notifications.reading import (
+    facts_of_fields,
+    notification_outcome,
+    verified_fields,
+    wallet_of,
+)
 from chaoying_async.sansio.sealed import Secret, shy
-from chaoying_async.sansio.signing import verify_form
 from chaoying_async.sansio.values import Fen
-from chaoying_async.sansio.wire.forms import parse_form, split_form
 from chaoying_async.sansio.wire.structure import read_text
 
 #: The exact body that ends the redelivery, with status 200 and ``text/plain`` (C 85).
@@ -29,96 +33,9 @@ SUCCESS: Final = b"success"
 #: Any other body asks for another delivery.
 FAIL: Final = b"fail"
 
-#: The document's samples have under 1 KiB.
-MAX_BODY = 64 * 1024
-
-_MCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
-
-
-class IncompleteNotificationError(MalformedMessageError):
-    """The signature is right, but the message does not say which order it is about."""
-
-
-class OversizedNotificationError(MalformedMessageError):
-    """The body is far larger than any notification of the gateway's."""
-
-
-class Wallet(StrEnum):
-    """Which of the two notification pages a ``notify_url`` serves (C 82)."""
-
-    WECHAT = "WECHAT"
-    """WeChat's page.（微信预下单结果通知）"""
-    ALIPAY = "ALIPAY"
-    """Alipay's page.（支付宝预下单结果通知）"""
-
-
-# Names of their own: looking a member up in its enum is as slow as a call.
-_WECHAT, _ALIPAY = Wallet
-
 T = TypeVar("T")
 E = TypeVar("E", bound=Enum)
 M = TypeVar("M", bound=Model)
-
-
-class NotificationOutcome(Enum):
-    """What a verified notification says about the payment (M-15)."""
-
-    PAID = "paid"
-    """The order is paid."""
-    NOT_PAID = "not paid"
-    """The payment failed; a later one may succeed."""
-    UNCLEAR = "unclear"
-    """The decision fields are missing, unknown or contradict each other."""
-
-
-# A name of its own: looking a member up in its enum is as slow as a call.
-_PAID = NotificationOutcome.PAID
-
-
-def notification_outcome(
-    state: str | None,
-    result_code: str | None,
-    pay_result: str | None,
-    *,
-    time_end: datetime | None,
-    total_fee: Fen | None,
-) -> NotificationOutcome:
-    """The decision fields of a notification, read together; the rows of M-15 in their order.
-
-    A contradiction comes before everything: ``pay_result`` 0 beside a failure is not a failure. A
-    failure may come without ``pay_result``, since its fields are promised for a success only (C
-    80).
-    """
-    if pay_result == "0":
-        paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
-        return _PAID if paid else NotificationOutcome.UNCLEAR
-    if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
-        return NotificationOutcome.NOT_PAID
-    return NotificationOutcome.UNCLEAR
-
-
-#: state, result_code, pay_result (None: absent) of a notification that says "not paid" (M-15).
-_NOT_PAID = frozenset(
-    (state, result_code, pay_result)
-    for state, result_code, pay_results in (
-        ("FAIL", None, (None, "failure")),
-        ("FAIL", "FAIL", (None, "failure")),
-        ("FAIL", "SUCCESS", (None, "failure")),
-        ("SUCCESS", "FAIL", (None, "failure")),
-        ("SUCCESS", "SUCCESS", ("failure",)),
-    )
-    for pay_result in pay_results
-)
-
-
-_RESULT_NUMBER = re.compile(r"-?[0-9]{1,6}").fullmatch
-
-
-def _pay_result_kind(text: str | None) -> str | None:
-    if text is None:
-        return None
-    number = _RESULT_NUMBER(text)
-    return "failure" if number and int(text) != 0 else "unknown"
 
 
 class _Field(Generic[T]):
@@ -345,27 +262,6 @@ def parse_notification(
         raise error.with_traceback(None)  # noqa: B904 - itself, without the frames that read it
 
 
-def verified_fields(
-    body: bytes | str, credentials: Credentials, now: datetime | None = None
-) -> dict[str, str]:
-    """The verified fields of a body; raises what :func:`parse_notification` raises."""
-    if not isinstance(body, (bytes, str)):
-        raise TypeError(
-            f"pass the raw body (bytes), as it came: {type(body).__name__} is something made of it"
-        )
-    try:
-        if len(body) > MAX_BODY:
-            raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
-        fields, pieces = split_form(body)
-        verify_form(credentials, fields, pieces, now)
-        if not fields.get("mch_id") or not fields.get("out_trade_no"):
-            raise _incomplete(fields)
-    except ChaoyingError as error:
-        error.about("notification")
-        raise
-    return fields
-
-
 def typed(
     fields: Mapping[str, str], kind: Wallet | None = None
 ) -> WechatNotification | AlipayNotification:
@@ -373,31 +269,12 @@ def typed(
     return _MODELS[kind or wallet_of(fields)](raw=fields)
 
 
-def _incomplete(fields: Mapping[str, str]) -> IncompleteNotificationError:
-    missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
-    return IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
+def facts_of(notification: Notification) -> Facts:
+    """The facts in a verified notification."""
+    return facts_of_fields(notification.raw, notification.wallet)
 
 
-def peek_mch_id(body: bytes | str) -> str:
-    """The merchant that an *unverified* body names, only to choose whose key verifies it (M-20).
-
-    Bounded and pattern-checked; a :class:`~chaoying_async.exceptions.MalformedMessageError`
-    otherwise. Believe nothing else of the body before :func:`parse_notification` has passed with
-    that key.
-    """
-    if len(body) > MAX_BODY:
-        raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
-    body = shy(body)
-    try:
-        mch_id = parse_form(body).get("mch_id", "")
-    except ChaoyingError as error:
-        raise error.with_traceback(None)  # noqa: B904 - itself, without the frames that read it
-    if not _MCH_ID(mch_id):
-        raise MalformedMessageError("the notification names no merchant")
-    return mch_id
-
-
-def wallet_of(fields: Mapping[str, Any]) -> Wallet:
-    """Which page of the document these fields read like (C 82)."""
-    alipay = fields.get("buyer_user_id") or fields.get("trade_type", "").startswith("pay.alipay")
-    return _ALIPAY if alipay else _WECHAT
+def notification_of(facts: Facts) -> Notification:
+    """The notification that these facts were read from, without what was not kept of it."""
+    wallet = Wallet.ALIPAY if facts.paytype == PayType.ALIPAY else Wallet.WECHAT
+    return typed(facts.raw, wallet)

@@ -41,7 +41,7 @@ from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
 from chaoying_async.sansio.api.preorder import WechatPreOrder
 from chaoying_async.sansio.enums import PayType, TradeType
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.message import Wallet
+from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.schedule import PollSchedule
