@@ -108,10 +108,6 @@ class Message(Progress):
     kept_token: int | None = None
     """Of the order's record whose payment was set aside, to make room for this one."""
 
-    def has_kept(self, replaced: Record | None) -> bool:
-        """Whether the payment in this record was set aside already."""
-        return replaced is not None and replaced.token == self.kept_token
-
 
 class Asked(NamedTuple):
     """What the shop says about an order."""
@@ -140,8 +136,8 @@ class DecidedMessage:
     first_seen: datetime
     before: Record | None = None
     """The order's record in the inbox when this was decided."""
-    done: PaidOrder | None = None
-    """For a duplicate: the order that took effect, where the message says the same of it."""
+    case: Case | None = None
+    """What was decided about; None where that does not matter."""
     foreign: bool = False
     """The shop knows no such order of this merchant: strangers send such messages (M-15)."""
     by_a_person: bool = False
@@ -151,6 +147,11 @@ class DecidedMessage:
     def as_received(self) -> OrderKey:
         """The order as the message names it."""
         return as_received(self.facts)
+
+    @property
+    def done(self) -> PaidOrder | None:
+        """For a duplicate: the order that took effect, where the message says the same of it."""
+        return None if self.case is None else order_that_is_done(self.case, self.verdict)
 
     @property
     def leaves_nothing(self) -> bool:
@@ -261,15 +262,18 @@ class Decider:
         case = self._case(message, asked, before)
         if message.by_a_person:
             return _as_a_person_said(case, asked, before)
-        return self._judged(case, asked, before)
-
-    def _judged(self, case: Case, asked: Asked, before: Record | None) -> DecidedMessage:
         verdict = judge(case)
         if verdict.decision is Decision.PAID_AFTER_CLOSE and not self._takes_closed:
             verdict = Judgement(Decision.CONFLICT, verdict.reason)
-        done = order_that_is_done(case, verdict)
-        foreign = case.expected is None or case.is_anothers
-        decided = DecidedMessage(case.facts, asked.key, verdict, case.as_of, before, done, foreign)
+        decided = DecidedMessage(
+            case.facts,
+            asked.key,
+            verdict,
+            case.as_of,
+            before,
+            case,
+            foreign=case.expected is None or case.is_anothers,
+        )
         # Of a payment that a person applied nothing is left but this record.
         by_a_person = before is not None and before.entry.decision == BY_A_PERSON
         if by_a_person and verdict.paid and decided.takes_the_place_of(before):
@@ -293,23 +297,22 @@ class Decider:
         self, message: Message, asked: Asked, before: Record | None
     ) -> DecidedMessage:
         """As :meth:`decide`, where this is the order's record."""
-        if message.by_a_person:
-            return self.judge(message, asked, before)
         key, received, facts = asked.key, asked.received, message.facts
-        case = self._case(message, asked, before)
-        decided = self._judged(case, asked, before)
+        decided = self.judge(message, asked, before)
+        if decided.by_a_person:
+            return decided
         if decided.verdict.decision is Decision.STALE and message.first_seen is None:
             aside = await self._inbox.aside(received, facts.fingerprint)
             if aside is not None:
                 message.first_seen = aside.first_seen
-                case = self._case(message, asked, before)
-                decided = self._judged(case, asked, before)
-        is_open = case.confirmation is Unconfirmed.NO_ANSWER and not decided.foreign
-        if is_open and decided.verdict.decision in _WORTH_ASKING:
+                decided = self.judge(message, asked, before)
+        case = decided.case
+        is_open = decided.verdict.decision in _WORTH_ASKING and not decided.foreign
+        if is_open and case is not None and case.confirmation is Unconfirmed.NO_ANSWER:
             message.confirmation = await self._ask_gateway(key, facts, message.until - SPARE)
-            case = self._case(message, asked, before)
-            decided = self._judged(case, asked, before)
-        if is_told_otherwise(case, decided.verdict):
+            decided = self.judge(message, asked, before)
+        case = decided.case
+        if case is not None and is_told_otherwise(case, decided.verdict):
             decided.verdict = await self._compared_with_its_kind(key, case, decided.verdict)
         if decided.foreign and key != received:
             # Its key did not verify this message: nothing is kept under it.

@@ -188,7 +188,7 @@ class NotificationHandler:
         Pass the body as it came. ``kind`` says which page of the document the ``notify_url``
         serves, where you have one for each.
         """
-        if self._tasks.closing:
+        if self._tasks.opened and not self._tasks.is_open:  # it is being closed
             return NOT_NOW
         facts = None
         try:

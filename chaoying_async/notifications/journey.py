@@ -326,7 +326,9 @@ class Journey:
         """Whether the function is to be run for an order that is locked, and now."""
         if decided.key != message.key or decided.verdict.paid is None:
             return False
-        if decided.takes_the_place_of(decided.before) and not message.has_kept(decided.before):
+        before = decided.before
+        is_kept = before is None or message.kept_token == before.token
+        if not is_kept and decided.takes_the_place_of(before):
             return False
         if self._lost_its_owner(message):
             return False

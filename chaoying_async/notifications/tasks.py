@@ -75,29 +75,25 @@ class OwnedTasks:
         self._clock = clock
         #: Whether work that is left here has an owner: from opening until all of it has ended.
         self.opened = False
-        self.closing = False
+        #: Whether more work can be left here.
+        self.is_open = False
         #: Each with what is set when it has ended.
         self._tasks: dict[asyncio.Task[Any], asyncio.Event] = {}
         self._ticker: asyncio.Task[None] | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether more work can be left here."""
-        return self.opened and not self.closing
 
     def open(self, ticker: Coroutine[Any, Any, None]) -> None:
         """Begin; ``ticker`` runs until the end and is not waited for."""
         if self.opened:
             ticker.close()
             raise UsageError("this handler is open already; make another one")
-        self.opened, self.closing = True, False
+        self.opened = self.is_open = True
         self._ticker = asyncio.create_task(ticker)
 
     async def close(self, grace: float) -> bool:
         """Wait for what is under way, then cancel it; False when something had to be cancelled."""
         if asyncio.current_task() in self._tasks:
             raise UsageError("the handler cannot be closed by the work that it would wait for")
-        self.closing = True
+        self.is_open = False
         if self._ticker is not None:
             self._ticker.cancel()
         in_time = False
@@ -108,7 +104,7 @@ class OwnedTasks:
             for task in tasks:
                 task.cancel()
             await ended(tasks)
-            self.opened, self.closing, self._ticker = False, False, None
+            self.opened, self._ticker = False, None
         return in_time
 
     async def run(

@@ -31,6 +31,7 @@ from chaoying_async.sansio.notifications.reading import (
     MAX_BODY,
     notification_outcome,
     peek_mch_id,
+    verified_fields,
 )
 from chaoying_async.sansio.values import Fen, parse_time
 from tests.pure.factories import CREDENTIALS, form, notification, signed
@@ -273,14 +274,14 @@ def test_nothing_trusted_is_made_without_verification() -> None:
     ]
     assert makers == ["typed"]
     assert "return typed(verified_fields(" in inspect.getsource(parse_notification)
-    lines = inspect.getsource(notifications.verified_fields).splitlines()
+    lines = inspect.getsource(verified_fields).splitlines()
     verified = next(at for at, line in enumerate(lines) if "verify_form(" in line)
     assert [at for at, line in enumerate(lines) if "return " in line] == [len(lines) - 1]
     assert verified < len(lines) - 1
     # Beside it only facts, which are made of verified fields alone, are typed.
     package = Path(notifications.__file__).parents[1]
     typing = [path.name for path in package.rglob("*.py") if " typed(" in path.read_text("utf-8")]
-    assert sorted(typing) == ["facts.py", "message.py"]
+    assert sorted(typing) == ["message.py"]
     assert list(inspect.signature(parse_notification).parameters) == [
         "body",
         "credentials",

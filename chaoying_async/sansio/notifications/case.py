@@ -13,7 +13,6 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.model import fields_of, name_of
 from chaoying_async.sansio.notifications.facts import Facts, NotificationOutcome
 from chaoying_async.sansio.notifications.inbox_values import SeenState
@@ -265,7 +264,7 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
         payable=case.payable if checked or case.by_query else None,
         paid=_paid(case) if checked else None,
         coupon_fee=facts.coupon_fee,
-        paytype=PayType.__members__.get(facts.paytype or "", facts.paytype),
+        paytype=facts.paytype,
         time_end=facts.time_end,
         source=facts.source,
         raw=facts.raw,

@@ -16,6 +16,7 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.model import Model
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder, known_numbers
 from chaoying_async.sansio.redact import without_personal
@@ -69,7 +70,7 @@ class Facts(Model):
     """The order amount, where a query told it; with it, ``total_fee`` is what the customer paid."""
     fee_type: str | None = None
     time_end: datetime | None = None
-    paytype: str | None = None
+    paytype: PayType | str | None = None
     raw: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     told_as: str = ""
     """Its fingerprint, where ``raw`` was cut when it was written down."""
