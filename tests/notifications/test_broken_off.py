@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     TransactionEndedError,
 )
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, failing, said, slow
+from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said, slow
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -204,3 +204,75 @@ async def test_a_lost_answer_to_a_commit_is_found_done(shop: Shop) -> None:
     assert await state(inbox) is SeenState.DONE
     assert said(await handler.handle(shop.body())) == (D.DUPLICATE, SUCCESS)
     assert len(shop.delivered) == 1
+
+
+# ------------------------------------------------------------------------- recording that hangs
+
+
+class Hanging(MemoryInbox):
+    """An inbox whose first commit has no end."""
+
+    hung = False
+
+    @asynccontextmanager
+    async def lock(self, key: OrderKey, entry: Entry) -> AsyncGenerator[Claim | None]:
+        async with super().lock(key, entry) as order:
+            yield order
+            if not self.hung:
+                self.hung = True
+                await self._clock.sleep(1_000_000)
+
+
+async def test_a_commit_without_end_is_given_up_and_its_order_tried_again(shop: Shop) -> None:
+    """M-16, M-17: answered in time; some seconds later its failure is recorded, as any other."""
+    inbox = Hanging(clock=shop.clock)
+    async with shop.handler(inbox) as handler:
+        answering = asyncio.create_task(handler.handle(shop.body()))
+        await shop.clock.advance(2.3)
+        assert said(answering.result()) == (D.IN_PROGRESS, FAIL)
+        await shop.clock.advance(12)
+        assert await state(inbox) is SeenState.HELD
+        assert handler.stats().failed == 1
+        await shop.clock.advance(60)
+        assert await state(inbox) is SeenState.DONE
+    assert handler.stats().working == 0
+
+
+async def test_nobody_owns_a_commit_without_end_where_no_block_is_open(shop: Shop) -> None:
+    """M-17: the answer is out in time, and nothing is left that waits."""
+    inbox = Hanging(clock=shop.clock)
+    handler = shop.handler(inbox)
+    answering = asyncio.create_task(handler.handle(shop.body()))
+    await shop.clock.advance(2.3)
+    assert answering.result().body == FAIL
+    assert shop.clock.waiting == 0
+    assert await state(inbox) is None
+    assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
+
+
+@pytest.mark.parametrize("opened", [True, False])
+async def test_settle_returns_from_a_commit_without_end(shop: Shop, opened: bool) -> None:
+    """M-16: as IN_PROGRESS, and what failed is kept, whether or not anybody owns the work."""
+    inbox = Hanging(clock=shop.clock)
+    handler = shop.handler(inbox)
+    async with AsyncExitStack() as stack:
+        if opened:
+            await stack.enter_async_context(handler)
+        settling = asyncio.create_task(handler.settle(queried()))
+        await shop.clock.advance(12)
+        assert settling.result() is D.IN_PROGRESS
+        assert await state(inbox) is SeenState.HELD
+
+
+async def test_leaving_the_block_ends_a_commit_without_end(shop: Shop) -> None:
+    """M-17: cancelled with its owner, it is no failure, and the order is free again."""
+    inbox = Hanging(clock=shop.clock)
+    async with shop.handler(inbox, grace=1.0) as handler:
+        answering = asyncio.create_task(handler.handle(shop.body()))
+        await shop.clock.advance(2.3)
+        leaving = asyncio.create_task(handler.__aexit__(None, None, None))
+        await shop.clock.advance(2)
+        await leaving
+    assert answering.result().body == FAIL
+    assert await state(inbox) is None
+    assert handler.stats().failed == 0
