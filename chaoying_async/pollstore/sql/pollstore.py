@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import URL, Delete, Executable, MetaData, bindparam, delete, select
+from sqlalchemy import URL, Delete, Executable, bindparam, delete, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import Insert
@@ -36,7 +36,7 @@ from chaoying_async.exceptions import (
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
-from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND, owner_table, texts_table
+from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND, store_tables
 from chaoying_async.sql.addresses import advice, database_url
 from chaoying_async.sql.autocommit import check_commit
 from chaoying_async.sql.batching import Batches, Take
@@ -65,8 +65,7 @@ class _OpenStore:
     """What an open store has, and a closed one has not: statements, an owner, a writer."""
 
     def __init__(self, store: SqlPollStore, engine: AsyncEngine) -> None:
-        metadata = MetaData()
-        texts, owner = (make(metadata, store.table_prefix) for make in (texts_table, owner_table))
+        metadata, texts, owner = store_tables(store.table_prefix)
         self.engine = engine
         self.metadata = metadata
         self.owned = Ownership(engine, owner, store.clock, store.lease)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, UniqueConstraint
 
 from chaoying_async.sql.columns import DEFAULT_PREFIX, TABLE_OPTIONS, exact_text, long_text
@@ -37,6 +39,13 @@ def owner_table(metadata: MetaData, prefix: str) -> Table:
         Column("lease", BigInteger, nullable=False),
         **TABLE_OPTIONS,
     )
+
+
+@lru_cache(maxsize=16)
+def store_tables(prefix: str) -> tuple[MetaData, Table, Table]:
+    """Both tables, the same ones for every store: what was compiled for one serves the next."""
+    metadata = MetaData()
+    return metadata, texts_table(metadata, prefix), owner_table(metadata, prefix)
 
 
 def pollstore_metadata(table_prefix: str = DEFAULT_PREFIX) -> MetaData:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.testing.simulation.corner_shop import create_tables
-from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, SimulatedFiles
+from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, Compiled, SimulatedFiles
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.timeline import Timeline
@@ -50,6 +50,25 @@ async def _make(files: SimulatedFiles, clock: SimulatedClock, shop: str, polls: 
     async with _disposed(files.engine(shop)) as engine:
         await SqlInbox(engine, clock=clock).create_tables()
     async with _disposed(files.engine(polls)) as engine, SqlPollStore(engine, clock=clock):
+        pass
+
+
+@lru_cache(maxsize=1)
+def compiled() -> Compiled:
+    """What all engines of all worlds have in common; made where no loop runs."""
+    rng = random.Random(0)
+    loop = SimulatedLoop(rng)
+    process = Process("compiler", loop, Timeline(loop.time))
+    engine = SimulatedFiles(process, loop, Timeline(loop.time), CalmDisk(rng)).engine(":memory:")
+    task = process.start(_connect(engine))
+    loop.run_idle()
+    loop.close()
+    task.result()
+    return Compiled(engine.dialect)
+
+
+async def _connect(engine: AsyncEngine) -> None:
+    async with _disposed(engine), engine.connect():
         pass
 
 

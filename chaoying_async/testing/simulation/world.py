@@ -20,7 +20,13 @@ from chaoying_async.sandbox.bank.entities import Key, OrderKind, Status
 from chaoying_async.sandbox.bank.ledger import MCH_ID
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.testing.simulation.blank_files import POLLS, SHOP, blank_files, shared_memory
+from chaoying_async.testing.simulation.blank_files import (
+    POLLS,
+    SHOP,
+    blank_files,
+    compiled,
+    shared_memory,
+)
 from chaoying_async.testing.simulation.checks import CHECKS, BothBooks
 from chaoying_async.testing.simulation.far_side import FarSide
 from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
@@ -87,6 +93,7 @@ class SimulatedWorld:
         )
         self._clock = SimulatedClock(self._loop)
         self._disk = Disk(self._rng, self.weather)
+        self._compiled = compiled()
         self._running: dict[int, ShopProgram] = {}
         self._dead: list[Process] = []
         self._mains: dict[Process, asyncio.Task[Any]] = {}
@@ -219,7 +226,9 @@ class SimulatedWorld:
         name = f"shop{slot + 1}" + (f".{self._launched[slot]}" if self._launched[slot] > 1 else "")
         process = Process(name, self._loop, self.timeline)
         self.timeline.note(Happening.PROCESS, "begins", name)
-        files = SimulatedFiles(process, self._loop, self.timeline, self._disk)
+        files = SimulatedFiles(
+            process, self._loop, self.timeline, self._disk, compiled=self._compiled
+        )
         program = ShopProgram(
             self,
             process,
