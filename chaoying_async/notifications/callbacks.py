@@ -12,7 +12,7 @@ from chaoying_async.sansio.userfunctions import Kind, function_problem
 T = TypeVar("T")
 
 #: ``on_paid(order)`` or ``on_paid(order, connection)``.
-EffectFunction = Callable[..., Awaitable[None] | None]
+Effect = Callable[..., Awaitable[None] | None]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -24,15 +24,15 @@ async def resolved(value: Awaitable[T] | T) -> T:
     return value
 
 
-class Effect(NamedTuple):
+class EffectCall(NamedTuple):
     """A function of the user's that takes effect for an order."""
 
     name: str
-    function: EffectFunction
+    function: Effect
     takes_connection: bool
 
     @classmethod
-    def of(cls, name: str, function: EffectFunction, *, lends: bool) -> Effect:
+    def of(cls, name: str, function: Effect, *, lends: bool) -> EffectCall:
         """How it wants to be called; ``lends``: whether the inbox has a connection for it."""
         return cls(name, function, wants_connection(name, function, "order", lends=lends))
 

@@ -17,7 +17,7 @@ from chaoying_async.notifications.answering import (
     HandlerStats,
     refused,
 )
-from chaoying_async.notifications.callbacks import Effect, EffectFunction
+from chaoying_async.notifications.callbacks import Effect, EffectCall
 from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
 from chaoying_async.notifications.journey import Journey, Limits
@@ -103,7 +103,7 @@ class NotificationHandler:
         self,
         credentials: Credentials | Resolver,
         inbox: Inbox,
-        on_paid: EffectFunction,
+        on_paid: Effect,
         *,
         expected: Lookup | NoAmountCheck,
         confirm: Gateway | None = None,
@@ -112,7 +112,7 @@ class NotificationHandler:
         grace: float = 10.0,
         on_not_paid: OnNotPaid | None = None,
         on_conflict: OnConflict | None = None,
-        on_paid_after_close: EffectFunction | None = None,
+        on_paid_after_close: Effect | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -124,9 +124,9 @@ class NotificationHandler:
         self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
         self._keys = Keys(credentials, self._clock, self._budget)
         lends = inbox.lends_connection
-        effects = {Decision.APPLY: Effect.of("on_paid", on_paid, lends=lends)}
+        effects = {Decision.APPLY: EffectCall.of("on_paid", on_paid, lends=lends)}
         if on_paid_after_close is not None:
-            effects[Decision.PAID_AFTER_CLOSE] = Effect.of(
+            effects[Decision.PAID_AFTER_CLOSE] = EffectCall.of(
                 "on_paid_after_close", on_paid_after_close, lends=lends
             )
         decider = Decider(

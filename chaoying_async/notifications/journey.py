@@ -12,7 +12,7 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox, LockedOrder
 from chaoying_async.notifications.answering import Counts
-from chaoying_async.notifications.callbacks import Effect, resolved
+from chaoying_async.notifications.callbacks import EffectCall, resolved
 from chaoying_async.notifications.deciding import (
     Asked,
     DecidedMessage,
@@ -105,7 +105,7 @@ class Journey:
     inbox: Inbox
     clock: Clock
     decider: Decider
-    effects: Mapping[Decision, Effect]
+    effects: Mapping[Decision, EffectCall]
     """The user's functions."""
     reporter: Reporter
     tasks: OwnedTasks
