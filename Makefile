@@ -20,7 +20,7 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage simulate simulate-planted bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
+.PHONY: help demo quick test cover measure coverage simulate simulate-planted fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
 	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
+	@echo 'make fuzz    mutated bytes against ARGS="reply --seconds 3600"; or notification, sandbox'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
 	@echo 'make lint    ruff, its formatter, the import contracts'
 	@echo 'make types   mypy --strict and pyright'
@@ -71,6 +72,11 @@ simulate: .venv/.dev
 # Bugs planted one at a time: how many seeds find each.
 simulate-planted: .venv/.dev
 	$(BIN)/python -m tests.hard.planted_bugs $(ARGS)
+
+# Guided by coverage, with a fuzzer that has wheels for some machines only; make test runs what it has found.
+fuzz: .venv/.dev
+	$(PIP) install -q atheris
+	$(BIN)/python -m tests.fuzz $(or $(ARGS),reply)
 
 lint: ruff contracts
 

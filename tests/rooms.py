@@ -34,6 +34,7 @@ ROOMS = {
     "session": "calls of one session, and what it shows of them",
     "testing": "what the tests of our users stand on",
     "pure": "what decides without doing anything: runs with pytest, hypothesis and the base alone",
+    "fuzz": "bytes from outside, mutated towards code that they have not reached yet",
     "typing": "what type checkers see",
     "data": "the gateway's document as data",
 }

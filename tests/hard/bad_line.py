@@ -23,7 +23,7 @@ class Fate(StrEnum):
 
     RESET_ASKED = "it is reset while the request goes through"
     RESET_ANSWERED = "it is reset while the reply comes back"
-    TRICKLED = "a few bytes come at a time"
+    TRICKLED = "a few bytes come at a time, and then it is reset"
     STALLED = "nothing comes for a while"
     DEAD = "nothing comes any more, and nobody says so"
     HALF_CLOSED = "the gateway's side ends in the middle of a reply"
@@ -89,6 +89,7 @@ class BadLine:
         for start in range(0, len(rest), 40):
             await _write(sink, rest[start : start + 40])
             await asyncio.sleep(0.005)
+        raise _Over  # else the line would carry most calls over the connections that live on
 
     async def wait(self, sink: asyncio.StreamWriter, rest: bytes) -> None:
         await asyncio.sleep(self._stall)
