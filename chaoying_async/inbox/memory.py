@@ -273,7 +273,7 @@ class MemoryInbox(LeasingInbox):
     def _keep(self, record: Record, due_in: float = 0.0) -> None:
         """Put this record in place of what was there, here only: so the open ones are known."""
         now, key, entry = self._clock.monotonic(), record.key, record.entry
-        if record.state is SeenState.DONE:
+        if record.state is SeenState.DONE and entry.payload:
             # Nobody runs it again, so its text is forgotten at once: it is most of what it takes.
             entry = attrs.evolve(entry, payload="")
         record = attrs.evolve(record, entry=entry, token=next(self._tokens))
