@@ -44,7 +44,7 @@ demo: .venv/.sandbox
 	$(BIN)/python -m chaoying_async demo $(ARGS)
 
 quick: .venv/.dev
-	QUICK=1 $(BIN)/python -m pytest -q -m quick $(addprefix --ignore=tests/,hard cli examples) $(SPREAD) $(ARGS)
+	QUICK=1 $(BIN)/python -m pytest -q -m quick $(SPREAD) $(ARGS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)

@@ -74,6 +74,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         gc.unfreeze()  # what is imported for the summary may look for referrers
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    quick = config.getoption("markexpr") == "quick"
+    return True if quick and rooms.is_left_out(collection_path) else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     rooms.mark(items)
@@ -192,7 +197,7 @@ def _hidden(text: str) -> str:
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport() -> Generator[None, Any, None]:
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """What was captured of stdout, stderr and the log may hold none of it either."""
     outcome = yield
     report = outcome.get_result()
@@ -200,3 +205,5 @@ def pytest_runtest_makereport() -> Generator[None, Any, None]:
     if report.passed and any(secret in captured for secret in CANARIES):
         report.outcome = "failed"
         report.longrepr = "M-27: a secret was printed or logged"
+    if report.passed and "P" not in item.config.getoption("reportchars"):
+        report.sections.clear()  # nobody sees them, and a worker would hand over megabytes

@@ -6,6 +6,7 @@ server. :func:`mark` puts it on; a quick test that starts a process all the same
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -47,6 +48,19 @@ SLOW_MARKS = ("outside", "slow", "tools")
 def room(path: Path) -> str:
     """The name of the folder that this file is in."""
     return path.relative_to(TESTS).parts[0]
+
+
+#: A whole file is marked so: at the head of the list, or alone.
+_SLOW_FILE = re.compile(
+    rf"^pytestmark = (?:\[\s*)?pytest\.mark\.(?:{'|'.join(SLOW_MARKS)})\b", re.MULTILINE
+)
+
+
+def is_left_out(path: Path) -> bool:
+    """Whether no test of this folder or file is quick, so that ``make quick`` need not read it."""
+    if path.is_dir():
+        return path.parent == TESTS and path.name in NEVER_QUICK
+    return path.suffix == ".py" and _SLOW_FILE.search(path.read_text("utf-8")) is not None
 
 
 def mark(items: list[pytest.Item]) -> None:

@@ -14,35 +14,43 @@ Test = Callable[..., Any]
 
 
 def table(
-    names: str | Sequence[str], rows: Iterable[Any], *, ids: Callable[[Any], object] = repr
+    names: str | Sequence[str],
+    rows: Iterable[Any] | Callable[[], Iterable[Any]],
+    *,
+    ids: Callable[[Any], object] = repr,
 ) -> Callable[[Test], Test]:
     """Run the test on every row, as ``pytest.mark.parametrize`` does; each that fails is named.
 
     The rows share the test's fixtures: it is for tests that leave nothing behind in them. Several
-    tables above one test multiply, as parameters do.
+    tables above one test multiply, as parameters do. Rows that cost something to find are handed
+    over as a function, which the test calls: each worker reads every test file.
     """
     columns = [name.strip() for name in names.split(",")] if isinstance(names, str) else [*names]
-    titled: dict[str, dict[str, Any]] = {}
-    for number, values in enumerate(rows):
-        row = dict(zip(columns, values if len(columns) > 1 else (values,), strict=True))
-        title = " ".join(f"{name}={ids(value)}" for name, value in row.items())
-        titled[f"{number}: {title}"] = row
-    assert titled, "a table without rows tests nothing"
+
+    @functools.cache
+    def titled() -> dict[str, dict[str, Any]]:
+        found: dict[str, dict[str, Any]] = {}
+        for number, values in enumerate(rows if isinstance(rows, Iterable) else rows()):
+            row = dict(zip(columns, values if len(columns) > 1 else (values,), strict=True))
+            title = " ".join(f"{name}={ids(value)}" for name, value in row.items())
+            found[f"{number}: {title}"] = row
+        assert found, "a table without rows tests nothing"
+        return found
 
     def decorate(test: Test) -> Test:
         def run(*args: Any, **fixtures: Any) -> None:
             failures = _Failures()
-            for title, row in titled.items():
+            for title, row in titled().items():
                 with failures.noted(title):
                     test(*args, **fixtures, **row)
-            failures.tell(len(titled))
+            failures.tell(len(titled()))
 
         async def run_async(*args: Any, **fixtures: Any) -> None:
             failures = _Failures()
-            for title, row in titled.items():
+            for title, row in titled().items():
                 with failures.noted(title):
                     await test(*args, **fixtures, **row)
-            failures.tell(len(titled))
+            failures.tell(len(titled()))
 
         whole: Any = functools.wraps(test)(run_async if inspect.iscoroutinefunction(test) else run)
         signature = inspect.signature(test)

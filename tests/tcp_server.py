@@ -7,7 +7,9 @@ import contextlib
 import socket
 import ssl
 import struct
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import cache
 from typing import Self
 
 #: What a server does with one connection.
@@ -134,3 +136,10 @@ def refused_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@cache
+def packed_zeros(wbits: int, flush: int) -> bytes:
+    """Fifty megabytes, small on the wire."""
+    packer = zlib.compressobj(1, wbits=wbits)
+    return packer.compress(bytes(50_000_000)) + packer.flush(flush)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import enum
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -58,11 +59,16 @@ def _exported() -> Iterator[type[Any]]:
                 yield value
 
 
-PUBLIC = sorted(
-    {*_exported(), *field_pages.PACKED, *field_pages.READ},
-    key=lambda each: f"{each.__module__}.{each.__name__}",
-)
-ERRORS = [each for each in PUBLIC if issubclass(each, BaseException)]
+@functools.cache
+def public() -> list[type[Any]]:
+    return sorted(
+        {*_exported(), *field_pages.PACKED, *field_pages.READ},
+        key=lambda each: f"{each.__module__}.{each.__name__}",
+    )
+
+
+def errors() -> list[type[Any]]:
+    return [each for each in public() if issubclass(each, BaseException)]
 
 
 #: Requests and records whose amounts a user writes or compares.
@@ -106,13 +112,13 @@ def _hint(owner: type[Any], name: str) -> str:
     return str(next(filter(None, hints), ""))
 
 
-@table("owner", PUBLIC, ids=lambda each: each.__name__)
+@table("owner", public, ids=lambda each: each.__name__)
 def test_every_field_and_member_has_its_words(owner: type[Any]) -> None:
     """Where an editor, an API reference, --help and the docs find them: under the field."""
     assert [name for name in _names(owner) if not words_of(owner, name).english] == []
 
 
-@table("owner", PUBLIC, ids=lambda each: each.__name__)
+@table("owner", public, ids=lambda each: each.__name__)
 def test_words_are_sentences(owner: type[Any]) -> None:
     """They begin with a capital (or a name) and end; Chinese brackets hold the term alone."""
     for name in _names(owner):
@@ -122,7 +128,7 @@ def test_words_are_sentences(owner: type[Any]) -> None:
         assert not re.search("[（）]|[。]$", words.chinese), (name, words.chinese)
 
 
-@table("error", ERRORS, ids=lambda each: each.__name__)
+@table("error", errors, ids=lambda each: each.__name__)
 def test_every_error_says_what_happened(error: type[BaseException]) -> None:
     """A number and a Chinese word are not enough for who meets it in a traceback."""
     first = (error.__doc__ or "").partition("\n\n")[0]
@@ -132,7 +138,7 @@ def test_every_error_says_what_happened(error: type[BaseException]) -> None:
 
 def test_every_amount_names_its_unit() -> None:
     """Fen, or yuan where the document has those: in both languages, where there are both."""
-    for where, hint, words in _told(PUBLIC):
+    for where, hint, words in _told(public()):
         amount = re.search(r"\b(?:Fen|Decimal|Amount)\b", hint)
         if amount or where.endswith((".total_fee", ".price", ".payable")):
             assert AMOUNT[0].search(words.english), (where, words.english)
@@ -143,7 +149,7 @@ def test_every_duration_names_its_unit() -> None:
     """Seconds mostly, but not everywhere."""
     names = (".seconds", ".elapsed", ".expires_in", ".valid_minutes", ".took", ".lag")
     schedule = ("first", "every", "until", "longest", "steady")
-    for where, _, words in _told(PUBLIC):
+    for where, _, words in _told(public()):
         if where.endswith(names) or where in {f"PollSchedule.{name}" for name in schedule}:
             assert DURATION[0].search(words.english), (where, words.english)
             assert not words.chinese or DURATION[1].search(words.chinese), (where, words.chinese)
@@ -173,7 +179,7 @@ def test_help_names_the_unit_of_amounts(owner: type[Any]) -> None:
 )
 def test_chinese_words_warn_where_the_english_ones_do(english: str, chinese: str) -> None:
     """Who reads only one of the two pages learns of the next step, too."""
-    warned = [(where, words) for where, _, words in _told(PUBLIC) if words.chinese]
+    warned = [(where, words) for where, _, words in _told(public()) if words.chinese]
     found = [each for each in warned if re.search(english, each[1].english)]
     assert found
     assert [where for where, words in found if chinese not in words.chinese] == []

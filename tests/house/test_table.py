@@ -14,6 +14,10 @@ def _at_most_one(number: int, limit: int) -> None:
     assert number <= limit
 
 
+def _at_least_one(number: int) -> None:
+    assert number >= 1
+
+
 @table("left", [1, 2])
 @table("right", [2, 3], ids=str)
 async def _divides(left: int, right: int) -> None:
@@ -56,7 +60,22 @@ def test_the_columns_are_no_fixtures() -> None:
 
 def test_a_table_without_rows_is_a_mistake() -> None:
     """Nothing would be tested, and nobody would notice."""
-    with pytest.raises(AssertionError):
-        table("number", [])
+    with pytest.raises(AssertionError, match="without rows"):
+        table("number", [])(_at_most_one)(limit=1)
     with pytest.raises(ValueError, match="zip"):
-        table(("left", "right"), [(1, 2, 3)])
+        table(("left", "right"), [(1, 2, 3)])(_at_most_one)(limit=1)
+
+
+def test_rows_that_are_a_function_are_found_when_the_test_runs() -> None:
+    """Once, however often it runs."""
+    asked: list[bool] = []
+
+    def rows() -> list[int]:
+        asked.append(True)
+        return [1, 2]
+
+    test = table("number", rows)(_at_least_one)
+    assert asked == []
+    test()
+    test()
+    assert asked == [True]

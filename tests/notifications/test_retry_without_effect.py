@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 from tests.factories import MCH_ID, ORDER
 from tests.pollers import Scripted, always
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
+from tests.sizes import thinned
 
 D = Decision
 KEY = OrderKey(MCH_ID, ORDER)
@@ -122,9 +124,10 @@ CHANGES: dict[str, tuple[ExpectedOrder | None, list[Decision]]] = {
 }
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("way", ["handle", "settle"])
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("change", "way", "together"),
+    [*thinned(product(CHANGES, ["handle", "settle"], [True, False]), every=3)],
+)
 async def test_an_order_that_was_set_aside_before_waits_as_a_message_again(
     shop: FailingShop, inbox: InboxForPeople, change: str, way: str, *, together: bool
 ) -> None:

@@ -370,7 +370,7 @@ def name(row: Row) -> str:
     return row.kind
 
 
-@table("row", thinned(MISTAKES, every=3), ids=name)
+@table("row", thinned(MISTAKES, every=7), ids=name)
 def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     """Each kind is made the way a person makes it, with hashlib only, and is found."""
     verdict = verdict_of(row)
@@ -379,7 +379,7 @@ def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     assert not verdict.right
 
 
-@table("row", thinned([*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], every=3), ids=name)
+@table("row", thinned([*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], every=7), ids=name)
 def test_one_mistake_is_explained_by_one_finding(row: Row) -> None:
     """Nothing else is brought up beside the mistake that was made, and it comes first."""
     (finding,) = verdict_of(row).findings

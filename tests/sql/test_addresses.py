@@ -216,8 +216,8 @@ async def test_a_doubtful_address_is_refused_and_not_shown(
     assert TAIL not in _everything(caught.value) + caplog.text
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("form", CERTAIN)
+@table("scheme", SCHEMES)
+@table("form", CERTAIN)
 async def test_an_address_that_is_certain_is_shown_without_user_and_query(
     form: str, scheme: str, caplog: pytest.LogCaptureFixture
 ) -> None:

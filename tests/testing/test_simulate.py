@@ -87,6 +87,7 @@ def test_a_mail_in_on_paid_is_found_and_its_story_told() -> None:
     assert str(again.value) == told
 
 
+@pytest.mark.slow
 def test_a_handler_of_ones_own_is_held_against_the_gateways_books() -> None:
     """The one here writes everything down twice."""
 
@@ -106,6 +107,7 @@ def test_a_handler_of_ones_own_is_held_against_the_gateways_books() -> None:
         simulate(app=lifespan, tables=METADATA, delivered=DELIVERED, seeds=20)
 
 
+@pytest.mark.slow
 def test_another_file_outlives_its_process_and_can_be_checked() -> None:
     """Every process opens it by the same name."""
 
@@ -126,6 +128,7 @@ def test_another_file_outlives_its_process_and_can_be_checked() -> None:
         simulate(on_paid=pack, app=lifespan, tables=METADATA, check=look, seeds=1)
 
 
+@pytest.mark.slow
 def test_a_check_that_fails_says_where() -> None:
     """An assertion or a slip in the check itself: the world comes to its end all the same."""
 

@@ -132,12 +132,14 @@ def test_a_story_can_be_read_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert "seed 3: no rule was broken" in told
 
 
+@pytest.mark.slow
 def test_a_campaign_names_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever reads CI's output can run each of them again."""
     assert main(["--first", "5", "--seeds", "2"]) == 0
     assert "2 seeds from 5 on" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_campaign_ends_with_the_story_of_what_it_found(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
