@@ -205,5 +205,5 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     if report.passed and any(secret in captured for secret in CANARIES):
         report.outcome = "failed"
         report.longrepr = "M-27: a secret was printed or logged"
-    if report.passed and "P" not in item.config.getoption("reportchars"):
+    if report.passed and "P" not in item.config.option.reportchars:
         report.sections.clear()  # nobody sees them, and a worker would hand over megabytes
