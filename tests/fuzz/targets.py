@@ -23,8 +23,9 @@ from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import build_request, read_reply
-from chaoying_async.sansio.notifications.facts import facts_from_text, facts_of, to_text
-from chaoying_async.sansio.notifications.message import parse_notification, peek_mch_id
+from chaoying_async.sansio.notifications.facts import facts_from_text, to_text
+from chaoying_async.sansio.notifications.message import facts_of, parse_notification
+from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.wire.forms import parse_form
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, KEY, QUERY, form, naive_sign, signed
 
