@@ -26,14 +26,20 @@ import attrs
 import pytest
 
 from chaoying_async.exceptions import OutcomeUnknownError, RequestNotSentError, TransportError
+from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications.handler import NotificationHandler
+from chaoying_async.payments import claims, running
 from chaoying_async.payments import resume as resuming
+from chaoying_async.polling.consumers import Collector
 from chaoying_async.polling.poller import Poller
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio import matching, signing
+from chaoying_async.sandbox.bank.ledger import MCH_ID
+from chaoying_async.sansio import matching, meaning, signing
 from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.follow_up import Refund
-from chaoying_async.sansio.notifications import decide
+from chaoying_async.sansio.api.preorder import WechatPreOrder
+from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.notifications import decide, reading
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer
 from chaoying_async.sansio.payments import machine, moves
 from chaoying_async.sansio.polling import status
@@ -191,6 +197,37 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(signing, "_fits", lambda *_: True)
 
 
+@planted("a number alone is an order, whoever's", "M-18")
+def _(patch: pytest.MonkeyPatch) -> None:
+    read = reading.read_facts
+
+    def ours(*args: Any, **options: Any) -> Any:
+        return attrs.evolve(read(*args, **options), mch_id=MCH_ID)
+
+    everywhere(patch, read, ours)
+
+
+@planted("what is forged is acknowledged", "M-14")
+def _(patch: pytest.MonkeyPatch) -> None:
+    handle = NotificationHandler.handle
+
+    async def polite(self: NotificationHandler, body: bytes, **options: Any) -> NotificationAnswer:
+        before = self.stats().unverified
+        answer = await handle(self, body, **options)
+        refused = self.stats().unverified > before
+        return NotificationAnswer(status=200, body=b"success") if refused else answer
+
+    patch.setattr(NotificationHandler, "handle", polite)
+
+
+@planted("an order that failed once is given up", "M-17")
+def _(patch: pytest.MonkeyPatch) -> None:
+    async def nothing(*_: Any, **__: Any) -> Sequence[Any]:
+        return ()
+
+    patch.setattr(SqlInbox, "unfinished", nothing)
+
+
 @planted("settle promises before it is durable", "M-16")
 def _(patch: pytest.MonkeyPatch) -> None:
     settle = NotificationHandler.settle
@@ -247,6 +284,56 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(GatewaySession, "send", again)
 
 
+@planted("a pre-order is sent again", "M-02")
+def _(patch: pytest.MonkeyPatch) -> None:
+    send = GatewaySession.send
+
+    async def again(self: GatewaySession, request: Any, **options: Any) -> Any:
+        try:
+            return await send(self, request, **options)
+        except OutcomeUnknownError:
+            if not isinstance(request, WechatPreOrder):
+                raise
+        return await send(self, request, **options)
+
+    patch.setattr(GatewaySession, "send", again)
+
+
+@planted("a cancel leaves after 14 seconds", "M-24")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(machine, "CANCEL_AFTER", 14.0)
+
+
+@planted("a vague refusal of a payment is believed", "M-09")
+def _(patch: pytest.MonkeyPatch) -> None:
+    table = cast("dict[Any, frozenset[str]]", meaning.SETTLED_REFUSALS)
+    patch.setitem(table, Family.PAY, table[Family.PAY] | {"20003", "20006", "30001"})
+
+
+@planted("a payment after a cancel counts as cancelled", "M-24")
+def _(patch: pytest.MonkeyPatch) -> None:
+    paid_end = machine._paid_end
+
+    def careless(till: Any) -> moves.CheckoutEnd:
+        end = paid_end(till)
+        late = end.status is moves.CheckoutStatus.PAID_AFTER_CANCEL
+        return moves.CheckoutEnd(moves.CheckoutStatus.CANCELLED) if late else end
+
+    patch.setattr(machine, "_paid_end", careless)
+
+
+@planted("a number is never given back after a payment", "M-24")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(claims.NumberClaim, "release", lambda _: None)
+    patch.setattr(claims.NumberClaim, "settle", lambda *_: None)
+
+
+@planted("a refund that failed counts as made", "M-25")
+def _(patch: pytest.MonkeyPatch) -> None:
+    ends = cast("dict[str, status.PollStatus]", status.REFUND_ENDS)
+    patch.setitem(ends, "FAIL", status.PollStatus.REFUNDED)
+
+
 @planted("a refund is renumbered", "M-25")
 def _(patch: pytest.MonkeyPatch) -> None:
     send = GatewaySession.send
@@ -283,6 +370,17 @@ def _(patch: pytest.MonkeyPatch) -> None:
         return together(before, attrs.evolve(answer, sure=True))
 
     everywhere(patch, together, sure)
+
+
+@planted("what is undecided counts as paid", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    paid = status.Answer(status.Says.ENDED, status.PollStatus.PAID, about_order=True)
+    patch.setattr(status, "_undecided", lambda _: paid)
+
+
+@planted("amounts of queries are not compared", "M-13")
+def _(patch: pytest.MonkeyPatch) -> None:
+    everywhere(patch, status.amount_fits, lambda *_: True)
 
 
 @planted("20007 is a failure", "M-11")
@@ -350,6 +448,37 @@ def _(patch: pytest.MonkeyPatch) -> None:
             await put(self, kind, items)
 
     patch.setattr(SqlPollStore, "put", lazy)
+
+
+@planted("resume takes what was sent for unsent", "M-24")
+def _(patch: pytest.MonkeyPatch) -> None:
+    async def unsent(_: Any, intent: Any, claim: Any) -> Any:
+        claim.release()
+        end = moves.CheckoutEnd(moves.CheckoutStatus.FAILED)
+        return intent, running.outcome_of(intent, end, None, (), None), False
+
+    patch.setattr(resuming._Resuming, "_asked", unsent)
+
+
+@planted("the poller forgets what its store holds", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    load = SqlPollStore.load
+
+    async def nothing(self: SqlPollStore, kind: str) -> AsyncIterator[Any]:
+        async for each in load(self, kind):
+            if kind == "checkout":
+                yield each
+
+    patch.setattr(SqlPollStore, "load", nothing)
+
+
+@planted("a consumer is not woken", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    def silent(self: Collector, outcome: Any) -> None:
+        self.open -= 1
+        self._ready.append(outcome)
+
+    patch.setattr(Collector, "deliver", silent)
 
 
 @planted("an outcome is forgotten before it took effect", "M-23")

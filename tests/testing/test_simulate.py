@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
+from ast import literal_eval
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, Text, insert, text
@@ -183,3 +186,33 @@ def test_the_fixture_takes_its_seeds_from_the_command_line(tmp_path: Path) -> No
         check=False,
     )
     assert "1 passed" in run.stdout, run.stdout
+
+
+def test_a_story_is_made_shorter_and_told_again() -> None:
+    """What is not needed is taken away, the same rule breaks, and the names tell it again."""
+
+    async def twice(order: PaidOrder, connection: AsyncConnection) -> None:
+        await pack(order, connection)
+        await pack(order, connection)
+
+    options: Any = {"on_paid": twice, "tables": METADATA, "delivered": DELIVERED, "first": 2}
+    with pytest.raises(SimulationFailedError) as whole:
+        simulate(**options, shrink=False)
+    with pytest.raises(SimulationFailedError, match="M-16") as shorter:
+        simulate(**options)
+    weather, plainer = whole.value.story.weather, shorter.value.story.weather
+    assert plainer.processes == 1
+    assert len(plainer.wire) + len(plainer.mail) + len(plainer.disk) == 0
+    assert plainer != weather
+    taken = re.search(r"without=(\[.*\])", str(shorter.value))
+    assert taken is not None
+    options |= {"first": shorter.value.story.seed, "seeds": 1, "without": literal_eval(taken[1])}
+    with pytest.raises(SimulationFailedError) as again:
+        simulate(**options)
+    assert str(again.value) == str(shorter.value)
+
+
+def test_what_is_not_in_a_world_cannot_be_taken_away() -> None:
+    """The names that are there are said."""
+    with pytest.raises(ValueError, match=r"called rain: .*sales"):
+        simulate(on_paid=pack, first=2, seeds=1, without=["rain"])

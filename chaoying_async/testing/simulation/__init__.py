@@ -19,6 +19,7 @@ It needs the extras ``[testing,sql]``::
 - ``process``: processes that are killed, stopped, resumed, and whose tasks are cancelled.
 - ``sales``: the customers: who buys what, and how their payment goes.
 - ``shop_program``: what each of the shop's processes runs: it sells, polls, refunds, is notified.
+- ``shrink``: takes away what is not needed to break a rule.
 - ``simulate``: a user's shop in many worlds, until one shows what is wrong with it.
 - ``story``: what became of one seed, and how it is told.
 - ``surroundings``: what a program needs of its world, and the words of what it was told.

@@ -6,8 +6,10 @@ import argparse
 import gc
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 from chaoying_async.clock import SystemClock
+from chaoying_async.testing.simulation.shrink import shrunk
 from chaoying_async.testing.simulation.story import Story
 from chaoying_async.testing.simulation.users_shop import UsersShop
 from chaoying_async.testing.simulation.world import SimulatedWorld
@@ -22,6 +24,7 @@ def stories(
     seconds: float | None = None,
     *,
     users: UsersShop | None = None,
+    without: Sequence[str] = (),
 ) -> Iterator[Story]:
     """The stories of the seeds from ``first`` on: so many, or as many as fit into the time.
 
@@ -38,16 +41,16 @@ def stories(
         while count is None or seed < first + count:
             if until is not None and clock.monotonic() >= until:
                 return
-            yield story_of(seed, users)
+            yield story_of(seed, without, users=users)
             seed += 1
     finally:
         gc.unfreeze()
 
 
-def story_of(seed: int, users: UsersShop | None = None) -> Story:
+def story_of(seed: int, without: Sequence[str] = (), *, users: UsersShop | None = None) -> Story:
     """The story of one seed; what goes wrong with the world itself says which one it was."""
     try:
-        return SimulatedWorld(seed, users=users).run()
+        return SimulatedWorld(seed, users=users, without=without).run()
     except BaseException as error:
         error.add_note(f"this happened in the world of seed {seed}: {_AGAIN.format(seed)}")
         raise
@@ -57,10 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; 1 where a rule was broken."""
     options = _options().parse_args(arguments)
     if options.seed is not None:
-        story = SimulatedWorld(options.seed).run()
+        story, taken = story_of(options.seed, options.without or ()), options.without or []
+        if options.shrink and story.broken:
+            story, taken = shrunk(story, partial(story_of, options.seed))
         if options.trace:
             _say(str(story.timeline))
-        _tell(story)
+        _tell(story, taken)
         return bool(story.broken)
     clock = SystemClock()
     first = options.first
@@ -77,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pace = done / max(0.001, clock.monotonic() - began) * 60
     _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {len(broken)} broke a rule")
     if broken:  # at the end, where whoever reads a log of CI looks first
-        _say(broken[0].brief)
-        _tell(broken[0])
+        story, taken = shrunk(broken[0], partial(story_of, broken[0].seed))
+        _say(story.brief)
+        _tell(story, taken)
     return bool(broken or not done)
 
 
@@ -86,15 +92,22 @@ def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m chaoying_async.testing.simulation")
     parser.add_argument("--seed", type=int, help="run this one seed")
     parser.add_argument("--trace", action="store_true", help="print its whole story")
+    parser.add_argument(
+        "--shrink", action="store_true", help="take away what is not needed to break the rule"
+    )
+    parser.add_argument(
+        "--without", action="append", metavar="NAME", help="take this away; may be given again"
+    )
     parser.add_argument("--first", type=int, help="the first of many seeds; by default a new one")
     parser.add_argument("--seeds", type=int, help="so many seeds")
     parser.add_argument("--seconds", type=float, help="as many seeds as fit into this time")
     return parser
 
 
-def _tell(story: Story) -> None:
+def _tell(story: Story, taken: Sequence[str] = ()) -> None:
     _say(f"seed {story.seed}: {'; '.join(story.broken) or 'no rule was broken'}")
-    _say(f"  its story is {story.timeline.fingerprint}; again: {_AGAIN.format(story.seed)}")
+    again = "".join(f" --without {name}" for name in taken)
+    _say(f"  its story is {story.timeline.fingerprint}; again: {_AGAIN.format(story.seed)}{again}")
 
 
 def _say(line: str) -> None:

@@ -7,7 +7,7 @@ for everything that is wrong.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 
 import attrs
@@ -15,6 +15,8 @@ import attrs
 from chaoying_async.sandbox.bank.entities import Key, Ledger, Order, RefundState, Status
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.testing.simulation.process import SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase
 from chaoying_async.testing.simulation.surroundings import Told, Word
@@ -45,6 +47,12 @@ class BothBooks:
     """The shop's refunds, and their state."""
     left: Mapping[tuple[str, str], int]
     """How often each call left for each number."""
+    sent: Mapping[tuple[str, str], float]
+    """When each call left first for each number."""
+    replied: Mapping[tuple[str, str], float]
+    """When the first reply came, or its loss."""
+    tracked: Collection[str]
+    """Orders that a poller's store has."""
     accepted: frozenset[Key]
     """Orders whose notification was acknowledged."""
     given_up: frozenset[Key]
@@ -99,7 +107,7 @@ def nothing_is_lost(found: BothBooks) -> Iterator[str]:
         if key in found.accepted:
             yield f"M-14: {sale.number} was acknowledged, and has no effect"
         elif (
-            (weather.polls and not closed)
+            (weather.polls and not weather.tracks_once and not closed)
             or key not in found.given_up
             or _nothing_in_the_way(found, order)
         ):
@@ -113,6 +121,16 @@ def _nothing_in_the_way(found: BothBooks, order: Order) -> bool:
     return bool(SCENARIOS[order.scenario].notified) and not trouble
 
 
+#: What ``settle`` says of a payment that is for a person.
+_SET_ASIDE = tuple(
+    f"settle: {decision}"
+    for decision in Decision
+    if decision not in (Decision.APPLY, Decision.DUPLICATE, Decision.PAID_AFTER_CLOSE)
+    and decision is not Decision.IN_PROGRESS
+)
+#: A cancel's window begins so many seconds after the payment (with the wire's dice left out), and a
+#: reply that came sooner than this ended the call.
+_CANCEL_AFTER, _PROMPT = 14.9, 4.0
 _SAYS_PAID = ("PAID", "PAID_EARLIER")
 _SAYS_UNPAID = ("FAILED", "CANCELLED", "CLOSED", "REVOKED")
 _KINDS = {
@@ -131,6 +149,8 @@ def no_end_is_wrong(found: BothBooks) -> Iterator[str]:
         order, where = found.order(word.number), f"{word.number} was told {word.status}"
         if status in ("PAID", "PAID_AFTER_CANCEL") and (order is None or order.paid_at is None):
             yield f"M-23: {where}, and was never paid"
+        elif status == "PAID" and order is not None and SCENARIOS[order.scenario].off_by:
+            yield f"M-13: {where}, and another amount was paid"
         elif status in _SAYS_PAID and order is not None and order.status is Status.REVOKED:
             yield f"M-24: {where}, and its money was given back"
         elif status in _SAYS_UNPAID and order is not None and order.status is Status.PAID:
@@ -167,6 +187,31 @@ def every_till_is_told(found: BothBooks) -> Iterator[str]:
             yield f"M-24: nobody was told how {sale.number} ended"
         if sale.number in paid and sale.number not in took_effect:
             yield f"M-16: {sale.number} was told paid, and has no effect"
+
+
+def what_is_tracked_is_told(found: BothBooks) -> Iterator[str]:
+    """M-23: the outcome of a tracked order comes, perhaps twice, and never not at all."""
+    words = [word for word in found.words if word.told is Told.ORDER]
+    told = {word.number for word in words if word.status in PollStatus.__members__}
+    for number in sorted(set(found.tracked) - told):
+        yield f"M-23: {number} was tracked, and nobody was told how it ended"
+    took_effect = {number for number, _, _ in found.effects}
+    aside = {word.number for word in words if word.status in _SET_ASIDE}
+    for number in sorted({word.number for word in words if word.status == "PAID"}):
+        if number not in took_effect and number not in aside:
+            yield f"M-16: {number} was told paid, and has no effect"
+
+
+def no_cancel_is_early(found: BothBooks) -> Iterator[str]:
+    """M-24: a cancel leaves no earlier than 15 seconds after the payment's call has ended."""
+    for (endpoint, number), at in found.sent.items():
+        began = found.sent.get(("pay", number))
+        if endpoint != "cancel" or began is None:
+            continue
+        ended = found.replied.get(("pay", number), began)
+        since = ended if ended - began < _PROMPT else began  # else the till had given up waiting
+        if at - since < _CANCEL_AFTER:
+            yield f"M-24: {number} was cancelled {at - since:.1f} s after its payment"
 
 
 def a_calm_day_is_plain(found: BothBooks) -> Iterator[str]:
@@ -241,6 +286,8 @@ CHECKS: Sequence[Callable[[BothBooks], Iterator[str]]] = (
     no_end_is_wrong,
     no_two_ends,
     every_till_is_told,
+    what_is_tracked_is_told,
+    no_cancel_is_early,
     a_calm_day_is_plain,
     money_moves_once,
     refunds_are_true,

@@ -71,6 +71,9 @@ class Network:
         self._misled: set[str] = set()
         #: Whether the storm is over.
         self.calm = False
+        #: When each call left first, and when its first reply came.
+        self.sent: dict[tuple[str, str], float] = {}
+        self.replied: dict[tuple[str, str], float] = {}
         #: How many requests have left, and are still to reach the gateway.
         self.under_way = 0
         #: How often each call left for each number: ``(endpoint, number)``.
@@ -103,6 +106,7 @@ class Network:
             self._amounts.setdefault(number, fields["total_fee"])
         fault = None if self.calm else struck(self._rng, self._weather.wire)
         self.left[endpoint, number] += 1
+        self.sent.setdefault((endpoint, number), self._loop.time())
         said = f" ({fault.value})" if fault else ""
         self._timeline.note(Happening.SENT, f"{endpoint} {number}{said}", process.name)
         call = _Call(
@@ -178,6 +182,7 @@ class Network:
 
     def tell(self, call: _Call, what: str) -> None:
         """Note what came back."""
+        self.replied.setdefault((call.endpoint, call.number), self._loop.time())
         self._timeline.note(Happening.REPLY, f"{call.endpoint} {call.number}: {what}")
 
     def pick(self, low: float, high: float) -> float:

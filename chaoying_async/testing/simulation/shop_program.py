@@ -28,7 +28,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications.handler import NotificationHandler
-from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.checkout import DEFAULT_SCHEDULE, checkout
 from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track
 from chaoying_async.payments.resume import resume
@@ -242,7 +242,7 @@ class ShopProgram:
     async def _rounds(self, store: SqlPollStore, poller: Poller) -> None:
         while not self._closing.is_set():
             await self._resume(store)
-            if self._world.weather.polls:
+            if self._world.weather.polls and not self._world.weather.tracks_once:
                 await self._track_open(poller)
             for each in await self._calmly(self.shop.open_returns, []):
                 self.process.start(self.give_back(each), f"refund {each.refund_no}")
@@ -281,6 +281,20 @@ class ShopProgram:
                     expected=total_fee,
                     schedule=PollSchedule(first=20.0, every=20.0, until=300.0),
                 )
+
+    async def _track_once(self, sale: Purchase) -> None:
+        """Have the poller's store remember an order, before it can be paid."""
+        weather, poller = self._world.weather, self._poller
+        if poller is None or not (weather.polls and weather.tracks_once):
+            return
+        with suppress(ChaoyingError):
+            poller.track(
+                OrderQuery(paytype=PayType.WECHAT, out_trade_no=sale.number),
+                expected=sale.total_fee,
+                schedule=PollSchedule(first=20.0, every=20.0, until=900.0),
+            )
+            await poller.kept()
+            self._world.tracked.add(sale.number)
 
     async def _consume(self, poller: Poller) -> None:
         with suppress(StoreInUseError, SessionClosedError):
@@ -355,7 +369,15 @@ class ShopProgram:
         pay = Pay(
             out_trade_no=sale.number, body="tea", total_fee=sale.total_fee, auth_code=sale.auth_code
         )
-        outcome = await checkout(self._gateway, pay, store=store, clock=self._clock, rng=self._rng)
+        patience = self._world.weather.patience
+        outcome = await checkout(
+            self._gateway,
+            pay,
+            store=store,
+            schedule=PollSchedule(every=2.0, until=patience) if patience else DEFAULT_SCHEDULE,
+            clock=self._clock,
+            rng=self._rng,
+        )
         delivered = await self.took(outcome)
         if outcome.status is CheckoutStatus.PAID and delivered and sale.gives_back:
             wanted = Return(
@@ -390,6 +412,7 @@ class ShopProgram:
             trade_type=TradeType.NATIVE,
             product_id="tea",
         )
+        await self._track_once(sale)
         try:
             await self._gateway.send(request)
         except (GatewayError, RequestNotSentError) as error:

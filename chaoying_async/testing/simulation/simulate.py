@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from functools import partial
 
 import attrs
 from sqlalchemy import MetaData
 
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.notifications.callbacks import Effect
+from chaoying_async.notifications.callbacks import EffectFunction
 from chaoying_async.notifications.deciding import Lookup
 from chaoying_async.sansio.notifications.case import NoAmountCheck
-from chaoying_async.testing.simulation.campaign import stories
+from chaoying_async.testing.simulation.campaign import stories, story_of
+from chaoying_async.testing.simulation.shrink import shrunk
 from chaoying_async.testing.simulation.story import Story
 from chaoying_async.testing.simulation.users_shop import App, Check, OnOrder, UsersShop
 
@@ -22,11 +25,12 @@ SEEDS = 200
 class SimulationFailedError(AssertionError):
     """A rule was broken; the message is the seed, the rule, and what happened to the order."""
 
-    def __init__(self, story: Story) -> None:
+    def __init__(self, story: Story, taken: Sequence[str] = ()) -> None:
         rules = "".join(f"\n  {what}" for what in story.broken)
+        plainer = f", without={list(taken)}" if taken else ""
         super().__init__(
             f"in the world of seed {story.seed} a rule was broken:{rules}\n\n{story.brief}\n\n"
-            f"the same again, to the byte: simulate(..., first={story.seed}, seeds=1)"
+            f"the same again, to the byte: simulate(..., first={story.seed}, seeds=1{plainer})"
         )
         self.story = story
 
@@ -42,18 +46,20 @@ class Simulated:
 
 
 def simulate(
-    on_paid: Effect | None = None,
+    on_paid: EffectFunction | None = None,
     check: Check | None = None,
     app: App | None = None,
     *,
     tables: MetaData | str = "",
     delivered: str = "",
     expected: Lookup | NoAmountCheck | None = None,
-    on_paid_after_close: Effect | None = None,
+    on_paid_after_close: EffectFunction | None = None,
     on_order: OnOrder | None = None,
     first: int = 1,
     seeds: int = SEEDS,
     seconds: float | None = None,
+    without: Sequence[str] = (),
+    shrink: bool = True,
 ) -> Simulated:
     """Let your shop sell in many worlds that try to lose its money.
 
@@ -78,8 +84,10 @@ def simulate(
       into your tables, before it can be paid.
     - what your fakes do outside of the database they say with :func:`outside`.
 
-    ``seconds`` ends it after so much real time, however many seeds are left. It cannot be called
-    where an event loop runs: make the test a plain function.
+    ``seconds`` ends it after so much real time, however many seeds are left. What is not needed to
+    break the rule is taken out of the story (up to 40 more worlds); ``shrink=False`` leaves that
+    out, and ``without`` takes out what an earlier message named. It cannot be called where an event
+    loop runs: make the test a plain function.
     """
     _refuse_a_running_loop()
     if isinstance(seeds, bool) or seeds < 1:
@@ -95,10 +103,13 @@ def simulate(
         check=check,
     )
     done = 0
-    for story in stories(first, seeds, seconds, users=users):
+    again = partial(story_of, users=users)
+    for story in stories(first, seeds, seconds, users=users, without=without):
         done += 1
+        if story.broken and shrink and not without:
+            raise SimulationFailedError(*shrunk(story, partial(again, story.seed)))
         if story.broken:
-            raise SimulationFailedError(story)
+            raise SimulationFailedError(story, without)
     return Simulated(first, done)
 
 

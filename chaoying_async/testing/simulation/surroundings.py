@@ -50,6 +50,7 @@ class Surroundings(Protocol):
     credentials: Credentials
     mch_id: str
     words: list[Word]
+    tracked: set[str]
 
     users: UsersShop | None
 

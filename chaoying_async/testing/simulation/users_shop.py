@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.notifications.callbacks import Effect, resolved, wants_connection
+from chaoying_async.notifications.callbacks import EffectFunction, resolved, wants_connection
 from chaoying_async.notifications.deciding import Lookup
 from chaoying_async.notifications.handler import NotificationHandler
 from chaoying_async.sansio.credentials import Credentials
@@ -104,8 +104,8 @@ App = Callable[[ShopProcess], AbstractAsyncContextManager[NotificationHandler | 
 class UsersShop:
     """All that a user gave to ``simulate``."""
 
-    on_paid: Effect | None = None
-    on_paid_after_close: Effect | None = None
+    on_paid: EffectFunction | None = None
+    on_paid_after_close: EffectFunction | None = None
     expected: Lookup | NoAmountCheck | None = None
     on_order: OnOrder | None = None
     app: App | None = None
@@ -170,7 +170,7 @@ class UsersCounter(CornerShop):
         super().__init__(**options)
         self._users = users
         functions = {"paid": users.on_paid, "late": users.on_paid_after_close}
-        self._calls: dict[str, tuple[Effect, bool]] = {
+        self._calls: dict[str, tuple[EffectFunction, bool]] = {
             how: (function, wants_connection(name, function, "order", lends=True))
             for how, function in functions.items()
             if (name := "on_paid" if how == "paid" else "on_paid_after_close")

@@ -99,6 +99,10 @@ class Weather:
     """How many seconds the shop's function takes at most."""
     polls: bool
     """Whether the shop polls for the orders that it is notified of, too."""
+    tracks_once: bool = False
+    """Whether it tracks an order when it is made, and never again: the store has to remember it."""
+    patience: float = 0.0
+    """Seconds that a till asks about a payment before it gives up; 0: as long as it does itself."""
     attempts: int
     """How often a notification is delivered before the gateway gives up."""
     confirms: bool
@@ -134,6 +138,13 @@ def drawn(rng: random.Random) -> Weather:
     """The weather of one seed: mostly anything, sometimes what two bugs need to meet."""
     weather = _anything(rng)
     return rng.choice((*(lambda _, each: each,) * 10, *_THEMES))(rng, weather)
+
+
+def drawn_for_users(rng: random.Random) -> Weather:
+    """The same for a user's shop, whose bugs are in what it does when it is told of a payment."""
+    weather = _anything(rng)
+    theme = rng.choice((None, _hammered, _failing_till, _mistaken))
+    return weather if theme is None else theme(rng, weather)
 
 
 def _taken_over(rng: random.Random, weather: Weather) -> Weather:
@@ -181,7 +192,79 @@ def _hammered(rng: random.Random, weather: Weather) -> Weather:
     )
 
 
-_THEMES = (_taken_over, _failing_till, _hammered)
+def _before_it_left(rng: random.Random, weather: Weather) -> Weather:
+    """A till is stopped before its payment left, until another one has said how that ended."""
+    blow = PlannedBlow(
+        blow=Blow.STOP,
+        after=Happening.SALE,
+        times=1,
+        steps=rng.randint(38, 60),  # between the COMMIT of what is intended and the request
+        lasts=rng.uniform(250.0, 380.0),
+    )
+    return attrs.evolve(
+        weather,
+        processes=2,
+        rivals=True,
+        lease=15.0,
+        tills=1.0,
+        blows=[blow],
+        storm=400.0,
+        disk={},
+        slow_disk=0.01,
+    )
+
+
+def _failing_counter(rng: random.Random, weather: Weather) -> Weather:
+    """Nothing fails but the shop's own function, and nobody tells it of the payment again."""
+    return attrs.evolve(
+        weather,
+        wire={},
+        mail={},
+        disk={},
+        blows=[],
+        hangs_up=False,
+        raises=rng.choice((0.3, 0.6)),
+        attempts=1,
+        polls=False,
+        tills=0.0,
+    )
+
+
+def _misled(rng: random.Random, weather: Weather) -> Weather:
+    """Replies are another order's, and some of these name no order."""
+    likely = rng.choice((0.2, 0.6))
+    wire = {WireFault.NAMELESS: likely, rng.choice(list(WireFault)): 0.1}
+    return attrs.evolve(weather, wire=wire, polls=True, tills=rng.choice((0.0, 0.5, 1.0)))
+
+
+def _mistaken(rng: random.Random, weather: Weather) -> Weather:
+    """The shop is told of what is not its own."""
+    mail = {MailFault.TWIN: 0.5, rng.choice(list(MailFault)): 0.2}
+    return attrs.evolve(weather, mail=mail, tills=0.0)
+
+
+def _forgetful(rng: random.Random, weather: Weather) -> Weather:
+    """Nobody is notified: what was tracked once is all that the shop will ever hear of."""
+    return attrs.evolve(
+        weather,
+        mail={MailFault.LOST: 0.9},
+        attempts=1,
+        polls=True,
+        tracks_once=True,
+        tills=rng.choice((0.0, 0.5)),
+    )
+
+
+_THEMES = (
+    _taken_over,
+    _failing_till,
+    _hammered,
+    _before_it_left,
+    _failing_counter,
+    _misled,
+    _forgetful,
+    _mistaken,
+)
 
 
 def _anything(rng: random.Random) -> Weather:
@@ -200,6 +283,8 @@ def _anything(rng: random.Random) -> Weather:
         raises=0.0 if calm else rng.choice((0.0, 0.0, 0.3, 0.6)),
         slow=rng.choice((0.0, 0.2, 1.0, 4.0)),
         polls=rng.random() < 0.6,  # noqa: PLR2004
+        tracks_once=rng.random() < 0.4,  # noqa: PLR2004
+        patience=rng.choice((0.0, 0.0, 4.0, 10.0)),
         attempts=rng.choice((1, 2, 4, 12, 12, 12)),
         confirms=rng.random() < 0.3,  # noqa: PLR2004
         after_close=rng.random() < 0.7,  # noqa: PLR2004

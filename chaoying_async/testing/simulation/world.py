@@ -9,7 +9,7 @@ import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from functools import partial
@@ -36,11 +36,18 @@ from chaoying_async.testing.simulation.network import Network, NetworkCard
 from chaoying_async.testing.simulation.process import Blow, Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
 from chaoying_async.testing.simulation.shop_program import ShopProgram
+from chaoying_async.testing.simulation.shrink import without as plainer
 from chaoying_async.testing.simulation.story import Story
 from chaoying_async.testing.simulation.surroundings import Word
 from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
 from chaoying_async.testing.simulation.users_shop import ClosedBooks, SoldOrder, UsersShop
-from chaoying_async.testing.simulation.weather import Disk, PlannedBlow, Weather, drawn
+from chaoying_async.testing.simulation.weather import (
+    Disk,
+    PlannedBlow,
+    Weather,
+    drawn,
+    drawn_for_users,
+)
 
 #: Seconds after the storm in which everything has to come to its end.
 _CALM = 4000.0
@@ -56,26 +63,39 @@ class SimulatedWorld:
     """A world; :meth:`run` lets it happen."""
 
     def __init__(
-        self, seed: int, weather: Weather | None = None, *, users: UsersShop | None = None
+        self,
+        seed: int,
+        weather: Weather | None = None,
+        *,
+        users: UsersShop | None = None,
+        without: Sequence[str] = (),
     ) -> None:
         self.seed = seed
         self.users = users
         self._rng = random.Random(seed)
-        self.weather = drawn(self._rng) if weather is None else weather
+        draw = drawn if users is None else drawn_for_users
+        self.weather = draw(self._rng) if weather is None else weather
         if users is not None:
             self.weather = users.weather(self.weather)
-        self._loop = SimulatedLoop(self._rng, shuffled=self.weather.shuffled)
+        self.weather = plainer(self.weather, without)
+        # Dice of their own, so that what is taken away from one leaves the others as they were.
+        wire, mail, disk, sales, steps = (
+            random.Random(f"{seed}/{name}") for name in ("wire", "mail", "disk", "sales", "steps")
+        )
+        self._loop = SimulatedLoop(steps, shuffled=self.weather.shuffled)
         self.timeline = Timeline(self._loop.time)
         self.credentials = Credentials(
             agent_id="13000000000000000", key=f"{self._rng.getrandbits(128):032x}", pid="sim"
         )
         self.mch_id = MCH_ID
         self.words: list[Word] = []
+        #: Orders that a poller's store has.
+        self.tracked: set[str] = set()
         self._context = copy_context()
         self._far = FarSide(
             self._loop,
             self.timeline,
-            self._rng,
+            mail,
             self.weather,
             credentials=self.credentials,
             post=self._post,
@@ -84,7 +104,7 @@ class SimulatedWorld:
         self._network = Network(
             self._loop,
             self.timeline,
-            self._rng,
+            wire,
             self.weather,
             answer=self._far.gateway.answer,
             credentials=self.credentials,
@@ -92,7 +112,7 @@ class SimulatedWorld:
             context=self._context,
         )
         self._clock = SimulatedClock(self._loop)
-        self._disk = Disk(self._rng, self.weather)
+        self._disk = Disk(disk, self.weather)
         self._compiled = compiled()
         self._running: dict[int, ShopProgram] = {}
         self._dead: list[Process] = []
@@ -104,7 +124,7 @@ class SimulatedWorld:
         self._closing = False
         name = f"S{seed % 10**9:09d}N"
         self._sales = [
-            drawn_purchase(self._rng, self.weather, f"{name}{number}")
+            drawn_purchase(sales, self.weather, f"{name}{number}")
             for number in range(self.weather.sales)
         ]
         self._logged: list[str] = []
@@ -299,7 +319,7 @@ class SimulatedWorld:
             ready = [
                 program
                 for program in self._running.values()
-                if (program.is_till if sale.at_till else program.is_open)
+                if (program.is_till if sale.at_till or self._has_to_track else program.is_open)
                 and not program.process.stopped
             ]
             if ready:
@@ -307,6 +327,10 @@ class SimulatedWorld:
                 program.process.start(program.sell(sale), f"sale {sale.number}")
                 return
             await self._clock.sleep(5.0)
+
+    @property
+    def _has_to_track(self) -> bool:
+        return self.weather.polls and self.weather.tracks_once
 
     # -------------------------------------------------------------------------------- notifications
 
@@ -396,6 +420,9 @@ class SimulatedWorld:
             effects=self._effects(),
             returns=dict(read("SELECT refund_no, state FROM shop_returns").fetchall()),
             left=self._network.left,
+            sent=self._network.sent,
+            replied=self._network.replied,
+            tracked=self.tracked,
             accepted=frozenset(self._far.accepted),
             given_up=frozenset(self._far.given_up),
             left_over=self._left_over,
