@@ -10,13 +10,12 @@ import attrs
 from sqlalchemy import MetaData
 
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.notifications.callbacks import EffectFunction
 from chaoying_async.notifications.deciding import Lookup
 from chaoying_async.sansio.notifications.case import NoAmountCheck
 from chaoying_async.testing.simulation.campaign import stories, story_of
 from chaoying_async.testing.simulation.shrink import shrunk
 from chaoying_async.testing.simulation.story import Story
-from chaoying_async.testing.simulation.users_shop import App, Check, OnOrder, UsersShop
+from chaoying_async.testing.simulation.users_shop import App, Check, OnOrder, OnPaid, UsersShop
 
 #: How many seeds, where nothing else is said.
 SEEDS = 200
@@ -46,14 +45,14 @@ class Simulated:
 
 
 def simulate(
-    on_paid: EffectFunction | None = None,
+    on_paid: OnPaid | None = None,
     check: Check | None = None,
     app: App | None = None,
     *,
     tables: MetaData | str = "",
     delivered: str = "",
     expected: Lookup | NoAmountCheck | None = None,
-    on_paid_after_close: EffectFunction | None = None,
+    on_paid_after_close: OnPaid | None = None,
     on_order: OnOrder | None = None,
     first: int = 1,
     seeds: int = SEEDS,

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.notifications.callbacks import EffectFunction, resolved, wants_connection
+from chaoying_async.notifications.callbacks import resolved, wants_connection
 from chaoying_async.notifications.deciding import Lookup
 from chaoying_async.notifications.handler import NotificationHandler
 from chaoying_async.sansio.credentials import Credentials
@@ -95,6 +95,8 @@ class ClosedBooks:
 
 #: Sentences about what is wrong; or nothing, and an ``AssertionError`` where something is.
 Check = Callable[[ClosedBooks], Iterable[str] | None]
+#: ``on_paid(order)`` or ``on_paid(order, connection)``, as the handler takes it.
+OnPaid = Callable[..., Awaitable[None] | None]
 #: ``(number, total_fee, connection)``: writes a new order down.
 OnOrder = Callable[[str, int, AsyncConnection], Awaitable[None]]
 App = Callable[[ShopProcess], AbstractAsyncContextManager[NotificationHandler | None]]
@@ -104,8 +106,8 @@ App = Callable[[ShopProcess], AbstractAsyncContextManager[NotificationHandler | 
 class UsersShop:
     """All that a user gave to ``simulate``."""
 
-    on_paid: EffectFunction | None = None
-    on_paid_after_close: EffectFunction | None = None
+    on_paid: OnPaid | None = None
+    on_paid_after_close: OnPaid | None = None
     expected: Lookup | NoAmountCheck | None = None
     on_order: OnOrder | None = None
     app: App | None = None
@@ -170,7 +172,7 @@ class UsersCounter(CornerShop):
         super().__init__(**options)
         self._users = users
         functions = {"paid": users.on_paid, "late": users.on_paid_after_close}
-        self._calls: dict[str, tuple[EffectFunction, bool]] = {
+        self._calls: dict[str, tuple[OnPaid, bool]] = {
             how: (function, wants_connection(name, function, "order", lends=True))
             for how, function in functions.items()
             if (name := "on_paid" if how == "paid" else "on_paid_after_close")
