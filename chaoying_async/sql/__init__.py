@@ -6,7 +6,6 @@
 - ``columns``: columns and table options that mean the same in every database.
 - ``dialects``: what differs between databases: their clock, their INSERTs, their errors.
 - ``engines``: engines made for an address, and the engines that are refused.
-- ``idle``: the time for which a transaction may leave its connection unused, on MariaDB.
 - ``loops``: pools whose connections work in one event loop only.
 - ``transactions``: connections that never go back to their pool with an open transaction.
 """

@@ -34,8 +34,8 @@ _TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
 _TAKEN = frozenset({1205, "55P03"})
 _BUSY = 5
 _DUPLICATE_KEY = 1062
-#: Codes of a RELEASE SAVEPOINT where there is none: no transaction at all, or another one.
-_NO_SAVEPOINT = frozenset({"3B001", "25P01", 1305})
+#: MariaDB's code for a savepoint that is not there: no transaction at all, or another one.
+_NO_SAVEPOINT = 1305
 
 
 @attrs.frozen(eq=False)
@@ -142,7 +142,7 @@ def is_savepoint_gone(error: DBAPIError) -> bool:
     """Whether the transaction of a savepoint has ended, though its connection lives."""
     if error.connection_invalidated:
         return False
-    return not _NO_SAVEPOINT.isdisjoint(_codes(error)) or "no such savepoint" in str(error.orig)
+    return _NO_SAVEPOINT in _codes(error) or "no such savepoint" in str(error.orig)
 
 
 def _codes(error: DBAPIError) -> set[object]:

@@ -1,10 +1,11 @@
-"""What a message costs on PostgreSQL, as the server itself counts it."""
+"""What a message costs on the servers, as they count it themselves."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import NotificationHandler, PaidOrder
@@ -13,7 +14,7 @@ from tests.factories import CREDENTIALS
 from tests.hard.inbox_workers import expected, notification
 from tests.inbox.server_log import listening, talkative
 from tests.servers import Servers
-from tests.sql_shop import metadata, take_effect
+from tests.sql_shop import metadata, sql_shop, take_effect
 
 #: Drivers prepare what they have executed a few times; only then is it what every order costs.
 WARM = 10
@@ -45,3 +46,23 @@ async def test_a_first_delivery_takes_three_statements_and_one_commit(
     assert first.statements <= 3, first.all
     assert first.commits == 1, first.all
     assert duplicate.statements <= 3, duplicate.all
+
+
+async def test_a_first_delivery_takes_six_statements_on_mariadb(servers: Servers) -> None:
+    """M-16: lock, effect, record, COMMIT, the limit put back, and the pool's ROLLBACK."""
+    async with sql_shop("mariadb", servers) as shop:
+        handler = NotificationHandler(CREDENTIALS, shop.inbox, on_paid, expected=expected)
+        for number in range(WARM):
+            await handler.handle(notification(f"W{number}"))
+        watching = create_async_engine(shop.url)
+        async with watching.connect() as connection:
+            before = await _questions(connection)
+            assert (await handler.handle(notification("A1"))).body == b"success"
+            assert await _questions(connection) - before == 1 + 6
+        await watching.dispose()
+
+
+async def _questions(connection: Any) -> int:
+    """What clients have sent to this server, this question included."""
+    row = (await connection.execute(text("SHOW GLOBAL STATUS LIKE 'Questions'"))).one()
+    return int(row[1])

@@ -2,9 +2,8 @@
 
 - ``access``: how the inbox reaches its database: connections, one-statement transactions.
 - ``inbox``: the inbox itself.
-- ``lending``: the connection lent to ``on_paid``, and how its transaction is watched.
+- ``lending``: the connection lent to ``on_paid``, and what it refuses.
 - ``locks``: how each database locks an order without waiting.
-- ``prepared``: a statement as its driver takes it.
 - ``pruning``: forgets what is old, a page at a time.
 - ``rows``: turns rows into records and messages, and those into parameters.
 - ``sqlite``: SQLite's driver called directly, which is faster.

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections import namedtuple
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, MetaData, select
+from sqlalchemy import MetaData, Select, select
+from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import within
 from chaoying_async.inbox.sql import sqlite
-from chaoying_async.inbox.sql.prepared import Prepared
 from chaoying_async.inbox.sql.rows import Params
+from chaoying_async.inbox.sql.statements import Framed
 from chaoying_async.sql.autocommit import outside_transaction
 from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.dialects import is_duplicate, may_be_tried_again
@@ -32,6 +34,33 @@ TURN = 30.0
 PATIENCE = 30.0
 
 
+class _Prepared:
+    """A statement as its driver takes it: made once, since SQLAlchemy would make it each time."""
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        """Its text, its parameters in their order, and its rows with their names."""
+        framed = statement if isinstance(statement, Framed) else Framed("", statement, "")
+        compiled: Any = framed.statement.compile(dialect=dialect)
+        self.sql = f"{framed.before}{compiled.string}{framed.after}"
+        self._constants: Params = compiled.params
+        #: None where the driver takes parameters by their names.
+        self._order: Sequence[str] | None = compiled.positiontup
+        self._row: Any = None
+        if isinstance(statement, Select):
+            self._row = namedtuple("Row", statement.selected_columns.keys())  # type: ignore[misc] # noqa: PYI024
+
+    def values(self, params: Params) -> Any:
+        """The parameters as the driver takes them."""
+        given = self._constants | params
+        if self._order is None:
+            return {name: given[name] for name in self._constants}
+        return tuple([given[name] for name in self._order])
+
+    def rows(self, found: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        """The rows, with the names of their columns."""
+        return [self._row(*row) for row in found]
+
+
 class Access:
     """The engine is the caller's and is never closed."""
 
@@ -44,87 +73,94 @@ class Access:
         self._clock = clock
         self._one_writer = self.dialect.one_writer
         self._turns = PerLoop(asyncio.Lock)
-        self._statements: dict[Executable, Prepared] = {}
+        self._statements: dict[Any, _Prepared] = {}
 
-    @asynccontextmanager
-    async def connect(
-        self, *, lent: bool = False, writes: bool = False
-    ) -> AsyncGenerator[AsyncConnection]:
+    def connect(
+        self, turn: asyncio.Lock | None = None
+    ) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection; what was not committed when the block is left is rolled back.
 
-        ``lent``: for ``on_paid``, so with the isolation that the engine's owner asked for.
-        ``writes``: SQLite's writers of this process queue here, since its own queue is slow.
+        ``turn``: from :meth:`turn`, of whoever is going to write; it ends with the block.
         """
-        turn = self._turn() if self._one_writer and writes else nullcontext()
-        async with turn as its_turn, connected(self._engine) as connection:
-            if self._sets_level and not lent:
-                await connection.execution_options(isolation_level="READ COMMITTED")
-            if self._one_writer:
-                await sqlite.make_durable(connection)
-                if writes:
-                    await connection.begin()  # the driver, called directly, would not tell
-            yield connection
-            if its_turn is not None and not is_open_in_sqlite(connection):
-                its_turn()  # the next one need not wait until the pool has it back
+        return self._connect_to_sqlite(turn) if self._one_writer else connected(self._engine)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncGenerator[Callable[[], None]]:
-        """Wait for one's turn to write; the block yields what ends it early."""
-        lock = self._turns.get()
-        async with self._clock.timeout(TURN):
-            await lock.acquire()
-        with ExitStack() as stack:
-            stack.callback(lock.release)
-            yield stack.close
+    async def _connect_to_sqlite(
+        self, turn: asyncio.Lock | None
+    ) -> AsyncGenerator[AsyncConnection]:
+        with ExitStack() as its_turn:
+            if turn is not None:
+                its_turn.callback(turn.release)
+            async with connected(self._engine) as connection:
+                await sqlite.make_durable(connection)
+                if turn is not None:
+                    await connection.begin()  # the driver, called directly, would not tell
+                yield connection
+                if not is_open_in_sqlite(connection):
+                    its_turn.close()  # the next one need not wait until the pool has it back
 
-    async def read(self, statement: Executable, params: Params) -> Sequence[Any]:
+    async def turn(self, seconds: float = TURN) -> asyncio.Lock:
+        """SQLite's writers of this process queue here, since its own queue is slow."""
+        turn = self._turns.get()
+        async with self._clock.timeout(seconds):
+            await turn.acquire()
+        return turn
+
+    @asynccontextmanager
+    async def _connect(self, turn: asyncio.Lock | None = None) -> AsyncGenerator[AsyncConnection]:
+        """A connection for a statement of our own."""
+        async with self.connect(turn) as connection:
+            if self._sets_level:
+                await connection.execution_options(isolation_level="READ COMMITTED")
+            yield connection
+
+    async def read(self, statement: Any, params: Params) -> Sequence[Any]:
         """All rows of a query."""
 
         async def read_once() -> Sequence[Any]:
-            async with self.connect() as connection:
+            async with self._connect() as connection:
                 return await self.rows(connection, statement, params)
 
         # MariaDB's readers deadlock too where it is SERIALIZABLE.
         return await within(self._clock, PATIENCE, _retried(read_once))
 
     async def rows(
-        self, connection: AsyncConnection, statement: Executable, params: Params
+        self, connection: AsyncConnection, statement: Any, params: Params
     ) -> Sequence[Any]:
         """All rows of a query, inside a transaction."""
         prepared, values = self._prepared(statement, params)
         if self._one_writer:
-            found = await sqlite.fetch(connection, prepared.sql, values)
+            found, _ = await sqlite.run(connection, prepared.sql, values)
         else:
             found = (await connection.exec_driver_sql(prepared.sql, values)).all()
         return prepared.rows(found)
 
-    async def change(
-        self, connection: AsyncConnection, statement: Executable, params: Params
-    ) -> int:
+    async def change(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
         """How many rows a statement changed, inside a transaction."""
         prepared, values = self._prepared(statement, params)
         if self._one_writer:
-            return await sqlite.change(connection, prepared.sql, values)
+            return (await sqlite.run(connection, prepared.sql, values))[1]
         return (await connection.exec_driver_sql(prepared.sql, values)).rowcount
 
-    def _prepared(self, statement: Executable, params: Params) -> tuple[Prepared, Any]:
+    def _prepared(self, statement: Any, params: Params) -> tuple[_Prepared, Any]:
         prepared = self._statements.get(statement)
         if prepared is None:
-            prepared = self._statements[statement] = Prepared(statement, self._engine.dialect)
+            prepared = self._statements[statement] = _Prepared(statement, self._engine.dialect)
         return prepared, prepared.values(self.dialect.timed(self._clock) | params)
 
-    async def write(self, statement: Executable, params: Params) -> int:
+    async def write(self, statement: Any, params: Params) -> int:
         """Run a statement and commit; how many rows it changed."""
 
         async def write_once() -> int:
-            async with self.connect(writes=True) as connection:
+            turn = await self.turn() if self._one_writer else None
+            async with self._connect(turn) as connection:
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
                 return changed
 
         return await within(self._clock, PATIENCE, _retried(write_once))
 
-    async def insert(self, statement: Executable, params: Params) -> bool:
+    async def insert(self, statement: Any, params: Params) -> bool:
         """Whether the row is new; a row that was there is left alone."""
         try:
             return bool(await self.write(statement, params))
@@ -146,7 +182,7 @@ class Access:
         return await self._create(metadata)
 
     async def _create(self, metadata: MetaData) -> None:
-        async with self.connect() as connection:
+        async with self._connect() as connection:
             if self._one_writer:
                 async with outside_transaction(connection):
                     await sqlite.pragma(connection, "journal_mode", "WAL")

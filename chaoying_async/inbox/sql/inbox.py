@@ -15,7 +15,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.locks import LockedRow, Locks
+from chaoying_async.inbox.sql.locks import LOCKS, LockedRow
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.rows import (
     Params,
@@ -92,9 +92,9 @@ class SqlInbox:
         dialect = self._access.dialect
         #: The two tables, for Alembic.
         self.metadata = MetaData()
-        self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect)
+        self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect, idle)
         self._asides = AsideStatements(asides_table(self.metadata, table_prefix), dialect)
-        self._locks = Locks(self._access, self._orders, idle)
+        self._locks = LOCKS[dialect.name](self._access, self._orders)
         self._room = PerLoop(asyncio.Lock)
 
     def __repr__(self) -> str:

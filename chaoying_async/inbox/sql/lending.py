@@ -1,17 +1,16 @@
-"""The connection lent to users' functions: what it refuses, how its transaction is watched."""
+"""The connection lent to users' functions: what it refuses, and what may not be left behind."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any, NoReturn, cast
 
-from sqlalchemy.exc import DBAPIError, InvalidRequestError
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import HandlerMisuseError, UsageError
 from chaoying_async.sansio.notifications.inbox_values import TransactionEndedError
-from chaoying_async.sql.dialects import is_savepoint_gone
 
 ENDED = "on_paid ended the transaction that it was lent: whether it took effect is not known"
 
@@ -58,48 +57,25 @@ def _refuse(what: str, instead: str) -> NoReturn:
 
 
 @asynccontextmanager
-async def lend(connection: AsyncConnection, *, marked: bool) -> AsyncGenerator[LentConnection]:
-    """Lend a connection that is in a transaction; on leaving, that transaction is still the same.
+async def lend(connection: AsyncConnection) -> AsyncGenerator[LentConnection]:
+    """Lend a connection that is in a transaction; what can be seen from here is seen on leaving.
 
-    A savepoint watches over it: it is gone when the transaction was ended in whatever way (a raw
-    COMMIT, the driver's own method, a DDL statement on MariaDB). Where the transaction is
-    ``marked``, no savepoint is needed: the statement that records the order finds out by itself.
+    A raw COMMIT is not: the statement that commits the order finds that out.
     """
-    root = connection.get_transaction()
-    guard = None if marked else await connection.begin_nested()
-    with _as_if_nested(connection):
-        yield LentConnection(connection.engine, connection.sync_connection)
+    root, sync = connection.get_transaction(), cast("Any", connection.sync_connection)
+    # A session asks whether it is in a savepoint, and makes one of its own then. Where it is not,
+    # the session's ``rollback`` would end the transaction that it only takes part in.
+    sync.in_nested_transaction = lambda: True
+    try:
+        yield LentConnection(connection.engine, sync)
+    finally:
+        del sync.in_nested_transaction
     if connection.invalidated:
         raise InvalidRequestError("the connection was lost while on_paid ran")
     if connection.closed or root is None or not root.is_active:
         raise TransactionEndedError(ENDED)
-    if guard is not None and not guard.is_active:
-        raise TransactionEndedError(ENDED)
-    if connection.get_nested_transaction() != guard:
+    if connection.get_nested_transaction() is not None:
         raise UsageError(
             "on_paid returned with a begin_nested() or a session still open: end it, so that it is"
             " clear what counts"
         )
-    if guard is None:
-        return
-    try:
-        await guard.commit()
-    except DBAPIError as error:
-        if is_savepoint_gone(error):
-            raise TransactionEndedError(ENDED) from error
-        raise
-
-
-@contextmanager
-def _as_if_nested(connection: AsyncConnection) -> Generator[None]:
-    """Have sessions on this connection make a savepoint of their own.
-
-    A session asks the connection whether it is in a savepoint. Where it is not, the session's
-    ``rollback`` would end the transaction that it only takes part in.
-    """
-    sync: Any = connection.sync_connection
-    sync.in_nested_transaction = lambda: True
-    try:
-        yield
-    finally:
-        del sync.in_nested_transaction

@@ -7,8 +7,7 @@ both are in the same transaction. A paid order costs two thirds as much that way
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.exc import DBAPIError
@@ -24,48 +23,43 @@ _FULL = 2
 _DEAD = frozenset({"connection closed", "no active connection"})
 
 
-async def change(connection: AsyncConnection, sql: str, values: Sequence[Any]) -> int:
-    """Run a statement inside a transaction; how many rows it changed."""
+async def run(
+    connection: AsyncConnection, sql: str, values: Sequence[Any] = ()
+) -> tuple[Sequence[Any], int]:
+    """The rows of a statement, as tuples, and how many rows it changed."""
     driver = driver_of(connection)
-    async with _translated(connection, sql):
+    try:
         before = driver.total_changes
-        await driver.execute_fetchall(sql, values)
-        return int(driver.total_changes - before)
+        rows = await driver.execute_fetchall(sql, values)
+        return rows, driver.total_changes - before
+    except (sqlite3.Error, ValueError) as error:
+        await _raise_as_sqlalchemy(error, connection, sql)
+        raise
 
 
-async def fetch(connection: AsyncConnection, sql: str, values: Sequence[Any] = ()) -> Any:
-    """All rows of a query, as tuples."""
-    async with _translated(connection, sql):
-        return await driver_of(connection).execute_fetchall(sql, values)
-
-
-@asynccontextmanager
-async def _translated(connection: AsyncConnection, sql: str) -> AsyncGenerator[None]:
-    """Raises the driver's errors as SQLAlchemy's, without parameters, which are payments.
+async def _raise_as_sqlalchemy(error: Exception, connection: AsyncConnection, sql: str) -> None:
+    """Raise the driver's errors as SQLAlchemy's, without parameters, which are payments.
 
     As with SQLAlchemy, a connection that turns out to be dead never goes back to the pool.
     """
     dialect: Any = connection.dialect
-    try:
-        yield
-    except (sqlite3.Error, ValueError) as error:
-        dead = str(error).lower() in _DEAD
-        if isinstance(error, ValueError) and not dead:
-            raise
-        original = sqlite3.OperationalError(str(error)) if dead else error
-        dead = dead or dialect.is_disconnect(original, None, None)
-        if dead:
-            await connection.invalidate(original)
-        told: Any = DBAPIError.instance(
-            sql,
-            None,
-            original,
-            sqlite3.Error,
-            hide_parameters=True,
-            connection_invalidated=dead,
-            dialect=dialect,
-        )
-        raise told from error
+    dead = str(error).lower() in _DEAD
+    if isinstance(error, ValueError) and not dead:
+        return
+    original = sqlite3.OperationalError(str(error)) if dead else error
+    dead = dead or dialect.is_disconnect(original, None, None)
+    if dead:
+        await connection.invalidate(original)
+    told: Any = DBAPIError.instance(
+        sql,
+        None,
+        original,
+        sqlite3.Error,
+        hide_parameters=True,
+        connection_invalidated=dead,
+        dialect=dialect,
+    )
+    raise told from error
 
 
 async def make_durable(connection: AsyncConnection) -> None:
@@ -89,5 +83,5 @@ async def make_durable(connection: AsyncConnection) -> None:
 async def pragma(connection: AsyncConnection, name: str, value: str | None = None) -> Any:
     """Reads or sets a PRAGMA, outside of SQLAlchemy's transaction, where SQLite refuses some."""
     setting = "" if value is None else f"={value}"
-    rows = list(await fetch(connection, f"PRAGMA {name}{setting}"))
-    return rows[0][0] if rows else None
+    rows, _ = await run(connection, f"PRAGMA {name}{setting}")
+    return next(iter(rows))[0] if rows else None

@@ -6,10 +6,12 @@ may be changed stands in the WHERE, and how many rows were changed says whether 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     ColumnElement,
     Executable,
@@ -28,11 +30,10 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     true,
     update,
 )
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.sql.dml import ValuesBase
 
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
@@ -45,8 +46,12 @@ _FOR_PEOPLE = (SeenState.HELD, SeenState.QUARANTINED)
 
 #: What a new row says beside its payment.
 _NEW = {"state": SeenState.HELD.value, "reason": ""}
-#: PostgreSQL: a setting that lasts as long as the transaction in which the order was locked.
-MARK = "chaoying.locked"
+#: What lasts as long as the transaction in which the order was locked: a setting of PostgreSQL's,
+#: and a savepoint in the other databases.
+MARK, SAVEPOINT = "chaoying.locked", "chaoying_locked"
+#: MariaDB: how long a transaction may leave its connection unused, of the whole session. The second
+#: is of transactions that have written, and goes before the first where it is not 0.
+_LIMITS = ("idle_transaction_timeout", "idle_write_transaction_timeout")
 
 #: The columns that tell of a payment.
 ENTRY = (
@@ -68,6 +73,20 @@ _WITH_RAW = '%"raw":{"%'
 def p(name: str) -> Any:
     """A parameter; SQLAlchemy keeps the columns' own names for itself, hence the prefix."""
     return bindparam(f"p_{name}")
+
+
+class Framed(NamedTuple):
+    """A statement that is sent together with what comes before it and after it."""
+
+    before: str
+    statement: Any
+    after: str
+
+
+def _compound(before: str, statement: Any = None, after: str = "") -> Any:
+    """MariaDB: statements that cost one wait; where one of them fails, the rest is not run."""
+    before, after = f"BEGIN NOT ATOMIC {before}", f"{after}; END"
+    return before + after if statement is None else Framed(before, statement, after)
 
 
 def _is_one_of(state: Column[Any], states: Iterable[SeenState]) -> ColumnElement[bool]:
@@ -100,15 +119,18 @@ class PruningStatements:
 class OrderStatements:
     """The statements on the table of orders."""
 
-    def __init__(self, table: Table, dialect: SqlDialect) -> None:
+    def __init__(self, table: Table, dialect: SqlDialect, idle: float) -> None:
         c = table.c
         self.table_name = table.name
         self._table = table
         self._now = dialect.now
         self._this = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
+        self._dialect = dialect
+        self._idle = idle
+        self._lease = self._now + bindparam("p_lease", round(idle * 1_000_000), BigInteger)
         self._make_queries()
-        self._make_locks(dialect)
-        self._make_changes(dialect)
+        self._make_locks()
+        self._make_changes()
         self._make_marks()
 
     def _make_queries(self) -> None:
@@ -124,29 +146,49 @@ class OrderStatements:
         forgotten = and_(ended, c.held_until < p("before"))
         self.pruning = PruningStatements(self._table, ended, forgotten)
 
-    def _make_locks(self, dialect: SqlDialect) -> None:
-        """``insert`` makes an unfinished row; ``lock`` is the form of it that takes the lock."""
+    def _make_locks(self) -> None:
+        """``lock`` inserts an unfinished row, and takes what its database has for a lock."""
         values: dict[str, Any] = {name: p(name) for name in ("mch_id", "out_trade_no", *ENTRY)}
         values |= {name: literal_column("0") for name in ("due", "failures")}
         values |= {name: literal_column(f"'{text}'") for name, text in _NEW.items()}
         # With a lease, in case the work commits it by itself: nobody else is to begin then.
-        values |= {"token": literal_column("1"), "held_until": self._now + p("lease")}
-        self.insert = dialect.insert_new(self._table).values(values)
-        self.lock: Executable = self.insert
+        values |= {"token": literal_column("1"), "held_until": self._lease}
+        self.lock: Any = self._dialect.insert_new(self._table).values(values)
         self.read_locked = self.look.with_for_update(skip_locked=True)
-        if dialect.name == "postgresql":
+        if self._dialect.name == "postgresql":
             self.lock = self._lock_and_insert(values)
-        elif dialect.name == "mysql":
-            insert = self.insert.compile(dialect=mysql.dialect(paramstyle="named"))
-            self.lock = text(f"SET STATEMENT innodb_lock_wait_timeout=0 FOR {insert}")
+        elif self._dialect.name == "mysql":
+            self._make_compounds()
             self.read_locked = self.look.with_for_update(nowait=True)
+
+    def _make_compounds(self) -> None:
+        """MariaDB: what goes along with the statements that begin and end an order's transaction.
+
+        The limit is a setting of the session, which goes back to its pool: so it is put back.
+        """
+        seconds = math.ceil(self._idle)
+        keep = (f"@chaoying_{name} = @@{name}" for name in _LIMITS)
+        limit = (f"SESSION {name} = {seconds}" for name in _LIMITS)
+        # Before the first limit of a session there is nothing to put back.
+        back = (f"SESSION {name} = coalesce(@chaoying_{name}, @@{name})" for name in _LIMITS)
+        begin = f"SET {', '.join((*keep, *limit))}; SAVEPOINT {SAVEPOINT}"
+        no_wait = "SET STATEMENT innodb_lock_wait_timeout=0 FOR "
+        self.lock = _compound(no_wait, self.lock, f"; {begin}")
+        self.begin = _compound(begin)
+        self.put_back = f"SET {', '.join(back)}"
+
+    def _last(self, change: Update) -> Any:
+        """The change that comes before the COMMIT; it fails where the savepoint is gone."""
+        if self._dialect.name != "mysql":
+            return change
+        return _compound(f"RELEASE SAVEPOINT {SAVEPOINT}; ", change)
 
     def _lock_and_insert(self, values: Mapping[str, Any]) -> Executable:
         """PostgreSQL: all that has to be done before the work, in one statement."""
         c = self._table.c
         got = select(
             func.pg_try_advisory_xact_lock(p("hash")).label("locked"),
-            func.set_config("idle_in_transaction_session_timeout", p("idle"), true()),
+            func.set_config("idle_in_transaction_session_timeout", f"{self._idle:.0f}s", true()),
             func.set_config(MARK, p("mark"), true()),
         ).cte("got")
         typed = [cast(value, c[name].type) for name, value in values.items()]
@@ -162,26 +204,28 @@ class OrderStatements:
         kept = func.row_to_json(literal_column(_quoted(self._table))).cast(Text).label("kept")
         return select(got.c.locked, inserted, kept).select_from(before)
 
-    def _make_changes(self, dialect: SqlDialect) -> None:
+    def _make_changes(self) -> None:
         c, now = self._table.c, self._now
         ours = update(self._table).where(self._this)
         #: Whoever takes over an order changes its token, so that its last holder's no longer fits.
-        self.take = ours.values(token=c.token + 1, held_until=now + p("lease"))
+        self.take = ours.values(token=c.token + 1, held_until=self._lease)
         # PostgreSQL: where the transaction is another one, the mark is gone.
         is_marked = func.current_setting(MARK, true()) == p("mark")
         self.is_marked = select(is_marked.label("is_marked"))
-        if dialect.name == "postgresql":
+        if self._dialect.name == "postgresql":
             ours = ours.where(is_marked)
+        #: An order that is DONE as its new row says.
+        done = ours.values(state=SeenState.DONE, token=c.token + 1, held_until=now, due=0)
+        self.done = self._last(done)
         save = ours.values({name: p(name) for name in ENTRY}).values(
             state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
         )
-        #: An order that is DONE as its new row says.
-        self.done = ours.values(state=SeenState.DONE, token=c.token + 1, held_until=now, due=0)
         # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
-        self.save: dict[SeenState, Update] = {
-            SeenState.HELD: save.values(held_until=0, due=now + p("retry")),
-            SeenState.QUARANTINED: save.values(held_until=0, due=0),
-            **dict.fromkeys(_ENDED, save.values(held_until=now, due=0)),
+        ended = self._last(save.values(held_until=now, due=0))
+        self.save: dict[SeenState, Any] = {
+            SeenState.HELD: self._last(save.values(held_until=0, due=now + p("retry"))),
+            SeenState.QUARANTINED: self._last(save.values(held_until=0, due=0)),
+            **dict.fromkeys(_ENDED, ended),
         }
 
     def _make_marks(self) -> None:
