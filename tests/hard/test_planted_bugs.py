@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.hard.planted_bugs import PLANTED, Planted, find
+from tests.hard.planted_bugs import find
+from tests.hard.planting import PLANTED, Planted
 
 
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.name)
