@@ -114,10 +114,18 @@ def nothing_is_lost(found: BothBooks) -> Iterator[str]:
             yield f"M-17: {sale.number} is paid, and has no effect"
 
 
+#: Seconds of one order's work from which on others may wait too long for their turn.
+_QUEUES = 0.3
+
+
 def _nothing_in_the_way(found: BothBooks, order: Order) -> bool:
-    """Whether a notification must have come through: no process, disk or wire was in its way."""
+    """Whether a notification must have come through: no process, disk or wire was in its way.
+
+    Nor another order: SQLite has one writer at a time, and an answer is due within two seconds.
+    """
     weather = found.weather
     trouble = weather.blows or weather.disk or weather.mail or weather.wire or weather.hangs_up
+    trouble = trouble or weather.slow + weather.slow_disk > _QUEUES
     return bool(SCENARIOS[order.scenario].notified) and not trouble
 
 
