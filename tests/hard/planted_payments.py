@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, cast
 
 import attrs
@@ -25,34 +25,31 @@ from chaoying_async.session import GatewaySession
 from tests.hard.planting import everywhere, planted
 
 
-@planted("pay is sent again", "M-02")
-def _(patch: pytest.MonkeyPatch) -> None:
+def _sent_again(
+    patch: pytest.MonkeyPatch, kind: type[Any], changed: Callable[[Any], Any] = lambda same: same
+) -> None:
+    """Have a request of this kind sent a second time when nobody knows what became of the first."""
     send = GatewaySession.send
 
     async def again(self: GatewaySession, request: Any, **options: Any) -> Any:
         try:
             return await send(self, request, **options)
         except OutcomeUnknownError:
-            if not isinstance(request, Pay):
+            if not isinstance(request, kind):
                 raise
-        return await send(self, request, **options)
+        return await send(self, changed(request), **options)
 
     patch.setattr(GatewaySession, "send", again)
+
+
+@planted("pay is sent again", "M-02")
+def _(patch: pytest.MonkeyPatch) -> None:
+    _sent_again(patch, Pay)
 
 
 @planted("a pre-order is sent again", "M-02")
 def _(patch: pytest.MonkeyPatch) -> None:
-    send = GatewaySession.send
-
-    async def again(self: GatewaySession, request: Any, **options: Any) -> Any:
-        try:
-            return await send(self, request, **options)
-        except OutcomeUnknownError:
-            if not isinstance(request, WechatPreOrder):
-                raise
-        return await send(self, request, **options)
-
-    patch.setattr(GatewaySession, "send", again)
+    _sent_again(patch, WechatPreOrder)
 
 
 @planted("a cancel leaves after 14 seconds", "M-24")
@@ -92,18 +89,10 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @planted("a refund is renumbered", "M-25")
 def _(patch: pytest.MonkeyPatch) -> None:
-    send = GatewaySession.send
+    def renumbered(refund: Refund) -> Any:
+        return attrs.evolve(cast("Any", refund), out_refund_no=f"{refund.out_refund_no}B")
 
-    async def renumbered(self: GatewaySession, request: Any, **options: Any) -> Any:
-        try:
-            return await send(self, request, **options)
-        except OutcomeUnknownError:
-            if type(request) is not Refund:
-                raise
-        other = attrs.evolve(cast("Any", request), out_refund_no=f"{request.out_refund_no}B")
-        return await send(self, other, **options)
-
-    patch.setattr(GatewaySession, "send", renumbered)
+    _sent_again(patch, Refund, renumbered)
 
 
 @planted("a lost reply counts as not sent", "M-01")

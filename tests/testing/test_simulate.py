@@ -152,6 +152,8 @@ def test_what_cannot_be_simulated_is_said_at_once() -> None:
         simulate(app=lambda _: None)  # type: ignore[arg-type,return-value]
     with pytest.raises(ParameterError, match="seeds"):
         simulate(on_paid=pack, seeds=0)
+    with pytest.raises(ParameterError, match=r"(?s)on_paid.*check"):
+        simulate(on_paid=7, check="look")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="outside"):
         outside("mail", "1")
 

@@ -116,7 +116,9 @@ class UsersShop:
     check: Check | None = None
 
     def __attrs_post_init__(self) -> None:
-        problems: dict[str, str] = {}
+        names = ("on_paid", "on_paid_after_close", "on_order", "app", "check")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        problems = {name: "must be a function" for name in given if not callable(given[name])}
         if self.on_paid is None and self.app is None:
             problems["on_paid"] = "give it, or an app that yields a NotificationHandler"
         if self.on_paid is None and not self.delivered:
