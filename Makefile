@@ -7,6 +7,9 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 # One worker a core; a file stays on one worker. To debug: make test ARGS='-n0 --pdb'.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
+# One more where servers and processes are waited for: each worker waits a third of its time.
+MORE = PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1 \
+  if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
 
 # The first of these that is Python 3.11 or newer.
 PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
@@ -20,16 +23,17 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage simulate simulate-planted fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields ci clean
+.PHONY: help demo quick test cover measure coverage simulate simulate-planted mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo    200 payments against a gateway on this machine'
+	@echo 'make demo    200 payments against a gateway on this machine; WORKERS=3: by several processes'
 	@echo 'make quick   tests without processes and databases, under a minute'
-	@echo 'make test    every test that this machine can run'
+	@echo 'make test    every test that this machine can run; FULL=1 make test: campaigns at full size, hours'
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
 	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
+	@echo 'make mutate  small mistakes in sansio, and whether a test notices; ARGS="signing.py payments" chooses'
 	@echo 'make fuzz    mutated bytes against ARGS="reply --seconds 3600"; or notification, sandbox'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
 	@echo 'make lint    ruff, its formatter, the import contracts'
@@ -38,16 +42,25 @@ help:
 	@echo 'make readme  run the code of both READMEs'
 	@echo 'make screenshots   pictures of the console, for docs/'
 	@echo 'make fields  docs/fields.md and its Chinese twin, from the words under the fields'
+	@echo 'make messages   every message of the package, and where it is; ARGS="error warning log help text defect" chooses'
+	@echo 'make dependencies   docs/dependencies.md, its Chinese twin, and the bill of materials of the wheel'
+	@echo 'make release-check  all that must hold before a release, which it builds; ARGS=--offline without a network'
 	@echo 'make ci      all of it, as before a change lands'
 
+# With WORKERS=3: as many processes on one database, SQLite or the one that is given as DATABASE.
 demo: .venv/.sandbox
+ifdef WORKERS
+	$(BIN)/python -m pip show -q sqlalchemy aiosqlite >/dev/null 2>&1 || $(PIP) install -q --editable '.[sandbox,sql]'
+	$(BIN)/python examples/fleet_shop.py --workers $(WORKERS) $(if $(DATABASE),--database '$(DATABASE)') $(ARGS)
+else
 	$(BIN)/python -m chaoying_async demo $(ARGS)
+endif
 
 quick: .venv/.dev
 	QUICK=1 $(BIN)/python -m pytest -q -m quick $(SPREAD) $(ARGS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
+	$(MORE) $(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 cover: .venv/.dev
 	$(BIN)/coverage erase
@@ -55,7 +68,7 @@ cover: .venv/.dev
 
 # A part of it; several may run at once. Not pytest --cov: pytest loads our plugin before that would start to measure.
 measure: .venv/.dev
-	$(BIN)/coverage run -m pytest $(SPREAD) $(ARGS)
+	$(MORE) $(BIN)/coverage run -m pytest $(SPREAD) $(ARGS)
 
 # What all parts have reached together.
 coverage: .venv/.dev
@@ -72,6 +85,10 @@ simulate: .venv/.dev
 # Bugs planted one at a time: how many seeds find each.
 simulate-planted: .venv/.dev
 	$(BIN)/python -m tests.hard.planted_bugs $(ARGS)
+
+# One process; begins with a run that learns which tests reach which lines.
+mutate: .venv/.dev
+	$(BIN)/python -m tests.hard.mutation $(ARGS)
 
 # Guided by coverage, with a fuzzer that has wheels for some machines only; make test runs what it has found.
 fuzz: .venv/.dev
@@ -108,6 +125,16 @@ readme: .venv/.dev
 fields: .venv/.dev
 	$(BIN)/python -m tests.house.field_pages
 
+messages: .venv/.dev
+	@$(BIN)/python -m tests.house.messages $(ARGS)
+
+# After a change of the dependencies or of the version.
+dependencies: .venv/.dev
+	$(BIN)/python -m tests.house.dependency_pages
+
+release-check: .venv/.release
+	$(BIN)/python .ci/release_check.py $(ARGS)
+
 screenshots: .venv/.dev
 	$(BIN)/python -m tests.hard.screenshots docs/screenshots
 
@@ -134,3 +161,7 @@ clean:
 .venv/.dev: pyproject.toml | .venv/.made
 	$(PIP) install --quiet --editable '.[dev]'
 	@touch $@ .venv/.sandbox
+
+.venv/.release: pyproject.toml | .venv/.made
+	$(PIP) install --quiet --editable '.[release]'
+	@touch $@ .venv/.dev .venv/.sandbox

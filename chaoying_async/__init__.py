@@ -173,6 +173,10 @@ if TYPE_CHECKING:
     from chaoying_async.payments.refunds import refund_and_track, resume_refunds
     from chaoying_async.payments.resume import resume
     from chaoying_async.pollstore import MemoryPollStore
+    from chaoying_async.sansio.notifications.callback_health import (
+        CallbacksDark,
+        MerchantCallbacks,
+    )
     from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder, Seen
     from chaoying_async.sansio.notifications.decide import (
         Decision,
@@ -198,6 +202,7 @@ __all__ = [
     "AuthCodeToOpenId",
     "AuthCodeToOpenIdResult",
     "BodyAlreadyConsumedError",
+    "CallbacksDark",
     "Cancel",
     "CancelRefusedError",
     "CancelResult",
@@ -247,6 +252,7 @@ __all__ = [
     "Meaning",
     "MemoryInbox",
     "MemoryPollStore",
+    "MerchantCallbacks",
     "MerchantConfigError",
     "MerchantError",
     "MissingSignatureError",
@@ -366,6 +372,7 @@ _MODULES_OF_LATER_NAMES = {
     "chaoying_async.payments.refunds": ("refund_and_track", "resume_refunds"),
     "chaoying_async.payments.resume": ("resume",),
     "chaoying_async.pollstore": ("MemoryPollStore",),
+    "chaoying_async.sansio.notifications.callback_health": ("CallbacksDark", "MerchantCallbacks"),
     "chaoying_async.sansio.notifications.case": ("ExpectedOrder", "NO_AMOUNT_CHECK", "Seen"),
     "chaoying_async.sansio.notifications.decide": (
         "Decision",

@@ -11,7 +11,7 @@ import ast
 import inspect
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -58,14 +58,32 @@ def words_of(owner: type[Any], name: str) -> FieldWords:
     return next(filter(None, found), _NONE)
 
 
+def docstring_of(named: type[Any] | Callable[..., Any]) -> str:
+    """The docstring of a class or a function of a module; from its source under ``python -OO``."""
+    return inspect.cleandoc(
+        named.__doc__ or _docstrings_in(named.__module__).get(named.__qualname__, "")
+    )
+
+
 @cache
 def _written_in(module: str) -> Mapping[tuple[str, str], FieldWords]:
-    try:
-        tree = ast.parse(inspect.getsource(sys.modules[module]))
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    classes = [node for node in _source_of(module) if isinstance(node, ast.ClassDef)]
     return {(cls.name, name): words for cls in classes for name, words in _words_in(cls)}
+
+
+@cache
+def _docstrings_in(module: str) -> Mapping[str, str]:
+    kinds = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    named = [node for node in _source_of(module) if isinstance(node, kinds)]
+    return {node.name: ast.get_docstring(node) or "" for node in named}
+
+
+def _source_of(module: str) -> Sequence[ast.stmt]:
+    """The statements of a module; none where its source is not at hand."""
+    try:
+        return ast.parse(inspect.getsource(sys.modules[module])).body
+    except (OSError, TypeError, SyntaxError):
+        return ()
 
 
 def _words_in(cls: ast.ClassDef) -> Iterator[tuple[str, FieldWords]]:

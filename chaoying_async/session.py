@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
+from chaoying_async.environment import session_from_env
 from chaoying_async.exceptions import (
     ChaoyingError,
     ChaoyingWarning,
@@ -36,7 +37,7 @@ from chaoying_async.sansio.exchange import (
     outcome_unknown,
     read_reply,
 )
-from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.hosts import Hosts, host_and_port
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
 from chaoying_async.transport.event_hooks import RequestHookRaised
@@ -156,6 +157,20 @@ class GatewaySession:
             None if transport is not None else (limits or DEFAULT_LIMITS).max_connections
         )
 
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """A session made from the environment, as ``chaoying sandbox`` prints it.
+
+        The credentials are those of :func:`credentials_from_env`; ``CHAOYING_URL`` is the one
+        address of all calls (:meth:`Hosts.single`), ``CHAOYING_MCH_ID`` and ``CHAOYING_OP_USER_ID``
+        are the defaults of requests that name none. **Without** ``CHAOYING_URL`` it is production,
+        :meth:`Hosts.document`. ``CHAOYING_ALLOW_HTTP=1`` lets plain http go to another machine or
+        container. ``options`` are the constructor's, and win over the environment.
+        All that is missing, blank or wrong is named in one
+        :class:`~chaoying_async.exceptions.ParameterError`.
+        """
+        return cls(**session_from_env() | options)
+
     def __repr__(self) -> str:
         state = "closed" if self._engine is None else "open"
         return f"<GatewaySession agent_id={self.credentials.agent_id!r} {state}>"
@@ -261,7 +276,10 @@ class GatewaySession:
             async with self._clock.timeout(self._deadline):
                 return await self._retried(engine, outgoing, phases)
         except TimeoutError as error:
-            why = TransportError(f"no answer within the deadline of {self._deadline} s")
+            where = host_and_port(outgoing.url)
+            why = TransportError(
+                f"no answer came from {where} within the deadline of {self._deadline} s"
+            )
             raise self._judged(outgoing, why) from error
 
     async def _retried(
@@ -289,7 +307,8 @@ class GatewaySession:
                 raise  # keeps its cause, the engine's own error
             raise judged from error
         except Exception as error:  # a defect of the engine: something may have been sent
-            why = TransportError(f"no usable answer came: {type(error).__name__}")
+            where = host_and_port(outgoing.url)
+            why = TransportError(f"no usable answer came from {where}: {type(error).__name__}")
             raise self._judged(outgoing, why) from error
         now = self._clock.now() if self.credentials.previous_keys else None
         try:

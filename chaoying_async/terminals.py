@@ -13,6 +13,7 @@ from chaoying_async.exceptions import (
     ParameterError,
     TransportError,
 )
+from chaoying_async.sansio.api.endpoint import check_kind
 from chaoying_async.sansio.api.face import GetFaceAuth, GetFaceAuthResult
 from chaoying_async.sansio.api.terminal import PayBoxConfGet, PayBoxConfGetResult
 
@@ -28,6 +29,7 @@ async def wait_for_terminal(
     :class:`~chaoying_async.exceptions.GatewayError`, whose ``msg`` is for the person at the
     terminal; a wrong signature ends it too, since waiting does not mend a key.
     """
+    check_kind("request", request, PayBoxConfGet)
     if not every > 0:
         raise ParameterError({"every": "must be a number of seconds above 0"})
     clock = clock or SystemClock()
@@ -67,6 +69,7 @@ class FaceAuthCache:
 
     async def get(self, request: GetFaceAuth) -> GetFaceAuthResult:
         """The result for this device; raises what ``send`` and ``unwrap`` raise."""
+        check_kind("request", request, GetFaceAuth)
         key = _key(request)
         if (kept := self._fresh(key)) is not None:
             return kept

@@ -25,6 +25,7 @@ from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.testing import pytest_plugin
 from tests import rooms
 from tests.factories import CANARIES, KEY
+from tests.measuring import Measuring
 
 if TYPE_CHECKING:
     from tests.servers import Servers
@@ -37,12 +38,15 @@ ENOUGH = 1000
 
 _errors: list[ChaoyingError] = []
 _no_processes = rooms.NoProcesses()
+_measuring = Measuring()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Where the package is installed, its entry point has loaded the plugin already.
     if pytest_plugin not in config.pluginmanager.get_plugins():
         config.pluginmanager.register(pytest_plugin)
+    # The command line speaks the user's language: here English, whoever runs the tests.
+    os.environ["LC_ALL"] = "C.UTF-8"
     # A shell's background job, or nohup, has these ignored, and our commands heed that: their tests
     # are about a process that was started as usual.
     for number, usual in (
@@ -87,6 +91,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
     _no_processes.during(item)
+    _measuring.during(item)
     return (yield)
 
 

@@ -22,8 +22,10 @@ ROOMS = {
     "hard": "kills, hammers, soaks, exhaustive walks, and browsers: minutes and processes",
     "cli": "the command `chaoying`, called as a user calls it",
     "examples": "the programs of examples/ and of the READMEs, run as their readers would",
+    "testing": "what the tests of our users stand on",
     "sandbox": "the gateway on one's own machine, its console and its demo",
     "web": "what frameworks hand on, behind their own servers",
+    "workers": "fleets of pollers, and the queues that take outcomes into the user's own tasks",
     "inbox": "what was notified already: one contract, and what each engine promises beyond it",
     "pollstore": "what is still waited for: one contract, and what each engine promises beyond it",
     "sql": "what an inbox and a poll store in a database share: drivers, commits, addresses",
@@ -33,7 +35,6 @@ ROOMS = {
     "payments": "checkouts, refunds, and what a shop sees after a crash",
     "polling": "the engine that asks until it is decided",
     "session": "calls of one session, and what it shows of them",
-    "testing": "what the tests of our users stand on",
     "pure": "what decides without doing anything: runs with pytest, hypothesis and the base alone",
     "fuzz": "bytes from outside, mutated towards code that they have not reached yet",
     "typing": "what type checkers see",
@@ -89,6 +90,8 @@ class NoProcesses:
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, args: tuple[Any, ...]) -> None:
+        if event == "subprocess.Popen" and args[0] == "file":
+            return  # platform.architecture(), which croniter asks when PgQueuer is imported
         if self.watching and event in {"subprocess.Popen", "os.fork", "os.posix_spawn"}:
             raise AssertionError("a quick test starts a process: mark it with `outside`")
 

@@ -120,13 +120,17 @@ class Server(ABC):
             )
 
     def run(self, *command: str) -> None:
-        subprocess.run(
+        done = subprocess.run(
             [*self._until_we_die(signal.SIGKILL), *command],
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            check=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
             cwd=self.directory,
         )
+        if done.returncode:
+            message = f"{self.name}: {command[0]} failed:\n{done.stdout.decode(errors='replace')}"
+            raise RuntimeError(message)
 
     def _until_we_die(self, farewell: signal.Signals) -> Sequence[str]:
         """What to put before a command, so that it ends with us and runs as the account."""
@@ -221,14 +225,17 @@ class MariaDB(Server):
         super().__init__()
 
     def prepare(self) -> None:
+        # Its own tmpdir: one that starts removes the temporary tables of the others in /tmp.
         self.run(
             *(self.install, "--no-defaults", f"--datadir={self.directory / 'data'}"),
+            f"--tmpdir={self.directory}",
             *("--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"),
         )
 
     def command(self) -> Sequence[str]:
         return (
             *(self.mariadbd, "--no-defaults", f"--datadir={self.directory / 'data'}"),
+            f"--tmpdir={self.directory}",
             *("--bind-address=127.0.0.1", f"--port={self.port}"),
             *(f"--socket={self.directory / 'socket'}", f"--pid-file={self.directory / 'pid'}"),
             *("--max-connections=200", "--innodb-buffer-pool-size=64M", "--skip-name-resolve"),

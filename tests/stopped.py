@@ -21,6 +21,15 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def is_still(pid: int) -> bool:
+    """Whether each of its threads is stopped: the signal reaches those on another core later."""
+    states = []
+    for task in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):  # it has just ended
+            states.append(task.read_text().rpartition(")")[2].split()[0])
+    return set(states) <= {"T", "t", "Z", "X"}
+
+
 class Standstill:
     """Stops a server when it is told to, however often."""
 
@@ -36,7 +45,12 @@ class Standstill:
                 os.kill(pid, which)
 
     def begin(self) -> None:
+        """On return no thread of the server does anything more."""
         self._send(signal.SIGSTOP)
+        process = self._server.process
+        assert process is not None
+        while not all(map(is_still, family(process.pid))):
+            os.sched_yield()
 
     def end(self) -> None:
         self._send(signal.SIGCONT)

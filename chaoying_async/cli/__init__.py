@@ -6,13 +6,17 @@ that does not show it, never from an option (M-27).
 - ``command_line``: finds a command by its name, runs it, and turns its errors into exit codes.
 - ``commands``: one module for each command.
 - ``listen``: the parts of ``chaoying listen``.
+- ``poller``: the parts of ``chaoying poller``.
 - ``watch``: the parts of ``chaoying watch``.
+- ``language``: what is said, in the user's language; English or Chinese.
 - ``gateway_options``: options that say which gateway is asked, and as whom; reads the key.
 - ``field_option``: an option whose help is the words under the field that it sets.
 - ``fields``: options for the fields of requests, made from the request classes.
 - ``messages``: reads a message from a file, from stdin or from ``name=value`` words.
+- ``text_files``: turns what editors and PowerShell write into UTF-8.
 - ``stores``: finds the store or inbox that a command names, and explains its errors.
 - ``probe``: makes one harmless call and notes how it ended, for ``chaoying check``.
+- ``reach``: opens a connection to each other host, and asks nothing, for ``chaoying check``.
 - ``reply_status``: decides what a reply says: a status, an exit code, and what to do next.
 - ``reply_display``: shows a reply on a terminal or as JSON, without personal values.
 - ``exits``: decides how a command ends, by error and by status.

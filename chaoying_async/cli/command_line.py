@@ -14,7 +14,9 @@ import click
 from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.interrupts import Interrupts
+from chaoying_async.cli.language import help_pages, language
 from chaoying_async.cli.streams import never_failing
+from chaoying_async.environment import plain_from_env
 from chaoying_async.exceptions import ChaoyingError, ChaoyingWarning
 
 #: Command -> module in ``commands/``; a command is loaded when it is used.
@@ -28,6 +30,7 @@ _FILES = {
     "query": "query",
     "refund-query": "query",
     "watch": "watch",
+    "poller": "poller",
     "send": "send",
     "sign": "sign",
     "verify": "sign",
@@ -40,10 +43,20 @@ _EXTRAS = {
     **dict.fromkeys(("uvicorn", "starlette", "jinja2"), "sandbox"),
     **dict.fromkeys(("sqlalchemy", "aiosqlite"), "sql"),
     "redis": "redis",
+    "celery": "celery",
+    "pgqueuer": "pgqueuer",
 }
 
 
-class Commands(click.Group):
+#: What SQLAlchemy's asyncio part cannot do without.
+_COMPILED = "greenlet"
+_NO_GREENLET = (
+    "a database needs greenlet, a compiled module, which Python does not import from a zip archive:"
+    " ship this command with shiv or PyInstaller, or install it with pip"
+)
+
+
+class Commands(help_pages.Group):
     """The commands by name, in the order of the table above."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,7 +67,7 @@ class Commands(click.Group):
             return None
         module = import_module(f"chaoying_async.cli.commands.{_FILES[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
-        return command
+        return help_pages.localised(command)
 
     def make_context(
         self,
@@ -65,12 +78,12 @@ class Commands(click.Group):
     ) -> click.Context:
         """Parse the words before the command's name; ``--json`` anywhere makes errors JSON."""
         as_json = "--json" in itertools.takewhile(lambda word: word != "--", args)
+        if plain_from_env():
+            extra["color"] = False  # on stderr too, where click writes; rich looks by itself
         try:
             ctx = super().make_context(info_name, args, parent, **extra)
         except click.ClickException as error:
-            if not as_json:
-                raise
-            raise output.ErrorAsJson(error) from error
+            raise _in_the_users_words(error, as_json=as_json) from error
         except KeyboardInterrupt:
             raise click.exceptions.Exit(Exit.INTERRUPTED) from None
         if as_json:
@@ -85,9 +98,7 @@ class Commands(click.Group):
                 warnings.showwarning = cast("Any", output.warned)
                 return super().invoke(ctx)
         except click.ClickException as error:
-            if not output.as_json():
-                raise
-            raise output.ErrorAsJson(error) from error
+            raise _in_the_users_words(error, as_json=output.as_json()) from error
         except click.exceptions.Exit:
             raise
         except KeyboardInterrupt:
@@ -97,6 +108,13 @@ class Commands(click.Group):
             if ending is None:
                 raise
             ctx.exit(ending)
+
+
+def _in_the_users_words(error: click.ClickException, *, as_json: bool) -> click.ClickException:
+    """A usage error as a program reads it, or as the user does."""
+    if as_json:
+        return output.ErrorAsJson(error)
+    return help_pages.ErrorInChinese(error) if language() == "zh" else error
 
 
 def _told(error: Exception) -> Exit | None:
@@ -111,6 +129,8 @@ def _told(error: Exception) -> Exit | None:
         extra = _EXTRAS.get((error.name or "").partition(".")[0])
         words = extra and f"this needs the extra [{extra}]: pip install 'chaoying-async[{extra}]'"
         return output.refused("MissingExtra", words, Exit.USAGE) if words else None
+    if isinstance(error, ImportError) and _COMPILED in str(error):
+        return output.refused("MissingExtra", _NO_GREENLET, Exit.USAGE)
     words = stores.trouble(error)
     return None if words is None else output.refused(type(error).__name__, words, Exit.USAGE)
 

@@ -23,8 +23,11 @@ from typing import Any
 import attrs
 
 from chaoying_async.exceptions import (
+    AgentError,
     ChaoyingError,
     GatewayError,
+    MerchantConfigError,
+    MerchantError,
     NotConfiguredYetError,
     OrderNotFoundError,
     OutcomeUnknownError,
@@ -33,6 +36,8 @@ from chaoying_async.exceptions import (
     QueryRefusedError,
     ReplyMismatchError,
     RequestNotSentError,
+    SignatureRefusedError,
+    SignatureVerificationError,
     StoreError,
     TradeFailedError,
     TradePendingError,
@@ -41,7 +46,7 @@ from chaoying_async.exceptions import (
     UsageError,
 )
 from chaoying_async.polling import PollOutcome
-from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
+from chaoying_async.sansio.api.follow_up import Cancel, OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.paid import PaidOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus
 
@@ -70,6 +75,27 @@ class Exit(IntEnum):
     """Interrupted by the user."""
 
 
+_ABOUT_THE_KEY = (
+    "Is CHAOYING_KEY the key of CHAOYING_AGENT_ID, here and not in a test environment? "
+    "`chaoying check` asks the gateway, and says which of them is wrong"
+)
+
+#: What no other number helps against.
+_SUPPORT: Mapping[type[GatewayError], str] = {
+    MerchantError: (
+        "The merchant number is unknown or disabled: put CHAOYING_MCH_ID right, or ask the "
+        "gateway's support; no other order number helps"
+    ),
+    AgentError: (
+        "The agent number is unknown or disabled: put CHAOYING_AGENT_ID right, or ask the "
+        "gateway's support; no other order number helps"
+    ),
+    MerchantConfigError: (
+        "This merchant is not set up for this kind of payment: take another wallet, or have the "
+        "gateway's support set it up; no other order number helps"
+    ),
+}
+
 #: Error, exit code, what to do next; the first row that fits wins.
 _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (ParameterError, Exit.USAGE, "nothing was sent: put the fields right"),
@@ -87,7 +113,15 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
         Exit.UNTRUSTED,
         "it is about something else than what was asked: believe nothing in it, and query again",
     ),
-    (ProtocolError, Exit.UNTRUSTED, "believe nothing in it: `chaoying doctor` may know why"),
+    (SignatureVerificationError, Exit.UNTRUSTED, f"believe nothing in it. {_ABOUT_THE_KEY}"),
+    (
+        ProtocolError,
+        Exit.UNTRUSTED,
+        (
+            "believe nothing in it: something other than the gateway may have answered; is the"
+            " address right?"
+        ),
+    ),
     (
         TradePendingError,
         Exit.PENDING,
@@ -116,7 +150,28 @@ _ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
             " nothing and charge nothing again; query again in 5 seconds"
         ),
     ),
+    (SignatureRefusedError, Exit.REFUSED, f"this call moved nothing. {_ABOUT_THE_KEY}"),
+    (MerchantError, Exit.REFUSED, f"this call moved nothing. {_SUPPORT[MerchantError]}"),
+    (AgentError, Exit.REFUSED, f"this call moved nothing. {_SUPPORT[AgentError]}"),
+    (
+        MerchantConfigError,
+        Exit.REFUSED,
+        f"this call moved nothing. {_SUPPORT[MerchantConfigError]}",
+    ),
     (GatewayError, Exit.REFUSED, "refused, and this call moved nothing"),
+)
+
+#: For what follows a payment: it has the wallet that was paid with, and no other.
+_FOLLOW_UP_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
+    (
+        MerchantConfigError,
+        Exit.REFUSED,
+        (
+            "this call moved nothing. This merchant is not set up for this wallet: is the paytype"
+            " the wallet that was paid with? If it is, have the gateway's support set it up, and"
+            " send the same call again; no other number helps"
+        ),
+    ),
 )
 
 #: Rows for a refund, where the next step differs from that for a payment (M-25).
@@ -136,6 +191,7 @@ _REFUND_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     ),
     (TradeFailedError, Exit.PENDING, "not accepted: query its out_refund_no"),
     (TradeRefundedError, Exit.PENDING, "not accepted: query its out_refund_no"),
+    *_FOLLOW_UP_ROWS,
 )
 _REFUND_QUERY_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     (
@@ -158,13 +214,25 @@ _REFUND_QUERY_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
     *_REFUND_ROWS,
 )
 _ABOUT: Mapping[str, tuple[tuple[type[ChaoyingError], Exit, str], ...]] = {
+    OrderQuery.endpoint.name: _FOLLOW_UP_ROWS,
+    Cancel.endpoint.name: _FOLLOW_UP_ROWS,
     Refund.endpoint.name: _REFUND_ROWS,
     RefundQuery.endpoint.name: _REFUND_QUERY_ROWS,
 }
 
 
+#: What to do about variables of the environment.
+_SETTINGS = (
+    "nothing was sent: set them in the environment (export NAME=value; in PowerShell $env:NAME ="
+    ' "value"); `chaoying sandbox` prints a set to try out'
+)
+
+
 def after_error(error: ChaoyingError) -> tuple[Exit, str]:
     """The exit code for an error, and what to do next."""
+    problems = getattr(error, "problems", ())
+    if problems and all(name.startswith("CHAOYING_") for name in problems):
+        return Exit.USAGE, _SETTINGS
     for kind, code, then in (*_ABOUT.get(getattr(error, "doing", ""), ()), *_ROWS):
         if isinstance(error, kind):
             return code, then

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from chaoying_async.cli.language import language, shown
 from chaoying_async.fieldwords import words_of
 
 
@@ -19,8 +20,12 @@ class FieldOption(click.Option):
         super().__init__(*args, **options)
         self._of = of
         self._named = named or str(self.name)
-        self._more = self.help or ""
+        self.more = self.help or ""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        self.help = f"{words_of(self._of, self._named)} {self._more}".strip()
+        words = words_of(self._of, self._named)
+        if language() == "zh" and words.chinese:
+            self.help = f"{words.chinese}。{shown(self.more)}"
+        else:
+            self.help = f"{words} {self.more}".strip()
         return super().get_help_record(ctx)

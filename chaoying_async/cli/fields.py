@@ -94,6 +94,10 @@ def made(
     missing = [name for name, spec in specs.items() if spec.required and name not in texts]
     problems |= dict.fromkeys(missing, "is required")
     if problems:
+        # What could be read is judged too, so that all is said at once.
+        for name, value in values.items():
+            if problem := specs[name].rule.problem(value):
+                problems[name] = problem
         raise ParameterError(problems).about(kind.endpoint.name)
     return kind(**values, **more, extra=extra)
 

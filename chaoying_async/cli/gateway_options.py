@@ -6,7 +6,8 @@ A key comes from the environment, or from a prompt that does not show it (M-27).
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,7 +15,8 @@ import attrs
 import click
 
 from chaoying_async.cli.field_option import FieldOption
-from chaoying_async.environment import key_from_env, settings_from_env
+from chaoying_async.cli.language import shown
+from chaoying_async.environment import key_from_env, plain_http_from_env, settings_from_env
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.credentials import (
     Credentials,
@@ -24,6 +26,7 @@ from chaoying_async.sansio.credentials import (
     environment_problems,
 )
 from chaoying_async.sansio.hosts import Hosts, is_loopback
+from chaoying_async.sansio.printable import unclean
 from chaoying_async.sansio.redact import is_certain, shown_address
 from chaoying_async.session import GatewaySession
 
@@ -87,7 +90,8 @@ target_options = stacked(
     click.option(
         "--url",
         envvar="CHAOYING_URL",
-        help="A sandbox, or a gateway behind a proxy of yours; default: production.",
+        help="A sandbox, or a gateway behind a proxy of yours; default: production. Plain http"
+        " only to this machine, or with CHAOYING_ALLOW_HTTP=1 (a container's name).",
     ),
     click.option(
         "--hosts",
@@ -119,18 +123,40 @@ class SignerOptions:
         return _ORDERS[self.order]
 
 
-def credentials(given: SignerOptions) -> Credentials:
-    """The credentials of who signs; a key that is not in the environment is asked for."""
+def credentials(
+    given: SignerOptions, *, also: Mapping[str, str | None] = MappingProxyType({})
+) -> Credentials:
+    """The credentials of who signs; a key that is not in the environment is asked for.
+
+    ``also``: what else the command cannot do without, by the variable that it may come from. All
+    that is missing or wrong is named in one :class:`~chaoying_async.exceptions.ParameterError`.
+    """
+    rest = _settings(given)
+    # Checked before a key is asked for, and raised here, where no local variable holds one (M-27).
+    if problems := problems_with(given, also=also):
+        raise ParameterError(problems)
+    return attrs.evolve(credentials_from({**rest, _KEY: key()}), sort_order=given.sort_order)
+
+
+def problems_with(
+    given: SignerOptions, *, also: Mapping[str, str | None] = MappingProxyType({})
+) -> dict[str, str]:
+    """All that is missing or wrong before a message can be signed, by variable."""
+    known = key_from_env() or ("asked for" if can_ask() else "")
+    problems = environment_problems({**_settings(given), _KEY: known})
+    problems |= {name: "is not set" for name, value in also.items() if not value}
+    return problems | {
+        name: rule for name, value in also.items() if value and (rule := unclean(value))
+    }
+
+
+def _settings(given: SignerOptions) -> dict[str, str]:
     said = {
         "CHAOYING_AGENT_ID": given.agent_id,
         "CHAOYING_PID": given.pid,
         "CHAOYING_ALGORITHM": given.algorithm,
     }
-    rest = settings_from_env() | {name: value for name, value in said.items() if value}
-    # Checked before a key is asked for, and raised here, where no local variable holds one (M-27).
-    if problems := environment_problems({**rest, _KEY: key_from_env() or "asked for"}):
-        raise ParameterError(problems)
-    return attrs.evolve(credentials_from({**rest, _KEY: key()}), sort_order=given.sort_order)
+    return settings_from_env() | {name: value for name, value in said.items() if value}
 
 
 def signer(given: SignerOptions) -> Credentials | None:
@@ -146,7 +172,7 @@ def key() -> str:
         return found
     if not can_ask():
         raise click.UsageError(f"{_KEY} is not set, and there is no terminal to ask on")
-    answer: str = click.prompt("Key 密钥 (not shown)", hide_input=True, err=True)
+    answer: str = click.prompt(shown("Key 密钥 (not shown)"), hide_input=True, err=True)
     return answer.strip()
 
 
@@ -173,7 +199,9 @@ def target(url: str | None, hosts: str) -> Target:
     except ValueError:
         raise click.UsageError("--url is not an address") from None
     name = url if is_certain(url) else shown_address(url)
-    return Target(hosts=Hosts.single(url), name=name, real=real)
+    return Target(
+        hosts=Hosts.single(url, dangerous_allow_http=plain_http_from_env()), name=name, real=real
+    )
 
 
 def session(where: Target, who: Credentials, **more: Any) -> GatewaySession:

@@ -38,6 +38,7 @@ class Interrupts:
         self._writing: TextIO | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: Callable[[], object] | None = None
+        self._again: Callable[[], object] | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -93,13 +94,13 @@ class Interrupts:
                 raise KeyboardInterrupt from None
             raise
         finally:
-            self._loop = self._stop = None
+            self._loop = self._stop = self._again = None
             work.close()
 
-    def stops(self, stop: Callable[[], object]) -> None:
-        """On a signal call this instead of cancelling the work."""
+    def stops(self, stop: Callable[[], object], again: Callable[[], object] | None = None) -> None:
+        """On a signal call this instead of cancelling the work; on the next one ``again``."""
         if self._before:
-            self._stop = stop
+            self._stop, self._again = stop, again
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         first, self.came = not self.came, True
@@ -107,6 +108,8 @@ class Interrupts:
         if first and self._loop is not None and self._stop is not None:
             self._loop.call_soon_threadsafe(self._stop)
             self.handled = True
+        elif self._again is not None:
+            self._again()
         if not self.handled or (self._writing is not None and _is_stuck(self._writing)):
             raise KeyboardInterrupt
 
@@ -126,9 +129,9 @@ def of_command() -> Interrupts:
     return found or Interrupts()
 
 
-def stops(stop: Callable[[], object]) -> None:
+def stops(stop: Callable[[], object], again: Callable[[], object] | None = None) -> None:
     """See :meth:`Interrupts.stops`."""
-    of_command().stops(stop)
+    of_command().stops(stop, again)
 
 
 def run(work: Coroutine[Any, Any, T], *, last: bool = True) -> T:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from chaoying_async.cli import output
+from chaoying_async.cli.text_files import in_utf8
 from chaoying_async.sansio.wire.forms import parse_form
 from chaoying_async.sansio.wire.jsontext import parse_reply
 
@@ -22,12 +24,12 @@ def message(given: tuple[str, ...]) -> bytes | dict[str, str]:
     """
     if len(given) == 1 and "=" not in given[0] and given[0] != "-":
         with Path(given[0]).open("rb") as file:
-            return _ending_cut(file.read(_LONGEST))
+            return _read(file.read(_LONGEST))
     if given and given != ("-",):
         return pairs(given)
     if sys.stdin.isatty():
         raise click.UsageError("give a message: a file, name=value fields, or on stdin")
-    read = _ending_cut(sys.stdin.buffer.read(_LONGEST))
+    read = _read(sys.stdin.buffer.read(_LONGEST))
     if not read:
         raise click.UsageError("nothing came on stdin: give a message, a file or name=value fields")
     return read
@@ -56,6 +58,16 @@ def pairs(given: Iterable[str]) -> dict[str, str]:
             raise click.UsageError(f"{name} comes twice")
         found[name] = value
     return found
+
+
+def _read(body: bytes) -> bytes:
+    body, was = in_utf8(body)
+    if was:
+        output.remark(
+            f"the message was read as {was}, as editors and PowerShell write files; the sender "
+            "must send it in UTF-8, without that mark"
+        )
+    return _ending_cut(body)
 
 
 def _ending_cut(body: bytes) -> bytes:

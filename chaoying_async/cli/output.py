@@ -16,6 +16,7 @@ import click
 
 from chaoying_async.cli import exits, interrupts, streams
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.language import shown
 from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError, StoreError
 from chaoying_async.sansio.values import Fen
 
@@ -92,7 +93,7 @@ def result(record: Mapping[str, Any], words: str, style: str | None = None) -> N
     if as_json():
         tell(record)
     else:
-        console().print(printable(words), style=style)
+        console().print(printable(shown(words)), style=style)
 
 
 def table(title: str, *columns: Column | str) -> Table:
@@ -103,11 +104,18 @@ def table(title: str, *columns: Column | str) -> Table:
     framed = sys.stdout.isatty()
     frame = box.ROUNDED if framed else None
     made = (Column(each, overflow="fold") if isinstance(each, str) else each for each in columns)
-    return Table(*made, title=title if framed else None, box=frame, show_header=bool(columns))
+    return Table(
+        *made, title=shown(title) if framed else None, box=frame, show_header=bool(columns)
+    )
 
 
 def say(*lines: str, style: str | None = None) -> None:
     """Print lines whole and unbroken: a terminal wraps them by itself."""
+    say_as_is(*map(shown, lines), style=style)
+
+
+def say_as_is(*lines: str, style: str | None = None) -> None:
+    """As :func:`say`, for lines that hold what others said: nothing in them is translated."""
     console().print("\n".join(map(printable, lines)), style=style, soft_wrap=True)
 
 
@@ -123,11 +131,14 @@ def show_table(
     Numbers and statuses are never cut or broken. The columns in ``wraps`` hold sentences, which
     may be broken.
     """
-    cells = [["" if cell is None else printable(cell) for cell in row] for row in rows]
-    shown = table(title, *_columns(columns, cells, wraps))
+    told = [name in wraps for name in columns]
+    cells = [list(map(_cell, row, told)) for row in rows]
+    wraps = {shown(name) for name in wraps}
+    columns = list(map(shown, columns))
+    filled = table(title, *_columns(columns, cells, wraps))
     for row in cells:
-        shown.add_row(*row)
-    if not _shown(shown):
+        filled.add_row(*row)
+    if not _fits(filled):
         for row in cells:
             named = zip(columns, row, strict=True)
             say(*(f"{name}: {cell}" for name, cell in named if cell), "")
@@ -136,12 +147,12 @@ def show_table(
 def show_pairs(title: str, pairs: Iterable[tuple[str, object]]) -> None:
     """Print names and values below each other, without the names that have no value."""
     rows = [(name, printable(value)) for name, value in pairs if value not in (None, "")]
-    shown = table(title, *_columns(("", ""), rows, ()))
-    shown.show_header = False
+    filled = table(title, *_columns(("", ""), rows, ()))
+    filled.show_header = False
     for row in rows:
-        shown.add_row(*row)
-    if rows and not _shown(shown):
-        say(*(f"{name}: {value}" for name, value in rows))
+        filled.add_row(*row)
+    if rows and not _fits(filled):
+        say_as_is(*(f"{name}: {value}" for name, value in rows))
 
 
 def _columns(
@@ -160,12 +171,19 @@ def _columns(
     ]
 
 
-def _shown(shown: Table) -> bool:
+def _cell(value: object, sentence: bool) -> str:
+    """A value in a table; sentences are told in the user's language, all else is as it came."""
+    if value is None:
+        return ""
+    return printable(shown(str(value)) if sentence else value)
+
+
+def _fits(filled: Table) -> bool:
     """Print the table if the terminal is wide enough for it; whether it was."""
     said = console()
-    needed = said.measure(shown, options=said.options.update(max_width=_WIDE)).minimum
+    needed = said.measure(filled, options=said.options.update(max_width=_WIDE)).minimum
     if fits := needed <= said.width:
-        said.print(shown)
+        said.print(filled)
     return fits
 
 
@@ -176,13 +194,13 @@ def printable(value: object) -> str:
 
 def yuan(fen: int | None) -> str:
     """An amount for a person; empty where there is none."""
-    return "" if fen is None else f"{Fen(fen).yuan} yuan"
+    return "" if fen is None else shown(f"{Fen(fen).yuan} yuan")
 
 
 def remark(text: str, colour: str | None = None) -> None:
     """Print a remark on stderr, unless a program reads."""
     if not as_json():
-        click.secho(printable(text), fg=colour, err=True)
+        click.secho(printable(shown(text)), fg=colour, err=True)
 
 
 def end(code: Exit) -> NoReturn:
@@ -215,7 +233,7 @@ def interrupted(words: str, ending: Exit = Exit.INTERRUPTED) -> Exit:
 def confirm(question: str) -> None:
     """Ask on stderr; without a yes the command ends before anything was done."""
     try:
-        said_yes = click.confirm(printable(question), err=True)
+        said_yes = click.confirm(printable(shown(question)), err=True)
     except (OSError, ValueError) as error:  # a stdin that cannot be read
         raise click.Abort from error
     if not said_yes or getattr(sys.stderr, "lost", False):
@@ -228,7 +246,7 @@ def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) 
         record = {"ok": False, "error": kind, "message": message, "exit": int(ending), "next": then}
         tell(record | more)
         return ending
-    click.secho(f"chaoying: {printable(message)}", fg="red", bold=True, err=True)
+    click.secho(f"chaoying: {printable(shown(message))}", fg="red", bold=True, err=True)
     if then:
-        click.echo(f"  {then}", err=True)
+        click.echo(f"  {shown(then)}", err=True)
     return ending

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import attrs
 
@@ -14,14 +13,15 @@ from chaoying_async.exceptions import (
     MalformedMessageError,
     MissingSignatureError,
     ProtocolError,
-    RequestNotSentError,
     SignatureRefusedError,
     SignatureVerificationError,
+    TransportError,
     VersionTooLowError,
 )
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials, SortOrder
 from chaoying_async.sansio.doctor import diagnose
+from chaoying_async.sansio.hosts import host_and_port
 from chaoying_async.sansio.signing import sign_for
 from chaoying_async.sansio.wire.jsontext import parse_reply
 from chaoying_async.session import GatewaySession
@@ -88,20 +88,18 @@ class ProbeResult:
             return f"{self.error.state} {self.error.code or ''} {self.error.msg or ''}".strip()
         if self.reply is not None:
             return f"{self.reply.state} {self.reply.code or ''}".strip()
-        return type(self.error).__name__
+        return "no answer" if isinstance(self.error, TransportError) else type(self.error).__name__
 
     @property
     def trouble(self) -> str:
         """The meaning of the error in plain words."""
-        if isinstance(self.error, RequestNotSentError):
-            return "cannot be reached: name, firewall, proxy or certificate"
         if isinstance(self.error, GatewayUnavailableError):
             return f"HTTP {self.error.status}: something before the gateway answered"
         if isinstance(self.error, SignatureVerificationError) and self.mistakes:
             return f"its reply is not signed as we think: {', '.join(self.mistakes)}"
         if isinstance(self.error, SignatureVerificationError):
             return "its reply is signed with another key than ours: is this our gateway?"
-        return str(self.error) if self.error else ""
+        return str(self.error.args[0]) if self.error else ""
 
 
 class Prober:
@@ -118,7 +116,7 @@ class Prober:
     async def ask(self, gateway: GatewaySession, request: Request[Any]) -> ProbeResult:
         """Make one call and note how it ended."""
         self._body = b""
-        host = urlsplit(gateway.hosts.url_of(type(request))).netloc
+        host = host_and_port(gateway.hosts.url_of(type(request)))
         try:
             return ProbeResult(host=host, reply=await gateway.send(request))
         except SignatureVerificationError as error:

@@ -11,6 +11,7 @@ import click
 
 from chaoying_async.cli import output, reply_status, streams
 from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.language import shown
 from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.polling.status import PollStatus
@@ -32,18 +33,20 @@ def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) ->
         else:
             _show(request, reply, told, qr=qr)
     except Exception as error:  # noqa: BLE001 - no error may hide what became of the money
-        words = f"{_headline(request, told)}; the reply cannot be shown: {type(error).__name__}"
-        click.echo(output.printable(words), err=True)
+        trouble = shown(f"the reply cannot be shown: {type(error).__name__}")
+        click.echo(output.printable(f"{_headline(request, told)}; {trouble}"), err=True)
     return told.end.exit
 
 
 def _headline(request: Request[Any], told: ReplyStatus) -> str:
+    """In the user's language, but for what the gateway says."""
     name = f"{request.endpoint.name} {request.endpoint.title}"
-    return f"{name}: {told.line}  {order_of(request)}".rstrip()
+    parts = (name, shown(told.line), told.msg)
+    return f"{': '.join(filter(None, parts))}  {order_of(request)}".rstrip()
 
 
 def _show(request: Request[Any], reply: Reply[Any], told: ReplyStatus, *, qr: bool | None) -> None:
-    output.say(_headline(request, told), style=told.end.style)
+    output.say_as_is(_headline(request, told), style=told.end.style)
     if told.end.then:
         output.say(told.end.then)
     fields = masked_fields(reply.raw, request.wire_fields())
@@ -71,7 +74,7 @@ def _cells(row: RefundRow) -> tuple[object, ...]:
         output.yuan(item.refund_fee) if row.status == PollStatus.REFUNDED else None,
         item.refund_id,
         item.refund_time and item.refund_time.isoformat(sep=" "),
-        "yes" if row.asked else "",
+        shown("yes") if row.asked else "",
         row.end.then,
     )
 
@@ -121,7 +124,7 @@ def _rows(
 ) -> Iterator[tuple[str, object]]:
     yield "state", f"{reply.state} {reply.code or ''} {reply.trade_state or ''}".strip()
     yield "msg", fields.get("msg")
-    yield "signed", "yes, and verified" if reply.signed else "no"
+    yield shown("signed"), shown("yes, and verified" if reply.signed else "no")
     for name, value in fields.items():
         if name not in _STATUS and name not in leave_out:
             yield name, readable(name, value)
@@ -130,7 +133,7 @@ def _rows(
 def readable(name: str, value: Any) -> object:
     """The value for a person: an amount in yuan too, and JSON as a text."""
     if name.endswith("_fee") and isinstance(value, str) and value.isascii() and value.isdigit():
-        return f"{value} fen = {int(value) // 100}.{int(value) % 100:02d} yuan"
+        return shown(f"{value} fen = {int(value) // 100}.{int(value) % 100:02d} yuan")
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     return value

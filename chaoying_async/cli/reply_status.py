@@ -14,7 +14,7 @@ import attrs
 from chaoying_async.cli.exits import Ending, Exit, after_error, after_status
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.api.endpoint import Reply, Request, failure_words
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery, RefundQueryResult
 from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.paid import refunded_order
@@ -61,10 +61,12 @@ class ReplyStatus:
     end: Ending
     amount: int | None = None
     """The amount that the status is about, in fen."""
+    msg: str | None = None
+    """Why it failed, in the gateway's words (余额不足), which are never translated."""
 
     @property
     def line(self) -> str:
-        """For a person: ``PAID 12.30 yuan``."""
+        """For a person, in our words: ``PAID 12.30 yuan``."""
         amount = "" if self.amount is None else f"{Fen(self.amount).yuan} yuan"
         told = " ".join(part for part in (self.status, amount) if part)
         return ": ".join(part for part in (told, self.words) if part)
@@ -80,7 +82,8 @@ def said(request: Request[Any], reply: Reply[Any]) -> ReplyStatus:
         amount = _amount(request, reply)
         if status is PollStatus.REFUNDED and back is not None:
             amount = back.payable
-        return ReplyStatus(status=status, words="", end=end, amount=amount)
+        msg = failure_words(reply)
+        return ReplyStatus(status=status, words="", end=end, amount=amount, msg=msg)
     if isinstance(request, RefundQuery) and reply.meaning is Meaning.RESULT:
         return ReplyStatus(
             status=PENDING, words="", end=_REFUND_PENDING, amount=_amount(request, reply)

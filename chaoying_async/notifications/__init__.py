@@ -4,6 +4,7 @@
 decides is pure, in ``sansio.notifications``; what was handled is remembered by an inbox.
 
 - ``answering``: what the gateway is answered, and the counts of it.
+- ``callback_watch``: notices a merchant whose callbacks have ceased, and tells of it.
 - ``callbacks``: how the user's functions want to be called.
 - ``deciding``: decides about one message: asks the shop, the inbox and the gateway.
 - ``due``: takes up what nobody will deliver again: failures, set-aside messages, a person's marks.

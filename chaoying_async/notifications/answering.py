@@ -10,6 +10,7 @@ import attrs
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
 from chaoying_async.notifications.keys import UnknownMerchantError
+from chaoying_async.sansio.notifications.callback_health import MerchantCallbacks
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer
 from chaoying_async.sansio.notifications.message import FAIL
 from chaoying_async.sansio.notifications.reading import OversizedNotificationError
@@ -65,6 +66,8 @@ class HandlerStats:
     not_kept: int = 0
     """Messages that were answered ``fail`` and not kept, since too many of their kind wait already.
     """
+    callbacks: Mapping[str, MerchantCallbacks] = attrs.field(factory=dict)
+    """By merchant: how many paid orders were first seen by query, and how late callbacks come."""
 
 
 class Counts:
@@ -79,10 +82,11 @@ class Counts:
     def add(self, counter: str) -> None:
         self._others[counter] += 1
 
-    def snapshot(self) -> HandlerStats:
+    def snapshot(self, callbacks: Mapping[str, MerchantCallbacks]) -> HandlerStats:
         counters = ("unverified", "malformed", "troubled", "late", "failed", "not_kept")
         return HandlerStats(
             decisions=MappingProxyType(dict(self.decisions)),
             working=len(self.working),
+            callbacks=callbacks,
             **{name: self._others[name] for name in counters},
         )

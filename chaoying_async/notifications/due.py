@@ -115,8 +115,10 @@ class DueWork:
                 self._order(item) if isinstance(item, Record) else self._aside(item)
             )
         except Exception as error:  # noqa: BLE001 - the next round may do better
-            number = item.key.out_trade_no
-            log.warning("order %r could not be taken up: %s", number, type(error).__name__)
+            log.warning(
+                "order %r of merchant %r could not be taken up (%s): the next round tries again",
+                *(item.key.out_trade_no, item.key.mch_id, type(error).__name__),
+            )
         finally:
             self._under_way.discard(name)
 
@@ -173,7 +175,11 @@ class DueWork:
     async def _aside(self, aside: Aside) -> None:
         facts = facts_from_text(aside.payload)
         if aside.mark is Mark.APPLY and storable(facts) is None:
-            log.error("a message without a usable order number cannot be applied")
+            log.error(
+                "a message of merchant %r without a usable order number cannot be applied: it is"
+                " closed, so look its payment up by hand",
+                aside.key.mch_id,
+            )
             await self._inbox.close(aside)
             return
         by_a_person = aside.mark is Mark.APPLY
@@ -182,7 +188,10 @@ class DueWork:
         )
         decision = outcome.decision
         if by_a_person and decision is Decision.DUPLICATE:
-            log.error("order %r has taken effect already: not again", aside.key.out_trade_no)
+            log.error(
+                "order %r of merchant %r has taken effect already: on_paid is not run again",
+                *(aside.key.out_trade_no, aside.key.mch_id),
+            )
         if decision in _OVER or (has_effect(decision) and (outcome.durable or by_a_person)):
             await self._inbox.close(
                 aside

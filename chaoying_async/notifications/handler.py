@@ -17,6 +17,7 @@ from chaoying_async.notifications.answering import (
     HandlerStats,
     refused,
 )
+from chaoying_async.notifications.callback_watch import CallbackWatch, OnCallbacksDark
 from chaoying_async.notifications.callbacks import Effect, EffectCall
 from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
@@ -97,6 +98,10 @@ class NotificationHandler:
     meanwhile; without it, or if it fails or takes over 20 s, that is a line at ERROR;
     ``on_paid_after_close(order)`` or ``(order, connection)`` for an order that the shop had closed:
     it runs as ``on_paid`` would; without it such a payment is a conflict.
+    ``on_callbacks_dark(dark)`` for a merchant whose paid orders all come by :meth:`settle` and no
+    more by notification (also a line at ERROR, once until they come again; noticed by
+    :meth:`settle` and :meth:`run_due`). It goes by what this process sees: where others get the
+    notifications, let the first query be later than these usually are.
     """
 
     def __init__(
@@ -113,6 +118,7 @@ class NotificationHandler:
         on_not_paid: OnNotPaid | None = None,
         on_conflict: OnConflict | None = None,
         on_paid_after_close: Effect | None = None,
+        on_callbacks_dark: OnCallbacksDark | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -120,7 +126,14 @@ class NotificationHandler:
         self._counts = Counts()
         self._tasks = OwnedTasks(self._clock)
         _check_asked(expected, confirm)
-        check_functions(Kind.EITHER, 1, on_not_paid=on_not_paid, on_conflict=on_conflict)
+        check_functions(
+            Kind.EITHER,
+            1,
+            on_not_paid=on_not_paid,
+            on_conflict=on_conflict,
+            on_callbacks_dark=on_callbacks_dark,
+        )
+        self._callbacks = CallbackWatch(self._clock, on_callbacks_dark)
         self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
         self._keys = Keys(credentials, self._clock, self._budget)
         lends = inbox.lends_connection
@@ -153,6 +166,7 @@ class NotificationHandler:
             reporter=reporter,
             tasks=self._tasks,
             counts=self._counts,
+            callbacks=self._callbacks,
         )
         self._counts.working = self._journey.working
         self._limits = Limits(self._budget - MOMENT, self._budget)
@@ -179,7 +193,11 @@ class NotificationHandler:
         traceback: TracebackType | None,
     ) -> None:
         if not await self._tasks.close(self._grace):
-            log.warning("work that was not done in time is left to whoever takes it up next")
+            log.warning(
+                "work that was not done within %.0f s is left to the next handler on this inbox,"
+                " or to the gateway's next delivery",
+                self._grace,
+            )
 
     async def handle(self, body: bytes | str, *, kind: Wallet | None = None) -> NotificationAnswer:
         """What to answer to this body, whatever it is and whatever a hook or the inbox raises.
@@ -220,6 +238,7 @@ class NotificationHandler:
         outcome = await self._journey.run(facts, Limits(self._budget, PATIENCE, to_the_end=True))
         decision = outcome.decision
         self._counts.decisions[decision] += 1
+        await only_exceptions(self._callbacks.tell())
         if has_effect(decision) and not outcome.durable:
             decision = Decision.IN_PROGRESS
         if decision is Decision.IN_PROGRESS and not outcome.is_kept:
@@ -241,18 +260,22 @@ class NotificationHandler:
         Of work that died with its process a ``RedisInbox`` has a claim, which is taken up when its
         lease has ended; a ``SqlInbox`` has nothing, and the gateway delivers the message again.
         """
+        await only_exceptions(self._callbacks.tell())
         return await only_exceptions(self._due.run())
 
     def stats(self) -> HandlerStats:
         """What happened since the handler was made."""
-        return self._counts.snapshot()
+        return self._counts.snapshot(self._callbacks.snapshot())
 
     async def _run_due_for_ever(self) -> None:
         while True:
             try:
                 await self.run_due()
             except Exception as error:  # noqa: BLE001 - the next round may do better
-                log.warning("run_due: %s; it tries again", type(error).__name__)
+                log.warning(
+                    "what is due could not be looked up (%s): tried again in %.0f s",
+                    *(type(error).__name__, EVERY),
+                )
             if not self._tasks.is_open:  # it was cancelled, and a driver lost that
                 return
             await self._clock.sleep(EVERY)
@@ -275,7 +298,10 @@ class NotificationHandler:
 
     def _troubled(self, error: BaseException) -> NotificationAnswer:
         self._counts.add("troubled")
-        log.error("a notification could not be dealt with", exc_info=error)
+        log.error(
+            "a notification could not be dealt with: it is answered `fail`, and comes again",
+            exc_info=error,
+        )
         return NOT_NOW
 
 

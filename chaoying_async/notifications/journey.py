@@ -12,6 +12,7 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox, LockedOrder
 from chaoying_async.notifications.answering import Counts
+from chaoying_async.notifications.callback_watch import CallbackWatch
 from chaoying_async.notifications.callbacks import EffectCall, resolved
 from chaoying_async.notifications.deciding import (
     Asked,
@@ -110,6 +111,7 @@ class Journey:
     reporter: Reporter
     tasks: OwnedTasks
     counts: Counts
+    callbacks: CallbackWatch
     working: dict[OrderKey, Work] = attrs.field(factory=dict, init=False)
     """The orders that are worked on now."""
 
@@ -234,6 +236,7 @@ class Journey:
             if self.working.get(key) is work:
                 del self.working[key]
             work.ended.set()
+        self.callbacks.saw(decided)
         decision, paid = decided.verdict.decision, decided.verdict.paid
         return Outcome(decision, durable=True, paid=paid, is_kept=True)
 
@@ -302,7 +305,11 @@ class Journey:
         except BaseException as error:  # the gateway delivers the message again
             if must_propagate(error):
                 raise
-            log.warning("a failure could not be recorded: %s", type(error).__name__)
+            log.warning(
+                "the failure of order %r of merchant %r could not be recorded (%s): the gateway's"
+                " next delivery tries again",
+                *(decided.key.out_trade_no, decided.key.mch_id, type(error).__name__),
+            )
             return 0
         return failures
 
@@ -364,6 +371,7 @@ class Journey:
         if decision is Decision.DUPLICATE:
             if reason == OTHER_NUMBERS:
                 log.warning("order %r: %s", decided.key.out_trade_no, OTHER_NUMBERS)
+            self.callbacks.saw(decided)
             return Outcome(decision, durable=True, paid=decided.done)
         if self._lost_its_owner(message):
             return Outcome(decision, durable=False)

@@ -173,7 +173,8 @@ class Reporter:
         now = self._clock.monotonic()
         if now >= self._refusals_told + REFUSALS_EVERY:
             log.error(
-                "not kept: %s; order %r of merchant %r, %d messages since the last such line",
+                "a notification was not kept, and answered `fail`: %s; order %r of merchant %r, %d"
+                " messages since the last such line",
                 error,
                 key[1],
                 key[0],
@@ -192,7 +193,7 @@ class Reporter:
         except BaseException as error:
             if must_propagate(error):
                 raise
-            log.exception("on_conflict failed")
+            log.exception("on_conflict failed for order %r of merchant %r", key[1], key[0])
         finally:
             if not was_told:
                 log.error("%s, order %r of merchant %r: %s", decision, key[1], key[0], reason)
@@ -219,6 +220,6 @@ def _is_news(record: Record | None) -> bool:
     if record is None:
         return True
     if record.state is not SeenState.NOT_PAID:
-        log.info("an old failure of order %r changes nothing", record.key.out_trade_no)
+        log.info("a failure before order %r was paid changes nothing", record.key.out_trade_no)
         return False
     return record.entry.decision != Decision.NOT_PAID

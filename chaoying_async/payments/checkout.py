@@ -28,7 +28,7 @@ from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.paid import paid_order, paid_under
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay
 from chaoying_async.sansio.payments.intent import Intent
-from chaoying_async.sansio.payments.machine import opened
+from chaoying_async.sansio.payments.machine import Till, opened
 from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import AttemptNumber
 from chaoying_async.sansio.polling.schedule import PollSchedule
@@ -93,25 +93,30 @@ async def checkout(
     if not isinstance(pay, Payment):
         raise TypeError(f"checkout takes Pay and FacePay, not {type(pay).__name__}")
     clock = clock or SystemClock()
-    intent = _intent(gateway, pay, clock, paytype, order_no)
-    if intent.paytype is None and not allow_no_cancel:
-        rule = "is not known, so it could not be cancelled: name it, or allow_no_cancel=True"
-        raise ParameterError({"paytype": rule}).about("checkout", intent.out_trade_no)
+    intent = intent_of(
+        *(gateway, pay, clock), paytype=paytype, order_no=order_no, allow_no_cancel=allow_no_cancel
+    )
     owners = (gateway,) if store is None else (gateway, store)
     claim = NumberClaim(owners, keys_of(intent), again=False)
     running = RunningPayment(
         gateway, store, claim, intent, age=0.0, clock=clock, rng=rng or random.Random()
     )
-    return await _Checkout(pay, running).run(schedule.begun(clock.now()))
+    return await CheckoutCall(pay, running).run(schedule.begun(clock.now()))
 
 
-def _intent(
+def intent_of(
     gateway: Gateway,
     pay: Payment,
     clock: Clock,
+    *,
     paytype: PayType | Undocumented | str | None,
     order_no: str | None,
+    allow_no_cancel: bool,
 ) -> Intent:
+    """What is written down of a payment before it leaves; see :func:`checkout` for the arguments.
+
+    :class:`ParameterError` for what could not be cancelled, and must not be left open.
+    """
     mch_id = merchant_of(gateway, pay.mch_id, "checkout", pay.out_trade_no)
     named = getattr(pay, "paytype", None)  # a FacePay's (C 33)
     if named and paytype and named != paytype:
@@ -123,6 +128,9 @@ def _intent(
     found = known or guessed
     number = pay.out_trade_no
     order = order_no or (number.order_no if isinstance(number, AttemptNumber) else number)
+    if found is None and not allow_no_cancel:
+        rule = "is not known, so it could not be cancelled: name it, or allow_no_cancel=True"
+        raise ParameterError({"paytype": rule}).about(_DOING, str.__str__(number))
     return Intent(
         mch_id=mch_id,
         out_trade_no=str.__str__(number),
@@ -137,8 +145,8 @@ def _intent(
     )
 
 
-class _Checkout:
-    """One call of ``checkout``, from the first record to the outcome."""
+class CheckoutCall:
+    """One payment by its own pay call, from the first record to the outcome."""
 
     def __init__(self, pay: Payment, running: RunningPayment) -> None:
         self._pay = pay
@@ -152,7 +160,7 @@ class _Checkout:
         running = self._running
         await self._admit()
         try:
-            answer = await self._pay_once()
+            answer = await self.pay_once()
         except (ParameterError, UsageError):  # refused here, before a byte left
             await self._withdraw()
             raise
@@ -219,7 +227,11 @@ class _Checkout:
             await shielded(running.clock, leave_no_trace)
         running.claim.release()
 
-    async def _pay_once(self) -> PayAnswer:
+    async def pay_once(self) -> PayAnswer:
+        """Send the payment, and read what the answer says of it.
+
+        A payment that is refused here, before a byte left, raises.
+        """
         said = await ask(self._running.gateway, self._pay)
         if isinstance(said, (ParameterError, UsageError)):
             raise said
@@ -245,15 +257,17 @@ class _Checkout:
             running.paid = paid_under(found, intent.paytype)
 
     async def _to_the_end(self, answer: PayAnswer, schedule: PollSchedule) -> CheckoutEnd:
-        running = self._running
-        if answer.news is PayNews.FAILED and answer.status is not None:
-            return CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason(answer.status.value))
-        if answer.news is PayNews.PAID and running.paid_earlier:
-            return CheckoutEnd(CheckoutStatus.PAID_EARLIER)
-        if (end := _ENDS.get(answer.news)) is not None:
+        then = self.answered(answer, schedule)
+        return await self._running.until_ended(then) if isinstance(then, Till) else then
+
+    def answered(self, answer: PayAnswer, schedule: PollSchedule) -> CheckoutEnd | Till:
+        """The end, where the pay call's own answer decides; else how to go on from there."""
+        end = self._at_once(answer)
+        if end is not None:
             return end
+        running = self._running
         running.intent = attrs.evolve(running.intent, answered=True, used=answer.used)
-        till = opened(
+        return opened(
             schedule,
             ended=running.now,
             paytype=running.intent.paytype,
@@ -263,7 +277,13 @@ class _Checkout:
             used=answer.used,
             dice=running.dice(),
         )
-        return await running.until_ended(till)
+
+    def _at_once(self, answer: PayAnswer) -> CheckoutEnd | None:
+        if answer.news is PayNews.FAILED and answer.status is not None:
+            return CheckoutEnd(CheckoutStatus.FAILED, CheckoutReason(answer.status.value))
+        if answer.news is PayNews.PAID and self._running.paid_earlier:
+            return CheckoutEnd(CheckoutStatus.PAID_EARLIER)
+        return _ENDS.get(answer.news)
 
     async def _interrupt(self) -> None:
         """Write down what is known, which is UNKNOWN unless it had just ended.

@@ -19,11 +19,16 @@ from chaoying_async.exceptions import (
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.api.endpoint import Reply, order_of
+from chaoying_async.sansio.api.endpoint import Reply, failure_words, order_of
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.paid import PaidOrder
-from chaoying_async.sansio.payments.moves import ADVICE, CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.moves import (
+    ADVICE,
+    REFUSAL_ADVICE,
+    CheckoutReason,
+    CheckoutStatus,
+)
 from chaoying_async.sansio.polling.status import PollStatus
 
 _DOING = "checkout"
@@ -60,9 +65,31 @@ class CheckoutOutcome:
     )
 
     @property
+    def msg(self) -> str | None:
+        """Why it was not paid, in the gateway's words, for the cashier (余额不足).
+
+        None unless it is FAILED or CANCELLED, where the gateway gave no words, and after a restart.
+        """
+        if self.status not in _TRADE_ERRORS:
+            return None
+        # What no query found was refused at the beginning; the rest was decided at the end.
+        first = self.reason is CheckoutReason.NOT_FOUND
+        said = self.replies if first else reversed(self.replies)
+        return next((msg for each in said if (msg := failure_words(each))), None)
+
+    @property
     def advice(self) -> str:
         """What to do next, in a sentence."""
-        return ADVICE.get(self.reason) or ADVICE[self.status]
+        said = self.replies[0] if self.replies else None
+        refused = self.reason is CheckoutReason.REFUSED and isinstance(said, GatewayError)
+        code = getattr(said, "code", None) if refused else None
+        return REFUSAL_ADVICE.get(code or "") or ADVICE.get(self.reason) or ADVICE[self.status]
+
+    def __str__(self) -> str:
+        """Number and end, what the gateway said, and what to do next, in a line for a person."""
+        reason = f" ({self.reason})" if self.reason else ""
+        told = "; ".join(filter(None, (self.msg, self.advice)))
+        return f"{self.out_trade_no} {self.status}{reason}: {told}"
 
     def unwrap(self) -> PaidOrder:
         """The paid order; else an error, by what to do next.
@@ -92,7 +119,7 @@ class CheckoutOutcome:
             said, (RequestNotSentError, GatewayError)
         ):
             return said
-        text = f"{self.status}{f' ({self.reason})' if self.reason else ''}: {self.advice}"
+        text = str(self).removeprefix(f"{self.out_trade_no} ")
         if self.reason is CheckoutReason.MISMATCH:
             return ReplyMismatchError(text)
         if self.status is CheckoutStatus.UNKNOWN:

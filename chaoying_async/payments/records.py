@@ -36,7 +36,7 @@ GONE = (StoreInUseError, SessionClosedError)
 STORE_ERRORS = (StoreError, *GONE)
 #: Seconds that a record may take while its task is being cancelled.
 SHIELDED_FOR = 10.0
-#: Seconds after which a lease that could not be read is read again.
+#: Seconds after which a store that failed is tried again.
 _AGAIN = (1.0, 2.0, 4.0)
 
 
@@ -87,13 +87,7 @@ class Records:
         cancelled what we believe paid, or have been told of a payment that we did not see. A
         database that fails is asked again for a few seconds, and then raises.
         """
-        for pause in _AGAIN:
-            try:
-                return await self.hold()
-            except StoreError as error:
-                log.warning("%s: its lease is read again in %.0f s", error, pause)
-                await clock.sleep(pause)
-        return await self.hold()
+        await insist(clock, self.hold)
 
     async def note(self, key: str, text: str) -> None:
         """Write a text; if the store fails, log that and go on."""
@@ -130,6 +124,17 @@ class Records:
 
     def _complain(self, key: str, error: Exception) -> None:
         log.error("%s (%s %s)", error, self.kind, key)
+
+
+async def insist(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:
+    """Do what no end is told without; a store that fails is tried again for a few seconds."""
+    for pause in _AGAIN:
+        try:
+            return await work()
+        except StoreError as error:
+            log.warning("%s: it is tried again in %.0f s", error, pause)
+            await clock.sleep(pause)
+    return await work()
 
 
 async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
@@ -175,12 +180,17 @@ def forget_attempt(store: PollStore, intent: Intent) -> Task:
     async def forget() -> None:
         if busy or not is_of(await records.get(intent.key), intent):
             return
-        if intent.end is not None and intent.end.reason is not CheckoutReason.NOT_SENT:
-            text = await store.get(ORDER, intent.order_key)
-            await _close(store, intent.order_key, text, intent.out_trade_no, intent.end.status)
+        await close_order(store, intent)
         await records.drop(intent.key)
 
     return records.forget_soon(intent.key, forget)
+
+
+async def close_order(store: PollStore, intent: Intent) -> None:
+    """Write into the order's record how its attempt ended, where that is still open."""
+    if intent.end is not None and intent.end.reason is not CheckoutReason.NOT_SENT:
+        text = await store.get(ORDER, intent.order_key)
+        await _close(store, intent.order_key, text, intent.out_trade_no, intent.end.status)
 
 
 def forget_unreadable(store: PollStore, key: str, text: str) -> Task:

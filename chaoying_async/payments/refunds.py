@@ -34,7 +34,7 @@ from chaoying_async.payments.records import (
 from chaoying_async.payments.running import as_they_end
 from chaoying_async.polling.order import PolledOrder, ask, merchant_of, read_said
 from chaoying_async.pollstore.errands import Durable, durable
-from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.payments.hearing import moved_nothing
@@ -96,13 +96,14 @@ async def refund_and_track(
     A store that fails, or that another process has taken over, raises: ``sent`` of the error says
     whether the refund may have left. Its end is told only after the store's lease was read again.
     """
+    check_kind("refund", refund, Refund)
     clock = clock or SystemClock()
     number = refund.out_refund_no
     mch_id = merchant_of(gateway, refund.mch_id, "refund", number)
     intent = RefundIntent(refund=refund, mch_id=mch_id, started=clock.now())
     owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
     claim = NumberClaim(owners, _keys(intent), again=True)
-    tracker = _RefundTracker(gateway, store, schedule, clock, rng or random.Random())
+    tracker = RefundTracker(gateway, store, schedule, clock, rng or random.Random())
     tried = any(registry_of(owner).tried(key) for owner in owners for key in claim.keys)
     tracker.left = tried
     try:
@@ -145,7 +146,7 @@ async def resume_refunds(
     (see :func:`resume`). Refunds under way in this process are left alone.
     """
     clock = clock or SystemClock()
-    tracker = _RefundTracker(gateway, store, schedule, clock, rng or random.Random())
+    tracker = RefundTracker(gateway, store, schedule, clock, rng or random.Random())
     waiting: list[RefundIntent] = []
     async for key, text in tracker.records.load():
         try:
@@ -164,7 +165,7 @@ def _keys(intent: RefundIntent) -> tuple[Key, ...]:
     return (refund_key(intent.mch_id, intent.refund.out_refund_no),)
 
 
-class _RefundTracker:
+class RefundTracker:
     """Sends and asks about any number of refunds."""
 
     def __init__(
@@ -199,7 +200,7 @@ class _RefundTracker:
                 "query it by hand"
             ) from error
         self.left = True
-        if _differs(known.refund, intent.refund):
+        if differs(known.refund, intent.refund):
             raise AttemptInProgressError(
                 f"{intent.refund.out_refund_no} is the number of another refund: a number "
                 "belongs to one refund for ever"
@@ -229,7 +230,10 @@ class _RefundTracker:
             raise
         except Exception as error:  # noqa: BLE001 - one refund must not stop the others
             number = intent.refund.out_refund_no
-            log.error("resuming refund %s failed with %s", number, type(error).__name__)
+            log.error(
+                "resuming refund %s failed with %s: its record stays for the next resume_refunds()",
+                *(number, type(error).__name__),
+            )
             return None
         finally:
             claim.release()
@@ -335,7 +339,7 @@ def _of_another_order(refund: Refund, said: Reply[Any] | Exception) -> bool:
     return bool(refund.out_trade_no and named) and named != refund.out_trade_no
 
 
-def _differs(known: Refund, wanted: Refund) -> bool:
+def differs(known: Refund, wanted: Refund) -> bool:
     """Whether two requests under one number are two refunds; another operator may send the same."""
     return any(getattr(known, name) != getattr(wanted, name) for name in _IDENTITY)
 

@@ -85,7 +85,7 @@ async def resume(
         yield outcome
     # The youngest first: only they can still be cancelled.
     waiting.sort(key=lambda intent: intent.started, reverse=True)
-    resuming = _Resuming(gateway, store, records, schedule=schedule, clock=clock, rng=rng)
+    resuming = Resuming(gateway, store, records, schedule=schedule, clock=clock, rng=rng)
     async with aclosing(as_they_end(map(resuming.until_ended, waiting), at_once)) as ends:
         async for intent, outcome, over in ends:
             if over:
@@ -111,8 +111,8 @@ def _unreadable(store: PollStore, key: str, text: str) -> CheckoutOutcome:
 Ended = tuple[Intent, CheckoutOutcome, bool]
 
 
-class _Resuming:
-    """Asks about the orders of one ``resume``."""
+class Resuming:
+    """Asks about payments that another process began."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class _Resuming:
     ) -> None:
         self._gateway = gateway
         self._store = store
-        self._records = records
+        self.records = records
         self._schedule = schedule
         self._clock = clock
         self._rng = rng
@@ -144,7 +144,10 @@ class _Resuming:
             error.about("resume", intent.out_trade_no).sent = True
             raise  # the store is gone, for all of them
         except Exception as error:  # noqa: BLE001 - one order must not stop the others
-            log.error("resuming %s failed with %s", intent.out_trade_no, type(error).__name__)
+            log.error(
+                "resuming %s failed with %s: its outcome is UNKNOWN; query it before anything else",
+                *(intent.out_trade_no, type(error).__name__),
+            )
             unknown = CheckoutOutcome(
                 status=CheckoutStatus.UNKNOWN,
                 mch_id=intent.mch_id,
@@ -158,8 +161,8 @@ class _Resuming:
 
     async def _still_left(self, intent: Intent) -> Intent | None:
         """The attempt as the store has it now; None if it has ended since it was read."""
-        await self._records.forgotten(intent.key)
-        text = await self._records.get(intent.key)
+        await self.records.forgotten(intent.key)
+        text = await self.records.get(intent.key)
         if text is None:
             return None
         now = intent_in(text)

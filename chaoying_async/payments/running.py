@@ -20,7 +20,7 @@ from chaoying_async.exceptions import ProtocolError
 from chaoying_async.payments.claims import Key, NumberClaim, number_key, order_key
 from chaoying_async.payments.orders import BusinessOrder
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import GONE, Records, forget_attempt, log
+from chaoying_async.payments.records import Records, forget_attempt, insist, log
 from chaoying_async.polling.order import ask
 from chaoying_async.pollstore.errands import Durable, durable
 from chaoying_async.sansio.api.endpoint import Reply
@@ -151,7 +151,7 @@ class RunningPayment:
     async def until_ended(self, till: Till) -> CheckoutEnd:
         """Send the queries and cancels that the till decides on, until it decides on an end."""
         waited = 0.0  # the moment that was slept for: a sleep may end a little early
-        await self._learnt(till)
+        await self.learnt(till)
         while True:
             now = max(self.now, waited)
             move = next_move(till, now)
@@ -185,7 +185,7 @@ class RunningPayment:
             earlier=self.paid_earlier,
             dice=self.dice(),
         )
-        await self._learnt(till)
+        await self.learnt(till)
         return till
 
     def _read(self, query: OrderQuery, said: Reply[Any] | Exception) -> Answer:
@@ -213,7 +213,7 @@ class RunningPayment:
             news = await self._send_cancel(move)
         self._kept = before
         till = heard_cancel(till, news, ended=self.now)
-        await self._learnt(till)
+        await self.learnt(till)
         return till
 
     async def _send_cancel(self, move: SendCancel) -> CancelNews:
@@ -236,7 +236,7 @@ class RunningPayment:
         except Exception:  # noqa: BLE001 - a gateway of the user's that returns no Reply
             return CancelNews.UNCLEAR
 
-    async def _learnt(self, till: Till) -> None:
+    async def learnt(self, till: Till) -> None:
         """Write down what a restart must know: that the order exists, its wallet, its cancels."""
         self.intent = self.intent.learnt(till)
         if self.intent != self._kept:
@@ -244,18 +244,24 @@ class RunningPayment:
             await self.records.note(self.intent.key, self.intent.text())
 
     async def record_end(self, end: CheckoutEnd) -> None:
-        """Write down how it ended, the order first: dying in between, it is asked about again."""
+        """Write down how it ended, the order first: dying in between, it is asked about again.
+
+        :class:`StoreError` where that cannot be done: the end must not be told then, since whoever
+        finds the record would take the payment for an open one, and cancel it (M-23).
+        """
         if self.store is None:
             return
         paid = _worth_keeping(end, self.paid)
         intent = attrs.evolve(self.intent, end=end, paid=paid, interrupted=False)
-        try:
-            await self.order.close(intent, end)
-        except GONE:
-            raise
-        except Exception as error:  # noqa: BLE001 - the outcome counts more than its record
-            log.error("%s (order %s)", error, intent.order_no)
-        await self.records.note(intent.key, intent.text())
+
+        async def write() -> None:
+            try:
+                await self.order.close(intent, end)
+            except ValueError as error:  # a record that cannot be read bars its order anyway
+                log.error("%s (order %s)", error, intent.order_no)
+            await self.records.put(intent.key, intent.text())
+
+        await insist(self.clock, write)
 
     def settle(self, end: CheckoutEnd) -> None:
         """Free the order where it was not paid, and the number too where the call never left."""

@@ -2,6 +2,7 @@
 
 - ``poller``: ``Poller``, which joins all of the below: who waits for which order.
 - ``order``: one order that is asked about, when the next query is due, and which query is the last.
+- ``feeding``: pulls the queries of ``run`` from whatever gives them.
 - ``queue``: finds the next order to ask about, by time and then by urgency.
 - ``scheduler``: sends the queries that are due, within the limits of rate and concurrency.
 - ``records``: what is written into a store, when, and what may be given out after that.

@@ -103,7 +103,11 @@ class Collector:
         if self.unread and withhold:
             self._error = error
         elif self.unread:
-            log.warning("the poller was left with %s outcomes that nobody has read", self.unread)
+            log.warning(
+                "the poller was left with %s outcomes that nobody has read: query those orders"
+                " before anything else",
+                self.unread,
+            )
         self.wake()
 
     def give_back(self, outcome: PollOutcome[Any]) -> None:

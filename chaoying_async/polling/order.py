@@ -130,3 +130,12 @@ def merchant_of(
         return merchant
     error = ParameterError({"mch_id": f"is required: name it{where} or give the session a default"})
     raise error.about(*about) if about else error
+
+
+def check_amount(expected: object) -> None:
+    """:class:`ParameterError` for what is neither fen nor None."""
+    if expected is None:
+        return
+    if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
+        rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
+        raise ParameterError({"expected": rule})

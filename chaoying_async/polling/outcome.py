@@ -9,6 +9,7 @@ import attrs
 
 from chaoying_async.exceptions import (
     ChaoyingError,
+    GatewayError,
     PollTimeoutError,
     RefundRefusedError,
     ReplyMismatchError,
@@ -18,12 +19,13 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.details import RefundItem
-from chaoying_async.sansio.api.endpoint import Reply, order_of
+from chaoying_async.sansio.api.endpoint import Reply, failure_words, order_of
 from chaoying_async.sansio.api.follow_up import RefundQuery
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import (
     ORDER_ADVICE,
     REFUND_ADVICE,
+    UNPAID,
     PollStatus,
     Query,
     refund_item,
@@ -96,6 +98,17 @@ class PollOutcome(Generic[W_co]):
         return item.base_refund_fee if item.refund_fee is None else item.refund_fee
 
     @property
+    def msg(self) -> str | None:
+        """Why it failed or was refused, in the gateway's words (余额不足).
+
+        None where the gateway gave no words, for what did not fail, and for a refund that failed:
+        the answer to its query says nothing of why.
+        """
+        if isinstance(self.error, GatewayError):
+            return failure_words(self.error)
+        return failure_words(self.reply) if self.status in UNPAID.values() else None
+
+    @property
     def advice(self) -> str:
         """What to do next, in a sentence."""
         if isinstance(self.query, RefundQuery):
@@ -152,7 +165,9 @@ def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
 
 
 def _failed(outcome: PollOutcome[Any]) -> ChaoyingError:
-    return TradeFailedError(f"{outcome.status}: over, and not paid", reply=_reply(outcome))
+    why = f": {outcome.msg}" if outcome.msg else ""
+    text = f"{outcome.status}: over, and not paid{why}"
+    return TradeFailedError(text, reply=_reply(outcome))
 
 
 def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self, overload
@@ -21,28 +21,21 @@ from chaoying_async.exceptions import (
     WrongEventLoopError,
 )
 from chaoying_async.polling.consumers import Collector, Outcomes, Waiter, running_loop
-from chaoying_async.polling.order import merchant_of, number_of
+from chaoying_async.polling.feeding import AT_ONCE, OrderItems, PollItems, RefundItems, fed, paced
+from chaoying_async.polling.order import check_amount, merchant_of, number_of
 from chaoying_async.polling.outcome import PollOutcome, PollStats
-from chaoying_async.polling.queue import Key, Kind, QueuedOrder, Sink
-from chaoying_async.polling.records import PollRecords
+from chaoying_async.polling.queue import Key, Kind, PendingOrders, QueuedOrder, Sink
+from chaoying_async.polling.records import LoadedRecords, PollRecords
 from chaoying_async.polling.scheduler import Scheduler
 from chaoying_async.pollstore.guarded import check_store
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
-from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, check_paid
 from chaoying_async.sansio.polling.record import PendingOrder
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus, Query, amount_fits
 
 DEFAULT_SCHEDULE = PollSchedule()
-#: How many orders of one ``run`` are waited for at a time.
-AT_ONCE = 10_000
-#: After so many queries other tasks run, although the source of queries never waits.
-_PULLED_AT_A_TIME = 100
-
-#: What ``run`` takes: queries, or queries with their expected amounts in fen.
-PollItem = Query | tuple[Query, int | None]
 
 
 class Poller:
@@ -59,7 +52,7 @@ class Poller:
     "failed": it may have been paid. Give ``expected`` (fen) wherever you know it; without it PAID
     says nothing about the amount.
 
-    ``schedule`` is the document's for payments; give refunds ``PollSchedule.refunds()``, here or
+    ``schedule`` is the default for payments; give refunds ``PollSchedule.refunds()``, here or
     with each query. ``concurrency`` bounds the queries under way; so does the session's
     ``limits.max_connections`` (100), where that is less. ``rate`` bounds the queries a second, and
     ``merchant_rate`` those for one merchant (repeats that the session makes after a transport
@@ -88,7 +81,7 @@ class Poller:
         rng: random.Random | None = None,
     ) -> None:
         self._group: asyncio.TaskGroup | None = None
-        self._orders: dict[Key, QueuedOrder] = {}
+        self._orders = PendingOrders()
         self._kinds: dict[Kind, Kind] = {}
         check_store(store)
         if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -129,11 +122,7 @@ class Poller:
         self._group = await group.__aenter__()
         self._tracked, self._records = collector, records
         self._scheduler.start(group, records.learnt)
-        for outcome in found.ended:
-            collector.open += 1
-            collector.deliver(outcome)
-        for key, waiting in found.waiting:
-            self._restore(key, waiting, collector)
+        self._take_up(found, collector)
         records.start()
         return self
 
@@ -148,7 +137,7 @@ class Poller:
         for feeder in self._feeders:
             feeder.cancel()
         closed = "the poller was closed before this order ended"
-        for order in self._orders.values():
+        for order in self._orders:
             order.ended = True
             for sink in order.sinks:
                 sink.fail(SessionClosedError(closed))
@@ -232,7 +221,7 @@ class Poller:
         """
         await self._records.kept()
 
-    def outcomes(self) -> AsyncGenerator[PollOutcome[Any]]:
+    def outcomes(self) -> AsyncGenerator[PollOutcome[PaidOrder | RefundItem]]:
         """Tracked orders as they end: for a service, begun at its start, ended with this block.
 
         It waits for what is tracked later, too. Several consumers share what comes: call this once
@@ -244,7 +233,7 @@ class Poller:
         """
         return Outcomes(self._collector, self._forget_taken, waits=True)
 
-    def drain(self) -> AsyncGenerator[PollOutcome[Any]]:
+    def drain(self) -> AsyncGenerator[PollOutcome[PaidOrder | RefundItem]]:
         """Tracked orders as they end, until all that were tracked so far have ended.
 
         For a script or a job. What is tracked meanwhile counts too; where nothing is tracked it
@@ -253,9 +242,36 @@ class Poller:
         """
         return Outcomes(self._collector, self._forget_taken, waits=False)
 
+    @overload
+    def run(
+        self,
+        queries: OrderItems,
+        *,
+        expected: int | None = None,
+        schedule: PollSchedule | None = None,
+        at_once: int = AT_ONCE,
+    ) -> AsyncGenerator[PollOutcome[PaidOrder]]: ...
+    @overload
+    def run(
+        self,
+        queries: RefundItems,
+        *,
+        expected: int | None = None,
+        schedule: PollSchedule | None = None,
+        at_once: int = AT_ONCE,
+    ) -> AsyncGenerator[PollOutcome[RefundItem]]: ...
+    @overload
+    def run(
+        self,
+        queries: PollItems,
+        *,
+        expected: int | None = None,
+        schedule: PollSchedule | None = None,
+        at_once: int = AT_ONCE,
+    ) -> AsyncGenerator[PollOutcome[PaidOrder | RefundItem]]: ...
     async def run(
         self,
-        queries: Iterable[PollItem] | AsyncIterable[PollItem],
+        queries: PollItems,
         *,
         expected: int | None = None,
         schedule: PollSchedule | None = None,
@@ -277,18 +293,16 @@ class Poller:
         owned: dict[Key, QueuedOrder] = {}
 
         async def feed() -> None:
-            async with aclosing(_each(queries)) as items:
+            async with aclosing(paced(queries, self._clock)) as items:
                 async for item in items:
                     query, amount = item if isinstance(item, tuple) else (item, expected)
                     order = self._add(query, amount, schedule, collector, keep=True)
                     owned[order.key] = order
-                    if len(owned) % _PULLED_AT_A_TIME == 0:
-                        await self._clock.sleep(0)
                     while collector.held >= at_once:
                         room.clear()
                         await room.wait()
 
-        feeder = self._opened()[0].create_task(_fed(feed(), collector))
+        feeder = self._opened()[0].create_task(fed(feed(), collector))
         self._feeders.add(feeder)
         feeder.add_done_callback(self._feeders.discard)
         self._runs.add(collector)
@@ -306,6 +320,31 @@ class Poller:
             for order in owned.values():
                 self._leave(order, collector)
 
+    def takes(self, key: str) -> bool:
+        """Whether :meth:`take_up` may be given a record of this key now; else somewhat later.
+
+        Not while an earlier record of the same key ended, and has not left the store yet.
+        """
+        return not self._records.is_leaving(key)
+
+    def take_up(self, texts: Iterable[tuple[str, str]]) -> None:
+        """Wait for orders whose records somebody else has written into the store, by their keys.
+
+        Records that were there when the poller was opened are taken up already.
+        """
+        collector = self._collector()
+        found = LoadedRecords([], [])
+        for key, text in texts:
+            self._records.read(key, text, found)
+        self._take_up(found, collector)
+
+    def _take_up(self, found: LoadedRecords, collector: Collector) -> None:
+        for outcome in found.ended:
+            collector.open += 1
+            collector.deliver(outcome)
+        for key, waiting in found.waiting:
+            self._restore(key, waiting, collector)
+
     def settle(self, paid_order: PaidOrder) -> bool:
         """End the wait for a payment that was learnt another way; True if there was one to end.
 
@@ -315,7 +354,7 @@ class Poller:
         instead, and the answer is False.
         """
         check_paid(paid_order)
-        order = self._order_of(paid_order)
+        order = self._orders.of_payment(paid_order)
         if order is None or self._group is None or self._lost is not None:
             return False
         uncompared = order.expected is not None and paid_order.payable is None
@@ -327,9 +366,16 @@ class Poller:
         self._finish(order, self._scheduler.outcome(order, status, paid=paid_order))
         return True
 
+    async def rest(self) -> None:
+        """Ask no more; return when the queries under way have ended. For leaving the block.
+
+        Outcomes come out as before, and what is still pending stays so.
+        """
+        await self._scheduler.rest()
+
     def pending(self) -> tuple[Query, ...]:
         """The queries of orders that are waited for; after the block, of those that did not end."""
-        return tuple(order.query for order in self._orders.values())
+        return tuple(order.query for order in self._orders)
 
     def stats(self) -> PollStats:
         """Numbers for a progress display. This looks at all orders that are due: call it rarely."""
@@ -353,13 +399,13 @@ class Poller:
         """Wait for an order, or join the wait for it; the first amount that is named counts."""
         self._opened()
         key = self._key(query)
-        _check_amount(expected)
+        check_amount(expected)
         order = self._orders.get(key) or self._records.take_up(key)
         if order is None:
             begun = schedule or self._schedule
             if begun.ends is not None:
                 begun = begun.begun(self._clock.now())
-            order = QueuedOrder(query, key, begun, expected, self._clock.monotonic())
+            order = QueuedOrder(query, key[0], begun, expected, self._clock.monotonic())
             self._records.track(order, keep=keep)
         else:
             if order.expected is not None and expected not in (None, order.expected):
@@ -367,8 +413,8 @@ class Poller:
             news = order.expected is None and expected is not None
             self._records.track(order, keep=keep, news=news)
             order.expected = order.expected if expected is None else expected
-        if key not in self._orders:
-            self._orders[key] = order
+        if self._orders.get(key) is None:
+            self._orders.add(key, order)
             self._scheduler.add(order)
         if sink not in order.sinks:
             order.sinks = (*order.sinks, sink) if order.sinks else sink.alone
@@ -382,7 +428,7 @@ class Poller:
         # A negative age means that a clock was set back meanwhile.
         started = self._clock.monotonic() - max(0.0, age)
         order = QueuedOrder(
-            waiting.query, self._key(waiting.query), waiting.schedule, waiting.expected, started
+            waiting.query, self._key(waiting.query)[0], waiting.schedule, waiting.expected, started
         )
         if not self._records.restore(key, order):
             return
@@ -390,7 +436,7 @@ class Poller:
         order.sent = started + waiting.sent
         order.sinks = sink.alone
         sink.open += 1
-        self._orders[order.key] = order
+        self._orders.add(order.key, order)
         self._scheduler.add(order)
 
     async def _forget_taken(self, outcome: PollOutcome[Any]) -> None:
@@ -403,7 +449,7 @@ class Poller:
         """Stop everything: the store has another owner, who asks from now on."""
         self._lost = error
         self._scheduler.stop()
-        waiting = [sink for order in self._orders.values() for sink in order.sinks]
+        waiting = [sink for order in self._orders for sink in order.sinks]
         for sink in {*held, *waiting}:
             sink.fail(error)
         for collector in {self._tracked, *self._runs}:
@@ -425,21 +471,8 @@ class Poller:
 
     def _forget(self, order: QueuedOrder) -> None:
         order.ended = True
-        self._orders.pop(order.key, None)
+        self._orders.drop(order)
         self._scheduler.tidy(len(self._orders))
-
-    def _order_of(self, paid: PaidOrder) -> QueuedOrder | None:
-        numbers = (
-            ("out_trade_no", paid.out_trade_no),
-            ("transaction_id", paid.transaction_id),
-            ("transaction_id", paid.out_transaction_id),
-        )
-        for paytype in (*PayType, paid.paytype):
-            for name, number in numbers:
-                key = (("orderquery", paid.mch_id, str(paytype), name), number or "")
-                if (order := self._orders.get(key)) is not None:
-                    return order
-        return None
 
     def _key(self, query: Query) -> Key:
         """Identify the order, with the merchant that the session would fill in (M-18)."""
@@ -465,34 +498,3 @@ class Poller:
                 "loop"
             )
         return self._group, self._tracked
-
-
-async def _each(source: Iterable[PollItem] | AsyncIterable[PollItem]) -> AsyncGenerator[PollItem]:
-    """The items of either kind of iterable, pulled one by one."""
-    if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
-    else:
-        for item in source:
-            yield item
-
-
-async def _fed(feeding: Coroutine[Any, Any, None], collector: Collector) -> None:
-    """Pull the queries of a run; however that ends, the run's consumer hears of it."""
-    try:
-        await feeding
-    except Exception as error:  # noqa: BLE001 - raised to the consumer
-        collector.fail(error)
-    except asyncio.CancelledError:
-        collector.fail(SessionClosedError("the poller was closed before the last query"))
-        raise
-    finally:
-        collector.grown()
-
-
-def _check_amount(expected: object) -> None:
-    if expected is None:
-        return
-    if isinstance(expected, bool) or not isinstance(expected, int) or not 0 <= expected < 10**15:
-        rule = 'must be a whole number of fen, of at most 15 digits: fen("12.30") makes it of yuan'
-        raise ParameterError({"expected": rule})

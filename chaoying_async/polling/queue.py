@@ -1,17 +1,21 @@
-"""Finds the next order to ask about, by time and then by urgency, in O(log n).
+"""Keeps the orders that are waited for, and finds the next one to ask about.
 
-An order sleeps in the :class:`SleepQueue` until it is due, and waits in the :class:`DueQueue` until
-it is asked. Orders that ended meanwhile are skipped when they come up.
+It is found by time and then by urgency, in O(log n). An order sleeps in the :class:`SleepQueue`
+until it is due, and waits in the :class:`DueQueue` until it is asked. Orders that ended meanwhile
+are skipped when they come up.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from chaoying_async.polling.order import PolledOrder
+from chaoying_async.polling.order import PolledOrder, number_of
 from chaoying_async.polling.outcome import PollOutcome
+from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.polling.pacing import Bucket
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
@@ -45,66 +49,170 @@ class Sink(Protocol):
 class QueuedOrder(PolledOrder):
     """One order that a poller waits for, and who waits for its end."""
 
-    __slots__ = ("asleep", "ended", "key", "sinks")
+    __slots__ = ("asleep", "ended", "kind", "sinks")
 
     def __init__(
         self,
         query: Query,
-        key: Key,
+        kind: Kind,
         schedule: PollSchedule,
         expected: int | None,
         started: float,
     ) -> None:
         super().__init__(query, schedule, expected, started)
-        self.key = key
+        self.kind = kind
         self.sinks: tuple[Sink, ...] = ()
         self.asleep = False
         self.ended = False
 
     def again(self) -> QueuedOrder:
         """A copy with which the wait goes on after everybody left: queues may hold this one."""
-        order = QueuedOrder(self.query, self.key, self.schedule, self.expected, self.started)
+        order = QueuedOrder(self.query, self.kind, self.schedule, self.expected, self.started)
         order.sent, order.attempts, order.standing = self.sent, self.attempts, self.standing
         return order
 
     @property
+    def key(self) -> Key:
+        """What identifies the order. It is made when it is asked for: a kept one is 64 bytes."""
+        return (self.kind, number_of(self.query)[1])
+
+    @property
     def merchant(self) -> str:
         """The merchant whose rate the order counts against."""
-        return self.key[0][1]
+        return self.kind[1]
+
+
+class PendingOrders:
+    """The orders that are waited for, by their numbers within their kind."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[Kind, dict[str, QueuedOrder]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[QueuedOrder]:
+        for orders in self._kinds.values():
+            yield from orders.values()
+
+    def get(self, key: Key) -> QueuedOrder | None:
+        """The order with that key; None when it is not waited for."""
+        kind, number = key
+        orders = self._kinds.get(kind)
+        return None if orders is None else orders.get(number)
+
+    def of_payment(self, paid: PaidOrder) -> QueuedOrder | None:
+        """The order that this payment is for, by whichever of its numbers it is waited for."""
+        numbers = (
+            ("out_trade_no", paid.out_trade_no),
+            ("transaction_id", paid.transaction_id),
+            ("transaction_id", paid.out_transaction_id),
+        )
+        for paytype in (*PayType, paid.paytype):
+            for name, number in numbers:
+                key = (("orderquery", paid.mch_id, str(paytype), name), number or "")
+                if (order := self.get(key)) is not None:
+                    return order
+        return None
+
+    def add(self, key: Key, order: QueuedOrder) -> None:
+        """Wait for an order; one with its key must not be here."""
+        kind, number = key
+        self._kinds.setdefault(kind, {})[number] = order
+        self._count += 1
+
+    def drop(self, order: QueuedOrder) -> None:
+        """Wait for it no longer, if it is waited for."""
+        kind, number = order.key
+        orders = self._kinds.get(kind, {})
+        if orders.pop(number, None) is None:
+            return
+        self._count -= 1
+        if not orders:
+            del self._kinds[kind]
+
+    def clear(self) -> None:
+        """Wait for nothing."""
+        self._kinds.clear()
+        self._count = 0
 
 
 class SleepQueue:
-    """Orders that are not due yet, the next one first."""
+    """Orders that are not due yet, the next one first.
+
+    Orders that wake within the same second lie in one plain list, and are sorted when that second
+    begins: a sorted place costs 100 bytes, and of a million orders few wake in any second.
+    """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, QueuedOrder]] = []
+        #: Orders by the second in which they wake; and these seconds, the next one first.
+        self._by_second: dict[int, list[QueuedOrder]] = {}
+        self._seconds: list[int] = []
+        #: Orders of the seconds that have begun, sorted.
+        self._sorted: list[tuple[float, int, QueuedOrder]] = []
+        self._sorted_until = -math.inf
         self._count = 0
+        self._held = 0
 
     def push(self, order: QueuedOrder) -> None:
         """Let it sleep until ``order.due``."""
-        self._count += 1
-        heapq.heappush(self._heap, (order.due, self._count, order))
+        self._held += 1
+        if order.due < self._sorted_until:
+            self._sort(order)
+            return
+        second = math.floor(order.due)
+        if second not in self._by_second:
+            self._by_second[second] = []
+            heapq.heappush(self._seconds, second)
+        self._by_second[second].append(order)
 
     def due(self, now: float) -> Iterator[QueuedOrder]:
         """Take out every order whose moment has come."""
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            order = heapq.heappop(heap)[2]
+        while self._seconds and self._seconds[0] <= now:
+            self._begin_second()
+        while self._sorted and self._sorted[0][0] <= now:
+            order = self._pop()
             if not order.ended:
                 yield order
 
     def next_due(self) -> float | None:
-        """When the next one wakes."""
-        heap = self._heap
-        while heap and heap[0][2].ended:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        """When to look again: when the next one wakes, or the second begins in which it does."""
+        while self._sorted and self._sorted[0][2].ended:
+            self._pop()
+        if self._sorted:
+            return self._sorted[0][0]
+        return float(self._seconds[0]) if self._seconds else None
 
     def tidy(self, alive: int) -> None:
         """Drop orders that ended, once they are more than those ``alive``."""
-        if len(self._heap) > 2 * alive + 1000:
-            self._heap = [item for item in self._heap if not item[2].ended]
-            heapq.heapify(self._heap)
+        if self._held <= 2 * alive + 1000:
+            return
+        kept = [item for item in self._sorted if not item[2].ended]
+        heapq.heapify(kept)
+        self._sorted = kept
+        self._held = len(kept)
+        for second, orders in self._by_second.items():
+            self._by_second[second] = [order for order in orders if not order.ended]
+            self._held += len(self._by_second[second])
+
+    def _begin_second(self) -> None:
+        second = heapq.heappop(self._seconds)
+        self._sorted_until = second + 1.0
+        orders = self._by_second.pop(second)
+        self._held -= len(orders)
+        for order in orders:
+            if order.due < self._sorted_until and not order.ended:  # else it sleeps elsewhere
+                self._held += 1
+                self._sort(order)
+
+    def _sort(self, order: QueuedOrder) -> None:
+        self._count += 1
+        heapq.heappush(self._sorted, (order.due, self._count, order))
+
+    def _pop(self) -> QueuedOrder:
+        self._held -= 1
+        return heapq.heappop(self._sorted)[2]
 
 
 _Item = tuple[float, float, int, QueuedOrder]

@@ -137,23 +137,31 @@ class PollRecords:
         self._mark(self)
         try:
             async for key, text in self._texts.load(POLL):
-                self._last_number = max(self._last_number, number_in(key))
-                try:
-                    pending = read_pending(text)
-                except ValueError:
-                    self._cannot_read(key)
-                    continue
-                if isinstance(pending, PendingOrder):
-                    found.waiting.append((key, pending))
-                else:
-                    fields = attrs.asdict(pending, recurse=False)
-                    receipt = Receipt(key, self._untaken, self._taken)
-                    found.ended.append(PollOutcome(**fields, forget=receipt))
-                    self._untaken.add(key)
+                self.read(key, text, found)
         except BaseException:
             self._mark(None)
             raise
         return found
+
+    def read(self, key: str, text: str, found: LoadedRecords) -> None:
+        """Add a record to what was found; one that cannot be read stays where it is."""
+        self._last_number = max(self._last_number, number_in(key))
+        try:
+            pending = read_pending(text)
+        except ValueError:
+            self._cannot_read(key)
+            return
+        if isinstance(pending, PendingOrder):
+            found.waiting.append((key, pending))
+        else:
+            fields = attrs.asdict(pending, recurse=False)
+            receipt = Receipt(key, self._untaken, self._taken)
+            found.ended.append(PollOutcome(**fields, forget=receipt))
+            self._untaken.add(key)
+
+    def is_leaving(self, key: str) -> bool:
+        """Whether a record under this key ended, and has not left the store yet."""
+        return key in self._untaken or key in self._changes or key in self._writing
 
     def _mark(self, poller: PollRecords | None) -> None:
         with contextlib.suppress(AttributeError):  # a store of the user's, with slots
@@ -183,8 +191,10 @@ class PollRecords:
 
         An order that cannot be kept is a :class:`ParameterError`, and nothing has happened.
         """
+        if self._store is None:
+            return
         key = self._keys.get(order.key)
-        if self._store is None or not (keep if key is None else news):
+        if not (keep if key is None else news):
             return
         check_keepable(order.query, order.schedule)
         if key is None:
@@ -210,7 +220,7 @@ class PollRecords:
 
     def learnt(self, order: QueuedOrder) -> None:
         """Write the order down a little later: a query was answered, and did not decide."""
-        if order.key in self._keys:
+        if self._store is not None and order.key in self._keys:
             if not self._lazy:
                 self._lazy_until = self._clock.monotonic() + LAZY
                 self._wake.set()
@@ -307,7 +317,7 @@ class PollRecords:
     async def _pause_after(self, error: Exception, pause: float) -> float:
         """Wait before the store is tried again; return how long to wait after the next failure."""
         self.errors += 1
-        log.error("%s; again soon", _words(error))
+        log.error("%s; tried again in %.0f s", _words(error), pause)
         await self._clock.sleep(pause)
         return min(2 * pause, LONGEST_PAUSE)
 

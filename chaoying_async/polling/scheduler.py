@@ -52,6 +52,7 @@ class Scheduler:
         self._breaker: Breaker = CLOSED
         self._wakes_at: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._resting = False
         self._polls = self._errors = 0
 
     def start(self, group: asyncio.TaskGroup, learnt: Callable[[QueuedOrder], None]) -> None:
@@ -68,6 +69,13 @@ class Scheduler:
         self._scheduling.cancel()
         for task in self._tasks:
             task.cancel()
+
+    async def rest(self) -> None:
+        """Ask no more; return when the queries under way have ended."""
+        self._resting = True
+        self._scheduling.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
 
     def add(self, order: QueuedOrder) -> None:
         """Wait for a new order, or for one that a store kept.
@@ -149,7 +157,7 @@ class Scheduler:
 
     def _next(self, now: float) -> QueuedOrder | None:
         """Take the order that is asked now out of the queue; None when nobody may be asked."""
-        if self._bucket is not None and self._bucket.wait(now):
+        if self._resting or (self._bucket is not None and self._bucket.wait(now)):
             return None
         order = self._due.peek(now)
         if order is None or not self._breaker_lets(order, now):

@@ -88,7 +88,9 @@ class Errands:
                     await asyncio.wait(waiting)
         except TimeoutError:
             count = len(self._here())
-            log.warning("the store is closed before %d outcomes were forgotten", count)
+            log.warning(
+                "the store is closed before %d outcomes were forgotten: they come again", count
+            )
 
     def _here(self) -> list[Task]:
         here = asyncio.get_running_loop()

@@ -87,7 +87,10 @@ class Sandbox:
         )
         self.mch_id = MCH_ID
         world = World(
-            credentials=self.credentials, sign_failures=sign_failures, total_is_paid=total_is_paid
+            credentials=self.credentials,
+            sign_failures=sign_failures,
+            total_is_paid=total_is_paid,
+            invented=credentials is None,
         )
         self._runtime = Runtime(
             world, self.clock, rng, notify_transport=notify_transport, store=store

@@ -10,6 +10,7 @@ from typing import Any, Never, TypeVar
 import attrs
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.printable import unclean
 from chaoying_async.sansio.sealed import quiet, sealing
 
 C = TypeVar("C")
@@ -123,6 +124,8 @@ class Credentials:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 problems[name] = "must be text that is not empty"
+            elif rule := unclean(value):
+                problems[name] = rule
         for name, table in (("algorithm", SignAlgorithm), ("sort_order", SortOrder)):
             if not isinstance(getattr(self, name), table):
                 problems[name] = f"must be a {table.__name__}: {', '.join(table.__members__)}"
@@ -140,12 +143,20 @@ class Credentials:
     __copy__ = __deepcopy__ = _itself
 
 
+_QUOTES = "\"'`“”‘’"
+
+
+def _quoted(text: str) -> str:
+    if len(text) > 1 and text[0] in _QUOTES and text[-1] in _QUOTES:
+        return "stands in quotes, which are not part of it: remove them"
+    return ""
+
+
 def _key_problems(name: str, key: Any) -> dict[str, str]:
     if not isinstance(key, str) or not key:
         return {name: "must be text that is not empty"}
-    if key != key.strip():
-        return {name: "has blanks or a line feed at an end; they are not part of a key"}
-    return {}
+    rule = unclean(key)
+    return {name: rule} if rule else {}
 
 
 #: Environment variable to field of :class:`Credentials`; the first three must be there.
@@ -182,8 +193,8 @@ def environment_problems(environ: Mapping[str, str]) -> dict[str, str]:
             problems[name] = "is not set"
         elif value and not value.strip():
             problems[name] = "is blank"
-        elif value and name == "CHAOYING_KEY" and value != value.strip():
-            problems[name] = "has blanks or a line feed at an end; they are not part of a key"
+        elif value and (rule := unclean(value) or _quoted(value)):
+            problems[name] = rule
     if (environ.get("CHAOYING_ALGORITHM") or SignAlgorithm.MD5) not in set(SignAlgorithm):
         problems["CHAOYING_ALGORITHM"] = f"must be one of {', '.join(SignAlgorithm)}"
     return problems

@@ -34,15 +34,15 @@ from chaoying_async.exceptions import (
     ProtocolError,
     VersionTooLowError,
 )
-from chaoying_async.sansio.api.endpoint import Endpoint, Reply, Request, order_of
+from chaoying_async.sansio.api.endpoint import Endpoint, Reply, Request, check_request, order_of
 from chaoying_async.sansio.api.field_rules import text_problem
 from chaoying_async.sansio.api.terminal import QrConfGet
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import Code, PayType, State, TradeState
-from chaoying_async.sansio.hosts import Hosts, is_trusted
+from chaoying_async.sansio.hosts import Hosts, host_and_port, is_trusted
 from chaoying_async.sansio.matching import advise, check_answers
 from chaoying_async.sansio.meaning import Family, Meaning, classify, may_be_unsigned
-from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line
+from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line, unclean
 from chaoying_async.sansio.redact import hide, is_hidden
 from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
@@ -68,6 +68,12 @@ class Defaults:
     """The cashier's account."""
     device_info: str | None = None
     """The number of the terminal, or its kind."""
+
+    def __attrs_post_init__(self) -> None:
+        given = {name: getattr(self, name) for name in ("mch_id", "op_user_id", "device_info")}
+        rules = {name: unclean(text) for name, text in given.items() if isinstance(text, str)}
+        if problems := {name: rule for name, rule in rules.items() if rule}:
+            raise ParameterError(problems)
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -115,8 +121,7 @@ def build_request(
     :class:`~chaoying_async.exceptions.ParameterError` that names every problem: a merchant number
     that neither the request nor ``defaults`` has, a scanned link that is not allowed (M-05).
     """
-    if not isinstance(request, Request):
-        raise TypeError(f"send takes a request such as Pay(...), not {type(request).__name__}")
+    check_request(request)
     try:
         fields = resolved_fields(request, defaults)
         if isinstance(request, QrConfGet):
@@ -193,7 +198,20 @@ def resolved_fields(request: Request[Any], defaults: Defaults) -> dict[str, str]
         problems["device_info"] = "is required for QQ Wallet (C 69)"
     if problems:
         raise ParameterError(problems)
+    if "device_info" not in fields and _shows_qq_wallet(request):
+        advise(
+            f"{request.endpoint.name}: device_info is required for QQ Wallet, whose code this seems"
+            " to be: name it in the request or give the session a default (C 69)"
+        )
     return fields
+
+
+def _shows_qq_wallet(request: Request[Any]) -> bool:
+    """A prefix is a guess (C 32), so nothing is refused for it."""
+    code = getattr(request, "auth_code", None)
+    if request.endpoint.family is not Family.PAY or not isinstance(code, str):
+        return False
+    return PayType.from_auth_code(code) is PayType.QQ
 
 
 def common_fields(request: Request[Any], credentials: Credentials) -> dict[str, str]:
@@ -250,7 +268,7 @@ def read_reply(
     """
     body = shy(body)
     try:
-        _check_status(status)
+        _check_status(outgoing, status)
         return _verified(
             outgoing, body, credentials, now, max_bytes, require_signed=require_signed, date=date
         )
@@ -299,11 +317,10 @@ def date_in(headers: Iterable[tuple[str, str]]) -> datetime | None:
     return parse_http_date(dates[-1]) if dates else None
 
 
-def _check_status(status: int) -> None:
+def _check_status(outgoing: Outgoing[Any], status: int) -> None:
     if status != HTTPStatus.OK:
-        raise GatewayUnavailableError(
-            f"the gateway answered with HTTP status {status}", status=status
-        )
+        where = host_and_port(outgoing.url)
+        raise GatewayUnavailableError(f"{where} answered with HTTP status {status}", status=status)
 
 
 def outcome_unknown(outgoing: Outgoing[Any], why: ChaoyingError) -> OutcomeUnknownError:

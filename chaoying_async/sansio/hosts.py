@@ -17,12 +17,14 @@ import attrs
 
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api.endpoint import Host, Request
+from chaoying_async.sansio.printable import unclean
 
 _SCANNED = ("qrpay.storepos.cn",)
 #: Addresses that the HTTP engines send unchanged.
 _WRITABLE = re.compile(
     r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?(?:/[\x21-\x7e]*)?"
 )
+_PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _LOCAL_SUFFIX = ".localhost"
 #: The most characters of a host's name, and of the part between two of its dots (RFC 1035).
 _LONGEST_NAME, _LONGEST_LABEL = 253, 63
@@ -58,15 +60,18 @@ class Hosts:
 
     def __attrs_post_init__(self) -> None:
         problems: dict[str, str] = {}
+        allow_http = self.dangerous_allow_http
         for name in ("pay", "api", "qrpay"):
             object.__setattr__(self, name, getattr(self, name).rstrip("/"))
-            if problem := self._problem(getattr(self, name)):
+            if problem := _address_problem(getattr(self, name), allow_http=allow_http):
                 problems[name] = problem
         for request, url in self.overrides.items():
-            if problem := self._problem(url):
+            if problem := _address_problem(url, allow_http=allow_http):
                 problems[f"overrides[{request.__name__}]"] = problem
         for entry in self.scanned:
-            if "/" in entry and not is_loopback(_hostname(entry)):
+            if rule := unclean(entry):
+                problems["scanned"] = rule
+            elif "/" in entry and not is_loopback(_hostname(entry)):
                 problems["scanned"] = "must hold host names, or origins of a loopback sandbox"
         if problems:
             raise ParameterError(problems)
@@ -104,6 +109,8 @@ class Hosts:
 
         Scanned links are allowed to a loopback sandbox only.
         """
+        if problem := _address_problem(url, allow_http=dangerous_allow_http):
+            raise ParameterError({"url": problem})
         scanned: tuple[str, ...] = (url.rstrip("/"),) if is_loopback(_hostname(url)) else ()
         return cls(
             pay=url, api=url, qrpay=url, scanned=scanned, dangerous_allow_http=dangerous_allow_http
@@ -118,24 +125,33 @@ class Hosts:
             return ""
         return f"{getattr(self, endpoint.host)}{endpoint.path}"
 
-    def _problem(self, url: str) -> str | None:
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            return "is not an address"
-        if not url.startswith(("http://", "https://")) or not parts.hostname:
-            return "must begin with https://"
-        if parts.username is not None or parts.query or parts.fragment:
-            return "must be a plain address without user, query or fragment"
-        writable = _WRITABLE.fullmatch(url) and is_resolvable(parts.hostname)
-        if not writable or parts.port == 0:
-            return "must be a host and a port that a request can be written to, escaped as in a URL"
-        if parts.scheme == "http" and not (
-            is_loopback(parts.hostname) or self.dangerous_allow_http
-        ):
-            return "must be https; plain http to another machine needs dangerous_allow_http=True"
-        return None
+
+def _address_problem(url: str, *, allow_http: bool) -> str | None:
+    if rule := unclean(url):
+        return rule
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return "is not an address"
+    return _problem_of(url, parts, allow_http=allow_http)
+
+
+def _problem_of(url: str, parts: SplitResult, *, allow_http: bool) -> str | None:
+    if not url.startswith(("http://", "https://")) or not parts.hostname:
+        return "must begin with https://"
+    if parts.username is not None or parts.query or parts.fragment:
+        return "must be a plain address without user, query or fragment"
+    writable = _WRITABLE.fullmatch(url) and is_resolvable(parts.hostname)
+    if not writable or parts.port == 0:
+        return "must be a host and a port that a request can be written to, escaped as in a URL"
+    if parts.scheme == "http" and not (is_loopback(parts.hostname) or allow_http):
+        return (
+            "must be https; plain http to another machine or container needs "
+            "dangerous_allow_http=True, or CHAOYING_ALLOW_HTTP=1 in the environment: whoever is on "
+            "the way reads and changes what is sent"
+        )
+    return None
 
 
 def _hostname(url: str) -> str | None:
@@ -143,6 +159,17 @@ def _hostname(url: str) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
+
+
+def host_and_port(url: str) -> str:
+    """The part of a URL that is safe to show (M-27), always with the port; empty without a host."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    return f"{shown}:{port}" if host and port else shown
 
 
 def is_resolvable(host: str) -> bool:

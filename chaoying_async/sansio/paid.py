@@ -26,7 +26,7 @@ class PaidSource(StrEnum):
     NOTIFICATION = "NOTIFICATION"
     """A verified notification told of it.（支付结果通知）"""
     QUERY = "QUERY"
-    """The answer to a query, or to the payment itself, told of it.（查询或支付的应答）"""
+    """The answer to a query, or to the payment itself, told of it.（查询或支付的响应）"""
     CONFIRM = "CONFIRM"
     """A notification told of it, and a query confirmed it.（通知，并经查询确认）"""
 
@@ -42,7 +42,7 @@ class PaidOrder(Model):
 
     mch_id: str
     """The merchant that was asked for, never the one that a reply names (M-18).
-    （超赢商户号，取自请求，从不取自应答）
+    （超赢商户号，取自请求，从不取自响应）
     """
     out_trade_no: str
     """Your order number.（商户订单号）"""
@@ -129,7 +129,7 @@ class RefundedOrder(PaidOrder):
     refunded_of: Fen | None = None
     """The amount in fen that ``refunded`` is a part of, before or after coupons as that is; None
     where the answer does not name it.
-    （已退金额所对应的总额，单位分，应答未给出时为 None）
+    （已退金额所对应的总额，单位分，响应未给出时为 None）
     """
 
 

@@ -67,6 +67,33 @@ class Fen(int):
     def __reduce__(self) -> tuple[Any, ...]:
         return Fen, (int(self),)
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        """As a field of a pydantic model: a whole number of fen, and an integer in JSON.
+
+        Strict in every model: text may be yuan, and a float is never an amount (M-12).
+        """
+        from pydantic_core.core_schema import (  # noqa: PLC0415 - who asks for it has it
+            int_schema,
+            no_info_after_validator_function,
+            no_info_before_validator_function,
+        )
+
+        whole = no_info_before_validator_function(_no_text, int_schema(strict=True))
+        return no_info_after_validator_function(cls, whole)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """An integer, and its unit in words."""
+        return {"description": "an amount in fen (1/100 CNY)", **handler(schema)}
+
+
+def _no_text(given: object) -> object:
+    """Pydantic's mode for text would read "12.0" as 12."""
+    if isinstance(given, str):
+        raise ValueError("is a whole number of fen: text may be yuan")  # noqa: TRY004 - pydantic's
+    return given
+
 
 def _whole(other: object) -> int:
     if not isinstance(other, int) or isinstance(other, bool):

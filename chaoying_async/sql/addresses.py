@@ -6,6 +6,7 @@ name is the rest of the password, and say so in its error. No error here quotes 
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.sansio.redact import is_certain, shown_address, shown_path
+from chaoying_async.sql.address_options import check_options
 from chaoying_async.sql.dialects import MYSQL_NAMES
 
 #: The drivers that are tried out; an address may name another one.
@@ -42,12 +44,24 @@ def database_url(where: str | os.PathLike[str] | URL) -> URL:
     url = _parsed(where)
     name = url.get_backend_name()
     if name not in DRIVERS:
-        raise UsageError(f"a store is kept in {', '.join(sorted(DRIVERS))}, not in {name}")
+        raise UsageError(_no_such_database(name))
     url = url.set(drivername=DRIVERS.get(url.drivername, url.drivername))
     _check_driver(url)
+    check_options(url)
     if name == "sqlite":
         _check_file(url)
     return url
+
+
+#: What other programs call the same databases.
+_ALSO = {"postgres": "postgresql", "pgsql": "postgresql", "pg": "postgresql", "sqlite3": "sqlite"}
+
+
+def _no_such_database(name: str) -> str:
+    words = f"a store is kept in {', '.join(sorted(DRIVERS))}, not in {name}"
+    near = difflib.get_close_matches(name, sorted(DRIVERS), n=1, cutoff=0.7)
+    meant = _ALSO.get(name) or next(iter(near), None)
+    return f"{words}: write {meant}://..." if meant else words
 
 
 def _parsed(where: str | os.PathLike[str] | URL) -> URL:

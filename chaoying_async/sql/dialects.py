@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
 import attrs
-from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, literal_column
+from sqlalchemy import BigInteger, ColumnElement, Table, bindparam, func, literal_column, true
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -21,7 +21,7 @@ MYSQL_NAMES = ("mysql", "mariadb")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: The parameter by which SQLite's statements are given the time.
-_NOW = "p_now"
+NOW = "p_now"
 
 _INSERT: Mapping[str, Callable[[Table], postgresql.Insert | sqlite.Insert]] = {
     "postgresql": postgresql.insert,
@@ -52,7 +52,18 @@ class SqlDialect:
 
     def timed(self, clock: Clock) -> dict[str, int]:
         """The parameter that a statement with :attr:`now` in it needs."""
-        return {_NOW: microseconds(clock.now())} if self.one_writer else {}
+        return {NOW: microseconds(clock.now())} if self.one_writer else {}
+
+    def limits_idling(self, seconds: float) -> tuple[ColumnElement[bool], ...]:
+        """A condition that is true, and lets PostgreSQL end a transaction that is idle for so long.
+
+        Else the locks of a process whose network has gone are held for hours. MariaDB knows such a
+        limit for a whole session alone: see ``engine_at``.
+        """
+        if self.name != "postgresql":
+            return ()
+        limit = "idle_in_transaction_session_timeout", f"{round(seconds * 1000)}ms", true()
+        return (func.set_config(*limit).is_not(None),)
 
     def insert_new(self, table: Table) -> Insert:
         """An INSERT that leaves alone what is there: no row, or an error :func:`is_duplicate`."""
@@ -79,7 +90,7 @@ class SqlDialect:
 
 #: By SQLAlchemy's name of the dialect.
 DIALECTS: Mapping[str, SqlDialect] = {
-    "sqlite": SqlDialect("sqlite", bindparam(_NOW, type_=BigInteger), one_writer=True),
+    "sqlite": SqlDialect("sqlite", bindparam(NOW, type_=BigInteger), one_writer=True),
     "postgresql": SqlDialect(
         "postgresql",
         literal_column("(extract(epoch from clock_timestamp()) * 1000000)::bigint", BigInteger),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -14,29 +15,49 @@ from chaoying_async.exceptions import UsageError
 from chaoying_async.sql.addresses import check_address, database_url
 from chaoying_async.sql.dialects import DIALECTS, MYSQL_NAMES, SqlDialect, dialect_of
 
+#: The mark of an engine that was made here.
+_OURS = {"chaoying_ours": True}
 
-def engine_at(where: str | os.PathLike[str] | URL, *pragmas: str) -> AsyncEngine:
+
+def engine_at(
+    where: str | os.PathLike[str] | URL, *pragmas: str, idle: float | None = None
+) -> AsyncEngine:
     """An engine of our own for a file's path or a database's address.
 
     The engine names no parameters in errors and logs none. On SQLite every connection begins with
-    ``pragmas``.
+    ``pragmas``. MariaDB ends a transaction of its connections that is idle for ``idle`` seconds:
+    else the locks of a process whose network has gone are held for hours.
     """
     url = database_url(where)
     if url.get_backend_name() != "sqlite":
         # Older SQLAlchemys cannot ping by aiomysql; there the first statement finds what is broken.
         ping = url.get_backend_name() not in MYSQL_NAMES
-        return create_async_engine(url, hide_parameters=True, pool_pre_ping=ping)
-    engine = create_async_engine(url, hide_parameters=True)
+        engine = create_async_engine(
+            url, hide_parameters=True, pool_pre_ping=ping, execution_options=_OURS
+        )
+        if idle is not None and url.get_backend_name() in MYSQL_NAMES:
+            # MySQL has no such limit, and takes the rest for a comment.
+            limit = f"SET /*M! SESSION idle_transaction_timeout = {math.ceil(idle)}, */ @chaoying=1"
+            event.listen(engine.sync_engine, "connect", _setting([limit]))
+        return engine
+    engine = create_async_engine(url, hide_parameters=True, execution_options=_OURS)
     if pragmas:
-        event.listen(engine.sync_engine, "connect", _setting(pragmas))
+        event.listen(
+            engine.sync_engine, "connect", _setting([f"PRAGMA {pragma}" for pragma in pragmas])
+        )
     return engine
 
 
-def _setting(pragmas: Sequence[str]) -> Any:
+def is_ours(engine: AsyncEngine) -> bool:
+    """Whether nobody else uses the connections of this engine: it came from :func:`engine_at`."""
+    return _OURS.items() <= engine.sync_engine.get_execution_options().items()
+
+
+def _setting(statements: Sequence[str]) -> Any:
     def prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
+        for statement in statements:
+            cursor.execute(statement)
         cursor.close()
 
     return prepare

@@ -9,15 +9,21 @@ what was never committed. Nor does SQLAlchemy know of a transaction that the dri
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chaoying_async.sql.dialects import DIALECTS, may_be_tried_again
 from chaoying_async.sql.loops import check_loop
 
 T = TypeVar("T")
+
+#: How often a transaction is tried that the database rolls back for the sake of another one.
+ATTEMPTS = 4
 
 
 @asynccontextmanager
@@ -47,6 +53,24 @@ async def transaction(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
         await connection.begin()
         yield connection
         await connection.commit()
+
+
+@asynccontextmanager
+async def limited(engine: AsyncEngine, idle: float) -> AsyncGenerator[AsyncConnection]:
+    """A :func:`transaction` that PostgreSQL ends when it is idle for ``idle`` seconds.
+
+    That costs a statement more; one that is often run has ``limits_idling`` in its own WHERE.
+    """
+    async with transaction(engine) as connection:
+        await limit_idling(connection, idle)
+        yield connection
+
+
+async def limit_idling(connection: AsyncConnection, seconds: float) -> None:
+    """Let PostgreSQL end this transaction, and no other, when it is idle for so long."""
+    limits = DIALECTS[connection.dialect.name].limits_idling(seconds)
+    if limits:
+        await connection.execute(select(*limits))
 
 
 def _commit_was_tried(connection: AsyncConnection) -> bool:
@@ -108,3 +132,14 @@ async def whole(engine: AsyncEngine, work: Coroutine[Any, Any, T]) -> T:
     for everybody, this process included. A server notices by itself that a client has gone.
     """
     return await (to_its_end(work) if engine.dialect.name == "sqlite" else work)
+
+
+async def retried(work: Callable[[], Awaitable[T]]) -> T:
+    """What ``work`` returns, tried again where the database rolled it back for somebody else."""
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return await work()
+        except DBAPIError as error:
+            if not may_be_tried_again(error):
+                raise
+    return await work()

@@ -1,6 +1,7 @@
 """For the tests of programs that take payments (extra ``[testing]``).
 
 - ``fake_clock``: a clock that moves when told: hours of polling in milliseconds (``FakeClock``).
+- ``real_waits``: finds the tasks that wait for a database, for a clock that waits for them.
 - ``signed_messages``: makes messages as the gateway signs them (``signed_reply``,
   ``sign_notification``).
 - ``simulation``: a whole shop and its gateway from one seed: kills, lost replies, full disks.

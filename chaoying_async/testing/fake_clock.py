@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
 
+from chaoying_async.testing.real_waits import real_wait
+
 T = TypeVar("T")
 
 #: Time is counted in whole nanoseconds: sums of floats would drift apart.
@@ -20,6 +22,8 @@ _PER_SECOND = 1_000_000_000
 MAX_TURNS = 100_000
 #: How many turns a loop gets that does not show what is still to run (uvloop).
 _BLIND_TURNS = 200
+#: How often it is looked whether a database has answered. Real seconds.
+_LOOK = 0.0005
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -38,9 +42,17 @@ class FakeClock:
     everything that one of them sets in motion comes to rest before the next one rings: chains of
     tasks and in-process servers too. The clock does not wait for sockets and threads, which live in
     real time: wait for those by an event of your own before moving the clock.
+
+    ``FakeClock(databases=True)`` waits for databases: it does not move while a task of this loop
+    stands inside SQLAlchemy, a driver (aiosqlite, asyncpg, psycopg, aiomysql, redis) or
+    ``asyncio.to_thread``. An answer that does not come within ``patience`` real seconds is a
+    :class:`RuntimeError`: what waits there may wait for a task that sleeps on this clock, for a row
+    that it has locked or for the last connection of a pool. Give the same clock to the store.
     """
 
-    def __init__(self, start: datetime = _START) -> None:
+    def __init__(
+        self, start: datetime = _START, *, databases: bool = False, patience: float = 10.0
+    ) -> None:
         if start.utcoffset() is None:
             raise ValueError("start needs a time zone: datetime(2026, 1, 1, tzinfo=UTC)")
         self._start = start
@@ -49,6 +61,8 @@ class FakeClock:
         self._count = 0
         self._tidy_at = 1000
         self._moving = False
+        self._databases = databases
+        self._patience = patience
 
     def __repr__(self) -> str:
         return f"FakeClock({self.now().isoformat()}, {self.waiting} waiting)"
@@ -94,7 +108,7 @@ class FakeClock:
             raise ValueError("a clock moves forward, by a number of seconds")
         with _Moving(self):
             target = self._after(seconds)
-            await _settle()
+            await self._rest()
             while (timer := self._next()) is not None and timer.due <= target:
                 await self._ring(timer)
             self._ns = target
@@ -110,7 +124,7 @@ class FakeClock:
         try:
             with _Moving(self):
                 while True:
-                    await _settle(task)
+                    await self._rest(task)
                     if task.done():
                         return await task
                     timer = self._next()
@@ -168,7 +182,23 @@ class FakeClock:
         self._ns = max(self._ns, timer.due)
         timer.stop()
         timer.ring()
-        await _settle()
+        await self._rest()
+
+    async def _rest(self, until: asyncio.Future[T] | None = None) -> None:
+        """Return when only the caller is ready to run, and nobody waits for a database."""
+        await _settle(until)
+        if not self._databases:
+            return
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + self._patience
+        while (where := real_wait()) and not (until is not None and until.done()):
+            if loop.time() > limit:
+                raise RuntimeError(
+                    f"{where} did not end within {self._patience} real seconds: does it wait for a "
+                    "task that sleeps on this clock?"
+                )
+            await asyncio.sleep(_LOOK)  # noqa: TID251 - of real time, which is what a database needs
+            await _settle(until)
 
 
 _NEVER = 1 << 100

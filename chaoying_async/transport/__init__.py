@@ -3,6 +3,7 @@
 - ``base``: the one interface that a session knows of an engine (``Engine``), and its reply.
 - ``settings``: checks a session's HTTP settings and makes the engine that serves them.
 - ``errors``: turns foreign errors into ours, with a table per engine (M-01).
+- ``causes``: says in plain words which address failed, and why.
 - ``request_bytes``: splits a URL and writes the head of a request, byte for byte.
 - ``reply_body``: collects a reply's body, unpacked and within limits.
 - ``fair_queue``: the first come, first served queue in front of every pool.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,10 @@ import attrs
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, WrongEventLoopError
+from chaoying_async.sansio.hosts import host_and_port
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Headers, HttpReply, NativeTransport
+from chaoying_async.transport.causes import Trip
 from chaoying_async.transport.errors import not_sent, translate
 from chaoying_async.transport.fair_queue import FairQueue
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
@@ -33,6 +36,8 @@ class _Origin:
     """One server as seen through one proxy, and the idle connections to it, newest last."""
 
     request: ClientRequest
+    to: str
+    via: str
     idle: deque[WireConnection] = attrs.field(init=False, factory=deque)
 
 
@@ -135,6 +140,7 @@ class AiohttpTransport(NativeTransport):
         max_bytes: int,
     ) -> tuple[RawResponseMessage, bytes]:
         self._check_loop()
+        handled = sys.exception()
         route = self._route(method, url, headers)
         data = shy(with_body(route.head, method, body))
         if not self._gate.try_enter():
@@ -152,7 +158,9 @@ class AiohttpTransport(NativeTransport):
         except ChaoyingError as error:
             raise error.with_traceback(None)  # noqa: B904 - drops the frames that hold the reply
         except Exception as exc:
-            raise translate(exc, self._wire.AIOHTTP_NOT_SENT, began=began) from exc
+            where = route.origin.to, route.origin.via
+            trip = Trip(*where, timeout.as_dict(), began=began, handled=handled)
+            raise translate(exc, self._wire.AIOHTTP_NOT_SENT, trip) from exc
         else:
             return answer.message, shy(reply)
         finally:
@@ -198,7 +206,9 @@ class AiohttpTransport(NativeTransport):
             self._opener = self._wire.ConnectionOpener(self._context)
         key = (address.origin, via)
         if key not in self._origins:
-            self._origins[key] = _Origin(self._opener.request(address, via))
+            through = "" if via is None else host_and_port(via.url)
+            request = self._opener.request(address, via)
+            self._origins[key] = _Origin(request, host_and_port(address.origin), through)
         return self._origins[key]
 
     def _take(self, origin: _Origin) -> WireConnection | None:
@@ -217,7 +227,7 @@ class AiohttpTransport(NativeTransport):
         line = await self._opener.open(origin.request, seconds)
         if self._closed or not line.fresh():
             line.drop()
-            raise not_sent("the server spoke, or hung up, before it was asked anything")
+            raise not_sent(f"{origin.to} spoke, or hung up, before it was asked anything")
         return line
 
     def _put(self, origin: _Origin, line: WireConnection, *, reusable: bool) -> None:

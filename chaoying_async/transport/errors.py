@@ -20,6 +20,7 @@ from chaoying_async.exceptions import (
     TransportError,
 )
 from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD
+from chaoying_async.transport.causes import Trip, what_happened
 
 #: httpx's own engine, driven by us, where the flag "began to write" is known as well.
 HTTPX_NOT_SENT = (
@@ -87,22 +88,16 @@ def head_too_large() -> TransportError:
     )
 
 
-def translate(
-    exc: Exception, proofs: tuple[type[BaseException], ...], *, began: bool
-) -> ChaoyingError:
+def translate(exc: Exception, proofs: tuple[type[BaseException], ...], trip: Trip) -> ChaoyingError:
     """Our error for an engine's: not sent only if its class is a proof and writing had not begun.
 
-    The text names the class alone. This also empties texts of ``exc`` that can hold a piece of the
-    URL or the reply, and drops its frames, so that the caller may raise ``from exc`` (M-27).
+    The text names host, port and cause. This also empties texts of ``exc`` that can hold a piece of
+    the URL or the reply, and drops its frames, so that the caller may raise ``from exc`` (M-27).
     """
-    what = type(exc).__name__
-    error: TransportError
-    if isinstance(exc, proofs) and not began:
-        error = not_sent(what)
-    else:
-        error = TransportError(f"no usable answer came: {what}")
+    sent = trip.began or not isinstance(exc, proofs)
+    words = what_happened(exc, trip, sent=sent)
     _quieten(exc)
-    return error
+    return TransportError(words) if sent else RequestNotSentError(words)
 
 
 def _quieten(exc: BaseException) -> None:

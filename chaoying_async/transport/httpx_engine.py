@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError
+from chaoying_async.sansio.hosts import host_and_port
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.transport.base import Headers, HttpReply
+from chaoying_async.transport.causes import Trip
 from chaoying_async.transport.errors import (
     HTTPX_NOT_SENT,
     families,
@@ -56,18 +60,21 @@ class TransportEngine:
     ) -> HttpReply:
         address = parse_url(url)
         request = build_request(method, address, headers, body, timeout, self._family)
+        to = host_and_port(address.origin)
+        trip = Trip(to, timeout=timeout.as_dict(), handled=sys.exception())
         try:
             response = await self._transport.handle_async_request(request)
         except MalformedMessageError:
             raise
         except Exception as exc:
-            raise translate(exc, foreign_not_sent(), began=False) from exc
+            raise translate(exc, foreign_not_sent(), trip) from exc
         try:
             return await _read(response, max_bytes)
         except MalformedMessageError:
             raise
         except Exception as exc:  # the head of a reply was there, so the request was sent
-            raise translate(exc, foreign_not_sent(), began=True) from exc
+            read = attrs.evolve(trip, began=True)
+            raise translate(exc, foreign_not_sent(), read) from exc
 
     async def aclose(self) -> None:
         """Do nothing: whoever made the transport closes it."""
@@ -107,7 +114,7 @@ class HttpxEngine:
         timeout: httpx.Timeout,
         max_bytes: int,
     ) -> HttpReply:
-        address = parse_url(url)
+        address, handled = parse_url(url), sys.exception()
         fields = [*headers, ("Connection", "close")]
         request = build_request(method, address, fields, body, timeout)
         began = request.extensions["trace"] = _Began()
@@ -118,7 +125,11 @@ class HttpxEngine:
         except ChaoyingError as error:
             raise error.with_traceback(None)  # noqa: B904 - drops the frames that hold the reply
         except Exception as exc:
-            raise translate(exc, HTTPX_NOT_SENT, began=bool(began)) from exc
+            via = self._proxies.to(address)
+            through = "" if via is None else host_and_port(via.url)
+            to = host_and_port(address.origin)
+            trip = Trip(to, through, timeout.as_dict(), began=bool(began), handled=handled)
+            raise translate(exc, HTTPX_NOT_SENT, trip) from exc
         finally:
             self._gate.leave()
 

@@ -75,7 +75,10 @@ class BackgroundHandler(Generic[H]):
         try:
             loop = self._elsewhere()
             if loop is None:
-                log.warning("a notification came after its BackgroundHandler was closed: `fail`")
+                log.warning(
+                    "a notification came after its BackgroundHandler was closed: it is answered"
+                    " `fail`, and comes again"
+                )
                 return NO_ANSWER
             handler = loop.opened(self._patience)
             return loop.run(call(handler, body, kind), self._patience)

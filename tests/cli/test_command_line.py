@@ -53,7 +53,6 @@ WRONG: list[list[str]] = [
     ["query"],
     ["query", "A1", "--transaction-id", "2"],
     ["refund-query"],
-    ["check"],
     ["trigger"],
     ["trigger", "pays", "A1"],
     ["resend", "--url", NOBODY],
@@ -112,7 +111,7 @@ class TestUsage:
         """The same ones as in editors and docs, with the unit, in both languages."""
         refund = "".join(call("send", "refund", "--help").stdout.split())
         assert "Whatistogoback,infen" in refund
-        assert "（申请退款金额，单位分，应答中为base_refund_fee）" in refund
+        assert "（申请退款金额，单位分，响应中为base_refund_fee）" in refund
         assert "CHAOYING_AGENT_ID" in refund
         query = "".join(call("query", "--help").stdout.split())
         assert "（平台交易号，与商户订单号至少一个）" in query

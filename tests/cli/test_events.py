@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import stat
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from chaoying_async.cli.listen.event_log import EventLog
 from chaoying_async.cli.listen.forwarder import PATIENT, Forwarder
 from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.exceptions import RequestNotSentError, TransportError
-from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.events import EVENTS
+from chaoying_async.sansio.doctor import describe
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.cli_calls import Running, UsersProgram, call, line_of, process, said, sandbox
@@ -69,6 +69,27 @@ class TestTrigger:
                     assert f"{order} is PAID and stays so: nothing was done" in result.stderr
                     assert (f"chaoying resend {order}" in result.stderr) is bool(told)
             assert running.call("resend", "E20002").exit_code == 0
+
+    def test_what_really_happened_stands_below_the_answer(self, running: Running) -> None:
+        """An accepted notification moves nothing; the books say how the order stands."""
+        fields = ("body=x", "total_fee=1405", "trade_type=NATIVE", "product_id=1", "--yes")
+        with UsersProgram().serving() as url:
+            order = ("out_trade_no=E30001", f"notify_url={url}")
+            running.call("send", "WechatPreOrder", *order, *fields)
+            still = running.call("trigger", "paid", "E30001").stdout
+            running.call("trigger", "pays", "E30001")
+            replay = running.call("trigger", "paid", "E30001").stdout
+            wrong = running.ask("trigger", "not-paid", "E30001")
+            nobody = running.call("trigger", "paid", "--notify-url", url).stdout
+            forged = running.call("trigger", "forged", "--notify-url", url).stdout
+        assert "E30001 of merchant 00000001 is still OPEN: only told of" in still
+        assert "`chaoying trigger pays E30001`" in still
+        assert "E30001 of merchant 00000001 was PAID before, and stays so" in replay
+        assert "your program had accepted a notification of it already" in replay
+        assert (wrong["order"], wrong["repeated"]) == ("PAID", True)
+        assert "accepted, though forged" in forged
+        assert "nobody made this order" in nobody
+        assert "merchant 00000001" in nobody
 
     def test_faults(self, running: Running) -> None:
         """One from now on, and none any more."""
@@ -169,17 +190,35 @@ class TestListen:
         assert len(passed) == len(EVENTS) - len(REFUSED) + 1  # one of them comes twice
         assert heard["unreadable"]["status"] == 400
         assert heard["forged"]["mistakes"] == ["unexplained"]
+        assert heard["forged"]["explained"][0]["what_to_do"] == describe("unexplained")[1]
+        assert all(datetime.fromisoformat(each["at"]).tzinfo for each in heard.values())
         assert heard["not-paid"]["outcome"] == "NOT_PAID"
         assert heard["contradiction"]["outcome"] == "UNCLEAR"
 
     def test_a_person_reads_it(self, running: Running) -> None:
-        """Outcome, order, amount in yuan; personal values not at all."""
-        with process("listen", "--count", "2", env=running.env) as listener:
+        """Outcome, order, amount in yuan, time of arrival, and a sentence beside each slug."""
+        before = datetime.now(UTC).replace(microsecond=0)
+        with process("listen", "--count", "4", env=running.env) as listener:
             assert listener.stdout is not None
             notify_url = listener.stdout.readline().split()[1]
             running.call("trigger", "paid", "--notify-url", notify_url, "--total-fee", "1230")
             running.call("trigger", "forged", "--notify-url", notify_url)
+            running.call("trigger", "not-paid", "--notify-url", notify_url)
+            running.call("trigger", "contradiction", "--notify-url", notify_url)
             shown = listener.stdout.read()
+        lines = shown.splitlines()
+        heads = [each for each in lines if "answered 200" in each]
+        times = [datetime.fromisoformat(each[:25]) for each in heads]
+        assert len(times) == 4
+        assert all(before <= each <= datetime.now(UTC) for each in times)
+        unexplained = lines.index(heads[1]) + 1
+        happened, to_do = describe("unexplained")
+        assert lines[unexplained : unexplained + 2] == [
+            f"  unexplained: {happened}",
+            f"    {to_do}",
+        ]
+        for words in ("says: paid", "this payment failed", "its fields do not agree"):
+            assert words in shown
         assert "PAID" in shown
         assert "12.30 yuan" in shown
         assert "REFUSED" in shown
@@ -383,77 +422,3 @@ class TestEventLog:
         log = EventLog(tmp_path / "log")
         with pytest.raises(OSError, match="closed"):
             log.received(b"one", "now", "A1")
-
-
-class TestControl:
-    """The sandbox's own endpoints, asked by hand."""
-
-    @pytest.mark.parametrize(
-        ("what", "wish", "words"),
-        [
-            ("act", {"deed": "ROB"}, "CUSTOMER_PAYS"),
-            ("act", {"deed": "CUSTOMER_PAYS"}, "out_trade_no"),
-            ("act", [], "JSON object"),
-            ("notify", {"event": "party"}, "duplicate"),
-            ("notify", {"event": "paid", "late": -1, "notify_url": "http://x/"}, "late"),
-            ("notify", {"event": "paid", "total_fee": True}, "total_fee"),
-            ("notify", {"event": "paid", "notify_url": "file:///etc"}, "notify_url"),
-            ("resend", {}, "out_trade_no"),
-            ("faults", {"plans": "all"}, "plans"),
-            ("faults", {"plans": ["meteor"]}, "FAULT"),
-            ("faults", {"plans": [], "seed": "seven"}, "seed"),
-        ],
-    )
-    async def test_what_makes_no_sense_is_400(self, what: str, wish: Any, words: str) -> None:
-        """And says what would."""
-        async with Sandbox() as made, asked(made) as client:
-            reply = await client.post(what, json=wish)
-        assert reply.status_code == 400
-        assert words in reply.json()["problem"]
-
-    async def test_a_page_of_another_site_cannot_post(self) -> None:
-        """The header that a form cannot send is missing."""
-        async with Sandbox() as made, asked(made) as client:
-            del client.headers["X-Sandbox"]
-            assert (await client.post("faults", json={"plans": []})).status_code == 403
-            assert (await client.get("faults")).status_code == 404
-            assert (await client.post("nothing", json={})).status_code == 404
-
-    async def test_with_a_token_everything_needs_it(self) -> None:
-        """The books too; the gateway itself does not."""
-        async with Sandbox() as made, asked(made) as client:
-            made.app.control.token = "a-token-of-the-tests"
-            assert (await client.get("books")).status_code == 401
-            bearer = {"Authorization": "Bearer a-token-of-the-tests"}
-            assert (await client.get("books", headers=bearer)).status_code == 200
-            assert (await client.get("http://sandbox/Mch/PayBoxConfGet")).status_code == 200
-
-    async def test_a_late_one_comes_later(self) -> None:
-        """Announced at once, delivered on the sandbox's clock; forgeries are marked as such."""
-        got: list[bytes] = []
-
-        def shop(request: httpx.Request) -> httpx.Response:
-            got.append(request.content)
-            return httpx.Response(200, content=b"success")
-
-        made = Sandbox(notify_transport=httpx.MockTransport(shop))
-        wish = {"notify_url": "http://shop.test/", "out_trade_no": "A1", "mch_id": "00000002"}
-        async with made, asked(made) as client:
-            late = (await client.post("notify", json={**wish, "event": "late"})).json()
-            assert (late["deliveries"], got) == ([], [])
-            await made.advance(60)
-            alipay = {**wish, "event": "paid", "kind": "ALIPAY", "total_fee": 1230}
-            await client.post("notify", json=alipay)
-            await client.post("notify", json={**wish, "event": "forged"})
-            first, second = (parse_notification(each, made.credentials) for each in got[:2])
-            assert (first.wallet, first.out_trade_no, first.mch_id) == ("WECHAT", "A1", "00000002")
-            assert (second.wallet, second.total_fee) == ("ALIPAY", 1230)
-            assert [each.forged for each in made.deliveries] == [False, False, True]
-
-
-@asynccontextmanager
-async def asked(made: Sandbox) -> AsyncGenerator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(made.app)
-    base, headers = "http://sandbox/_sandbox/", {"X-Sandbox": "1"}
-    async with httpx.AsyncClient(transport=transport, base_url=base, headers=headers) as client:
-        yield client

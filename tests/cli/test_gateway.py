@@ -147,6 +147,34 @@ class TestSend:
         by_id = running.ask("refund-query", "--refund-id", back["fields"]["refund_id"])
         assert (by_id["status"], by_id["exit"]) == ("PENDING", Exit.PENDING)  # PROCESSING
 
+    def test_why_it_was_not_paid_stands_in_the_first_line(self, running: Running) -> None:
+        """What the cashier reads out, of a payment and of a query; no advice misleads."""
+        failed = running.call(*pay("A20601", "1406", "--yes"))
+        for shown in (failed, running.call("query", "A20601")):
+            assert "FAILED" in shown.stdout.splitlines()[0]
+            assert "余额不足" in shown.stdout.splitlines()[0]
+        refused = running.call(*pay("A20602", "1416", "--yes"))
+        assert "20013" in refused.stderr
+        assert "not set up for this kind of payment" in refused.stderr
+        assert "a new number" not in refused.stderr
+        for merchant, words in (("99999999", "CHAOYING_MCH_ID"), ("00000013", "no other order")):
+            env = {"CHAOYING_MCH_ID": merchant}
+            assert words in running.call(*pay("A20603", "1000", "--yes"), env=env).stderr
+
+    def test_what_nobody_sees_in_a_field_is_named_by_the_field(self, running: Running) -> None:
+        """Not by the variable that would stand in for it; blanks are no body."""
+        typed = running.ask("send", "orderquery", "paytype=WECHAT", "out_trade_no=A1", "mch_id=1\r")
+        assert typed["exit"] == Exit.USAGE
+        assert "mch_id: has blanks or a line end" in typed["message"]
+        assert "CHAOYING" not in typed["message"] + typed["next"]
+        asked = running.ask("query", "A20701\r")
+        assert "out_trade_no: has blanks or a line end" in asked["message"]
+        blank = ("out_trade_no=A20701", "body= ", "total_fee=1", f"auth_code={CODE}\r")
+        told = running.ask("send", "pay", *blank, "--yes")["message"]
+        assert "body: is required, and holds nothing but blanks" in told
+        assert "auth_code: has blanks or a line end at an end, a carriage return" in told
+        assert CODE not in told
+
     def test_any_name_of_an_endpoint_will_do(self, running: Running) -> None:
         """The document's, the class's, in any case."""
         for name in ("orderquery", "OrderQuery", "ORDERQUERY"):

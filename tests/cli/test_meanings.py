@@ -6,11 +6,24 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import attrs
 import pytest
 
-from chaoying_async import Cancel, Fen, OrderQuery, Pay, PayType, Refund, RefundQuery
+from chaoying_async import (
+    Cancel,
+    Fen,
+    MerchantConfigError,
+    OrderQuery,
+    Pay,
+    PayType,
+    PollOutcome,
+    PollStatus,
+    Refund,
+    RefundQuery,
+)
 from chaoying_async.cli import reply_display, reply_status
-from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.exits import Exit, after_error
+from chaoying_async.cli.watch.progress import PlainProgress
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
@@ -280,6 +293,58 @@ class TestEveryMeaning:
                 said = reply_status.said(request, answered(request, meaning, code="10004"))
                 assert said.end.exit is Exit.PENDING
                 assert "charge" not in said.end.then
+
+
+class TestGatewaysWords:
+    """Why it failed, as the gateway says it."""
+
+    @staticmethod
+    def failed(msg: str | None) -> tuple[Request[Any], Reply[Any]]:
+        request = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
+        reply = answered(request, Meaning.FAILED, code="10006", trade_state="FAIL")
+        return request, attrs.evolve(reply, msg=msg)
+
+    @pytest.mark.parametrize("msg", ["SUCCESS", " success ", "", None])
+    def test_no_failure_is_called_a_success(self, msg: str | None) -> None:
+        """The document prints that msg under nearly every reply."""
+        assert reply_status.said(*self.failed(msg)).msg is None
+
+    @pytest.mark.parametrize("msg", ["5 yuan came back", "5 yuan came back; try", "余额不足"])
+    def test_they_are_never_translated(
+        self, msg: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Status and amount are ours, and so in Chinese; the words may look like ours."""
+        monkeypatch.delenv("LANGUAGE", raising=False)
+        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+        request, reply = self.failed(msg)
+        reply_display.show(request, reply)
+        first, then, *_ = capsys.readouterr().out.splitlines()
+        assert first == f"orderquery 订单查询: FAILED: {msg}  A100011"
+        assert then.startswith("已结束，未支付")
+
+    @pytest.mark.parametrize("msg", ["5 yuan came back; try"])
+    def test_nor_by_watch(
+        self, msg: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Of an order whose line is printed plainly."""
+        monkeypatch.delenv("LANGUAGE", raising=False)
+        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+        request, reply = self.failed(msg)
+        assert isinstance(request, OrderQuery)
+        outcome = PollOutcome[Any](query=request, status=PollStatus.FAILED, reply=reply)
+        PlainProgress().ended(outcome)
+        assert f"  {msg}  已结束，未支付" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("request_", TestEveryMeaning.REQUESTS, ids=lambda each: each.endpoint.name)
+def test_another_wallet_is_advised_for_a_payment_only(request_: Request[Any]) -> None:
+    """20013: what is queried, refunded or cancelled has the wallet that it was paid with."""
+    error = MerchantConfigError("refused", state="FAIL", code="20013")
+    code, then = after_error(error.about(request_.endpoint.name, "A100011"))
+    assert code is Exit.REFUSED
+    assert "this call moved nothing" in then
+    assert ("another wallet" in then) is isinstance(request_, Pay)
+    assert ("paid with" in then) is not isinstance(request_, Pay)
 
 
 def test_amounts_are_shown_in_both_units() -> None:

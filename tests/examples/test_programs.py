@@ -20,6 +20,7 @@ from chaoying_async import SystemClock
 from chaoying_async.sandbox import Sandbox
 from tests.examples.shops import EXAMPLES, environment, open_example, running, told, until
 from tests.servers import Servers
+from tests.sizes import cases
 
 DEMOS = {
     "fastapi_shop": ("-m", "fastapi_shop"),
@@ -27,6 +28,8 @@ DEMOS = {
     "queue_worker": (str(EXAMPLES / "queue_worker.py"),),
     "till": (str(EXAMPLES / "till.py"),),
     "asking_shop": (str(EXAMPLES / "asking_shop.py"),),
+    "flask_till": (str(EXAMPLES / "flask_till.py"),),
+    "celery_shop": (str(EXAMPLES / "celery_shop.py"),),
 }
 
 
@@ -190,6 +193,21 @@ async def test_a_till_that_loses_its_power_finds_out_how_the_sale_ended(tmp_path
     assert [tuple(row) for row in rows] == [("PAID", 402)]
 
 
+def test_a_till_and_its_workers_add_up_although_one_is_killed() -> None:
+    """``make demo WORKERS=2``: by the gateway's books and the shop's own."""
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / "fleet_shop.py"), "--workers", "2", "--payments", "20"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=110,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "Everything adds up, to the fen." in ran.stdout
+
+
 @pytest.mark.parametrize("name", DEMOS)
 def test_the_demo_of_every_example_adds_up(
     demos: dict[str, subprocess.Popen[str]], name: str
@@ -200,13 +218,52 @@ def test_the_demo_of_every_example_adds_up(
     assert said.endswith("Everything adds up.\n")
 
 
+def test_the_demo_that_needs_postgresql_adds_up(servers: Servers, tmp_path: Path) -> None:
+    """Fleet, queue and worker in one database, which has nothing in it before."""
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLES / "pgqueuer_shop.py"), "--demo"],
+        cwd=tmp_path,
+        env=environment(tmp_path, DATABASE_URL=servers.postgresql_url("asyncpg")),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=55,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert ran.stdout.endswith("Everything adds up.\n")
+
+
+#: As its readers run it; all but the first without making the story shorter, which takes forty
+#: worlds more, and the sound shop in fewer worlds.
+_BRIEFLY = """
+import sys
+import simulated_shop as shops
+
+whole = shops.simulate
+fewer = {"seeds": 15}
+shops.simulate = lambda **o: whole(shrink=False, **o | (fewer if "seeds" in o else {}))
+sys.exit(shops.main(sys.argv[1:]))
+"""
+_WHOLE = (str(EXAMPLES / "simulated_shop.py"),)
+_SHOPS = ["warehouse_shop", "number_shop", "sound_shop"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("shop", ["mail_shop", "warehouse_shop", "number_shop", "sound_shop"])
-def test_the_world_finds_what_is_wrong_with_a_shop(shop: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "shops"),
+    cases(
+        [(_WHOLE, ["mail_shop"]), (("-c", _BRIEFLY), _SHOPS)],
+        more=[(_WHOLE, [shop]) for shop in _SHOPS],
+    ),
+    ids=lambda given: "-".join(given) if isinstance(given, list) else "",
+)
+def test_the_world_finds_what_is_wrong_with_a_shop(
+    command: tuple[str, ...], shops: list[str], tmp_path: Path
+) -> None:
     """Three of them have a bug, and the fourth has none."""
     ran = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / "simulated_shop.py"), shop],
+        [sys.executable, "-W", "error", *command, *shops],
         cwd=tmp_path,
         env=environment(tmp_path),
         capture_output=True,
@@ -214,4 +271,4 @@ def test_the_world_finds_what_is_wrong_with_a_shop(shop: str, tmp_path: Path) ->
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{shop}: " in ran.stdout
+    assert all(f"{shop}: " in ran.stdout for shop in shops)

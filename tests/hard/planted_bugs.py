@@ -17,11 +17,16 @@ from collections.abc import Sequence
 import pytest
 
 from chaoying_async.testing.simulation import blank_files, campaign
-from tests.hard import planted_notifications, planted_payments
+from tests.hard import (
+    planted_changes,
+    planted_fleet,
+    planted_notifications,
+    planted_payments,
+)
 from tests.hard.planting import PLANTED
 
 #: Modules whose bugs are planted.
-PLANTS = (planted_notifications, planted_payments)
+PLANTS = (planted_notifications, planted_payments, planted_changes, planted_fleet)
 MOST = 2000
 
 

@@ -202,7 +202,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
         end = moves.CheckoutEnd(moves.CheckoutStatus.FAILED)
         return intent, running.outcome_of(intent, end, None, (), None), False
 
-    patch.setattr(resuming._Resuming, "_asked", unsent)
+    patch.setattr(resuming.Resuming, "_asked", unsent)
 
 
 @planted("the poller forgets what its store holds", "M-23")

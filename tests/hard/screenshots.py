@@ -46,12 +46,16 @@ def a_morning(shop: ServedSandbox, browser: Browser) -> None:
     shop.pay("A1000104", 2409)
     shop.preorder("A1000105", 100)
     shop.pay("A1000106", 406, code="280000000000001111")
+    shop.refund("A1000101", "R1000001", 1000, 300)
+    shop.refund("A1000101", "R1000002", 1000, 502)
     badly_signed(shop)
     shop.sandbox.faults.add(Fault.SLOW, probability=0.2, endpoints=["pay"], seconds=5)
     shop.sandbox.faults.add(Fault.NOTIFY_FORGED, probability=0.5)
     browser.open(f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103")
     browser.one("button[value=CUSTOMER_PAYS]").click()
     browser.wait(lambda: len(shop.notified) > 1)
+    browser.open(shop.console)
+    browser.wait(lambda: browser.all("#orders .refund-fail"))
 
 
 def main(folder: Path) -> None:

@@ -13,7 +13,17 @@ from typing import Any, TypeVar
 
 import attrs
 
-from chaoying_async import Fen, GatewaySession, Hosts, Pay, SystemClock, TradeType, WechatPreOrder
+from chaoying_async import (
+    Fen,
+    GatewaySession,
+    Hosts,
+    Pay,
+    PayType,
+    Refund,
+    SystemClock,
+    TradeType,
+    WechatPreOrder,
+)
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.serving.server import listening
 
@@ -50,6 +60,16 @@ class ServedSandbox:
             **more,
         )
         self.run(self.session.send(order))
+
+    def refund(self, order: str, number: str, total: int, fee: int) -> None:
+        refund = Refund(
+            out_trade_no=order,
+            paytype=PayType.WECHAT,
+            out_refund_no=number,
+            total_fee=Fen(total),
+            refund_fee=Fen(fee),
+        )
+        self.run(self.session.send(refund))
 
     def pay(self, number: str, total: int, code: str = "130000000000001111", **more: Any) -> None:
         pay = Pay(out_trade_no=number, body="纸巾", total_fee=Fen(total), auth_code=code, **more)

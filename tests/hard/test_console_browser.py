@@ -153,6 +153,7 @@ def test_every_control_has_a_name(shop: ServedSandbox, browser: Browser) -> None
     for page in PAGES:
         browser.open(f"{shop.console}{page}")
         nameless = browser.driver.execute_script("""
+            for (const each of document.querySelectorAll('details')) each.open = true;
             const named = (e) => e.labels?.length || e.ariaLabel || e.innerText?.trim();
             const all = 'input:not([type=hidden]), select, textarea, button, a';
             return [...document.querySelectorAll(all)]
@@ -187,6 +188,24 @@ def test_a_phone_shows_it_without_scrolling_sideways(
     browser.driver.delete_all_cookies()
 
 
+def test_a_refused_form_stays_typed(shop: ServedSandbox, browser: Browser) -> None:
+    """The page stays fresh below the banner, keeps what was typed, and can be reloaded."""
+    shop.preorder("A1000100", 100)  # paid after 2 seconds
+    browser.open(f"{shop.console}{ORDER}A1000100")
+    amount = browser.one("#refund-yuan")
+    amount.clear()
+    amount.send_keys("0.5x", Keys.ENTER)
+    browser.wait_for("An amount is", "#said[role=alert]")
+    assert browser.driver.execute_script(ACTIVE.format("id")) == "said"
+    assert browser.driver.current_url == f"{shop.console}{ORDER}A1000100"
+    browser.wait_for("paid", "dd[role=status]")
+    assert browser.one("#refund-yuan").get_attribute("value") == "0.5x"
+    browser.driver.refresh()
+    assert browser.all("#said") == []
+    assert browser.one("#refund-yuan").get_attribute("value") == "1.00"
+    assert [each for each in complaints(browser) if "422" not in each] == []
+
+
 def test_pages_work_without_the_script(shop: ServedSandbox, browser: Browser) -> None:
     """The script keeps them fresh, and that is all: forms and links need none of it."""
     shop.preorder("A1000103", 8405)
@@ -199,3 +218,52 @@ def test_pages_work_without_the_script(shop: ServedSandbox, browser: Browser) ->
         assert shop.sandbox.ledger.order("A1000103").status is Status.FAILED
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@pytest.mark.parametrize("width", [1080, 390])
+def test_numbers_do_not_break_inside(shop: ServedSandbox, browser: Browser, width: int) -> None:
+    """The longest order number is one line, all of it to be seen; so is the state beside it."""
+    number = "20261129_" + "0" * 23
+    shop.pay(number, 2000)
+    shop.refund(number, "R" + "0" * 31, 2000, 100)
+    shop.preorder("A1000103", 8405)
+    browser.size(width, 800)
+    for page in ("", "messages", f"{ORDER}{number}", "message?id=1"):
+        browser.open(f"{shop.console}{page}")
+        broken = browser.driver.execute_script("""
+            const lines = (e) => {
+              const range = document.createRange();
+              range.selectNodeContents(e);
+              return new Set([...range.getClientRects()].map((each) => each.top)).size;
+            };
+            return [...document.querySelectorAll('main .number, tbody .paid')]
+              .filter((e) => lines(e) !== 1 || e.scrollWidth > e.clientWidth + 1)
+              .map((e) => e.outerHTML)""")
+        assert broken == [], page
+        assert number in browser.text(), page
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_the_scenario_of_an_amount_is_said_while_it_is_typed(
+    shop: ServedSandbox, browser: Browser
+) -> None:
+    """And stays right when the page is fetched again."""
+    browser.open(shop.console)
+    says = "#yuan-says"
+    assert "405" in browser.text(says)
+    for typed, words in (("14.04", "404"), ("3", "no scenario of its own"), ("1,2", "")):
+        amount = browser.one("#yuan")
+        amount.clear()
+        amount.send_keys(typed)
+        assert words in browser.text(says)
+        assert bool(browser.text(says)) == bool(words)
+    Select(browser.one("#scenario")).select_by_value("403")
+    assert browser.text(says) == ""
+    shop.preorder("A1000100", 100)  # paid after 2 seconds
+    browser.open(f"{shop.console}{ORDER}A1000100")
+    amount = browser.one("#refund-yuan")
+    amount.clear()
+    amount.send_keys("0.50")
+    assert browser.text("#refund-yuan-says").startswith("¥0.50 → no scenario")
+    browser.wait_for("paid", "dd[role=status]")
+    assert browser.text("#refund-yuan-says").startswith("¥0.50 → no scenario")

@@ -66,7 +66,8 @@ _SHOWN_AS = {
     "Goods": "GoodsDetail",
     "Time": "datetime",
     **dict.fromkeys(
-        ("Text", "OrderNumber", "PlainOrderNumber", "RefundNumber", "Placeholder"), "str"
+        ("Text", "Identifier", "OrderNumber", "PlainOrderNumber", "RefundNumber", "Placeholder"),
+        "str",
     ),
     **dict.fromkeys(("Ip", "Url", "UrlList"), "str"),
 }

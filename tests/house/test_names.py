@@ -65,6 +65,10 @@ ELSEWHERE = [
     ("chaoying_async.inbox.redis", "RedisInbox"),
     ("chaoying_async.pollstore.sql", "SqlPollStore"),
     ("chaoying_async.web.asgi", "notification_app"),
+    *(
+        ("chaoying_async.workers", name)
+        for name in ("BlockingGateway", "CeleryQueue", "Fleet", "PgQueuerQueue", "paid_order_of")
+    ),
 ]
 
 
@@ -128,7 +132,7 @@ def test_the_sessions_knobs_are_those_of_the_design() -> None:
 
 #: What an application pays for only when it uses it.
 NOT_LOADED = _names("""
-aiohttp uvicorn starlette respx rich click segno pytest sqlalchemy redis procrastinate
+aiohttp uvicorn starlette respx rich click segno pytest sqlalchemy redis celery pgqueuer
 fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
 """)
 

@@ -16,6 +16,7 @@ import attrs
 
 from chaoying_async import abc
 from tests.house.product import PRODUCT, classes, dotted, folders, trees
+from tests.measuring import SLOW_AND_MEASURED, TESTS, UNMEASURED
 from tests.table import table
 
 MOST_LINES = 500
@@ -27,6 +28,7 @@ SHARED_MODULES = {
     "memory": "an inbox and a poll store that live in this process",
     "sandbox": "the gateway on one's own machine: its rooms, and the class",
     "sql": "databases by SQLAlchemy: an inbox, a poll store, and what the two share",
+    "poller": "what polls: the engine, and the parts of the command that serves a fleet",
     "pollstore": "a poll store: the package, and the store in a database",
     "tables": "the tables of a database, for the inbox and for the poll store",
     "notifications": "the engine acts, and the folder of its name in sansio decides",
@@ -105,6 +107,7 @@ def where_users_import_from() -> Iterator[str]:
     yield from (f"chaoying_async.sansio.{n}" for n in ("signing", "doctor", "enums", "exchange"))
     yield from (f"chaoying_async.{n}" for n in ("inbox.sql", "inbox.redis", "pollstore.sql"))
     yield from (f"chaoying_async.{n}" for n in ("sandbox", "testing"))
+    yield from (f"chaoying_async.workers.queues.{n}" for n in ("celery", "pgqueuer", "protocol"))
     yield from (f"chaoying_async.web.{p.stem}" for p in trees() if p.parent.name == "web")
 
 
@@ -186,3 +189,14 @@ def test_no_import_leads_back_to_where_it_came_from() -> None:
     graph = {name: _imports(path, set(modules)) - {name} for name, path in modules.items()}
     back = {name for name in graph if name in _reached(name, graph)}
     assert sorted(back) == []
+
+
+# ----------------------------------------------------------------------------------------- coverage
+
+
+@table("name", [*UNMEASURED, *SLOW_AND_MEASURED])
+def test_what_coverage_is_not_measured_on_is_there(name: str) -> None:
+    """An entry for what has moved would only cost time, and nobody would see it."""
+    place, _, test = name.partition("::")
+    assert (TESTS / place).exists()
+    assert not test or f"def {test}(" in (TESTS / place).read_text("utf-8")

@@ -266,15 +266,19 @@ def test_a_transport_that_sends_nothing_is_refused_when_the_session_is_made(tran
 
 # ----------------------------------------------------------------------------------- notifications
 
+HANDLERS = [
+    *("credentials", "expected", "on_not_paid", "on_conflict", "on_callbacks_dark", "on_paid")
+]
 
-@table("name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"])
+
+@table("name", HANDLERS)
 @table("function", [*IS_ASYNC.values(), plain, Plain(), Mock()], ids=without_addresses)
 def test_a_handler_takes_functions_of_either_kind(name: str, function: Any) -> None:
     """Everything that the handler calls may be async or not."""
     Shop().handler(**{name: function})
 
 
-@table("name", ["credentials", "expected", "on_not_paid", "on_conflict", "on_paid"])
+@table("name", HANDLERS)
 @table("function", [*IS_NEITHER.values(), of_none, named, no_argument], ids=without_addresses)
 def test_a_function_that_would_never_run_is_refused_when_the_handler_is_made(
     name: str, function: Any

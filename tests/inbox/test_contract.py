@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.inbox.inboxes import (
     record_of,
     saved,
 )
+from tests.sizes import cases
 
 # --------------------------------------------------------------------------------------- locks
 
@@ -165,18 +167,27 @@ def _after_saving(end: Callable[[LockedOrder], Awaitable[None]]) -> Any:
     return save_first
 
 
+_ENDS = {
+    "raises": _raises,
+    "cancelled": _is_cancelled,
+    "nothing saved": _saves_nothing,
+    "raises after saving": _after_saving(_raises),
+    "cancelled after saving": _after_saving(_is_cancelled),
+}
+
+
 @pytest.mark.parametrize(
-    "end",
-    [
-        pytest.param(_raises, id="raises"),
-        pytest.param(_is_cancelled, id="cancelled"),
-        pytest.param(_saves_nothing, id="nothing saved"),
-        pytest.param(_after_saving(_raises), id="raises after saving"),
-        pytest.param(_after_saving(_is_cancelled), id="cancelled after saving"),
-    ],
+    ("state", "end"),
+    cases(
+        [
+            *((HELD, end) for end in _ENDS),
+            (NOT_PAID, "raises after saving"),
+            (QUARANTINED, "cancelled after saving"),
+        ],
+        more=itertools.product([NOT_PAID, QUARANTINED], _ENDS),
+    ),
 )
-@pytest.mark.parametrize("state", [HELD, NOT_PAID, QUARANTINED])
-async def test_a_block_that_fails_changes_nothing(bench: Bench, end: Any, state: SeenState) -> None:
+async def test_a_block_that_fails_changes_nothing(bench: Bench, state: SeenState, end: str) -> None:
     """M-16: neither the record, nor when it is due, nor its token; the next one has it at once."""
     await saved(bench, state, failures=2, reason="why", retry_in=30.0)
     before = await record_of(bench)
@@ -184,7 +195,7 @@ async def test_a_block_that_fails_changes_nothing(bench: Bench, end: Any, state:
     async def work() -> None:
         async with bench.inbox.lock(KEY, an_entry(bench, transaction_id="T2")) as order:
             assert order is not None
-            await end(order)
+            await _ENDS[end](order)
 
     (ended,) = await asyncio.gather(asyncio.create_task(work()), return_exceptions=True)
     assert ended is None or isinstance(ended, ZeroDivisionError | asyncio.CancelledError)

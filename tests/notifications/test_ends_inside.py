@@ -184,6 +184,11 @@ _LOOPS = cases(
     ],
     more=[(loop, kind) for kind in KINDS for loop in LOOPS if loop != "asyncio"],
 )
+#: For what the inbox has little part in.
+_FEW_LOOPS = cases(
+    [("asyncio", "memory"), ("asyncio", "mariadb"), ("uvloop", "asyncpg")],
+    more=_LOOPS,
+)
 every_inbox = pytest.mark.parametrize(("loop", "kind"), _LOOPS)
 every_lending_inbox = pytest.mark.parametrize(
     ("loop", "kind"), [(loop, kind) for loop, kind in _LOOPS if kind in LENDING]
@@ -248,7 +253,7 @@ def test_so_is_one_that_is_asked_under_the_orders_lock(
     _all(loop, kind, servers, each)
 
 
-@every_inbox
+@pytest.mark.parametrize(("loop", "kind"), _FEW_LOOPS)
 def test_hooks_that_end_oddly_are_told_again_and_block_no_payment(
     servers: Servers, loop: str, kind: str
 ) -> None:

@@ -27,6 +27,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
+from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, ORDER
 from tests.pollers import Scripted, always
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
@@ -73,7 +74,7 @@ class FailingShop(Shop):
 
 @pytest.fixture
 def shop() -> FailingShop:
-    return FailingShop()
+    return FailingShop(clock=FakeClock(databases=True))
 
 
 @pytest_asyncio.fixture(params=["memory", "sqlite"])
@@ -91,10 +92,13 @@ async def inbox(
 
 
 async def rounds(shop: Shop, handler: NotificationHandler, count: int = 3) -> None:
-    """Time enough for any retry, and a round of them, so many times."""
+    """Time enough for any retry, and a round of them, so many times.
+
+    One message may have to wait for the work on another one of its order, on the shop's clock.
+    """
     for _ in range(count):
         await shop.clock.advance(4000)
-        await handler.run_due()
+        await shop.clock.run(handler.run_due())
 
 
 async def kept(inbox: InboxForPeople) -> Record:
@@ -304,7 +308,9 @@ async def test_what_cannot_be_remembered_is_not_acknowledged(
     for fields in (FIRST, SECOND, FIRST):
         assert (await handler.handle(shop.body(**fields))).body == FAIL
     assert handler.stats().not_kept == 3
-    (line,) = [line for line in caplog.records if line.getMessage().startswith("not kept")]
+    (line,) = [
+        line for line in caplog.records if line.getMessage().startswith("a notification was not")
+    ]
     assert line.levelno == logging.ERROR
     known = shop.body(transaction_id="Q1", out_transaction_id=None)
     assert said(await handler.handle(known)) == (D.DUPLICATE, SUCCESS)

@@ -25,7 +25,9 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.sandbox.serving.faults import Fault
-from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.meaning import SETTLED_REFUSALS, Family
+from chaoying_async.sansio.payments.moves import REFUSAL_ADVICE, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import OrderNumbers
 from tests.factories import OPENID
 from tests.sandbox_calls import session_with
@@ -244,6 +246,46 @@ async def test_the_left_column_is_failed_with_what_the_gateway_said() -> None:
         assert shop.till.sent == [("pay", 0.0)]
         with pytest.raises(MerchantConfigError):
             outcome.unwrap()
+    assert outcome.msg
+    assert "not set up for this kind of payment" in outcome.advice
+    for told in (outcome.advice, str(outcome)):
+        assert "another out_trade_no" not in told
+    restarted = attrs.evolve(outcome, replies=())  # as `resume` tells it
+    assert restarted.msg is None
+    assert "another out_trade_no" not in restarted.advice
+
+
+@pytest.mark.parametrize(
+    ("amount", "msg"), [(406, "余额不足"), (408, "支付密码错误"), (100, None), (418, None)]
+)
+async def test_the_cashier_hears_why_it_was_not_paid(amount: int, msg: str | None) -> None:
+    """The gateway's words on the outcome, in its text and in what unwrap() raises."""
+    async with a_till() as shop:
+        outcome = await shop.checkout(amount)
+    assert outcome.msg == msg
+    if msg is not None:
+        assert str(outcome).startswith(f"{ORDER} FAILED (FAILED): {msg}; not paid: another")
+        with pytest.raises(TradeFailedError, match=msg):
+            outcome.unwrap()
+
+
+@pytest.mark.parametrize("msg", ["SUCCESS", " success "])
+async def test_no_failure_is_called_a_success(msg: str) -> None:
+    """The document prints that msg under nearly every reply, whatever became of the order."""
+    async with a_till() as shop:
+        outcome = await shop.checkout(406)
+    told = [
+        attrs.evolve(each, msg=msg) if isinstance(each, Reply) else each for each in outcome.replies
+    ]
+    changed = attrs.evolve(outcome, replies=tuple(told))
+    assert changed.msg is None
+    assert str(changed).startswith(f"{ORDER} FAILED (FAILED): not paid: another")
+
+
+@pytest.mark.parametrize("code", sorted(SETTLED_REFUSALS[Family.PAY]))
+def test_after_a_refusal_that_moved_nothing_no_number_is_advised(code: str) -> None:
+    """M-09's left column is about key, agent and merchant: each has a sentence of its own."""
+    assert "no other number helps" in REFUSAL_ADVICE[code]
 
 
 async def test_another_amount_is_unknown_and_never_cancelled() -> None:

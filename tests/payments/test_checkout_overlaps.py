@@ -197,10 +197,10 @@ async def test_an_outcome_that_was_done_meanwhile_does_not_come() -> None:
                 await anext(found)
 
 
-async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
-    """The store failed once, just as the order's end was written; it is barred all the same.
+async def test_an_end_that_cannot_be_written_down_is_not_told() -> None:
+    """M-23: the record says "open", and whoever resumed it could cancel what was told as paid.
 
-    Without its attempt, an order that is "under way" passes for one that was never sent.
+    A simulated world found it: told PAID, delivered, and cancelled a minute later by ``resume``.
     """
     async with a_till() as shop:
         store, numbers = Slow(), OrderNumbers("A10001")
@@ -212,18 +212,17 @@ async def test_an_order_is_closed_before_its_attempt_is_forgotten() -> None:
         async with store:
             store.stumbles = stumbles
             outcome = await shop.checkout(100, store=store, number=numbers.next())
-            assert outcome.status is CheckoutStatus.PAID
-            outcome.done()
-            await turns()
-            assert len(await kept(store, CHECKOUT)) == 1  # it stays: its order is open yet
+            assert outcome.status is CheckoutStatus.UNKNOWN
+            assert outcome.reason is CheckoutReason.STORE_FAILED
             store.stumbles = None
-            outcome.done()
-            await turns()
-            assert await kept(store, CHECKOUT) == []
             another_process(shop)
+            (again,) = await all_resumed(shop, store)
+            assert again.status is CheckoutStatus.PAID
+            assert await kept(store, CHECKOUT) == []
             with pytest.raises(AttemptInProgressError, match="PAID"):
                 await shop.charging(100, store=store, number=numbers.next())
         assert shop.sandbox.requests["pay"] == 1
+        assert "cancel" not in shop.sandbox.requests
 
 
 async def test_a_record_that_nobody_can_read_bars_its_order_when_it_is_gone() -> None:

@@ -97,7 +97,8 @@ async def test_what_had_ended_when_the_block_was_left_is_still_read_without_a_st
             poller.track(query)
         await clock.advance(6)
         await anext(outcomes)
-    assert caplog.messages == ["the poller was left with 2 outcomes that nobody has read"]
+    (left,) = caplog.messages
+    assert left.startswith("the poller was left with 2 outcomes that nobody has read")
     assert len(await collected(outcomes)) == 2
 
 

@@ -358,6 +358,29 @@ async def test_a_refund_that_was_not_carried_out_says_what_to_do(refund_status: 
     assert REFUND in str(caught.value)
 
 
+@pytest.mark.parametrize("refund_status", REFUND_ERRORS)
+async def test_the_answer_to_a_query_does_not_say_why_a_refund_failed(refund_status: str) -> None:
+    """Its message is about the query: "SUCCESS the refund failed" would help nobody."""
+    listed = json.dumps([{"out_refund_no": REFUND, "refund_status": refund_status}])
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_refund_no=REFUND)
+    for msg in ("SUCCESS", "查询成功"):
+        outcome, _ = await ended(always({"refund_list": listed, "msg": msg}), query)
+        assert outcome.msg is None
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("余额不足", "余额不足"), ("SUCCESS", None), (" success ", None), ("  ", None), (None, None)],
+)
+async def test_why_an_order_failed_is_never_success(said: str | None, told: str | None) -> None:
+    """The document prints that msg under nearly every reply, whatever became of the order."""
+    failed = {"code": "10006", "trade_state": "FAIL", "msg": said}
+    refused = {"state": "FAIL", "code": "20005", "trade_state": None, "msg": said}
+    for fields, status in ((failed, PollStatus.FAILED), (refused, PollStatus.REFUSED)):
+        outcome, _ = await ended(always(fields))
+        assert (outcome.status, outcome.msg) == (status, told)
+
+
 async def test_a_refused_query_raises_what_the_gateway_said() -> None:
     """C 23: twice the same, since the refusal names no order (M-06)."""
     outcome, asked = await ended(always({"state": "FAIL", "code": "20005"}))

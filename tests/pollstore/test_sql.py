@@ -211,7 +211,7 @@ async def test_a_database_that_is_away_costs_no_ownership(
         async with engine.begin() as connection:
             await connection.execute(text("ALTER TABLE chaoying_polls_owner RENAME TO away"))
         await clock.advance(5)
-        await until(lambda: "could not be renewed: OperationalError" in caplog.text)
+        await until(lambda: "could not be renewed (OperationalError)" in caplog.text)
         with pytest.raises(StoreError) as caught:
             await store.put("poll", {"a": "1"})
         assert caught.value.kind is StoreTrouble.TABLE_MISSING

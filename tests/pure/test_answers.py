@@ -173,9 +173,24 @@ def test_a_pre_orders_other_merchant_is_a_warning(name: str) -> None:
 @table("name", sorted(set(REQUESTS) - set(ONE_MERCHANT)))
 def test_elsewhere_a_merchants_number_is_an_answer_not_a_check(name: str) -> None:
     """M-06 lists whose mch_id counts: GetMchId and its kin bring one that nobody asked for."""
-    with warnings.catch_warnings(record=True):
+    with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         assert read(REQUESTS[name], answer_fields(name, mch_id="00000002")).result is not None
+    told = [each for each in said if "another mch_id" in str(each.message)]
+    assert bool(told) is name.endswith("PreOrder")
+
+
+@table(
+    "name, carries",
+    [
+        *((name, "out_refund_no") for name in ("pay", "facepay", "orderquery", "cancel")),
+        *((name, "time_end") for name in ("refund", "cancel")),
+    ],
+)
+def test_an_answer_to_another_kind_of_call_is_a_mismatch(name: str, carries: str) -> None:
+    """M-06: a connection that lags behind delivers another call's answer about the same order."""
+    fields = answer_fields(name, **{carries: "20260101120000"})
+    assert carries in str(mismatch(REQUESTS[name], fields))
 
 
 # ------------------------------------------------------------------------------------ refund_list

@@ -141,6 +141,19 @@ def test_a_name_that_comes_twice_is_refused(body: str) -> None:
         parse_form(f"z=0&{body}")
 
 
+@pytest.mark.parametrize(
+    ("name", "told"), [("total_fee", "total_fee comes twice"), ("mine", "a field comes twice")]
+)
+def test_a_name_of_the_document_that_comes_twice_is_told(name: str, told: str) -> None:
+    """Another one is not: a stranger chose it."""
+    with pytest.raises(MalformedMessageError) as error:
+        parse_form(f"{name}=1&{name}=2")
+    assert str(error.value) == told
+    with pytest.raises(MalformedMessageError) as error:
+        parse_json(f'{{"{name}": "1", "{name}": "2"}}')
+    assert str(error.value) == told
+
+
 def test_blank_pieces_are_nothing_and_a_lone_name_is_empty() -> None:
     """`a=1&&b` is what urllib makes of it; an empty value takes no part in a signature."""
     assert parse_form("a=1&&b&") == {"a": "1", "b": ""}

@@ -295,10 +295,19 @@ def test_amounts_are_told_only_where_they_are_known(
 
 def test_what_a_query_says_is_what_is_run_with() -> None:
     """M-13: payable is base_fee; the source says that it was confirmed."""
-    told = confirmed(payable=Fen(PRICE), paid=Fen(90), mch_id="asked", raw={"a": "1"})
+    told = confirmed(
+        payable=Fen(PRICE), paid=Fen(90), mch_id="asked", raw={"a": "1"}, source=PaidSource.QUERY
+    )
     order = verdict_of(facts_of(read(time_end=FRESH)), confirmation=told).paid
     assert (order.source, order.payable, order.paid) == (PaidSource.CONFIRM, 100, 90)
     assert (order.mch_id, order.raw) == (OTHER_MCH, {"a": "1"})
+
+
+def test_a_query_without_numbers_leaves_the_payment_those_of_its_message() -> None:
+    """M-13: else a redelivery could not be told from another payment."""
+    told = confirmed(transaction_id=None, out_transaction_id=None)
+    order = verdict_of(facts_of(read(time_end=FRESH)), confirmation=told).paid
+    assert (order.transaction_id, order.out_transaction_id) == ("T1", "W1")
 
 
 def test_a_query_about_the_order_does_not_vouch_for_another_payment_of_it() -> None:
@@ -382,6 +391,8 @@ def test_an_expected_order_holds_an_amount() -> None:
     """An int becomes Fen; other numbers become a tuple."""
     order = ExpectedOrder(100, MCH, also=["2"])
     assert type(order.total_fee) is Fen
+    assert type(ExpectedOrder(Fen(1), MCH).total_fee) is Fen  # the smallest there is
+    assert ExpectedOrder(1, MCH).total_fee == 1
     assert order.also == ("2",)
 
 

@@ -379,6 +379,15 @@ def test_a_mistake_made_by_hand_gets_its_name(row: Row) -> None:
     assert not verdict.right
 
 
+@table("row", [row for row in SIGNS if row.kind in {"sign-placeholder", "sign-shape"}], ids=name)
+def test_what_is_no_signature_at_all_is_a_mistake_that_is_known(row: Row) -> None:
+    """No key is compared with what cannot be a digest, and nobody is told that nothing is known."""
+    verdict = verdict_of(row)
+
+    assert named(verdict.findings) == [row.kind]
+    assert not verdict.unexplained
+
+
 @table("row", thinned([*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS], every=7), ids=name)
 def test_one_mistake_is_explained_by_one_finding(row: Row) -> None:
     """Nothing else is brought up beside the mistake that was made, and it comes first."""

@@ -19,8 +19,13 @@ from chaoying_async.sansio.notifications.facts import (
     to_text,
     without_raw,
 )
+from chaoying_async.sansio.notifications.message import (
+    AlipayNotification,
+    WechatNotification,
+    notification_of,
+)
 from chaoying_async.sansio.notifications.reading import facts_of_fields
-from chaoying_async.sansio.paid import PaidOrder, PaidSource
+from chaoying_async.sansio.paid import PaidOrder, PaidSource, refunded_order
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification
 from tests.pure.stored_values import order_text
@@ -55,6 +60,37 @@ def test_only_raw_is_cut(attach: str) -> None:
     assert json.loads(to_text(again)) == json.loads(text)
     assert json.loads(text)["raw"]["extra9"] == "y" * 300
     assert ("attach" in again.raw) is (len(attach) == 100 or attach.startswith("openid"))
+
+
+def test_as_much_of_raw_is_kept_as_there_is_room_for() -> None:
+    """M-15: not a field less than fits into 8 kB, and not a character more."""
+    fields = {f"extra{number:04}": "y" for number in range(900)}
+    text = to_text(read(**fields))
+    assert MOST_KEPT - len(',"extra0000":"y"') < len(text) <= MOST_KEPT
+
+
+def test_an_order_in_refund_says_that_money_came_back() -> None:
+    """M-15: whoever reads why it was set aside learns what to look at."""
+    raw = {"mch_id": "1", "out_trade_no": "A", "trade_state": "REFUND"}
+    order = refunded_order(raw)
+    assert order is not None
+    facts = facts_of_order(order)
+    assert facts.outcome is NotificationOutcome.UNCLEAR
+    assert "came back" in facts.problem
+
+
+@pytest.mark.parametrize(
+    ("wallet", "paytype", "kind"),
+    [
+        (Wallet.ALIPAY, "alipay", AlipayNotification),
+        (Wallet.WECHAT, "wechat", WechatNotification),
+    ],
+    ids=["alipay", "wechat"],
+)
+def test_a_kept_message_is_of_its_wallet_again(wallet: Wallet, paytype: str, kind: type) -> None:
+    """M-17: `on_not_paid` gets at a later try what it would have got at once."""
+    facts = facts_of_fields(notification(paytype=paytype), wallet)
+    assert type(notification_of(facts_from_text(to_text(facts)))) is kind
 
 
 def test_what_is_short_is_written_as_ever() -> None:

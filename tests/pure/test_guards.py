@@ -109,8 +109,10 @@ def test_a_forgotten_now_is_hinted_at() -> None:
 
 
 def test_only_a_plain_number_stands_in_logs_and_errors() -> None:
-    """A line end in an order number must not write a log line of its own."""
-    query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1\npay A2 RESULT")
+    """A line end in an order number is refused, and words in one are no number to show."""
+    with pytest.raises(ParameterError, match="out_trade_no"):
+        OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1\npay A2 RESULT")
+    query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1 pay A2 RESULT")
     assert order_of(query) == ""
     assert order_of(OrderQuery(paytype=PayType.WECHAT, transaction_id="42-1")) == "42-1"
 

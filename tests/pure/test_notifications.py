@@ -62,12 +62,24 @@ def _read(kind: Wallet | None = None, /, **changes: str) -> Notification:
         ({"trade_type": "", "buyer_user_id": "2088"}, Wallet.ALIPAY),
         ({"buyer_user_id": "2088"}, Wallet.ALIPAY),
         ({"trade_type": "PAY.ALIPAY.NATIVE"}, Wallet.WECHAT),
+        *(
+            ({"trade_type": "pay.alipay.native", name: "x"}, Wallet.WECHAT)
+            for name in ("sub_openid", "sub_appid", "wx_mch_id", "wx_sub_mch_id")
+        ),
+        ({"trade_type": "pay.alipay.native", "sub_openid": ""}, Wallet.ALIPAY),
+        ({"trade_type": "pay.alipay.jspay", "sub_openid": "x", "wx_mch_id": "1"}, Wallet.WECHAT),
+        *(
+            ({"trade_type": "pay.weixin.native", name: "1"}, Wallet.ALIPAY)
+            for name in ("buyer_logon_id", "fund_bill_list", "invoice_amount")
+        ),
+        ({"sub_openid": "x", "buyer_logon_id": "1"}, Wallet.WECHAT),
+        ({"sub_openid": "x", "buyer_user_id": "2088"}, Wallet.ALIPAY),
     ],
 )
-def test_the_kind_follows_from_the_buyer_or_the_trade_type(
+def test_the_kind_follows_from_fields_of_one_page_then_from_the_trade_type(
     changes: dict[str, str], wallet: Wallet
 ) -> None:
-    """buyer_user_id or pay.alipay... means Alipay, everything else WeChat (C 82)."""
+    """WeChat's page prints Alipay's trade types: they alone say nothing (C 82)."""
     read_by = _read(**changes)
     assert read_by.wallet is wallet
     assert (

@@ -18,6 +18,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.exchange import Outgoing, build_request, read_reply
 from chaoying_async.sansio.hosts import Hosts
+from chaoying_async.sansio.meaning import Meaning, may_be_unsigned
 from chaoying_async.sansio.signing import sign_for
 from tests.factories import CREDENTIALS, MONEY, ORDER, answer_fields, body_of, every_request
 from tests.pure import rulebook
@@ -83,6 +84,26 @@ def test_every_answer_means_what_the_rules_say(name: str, trusted: bool) -> None
                     row = f"{state} {code} {trade_state} signed={signed} must={require_signed}"
                     wrong.append(f"{row}: {found} instead of {expected}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("meaning", Meaning, ids=lambda meaning: meaning.name)
+def test_what_ends_an_order_unsigned_needs_a_line_that_can_be_trusted(meaning: Meaning) -> None:
+    """M-08, answer by answer: results by their endpoint, what ends an order by its connection."""
+    for must_sign, trusted in itertools.product((True, False), repeat=2):
+        match meaning:
+            case Meaning.RESULT:
+                taken = not must_sign
+            case Meaning.REFUNDED:
+                taken = False
+            case Meaning.FAILED | Meaning.REFUSED | Meaning.UNCLEAR_REFUSAL:
+                taken = trusted
+            case _:
+                taken = True
+        told = may_be_unsigned(meaning, must_sign=must_sign, trusted=trusted, require_signed=False)
+        assert told is taken
+        assert not may_be_unsigned(
+            meaning, must_sign=must_sign, trusted=trusted, require_signed=True
+        )
 
 
 def test_the_rulebook_covers_every_endpoint_and_code() -> None:

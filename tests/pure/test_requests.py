@@ -132,12 +132,17 @@ def test_an_empty_required_field_is_as_good_as_none(request_: Request[Any]) -> N
             ["http://a.com/pay/", "http://a.com/pay/;https://b.com/"],
             ["http:/a.com/pay/", "a.com", "http://a.com/;", "http://a.com/,http://b c/"],
         ),
-        (Pay, "mch_create_ip", ["114.114.114.114"], ["::1", "1.2.3", "1.2.3.256", "1.2.3.4\n"]),
+        (
+            Pay,
+            "mch_create_ip",
+            ["114.114.114.114", "2001:db8::1", "::ffff:1.2.3.4"],
+            ["fe80::1%eth0", "1.2.3", "1.2.3.256", "1.2.3.4\n", "[::1]"],
+        ),
         # placeholders of the tables are never sent (C 72)
         (Pay, "profit_sharing_receiver", ["{}", "--", "- "], ["-"]),
         (Pay, "profit_sharing", ["N", "Y"], []),
         # lengths that the document does not give are not checked (C 108)
-        (Pay, "body", ["x" * 5000, " ", "超"], []),
+        (Pay, "body", ["x" * 5000, "x", "超", " x "], [" "]),
         (Pay, "attach", ["x" * 5000], ["a&total_fee=1"]),
         # closed when sending (C 29, C 66, C 67)
         (
@@ -297,6 +302,26 @@ def test_device_info_for_qq_wallet() -> None:
     assert "paytype" not in {spec.name for spec in field_specs(Pay)}
 
 
+def test_a_code_of_qq_wallet_without_a_device_warns() -> None:
+    """A code that looks like QQ's, and neither request nor session names a device (C 69)."""
+    pay = full_request(Pay, auth_code="91" + "2" * 16, device_info=None)
+    with pytest.warns(ChaoyingWarning, match="device_info") as warned:
+        sent = build_request(pay, CREDENTIALS)
+    assert "2" * 16 not in str(warned[0].message)
+    assert "device_info" not in sent.fields
+    build_request(pay, CREDENTIALS, defaults=Defaults(device_info="till-1"))
+    build_request(full_request(Pay, auth_code="91" + "2" * 16), CREDENTIALS)
+    build_request(full_request(Pay, auth_code="13" + "2" * 16, device_info=None), CREDENTIALS)
+
+
+def test_the_warning_about_a_device_never_stops_a_payment() -> None:
+    """Where warnings are errors the payment is built all the same: a code only looks like QQ's."""
+    pay = full_request(Pay, auth_code="91" + "2" * 16, device_info=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert build_request(pay, CREDENTIALS).fields["auth_code"] == "91" + "2" * 16
+
+
 def test_a_long_device_number_on_pay_warns_and_is_not_cut() -> None:
     """At most 8 characters for UnionPay, whose example has 9: a warning only (C 70)."""
     with pytest.warns(ChaoyingWarning, match="op_device_id"):
@@ -325,6 +350,25 @@ def test_subscribe_and_receipt_appid_exclude_each_other() -> None:
     assert _problems(WxAddSubDevConfig, subscribe_appid=None, receipt_appid="b") == {}
 
 
+@table("separator", list(",;|，；、/ \t\n"))
+def test_a_call_binds_one_appid(separator: str) -> None:
+    """The document takes one with each call, so two in one text are refused (C 75)."""
+    two = f"wx4da448cd29920000{separator}wx4da448cd29920001"
+    for name in ("appid", "subscribe_appid"):
+        assert set(_problems(WxAddSubDevConfig, **{name: two})) == {name}
+    recommended = {"subscribe_appid": None, "receipt_appid": two}
+    assert set(_problems(WxAddSubDevConfig, **recommended)) == {"receipt_appid"}
+
+
+def test_more_than_two_payment_directories_warn() -> None:
+    """A merchant has two at most; how many it has already only the gateway knows (C 76)."""
+    three = "http://a.cn/;http://b.cn/;http://c.cn/"
+    with pytest.warns(ChaoyingWarning, match="jsapi_path"):
+        config = full_request(WxAddSubDevConfig, jsapi_path=three)
+    assert config.wire_fields()["jsapi_path"] == three
+    full_request(WxAddSubDevConfig, jsapi_path="http://a.cn/;http://b.cn/")
+
+
 @table(
     ("given", "bad"),
     [
@@ -343,6 +387,20 @@ def test_one_complete_pair_opens_get_mch_id(given: set[str], bad: set[str]) -> N
     """Mobile and SMS code, or user name and password; no half pairs (C 79)."""
     values = {name: name if name in given else None for name in full_values(GetMchId)}
     assert set(_problems(GetMchId, **values)) == bad
+
+
+def test_an_absent_field_is_a_type_error_and_an_empty_one_breaks_a_rule() -> None:
+    """Both name every field; the first is Python's own, as of any call."""
+    named: dict[str, Any] = {"total_fee": 1}
+    with pytest.raises(TypeError, match=r"'out_trade_no', 'body', and 'auth_code'"):
+        Pay(**named)
+    empties: tuple[Any, ...] = ("", None)
+    for empty in empties:
+        with pytest.raises(ParameterError) as caught:
+            Pay(**named, out_trade_no=empty, body=empty, auth_code=empty)
+        assert caught.value.problems == dict.fromkeys(
+            ("out_trade_no", "body", "auth_code"), "is required"
+        )
 
 
 # ------------------------------------------------------------------------------------ goods_detail
@@ -383,9 +441,17 @@ def test_bad_goods_are_refused_by_item(goods: Any) -> None:
     assert set(_problems(Pay, goods_detail=goods)) == {"goods_detail"}
 
 
+def test_an_item_may_be_a_gift() -> None:
+    """A price of 0 is a price; the whole payment still has to cost something (M-12)."""
+    gift = GoodsDetail(goods_id="a", quantity=1, price=0)
+    sent = full_request(Pay, goods_detail=[gift]).wire_fields()
+    assert sent["goods_detail"] == '[{"goods_id":"a","quantity":1,"price":0}]'
+    assert set(_problems(Pay, total_fee=0)) == {"total_fee"}
+
+
 def test_all_problems_of_all_items_are_reported() -> None:
     """Item by item, none hides behind another."""
-    bad = GoodsDetail(goods_id="?", quantity=0, price=0)
+    bad = GoodsDetail(goods_id="?", quantity=0, price=-1)
     rule = _problems(Pay, goods_detail=[bad, bad])["goods_detail"]
     for index in (0, 1):
         for member in ("goods_id", "quantity", "price"):

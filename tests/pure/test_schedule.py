@@ -144,13 +144,19 @@ def test_nothing_ends_unasked(schedule: PollSchedule, number: float, troubles: i
     assert elapsed == schedule.until
 
 
+@pytest.mark.parametrize(("every", "longest"), [(5, 60), (60, 60), (61, 61), (120, 120)])
+def test_a_slow_schedule_needs_no_second_number(every: float, longest: float) -> None:
+    """``every=120`` is enough."""
+    assert PollSchedule(every=every).longest == longest
+
+
 def test_a_schedule_names_every_number_that_makes_no_sense() -> None:
     """All at once, and by name."""
     with pytest.raises(ParameterError) as caught:
         PollSchedule(first=-1, every=0, until=float("nan"), jitter=2, factor=0.5, longest=0)
     assert set(caught.value.problems) == {"first", "every", "until", "jitter", "factor", "longest"}
     with pytest.raises(ParameterError, match="longest: must not be less than every"):
-        PollSchedule(every=61)
+        PollSchedule(every=61, longest=60)
     naive = NOW.replace(tzinfo=None)
     with pytest.raises(ParameterError, match="time zone"):
         PollSchedule.preorder(naive)

@@ -320,3 +320,62 @@ def test_a_slow_last_query_does_not_cost_the_cancel_its_window() -> None:
     till = asked(opened(schedule=PollSchedule(until=3600, jitter=0)), 238.0, TROUBLE)
     assert rules.next_move(till, 268.0) == SendCancel("WECHAT", 270.0)
     assert isinstance(rules.next_move(till, 240.0), Ask | WaitUntil)
+
+
+def restarted(**changes: Any) -> rules.Till:
+    given: dict[str, Any] = {"age": 100.0, "paytype": "WECHAT", "certain": True, "seen": False}
+    return rules.reopened(EXACT, **given | {"suspect": False, "cancels": Cancels()} | changes)
+
+
+def test_an_old_payment_is_asked_about_for_a_minute_after_a_restart() -> None:
+    """M-24: however long its process was dead, one query is not the last word."""
+    asking = asked(restarted(age=1000.0), 1000.0, TROUBLE)
+    assert rules.next_move(asking, 1059.0) == Ask("WECHAT")
+    asking = asked(asking, 1060.0, TROUBLE)
+    assert isinstance(rules.next_move(asking, 1060.0), CheckoutEnd)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize("seen", [False, True])
+def test_after_a_restart_the_wallet_is_certain_if_the_gateway_ever_said_so(
+    answered: bool, seen: bool
+) -> None:
+    """M-24: a pay call that nobody saw answered may have been 20004, and the order another's."""
+    till = restarted(answered=answered, seen=seen)
+    assert till.wallets.certain is (answered or seen)
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_open"),
+    [((OPEN, TROUBLE), True), ((OPEN, CLOSED), False), ((TROUBLE,), False)],
+    ids=str,
+)
+def test_an_order_stays_open_until_an_answer_says_otherwise(
+    answers: tuple[Answer, ...], is_open: bool
+) -> None:
+    """A doubtful payment may be cancelled as long as the order was last seen open."""
+    till = opened(suspect=True)
+    for at, answer in enumerate(answers, start=1):
+        till = asked(till, 178.0 + at, answer)
+    assert till.open is is_open
+
+
+@pytest.mark.parametrize("later", [OPEN, PAID], ids=["open", "paid"])
+def test_what_is_seen_open_or_paid_is_over_no_more(later: Answer) -> None:
+    """A closed order that is seen alive was not closed for good."""
+    till = asked(opened(), 200.0, CLOSED)
+    assert till.over is not None
+    assert asked(till, 205.0, later).over is None
+
+
+def test_an_ended_orders_cancel_is_tried_four_times() -> None:
+    """Its own answer was never clear; more of them would say no more."""
+    till, tries = asked(opened(), 180.0, OPEN), 0
+    for second in range(180, 270):
+        move = rules.next_move(till, float(second))
+        if isinstance(move, SendCancel):
+            tries += 1
+            till = rules.heard_cancel(till, CancelNews.UNCLEAR, ended=float(second))
+        elif isinstance(move, Ask):
+            till = asked(till, float(second), CLOSED)
+    assert tries == 4

@@ -79,6 +79,11 @@ class Visitor:
         common = {"mch_id": "00000001", "body": "b", "auth_code": AUTH_CODE}
         await self.send("pay", out_trade_no=number, total_fee=total, **{**common, **more})
 
+    async def refund(self, order: str, number: str, fee: str, total: str = "2000") -> None:
+        common = {"mch_id": "00000001", "paytype": "WECHAT", "op_user_id": "1"}
+        fees = {"total_fee": total, "refund_fee": fee}
+        await self.send("refund", out_trade_no=order, out_refund_no=number, **common, **fees)
+
     async def preorder(self, number: str = "A100012", total: str = "1405", **more: str) -> None:
         common = {"mch_id": "00000001", "body": "b", "trade_type": "NATIVE", "product_id": "1"}
         fields = {**common, "notify_url": "http://shop.invalid/notify", **more}

@@ -121,10 +121,6 @@ for name in ("orderquery", "refund", "refundquery", "cancel"):
     WAYS[name, "20007"] = lambda _: {}
 
 
-for name in ("PayBoxConfGet", "QrConfGet"):
-    WAYS[name, "20004"] = lambda _: {"pid": "yunpos"}
-
-
 async def refused(gateway: GatewaySession, request: Request[Any]) -> ChaoyingError:
     with pytest.raises(ChaoyingError) as caught:
         await gateway.send(request)

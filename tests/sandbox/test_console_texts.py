@@ -12,17 +12,20 @@ import pytest
 
 from chaoying_async import SystemClock
 from chaoying_async.sandbox import Fault, Sandbox, Status
+from chaoying_async.sandbox.bank.entities import RefundState
 from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
 from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.words import TEXTS, preferred
 from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.testing import FakeClock
+from tests.house.test_chinese_pages import INSTEAD
 
 CONSOLE = Path(site.__file__).parent
 ENGLISH, CHINESE = TEXTS["en"], TEXTS["zh"]
 #: Beginnings of names that are put together where they are asked for.
 _COMPOSED = (
+    "refund-state.",
     *("scenario.", "refund.", "fault.", "state.", "event.", "noted.", "said.", "error."),
     *("signature.", "message.cut.", "doctor.side.", "orders.how."),
 )
@@ -78,6 +81,17 @@ class TestTexts:
         plain = {name for name in CHINESE if not re.search(r"[\u4e00-\u9fff]", CHINESE[name])}
         assert plain == {"other-language", "order.request"}
 
+    def test_chinese_uses_the_agreed_words(self) -> None:
+        """Those of the Chinese pages; a reply is 响应, the answer to a notification 应答."""
+        instead = {**INSTEAD, "医生": "签名诊断", "应答丢失|应答 [0-9]": "响应"}
+        odd = {
+            f"{name}: {word} -> {better}"
+            for name, text in CHINESE.items()
+            for word, better in instead.items()
+            if re.search(word, text)
+        }
+        assert odd == set()
+
     def test_every_text_that_is_asked_for_exists(self) -> None:
         """In templates and code; and whatever is composed of a name and a number."""
         asked = set(_asked())
@@ -87,6 +101,7 @@ class TestTexts:
         assert {f"fault.{fault}" for fault in Fault} <= ENGLISH.keys()
         assert {f"event.{event}" for event in EVENTS} <= ENGLISH.keys()
         assert {f"state.{status}" for status in Status} <= ENGLISH.keys()
+        assert {f"refund-state.{state}" for state in RefundState} <= ENGLISH.keys()
 
     def test_no_text_is_left_over(self) -> None:
         """What nobody asks for is taken out."""

@@ -30,6 +30,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.environment import credentials_from_env
 from chaoying_async.sansio.audit import record
 from chaoying_async.sansio.exchange import build_request
+from chaoying_async.session import GatewaySession
 from chaoying_async.transport import AiohttpTransport
 from tests.factories import CREDENTIALS, KEY, OPENID, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, session
@@ -252,13 +253,14 @@ def test_an_environment_that_is_wrong_shows_no_key(monkeypatch: pytest.MonkeyPat
     for pid, key in ((" ", KEY), ("p", KEY + "\n")):
         monkeypatch.setenv("CHAOYING_PID", pid)
         monkeypatch.setenv("CHAOYING_KEY", key)
-        with pytest.raises(ParameterError) as caught:
-            credentials_from_env()
-        frame = caught.tb
-        while frame is not None:
-            if "chaoying_async" in frame.tb_frame.f_code.co_filename:
-                assert KEY not in repr(frame.tb_frame.f_locals)
-            frame = frame.tb_next  # type: ignore[assignment]
+        for read in (credentials_from_env, GatewaySession.from_env):
+            with pytest.raises(ParameterError) as caught:
+                read()
+            frame = caught.tb
+            while frame is not None:
+                if "chaoying_async" in frame.tb_frame.f_code.co_filename:
+                    assert KEY not in repr(frame.tb_frame.f_locals)
+                frame = frame.tb_next  # type: ignore[assignment]
 
 
 async def test_a_proxy_that_cannot_be_used_is_named_before_anything_is_sent() -> None:

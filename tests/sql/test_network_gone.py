@@ -101,6 +101,9 @@ async def test_another_process_takes_the_order_over(servers: Servers, kind: str)
         cut.go_on.set()
         network.cut()
         await until_success(cut.handler)  # as a duplicate
+        async with asyncio.timeout(30):  # the lost work hears of its end a moment later
+            while not cut.handler.stats().failed:
+                await asyncio.sleep(0.01)
         assert cut.handler.stats().failed == 1
 
 

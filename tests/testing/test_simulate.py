@@ -107,7 +107,7 @@ def test_a_handler_of_ones_own_is_held_against_the_gateways_books() -> None:
             yield handler
 
     with pytest.raises(SimulationFailedError, match=r"M-16: .* took effect 2 times"):
-        simulate(app=lifespan, tables=METADATA, delivered=DELIVERED, seeds=20)
+        simulate(app=lifespan, tables=METADATA, delivered=DELIVERED, seeds=20, shrink=False)
 
 
 @pytest.mark.slow
@@ -128,7 +128,7 @@ def test_another_file_outlives_its_process_and_can_be_checked() -> None:
             yield "it was started"
 
     with pytest.raises(SimulationFailedError, match="it was started"):
-        simulate(on_paid=pack, app=lifespan, tables=METADATA, check=look, seeds=1)
+        simulate(on_paid=pack, app=lifespan, tables=METADATA, check=look, seeds=1, shrink=False)
 
 
 @pytest.mark.slow
@@ -141,7 +141,7 @@ def test_a_check_that_fails_says_where() -> None:
     with pytest.raises(
         SimulationFailedError, match=r"no such table: nowhere \(test_simulate.py:\d+"
     ):
-        simulate(on_paid=pack, tables=METADATA, check=slips, seeds=1)
+        simulate(on_paid=pack, tables=METADATA, check=slips, seeds=1, shrink=False)
 
 
 def test_what_cannot_be_simulated_is_said_at_once() -> None:
@@ -190,6 +190,7 @@ def test_the_fixture_takes_its_seeds_from_the_command_line(tmp_path: Path) -> No
     assert "1 passed" in run.stdout, run.stdout
 
 
+@pytest.mark.slow
 def test_a_story_is_made_shorter_and_told_again() -> None:
     """What is not needed is taken away, the same rule breaks, and the names tell it again."""
 

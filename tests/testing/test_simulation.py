@@ -24,6 +24,7 @@ from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, SimulatedF
 from chaoying_async.testing.simulation.loop import SimulatedLoop, SimulationError
 from chaoying_async.testing.simulation.process import Process
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
+from tests.sizes import FULL
 
 
 @attrs.define(slots=False)
@@ -78,7 +79,7 @@ def run(process: Process, work: Callable[[], Coroutine[Any, Any, Any]], ground: 
 
 _PRINT = """
 from chaoying_async.testing.simulation import SimulatedWorld, campaign, world
-for seed in range(40, 46):
+for seed in range(40, 43):
     print(seed, SimulatedWorld(seed).run().timeline.fingerprint)
 """
 
@@ -98,7 +99,7 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
         for seed in ("0", "4711")
     ]
     assert told[0] == told[1]
-    assert len({line.split()[1] for line in told[0].splitlines()}) == 6
+    assert len({line.split()[1] for line in told[0].splitlines()}) == 3
 
 
 @pytest.mark.slow
@@ -106,7 +107,7 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
 def test_no_rule_is_broken_in_the_first_seeds() -> None:
     """A few of the many that ``make simulate`` runs; no thread is started by any of them."""
     before = threading.active_count()
-    for seed in range(25):
+    for seed in range(200 if FULL else 10):
         story = SimulatedWorld(seed).run()
         assert story.broken == (), f"seed {seed}: make simulate ARGS='--seed {seed} --trace'"
     assert threading.active_count() == before

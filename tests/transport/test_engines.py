@@ -18,6 +18,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ChaoyingError, MalformedMessageError, RequestNotSentError
 from chaoying_async.transport import AiohttpTransport, HttpxEngine, TransportEngine, default_engine
 from chaoying_async.transport.aiohttp_connections import AIOHTTP_NOT_SENT
+from chaoying_async.transport.causes import Trip
 from chaoying_async.transport.errors import FOREIGN_NOT_SENT, HTTPX_NOT_SENT, translate
 from tests.engines import (
     ENGINES,
@@ -209,8 +210,8 @@ def test_m01_every_error_of_an_engine_becomes_one_of_ours(
     for cls in [*every, *odd]:
         exc = cls.__new__(cls)
         proven = isinstance(exc, table)
-        assert type(translate(exc, table, began=False)) is (NOT_SENT if proven else UNKNOWN)
-        assert type(translate(exc, table, began=True)) is UNKNOWN
+        assert type(translate(exc, table, Trip("h:1"))) is (NOT_SENT if proven else UNKNOWN)
+        assert type(translate(exc, table, Trip("h:1", began=True))) is UNKNOWN
 
 
 @pytest.mark.parametrize(

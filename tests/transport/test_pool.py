@@ -486,7 +486,7 @@ async def test_r33_engines_with_the_same_settings_share_one_tls_context() -> Non
 
 async def test_idle_connections_are_closed_when_they_expire_or_are_too_many() -> None:
     """``keepalive_expiry`` and ``max_keepalive_connections`` mean what httpx says they mean."""
-    limits = httpx.Limits(max_connections=10, max_keepalive_connections=2, keepalive_expiry=0.02)
+    limits = httpx.Limits(max_connections=10, max_keepalive_connections=2, keepalive_expiry=0.5)
     async with TcpServer(polite) as server, running("aiohttp", limits=limits) as engine:
         await asyncio.gather(*(call(engine, server.url()) for _ in range(6)))
         assert server.connections == 6

@@ -257,11 +257,21 @@ async def polling(gateway: Gateway, query: OrderQuery, refund: RefundQuery) -> N
         assert_type((await poller.wait(refund)).unwrap(), RefundItem)
         assert_type((await poller.wait(query)).status, PollStatus)
         poller.track(refund, expected=None, schedule=PollSchedule.refunds())
-        assert_type(poller.outcomes(), AsyncGenerator[PollOutcome[Any]])
-        assert_type(poller.drain(), AsyncGenerator[PollOutcome[Any]])
+        assert_type(poller.outcomes(), AsyncGenerator[PollOutcome[PaidOrder | RefundItem]])
+        assert_type(poller.drain(), AsyncGenerator[PollOutcome[PaidOrder | RefundItem]])
         assert_type(poller.stats().unread, int)
         async for outcome in poller.run([query, (refund, 40)]):
             assert_type(outcome.paid, PaidOrder | None)
+            assert_type(outcome.unwrap(), PaidOrder | RefundItem)
+        async for order in poller.run([query, (query, 40)], at_once=5):
+            assert_type(order.unwrap(), PaidOrder)
+        async for back in poller.run((refund for _ in range(2)), expected=40):
+            assert_type(back.unwrap(), RefundItem)
+        async for one in poller.run([(query, None)]):
+            assert_type(one.unwrap(), PaidOrder)
+        async for mixed in poller.outcomes():
+            assert_type(mixed.unwrap(), PaidOrder | RefundItem)
+            assert_type(mixed.refund, RefundItem | None)
     assert_type(
         await wait_for_terminal(gateway, PayBoxConfGet(op_device_id="1"), every=5.0),
         PayBoxConfGetResult,

@@ -5,6 +5,7 @@
 - ``doctor``: finds the mistake behind a wrong signature.
 - ``inbox``: lists what waits for a person, and records what that person decides.
 - ``listen``: receives notifications, shows them and passes them on.
+- ``poller``: serves a fleet's shards as a process of its own; shows a fleet, and cuts it anew.
 - ``query``: asks how an order or a refund ended (``query``, ``refund-query``).
 - ``sandbox``: serves the gateway on a port of this machine.
 - ``send``: sends any request of the document.

@@ -18,7 +18,9 @@ from chaoying_async.cli.gateway_options import (
     target,
     target_options,
 )
+from chaoying_async.cli.language import shown
 from chaoying_async.cli.probe import Prober, ProbeResult, failures_signed, name_order
+from chaoying_async.cli.reach import ReachedHost, other_hosts
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Request
@@ -47,23 +49,23 @@ class CheckLine:
 @click.option(
     "--mch-id",
     envvar="CHAOYING_MCH_ID",
-    required=True,
     cls=FieldOption,
     of=GetMchIdResult,
     help="Default: CHAOYING_MCH_ID.",
 )
 @target_options
 @output.json_option
-def check(mch_id: str, url: str | None, hosts: str, **options: Any) -> None:
+def check(mch_id: str | None, url: str | None, hosts: str, **options: Any) -> None:
     """Ask a gateway whether everything is what we think. Reads only, moves nothing.
 
     Two calls: GetMchInfo (获取超赢商户基础信息) for the merchant, and orderquery (订单查询) for a
-    number that cannot exist. Exit code 0: all is as we think; 1: something is not; 4 and 5: no
-    answer, or none to be trusted.
+    number that cannot exist. The other hosts are connected to, with TLS, and asked nothing. Exit
+    code 0: all is as we think; 1: something is not; 4 and 5: no answer, or none to be trusted.
     """
     given = SignerOptions.taken_from(options)
-    where, who = target(url, hosts), gateway_options.credentials(given)
-    report = interrupts.run(_report(where, who, mch_id))
+    where = target(url, hosts)
+    who = gateway_options.credentials(given, also={"CHAOYING_MCH_ID": mch_id})
+    report = interrupts.run(_report(where, who, mch_id or ""))
     if output.as_json():
         output.tell(_record(where, report))
     else:
@@ -89,8 +91,10 @@ async def _report(where: Target, who: Credentials, mch_id: str) -> CheckReport:
         algorithm = await _another_algorithm(where, who, mch_id)
     sorting = name_order(merchant, who)
     signed = failures_signed(order)
+    asked = {each.host: each for each in (merchant, order)}
     findings = (
-        *(_host(asked) for asked in {each.host: each for each in (merchant, order)}.values()),
+        *map(_host, asked.values()),
+        *map(_other_host, await other_hosts(where.hosts, asked)),
         _key(order, who, algorithm),
         _merchant(merchant),
         _trades(order),
@@ -148,6 +152,17 @@ def _host(asked: ProbeResult) -> CheckLine:
         fine=asked.spoke,
         answer=asked.answer,
         means="it speaks like the gateway" if asked.spoke else asked.trouble,
+    )
+
+
+def _other_host(reached: ReachedHost) -> CheckLine:
+    calls = ", ".join(reached.calls)
+    means = f"it can be reached; {calls} go there, so nothing was asked"
+    return CheckLine(
+        check=f"address {reached.host}",
+        fine=not reached.trouble,
+        answer=reached.protocol or "no answer",
+        means=f"{reached.trouble}. {calls} go there" if reached.trouble else means,
     )
 
 
@@ -250,11 +265,11 @@ _MARKS = {True: "[green]yes[/]", False: "[bold red]NO[/]", None: "?"}
 def _show(where: Target, report: CheckReport) -> None:
     from rich.markup import escape
 
-    shown = output.table(f"{where.name}", "", "as we think?", "the gateway says", "that means")
+    titles = ("as we think?", "the gateway says", "that means")
+    table = output.table(where.name, "", *map(shown, titles))
     for each in report.findings:
-        told = (each.check, each.answer, each.means)
+        told = (shown(each.check), each.answer, shown(each.means))
         check, *cells = (escape(output.printable(text)) for text in told)
-        shown.add_row(check, _MARKS[each.fine], *cells)
+        table.add_row(check, shown(_MARKS[each.fine]), *cells)
     said = output.console(markup=True)
-    said.print(shown)
-    said.print("The hosts of pre-orders are not asked: every call there moves money.")
+    said.print(table)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from chaoying_async.cli import interrupts, output
+from chaoying_async.cli.language import shown
 
 
 @click.command(name="demo")
@@ -24,4 +25,4 @@ def demo(ctx: click.Context, payments: int) -> None:
 
     if output.as_json():
         ctx.exit(interrupts.run(run(payments, console=Console(quiet=True), tell=output.tell)))
-    ctx.exit(interrupts.run(run(payments)))
+    ctx.exit(interrupts.run(run(payments, said=shown)))

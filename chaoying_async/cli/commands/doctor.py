@@ -10,6 +10,7 @@ import click
 from chaoying_async.cli import gateway_options, messages, output
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import SignerOptions
+from chaoying_async.cli.language import language
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.credentials import SignAlgorithm
 from chaoying_async.sansio.doctor import Verdict, describe, diagnose, explain
@@ -19,15 +20,13 @@ from chaoying_async.sansio.doctor import Verdict, describe, diagnose, explain
 @click.argument("message", nargs=-1, metavar="[FILE | - | NAME=VALUE...]")
 @click.option("--sign", help="The sign that the other side computed; default: the message's own.")
 @click.option("--strict", is_flag=True, help="Accept nothing that a strict gateway would not.")
-@click.option(
-    "--lang", type=click.Choice(("en", "zh")), default="en", show_default=True, help="语言."
-)
+@click.option("--lang", type=click.Choice(("en", "zh")), help="语言; default: as LANG says, or en.")
 @gateway_options.who_options
 @output.json_option
 def doctor(
     message: tuple[str, ...],
     sign: str | None,
-    lang: Literal["en", "zh"],
+    lang: Literal["en", "zh"] | None,
     **options: Any,
 ) -> None:
     """Find the mistake behind a wrong signature (签名错误).
@@ -36,6 +35,7 @@ def doctor(
     or stdin; NAME=VALUE fields tell less. With --sign it explains the difference between the other
     side's sign and ours. Exit code 0: the sign is right; 1: it is not.
     """
+    lang = lang or ("en" if output.as_json() else language())
     given = SignerOptions.taken_from(options)
     verdict = diagnose(
         messages.message(message),

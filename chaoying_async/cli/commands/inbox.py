@@ -16,6 +16,7 @@ from chaoying_async.cli import interrupts, output, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
 from chaoying_async.cli.interrupts import TrackedCall
+from chaoying_async.cli.language import help_pages
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -34,9 +35,10 @@ SHOWN = 10
 _STORE = click.option(
     "--store",
     envvar="CHAOYING_INBOX",
+    show_envvar=True,
     required=True,
     metavar="FILE|URL",
-    help="A SQLite file, a SQLAlchemy URL, or redis://...; default: CHAOYING_INBOX.",
+    help="A SQLite file, a SQLAlchemy URL, or redis://...",
 )
 _PREFIX = click.option("--prefix", help="Of the tables, or of the keys in Redis.")
 _KEY = (click.argument("mch_id"), click.argument("out_trade_no"))
@@ -46,7 +48,7 @@ _REPRICE = (
 )
 
 
-@click.group(name="inbox")
+@click.group(name="inbox", cls=help_pages.Group)
 def inbox() -> None:
     """What could not take effect: list it, and say what to do. A running handler then acts.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -15,16 +15,24 @@ import click
 from chaoying_async.abc import Clock
 from chaoying_async.cli import gateway_options, interrupts, output, reply_display
 from chaoying_async.cli.gateway_options import SignerOptions
+from chaoying_async.cli.language import language, shown
 from chaoying_async.cli.listen.forwarder import ForwardAttempt, Forwarder
 from chaoying_async.cli.listen.line_writer import LineWriter
 from chaoying_async.cli.listen.listen_app import ListenApp, ReceivedDelivery
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.doctor import describe
+from chaoying_async.sansio.notifications.facts import NotificationOutcome
 from chaoying_async.sansio.redact import masked_fields, shown_url
 
 _SHOWN = ("mch_id", "total_fee", "coupon_fee", "transaction_id", "time_end", "trade_type")
 _MINUTE: Final = 60.0
+_OUTCOMES: Mapping[NotificationOutcome, str] = {
+    NotificationOutcome.PAID: "the gateway says: paid. Compare order, amount and merchant first",
+    NotificationOutcome.NOT_PAID: "the gateway says: this payment failed. Another may succeed",
+    NotificationOutcome.UNCLEAR: "its fields do not agree, or cannot be read: query the order",
+}
 
 
 def _address(_ctx: click.Context, _parameter: click.Parameter, url: str | None) -> str | None:
@@ -126,46 +134,56 @@ def _left_out(number: int) -> None:
 
 
 def _announce(address: str, forward: str | None) -> None:
-    shown = shown_url(forward) if forward else None
+    onward = shown_url(forward) if forward else None
     if output.as_json():
-        output.tell({"event": "listening", "url": address, "forward": shown})
+        output.tell({"event": "listening", "url": address, "forward": onward})
         return
-    click.echo(f"notify_url: {address}/notify   Ctrl-C ends it.")
-    if shown:
-        click.echo(f"verified notifications go on to {shown}")
+    click.echo(shown(f"notify_url: {address}/notify   Ctrl-C ends it."))
+    if onward:
+        click.echo(shown(f"verified notifications go on to {onward}"))
 
 
 def _tell(heard: ReceivedDelivery) -> None:
     if output.as_json():
         output.tell(_record(heard))
         return
-    said = output.console()
     answered = f"answered {heard.status} {heard.answer.decode()}"
+    arrived = heard.at.astimezone().isoformat(" ", "seconds") if heard.at else ""
     notification = heard.notification
     if notification is None:
-        said.print(f"REFUSED  {output.printable(heard.why)}; {answered}", style="bold red")
+        why = output.printable(heard.why)
+        output.say(f"{arrived}  {shown(f'REFUSED  {why}; {answered}')}", style="bold red")
         for mistake in heard.mistakes:
-            said.print(f"         {mistake}")
+            happened, to_do = describe(mistake, language())
+            output.say(f"  {mistake}: {happened}", f"    {to_do}")
         return
     outcome = notification.outcome.name
     style = {"PAID": "bold green", "NOT_PAID": "yellow"}.get(outcome, "bold red")
     number = output.printable(notification.out_trade_no)
-    again = ", again" if heard.again else ""
-    said.print(f"{outcome}{again}  {number}  {notification.wallet}; {answered}", style=style)
+    again = shown(", which came before") if heard.again else ""
+    words = f"{outcome}{again}  {number}  {notification.wallet}; {shown(answered)}"
+    output.say(f"{arrived}  {words}", style=style)
+    output.say(f"  {shown(_OUTCOMES[notification.outcome])}")
     raw = notification.raw
     output.show_pairs("", ((name, reply_display.readable(name, raw.get(name))) for name in _SHOWN))
 
 
 def _record(heard: ReceivedDelivery) -> dict[str, Any]:
     answered = {"status": heard.status, "answer": heard.answer.decode()}
+    at = heard.at.isoformat() if heard.at else None
     notification = heard.notification
     if notification is None:
         mistakes = list(heard.mistakes)
+        explained = [
+            dict(zip(("what_happened", "what_to_do"), describe(each), strict=True))
+            for each in mistakes
+        ]
         told = {"event": "refused", "ok": False, "why": heard.why, "mistakes": mistakes}
-        return told | answered
+        return told | {"explained": explained, "at": at} | answered
     return {
         "event": "received",
         "ok": True,
+        "at": at,
         "again": heard.again,
         "out_trade_no": notification.out_trade_no,
         "outcome": notification.outcome.name,

@@ -85,7 +85,9 @@ def refund_query(out_refund_no: str | None, **options: Any) -> None:
 
 def _run(options: dict[str, Any], ask: Ask) -> None:
     where = target(options["url"], options["hosts"])
-    who = gateway_options.credentials(SignerOptions.taken_from(options))
+    who = gateway_options.credentials(
+        SignerOptions.taken_from(options), also={"CHAOYING_MCH_ID": options["mch_id"]}
+    )
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
     async def asked() -> tuple[Request[Any], Reply[Any]]:

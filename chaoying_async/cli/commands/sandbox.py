@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaoying_async.cli import interrupts, output
+from chaoying_async.cli.language import shown, shown_by_sandbox
 from chaoying_async.environment import settings_from_env
 from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.hosts import is_loopback
@@ -37,7 +38,7 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
         if output.as_json():
             output.tell({"ok": True, **as_record()})
         else:
-            click.echo("\n".join(lines()))
+            click.echo("\n".join(lines(shown_by_sandbox)))
         ctx.exit()
 
 
@@ -109,7 +110,7 @@ async def _serve(
         data=world["data"],
     )
     sandbox.faults.plans.extend(plans)
-    token = None if is_loopback(host) else _token()
+    token = None if is_loopback(host.strip("[]")) else _token()
     stop = asyncio.Event()
     interrupts.stops(stop.set)
     served = sandbox.serve(host=host, port=port, token=token, console=world["console"])
@@ -129,6 +130,8 @@ def _token() -> str:
 
 def _announce(sandbox: Sandbox, url: str, token: str | None, *, console: bool) -> None:
     """Print the address and who may use it; the key is the sandbox's own and worth nothing."""
+    from chaoying_async.sandbox.serving.exports import exports
+
     credentials = sandbox.credentials
     told = {
         "url": url,
@@ -144,11 +147,12 @@ def _announce(sandbox: Sandbox, url: str, token: str | None, *, console: bool) -
         output.tell(told)
         return
     reach = "other machines can reach it" if token else "for this machine only"
-    click.echo(f"The gateway listens at {url}, {reach}. Ctrl-C ends it.\n")
+    click.echo(shown(f"The gateway listens at {url}, {reach}. Ctrl-C ends it.") + "\n")
     for name, value in told.items():
         click.echo(f"  {name:9} {value}")
-    click.echo(f"\n  books     {url}/_sandbox/books\n\nFor other commands, in another terminal:\n")
-    for name in ("url", "agent_id", "key", "pid", "mch_id"):
-        click.echo(f"export CHAOYING_{name.upper()}={told[name]}")
+    click.echo(f"\n  books     {url}/_sandbox/books\n")
+    click.echo(shown("For other commands, in another terminal:") + "\n")
+    for name, value in exports(credentials, url).items():
+        click.echo(f"export {name}={value}")
     if token is not None:
         click.echo(f"export {TOKEN}={token}")

@@ -17,9 +17,10 @@ from chaoying_async.cli.gateway_options import (
     target_options,
 )
 from chaoying_async.cli.interrupts import TrackedCall
+from chaoying_async.cli.language import help_pages, language, shown
 from chaoying_async.environment import settings_from_env
-from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError
-from chaoying_async.fieldwords import words_of
+from chaoying_async.exceptions import ChaoyingError, OutcomeUnknownError, ParameterError
+from chaoying_async.fieldwords import docstring_of, words_of
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
 from chaoying_async.sansio.api.terminal import QrConfGet
@@ -32,7 +33,7 @@ _KINDS: dict[str, type[Request[Any]]] = {
 }
 
 
-class Endpoints(click.Group):
+class Endpoints(help_pages.Group):
     """One command for each request, made when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -41,7 +42,7 @@ class Endpoints(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command with the document's name or the class's, in any case."""
         kind = _KINDS.get(cmd_name.lower().replace("-", "_"))
-        return None if kind is None else _command(kind)
+        return None if kind is None else help_pages.localised(_command(kind))
 
 
 _HELP = """\
@@ -71,8 +72,7 @@ def _command(kind: type[Request[Any]]) -> click.Command:
     decorated: Any = output.json_option(target_options(_own_options(kind)(run)))
     common: list[click.Parameter] = list(reversed(decorated.__click_params__))
     taken = frozenset(name for each in common for name in each.opts)
-    title = kind.endpoint.title
-    moves = "Moves money: sent once." if kind.endpoint.moves_money else ""
+    moves = kind.endpoint.moves_money
     return click.Command(
         name=kind.endpoint.name,
         callback=decorated,
@@ -81,14 +81,22 @@ def _command(kind: type[Request[Any]]) -> click.Command:
             *fields.options_of(kind, taken),
             *common,
         ],
-        help=f"{title}: {_first(kind)} {moves}".rstrip(),
-        short_help=f"{title}{' (moves money)' if kind.endpoint.moves_money else ''}",
+        help=_about(kind),
+        short_help=kind.endpoint.title + (shown(" (moves money)") if moves else ""),
     )
+
+
+def _about(kind: type[Request[Any]]) -> str:
+    title = kind.endpoint.title
+    moves = shown("Moves money: sent once.") if kind.endpoint.moves_money else ""
+    if language() == "zh":
+        return f"{title}。{moves}"
+    return f"{title}: {_first(kind)} {moves}".rstrip()
 
 
 def _first(kind: type[Request[Any]]) -> str:
     """The first sentences of the docstring, without the names before them."""
-    return (kind.__doc__ or "").partition("\n\n")[0].partition(": ")[2]
+    return docstring_of(kind).partition("\n\n")[0].partition(": ")[2]
 
 
 def _own_options(kind: type[Request[Any]]) -> Any:
@@ -113,12 +121,40 @@ def _run(kind: type[Request[Any]], given: dict[str, Any]) -> Exit:
     named = _texts(kind, given)
     extra = messages.pairs(given.pop("extra"))
     more = {"url": given.pop("link")} if "link" in given else {}
-    request = fields.made(kind, named, extra, **more)
+    signer = SignerOptions.taken_from(given)
+    request = _made(kind, named, extra, more, signer)
     where = target(given["url"], given["hosts"])
     if kind.endpoint.moves_money:
         _confirm(request, where, yes=given["yes"], production=given["production"])
-    who = gateway_options.credentials(SignerOptions.taken_from(given))
+    who = gateway_options.credentials(signer)
     return _sent(request, where, who, given["qr"])
+
+
+def _made(
+    kind: type[Request[Any]],
+    named: dict[str, str],
+    extra: dict[str, str],
+    more: dict[str, Any],
+    signer: SignerOptions,
+) -> Request[Any]:
+    """The request; what is wrong with it and with the environment is said at once."""
+    known = settings_from_env()
+    also = {
+        # What was typed is judged as a field of the request, under its own name.
+        variable: "typed" if named.get(name) else known.get(variable)
+        for name, variable in fields.VARIABLES.items()
+        if name in kind.needed
+    }
+    problems: dict[str, str] = {}
+    request = None
+    try:
+        request = fields.made(kind, named, extra, **more)
+    except ParameterError as error:
+        problems.update(error.problems)
+    problems |= gateway_options.problems_with(signer, also=also)
+    if problems or request is None:
+        raise ParameterError(problems).about(kind.endpoint.name)
+    return request
 
 
 def _texts(kind: type[Request[Any]], given: dict[str, Any]) -> dict[str, str]:
@@ -156,13 +192,13 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
         )
     if yes:
         return
-    shown = ", ".join(
+    listed = ", ".join(
         f"{name} {reply_display.readable(name, text)}"
         for name, text in request.wire_fields().items()
         if name in _TOLD and not is_hidden(name)
     )
     output.confirm(
-        f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {shown}. Send it?"
+        f"{request.endpoint.name} {request.endpoint.title} at {where.name}: {listed}. Send it?"
     )
 
 

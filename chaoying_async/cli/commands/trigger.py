@@ -13,6 +13,7 @@ from chaoying_async.cli import interrupts, output
 from chaoying_async.cli.commands.sandbox import TOKEN
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.field_option import FieldOption
+from chaoying_async.cli.language import shown, shown_by_sandbox
 from chaoying_async.environment import settings_from_env
 from chaoying_async.exceptions import RequestNotSentError, TransportError
 from chaoying_async.sansio.api.merchant import GetMchIdResult
@@ -24,7 +25,7 @@ _PATIENCE = 30.0
 
 
 _URL = click.option(
-    "--url", envvar="CHAOYING_URL", required=True, help="The sandbox; default: CHAOYING_URL."
+    "--url", envvar="CHAOYING_URL", show_envvar=True, required=True, help="The sandbox."
 )
 
 #: Event -> what people do to an open order, by the sandbox's name and in words.
@@ -51,9 +52,9 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
         output.tell({"events": {**says, **deeds, **_FAULTS}})
         ctx.exit()
     for title, rows in {"notifications": says, "orders": deeds, "faults": _FAULTS}.items():
-        click.echo(f"{title}:")
+        click.echo(f"{shown(title)}:")
         for name, words in rows.items():
-            click.echo(f"  {name:15} {words}")
+            click.echo(f"  {name:15} {shown_by_sandbox(words)}")
     ctx.exit()
 
 
@@ -62,7 +63,12 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 @click.argument("order", required=False)
 @_URL
 @click.option("--notify-url", cls=FieldOption, of=WechatPreOrder, help="Default: the order's own.")
-@click.option("--mch-id", cls=FieldOption, of=GetMchIdResult, help="Default: the sandbox's first.")
+@click.option(
+    "--mch-id",
+    cls=FieldOption,
+    of=GetMchIdResult,
+    help="Default: the sandbox's first that is enabled.",
+)
 @click.option(
     "--wallet", type=click.Choice(("WECHAT", "ALIPAY")), default="WECHAT", help="Without ORDER."
 )
@@ -103,7 +109,28 @@ def trigger(event: str, order: str | None, url: str, **more: Any) -> None:
             "total_fee": more["total_fee"],
             "late": more["late"],
         }
-        _notified(_post(url, "notify", _without_none(wish)))
+        _notified(answer := _post(url, "notify", _without_none(wish)))
+        if not output.as_json() and "order" in answer:  # a sandbox of an older version says less
+            output.say(shown(_what_happened(answer)))
+
+
+def _what_happened(answer: Mapping[str, Any]) -> str:
+    """How the order stands: a notification, accepted or not, changes nothing about it."""
+    number, mch_id, status = (answer[name] for name in ("out_trade_no", "mch_id", "order"))
+    if status is None:
+        return (
+            f"nobody made this order of merchant {mch_id}: a query does not find it, so a program "
+            "that asks (confirm=) does not believe it"
+        )
+    if status == "OPEN":
+        return (
+            f"{number} of merchant {mch_id} is still OPEN: only told of, not paid, and a query "
+            f"says so. `chaoying trigger pays {number}` pays it"
+        )
+    words = f"{number} of merchant {mch_id} was {status} before, and stays so: only told of"
+    if answer["repeated"]:
+        words += "; your program had accepted a notification of it already, so this repeats it"
+    return words
 
 
 def _without_none(wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,7 +185,7 @@ def _notified(answer: Mapping[str, Any]) -> None:
     if not deliveries:
         late = answer.get("late")
         words = f"it comes in {late:g} s of the sandbox's clock" if late else "nothing to send"
-        output.console().print(words)
+        output.console().print(shown(words))
         return
     rows = [
         (
@@ -166,11 +193,18 @@ def _notified(answer: Mapping[str, Any]) -> None:
             each["url"],
             each["status"],
             each["answer"][:60],
-            "accepted" if each["accepted"] else each["problem"] or "not accepted",
+            _taken(each),
         )
         for each in deliveries
     ]
-    output.show_table("notified", ("order", "to", "status", "answer", "so it is"), rows)
+    output.show_table("notified", ("order", "to", "status", "answer", "result"), rows)
+
+
+def _taken(delivery: Mapping[str, Any]) -> str:
+    if not delivery["accepted"]:
+        return delivery["problem"] or shown("not accepted")
+    forged = "accepted, though forged: the program did not check the signature"
+    return shown(forged if delivery["forged"] else "accepted")
 
 
 def _post(url: str, what: str, wish: dict[str, Any]) -> dict[str, Any]:

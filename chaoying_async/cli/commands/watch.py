@@ -17,6 +17,7 @@ from chaoying_async.cli import gateway_options, interrupts, output, stores
 from chaoying_async.cli.exits import Exit, after_outcome, worst
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
+from chaoying_async.cli.language import shown
 from chaoying_async.cli.watch.progress import (
     LiveProgress,
     PlainProgress,
@@ -243,7 +244,8 @@ async def _cancelled(*tasks: asyncio.Task[Any]) -> list[Any]:
 def _say_pending(pending: Sequence[Query], store: str | None) -> None:
     """Print on stderr, for programs too: stdout has the outcomes and nothing else."""
     named = ", ".join(number_of(query) for query in pending[:_NAMED])
-    more = f" and {len(pending) - _NAMED:,} more" if len(pending) > _NAMED else ""
-    told = f"{len(pending):,} still pending: {named}{more}" if pending else "nothing was pending"
+    if len(pending) > _NAMED:
+        named = f"{named} and {len(pending) - _NAMED:,} more"
+    told = f"{len(pending):,} still pending: {named}" if pending else "nothing was pending"
     kept = f"; kept in {stores.shown(store)}" if store and pending else ""
-    click.echo(output.printable(f"interrupted; {told}{kept}"), err=True)
+    click.echo(output.printable(shown(f"interrupted; {told}{kept}")), err=True)

@@ -12,6 +12,7 @@ import httpx
 
 from chaoying_async.abc import Clock
 from chaoying_async.sansio.notifications.message import SUCCESS
+from chaoying_async.transport.causes import reason
 
 #: Seconds before each attempt, inside the three seconds that the gateway waits.
 QUICK = (0.0, 0.1, 0.3)
@@ -81,7 +82,7 @@ class Forwarder:
         except TimeoutError:
             return ForwardAttempt(problem="no answer in time")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return ForwardAttempt(problem=type(error).__name__)
+            return ForwardAttempt(problem=reason(error))
 
     async def _post(self, body: bytes) -> ForwardAttempt:
         async with self._client.stream("POST", self._url, content=body, headers=_FORM) as reply:

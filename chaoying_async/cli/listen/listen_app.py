@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -53,6 +54,8 @@ class ReceivedDelivery:
     answer: bytes
     again: bool = False
     """Whether the same notification was delivered before."""
+    at: datetime | None = None
+    """When it arrived, before its body was read; set for what is told."""
 
 
 Tell = Callable[[ReceivedDelivery], None]
@@ -95,6 +98,7 @@ class ListenApp:
 
         if scope["type"] != "http":
             return
+        at = self._clock.now()
         try:
             body = await read_body(scope, receive, limit=MAX_BODY, clock=self._clock)
         except BodyNotReadError as error:
@@ -105,7 +109,7 @@ class ListenApp:
             heard = await self.handle(body)
             del body
         await _answer(send, heard)
-        self._tell(await self._examined(heard))
+        self._tell(attrs.evolve(await self._examined(heard), at=at))
 
     async def handle(self, body: bytes) -> ReceivedDelivery:
         """Decide the answer to a body."""

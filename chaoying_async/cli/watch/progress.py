@@ -9,6 +9,7 @@ import attrs
 
 from chaoying_async.cli import output
 from chaoying_async.cli.exits import Exit, after_outcome
+from chaoying_async.cli.language import shown
 from chaoying_async.polling import PollOutcome, PollStats
 from chaoying_async.sansio.api.follow_up import RefundQuery
 from chaoying_async.sansio.polling.status import PollStatus, Query
@@ -45,7 +46,7 @@ class Tally:
 
     def _amount(self, status: PollStatus) -> str:
         fen = self.amounts[status]
-        return f"{Fen(fen).yuan:,} yuan" if fen else ""
+        return shown(f"{Fen(fen).yuan:,} yuan") if fen else ""
 
 
 class PlainProgress:
@@ -65,12 +66,12 @@ class PlainProgress:
         if output.as_json():
             output.tell(record(outcome))
         else:
-            output.say(line(outcome))
+            output.say_as_is(line(outcome))
 
     def going(self, stats: PollStats, ended: int) -> None:
         """Print how it goes now."""
         told = "  ".join(f"{name} {value}" for name, value in figures(stats))
-        output.remark(f"{ended:,} ended  {told}")
+        output.remark(f"{shown(f'{ended:,} ended')}  {told}")
 
 
 class LiveProgress:
@@ -84,7 +85,11 @@ class LiveProgress:
 
         self._console = output.console()
         self._bar = Progress(
-            "ended", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=self._console
+            shown("ended"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
         )
         self._task = self._bar.add_task("ended", total=None)
         # No refresh by rich's own thread: the poller's figures are read in its own thread, or they
@@ -122,11 +127,11 @@ class LiveProgress:
         from rich.table import Table
 
         names, values = zip(*figures(stats), strict=True)
-        shown = Table(*names, box=None, pad_edge=False)
-        for column in shown.columns:
+        table = Table(*names, box=None, pad_edge=False)
+        for column in table.columns:
             column.justify = "right"
-        shown.add_row(*values, style="bold red" if stats.breaker_open else "")
-        return Group(self._bar.get_renderable(), shown)
+        table.add_row(*values, style="bold red" if stats.breaker_open else "")
+        return Group(self._bar.get_renderable(), table)
 
 
 #: Either display.
@@ -135,7 +140,7 @@ ProgressView = LiveProgress | PlainProgress
 
 def figures(stats: PollStats) -> list[tuple[str, str]]:
     """The figures of ``Poller.stats()``, with their names."""
-    return [
+    english = [
         ("pending", f"{stats.pending:,}"),
         ("in flight", f"{stats.in_flight:,}"),
         ("due", f"{stats.due:,}"),
@@ -144,16 +149,21 @@ def figures(stats: PollStats) -> list[tuple[str, str]]:
         ("errors", f"{stats.errors:,}"),
         ("breaker", "OPEN" if stats.breaker_open else "closed"),
     ]
+    return [(shown(name), shown(value)) for name, value in english]
 
 
 def line(outcome: PollOutcome[Any]) -> str:
     """One outcome in one line, for a person."""
     fen, end = amount_of(outcome), after_outcome(outcome)
-    yuan = f"{Fen(fen).yuan:,} yuan" if fen is not None else ""
+    yuan = shown(f"{Fen(fen).yuan:,} yuan") if fen is not None else ""
     queries = "query" if outcome.attempts == 1 else "queries"
-    asked = f"{outcome.attempts} {queries}, {outcome.elapsed:.0f} s"
-    why = f"{type(outcome.error).__name__}: {outcome.error}" if outcome.error is not None else ""
-    parts = (f"{outcome.status:<13}", number_of(outcome.query), yuan, asked, why, end.then)
+    asked = shown(f"{outcome.attempts} {queries}, {outcome.elapsed:.0f} s")
+    why = (
+        shown(f"{type(outcome.error).__name__}: {outcome.error}")
+        if outcome.error is not None
+        else outcome.msg or ""
+    )
+    parts = (f"{outcome.status:<13}", number_of(outcome.query), yuan, asked, why, shown(end.then))
     return output.printable("  ".join(part for part in parts if part))
 
 
@@ -187,6 +197,7 @@ def record(outcome: PollOutcome[Any]) -> dict[str, Any]:
         "code": reply.code if reply is not None else getattr(error, "code", None),
         "error": type(error).__name__ if error is not None else None,
         "message": str(error) if error is not None else None,
+        "msg": outcome.msg,
         "attempts": outcome.attempts,
         "elapsed": round(outcome.elapsed, 3),
         "next": end.then,

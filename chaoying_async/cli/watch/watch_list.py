@@ -23,6 +23,7 @@ import click
 
 from chaoying_async.cli import output
 from chaoying_async.cli.fields import amount
+from chaoying_async.cli.text_files import in_utf8
 from chaoying_async.cli.watch.csv_rows import BLANKS, CsvRows, Place, unknown
 from chaoying_async.cli.watch.damaged_numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
@@ -230,7 +231,8 @@ def _decoded(read: bytes, first: int) -> str:
 
 
 def _bytes(file: str) -> bytes:
-    return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    read = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    return in_utf8(read)[0]
 
 
 def _is_pipe() -> bool:

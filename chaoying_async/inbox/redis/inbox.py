@@ -50,7 +50,10 @@ _NO_ADDRESS = (
     "with what is special in the password escaped (@ is %40, : is %3A, / is %2F)"
 )
 
-_NO_OPTION = "redis-py does not know one of the options after the address's question mark"
+_NO_OPTION = (
+    "redis-py does not know one of the options after the address's question mark (for TLS write "
+    "rediss://, without an option)"
+)
 
 
 class RedisInbox(LeasingInbox):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import namedtuple
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -20,9 +20,9 @@ from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.inbox.sql.statements import Framed
 from chaoying_async.sql.autocommit import outside_transaction
 from chaoying_async.sql.batching import PerLoop
-from chaoying_async.sql.dialects import is_duplicate, may_be_tried_again
+from chaoying_async.sql.dialects import is_duplicate
 from chaoying_async.sql.engines import check_engine
-from chaoying_async.sql.transactions import connected, is_open_in_sqlite
+from chaoying_async.sql.transactions import connected, is_open_in_sqlite, retried
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ class Access:
                 return await self.rows(connection, statement, params)
 
         # MariaDB's readers deadlock too where it is SERIALIZABLE.
-        return await within(self._clock, PATIENCE, _retried(read_once))
+        return await within(self._clock, PATIENCE, retried(read_once))
 
     async def rows(
         self, connection: AsyncConnection, statement: Any, params: Params
@@ -158,7 +158,7 @@ class Access:
                 await connection.commit()
                 return changed
 
-        return await within(self._clock, PATIENCE, _retried(write_once))
+        return await within(self._clock, PATIENCE, retried(write_once))
 
     async def insert(self, statement: Any, params: Params) -> bool:
         """Whether the row is new; a row that was there is left alone."""
@@ -188,14 +188,3 @@ class Access:
                     await sqlite.pragma(connection, "journal_mode", "WAL")
             await connection.run_sync(metadata.create_all)
             await connection.commit()
-
-
-async def _retried(work: Callable[[], Awaitable[T]]) -> T:
-    """What ``work`` returns, tried again where the database rolled it back for somebody else."""
-    for _ in range(ATTEMPTS - 1):
-        try:
-            return await work()
-        except DBAPIError as error:
-            if not may_be_tried_again(error):
-                raise
-    return await work()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple
 
 from sqlalchemy import Table, bindparam, select, update
@@ -15,18 +16,29 @@ from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.sql.addresses import shown_url
 from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import dialect_of
-from chaoying_async.sql.transactions import connected, transaction, whole
+from chaoying_async.sql.transactions import connected, limited, transaction
+from chaoying_async.sql.turns import Turns
 
 log = logging.getLogger("chaoying_async.pollstore")
 
 _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.
 _LOOK = 1.0
-#: The ``id`` of the only row.
-_ONLY = 1
+#: The ``id`` of the only row of a store that has one owner.
+ONLY = 1
 #: A reading of the lease that took too long proves nothing: how often it is made at most.
 _READINGS = 3
+#: A store that has one owner renews its lease, reads it and takes it: two of these at a time.
+_AT_ONCE = 2
 LOST = "another process has taken this store over: nothing more may be written, or paid"
+
+
+def longest_idle(lease: float) -> float:
+    """Seconds for which an owner's transaction may be idle: its locks keep others from the store.
+
+    A busy process may need some seconds between two statements, however short the lease is.
+    """
+    return max(5.0, lease)
 
 
 class OwnerRow(NamedTuple):
@@ -55,12 +67,25 @@ class OwnerRow(NamedTuple):
 class Ownership:
     """The claim of one process on one store."""
 
-    def __init__(self, engine: AsyncEngine, table: Table, clock: Clock, lease: float) -> None:
+    def __init__(
+        self,
+        engine: AsyncEngine,
+        table: Table,
+        clock: Clock,
+        lease: float,
+        row: int = ONLY,
+        *,
+        turns: Turns | None = None,
+    ) -> None:
         self._engine = engine
+        self._turns = turns or Turns(engine, clock, seconds=None, at_once=_AT_ONCE)
         self._clock = clock
         self._dialect = dialect_of(engine)
         self._token = 0
         self._lost = False
+        #: Somebody else's lease as it was first seen, and when: see ``take_if_free``.
+        self._others: OwnerRow | None = None
+        self._others_since = 0.0
         #: Readings of the lease: how many began, which was the last that found it ours, and until
         #: when (on the monotonic clock) that is certain.
         self._began = 0
@@ -69,13 +94,15 @@ class Ownership:
         self._reading = asyncio.Lock()
         self.lease = lease
         now, columns = self._dialect.now, table.c
-        mine = columns.id == _ONLY
+        mine = columns.id == row
         self._add_row = self._dialect.insert_or_keep(table, "id").values(
-            id=_ONLY, token=0, held_until=0, lease=0
+            id=row, token=0, held_until=0, lease=0
         )
         self._read = select(
             columns.token, columns.held_until, columns.lease, now.label("now")
         ).where(mine)
+        self._idle = longest_idle(lease)
+        self._read_locked = self._read.with_for_update()
         self._take = (
             update(table)
             .where(mine)
@@ -87,12 +114,24 @@ class Ownership:
         )
         self._renew = (
             update(table)
-            .where(mine, columns.token == bindparam("p_token"))
+            .where(
+                mine,
+                columns.token == bindparam("p_token"),
+                *self._dialect.limits_idling(self._idle),
+            )
             .values(held_until=now + bindparam("p_lease"))
         )
         self._release = (
-            update(table).where(mine, columns.token == bindparam("p_token")).values(held_until=0)
+            update(table)
+            .where(mine, columns.token == bindparam("p_token"))
+            # A renewal that arrives late must not take it once more.
+            .values(held_until=0, token=columns.token + 1)
         )
+
+    @property
+    def token(self) -> int:
+        """The owner's number, which grows with every change of hands; 0: it was never taken."""
+        return self._token
 
     async def take(self) -> None:
         """Become the owner; waits for a dead owner's lease, and raises where the owner lives."""
@@ -100,7 +139,7 @@ class Ownership:
         started = self._clock.monotonic()
         while True:
             waited = self._clock.monotonic() - started
-            found = await whole(self._engine, self._try(first, waited))
+            found = await self._turns.take(partial(self._try, first, waited))
             if found is None:
                 return
             if first is None:
@@ -112,6 +151,20 @@ class Ownership:
                     f"{found.until} and renews that while it lives; one store has one owner"
                 )
             await self._clock.sleep(min(max(first.left - waited, 0.05), _LOOK))
+
+    async def take_if_free(self) -> bool:
+        """Become the owner where nobody is, and return whether that was so; never waits.
+
+        Called again and again, it also takes what a clock that was set back keeps for too long.
+        """
+        waited = self._clock.monotonic() - self._others_since
+        found = await self._turns.take(partial(self._try, self._others, waited))
+        if found is None:
+            self._others = None
+            return True
+        if self._others is None or found[:2] != self._others[:2]:
+            self._others, self._others_since = found, self._clock.monotonic()
+        return False
 
     def _say_waiting(self, found: OwnerRow) -> None:
         log.warning(
@@ -125,12 +178,11 @@ class Ownership:
         )
 
     async def _try(self, first: OwnerRow | None, waited: float) -> OwnerRow | None:
-        async with transaction(self._engine) as connection:
+        async with limited(self._engine, self._idle) as connection:
             # A write comes first: on SQLite that keeps every other writer out.
             await connection.execute(self._add_row)
             check_transaction(connection)
-            reading = self._read.with_for_update()
-            row = (await connection.execute(reading, self._time())).one()
+            row = (await connection.execute(self._read_locked, self._time())).one()
             found = OwnerRow(*map(int, row))
             unchanged = first is not None and found[:2] == first[:2] and waited >= first.left
             set_back = found.held_until - found.now > found.lease
@@ -158,7 +210,7 @@ class Ownership:
 
     async def renew(self) -> None:
         """Renew the lease in a transaction of its own."""
-        await whole(self._engine, self._renew_now())
+        await self._turns.take(self._renew_now)
 
     async def _renew_now(self) -> None:
         async with transaction(self._engine) as connection:
@@ -186,7 +238,7 @@ class Ownership:
 
     async def _read_that_it_is_ours(self) -> None:
         """On return the store is ours, and at least half a lease is left."""
-        found = await whole(self._engine, self._read_now())
+        found = await self._turns.take(self._read_now)
         if found is None or found.token != self._token:
             self._lose()
         elif found.left < self.lease / 2:
@@ -199,10 +251,10 @@ class Ownership:
 
     async def release(self) -> None:
         """Give the store back, unless somebody took it."""
-        await whole(self._engine, self._release_now())
+        await self._turns.take(self._release_now)
 
     async def _release_now(self) -> None:
-        async with transaction(self._engine) as connection:
+        async with limited(self._engine, self._idle) as connection:
             await connection.execute(self._release, {"p_token": self._token})
 
     def _lose(self) -> None:

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
 import os
 import re
-from collections.abc import (
-    AsyncGenerator,
-    AsyncIterator,
-    Callable,
-    Collection,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from sqlalchemy import URL, Delete, Executable, bindparam, delete, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, bindparam
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
@@ -35,147 +23,51 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
-from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
+from chaoying_async.pollstore.sql.ownership import Ownership, longest_idle
 from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND, store_tables
 from chaoying_async.sql.addresses import advice, database_url
-from chaoying_async.sql.autocommit import check_commit
-from chaoying_async.sql.batching import Batches, Take
 from chaoying_async.sql.columns import DEFAULT_PREFIX
+from chaoying_async.sql.creation import make_tables
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.engines import check_engine, engine_at
-from chaoying_async.sql.transactions import connected, transaction, whole
+from chaoying_async.sql.transactions import to_its_end
+from chaoying_async.sql.turns import Turns
 
-log = logging.getLogger("chaoying_async.pollstore")
-
-#: Rows that are read at a time.
-_PAGE = 5000
-#: How often a lease is renewed while it runs.
-_RENEWALS = 3
 #: A SQLite file is kept in WAL mode, and written through to the disk at every commit; one
 #: connection waits 10 s for another.
 _PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL")
 
-#: ``(kind, key)`` to the text to keep; None: to be dropped.
-Changes = Mapping[tuple[str, str], str | None]
-#: So many changes go into one transaction.
-_MOST = 2000
+#: How many connections read and write texts at a time.
+_AT_ONCE = 3
 
 
-class _OpenStore:
-    """What an open store has, and a closed one has not: statements, an owner, a writer."""
+class _OpenStore(OwnedTexts):
+    """What an open store has, and a closed one has not."""
 
     def __init__(self, store: SqlPollStore, engine: AsyncEngine) -> None:
-        metadata, texts, owner = store_tables(store.table_prefix)
-        self.engine = engine
-        self.metadata = metadata
-        self.owned = Ownership(engine, owner, store.clock, store.lease)
-        columns = texts.c
-        same = (columns.kind == bindparam("p_kind"), columns.item == bindparam("p_item"))
-        self.put: Insert = dialect_of(engine).insert_or_replace(texts, ["kind", "item"], "body")
-        self.drop: Delete = delete(texts).where(*same)
-        self.get = select(columns.body).where(*same)
-        self.page = (
-            select(columns.seq, columns.item, columns.body)
-            .where(columns.kind == bindparam("p_kind"), columns.seq > bindparam("p_after"))
-            .order_by(columns.seq)
-            .limit(_PAGE)
+        self.metadata, texts, owner = store_tables(store.table_prefix)
+        put = dialect_of(engine).insert_or_replace(texts, ["kind", "item"], "body")
+        put = put.values(
+            kind=bindparam("p_kind"), item=bindparam("p_item"), body=bindparam("p_body")
         )
+        owned = Ownership(engine, owner, store.clock, store.lease)
+        turns = Turns(engine, store.clock, seconds=None, at_once=_AT_ONCE)
+        super().__init__(engine, owned, TextStatements.of(texts, put), turns)
 
-    async def start(self, clock: Clock) -> None:
+    async def open(self, clock: Clock) -> None:
         """Make the tables, take the store, and go on renewing its lease."""
-        await self.make_tables()
+        await make_tables(self.engine, self.metadata)
         await self.owned.take()
-        self.writer: Batches[Changes, None] = Batches(self.write, most=_MOST, size=len)
-        self.renewing = asyncio.get_running_loop().create_task(self.renew(clock))
+        self.start(clock)
 
-    async def make_tables(self) -> None:
-        """Make the tables that are missing; other processes may be doing the same."""
-        for _ in self.metadata.tables:  # each may have been made between our look and our try
-            with contextlib.suppress(DBAPIError):
-                return await whole(self.engine, self._make_tables())
-        return await whole(self.engine, self._make_tables())
-
-    async def _make_tables(self) -> None:
-        async with connected(self.engine) as connection:
-            await check_commit(connection)
-        async with transaction(self.engine) as connection:
-            await connection.run_sync(self.metadata.create_all)
-
-    async def stop(self, *, dispose: bool) -> None:
-        """Write what is left, give the store back, dispose; cancelled, it writes less.
-
-        The rest is done all the same: a transaction that is cut off may leave a SQLite file locked,
-        and a renewal that goes on would keep the store from everybody.
-        """
-        ending = asyncio.get_running_loop().create_task(self._end(dispose=dispose))
+    async def close(self, *, dispose: bool) -> None:
+        """Write what is left, give the store back, dispose; the last even when cancelled."""
         try:
-            await asyncio.shield(ending)
-        except asyncio.CancelledError:
-            self.writer.drop()
-            await asyncio.wait([ending])
-            raise
-
-    async def _end(self, *, dispose: bool) -> None:
-        try:
-            await self._give_back()
+            await self.stop()
         finally:
             if dispose:
-                await self.engine.dispose()
-
-    async def _give_back(self) -> None:
-        await self.writer.close()
-        self.renewing.cancel()
-        await asyncio.wait([self.renewing])
-        try:
-            await self.owned.release()
-        except Exception as error:  # noqa: BLE001 - drivers raise errors of their own too
-            log.warning("the lease could not be given back (%s): it runs out", type(error).__name__)
-
-    async def renew(self, clock: Clock) -> None:
-        """Renew the lease for as long as the store is ours; after an error, try again."""
-        while True:
-            await clock.sleep(self.owned.lease / _RENEWALS)
-            try:
-                await self.owned.renew()
-            except StoreInUseError:
-                log.error("%s", "another process has taken the poll store over")  # noqa: TRY400
-                return
-            except Exception as error:  # noqa: BLE001 - drivers raise errors of their own too
-                log.warning("the store's lease could not be renewed: %s", type(error).__name__)
-
-    async def read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
-        """All rows of one statement, in a connection of its own."""
-        return await whole(self.engine, self._read(statement, values))
-
-    async def _read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
-        async with connected(self.engine) as connection:
-            return (await connection.execute(statement, values)).all()
-
-    async def write(self, take: Take[Changes]) -> Sequence[None]:
-        """Write what waits in one transaction; what is newer counts."""
-        batch = take()
-        together: dict[tuple[str, str], str | None] = {}
-        for changes in batch:
-            together.update(changes)
-        await whole(self.engine, self._commit(together))
-        return [None] * len(batch)
-
-    async def _commit(self, changes: Changes) -> None:
-        """The lease is renewed in the same transaction, which proves that it is the owner's."""
-        put = [
-            {"kind": kind, "item": key, "body": text}
-            for (kind, key), text in changes.items()
-            if text is not None
-        ]
-        drop = [
-            {"p_kind": kind, "p_item": key} for (kind, key), text in changes.items() if text is None
-        ]
-        async with transaction(self.engine) as connection:
-            await self.owned.renew_in(connection)
-            if put:
-                await connection.execute(self.put, put)
-            if drop:
-                await connection.execute(self.drop, drop)
+                await to_its_end(self.engine.dispose())
 
 
 class SqlPollStore:
@@ -204,6 +96,10 @@ class SqlPollStore:
     directory that is missing) is a :class:`~chaoying_async.exceptions.UsageError`.
 
     Leaving the block waits for what ``done()`` of an outcome has begun, up to 10 s.
+
+    Several processes share what is waited for through a :class:`~chaoying_async.workers.Fleet`. It
+    is given such a store without opening it, and cuts its part of the database into ``shards``,
+    each of which has an owner of its own.
     """
 
     def __init__(
@@ -211,6 +107,7 @@ class SqlPollStore:
         where: str | os.PathLike[str] | URL | AsyncEngine = "polls.db",
         *,
         lease: float = 15.0,
+        shards: int = 16,
         table_prefix: str = DEFAULT_PREFIX,
         clock: Clock | None = None,
     ) -> None:
@@ -219,6 +116,7 @@ class SqlPollStore:
         if not lease > 0:
             raise ParameterError({"lease": "must be a number of seconds above 0"})
         self.lease = lease
+        self.shards = shards
         self.table_prefix = table_prefix
         self.clock: Clock = clock or SystemClock()
         self._where = where
@@ -233,16 +131,16 @@ class SqlPollStore:
     async def __aenter__(self) -> Self:
         if self._opened is not None or self._opening:
             raise StoreInUseError("this store is open already; one process, one owner")
-        engine = self._engine()
+        engine = self.new_engine()
         self._opening = True
         try:
             with told():
                 check_engine(engine, "SqlPollStore", "MemoryPollStore")
                 opened = _OpenStore(self, engine)
-                await opened.start(self.clock)
+                await opened.open(self.clock)
         except BaseException as error:
             error.add_note(f"while opening the poll store {advice(engine.url)}")
-            await self._dispose(engine)
+            await self.dispose(engine)
             raise
         finally:
             self._opening = False
@@ -261,32 +159,24 @@ class SqlPollStore:
             opened, self._opened = self._opened, None
             if opened is not None:
                 with told():
-                    await opened.stop(dispose=opened.engine is not self._where)
+                    await opened.close(dispose=opened.engine is not self._where)
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         opened = self._usable()
         for key, text in items.items():
             _check(kind, key, text)
-        if items:
-            with told():
-                await opened.writer.add({(kind, key): text for key, text in items.items()})
+        await opened.put(kind, items)
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
-        opened = self._usable()
-        if keys:
-            with told():
-                await opened.writer.add({(kind, key): None for key in keys})
+        await self._usable().forget(kind, keys)
 
     async def get(self, kind: str, key: str) -> str | None:
-        opened = self._usable()
-        with told():
-            rows = await opened.read(opened.get, {"p_kind": kind, "p_item": key})
-        return rows[0].body if rows else None
+        return await self._usable().get(kind, key)
 
     async def load(self, kind: str) -> AsyncIterator[tuple[str, str]]:
         """Read in pages, so it holds no transaction open."""
-        async for item in _pages(self._usable, kind):
-            yield item
+        async for row in self._usable().pages(kind, self._usable):
+            yield row.item, row.body
 
     async def peek(self, kind: str) -> list[tuple[str, str]]:
         """What :meth:`load` gives, read beside the store's owner: nothing is opened or taken.
@@ -296,29 +186,31 @@ class SqlPollStore:
         """
         if not isinstance(self._where, AsyncEngine):
             _check_file_exists(self._where)
-        engine = self._engine()
+        engine = self.new_engine()
         try:
             with told():
                 check_engine(engine, "SqlPollStore", "MemoryPollStore")
             looking = _OpenStore(self, engine)
-            return [item async for item in _pages(lambda: looking, kind)]
+            return [(row.item, row.body) async for row in looking.pages(kind, lambda: None)]
         except StoreError as error:
             error.add_note(f"while looking into the poll store {advice(engine.url)}")
             raise
         finally:
-            await self._dispose(engine)
+            await self.dispose(engine)
 
     async def hold(self) -> None:
         opened = self._usable()
         with told():
             await opened.owned.hold()
 
-    def _engine(self) -> AsyncEngine:
+    def new_engine(self) -> AsyncEngine:
+        """The engine that was given, or one made for the path or address; :meth:`dispose` it."""
         if isinstance(self._where, AsyncEngine):
             return self._where
-        return engine_at(self._where, *_PRAGMAS)
+        return engine_at(self._where, *_PRAGMAS, idle=longest_idle(self.lease))
 
-    async def _dispose(self, engine: AsyncEngine) -> None:
+    async def dispose(self, engine: AsyncEngine) -> None:
+        """Close an engine's connections, unless it is yours."""
         if engine is not self._where:  # else it is the caller's
             await engine.dispose()
 
@@ -337,18 +229,6 @@ def _check_file_exists(where: str | os.PathLike[str] | URL) -> None:
     if a_path and not Path(file).is_file():
         words = f"there is no poll store at {file}: is that its file?"
         raise StoreError(words, kind=StoreTrouble.TABLE_MISSING)
-
-
-async def _pages(reader: Callable[[], _OpenStore], kind: str) -> AsyncGenerator[tuple[str, str]]:
-    after = -1
-    while True:
-        opened = reader()
-        with told():
-            rows = await opened.read(opened.page, {"p_kind": kind, "p_after": after})
-        for after, key, text in rows:  # noqa: B007 - where the next page begins
-            yield key, text
-        if len(rows) < _PAGE:
-            return
 
 
 def _check(kind: str, key: str, text: str) -> None:

@@ -273,6 +273,12 @@ class Ledger:
                 return self.orders[merchant, out_trade_no]
         raise KeyError(out_trade_no)
 
+    def first_enabled(self, now: datetime) -> str | None:
+        """The number of the first merchant who may trade; None: there is none."""
+        merchants = sorted(self.merchants.values(), key=lambda each: each.mch_id)
+        able = (each.mch_id for each in merchants if each.can_trade and each.state_at(now) == "20")
+        return next(able, None)
+
     def refunds_of(self, order: Order) -> list[BookedRefund]:
         """The refunds of an order, oldest first."""
         return [self.refunds[order.mch_id, number] for number in order.refunds]

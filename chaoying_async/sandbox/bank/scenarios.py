@@ -82,7 +82,9 @@ _ALL = (
         after=None,
         at_query=4,
     ),
-    Scenario(number=405, name="never-paid", says="the customer walks away", after=None),
+    Scenario(
+        number=405, name="never-paid", says="the customer walks away and never pays", after=None
+    ),
     Scenario(
         number=406,
         name="balance-too-low",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import segno
 
 from chaoying_async.fieldwords import FieldWords, words_of
-from chaoying_async.sandbox.bank.entities import Key, Order, Status
+from chaoying_async.sandbox.bank.entities import BookedRefund, Key, Order, Status
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.reply_fields import preorder_fields
 from chaoying_async.sandbox.console.words import Language
@@ -99,6 +99,7 @@ def qr(text: str) -> str:
     )
 
 
-def is_waiting(order: Order) -> bool:
-    """Whether something will still happen to the order by itself."""
-    return order.status is Status.OPEN or order.ends_at is not None
+def is_waiting(order: Order, refunds: Iterable[BookedRefund], now: datetime) -> bool:
+    """Whether something will still happen by itself to the order or to one of its refunds."""
+    ends_later = any(each.becomes_at is not None and each.becomes_at > now for each in refunds)
+    return ends_later or order.status is Status.OPEN or order.ends_at is not None

@@ -16,7 +16,7 @@ import attrs
 from anyio import to_thread
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sandbox.bank.entities import Key
+from chaoying_async.sandbox.bank.entities import Key, Ledger
 from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.document.signature import is_signed
 from chaoying_async.sandbox.serving import masked
@@ -79,9 +79,32 @@ class JournalEntry:
         return _fields(self.response.body)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the call was refused (codes from 20000 on), or its reply is lost or no reply.
+
+        The codes below 20000 say how an order stands: one that failed answers a query well.
+        """
+        return self.response.cut is not None or not self.answer.get("code", "").startswith("1")
+
+    @property
     def key(self) -> Key:
         """The key of the order that the request names; empty texts where it names none."""
         return self.fields.get("mch_id", ""), self.fields.get("out_trade_no", "")
+
+    def order_in(self, ledger: Ledger) -> Key:
+        """The key of the order that the request is about, by whichever number it names.
+
+        A refund's number leads to the refund's order; a number that nobody knows is left as it is.
+        """
+        mch_id, number = self.key
+        if number:
+            return self.key
+        known = (mch_id, self.fields.get("out_refund_no", ""))
+        for name in ("refund_id", "transaction_id"):
+            known = ledger.numbers.get(self.fields.get(name, ""), known)
+        refund = ledger.refunds.get(known)
+        found = (refund.mch_id, refund.out_trade_no) if refund else known
+        return found if found in ledger.orders and found[0] == mch_id else self.key
 
     def signed(self, credentials: Credentials) -> Signature:
         """The state of the request's sign."""

@@ -7,13 +7,14 @@ from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qsl
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import DictLoader, Environment, StrictUndefined
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -34,7 +35,7 @@ from chaoying_async.sandbox.console.pages import (
     signature_doctor,
 )
 from chaoying_async.sandbox.console.pages.login import LANGUAGE
-from chaoying_async.sandbox.console.visit import Handler, PageContext, RefusedError, Visit
+from chaoying_async.sandbox.console.visit import HOME, Handler, PageContext, RefusedError, Visit
 from chaoying_async.sandbox.console.words import TEXTS, Words, preferred
 from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.bodies import BodyNotReadError, read_body
@@ -43,10 +44,12 @@ from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.security import RETRY_AFTER, AccessGuard, cookie
 from chaoying_async.sansio.redact import shown_url, shown_urls
 
-_HERE = Path(__file__).parent
+#: The package's own files; it may lie in a zip archive.
+_HERE = files("chaoying_async.sandbox.console")
 #: A form with a message of the greatest size, every byte of it escaped, and something over.
 LARGEST_FORM = 256 * 1024
 _MOST_FIELDS = 50
+_READING = ("GET", "HEAD")
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
@@ -114,7 +117,8 @@ class Console:
             templates=_environment(),
         )
         self._app = Starlette(
-            routes=self._routes(), exception_handlers={RefusedError: self._refused}
+            routes=self._routes(),
+            exception_handlers={RefusedError: self._refused, HTTPException: self._lost},
         )
         runtime.watcher = self
 
@@ -166,7 +170,7 @@ class Console:
             return PlainTextResponse(words, status_code=403)
         if scope["path"] in _OPEN:
             return None
-        if scope["method"] in ("GET", "HEAD"):
+        if scope["method"] in _READING:
             return RedirectResponse("/console/login", status_code=303)
         return PlainTextResponse("The token is needed.", status_code=401)
 
@@ -174,6 +178,7 @@ class Console:
         pages = [Route(path, self._shown(page), methods=["GET"]) for path, page in _PAGES.items()]
         posts = [Route(path, self._posted(post), methods=["POST"]) for path, post in _POSTS.items()]
         rest = [
+            Route("/", self._root, methods=["GET"]),
             Route("/console", _home, methods=["GET"]),
             Route("/console/events", self._events, methods=["GET"]),
             Route("/console/static/{name}", _static, methods=["GET"]),
@@ -207,10 +212,21 @@ class Console:
     async def _refused(self, request: Request, error: Any) -> Response:
         """The page that says why a page is not to be had."""
         visit = self._visit(request, {})
-        response = visit.page("error.html", status=error.status, code=error.status)
+        address = "" if request.method in _READING else HOME
+        response = visit.page("error.html", status=error.status, code=error.status, address=address)
         if error.status == HTTPStatus.REQUEST_TIMEOUT:
             response.headers["connection"] = "close"
         return response
+
+    async def _lost(self, request: Request, error: Any) -> Response:
+        """The page for an address that is none, or that takes forms only (404, 405)."""
+        response = await self._refused(request, RefusedError(error.status_code))
+        response.headers.update(error.headers or {})
+        return response
+
+    async def _root(self, request: Request) -> Response:
+        """What somebody is told who opens the gateway's address in a browser."""
+        return self._visit(request, {}).page("error.html", status=404, code="root")
 
     async def _form(self, request: Request) -> dict[str, str]:
         try:
@@ -238,19 +254,21 @@ def _words(request: Request) -> Words:
 
 
 async def _home(_request: Request) -> Response:
-    return RedirectResponse("/console/", status_code=303)
+    return RedirectResponse(HOME, status_code=303)
 
 
 async def _static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in _STATIC:
         return PlainTextResponse("no such file", status_code=404)
-    return Response((_HERE / "static" / name).read_bytes(), media_type=_STATIC[name])
+    return Response(_HERE.joinpath("static", name).read_bytes(), media_type=_STATIC[name])
 
 
 def _environment() -> Environment:
+    pages = _HERE.joinpath("templates").iterdir()
+    templates = {page.name: page.read_text("utf-8") for page in pages}
     made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
+        loader=DictLoader(templates),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -24,9 +24,11 @@ from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.security import AccessGuard
 from chaoying_async.sansio.credentials import Credentials
 
+#: The page that a visitor begins at.
+HOME = "/console/"
 #: Address to the name of its title, in the order of the navigation.
 NAVIGATION: Mapping[str, str] = {
-    "/console/": "orders.title",
+    HOME: "orders.title",
     "/console/messages": "messages.title",
     "/console/notifications": "notifications.title",
     "/console/faults": "faults.title",
@@ -43,6 +45,14 @@ class RefusedError(Exception):
     def __init__(self, status: int) -> None:
         super().__init__(status)
         self.status = status
+
+
+@attrs.frozen
+class Said:
+    """The sentence at the top of a page about what was just done; red if it went wrong."""
+
+    text: str
+    is_bad: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +82,11 @@ class Visit:
         """The sandbox's own credentials."""
         return self.context.runtime.gateway.world.credentials
 
+    @property
+    def latest(self) -> JournalEntry:
+        """The exchange that was noted last: a call that the page itself made just now."""
+        return next(self.context.journal.newest_first())
+
     def asked(self, name: str) -> str:
         """A parameter of the address, trimmed; empty if it is absent."""
         return self.request.query_params.get(name, "").strip()
@@ -90,12 +105,25 @@ class Visit:
             raise RefusedError(404)
         return display.as_of(order, self.context.runtime.clock.now())
 
-    def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
-        """The page that a template makes."""
+    def page(
+        self,
+        template: str,
+        *,
+        status: int | None = None,
+        problem: str = "",
+        address: str = "",
+        **context: Any,
+    ) -> Response:
+        """The page that a template makes; with a ``problem``, which it shows in red, status 422.
+
+        A page that answers a post needs the ``address`` under which it can be read again.
+        """
         runtime, words = self.context.runtime, self.words
         now, scope = runtime.clock.now(), self.request.scope
         # Not request.url: that is made of the Host header, in which anything may stand.
         path, query = scope["path"], scope["query_string"].decode("latin-1")
+        if address:
+            path, _, query = address.partition("?")
         html = self.context.templates.get_template(template).render(
             t=words,
             section=_SECTIONS.get(path, path),
@@ -104,10 +132,11 @@ class Visit:
             guard=self.context.guard,
             now=now,
             speed=getattr(runtime.clock, "speed", 1),
-            said=self._said(),
+            said=Said(problem, is_bad=True) if problem else self._said(),
+            address=address,
             **context,
         )
-        return HTMLResponse(html, status_code=status)
+        return HTMLResponse(html, status_code=status or (422 if problem else 200))
 
     def to(self, address: str, said: str = "", **more: str) -> Response:
         """Send the browser to another page, which shows the text named ``said``."""
@@ -137,24 +166,31 @@ class Visit:
             return self.words("answer.problem", problem=delivery.problem)
         return self.words("answer.refused", status=delivery.status)
 
-    def _said(self) -> str:
+    def answered(self, entry: JournalEntry) -> Said:
+        """What the gateway answered to a button."""
+        text = self.words("said.answered", endpoint=entry.endpoint, answer=self.answer_of(entry))
+        return Said(text, is_bad=entry.is_refused)
+
+    def _said(self) -> Said | None:
         """The sentence about the button that led to this page."""
-        name = self.asked("said")
-        if name == "answered":
-            number = whole(self.asked("message"))
-            entry = None if number is None else self.context.journal.find(number)
-            if entry is None:
-                return ""
-            answer = self.answer_of(entry)
-            return self.words("said.answered", endpoint=entry.endpoint, answer=answer)
-        if name == "delivered":
-            deliveries = reversed(self.context.runtime.notifier.deliveries)
-            last = next((each for each in deliveries if not each.attempt), None)
-            return self.words("said.delivered", answer=self.outcome_of(last)) if last else ""
-        return self.words(f"said.{name}") if name in _SAID else ""
+        match self.asked("said"):
+            case "done":
+                return Said(self.words("said.done"))
+            case "answered":
+                number = whole(self.asked("message"))
+                entry = None if number is None else self.context.journal.find(number)
+                return self.answered(entry) if entry else None
+            case "delivered":
+                deliveries = reversed(self.context.runtime.notifier.deliveries)
+                last = next((each for each in deliveries if not each.attempt), None)
+                return self._delivered(last) if last else None
+            case _:
+                return None
 
+    def _delivered(self, delivery: Delivery) -> Said:
+        text = self.words("said.delivered", answer=self.outcome_of(delivery))
+        return Said(text, is_bad=delivery.accepted == delivery.forged)
 
-_SAID = frozenset({"done", "amount", "url", "fault", "order"})
 
 Handler = Callable[[Visit], Awaitable[Response]]
 _DIGITS = 18

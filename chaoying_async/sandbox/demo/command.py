@@ -14,7 +14,7 @@ from rich.table import Table
 
 from chaoying_async.polling import Poller
 from chaoying_async.sandbox.demo import shop
-from chaoying_async.sandbox.demo.hostile import Siege, lay_siege
+from chaoying_async.sandbox.demo.hostile import lay_siege
 from chaoying_async.sandbox.demo.remote_sandbox import separate_sandbox
 from chaoying_async.sandbox.demo.report import Figure, as_record, compare, sales, shown
 from chaoying_async.sandbox.demo.shop import Day, Shop
@@ -37,10 +37,12 @@ async def run(
     speed: float = SPEED,
     console: Console | None = None,
     tell: Callable[[dict[str, Any]], None] | None = None,
+    said: Callable[[str], str] = str,
 ) -> int:
     """Take so many payments against a sandbox of its own; 0 when all figures agree.
 
-    ``tell`` is given the figures as one record: see :func:`report.as_record`.
+    ``tell`` is given the figures as one record: see :func:`report.as_record`. ``said`` puts a
+    sentence into the user's language.
     """
     console = console or Console()
     # Unclear answers are warnings in the log; here they are part of the show, and settled.
@@ -48,7 +50,7 @@ async def run(
     clock = FastClock(speed, timeouts_too=True)
     preorders = max(payments // 5, 4)
     async with separate_sandbox(speed=speed) as sandbox:
-        console.print(f"sandbox at {sandbox.url}, in a process of its own")
+        console.print(said(f"sandbox at {sandbox.url}, in a process of its own"))
         receiver = Warehouse(sandbox.credentials, sandbox.mch_id, clock, _ANSWER_WITHIN * speed)
         session = GatewaySession(
             sandbox.credentials,
@@ -63,7 +65,7 @@ async def run(
             Poller(gateway, clock=clock) as poller,
         ):
             receiver.poller = poller
-            with _progress(console, payments, preorders, poller) as progress:
+            with _progress(console, payments, preorders, poller, said) as progress:
                 open_shop = Shop(
                     gateway=gateway,
                     clock=clock,
@@ -78,7 +80,7 @@ async def run(
             siege = await lay_siege(open_shop, sandbox, day)
             await clock.sleep(_LAST_DUPLICATES)
         lines = compare(day, receiver, siege, await sandbox.books())
-    _print(console, day, receiver, siege, lines)
+    _print(console, day, receiver, siege.posted, lines, said=said)
     if tell is not None:
         tell(as_record(day, receiver, siege, lines))
     return 0 if all(line.agrees for line in lines) else 1
@@ -92,7 +94,7 @@ _LAST_DUPLICATES = 40.0
 
 @contextmanager
 def _progress(
-    console: Console, payments: int, preorders: int, poller: Poller
+    console: Console, payments: int, preorders: int, poller: Poller, said: Callable[[str], str]
 ) -> Generator[shop.Progress]:
     columns = (
         TextColumn("{task.description:>10}"),
@@ -102,11 +104,11 @@ def _progress(
     )
     with Progress(*columns, console=console) as bars:
         tasks = {
-            "payments": bars.add_task("payments", total=payments),
-            "refunds": bars.add_task("refunds", total=None),
-            "pre-orders": bars.add_task("pre-orders", total=preorders),
+            "payments": bars.add_task(said("payments"), total=payments),
+            "refunds": bars.add_task(said("refunds"), total=None),
+            "pre-orders": bars.add_task(said("pre-orders"), total=preorders),
         }
-        waiting = bars.add_task("pending", total=None)
+        waiting = bars.add_task(said("pending"), total=None)
 
         def progress(what: str) -> None:
             bars.advance(tasks[what])
@@ -119,32 +121,43 @@ def _progress(
 
 
 def _print(
-    console: Console, day: Day, receiver: Warehouse, siege: Siege, lines: list[Figure]
+    console: Console,
+    day: Day,
+    receiver: Warehouse,
+    posted: int,
+    lines: list[Figure],
+    *,
+    said: Callable[[str], str],
 ) -> None:
-    console.print(_sales(day))
+    console.print(_sales(day, said))
     stats = receiver.handler.stats()
     aside = ", ".join(f"{count} {name}" for name, count in sorted(receiver.set_aside.items()))
-    console.print(
+    came = (
         f"notifications: {receiver.deliveries} deliveries, "
         f"{stats.decisions.get(Decision.DUPLICATE, 0)} duplicates without effect, "
         f"{len(receiver.put_off)} put off once, "
-        f"{stats.unverified + stats.malformed} forged or unreadable\n"
-        f"of the {siege.posted} hostile messages posted at the end, set aside for a person: "
+        f"{stats.unverified + stats.malformed} forged or unreadable"
+    )
+    hostile = (
+        f"of the {posted} hostile messages posted at the end, set aside for a person: "
         f"{aside or 'none'}"
     )
-    table = Table("", "shop", "gateway", "", title="Do the books agree?")
+    console.print(f"{said(came)}\n{said(hostile)}")
+    titles = ("", "shop", "gateway", "")
+    table = Table(*map(said, titles), title=said("Do the books agree?"))
     for line in lines:
-        verdict = "[green]yes[/]" if line.agrees else "[bold red]NO[/]"
-        table.add_row(line.what, shown(line, line.shop), shown(line, line.gateway), verdict)
+        verdict = said("[green]yes[/]" if line.agrees else "[bold red]NO[/]")
+        table.add_row(said(line.what), shown(line, line.shop), shown(line, line.gateway), verdict)
     for column in table.columns[1:3]:
         column.justify = "right"
     console.print(table)
     agrees = all(line.agrees for line in lines)
-    console.print("Everything adds up, to the fen." if agrees else "The books DISAGREE.")
+    console.print(said("Everything adds up, to the fen." if agrees else "The books DISAGREE."))
 
 
-def _sales(day: Day) -> Table:
-    table = Table("end", "orders", "answers", "price", "cash paid", title="At the till")
+def _sales(day: Day, said: Callable[[str], str]) -> Table:
+    titles = ("end", "orders", "answers", "price", "cash paid")
+    table = Table(*map(said, titles), title=said("At the till"))
     for column in table.columns[1:]:
         column.justify = "right"
     for row in sales(day):

@@ -46,8 +46,8 @@ class RemoteSandbox:
 async def separate_sandbox(*, speed: float = 1.0) -> AsyncGenerator[RemoteSandbox]:
     """Start one, wait until it is ready, and end it with the block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "chaoying_async", "sandbox", "--json", "--speed", str(speed)),
+        *_this_program(),
+        *("sandbox", "--json", "--speed", str(speed)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -57,6 +57,15 @@ async def separate_sandbox(*, speed: float = 1.0) -> AsyncGenerator[RemoteSandbo
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+def _this_program() -> list[str]:
+    """The command line, as a process of its own: it may be frozen, or lie in a zip archive."""
+    if getattr(sys, "frozen", False):
+        return [sys.executable]
+    # Not `-m`, which looks on Python's own path alone.
+    start = f"import sys; sys.path[:] = {sys.path}; from chaoying_async.cli import main"
+    return [sys.executable, "-c", f"{start}; sys.exit(main())"]
 
 
 async def _first_line(process: asyncio.subprocess.Process) -> bytes:

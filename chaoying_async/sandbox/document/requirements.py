@@ -168,10 +168,10 @@ ROWS: Mapping[str, tuple[Parameter, ...]] = {
     "GetMchInfo": _rows("mch_id * text"),
     "wx_addsubdevconfig": _rows("""
         mch_id * text
-        appid - text
+        appid - appid
         jsapi_path - urls
-        subscribe_appid ? text
-        receipt_appid ? text
+        subscribe_appid ? appid
+        receipt_appid ? appid
     """),
     "PayBoxConfGet": _rows(_TERMINAL),
     "QrConfGet": _rows(_TERMINAL),
@@ -197,10 +197,10 @@ def _one_of(values: tuple[str, ...]) -> Check:
 
 def _ip(value: str) -> str | None:
     try:
-        ipaddress.IPv4Address(value)
+        ipaddress.ip_address(value)
     except ValueError:
-        return "must be an IPv4 address"
-    return None
+        return "must be an IP address"
+    return "must be an IP address without a zone" if "%" in value else None
 
 
 def _goods(value: str) -> str | None:
@@ -236,12 +236,15 @@ def _good(item: Mapping[str, Any]) -> bool:
     return (
         isinstance(goods_id, str)
         and re.fullmatch(r"[A-Za-z0-9_-]+", goods_id) is not None
-        and all(type(item.get(name)) is int and item[name] > 0 for name in ("quantity", "price"))
+        and all(type(item.get(name)) is int for name in ("quantity", "price"))
+        and item["quantity"] >= 1
+        and item["price"] >= 0
     )
 
 
 KINDS: Mapping[str, Check] = {
     "text": lambda _: None,
+    "appid": _matching(r"[^\s,;|/，；、]+", "must be one APPID"),
     "fen": _matching(r"[1-9][0-9]{0,14}", "must be a whole number of fen, at least 1"),
     "order": _matching(r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores"),
     "plain-order": _matching(
@@ -335,11 +338,7 @@ def _one_recommendation(fields: Fields) -> Mapping[str, str]:
     return {"receipt_appid": "cannot be sent with subscribe_appid"} if both else {}
 
 
-def _terminal_pid(fields: Fields) -> Mapping[str, str]:
-    return {} if fields.get("pid") == TERMINAL else {"pid": f"must be {TERMINAL} on terminals"}
-
-
-#: What a terminal calls itself, as ``pid`` and as User-Agent.
+#: What a terminal calls itself in its User-Agent.
 TERMINAL = "CySoftPayBox"
 
 _IN_WALLET = ("JSPAY", "APP", "APP_BANK")
@@ -363,8 +362,6 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     ),
     "GetMchId": (_login_pair,),
     "wx_addsubdevconfig": (_one_recommendation,),
-    "PayBoxConfGet": (_terminal_pid,),
-    "QrConfGet": (_terminal_pid,),
 }
 
 #: The wallets' published prefixes, since pay names no paytype (C 32).

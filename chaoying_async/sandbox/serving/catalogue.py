@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from chaoying_async.sandbox.bank.ledger import MERCHANTS
@@ -17,20 +17,20 @@ from chaoying_async.sandbox.bank.services import CONFIGURED_AT, NEVER_CONFIGURED
 from chaoying_async.sandbox.serving.faults import Fault
 
 
-def lines() -> Iterator[str]:
-    """The list, for a terminal."""
-    yield "Payments, by the last three digits of total_fee (fen): 4.03 or 14.03 yuan is 403."
-    yield "A payment code, face code or buyer id that ends in 0000 and the number wins:"
+def lines(said: Callable[[str], str] = str) -> Iterator[str]:
+    """The list, for a terminal; ``said`` puts a sentence into the user's language."""
+    yield said("Payments, by the last three digits of total_fee (fen): 4.03 or 14.03 yuan is 403.")
+    yield said("A payment code, face code or buyer id that ends in 0000 and the number wins:")
     yield "130000000000000403."
-    yield from _rows(SCENARIOS)
+    yield from _rows(SCENARIOS, said)
     yield ""
-    yield "Refunds, by the last three digits of refund_fee:"
-    yield from _rows(REFUND_SCENARIOS)
+    yield said("Refunds, by the last three digits of refund_fee:")
+    yield from _rows(REFUND_SCENARIOS, said)
     yield ""
-    yield "Everything else:"
-    yield from (f"  {what:22} {how}" for what, how in _OTHERS)
+    yield said("Everything else:")
+    yield from (f"  {what:22} {said(how)}" for what, how in _OTHERS)
     yield ""
-    yield "Faults, for --fault [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]:"
+    yield said("Faults, for --fault [ENDPOINT/]FAULT[:PROBABILITY[:SECONDS]]:")
     yield f"  {', '.join(Fault)}"
 
 
@@ -48,10 +48,12 @@ def _told(table: Mapping[int, Scenario | RefundScenario]) -> dict[int, dict[str,
     return {number: {"name": each.name, "says": each.says} for number, each in table.items()}
 
 
-def _rows(table: Mapping[int, Scenario | RefundScenario]) -> Iterator[str]:
+def _rows(
+    table: Mapping[int, Scenario | RefundScenario], said: Callable[[str], str]
+) -> Iterator[str]:
     for number, scenario in sorted(table.items()):
         shown = str(number) if number else "other"
-        yield f"  {shown:>5}  {scenario.name:22} {scenario.says}"
+        yield f"  {shown:>5}  {scenario.name:22} {said(scenario.says)}"
 
 
 _MERCHANTS = {merchant.mch_id: merchant for merchant in MERCHANTS}

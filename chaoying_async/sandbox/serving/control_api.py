@@ -5,7 +5,8 @@
 ``POST act``           ``{"out_trade_no", "deed"}``: what the customer or the gateway does to an
                        open order
 ``POST notify``        ``{"event", "out_trade_no"?, "notify_url"?, "total_fee"?, "late"?}``: a
-                       notification of ``events``, a wrong one too; answers how it was taken
+                       notification of ``events``, a wrong one too; answers how it was taken, and
+                       how the order stands, which it does not change
 ``POST resend``        ``{"out_trade_no"}`` or ``{"undelivered": true}``: notify once more
 ``POST faults``        ``{"plans": ["pay/slow:0.2:5"], "seed"?: 7}``: from now on exactly these go
                        wrong; with the same seed the same requests do
@@ -109,9 +110,19 @@ class Control:
         event = EVENTS.get(str(wish.get("event")))
         if event is None:
             raise _WishError(f"event is one of {', '.join(EVENTS)}")
-        order = _addressed(self._known(wish) or self._imagined(wish), wish.get("notify_url"))
+        known = self._known(wish)
+        order = _addressed(known or self._imagined(wish), wish.get("notify_url"))
         late = _number(wish, "late", event.late)
-        told = {"event": wish["event"], "out_trade_no": order.out_trade_no, "late": late}
+        told = {
+            "event": wish["event"],
+            "out_trade_no": order.out_trade_no,
+            "late": late,
+            "mch_id": order.mch_id,
+            "order": self._standing(known),
+            "repeated": any(
+                each.key == order.key and each.accepted for each in self.runtime.notifier.deliveries
+            ),
+        }
         if late:
             self.runtime.spawn(self._later(event, order, late))
             return told | {"deliveries": []}
@@ -156,6 +167,10 @@ class Control:
         except (KeyError, TypeError):
             return None
 
+    def _standing(self, order: Order | None) -> str | None:
+        """How an order stands in the books now; None: nobody made it."""
+        return None if order is None else settled(order, self.runtime.clock.now())[0].status
+
     def _imagined(self, wish: Mapping[str, Any]) -> Order:
         gateway = self.runtime.gateway
         number = wish.get("out_trade_no") or f"T{gateway.nonce()[:12]}"
@@ -163,7 +178,8 @@ class Control:
         total = _number(wish, "total_fee", 1)
         if total != int(total):
             raise _WishError("total_fee is a whole number of fen")
-        mch_id = str(wish.get("mch_id") or MCH_ID)
+        first = gateway.ledger.first_enabled(self.runtime.clock.now())
+        mch_id = str(wish.get("mch_id") or first or MCH_ID)
         return imagined(gateway, mch_id, str(number), kind=kind, total=int(total))
 
     def _undelivered(self) -> list[Order]:
@@ -195,10 +211,13 @@ _POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, 
 
 def _over(order: Order) -> str:
     """Why nothing was done to an order that is over, and what the caller can do."""
-    words = f"{order.out_trade_no} is {order.status} and stays so: nothing was done; "
-    if order.status in (Status.PAID, Status.FAILED) and order.asked.get("notify_url"):
-        words += f"`chaoying resend {order.out_trade_no}` notifies of it once more, and "
-    return f"{words}another end needs another order"
+    number, status = order.out_trade_no, order.status
+    if status in (Status.PAID, Status.FAILED) and order.asked.get("notify_url"):
+        return (
+            f"{number} is {status} and stays so: nothing was done; `chaoying resend {number}`"
+            " notifies of it once more, and another end needs another order"
+        )
+    return f"{number} is {status} and stays so: nothing was done; another end needs another order"
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

@@ -39,6 +39,7 @@ from chaoying_async.sandbox.document.signature import is_signed, signature
 from chaoying_async.sansio.credentials import Credentials
 
 _NO_ENDPOINT = "?"
+_LOST = "no such endpoint: this is a sandbox of the gateway, and calls go to /UnifiedPay/Gateway"
 
 
 @attrs.frozen(kw_only=True)
@@ -50,6 +51,8 @@ class World:
     """False: only a success carries a ``sign``, as the later document says."""
     total_is_paid: bool = False
     """True: a notification's ``total_fee`` is what was paid, not the order amount (C 45)."""
+    invented: bool = False
+    """True: the key is the sandbox's own invention, worth nothing, and may be shown (M-27)."""
 
 
 _as_json = json.JSONEncoder(ensure_ascii=False).encode
@@ -90,7 +93,7 @@ class SandboxGateway:
         endpoint = endpoint_at(request.method, request.path)
         if endpoint is None:
             self.requests[_NO_ENDPOINT] += 1
-            return plain_page(404, "no such endpoint")
+            return plain_page(404, _LOST)
         if len(request.body) > MAX_BODY:
             return plain_page(413, f"a request has at most {MAX_BODY} bytes")
         if request.method == "POST" and not request.is_form:

@@ -41,13 +41,13 @@ class SandboxApp:
         """Answer one request."""
         if scope["type"] != "http":
             return  # servers take this to mean that lifespan and WebSockets are not supported
-        if self.console is not None and f"{scope['path']}/".startswith(f"{CONSOLE}/"):
-            await self.console(scope, receive, send)
-            return
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
         }
+        if self.console is not None and _is_for_people(scope, headers):
+            await self.console(scope, receive, send)
+            return
         controlled = scope["path"].startswith(PREFIX)
         if controlled and (stranger := self._turned_away(headers, scope)) is not None:
             await _respond(send, stranger)
@@ -83,6 +83,13 @@ class SandboxApp:
         if self.guard.asks:
             return as_json(401, {"problem": "Authorization: Bearer TOKEN is needed"})
         return as_json(403, {"problem": "a sandbox on loopback answers to loopback names only"})
+
+
+def _is_for_people(scope: Scope, headers: Mapping[str, str]) -> bool:
+    """Whether it is a page of the console, or a browser that opens the gateway's own address."""
+    if scope["path"] == "/":
+        return scope["method"] == "GET" and "text/html" in headers.get("accept", "")
+    return f"{scope['path']}/".startswith(f"{CONSOLE}/")
 
 
 _NOT_READ = {

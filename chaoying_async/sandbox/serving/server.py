@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,8 +19,9 @@ LOOPBACK = "127.0.0.1"
 async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGenerator[str]:
     """Serve ``app`` with uvicorn; gives its address. Port 0 is any free one.
 
-    A port that is taken is an :class:`OSError` here and now, which names it. No signal handler is
-    installed. Headers, idle connections and answers that nobody reads are bounded, see
+    ``host`` is an IPv4 or IPv6 address (``::1``), or a name. A port that is taken, or an address
+    that is not this machine's, is an :class:`OSError` here and now, which names it. No signal
+    handler is installed. Headers, idle connections and answers that nobody reads are bounded, see
     ``connections``; the application bounds bodies itself, see ``bodies``. What a proxy says about
     its clients is ignored.
     """
@@ -66,17 +67,40 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
             serving = asyncio.create_task(server.serve([bound]))
             await server.ready.wait()
             try:
-                yield f"http://{host}:{bound.getsockname()[1]}"
+                name = _unbracketed(host)
+                shown = f"[{name}]" if ":" in name else name
+                yield f"http://{shown}:{bound.getsockname()[1]}"
             finally:
                 server.should_exit = True
                 await serving
 
 
+def _unbracketed(host: str) -> str:
+    """An IPv6 address may be written as in a URL: ``[::1]``."""
+    return host.removeprefix("[").removesuffix("]")
+
+
 def _bound(host: str, port: int) -> socket.socket:
+    name = _unbracketed(host)
+    # A name with addresses of both kinds is served at the IPv4 one.
+    family = socket.AF_INET6 if ":" in name else socket.AF_INET
+    both = name == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), backlog=2048)
+        return socket.create_server((name, port), family=family, backlog=2048, dualstack_ipv6=both)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        words = f"port {port} of {host} is in use: end what listens there, or take another port"
-        raise OSError(error.errno, f"{words} (0 is any free one)") from error
+        if why := _WHY_NOT.get(error.errno or 0):
+            raise OSError(error.errno, why.format(port=port, host=host)) from error
+        raise
+
+
+_NO_ADDRESS = "{host} is no address of this machine: take 127.0.0.1, ::1, or 0.0.0.0 for all"
+_WHY_NOT: Mapping[int, str] = {
+    errno.EADDRINUSE: (
+        "port {port} of {host} is in use: end what listens there, or take another port "
+        "(0 is any free one)"
+    ),
+    errno.EADDRNOTAVAIL: _NO_ADDRESS,
+    socket.EAI_NONAME: _NO_ADDRESS,  # `create_server` gives the number of a look-up too
+    errno.EAFNOSUPPORT: "this machine has no IPv6, so nothing can listen at {host}",
+    errno.EACCES: "this user may not listen on port {port} of {host}: take one from 1024 on",
+}

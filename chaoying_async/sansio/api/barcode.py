@@ -11,6 +11,7 @@ from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
+    Identifier,
     Ip,
     OrderNumber,
     Placeholder,
@@ -102,9 +103,9 @@ class Pay(Request[PayResult]):
         should_be_short("op_device_id", 8, "may have at most 8 characters for UnionPay (C 70)"),
     )
 
-    sub_appid: Text | None = None
+    sub_appid: Identifier | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
@@ -114,7 +115,7 @@ class Pay(Request[PayResult]):
     case counts.
     （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """Your number for the terminal. If it is left out, the session's is sent (the command line has
     none). QQ Wallet demands one (C 69).
     （终端设备号，商户自定义；QQ 钱包必传）
@@ -126,19 +127,21 @@ class Pay(Request[PayResult]):
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
-    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
-    auth_code: Text
+    """The IP address of the machine that calls the gateway; the document shows IPv4 (C 108).
+    （调用支付 API 的机器 IP）
+    """
+    auth_code: Identifier
     """The payment code that the customer's wallet shows; a secret while it is valid.
     （付款码，扫描用户展示的条码或二维码得到，有效期内须保密）
     """
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
-    op_shop_id: Text | None = None
+    op_shop_id: Identifier | None = None
     """The store's number.（门店编号）"""
-    op_device_id: Text | None = None
+    op_device_id: Identifier | None = None
     """The till's number; at most 8 characters for UnionPay (C 70).
     （设备编号，云闪付等银联 APP 限长 8 个字符）
     """
@@ -204,14 +207,14 @@ class AuthCodeToOpenId(Request[AuthCodeToOpenIdResult]):
     result_type = AuthCodeToOpenIdResult
     needed = ("mch_id",)
 
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    sub_appid: Text | None = None
+    sub_appid: Identifier | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
-    auth_code: Text
+    auth_code: Identifier
     """The payment code that the customer's wallet shows; a secret while it is valid.
     （付款码，扫描用户展示的条码或二维码得到，有效期内须保密）
     """

@@ -38,7 +38,7 @@ class PromotionGoods(Model):
 
 @model
 class Promotion(Model):
-    """One entry of ``promotion_detail`` (优惠详情); the document shows it in examples only.
+    """One entry of ``promotion_detail`` (营销详情); the document shows it in examples only.
 
     The amounts there look like fen.
     """
@@ -71,7 +71,7 @@ class Promotion(Model):
 
 @model
 class RefundItem(Model):
-    """One entry of ``refund_list`` (退款列表): ``refund_status`` alone says how it ended (C 40).
+    """One entry of ``refund_list`` (退款单集合): ``refund_status`` alone says how it ended (C 40).
 
     ``base_refund_fee`` is what was applied for, ``refund_fee`` what was returned, both in fen: with
     coupons they differ, so compare the first one (C 43).

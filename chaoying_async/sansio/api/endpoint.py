@@ -14,7 +14,13 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_ori
 
 import attrs
 
-from chaoying_async.exceptions import ChaoyingWarning, ParameterError, TradeRefundedError
+from chaoying_async.exceptions import (
+    ChaoyingWarning,
+    GatewayError,
+    OutcomeUnknownError,
+    ParameterError,
+    TradeRefundedError,
+)
 from chaoying_async.sansio.api.field_rules import Problems, Rule, text_problem
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
@@ -119,9 +125,14 @@ def _rule_in(hint: Any) -> Rule:
     raise TypeError(f"{hint} has no rule")
 
 
+#: What nearly every request has; one for each would be half of what a query weighs.
+_NO_EXTRA = SealedMap({})
+
+
 def _own_copy(extra: Mapping[str, str]) -> Mapping[str, str]:
     # `converter=dict` would make pyright refuse {"name": "text"}: it reads dict's last overload.
-    return SealedMap(dict(extra))
+    members = dict(extra)
+    return SealedMap(members) if members else _NO_EXTRA
 
 
 @model
@@ -129,7 +140,8 @@ class Request(Model, Generic[T_co]):
     """Base of all requests: checked when made, frozen, safe to share and to send again.
 
     A request that breaks a rule of the document raises a
-    :class:`~chaoying_async.exceptions.ParameterError` that names every bad field.
+    :class:`~chaoying_async.exceptions.ParameterError` that names every bad field. A required field
+    that is not named at all is Python's ``TypeError``; an empty one is a bad field.
     """
 
     endpoint: ClassVar[Endpoint]
@@ -161,7 +173,7 @@ class Request(Model, Generic[T_co]):
             raise ParameterError(problems).about(self.endpoint.name, order_of(self))
         for advise in self.advice:
             for name, words in advise(self).items():
-                text = f"{self.endpoint.name}: {name} {words}"
+                text = f"{self.endpoint.name}: {name}: {words}"
                 warnings.warn(text, ChaoyingWarning, stacklevel=4)
 
     def _field_problems(self) -> dict[str, str]:
@@ -171,6 +183,8 @@ class Request(Model, Generic[T_co]):
             if value is None or value == "":
                 if spec.required:
                     problems[spec.name] = "is required"
+            elif spec.required and isinstance(value, str) and not value.strip():
+                problems[spec.name] = "is required, and holds nothing but blanks"
             elif (problem := spec.rule.problem(value)) is not None:
                 problems[spec.name] = problem
         return problems
@@ -215,6 +229,23 @@ def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
     return problems
 
 
+def check_request(request: object) -> None:
+    """A TypeError for what is no request at all."""
+    if not isinstance(request, Request):
+        raise TypeError(f"send takes a request such as Pay(...), not {_kind_of(request)}")
+
+
+def check_kind(name: str, value: object, *kinds: type[Request[Any]]) -> None:
+    """A ParameterError for ``name`` where the value is none of these requests."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(f"{kind.__name__}(...)" for kind in kinds)
+        raise ParameterError({name: f"must be {wanted}, not {_kind_of(value)}"})
+
+
+def _kind_of(value: object) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else type(value).__name__
+
+
 #: Fields that hold the number by which a person would look a call up, best one first.
 _ORDER_NAMES = ("out_trade_no", "out_refund_no", "transaction_id", "refund_id", "op_device_id")
 
@@ -248,7 +279,7 @@ class Reply(Generic[T_co]):
     endpoint: Endpoint
     """The endpoint that answered.（接口）"""
     meaning: Meaning
-    """What the reply says, all status fields read together.（应答的含义，由各状态字段综合判断）"""
+    """What the reply says, all status fields read together.（响应的含义，由各状态字段综合判断）"""
     state: State
     """Whether the call was accepted and handled.（通讯状态）"""
     code: Code | str | None
@@ -266,14 +297,14 @@ class Reply(Generic[T_co]):
     （业务结果，没有成功时为 None）
     """
     signed: bool
-    """Whether a signature was there; then it was verified.（应答是否带签名，带签名则已验证）"""
+    """Whether a signature was there; then it was verified.（响应是否带签名，带签名则已验证）"""
     raw: Mapping[str, Any]
     """Every field as received, unknown ones too, JSON numbers as their source text.
     （收到的全部字段）
     """
     date: datetime | None = attrs.field(default=None, eq=False)
     """The moment in the reply's ``Date`` header: the gateway's own clock; None where it had none.
-    （应答 Date 头中的时间，即网关的时钟）
+    （响应 Date 头中的时间，即网关的时钟）
     """
 
     def __repr__(self) -> str:
@@ -300,6 +331,21 @@ class Reply(Generic[T_co]):
         if isinstance(error, TradeRefundedError) and self.endpoint.family in _ORDERS:
             error.paid = refunded_order(self.raw)
         raise error.about(self.endpoint.name, _plain_number(self.raw.get("out_trade_no")))
+
+
+def failure_words(said: Reply[Any] | Exception | None) -> str | None:
+    """Why an order failed or a call was refused, in the gateway's words; None where it said none.
+
+    ``msg`` says something about a failure only there: the document prints SUCCESS under nearly
+    every reply, and an answer to a refund's query has the message of the query.
+    """
+    refusal = said.refusal if isinstance(said, OutcomeUnknownError) else said
+    if isinstance(refusal, Reply):
+        msg = refusal.msg if refusal.meaning is Meaning.FAILED else None
+    else:
+        msg = refusal.msg if isinstance(refusal, GatewayError) else None
+    words = (msg or "").strip()
+    return None if words.upper() in ("", "SUCCESS") else words
 
 
 #: Endpoints whose answers are about an order.

@@ -11,6 +11,7 @@ from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
+    Identifier,
     Ip,
     OrderNumber,
     PayTypeValue,
@@ -74,18 +75,18 @@ class GetFaceAuth(Request[GetFaceAuthResult]):
 
     paytype: PayTypeValue
     """The wallet that is going to pay.（支付方式）"""
-    sub_appid: Text | None = None
+    sub_appid: Identifier | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    store_id: Text
+    store_id: Identifier
     """The store's number.（门店编号）"""
     store_name: Text
     """The store's name.（门店名称）"""
-    device_id: Text
+    device_id: Identifier
     """The number of the terminal device.（终端设备编号）"""
     rawdata: Text
     """What the face-payment SDK gave out when it was initialised.（初始化数据）"""
@@ -168,23 +169,23 @@ class FacePay(Request[FacePayResult]):
 
     paytype: PayTypeValue
     """The wallet that pays; the answer has none, so keep it for later queries (C 33).
-    （支付方式，应答中没有，请自行保存以便查询）
+    （支付方式，响应中没有，请自行保存以便查询）
     """
-    sub_appid: Text | None = None
+    sub_appid: Identifier | None = None
     """The AppId of the merchant's official account.（商户公众账号 Id）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    openid: Text
+    openid: Identifier
     """The customer, as the face-payment SDK names them.（用户标识）"""
     out_trade_no: OrderNumber
     """Your order number, one of its own for every attempt: 5 to 32 letters, digits or underscores;
     case counts.
     （商户订单号，每次支付各用一个，5 到 32 个字母、数字或下划线，区分大小写）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """Your number for the terminal. If it is left out, the session's is sent (the command line has
     none). QQ Wallet demands one (C 69).
     （终端设备号，商户自定义；QQ 钱包必传）
@@ -196,17 +197,19 @@ class FacePay(Request[FacePayResult]):
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
-    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
-    face_code: Text
+    """The IP address of the machine that calls the gateway; the document shows IPv4 (C 108).
+    （调用支付 API 的机器 IP）
+    """
+    face_code: Identifier
     """The credential that the face-payment SDK gave out; a secret.（人脸凭证，须保密）"""
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
-    op_shop_id: Text | None = None
+    op_shop_id: Identifier | None = None
     """The store's number.（门店编号）"""
-    op_device_id: Text | None = None
+    op_device_id: Identifier | None = None
     """The till's number.（设备编号）"""
     goods_tag: Text | None = None
     """The promotion tag of the order, for coupons and discounts.

@@ -21,6 +21,7 @@ import attrs
 
 from chaoying_async.sansio.enums import IsMinipg, LimitPay, PayType, TradeType, Undocumented
 from chaoying_async.sansio.model import Model, fields_of, model, name_of
+from chaoying_async.sansio.printable import unclean
 from chaoying_async.sansio.signing import ambiguity
 from chaoying_async.sansio.values import format_time
 
@@ -82,14 +83,31 @@ class TextRule(_Text):
 
 
 @attrs.frozen
+class IdentifierRule(_Text):
+    """A number or a code as somebody gave it out: nothing in it that nobody sees.
+
+    A carriage return that a file or a scanner left at its end would be signed and sent, and the
+    gateway would know no such merchant, order or payment code.
+    """
+
+    def problem(self, value: Any) -> str | None:
+        return text_problem(value) or unclean(value) or None
+
+
+@attrs.frozen
 class AmountRule:
-    """A whole number of fen, at least 1 (M-12)."""
+    """A whole number of fen, at least 1 (M-12); an item's price may be 0."""
+
+    least: int = 1
+    """The smallest amount that may be sent."""
 
     def problem(self, value: Any) -> str | None:
         if not isinstance(value, int) or isinstance(value, bool):
             kind = type(value).__name__
             return f'must be a whole number of fen (int, Fen or fen("12.30")), not {kind}'
-        return None if 1 <= value < 10**15 else "must be at least 1 fen and at most 15 digits"
+        if self.least <= value < 10**15:
+            return None
+        return f"must be at least {self.least} fen and at most 15 digits"
 
     def wire(self, value: int) -> str:
         return int.__repr__(value)
@@ -135,14 +153,14 @@ class TimeRule:
 
 @attrs.frozen
 class IpRule(_Text):
-    """An IPv4 address."""
+    """An IPv4 or IPv6 address, as text and without a zone (C 108)."""
 
     def problem(self, value: Any) -> str | None:
         try:
-            ipaddress.IPv4Address(value if isinstance(value, str) else None)
+            ipaddress.ip_address(str.__str__(value) if isinstance(value, str) else "")
         except ValueError:
-            return "must be an IPv4 address"
-        return None
+            return "must be an IP address"
+        return "must be an IP address without a zone" if "%" in value else None
 
 
 @attrs.frozen
@@ -173,7 +191,7 @@ class UrlListRule(_Text):
 
 def absolute_url(text: str) -> bool:
     """Whether it is ``http(s)://host...`` with nothing that could hide another host."""
-    if re.search(r"[\x00-\x20\x7f\\]", text):
+    if re.search(r"[\x00-\x20\x7f\\]", text) or not text.isprintable() or unclean(text):
         return False
     try:
         parts = urlsplit(text)
@@ -197,7 +215,7 @@ class GoodsDetail(Model):
     quantity: int
     """How many of it, at least 1.（商品数量，整数）"""
     price: int
-    """The unit price in fen.（商品单价，单位分）"""
+    """The unit price in fen; 0 for a gift.（商品单价，单位分，赠品为 0）"""
 
     def problems(self) -> list[str]:
         """Every rule that this item breaks."""
@@ -214,7 +232,7 @@ class GoodsDetail(Model):
             or self.quantity < 1
         ):
             found.append("quantity must be a whole number, at least 1")
-        if problem := AmountRule().problem(self.price):
+        if problem := AmountRule(least=0).problem(self.price):
             found.append(f"price {problem}")
         return found
 
@@ -254,6 +272,7 @@ class GoodsRule:
 
 # What fields are annotated with; an optional one reads ``Text | None``.
 Text = Annotated[str, TextRule()]
+Identifier = Annotated[str, IdentifierRule()]
 #: ``out_trade_no`` of pay, facepay and cancel (C 49).
 OrderNumber = Annotated[
     str, TextRule(r"[A-Za-z0-9_]{5,32}", "must be 5 to 32 letters, digits or underscores")
@@ -268,6 +287,11 @@ RefundNumber = Annotated[
 ]
 #: A field whose example is the placeholder "-", which is never sent (C 72).
 Placeholder = Annotated[str, TextRule(r"(?!-\Z)(?s:.*)", 'must not be the placeholder "-"')]
+#: One APPID, where the document takes "1 with each call" (C 75).
+AppId = Annotated[
+    str,
+    TextRule(r"[^\s,;|/，；、]+", "must be one APPID: the gateway takes one with each call"),
+]
 Amount = Annotated[int, AmountRule()]
 Time = Annotated[datetime, TimeRule()]
 Ip = Annotated[str, IpRule()]
@@ -369,8 +393,21 @@ def needed_when(field: str, values: Collection[str], *names: str) -> Problems:
         condition = getattr(request, field)
         if condition not in values or any(getattr(request, name) for name in names):
             return {}
-        which = f"one of {' and '.join(names)} is" if len(names) > 1 else "is"
-        return dict.fromkeys(names, f"{which} required when {field} is {condition}")
+        rule = f"is required when {field} is {condition}"
+        if len(names) > 1:
+            rule = f"one of {' and '.join(names)} is required when {field} is {condition}"
+        return dict.fromkeys(names, rule)
+
+    return check
+
+
+def should_list_at_most(name: str, most: int, why: str) -> Problems:
+    """Advice: so many texts, separated by semicolons, are all that can take effect (C 76)."""
+
+    def check(request: Any) -> dict[str, str]:
+        value = getattr(request, name)
+        listed = {*value.split(";")} if isinstance(value, str) else set()
+        return {name: why} if len(listed) > most else {}
 
     return check
 

@@ -8,10 +8,10 @@ from chaoying_async.sansio.api.details import Promotion, RefundItem
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
+    Identifier,
     OrderNumber,
     PayTypeValue,
     RefundNumber,
-    Text,
     at_least_one,
     not_above,
 )
@@ -103,17 +103,17 @@ class OrderQuery(Request[OrderQueryResult]):
     """The wallet that the order was paid with; under a wrong one the order is not found.
     （支付方式，填错则查不到订单）
     """
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    out_trade_no: Text | None = None
+    out_trade_no: Identifier | None = None
     """Your order number; one of the two numbers is required, and this one wins where both are
     given.
     （商户订单号，与平台交易号至少一个，同时存在时优先）
     """
-    transaction_id: Text | None = None
+    transaction_id: Identifier | None = None
     """The platform's order number, where yours is not at hand; one of the two numbers is required.
     （平台交易号，与商户订单号至少一个）
     """
@@ -193,17 +193,17 @@ class Refund(Request[RefundResult]):
 
     paytype: PayTypeValue
     """The wallet that the order was paid with.（支付方式，与原订单一致）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    out_trade_no: Text | None = None
+    out_trade_no: Identifier | None = None
     """Your order number; one of the two numbers is required, and this one wins where both are
     given.
     （商户订单号，与平台单号至少一个，同时存在时优先）
     """
-    transaction_id: Text | None = None
+    transaction_id: Identifier | None = None
     """The platform's order number, where yours is not at hand; one of the two numbers is required.
     （平台单号，与商户订单号至少一个）
     """
@@ -218,9 +218,9 @@ class Refund(Request[RefundResult]):
     """
     refund_fee: Amount
     """What is to go back, in fen; it returns as ``base_refund_fee`` (C 43).
-    （申请退款金额，单位分，应答中为 base_refund_fee）
+    （申请退款金额，单位分，响应中为 base_refund_fee）
     """
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID).
     （操作员帐号）
@@ -285,7 +285,7 @@ class RefundQuery(Request[RefundQueryResult]):
     """The wallet that the order was paid with; under a wrong one the refund is not found.
     （支付方式，填错则查不到退款）
     """
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
@@ -295,7 +295,7 @@ class RefundQuery(Request[RefundQueryResult]):
     given.
     （商户退款单号，与平台退款单号至少一个，同时存在时优先）
     """
-    refund_id: Text | None = None
+    refund_id: Identifier | None = None
     """The platform's refund number, where yours is not at hand; one of the two numbers is required.
     （平台退款单号，与商户退款单号至少一个）
     """
@@ -345,14 +345,14 @@ class Cancel(Request[CancelResult]):
 
     paytype: PayTypeValue
     """The wallet that the order was to be paid with.（支付方式，与原订单一致）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
     out_trade_no: OrderNumber
     """Your number of the order that is to be cancelled.（商户订单号）"""
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID).
     （操作员帐号）

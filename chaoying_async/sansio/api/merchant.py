@@ -6,7 +6,15 @@ import attrs
 
 from chaoying_async.sansio.api.details import Partner
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
-from chaoying_async.sansio.api.field_rules import Text, UrlList, at_most_one, complete_pair
+from chaoying_async.sansio.api.field_rules import (
+    AppId,
+    Identifier,
+    Text,
+    UrlList,
+    at_most_one,
+    complete_pair,
+    should_list_at_most,
+)
 from chaoying_async.sansio.enums import MchState
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, model
@@ -69,7 +77,7 @@ class GetMchSmsValid(Request[GetMchSmsValidResult]):
     )
     result_type = GetMchSmsValidResult
 
-    mobile: Text
+    mobile: Identifier
     """The merchant's mobile phone number.（手机号）"""
 
 
@@ -111,14 +119,14 @@ class GetMchId(Request[GetMchIdResult]):
     result_type = GetMchIdResult
     checks = (complete_pair(("mobile", "valid"), ("username", "password")),)
 
-    mobile: Text | None = None
+    mobile: Identifier | None = None
     """The merchant's mobile phone number; goes with ``valid``.（手机号，与短信验证码一起）"""
-    valid: Text | None = None
+    valid: Identifier | None = None
     """The code from the text message that :class:`GetMchSmsValid` sends; goes with ``mobile``, and
     is a secret.
     （短信验证码，与手机号一起，须保密）
     """
-    username: Text | None = None
+    username: Identifier | None = None
     """The merchant's user name; goes with ``password``.（用户名，与用户密码一起）"""
     password: Text | None = None
     """The merchant's password; goes with ``username``, and travels as plain text inside TLS (C 79).
@@ -154,7 +162,7 @@ class GetPartnerId(Request[GetPartnerIdResult]):
     result_type = GetPartnerIdResult
     needed = ("mch_id",)
 
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
@@ -191,7 +199,7 @@ class GetMchInfo(Request[GetMchInfoResult]):
     result_type = GetMchInfoResult
     needed = ("mch_id",)
 
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
@@ -235,9 +243,9 @@ class WxaCode2Session(Request[WxaCode2SessionResult]):
     )
     result_type = WxaCode2SessionResult
 
-    appid: Text
+    appid: Identifier
     """The AppId of the mini program.（小程序 appid）"""
-    js_code: Text
+    js_code: Identifier
     """The code of one login in the mini program; it works once.（登录时获取的 code，只能用一次）"""
 
 
@@ -251,8 +259,10 @@ class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     """``wx_addsubdevconfig`` 超赢商户微信支付配置新增: add WeChat payment configuration.
 
     Binds an app id, payment directories or a recommended account to a merchant. The call only
-    adds; the document contradicts itself about the fields, so pass them as the gateway's support
-    says (C 75).
+    adds: what is wrong, the gateway's support has to delete. A merchant has two directories, two
+    paying accounts and two recommendations at most; each app id recommends one account, and what
+    is recommended cannot be changed for 30 days. The document contradicts itself about the fields,
+    so pass them as the gateway's support says (C 75).
     """
 
     endpoint = Endpoint(
@@ -265,26 +275,31 @@ class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     result_type = WxAddSubDevConfigResult
     needed = ("mch_id",)
     checks = (at_most_one("subscribe_appid", "receipt_appid"),)  # C 74
+    advice = (
+        should_list_at_most("jsapi_path", 2, "names more than the two that a merchant may have"),
+    )
 
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    appid: Text | None = None
-    """The AppId that is paid under: an official account, a mini program or an app.
+    appid: AppId | None = None
+    """The AppId that is paid under, one with each call: an official account, a mini program or an
+    app.
     （支付的公众号、小程序或 APP 的 APPID，每次一个）
     """
     jsapi_path: UrlList | None = None
-    """The JSAPI payment directories: absolute addresses, separated by ASCII semicolons (C 76).
-    （JS API 支付授权目录，多个以英文分号分隔）
+    """The JSAPI payment directories: absolute addresses, separated by ASCII semicolons; a merchant
+    has two at most (C 76).
+    （JS API 支付授权目录，多个以英文分号分隔，每个商户最多 2 个）
     """
-    subscribe_appid: Text | None = None
-    """The official account that customers are recommended to follow; not together with
-    ``receipt_appid``.
-    （推荐关注的公众号 APPID，与 receipt_appid 二选一）
+    subscribe_appid: AppId | None = None
+    """The official account that customers are recommended to follow, which stays for 30 days; not
+    together with ``receipt_appid``.
+    （推荐关注的公众号 APPID，每次一个，30 天内不能修改，与 receipt_appid 二选一）
     """
-    receipt_appid: Text | None = None
+    receipt_appid: AppId | None = None
     """The mini program that the receipt recommends; not together with ``subscribe_appid``.
-    （支付凭证推荐小程序 APPID，与 subscribe_appid 二选一）
+    （支付凭证推荐小程序 APPID，每次一个，与 subscribe_appid 二选一）
     """

@@ -11,6 +11,7 @@ from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
     Goods,
+    Identifier,
     Ip,
     IsMinipgValue,
     LimitPayValue,
@@ -115,12 +116,12 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
 
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    sub_appid: Text | None = None
+    sub_appid: Identifier | None = None
     """The AppId of the official account, or of the app. Needed for JSPAY, APP and APP_BANK (C 62).
     （公众号 AppId 或开放平台 APP 应用 AppId；JSPAY、APP、APP_BANK 必传）
     """
@@ -128,11 +129,11 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     """Whether the customer pays in a mini program or in an official account.
     （是否小程序支付：1 小程序、0 公众号）
     """
-    buyer_id: Text | None = None
+    buyer_id: Identifier | None = None
     """The customer under ``sub_appid`` (WeChat's authorisation gives it out). Needed for JSPAY.
     （在 sub_appid 下授权取得的买家 sub_openid；JSPAY 必传）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """Your number for the terminal. If it is left out, the session's is sent (the command line has
     none).
     （终端设备号，商户自定义）
@@ -149,7 +150,9 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
-    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
+    """The IP address of the machine that calls the gateway; the document shows IPv4 (C 108).
+    （调用支付 API 的机器 IP）
+    """
     time_start: Time | None = None
     """When the order becomes payable; any time zone, sent as GMT+8.
     （交易起始时间，以 GMT+8 发送）
@@ -162,12 +165,12 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     """Where the notification goes: reachable from the gateway, without a query (C 86).
     （通知地址，须可直接访问，不能携带参数）
     """
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
-    op_shop_id: Text | None = None
+    op_shop_id: Identifier | None = None
     """The store's number.（门店编号）"""
     limit_pay: LimitPayValue | None = None
     """``NO_CREDIT`` forbids credit cards; the document spells it in two ways (C 66).
@@ -177,7 +180,7 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     """Where the customer pays: inside the wallet, by QR code or in an app.
     （交易类型：服务窗支付、原生扫码支付、APP 支付、APP 支付银行模式）
     """
-    product_id: Text | None = None
+    product_id: Identifier | None = None
     """Your product id that the QR code contains. The document demands it for NATIVE; its example
     has none, so a warning is all (C 63).
     （商品 ID，二维码中包含；文档称 trade_type=NATIVE 时必传，缺少时仅警告）
@@ -257,12 +260,12 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
 
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""
-    mch_id: Text | None = None
+    mch_id: Identifier | None = None
     """The Chaoying merchant number. If it is left out, the session's is sent (on the command line:
     CHAOYING_MCH_ID).
     （超赢商户号）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """Your number for the terminal. If it is left out, the session's is sent (the command line has
     none).
     （终端设备号，商户自定义）
@@ -279,7 +282,9 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     total_fee: Amount
     """The order amount in fen, before any coupon.（总金额，即订单金额，单位分）"""
     mch_create_ip: Ip | None = None
-    """The IPv4 address of the machine that calls the gateway.（调用支付 API 的机器 IP）"""
+    """The IP address of the machine that calls the gateway; the document shows IPv4 (C 108).
+    （调用支付 API 的机器 IP）
+    """
     time_start: Time | None = None
     """When the order becomes payable; any time zone, sent as GMT+8. Only together with
     ``time_expire``.
@@ -298,12 +303,12 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     """Where the notification goes: reachable from the gateway, without a query (C 86).
     （通知地址，须可直接访问，不能携带参数）
     """
-    op_user_id: Text | None = None
+    op_user_id: Identifier | None = None
     """The cashier's account. If it is left out, the session's is sent (on the command line:
     CHAOYING_OP_USER_ID); without that one, the merchant number counts.
     （操作员帐号，默认为商户号）
     """
-    op_shop_id: Text | None = None
+    op_shop_id: Identifier | None = None
     """The store's number.（门店编号）"""
     limit_pay: LimitPayValue | None = None
     """``NO_CREDIT`` forbids credit cards; the document spells it in two ways (C 66).
@@ -313,16 +318,16 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     """Where the customer pays: inside the wallet, by QR code or in an app.
     （交易类型：服务窗支付、原生扫码支付、APP 支付、APP 支付银行模式）
     """
-    product_id: Text | None = None
+    product_id: Identifier | None = None
     """Your product id that the QR code contains. The document demands it for JSPAY; a warning is
     all (C 63).
     （商品 ID，二维码中包含；文档称 trade_type=JSPAY 时必传，缺少时仅警告）
     """
-    buyer_logon_id: Text | None = None
+    buyer_logon_id: Identifier | None = None
     """The buyer's Alipay account. JSPAY needs this or ``buyer_id`` (C 65).
     （买家支付宝账号；JSPAY 时和 buyer_id 不能同时为空）
     """
-    buyer_id: Text | None = None
+    buyer_id: Identifier | None = None
     """The buyer's Alipay user id. JSPAY needs this or ``buyer_logon_id`` (C 65).
     （买家支付宝用户 ID；JSPAY 时和 buyer_logon_id 不能同时为空）
     """

@@ -7,12 +7,12 @@ from typing import Final
 import attrs
 
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
-from chaoying_async.sansio.api.field_rules import Text
+from chaoying_async.sansio.api.field_rules import Identifier
 from chaoying_async.sansio.enums import MchState
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, model
 
-#: What terminals send as ``User-Agent``, and as ``pid`` unless told otherwise (C 94).
+#: What terminals must send as ``User-Agent``; their default ``pid``, too (C 94).
 TERMINAL: Final = "CySoftPayBox"
 
 
@@ -65,15 +65,15 @@ class PayBoxConfGet(Request[PayBoxConfGetResult]):
     result_type = PayBoxConfGetResult
     needed = ("device_info",)
 
-    pid: Text = TERMINAL
-    """The product name; terminals send this fixed one in place of the agent's (C 94).
-    （调用方产品名称，终端为固定值）
+    pid: Identifier = TERMINAL
+    """The product name; by default the terminals' own, in place of the agent's (C 94).
+    （调用方产品名称，默认为终端自己的名称）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """The kind of terminal. If it is left out, the session's is sent (the command line has none).
     （设备信息）
     """
-    op_device_id: Text
+    op_device_id: Identifier
     """The unique number of the device.（设备唯一编号）"""
 
 
@@ -117,13 +117,13 @@ class QrConfGet(Request[QrConfGetResult]):
     97).
     （是否把链接路径的最后一段作为 code_number 签名）
     """
-    pid: Text = TERMINAL
-    """The product name; terminals send this fixed one in place of the agent's (C 94).
-    （调用方产品名称，终端为固定值）
+    pid: Identifier = TERMINAL
+    """The product name; by default the terminals' own, in place of the agent's (C 94).
+    （调用方产品名称，默认为终端自己的名称）
     """
-    device_info: Text | None = None
+    device_info: Identifier | None = None
     """The kind of terminal. If it is left out, the session's is sent (the command line has none).
     （设备信息）
     """
-    op_device_id: Text
+    op_device_id: Identifier
     """The unique number of the device.（设备唯一编号）"""

@@ -251,7 +251,8 @@ def _beside(
             yield "sign-placeholder"
         elif _HEX(received) is None or len(received) != _LENGTHS[algorithm]:
             yield "sign-shape"
-        yield "unexplained"
+        else:
+            yield "unexplained"
         return
     if _HEX(received) is not None and received != received.upper():
         yield "sign-lowercase"

@@ -1,5 +1,6 @@
 """What a notification decides: whose it is, what it says, and what to do (M-13 to M-20).
 
+- ``callback_health``: whether a merchant's callbacks come.
 - ``case``: what is known beside a message (the shop's order, the record), and the order it makes.
 - ``decide``: the table of M-15: what to do about a message, and why.
 - ``facts``: what a message says of an order, however it came, and how it is kept.

@@ -136,10 +136,23 @@ def peek_mch_id(body: bytes | str) -> str:
     return mch_id
 
 
+#: Fields that only one wallet's page has; what the page promises comes first.
+_OWN_FIELDS: tuple[tuple[Wallet, tuple[str, ...]], ...] = (
+    (_ALIPAY, ("buyer_user_id",)),
+    (_WECHAT, ("sub_openid", "sub_appid", "wx_mch_id", "wx_sub_mch_id", "promotion_detail")),
+    (_ALIPAY, ("buyer_logon_id", "fund_bill_list", "invoice_amount")),
+)
+
+
 def wallet_of(fields: Mapping[str, Any]) -> Wallet:
-    """Which page of the document these fields read like (C 82)."""
-    alipay = fields.get("buyer_user_id") or fields.get("trade_type", "").startswith("pay.alipay")
-    return _ALIPAY if alipay else _WECHAT
+    """Which page of the document these fields read like (C 82).
+
+    WeChat's page prints Alipay's trade types, so ``trade_type`` is asked last.
+    """
+    for wallet, names in _OWN_FIELDS:
+        if any(map(fields.get, names)):
+            return wallet
+    return _ALIPAY if fields.get("trade_type", "").startswith("pay.alipay") else _WECHAT
 
 
 _PAID = NotificationOutcome.PAID

@@ -79,6 +79,10 @@ ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
         "way; if the money stayed, deliver or send the suggested refund, not both"
     ),
     CheckoutStatus.UNKNOWN: "not known: a person looks; neither deliver nor charge again before",
+    CheckoutReason.REFUSED: (
+        "refused, and nothing moved: put right what the gateway refuses (key, agent or merchant), "
+        "since it refuses every other number too"
+    ),
     CheckoutReason.NOT_SENT: "the payment never left: the same out_trade_no may be used again",
     CheckoutReason.MISMATCH: (
         "paid, but not the amount that was asked for: a person looks; do not deliver"
@@ -103,6 +107,27 @@ ADVICE: Mapping[CheckoutStatus | CheckoutReason, str] = {
         "when it works again resume() says how this ended; neither deliver nor charge again before"
     ),
     CheckoutReason.UNREADABLE: "the store's record cannot be read: query this number by hand",
+}
+
+_EVERY_NUMBER = "no other number helps"
+#: What to do after a refusal that moved nothing (M-09, left column), by its code.
+REFUSAL_ADVICE: Mapping[str, str] = {
+    "20002": (
+        "refused, since the gateway computes another signature: put the key right "
+        f"(`chaoying check`); {_EVERY_NUMBER}"
+    ),
+    "20005": (
+        "refused, since the merchant number is unknown or disabled: put it right, or ask the "
+        f"gateway's support; {_EVERY_NUMBER}"
+    ),
+    "20012": (
+        "refused, since the agent number is unknown or disabled: put it right, or ask the "
+        f"gateway's support; {_EVERY_NUMBER}"
+    ),
+    "20013": (
+        "refused, since this merchant is not set up for this kind of payment: take another wallet, "
+        f"or have the gateway's support set it up; {_EVERY_NUMBER}"
+    ),
 }
 
 #: What to do with an order whose attempt ended so, instead of charging it again.

@@ -14,7 +14,7 @@ import attrs
 from chaoying_async.exceptions import GatewayError, ParameterError
 from chaoying_async.sansio.api.endpoint import field_specs
 from chaoying_async.sansio.api.follow_up import Refund
-from chaoying_async.sansio.paid import PaidOrder, requested_paytype
+from chaoying_async.sansio.paid import PaidOrder, check_paid, requested_paytype
 from chaoying_async.sansio.payments.intent import key_of
 from chaoying_async.sansio.polling.status import Answer, PollStatus, Says
 from chaoying_async.sansio.stored import (
@@ -140,6 +140,7 @@ def suggested_refund(order: PaidOrder, *, op_user_id: str | None = None) -> Refu
     order whose amount or wallet is not known is a
     :class:`~chaoying_async.exceptions.ParameterError`.
     """
+    check_paid(order)
     problems = {
         name: "is not known of this order"
         for name in ("payable", "paytype")

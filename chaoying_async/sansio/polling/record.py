@@ -68,7 +68,8 @@ _QUERIES: Mapping[str, type[OrderQuery | RefundQuery]] = {
 class PendingOrder:
     """One order that has not ended. ``schedule`` has begun; ``sent`` is seconds after ``started``.
 
-    ``started`` is wall time, aware, and so is the stored deadline (M-26).
+    ``started`` is wall time, aware, and so is the stored deadline (M-26). A schedule that ``ends``
+    at a moment begins once more, by the database's clock, when a fleet takes the order up.
     """
 
     query: Query
@@ -86,7 +87,7 @@ class PendingOrder:
             "version": VERSION,
             "query": _query_members(self.query, mch_id),
             "expected": self.expected,
-            "schedule": members_of(self.schedule, "until", "ends"),
+            "schedule": members_of(self.schedule, "until", *_left_out(self.schedule)),
             "started": started.isoformat(),
             "deadline": (started + timedelta(seconds=self.schedule.until)).isoformat(),
             "attempts": self.attempts,
@@ -162,6 +163,10 @@ def _pending(members: Members) -> PendingOrder | EndedOrder:
     if members["version"] != VERSION:
         raise ValueError("another version")
     return _ended(members) if "status" in members else _waiting(members)
+
+
+def _left_out(schedule: PollSchedule) -> tuple[str, ...]:
+    return ("ends",) if schedule.ends is None else ()
 
 
 def _waiting(members: Members) -> PendingOrder:

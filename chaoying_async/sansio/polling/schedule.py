@@ -28,8 +28,9 @@ class PollSchedule:
 
     Trouble doubles a pause, up to ``longest`` too.
 
-    The default is the document's for payments: after 5 s, every 5 s, for 180 s (M-22). For
-    pre-orders and refunds there are :meth:`preorder` and :meth:`refunds`: a refund polled with the
+    The default is for payments: after 5 s, every 5 s, for 180 s (M-22); so later versions of the
+    gateway advise, this one's document has a schedule for terminals only. For pre-orders and
+    refunds there are :meth:`preorder` and :meth:`refunds`: a refund polled with the
     default ends EXPIRED after three minutes. Numbers that make no sense are a
     :class:`~chaoying_async.exceptions.ParameterError` that names them all.
     """
@@ -46,8 +47,10 @@ class PollSchedule:
     """
     factor: float = 1.0
     """Above 1 every pause is this many times the one before."""
-    longest: float = 60.0
-    """Pauses stretch up to so many seconds."""
+    longest: float = attrs.field(
+        default=attrs.Factory(lambda self: _longest_of(self.every), takes_self=True)
+    )
+    """Pauses stretch up to so many seconds; by default 60, or ``every`` where that is more."""
     steady: float = attrs.field(default=0.0, kw_only=True)
     """Seconds during which pauses do not stretch yet."""
     ends: datetime | None = attrs.field(default=None, kw_only=True)
@@ -115,6 +118,10 @@ class PollSchedule:
         if troubles:
             pause = min(max(self.longest, pause), pause * 2.0**troubles)
         return pause * (1 + self.jitter * random_number)
+
+
+def _longest_of(every: object) -> float:
+    return max(_MINUTE, every) if isinstance(every, int | float) and _number(every) else _MINUTE
 
 
 def _number(value: object) -> bool:

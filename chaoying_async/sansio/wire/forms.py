@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp
+from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote_plus, unquote_to_bytes
 
 from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sansio.fieldnames import DOCUMENTED
 
 #: The document's largest message has about 30 fields.
 MAX_FIELDS = 200
@@ -68,8 +70,14 @@ def _with_odd_names(pairs: list[list[str]]) -> dict[str, str]:
     named = [(pair[0], "".join(pair[1:])) for pair in pairs if pair != [""]]
     fields = dict(named)
     if len(fields) != len(named):
-        raise MalformedMessageError("a field comes twice")
+        raise twice(name for name, _ in named)
     return fields
+
+
+def twice(names: Iterable[str]) -> MalformedMessageError:
+    """The error for a message that has a name twice: which one, if the document has it."""
+    known = [name for name, count in Counter(names).items() if count > 1 and name in DOCUMENTED]
+    return MalformedMessageError(f"{known[0] if known else 'a field'} comes twice")
 
 
 def _unquoted(text: str) -> str:

@@ -11,7 +11,7 @@ import json
 from typing import Any, Never
 
 from chaoying_async.exceptions import MalformedMessageError
-from chaoying_async.sansio.wire.forms import MAX_FIELDS, decode_utf8
+from chaoying_async.sansio.wire.forms import MAX_FIELDS, decode_utf8, twice
 
 #: Containers that stand inside each other.
 MAX_DEPTH = 16
@@ -22,7 +22,7 @@ MAX_REPLY = 1024 * 1024
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedMessageError("a field comes twice")
+        raise twice(name for name, _ in pairs)
     if len(members) > MAX_FIELDS:
         raise MalformedMessageError(f"an object has more than {MAX_FIELDS} members")
     return members

@@ -9,10 +9,17 @@ It needs the extras ``[testing,sql]``::
 
 - ``blank_files``: the files of a world before anything happened in it.
 - ``campaign``: many seeds one after the other, and the command line.
+- ``changes``: keys that are rotated, clocks that jump, processes that are replaced.
 - ``checks``: what must hold in every world, each check named by its money rule.
+- ``computer``: starts the shop's processes, strikes and replaces them, and has their clocks.
 - ``corner_shop``: the shop's tables, and the functions that it gives the handler.
 - ``far_side``: the gateway: the sandbox's books, and how it notifies the shop.
+- ``fleet_checks``: what must hold where the shop has a fleet, besides.
+- ``fleet_program``: what each process runs where a fleet sees the orders to their end.
+- ``fleet_weather``: in which worlds there is a fleet, and what goes wrong with it.
+- ``front_door``: where a process takes notifications: a handler, or a user's web app.
 - ``inline_sqlite``: SQLite without a thread but with its latency, its locks and its troubles.
+- ``key_ring``: the agent's keys: who signs with which, and whom each process believes.
 - ``log_lines``: hears what is logged while a world happens.
 - ``loop``: the event loop: virtual time, no threads, every choice by the dice.
 - ``network``: the wire between shop and gateway, and what can happen on it.

@@ -17,9 +17,9 @@ from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.polling.status import PollStatus
-from chaoying_async.testing.simulation.process import SimulatedClock
+from chaoying_async.testing.simulation.process import BEGINNING, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase
-from chaoying_async.testing.simulation.surroundings import Told, Word
+from chaoying_async.testing.simulation.surroundings import GivenOutcome, Told, Word
 from chaoying_async.testing.simulation.weather import Weather
 
 
@@ -51,8 +51,12 @@ class BothBooks:
     """When each call left first for each number."""
     replied: Mapping[tuple[str, str], float]
     """When the first reply came, or its loss."""
+    repeated: Collection[str]
+    """Orders of which a reply to their payment said that they were there already (20004)."""
     tracked: Collection[str]
     """Orders that a poller's store has."""
+    given: Sequence[GivenOutcome]
+    """Outcomes that a fleet gave to the shop's task, each time that it did."""
     accepted: frozenset[Key]
     """Orders whose notification was acknowledged."""
     given_up: frozenset[Key]
@@ -101,13 +105,14 @@ def nothing_is_lost(found: BothBooks) -> Iterator[str]:
             continue
         closed = found.orders[sale.number] == "closed"
         coupon = bool(order.coupon) and weather.total_is_paid and not weather.confirms
-        if (closed and not weather.after_close) or (coupon and not weather.polls):
+        asked_about = weather.polls and not closed
+        if (closed and not weather.after_close) or (coupon and not asked_about):
             continue  # a conflict, or nobody vouches for it: a person knows
         key = (found.mch_id, sale.number)
         if key in found.accepted:
             yield f"M-14: {sale.number} was acknowledged, and has no effect"
         elif (
-            (weather.polls and not weather.tracks_once and not closed)
+            (asked_about and not weather.tracks_once)
             or key not in found.given_up
             or _nothing_in_the_way(found, order)
         ):
@@ -126,6 +131,7 @@ def _nothing_in_the_way(found: BothBooks, order: Order) -> bool:
     weather = found.weather
     trouble = weather.blows or weather.disk or weather.mail or weather.wire or weather.hangs_up
     trouble = trouble or weather.slow + weather.slow_disk > _QUEUES
+    trouble = trouble or not weather.changes.are_unseen
     return bool(SCENARIOS[order.scenario].notified) and not trouble
 
 
@@ -212,6 +218,8 @@ def what_is_tracked_is_told(found: BothBooks) -> Iterator[str]:
 
 def no_cancel_is_early(found: BothBooks) -> Iterator[str]:
     """M-24: a cancel leaves no earlier than 15 seconds after the payment's call has ended."""
+    if found.weather.ages_by_the_wall:
+        return
     for (endpoint, number), at in found.sent.items():
         began = found.sent.get(("pay", number))
         if endpoint != "cancel" or began is None:
@@ -220,6 +228,19 @@ def no_cancel_is_early(found: BothBooks) -> Iterator[str]:
         since = ended if ended - began < _PROMPT else began  # else the till had given up waiting
         if at - since < _CANCEL_AFTER:
             yield f"M-24: {number} was cancelled {at - since:.1f} s after its payment"
+
+
+def nothing_is_paid_earlier(found: BothBooks) -> Iterator[str]:
+    """M-24: PAID_EARLIER is what was paid before its call left, by the gateway's clock."""
+    for word in found.words:
+        order, at = found.order(word.number), found.sent.get(("pay", word.number))
+        if word.told is not Told.CHECKOUT or word.status.partition(" ")[0] != "PAID_EARLIER":
+            continue
+        if order is None or order.paid_at is None or at is None or word.number in found.repeated:
+            continue
+        since = (order.paid_at - BEGINNING).total_seconds() - found.weather.ahead - at
+        if since >= 0 and not found.weather.ages_by_the_wall:
+            yield f"M-24: {word.number} was told PAID_EARLIER, {since:.1f} s after its call"
 
 
 def a_calm_day_is_plain(found: BothBooks) -> Iterator[str]:
@@ -273,9 +294,13 @@ def nothing_hangs(found: BothBooks) -> Iterator[str]:
         yield f"M-17: {what} does not end"
 
 
+#: So many deaths tell what is wrong.
+_ENOUGH = 3
+
+
 def no_program_dies(found: BothBooks) -> Iterator[str]:
     """Where its files work the library raises nothing that ends a program."""
-    for what in found.died:
+    for what in found.died[:_ENOUGH]:
         if not found.weather.disk:
             yield f"a program died: {what}"
 
@@ -296,6 +321,7 @@ CHECKS: Sequence[Callable[[BothBooks], Iterator[str]]] = (
     every_till_is_told,
     what_is_tracked_is_told,
     no_cancel_is_early,
+    nothing_is_paid_earlier,
     a_calm_day_is_plain,
     money_moves_once,
     refunds_are_true,

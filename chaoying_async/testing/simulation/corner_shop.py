@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import attrs
@@ -132,13 +132,22 @@ class CornerShop:
             return None
         return ExpectedOrder(row.total_fee, mch_id, closed=row.state == "closed")
 
-    async def write_order(self, number: str, mch_id: str, total_fee: int, kind: str) -> None:
-        """Write an order down before anything is sent for it."""
+    async def write_order(
+        self,
+        number: str,
+        mch_id: str,
+        total_fee: int,
+        kind: str,
+        hand_over: Callable[[AsyncConnection], Awaitable[None]] | None = None,
+    ) -> None:
+        """Write an order down before anything is sent for it, and hand it over with that."""
         sql = "INSERT INTO shop_orders VALUES (:number, :mch, :fee, :kind, 'open')"
         values = {"number": number, "mch": mch_id, "fee": total_fee, "kind": kind}
         async with self._engine.begin() as connection:
             await connection.execute(text(sql), values)
             await self._write_down(number, total_fee, connection)
+            if hand_over is not None:
+                await hand_over(connection)
 
     async def _write_down(self, number: str, total_fee: int, connection: AsyncConnection) -> None:
         """Nothing more: a user's shop has an order of its own."""

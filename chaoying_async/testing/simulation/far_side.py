@@ -20,10 +20,14 @@ from chaoying_async.sandbox.bank.entities import (
     Wake,
 )
 from chaoying_async.sandbox.bank.ledger import MERCHANTS
+from chaoying_async.sandbox.bank.reply_fields import notification_fields
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
+from chaoying_async.sandbox.document.http_messages import written_form
+from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, SUCCESS
 from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.testing.simulation.key_ring import KeyRing
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import SimulatedClock
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
@@ -36,10 +40,13 @@ _SOON = 60.0
 class Post(Protocol):
     """How a notification gets to the shop."""
 
-    async def __call__(self, key: Key, body: bytes, *, untrue: str = "") -> bytes | None:
+    async def __call__(
+        self, key: Key, body: bytes, *, untrue: str = "", outdated: bool = False
+    ) -> bytes | None:
         """Deliver a body to some process: what it answered, None where nothing came back.
 
-        ``untrue`` says what is wrong with a body that may have no effect.
+        ``untrue`` says what is wrong with a body that may have no effect; ``outdated``: that its
+        key has ended, and so it is not delivered to whoever was not told of that.
         """
         ...
 
@@ -54,7 +61,7 @@ class FarSide:
         rng: random.Random,
         weather: Weather,
         *,
-        credentials: Credentials,
+        keys: KeyRing,
         post: Post,
         context: Context,
     ) -> None:
@@ -63,15 +70,18 @@ class FarSide:
         self._rng = rng
         self._weather = weather
         self._post = post
+        self._keys = keys
         self._context = context
         self.clock = SimulatedClock(loop, weather.ahead)
         self.calm = False
         world = World(
-            credentials=credentials,
+            credentials=keys.old,
             sign_failures=weather.sign_failures,
             total_is_paid=weather.total_is_paid,
         )
         self.gateway = SandboxGateway(world, self.clock, rng, on_event=self._happened)
+        if weather.changes.rotation is not None:
+            loop.call_later(weather.changes.rotation.at, self._rotate, context=context)
         #: Notifications that are still to be delivered, by task.
         self.under_way: dict[asyncio.Task[None], Key] = {}
         #: Orders whose notification was accepted.
@@ -83,6 +93,10 @@ class FarSide:
     def ledger(self) -> Ledger:
         """The books as they stand."""
         return self.gateway.ledger
+
+    def _rotate(self) -> None:
+        self._timeline.note(Happening.BOOKED, "the gateway signs with the new key")
+        self.gateway.world = attrs.evolve(self.gateway.world, credentials=self._keys.gateways)
 
     def _happened(self, event: Consequence) -> None:
         match event:
@@ -120,8 +134,14 @@ class FarSide:
         self.given_up.add(key)
         self._timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
 
+    def _paid(self, order: Order, signer: Credentials) -> bytes:
+        """That the order is paid, whatever the books say, signed with some key."""
+        fields = dict(notification_fields(order, self.gateway.nonce(), total_is_paid=False))
+        fields |= {"pay_result": "0", "result_code": "SUCCESS"}
+        return written_form({**fields, "sign": signature(fields, signer)})
+
     def _twin(self, order: Order) -> bytes:
-        """Rightly signed by the same agent; a number is an order's only with its merchant's."""
+        """Rightly signed for another merchant; a number is an order's only with its merchant's."""
         twin = attrs.evolve(
             order,
             mch_id=MERCHANTS[1].mch_id,
@@ -131,6 +151,8 @@ class FarSide:
             paid_at=order.paid_at or self.clock.now(),
             ended=order.ended or self.clock.now(),
         )
+        if self._weather.changes.resolves:
+            return self._paid(twin, self._keys.stranger)
         return self.gateway.notification(twin)
 
     async def _wait(self, seconds: float) -> None:
@@ -147,6 +169,12 @@ class FarSide:
             await self.clock.sleep(self._rng.uniform(0.0, 120.0))
         if fault is MailFault.FORGED:
             await self._post(key, self.gateway.forgery(order), untrue="a forgery")
+        if fault is MailFault.OLD_KEY:
+            stale = self._paid(order, self._keys.old)
+            await self._post(key, stale, untrue="a key that has ended", outdated=True)
+        if fault is MailFault.OTHERS_KEY:
+            stranger = self._paid(order, self._keys.stranger)
+            await self._post(key, stranger, untrue="another merchant's key")
         if fault is MailFault.TWIN:
             await self._post(key, self._twin(order), untrue="another merchant's")
         if fault is MailFault.LOST:

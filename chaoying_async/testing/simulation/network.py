@@ -23,6 +23,7 @@ from chaoying_async.sandbox.document.http_messages import HttpRequest, HttpRespo
 from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.values import GMT8
+from chaoying_async.testing.simulation.key_ring import KeyRing
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
@@ -54,7 +55,7 @@ class Network:
         weather: Weather,
         *,
         answer: Callable[[HttpRequest], HttpResponse],
-        credentials: Credentials,
+        keys: KeyRing,
         clock: SimulatedClock,
         context: Context,
     ) -> None:
@@ -63,7 +64,7 @@ class Network:
         self._rng = rng
         self._weather = weather
         self._answer = answer
-        self._credentials = credentials
+        self._keys = keys
         self._clock = clock
         self._context = context
         self._replies: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -74,6 +75,8 @@ class Network:
         #: When each call left first, and when its first reply came.
         self.sent: dict[tuple[str, str], float] = {}
         self.replied: dict[tuple[str, str], float] = {}
+        #: Orders of which a reply to their payment said that they were there already.
+        self.repeated: set[str] = set()
         #: How many requests have left, and are still to reach the gateway.
         self.under_way = 0
         #: How often each call left for each number: ``(endpoint, number)``.
@@ -119,7 +122,9 @@ class Network:
         """What the gateway answers to a request that reached it."""
         again = " once more" if hidden else ""
         self._timeline.note(Happening.ARRIVED, f"{call.endpoint} {call.number}{again}")
-        response = self._answer(call.request)
+        response = self._answer(self._keys.admitted(call.request))
+        if call.endpoint == "orderquery" and b'"trade_state": "FAIL"' in response.body:
+            self._misled.add(call.number)  # one more failure would be an end (M-06)
         self._replies[call.endpoint].append(response.body)
         return response
 
@@ -144,15 +149,24 @@ class Network:
         code = self._rng.choice(("10004", "10005", "10006"))
         return self.signed({"state": "SUCCESS", "code": code, "trade_state": "FAIL"})
 
-    def forgery(self, endpoint: str, number: str) -> bytes | None:
-        """A reply that says "paid", signed by somebody without the key."""
+    def forgery(
+        self, endpoint: str, number: str, signer: Credentials | None = None
+    ) -> bytes | None:
+        """A reply that says "paid", signed by somebody with another key, or with none."""
         if endpoint not in ("pay", "orderquery") or number not in self._amounts:
             return None
         fee, now = self._amounts[number], self._clock.now().astimezone(GMT8)
         message = {"state": "SUCCESS", "code": "10000", "trade_state": "SUCCESS"}
         message |= {"mch_id": MCH_ID, "out_trade_no": number, "transaction_id": "666"}
         message |= {"base_fee": fee, "total_fee": fee, "time_end": f"{now:%Y%m%d%H%M%S}"}
-        return json.dumps({**message, "paytype": "WECHAT", "sign": "F" * 32}).encode()
+        message |= {"paytype": "WECHAT"}
+        sign = "F" * 32 if signer is None else signature(message, signer)
+        return json.dumps({**message, "sign": sign}).encode()
+
+    def outdated(self, call: _Call) -> bytes | None:
+        """The same, signed with a key that has ended."""
+        ended = call.process.ended_key()
+        return None if ended is None else self.forgery(call.endpoint, call.number, ended)
 
     def refusal(self, code: str) -> bytes:
         """A signed refusal."""
@@ -177,12 +191,14 @@ class Network:
         """A message with a right signature."""
         fields = {name: value for name, value in message.items() if name != "sign"}
         texts = {name: str(value) for name, value in fields.items()}
-        fields["sign"] = signature(texts, self._credentials)
+        fields["sign"] = signature(texts, self._keys.gateways)
         return json.dumps(fields, ensure_ascii=False).encode()
 
     def tell(self, call: _Call, what: str) -> None:
         """Note what came back."""
         self.replied.setdefault((call.endpoint, call.number), self._loop.time())
+        if call.endpoint == "pay" and "20004" in what:
+            self.repeated.add(call.number)
         self._timeline.note(Happening.REPLY, f"{call.endpoint} {call.number}: {what}")
 
     def pick(self, low: float, high: float) -> float:
@@ -241,7 +257,9 @@ class _Call:
     def _arrive(self) -> None:
         network, way = self.network, self.network.way()
         response = network.arrived(self)
-        if self.fault is WireFault.TWICE:
+        # What was refused for its signature is the same message when it comes once more: the keys
+        # that count may be others by then, and the first answer would no longer be true.
+        if self.fault is WireFault.TWICE and b'"20002"' not in response.body:
             network.arrives(network.pick(0.0, 5.0), self._arrive_again)
         if self.fault is WireFault.LATE:
             way = network.pick(1.0, _LONGEST_WAY)
@@ -283,6 +301,7 @@ _TWISTS: Mapping[WireFault, Callable[[Network, _Call, bytes], bytes]] = {
     WireFault.CODE_ALTHOUGH: lambda net, call, _body: net.refusal(net.vague(call.endpoint)),
     WireFault.WRONG_SIGN: lambda _net, _call, body: _missigned(body, "0" * 32),
     WireFault.FORGED: lambda net, call, body: net.forgery(call.endpoint, call.number) or body,
+    WireFault.OLD_KEY: lambda net, call, body: net.outdated(call) or body,
     WireFault.NO_SIGN: lambda _net, _call, body: _missigned(body, None),
     WireFault.UNKNOWN_VALUES: lambda net, _call, body: net.signed(
         {**json.loads(body), "trade_state": "WHATEVER"}

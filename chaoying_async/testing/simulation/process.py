@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.testing.simulation.loop import OWNER, SimulatedLoop, SimulatedTask, Turn
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
 
@@ -87,6 +88,8 @@ class Process:
         self._timeline = timeline
         self.alive = True
         self.stopped = False
+        #: The key that it may not believe any more, if there is one.
+        self.ended_key: Callable[[], Credentials | None] = lambda: None
         #: What it did outside of its database.
         self.deeds: list[OutsideDeed] = []
         #: How many steps it has made.

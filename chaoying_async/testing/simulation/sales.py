@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime, timedelta
 
 import attrs
 
+from chaoying_async.sansio.api.barcode import Pay
+from chaoying_async.sansio.api.preorder import WechatPreOrder
+from chaoying_async.sansio.enums import PayType, TradeType
+from chaoying_async.testing.simulation.corner_shop import Return
 from chaoying_async.testing.simulation.weather import Weather
 
+#: Where notifications go.
+NOTIFY_URL = "https://shop.example/notify"
+#: How long a code can be paid.
+_CODE_LASTS = timedelta(minutes=4)
 #: Seconds within which all customers come.
 COMING = 40.0
 
@@ -41,6 +50,29 @@ class Purchase:
     """How much is refunded afterwards, in fen; 0: nothing."""
     closed_after: float = 0.0
     """The shop closes the order after so many seconds; 0: never."""
+
+    def pay(self) -> Pay:
+        """What a till sends for it."""
+        return Pay(
+            out_trade_no=self.number, body="tea", total_fee=self.total_fee, auth_code=self.auth_code
+        )
+
+    def pre_order(self, now: datetime) -> WechatPreOrder:
+        """What makes the code that is paid."""
+        return WechatPreOrder(
+            out_trade_no=self.number,
+            body="tea",
+            total_fee=self.total_fee,
+            notify_url=NOTIFY_URL,
+            time_expire=now + _CODE_LASTS,
+            trade_type=TradeType.NATIVE,
+            product_id="tea",
+        )
+
+    def given_back(self, paytype: PayType | str | None) -> Return:
+        """What is refunded of it."""
+        wallet = PayType(paytype or PayType.WECHAT)
+        return Return(f"R{self.number}", self.number, self.gives_back, wallet, self.total_fee)
 
 
 def drawn_purchase(rng: random.Random, weather: Weather, number: str) -> Purchase:

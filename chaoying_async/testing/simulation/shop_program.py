@@ -9,8 +9,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from datetime import timedelta
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    suppress,
+)
 from functools import partial
 from typing import Any
 
@@ -28,6 +33,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications.handler import NotificationHandler
+from chaoying_async.notifications.keys import Resolver
 from chaoying_async.payments.checkout import DEFAULT_SCHEDULE, checkout
 from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track
@@ -35,19 +41,18 @@ from chaoying_async.payments.resume import resume
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.polling.poller import Poller
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import order_of
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
-from chaoying_async.sansio.api.preorder import WechatPreOrder
-from chaoying_async.sansio.enums import PayType, TradeType
+from chaoying_async.sansio.credentials import Credentials
+from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.session import GatewaySession
-from chaoying_async.testing.simulation.corner_shop import CornerShop, Return
+from chaoying_async.testing.simulation.corner_shop import CornerShop, Return, ShopFailedError
+from chaoying_async.testing.simulation.front_door import FrontDoor, HandlersDoor, web_door
 from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
 from chaoying_async.testing.simulation.network import NetworkCard
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
@@ -56,14 +61,10 @@ from chaoying_async.testing.simulation.surroundings import Surroundings, Told, W
 from chaoying_async.testing.simulation.timeline import Happening
 from chaoying_async.testing.simulation.users_shop import ShopProcess, UsersCounter
 
-#: Where notifications go.
-NOTIFY_URL = "https://shop.example/notify"
 #: Seconds between two looks at what is left to do.
 _ROUND = 60.0
 #: Seconds after which a till that lost its store, or failed to read it, tries again.
 _AGAIN = 5.0
-#: How long a code can be paid.
-_CODE_LASTS = timedelta(minutes=4)
 #: Refunds are asked about for so long at a time: no world lasts for a bank's days.
 _REFUNDS = PollSchedule(first=10.0, every=60.0, until=2700.0, longest=600.0, factor=1.3)
 
@@ -81,16 +82,20 @@ class ShopProgram:
         clock: SimulatedClock,
         rng: random.Random,
         wants_till: bool,
+        credentials: Credentials,
+        verified_by: Credentials | Resolver,
     ) -> None:
         self.process = process
         self._wants_till = wants_till
+        self._credentials = credentials
+        self._verified_by = verified_by
         self._world = world
         self._files = files
         self._card = card
         self._clock = clock
         self._rng = rng
         self._closing = asyncio.Event()
-        self._handler: NotificationHandler | None = None
+        self._door: FrontDoor | None = None
         self._gateway: GatewaySession
         self._store: SqlPollStore | None = None
         self._poller: Poller | None = None
@@ -101,7 +106,7 @@ class ShopProgram:
     @property
     def is_open(self) -> bool:
         """Whether it takes notifications."""
-        return self._handler is not None
+        return self._door is not None
 
     @property
     def is_till(self) -> bool:
@@ -125,7 +130,7 @@ class ShopProgram:
             self.shop = self._made_shop(engine)
             self._gateway = await stack.enter_async_context(
                 GatewaySession(
-                    self._world.credentials,
+                    self._credentials,
                     mch_id=self._world.mch_id,
                     op_user_id="cashier01",
                     transport=self._card,
@@ -133,7 +138,7 @@ class ShopProgram:
                     rng=self._rng,
                 )
             )
-            self._handler = await self._open_handler(engine, stack)
+            self._door = await self._open_door(engine, stack)
             stack.callback(self._shut)
             try:
                 await self._be_till_or_wait()
@@ -153,26 +158,16 @@ class ShopProgram:
             is_calm=lambda: self._world.is_calm,
         )
 
-    async def _open_handler(
-        self, engine: AsyncEngine, stack: AsyncExitStack
-    ) -> NotificationHandler:
+    async def _open_door(self, engine: AsyncEngine, stack: AsyncExitStack) -> FrontDoor:
         users, weather = self._world.users, self._world.weather
-        own: NotificationHandler | None = None
         if users is not None and users.app is not None:
-            process = ShopProcess(
-                self.process.name,
-                engine,
-                self._gateway,
-                self._world.credentials,
-                self._world.mch_id,
-                self._clock,
-                partial(self._open_file, stack),
-            )
-            own = await stack.enter_async_context(users.app(process))
-        if own is not None:
-            return own
+            given = users.app(self._lent(engine, stack))
+            if not isinstance(given, AbstractAsyncContextManager):
+                return await stack.enter_async_context(web_door(given, users.notify_path))
+            if own := await stack.enter_async_context(given):
+                return HandlersDoor(own)
         handler = NotificationHandler(
-            self._world.credentials,
+            self._verified_by,
             SqlInbox(engine, clock=self._clock),
             self.shop.on_paid,
             expected=self.shop.lookup,
@@ -180,7 +175,18 @@ class ShopProgram:
             on_paid_after_close=self.shop.on_paid_after_close if weather.after_close else None,
             clock=self._clock,
         )
-        return await stack.enter_async_context(handler)
+        return HandlersDoor(await stack.enter_async_context(handler))
+
+    def _lent(self, engine: AsyncEngine, stack: AsyncExitStack) -> ShopProcess:
+        return ShopProcess(
+            self.process.name,
+            engine,
+            self._gateway,
+            self._credentials,
+            self._world.mch_id,
+            self._clock,
+            partial(self._open_file, stack),
+        )
 
     def _open_file(self, stack: AsyncExitStack, name: str) -> AsyncEngine:
         engine = self._engine(self._world.file_path(name))
@@ -205,7 +211,7 @@ class ShopProgram:
         return engine
 
     def _shut(self) -> None:
-        self._handler = None
+        self._door = None
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -236,6 +242,8 @@ class ShopProgram:
                     self._store = self._poller = None
                     consumer.cancel()
                     await asyncio.wait([consumer])
+                    if self._closing.is_set():  # nothing may use a store that is closed
+                        await self.process.cancel_work()
         finally:
             await engine.dispose()
 
@@ -326,11 +334,11 @@ class ShopProgram:
 
     async def _settled(self, paid: PaidOrder) -> bool:
         """Whether the payment's effect is durable, or it was set aside for a person."""
-        handler = self._handler
-        if handler is None:
+        door = self._door
+        if not isinstance(door, HandlersDoor):
             return False
         try:
-            decision = await handler.settle(paid)
+            decision = await door.handler.settle(paid)
         except Exception as error:  # noqa: BLE001 - the database's; the outcome comes again
             self._word(Told.ERROR, f"settle {paid.out_trade_no}", type(error).__name__)
             return False
@@ -350,8 +358,8 @@ class ShopProgram:
     async def _sell(self, sale: Purchase) -> None:
         fee, kind = sale.total_fee, "till" if sale.at_till else "code"
         try:
-            await self.shop.write_order(sale.number, self._world.mch_id, fee, kind)
-        except SQLAlchemyError:
+            await self._write_order(sale, kind)
+        except (SQLAlchemyError, ShopFailedError):
             return  # nothing was sold
         self._note(Happening.SALE, f"{sale.number} {kind} {fee} fen")
         try:
@@ -362,17 +370,17 @@ class ShopProgram:
         except SQLAlchemyError as error:
             self._word(Told.ERROR, sale.number, type(error).__name__)
 
+    async def _write_order(self, sale: Purchase, kind: str) -> None:
+        await self.shop.write_order(sale.number, self._world.mch_id, sale.total_fee, kind)
+
     async def _at_till(self, sale: Purchase) -> None:
         store = self._store
         if store is None:
             return
-        pay = Pay(
-            out_trade_no=sale.number, body="tea", total_fee=sale.total_fee, auth_code=sale.auth_code
-        )
         patience = self._world.weather.patience
         outcome = await checkout(
             self._gateway,
-            pay,
+            sale.pay(),
             store=store,
             schedule=PollSchedule(every=2.0, until=patience) if patience else DEFAULT_SCHEDULE,
             clock=self._clock,
@@ -380,13 +388,7 @@ class ShopProgram:
         )
         delivered = await self.took(outcome)
         if outcome.status is CheckoutStatus.PAID and delivered and sale.gives_back:
-            wanted = Return(
-                f"R{sale.number}",
-                sale.number,
-                sale.gives_back,
-                PayType(outcome.paytype or PayType.WECHAT),
-                sale.total_fee,
-            )
+            wanted = sale.given_back(outcome.paytype)
             await self.shop.write_return(wanted)
             await self.give_back(wanted)
 
@@ -403,15 +405,7 @@ class ShopProgram:
         return True
 
     async def _by_code(self, sale: Purchase) -> None:
-        request = WechatPreOrder(
-            out_trade_no=sale.number,
-            body="tea",
-            total_fee=sale.total_fee,
-            notify_url=NOTIFY_URL,
-            time_expire=(self._clock.now() + _CODE_LASTS),
-            trade_type=TradeType.NATIVE,
-            product_id="tea",
-        )
+        request = sale.pre_order(self._clock.now())
         await self._track_once(sale)
         try:
             await self._gateway.send(request)
@@ -469,14 +463,14 @@ class ShopProgram:
 
     async def serve(self, body: bytes, answered: Callable[[bytes], None]) -> None:
         """Answer a notification."""
-        handler = self._handler
-        if handler is None:
+        door = self._door
+        if door is None:
             return
-        answer = await handler.handle(body, kind=Wallet.WECHAT)
+        answer = await door.answer(body)
         if answer.paid is not None and self._poller is not None:
             with suppress(ChaoyingError):
                 self._poller.settle(answer.paid)
-        answered(answer.body.encode() if isinstance(answer.body, str) else answer.body)
+        answered(answer.text)
 
     def _word(self, told: Told, number: str, status: str) -> None:
         word = Word(self._world.timeline.now(), self.process.name, told, number, status)

@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.testing.simulation.changes import Changes
 from chaoying_async.testing.simulation.story import Story
 from chaoying_async.testing.simulation.weather import Weather
 
@@ -26,6 +27,15 @@ _PLAINER: Mapping[str, Mapping[str, Any]] = {
     "confirms": {"confirms": False},
     "total_is_paid": {"total_is_paid": False},
     "polls": {"polls": False},
+    "fleet": {"shards": 0},
+    "changes": {"changes": Changes()},
+}
+#: The same, for what changes in the middle of it.
+_UNCHANGED: Mapping[str, Mapping[str, Any]] = {
+    "rotation": {"rotation": None},
+    "steps": {"steps": ()},
+    "deploys": {"deploys": ()},
+    "resolves": {"resolves": False},
 }
 _FAULTS = ("wire", "mail", "disk")
 #: So many worlds are looked at, at most.
@@ -58,8 +68,11 @@ def plainer_weathers(weather: Weather) -> Iterator[tuple[str, Weather]]:
         for gone in faults:
             some: Any = {kind: {fault: faults[fault] for fault in faults if fault is not gone}}
             yield f"{kind}.{gone.name}", attrs.evolve(weather, **some)
-    for name, changed in _PLAINER.items():
-        plainer = attrs.evolve(weather, **changed)
+    plain = {name: attrs.evolve(weather, **changed) for name, changed in _PLAINER.items()}
+    for name, gone in _UNCHANGED.items():
+        changes = attrs.evolve(weather.changes, **gone)
+        plain[name] = attrs.evolve(weather, changes=changes)
+    for name, plainer in plain.items():
         if plainer != weather:
             yield name, plainer
 

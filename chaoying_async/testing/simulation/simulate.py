@@ -54,6 +54,7 @@ def simulate(
     expected: Lookup | NoAmountCheck | None = None,
     on_paid_after_close: OnPaid | None = None,
     on_order: OnOrder | None = None,
+    notify_path: str = "",
     first: int = 1,
     seeds: int = SEEDS,
     seconds: float | None = None,
@@ -76,7 +77,10 @@ def simulate(
       or the world's time is over, so it must change nothing.
     - ``app``: an async context manager, entered by every process with a :class:`ShopProcess`: your
       lifespan. It may yield a handler of your own in place of ``on_paid``; then ``delivered`` is
-      needed. Your engine cannot be used in here, since its threads are nobody's to repeat: take
+      needed. With ``notify_path`` it returns your ASGI app instead (Starlette, FastAPI, ...),
+      made anew for every process: its lifespan is run, and notifications are a POST to that path.
+      Orders are sold by a code then, and nobody polls but you. Your engine cannot be used in
+      here, since its threads are nobody's to repeat: take
       ``process.engine``, and ``process.clock`` for the handler and its inbox.
     - ``expected``, ``on_paid_after_close``: as for the handler. Without ``expected`` the world
       knows what its orders cost. ``on_order(number, total_fee, connection)`` writes a new order
@@ -97,6 +101,7 @@ def simulate(
         expected=expected,
         on_order=on_order,
         app=app,
+        notify_path=notify_path,
         tables=tables,
         delivered=delivered,
         check=check,

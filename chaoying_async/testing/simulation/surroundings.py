@@ -7,7 +7,6 @@ from typing import Protocol
 
 import attrs
 
-from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.testing.simulation.timeline import Timeline
 from chaoying_async.testing.simulation.users_shop import UsersShop
 from chaoying_async.testing.simulation.weather import Weather
@@ -42,15 +41,29 @@ class Word:
     """How it ended."""
 
 
+@attrs.frozen
+class GivenOutcome:
+    """An outcome that a fleet gave to the shop's task."""
+
+    name: str
+    """What names it: the same every time that it comes."""
+    number: str
+    """The number of the order, or of the refund."""
+    told: Told
+    """What it is about."""
+    content: str
+    """All that it says."""
+
+
 class Surroundings(Protocol):
     """What a program needs of its world."""
 
     timeline: Timeline
     weather: Weather
-    credentials: Credentials
     mch_id: str
     words: list[Word]
     tracked: set[str]
+    given: list[GivenOutcome]
 
     users: UsersShop | None
 

@@ -99,7 +99,10 @@ Check = Callable[[ClosedBooks], Iterable[str] | None]
 OnPaid = Callable[..., Awaitable[None] | None]
 #: ``(number, total_fee, connection)``: writes a new order down.
 OnOrder = Callable[[str, int, AsyncConnection], Awaitable[None]]
-App = Callable[[ShopProcess], AbstractAsyncContextManager[NotificationHandler | None]]
+#: An ASGI app, as frameworks make them.
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
+#: Makes what one process of the shop runs: its lifespan, or its web app.
+App = Callable[[ShopProcess], AbstractAsyncContextManager[NotificationHandler | None] | AsgiApp]
 
 
 @attrs.frozen(kw_only=True)
@@ -111,6 +114,7 @@ class UsersShop:
     expected: Lookup | NoAmountCheck | None = None
     on_order: OnOrder | None = None
     app: App | None = None
+    notify_path: str = ""
     tables: MetaData | str = ""
     delivered: str = ""
     check: Check | None = None
@@ -121,6 +125,8 @@ class UsersShop:
         problems = {name: "must be a function" for name in given if not callable(given[name])}
         if self.on_paid is None and self.app is None:
             problems["on_paid"] = "give it, or an app that yields a NotificationHandler"
+        if self.notify_path and (self.app is None or self.on_paid is not None):
+            problems["notify_path"] = "is for an app that takes notifications itself: no on_paid"
         if self.on_paid is None and not self.delivered:
             problems["delivered"] = (
                 "a handler of your own needs it: a SELECT of the order numbers that took effect"
@@ -137,6 +143,9 @@ class UsersShop:
             after_close=weather.after_close and self.on_paid_after_close is not None,
             total_is_paid=weather.total_is_paid and not own,
             closes=weather.closes and self.expected is None and not own,
+            # Behind a web app there is nobody to tell of what was learnt in another way.
+            tills=0.0 if self.notify_path else weather.tills,
+            polls=weather.polls and not self.notify_path,
         )
 
     def files(self, blank: Mapping[str, bytes], folder: Path, name: str) -> Mapping[str, bytes]:

@@ -7,12 +7,18 @@ draws which faults exist at all, and then how often.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TypeVar
 
 import attrs
 
+from chaoying_async.testing.simulation.changes import (
+    Changes,
+    drawn_changes,
+    drawn_rotation,
+    drawn_steps,
+)
 from chaoying_async.testing.simulation.inline_sqlite import Trouble
 from chaoying_async.testing.simulation.process import Blow
 from chaoying_async.testing.simulation.timeline import Happening
@@ -40,6 +46,7 @@ class WireFault(Enum):
     CODE_ALTHOUGH = "carried out, and answered with a code that says nothing"
     UNKNOWN_VALUES = "answered with values that are in no table"
     CONTRADICTION = "answered with fields that contradict each other"
+    OLD_KEY = "somebody who has the old key answers that it is paid"
 
 
 class MailFault(Enum):
@@ -52,6 +59,15 @@ class MailFault(Enum):
     FORGED = "a forgery comes first"
     TRICKLED = "sent again at once, after its answer"
     TWIN = "another merchant of the agent was paid under the same number"
+    OLD_KEY = "what is signed with a key that has ended comes first"
+    OTHERS_KEY = "what is signed with another merchant's key comes first"
+
+
+#: All but those that are there only where a key is rotated, or several merchants have keys.
+_WIRE: Sequence[WireFault] = tuple(fault for fault in WireFault if fault is not WireFault.OLD_KEY)
+_MAIL: Sequence[MailFault] = tuple(
+    fault for fault in MailFault if fault not in (MailFault.OLD_KEY, MailFault.OTHERS_KEY)
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -127,17 +143,80 @@ class Weather:
     """Whether the gateway signs what is no success."""
     total_is_paid: bool
     """Whether notifications name what was paid, and not the order amount (C 45)."""
+    shards: int = 0
+    """Into how many shards the orders of the shop's fleet are cut; 0: it has no fleet."""
+    takes_back: float = 0.0
+    """How likely a transaction that has handed an order over to the fleet is rolled back."""
+    changes: Changes = attrs.field(factory=Changes)
+    """What changes in the middle of it."""
 
     @property
     def is_calm(self) -> bool:
         """Whether nothing at all goes wrong."""
-        return not (self.wire or self.mail or self.disk or self.blows or self.raises)
+        faults = self.wire or self.mail or self.disk or self.blows or self.raises
+        return not faults and self.changes.are_unseen
+
+    @property
+    def ages_by_the_wall(self) -> bool:
+        """Whether somebody may resume a payment whose age a clock that jumped tells wrongly."""
+        resumed = self.blows or self.disk or self.rivals or self.shards
+        resumed = resumed or self.changes.end_processes
+        return bool(self.changes.steps and resumed)
 
 
 def drawn(rng: random.Random) -> Weather:
     """The weather of one seed: mostly anything, sometimes what two bugs need to meet."""
     weather = _anything(rng)
     return rng.choice((*(lambda _, each: each,) * 10, *_THEMES))(rng, weather)
+
+
+def changed(rng: random.Random, weather: Weather) -> Weather:
+    """The same weather, in which keys, clocks and programs may change.
+
+    Its dice are its own: where nothing changes a seed is the world that it always was.
+    """
+    changes = drawn_changes(rng, weather.processes, weather.storm)
+    weather = attrs.evolve(weather, changes=changes)
+    if changes.rotation is not None and rng.random() < 0.5:  # noqa: PLR2004 - nobody tunes this
+        weather = _forged_with_the_old_key(rng, weather)
+    if changes.resolves and rng.random() < 0.7:  # noqa: PLR2004
+        weather = attrs.evolve(weather, mail={**weather.mail, MailFault.OTHERS_KEY: 0.4})
+    theme = rng.choice((None,) * 12 + (_rotated, _rotated, _stepped))
+    return weather if theme is None else theme(rng, weather)
+
+
+def _forged_with_the_old_key(rng: random.Random, weather: Weather) -> Weather:
+    wire = {**weather.wire, WireFault.OLD_KEY: rng.choice((0.1, 0.4))}
+    return attrs.evolve(weather, wire=wire, mail={**weather.mail, MailFault.OLD_KEY: 0.4})
+
+
+def _rotated(rng: random.Random, weather: Weather) -> Weather:
+    """Nothing goes wrong but that the key is replaced; perhaps somebody else has the old one."""
+    rotation = drawn_rotation(rng, weather.processes, weather.storm)
+    weather = attrs.evolve(
+        weather,
+        wire={},
+        mail={},
+        disk={},
+        blows=[],
+        raises=0.0,
+        slow=0.0,
+        slow_disk=0.01,
+        hangs_up=False,
+        attempts=rng.choice((1, 12)),
+        polls=weather.polls and rng.random() < 0.5,  # noqa: PLR2004
+        changes=Changes(rotation=rotation),
+    )
+    return _forged_with_the_old_key(rng, weather) if rng.random() < 0.5 else weather  # noqa: PLR2004
+
+
+def _stepped(rng: random.Random, weather: Weather) -> Weather:
+    """Clocks jump while payments at a till are undecided, and processes die over them."""
+    steps = drawn_steps(rng, weather.processes, weather.storm)
+    weather = attrs.evolve(weather, tills=1.0, changes=Changes(steps=steps))
+    if rng.random() < 0.5:  # noqa: PLR2004
+        return weather
+    return attrs.evolve(weather, blows=[], disk={}, rivals=False)
 
 
 def drawn_for_users(rng: random.Random) -> Weather:
@@ -233,13 +312,13 @@ def _failing_counter(rng: random.Random, weather: Weather) -> Weather:
 def _misled(rng: random.Random, weather: Weather) -> Weather:
     """Replies are another order's, and some of these name no order."""
     likely = rng.choice((0.2, 0.6))
-    wire = {WireFault.NAMELESS: likely, rng.choice(list(WireFault)): 0.1}
+    wire = {WireFault.NAMELESS: likely, rng.choice(_WIRE): 0.1}
     return attrs.evolve(weather, wire=wire, polls=True, tills=rng.choice((0.0, 0.5, 1.0)))
 
 
 def _mistaken(rng: random.Random, weather: Weather) -> Weather:
     """The shop is told of what is not its own."""
-    mail = {MailFault.TWIN: 0.5, rng.choice(list(MailFault)): 0.2}
+    mail = {MailFault.TWIN: 0.5, rng.choice(_MAIL): 0.2}
     return attrs.evolve(weather, mail=mail, tills=0.0)
 
 
@@ -272,8 +351,8 @@ def _anything(rng: random.Random) -> Weather:
     rare = 0.0 if calm else rng.choice((0.1, 0.25, 0.5))
     processes = rng.choice((1, 1, 2, 2, 3))
     return Weather(
-        wire=_some(rng, WireFault, rare, 0.5),
-        mail=_some(rng, MailFault, rare, 0.6),
+        wire=_some(rng, _WIRE, rare, 0.5),
+        mail=_some(rng, _MAIL, rare, 0.6),
         disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.15),
         blows=[] if calm else _blows(rng),
         processes=processes,
@@ -299,7 +378,7 @@ def _anything(rng: random.Random) -> Weather:
     )
 
 
-def _some(rng: random.Random, kinds: type[K], share: float, most: float) -> dict[K, float]:
+def _some(rng: random.Random, kinds: Iterable[K], share: float, most: float) -> dict[K, float]:
     """Some kinds of faults, each with its own likelihood: often small, sometimes large."""
     found: dict[K, float] = {}
     for kind in kinds:

@@ -12,9 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from chaoying_async.sandbox.bank.entities import Key, OrderKind, Status
 from chaoying_async.sandbox.bank.ledger import MCH_ID
@@ -28,23 +26,26 @@ from chaoying_async.testing.simulation.blank_files import (
     shared_memory,
 )
 from chaoying_async.testing.simulation.checks import CHECKS, BothBooks
+from chaoying_async.testing.simulation.computer import Computer, Program, todays_program
 from chaoying_async.testing.simulation.far_side import FarSide
-from chaoying_async.testing.simulation.inline_sqlite import SimulatedFiles
+from chaoying_async.testing.simulation.fleet_checks import FLEET_CHECKS
+from chaoying_async.testing.simulation.fleet_weather import with_fleet
+from chaoying_async.testing.simulation.front_door import NOWHERE
+from chaoying_async.testing.simulation.key_ring import KeyRing
 from chaoying_async.testing.simulation.log_lines import LogLines
 from chaoying_async.testing.simulation.loop import SimulatedLoop, SimulationError
-from chaoying_async.testing.simulation.network import Network, NetworkCard
-from chaoying_async.testing.simulation.process import Blow, Process, SimulatedClock
+from chaoying_async.testing.simulation.network import Network
+from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
-from chaoying_async.testing.simulation.shop_program import ShopProgram
 from chaoying_async.testing.simulation.shrink import without as plainer
 from chaoying_async.testing.simulation.story import Story
-from chaoying_async.testing.simulation.surroundings import Word
-from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
+from chaoying_async.testing.simulation.surroundings import GivenOutcome, Word
+from chaoying_async.testing.simulation.timeline import Happening, Timeline
 from chaoying_async.testing.simulation.users_shop import ClosedBooks, SoldOrder, UsersShop
 from chaoying_async.testing.simulation.weather import (
     Disk,
-    PlannedBlow,
     Weather,
+    changed,
     drawn,
     drawn_for_users,
 )
@@ -69,6 +70,7 @@ class SimulatedWorld:
         *,
         users: UsersShop | None = None,
         without: Sequence[str] = (),
+        program: Program = todays_program,
     ) -> None:
         self.seed = seed
         self.users = users
@@ -77,6 +79,9 @@ class SimulatedWorld:
         self.weather = draw(self._rng) if weather is None else weather
         if users is not None:
             self.weather = users.weather(self.weather)
+        elif weather is None:
+            self.weather = with_fleet(random.Random(f"{seed}/fleet"), self.weather)
+            self.weather = changed(random.Random(f"{seed}/changes"), self.weather)
         self.weather = plainer(self.weather, without)
         # Dice of their own, so that what is taken away from one leaves the others as they were.
         wire, mail, disk, sales, steps = (
@@ -84,20 +89,24 @@ class SimulatedWorld:
         )
         self._loop = SimulatedLoop(steps, shuffled=self.weather.shuffled)
         self.timeline = Timeline(self._loop.time)
-        self.credentials = Credentials(
+        credentials = Credentials(
             agent_id="13000000000000000", key=f"{self._rng.getrandbits(128):032x}", pid="sim"
         )
+        keys = random.Random(f"{seed}/keys")
+        self._keys = KeyRing(self._loop, keys, credentials, self.weather.changes)
         self.mch_id = MCH_ID
         self.words: list[Word] = []
         #: Orders that a poller's store has.
         self.tracked: set[str] = set()
+        #: What a fleet gave to the shop's task.
+        self.given: list[GivenOutcome] = []
         self._context = copy_context()
         self._far = FarSide(
             self._loop,
             self.timeline,
             mail,
             self.weather,
-            credentials=self.credentials,
+            keys=self._keys,
             post=self._post,
             context=self._context,
         )
@@ -107,21 +116,26 @@ class SimulatedWorld:
             wire,
             self.weather,
             answer=self._far.gateway.answer,
-            credentials=self.credentials,
+            keys=self._keys,
             clock=self._far.clock,
             context=self._context,
         )
         self._clock = SimulatedClock(self._loop)
         self._disk = Disk(disk, self.weather)
-        self._compiled = compiled()
-        self._running: dict[int, ShopProgram] = {}
-        self._dead: list[Process] = []
-        self._mains: dict[Process, asyncio.Task[Any]] = {}
-        self._launched: Counter[int] = Counter()
-        self._blows = list(self.weather.blows)
-        self._seen: Counter[tuple[str, Happening]] = Counter()
+        self._computer = Computer(
+            self._loop,
+            self.timeline,
+            self._rng,
+            self.weather,
+            world=self,
+            network=self._network,
+            keys=self._keys,
+            disk=self._disk,
+            compiled=compiled(),
+            program=program,
+            context=self._context,
+        )
         self.is_calm = False
-        self._closing = False
         name = f"S{seed % 10**9:09d}N"
         self._sales = [
             drawn_purchase(sales, self.weather, f"{name}{number}")
@@ -129,15 +143,11 @@ class SimulatedWorld:
         ]
         self._logged: list[str] = []
         self._broken: list[str] = []
-        self._left_over: list[str] = []
-        self._hanging: list[str] = []
-        self._died: list[str] = []
 
     # --------------------------------------------------------------------------------- what happens
 
     def run(self) -> Story:
         """Let it happen, and hold the books against each other."""
-        self.timeline.listeners.append(self._listen)
         log = LogLines(self._log)
         gc_was_on = gc.isenabled()
         gc.disable()  # what it finalizes, and when, depends on more than the seed
@@ -151,8 +161,8 @@ class SimulatedWorld:
                     self._judge()
                 log.hear_no_more()
                 self._bury()
-                for each in (self._running, self._dead, self._mains, self._loop.complaints):
-                    each.clear()  # so that what they hold is collected here, and heard of by nobody
+                self._computer.forget()  # what it holds is collected here, and heard of by nobody
+                self._loop.complaints.clear()
                 gc.collect()
         finally:
             if gc_was_on:
@@ -178,8 +188,7 @@ class SimulatedWorld:
             self._break(f"M-17: {error}")
 
     async def _life(self) -> None:
-        for slot in range(self.weather.processes):
-            self._launch(slot)
+        self._computer.begin()
         customers = [self._loop.create_task(self._customer(sale)) for sale in self._sales]
         await self._clock.sleep(self.weather.storm)
         self._calm_down()
@@ -194,122 +203,22 @@ class SimulatedWorld:
     def _calm_down(self) -> None:
         self.timeline.note(Happening.WORLD, "the storm is over")
         self.is_calm = self._network.calm = self._far.calm = self._disk.calm = True
-        self._blows.clear()
-        for program in self._running.values():
-            program.process.arm(0, lambda: None)
-            program.process.resume()
+        self._keys.calm = True
+        self._computer.calm_down()
 
     async def _close(self) -> None:
         self.timeline.note(Happening.WORLD, "every process is asked to end")
-        self._closing = True
-        programs = list(self._running.values())
-        for program in programs:
-            program.close()
-        mains = [self._mains[program.process] for program in programs]
-        if mains:
-            await asyncio.wait(mains, timeout=_LAST + self.weather.lease)
-        for program in programs:
-            process, main = program.process, self._mains[program.process]
-            if not main.done():
-                self._hanging.append(process.name)
-            else:
-                await self._clock.sleep(1.0)
-                self._look_for_leaks(program)
-
-    def _look_for_leaks(self, program: ShopProgram) -> None:
-        process = program.process
-        self._left_over += [f"task {task.get_name()}" for task in process.left_over()]
-        # Older aiosqlites lose a connection whose caller is cancelled while it is being made.
-        open_files = [file for file in process.files if file.was_used]
-        self._left_over += [f"a connection of {process.name}" for _ in open_files]
-        for engine in program.engines:
-            checked_out = getattr(engine.pool, "checkedout", None)  # a NullPool has none
-            if checked_out is not None and checked_out():
-                self._left_over.append(f"a connection checked out in {process.name}")
+        await self._computer.close(_LAST + self.weather.lease)
 
     def _unsettled(self) -> bool:
         """Whether anything is still to come."""
+        if self._computer.keeps_dying:
+            return False
         if self._far.under_way or self._network.under_way:
             return True
-        if len(self._running) < self.weather.processes:
-            return True
-        if any(program.is_busy for program in self._running.values()):
+        if not self._computer.is_settled:
             return True
         return bool(self._judged(settling=True))
-
-    # ------------------------------------------------------------------------------------ processes
-
-    def _launch(self, slot: int) -> None:
-        if self._closing:
-            return
-        self._launched[slot] += 1
-        name = f"shop{slot + 1}" + (f".{self._launched[slot]}" if self._launched[slot] > 1 else "")
-        process = Process(name, self._loop, self.timeline)
-        self.timeline.note(Happening.PROCESS, "begins", name)
-        files = SimulatedFiles(
-            process, self._loop, self.timeline, self._disk, compiled=self._compiled
-        )
-        program = ShopProgram(
-            self,
-            process,
-            files=files,
-            card=NetworkCard(self._network, process),
-            clock=self._clock,
-            rng=random.Random(self._rng.getrandbits(32)),
-            wants_till=slot == 0 or self.weather.rivals,
-        )
-        self._running[slot] = program
-        main = process.start(program.main(), lasts=True)
-        self._mains[process] = main
-        main.add_done_callback(lambda task: self._ended(slot, program, task), context=self._context)
-
-    def _ended(self, slot: int, program: ShopProgram, main: asyncio.Task[Any]) -> None:
-        process = program.process
-        if not process.alive or self._running.get(slot) is not program:
-            return
-        if main.cancelled() or main.exception() is not None:
-            error = "cancelled" if main.cancelled() else repr(main.exception())
-            self._died.append(f"{process.name}: {error}")
-            self.timeline.note(Happening.PROCESS, f"dies: {error[:200]}", process.name)
-            process.kill()
-            self._bring_back(slot, program, 5.0)
-
-    def _bring_back(self, slot: int, program: ShopProgram, seconds: float) -> None:
-        del self._running[slot]
-        self._dead.append(program.process)
-        self._network.later(seconds, self._launch, slot)
-
-    def _listen(self, line: Line) -> None:
-        if not line.who or not self._blows:
-            return
-        what = (line.who.partition(".")[0], line.happening)
-        self._seen[what] += 1
-        for planned in self._blows:
-            if planned.after is line.happening and planned.times == self._seen[what]:
-                self._blows.remove(planned)
-                self._plan(line.who, planned)
-                return
-
-    def _plan(self, name: str, planned: PlannedBlow) -> None:
-        for slot, program in self._running.items():
-            if program.process.name == name:
-                strike = partial(self._strike, slot, program, planned)
-                program.process.arm(planned.steps, strike)
-                return
-
-    def _strike(self, slot: int, program: ShopProgram, planned: PlannedBlow) -> None:
-        process = program.process
-        if self.is_calm or not process.alive or self._running.get(slot) is not program:
-            return
-        match planned.blow:
-            case Blow.KILL:
-                process.kill()
-                self._bring_back(slot, program, planned.lasts)
-            case Blow.STOP:
-                process.stop()
-                self._network.later(planned.lasts, process.resume)
-            case Blow.CANCEL:
-                process.cancel(self._rng)
 
     # ------------------------------------------------------------------------------------ customers
 
@@ -318,7 +227,7 @@ class SimulatedWorld:
         for _ in range(20):
             ready = [
                 program
-                for program in self._running.values()
+                for program in self._computer.programs
                 if (program.is_till if sale.at_till or self._has_to_track else program.is_open)
                 and not program.process.stopped
             ]
@@ -334,12 +243,16 @@ class SimulatedWorld:
 
     # -------------------------------------------------------------------------------- notifications
 
-    async def _post(self, key: Key, body: bytes, *, untrue: str = "") -> bytes | None:
+    async def _post(
+        self, key: Key, body: bytes, *, untrue: str = "", outdated: bool = False
+    ) -> bytes | None:
         await self._clock.sleep(self._network.way())
-        ready = [program for program in self._running.values() if program.is_open]
+        ready = [program for program in self._computer.programs if program.is_open]
         if not ready:
             return None
         program = self._rng.choice(ready)
+        if outdated and program.process.ended_key() is None:
+            return None
         process, number = program.process, key[1]
         said = f" ({untrue})" if untrue else ""
         self.timeline.note(Happening.NOTIFIED, f"{number}{said}", process.name)
@@ -366,6 +279,8 @@ class SimulatedWorld:
 
     def _check_answer(self, key: Key, answer: bytes, *, untrue: str) -> None:
         """M-14: nothing is acknowledged before its effect is durable."""
+        if answer in NOWHERE:
+            self._break(f"notify_path: nothing takes a notification there: {answer.decode()}")
         if answer != b"success":
             return
         number, order = key[1], self._far.ledger.orders[key]
@@ -385,7 +300,8 @@ class SimulatedWorld:
 
     def _judged(self, *, settling: bool = False) -> list[str]:
         evidence = self._evidence()
-        found = [what for check in CHECKS for what in check(evidence)]
+        checks = (*CHECKS, *(FLEET_CHECKS if self.weather.shards else ()))
+        found = [what for check in checks for what in check(evidence)]
         if self.users is not None:
             found += self.users.complaints(self._books(evidence))
         if settling:
@@ -422,21 +338,22 @@ class SimulatedWorld:
             left=self._network.left,
             sent=self._network.sent,
             replied=self._network.replied,
+            repeated=self._network.repeated,
             tracked=self.tracked,
+            given=self.given,
             accepted=frozenset(self._far.accepted),
             given_up=frozenset(self._far.given_up),
-            left_over=self._left_over,
-            hanging=self._hanging,
-            died=self._died,
+            left_over=self._computer.left_over,
+            hanging=self._computer.hanging,
+            died=self._computer.died,
             logged=self._logged,
-            secrets=(self.credentials.key, *(sale.auth_code for sale in self._sales)),
+            secrets=(*self._keys.all_keys, *(sale.auth_code for sale in self._sales)),
         )
 
     def _books(self, found: BothBooks) -> ClosedBooks:
         """What a user's check is shown."""
         orders = {sale.number: found.order(sale.number) for sale in self._sales}
-        processes = {*self._dead, *(program.process for program in self._running.values())}
-        deeds = [deed for process in processes for deed in process.deeds]
+        deeds = [deed for process in self._computer.processes for deed in process.deeds]
         return ClosedBooks(
             sales=[
                 SoldOrder(
@@ -462,7 +379,7 @@ class SimulatedWorld:
 
     def _bury(self) -> None:
         """Let every task that is left come to its end, so that no coroutine is thrown away."""
-        processes = [*self._dead, *(program.process for program in self._running.values())]
+        processes = self._computer.processes
         self.timeline.listeners.clear()
         for _ in range(5):
             for process in processes:

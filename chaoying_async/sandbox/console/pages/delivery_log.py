@@ -5,19 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from datetime import timedelta
-from itertools import islice
 
 import attrs
 from starlette.responses import Response
 
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.console import display
+from chaoying_async.sandbox.console.paging import Pages
 from chaoying_async.sandbox.console.visit import RefusedError, Visit
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
-
-LISTED = 100
 
 
 @attrs.frozen(kw_only=True)
@@ -45,9 +43,10 @@ async def show(visit: Visit) -> Response:
         if each.attempt:
             newest[each.key] = number
     total = len(deliveries)
-    pairs = islice(zip(range(total - 1, -1, -1), reversed(deliveries), strict=False), LISTED)
-    rows = [_row(visit, number, each, newest=newest.get(each.key)) for number, each in pairs]
-    return visit.page("notifications.html", rows=rows, waiting=_any_open(rows))
+    pages = Pages.of("/console/notifications", {}, visit.asked("page"), total)
+    shown = ((number, deliveries[number]) for number in range(total)[::-1][pages.part])
+    rows = [_row(visit, number, each, newest=newest.get(each.key)) for number, each in shown]
+    return visit.page("notifications.html", rows=rows, pages=pages, waiting=_any_open(rows))
 
 
 def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> DeliveryRow:

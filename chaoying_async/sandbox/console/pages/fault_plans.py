@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from starlette.responses import Response
 
@@ -12,13 +13,22 @@ from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.serving.faults import SECONDS, Fault, Plan
 
 _PAGE = "/console/faults"
+#: What stands in the fields of both forms before anybody types.
+_UNTYPED = {"fault": "", "probability": "1", "endpoint": "", "seconds": "", "seed": ""}
 
 
 async def show(visit: Visit) -> Response:
     """Show the page."""
+    return _page(visit, {})
+
+
+def _page(visit: Visit, typed: Mapping[str, str], problem: str = "") -> Response:
     runtime = visit.context.runtime
     return visit.page(
         "faults.html",
+        problem=problem,
+        address=_PAGE,
+        typed={**_UNTYPED, **typed},
         plans=list(enumerate(runtime.faults.plans)),
         faults=list(Fault),
         seconds=SECONDS,
@@ -39,11 +49,11 @@ async def add(visit: Visit) -> Response:
     chance = _number(form.get("probability", ""))
     seconds = _number(form.get("seconds", "") or str(SECONDS.get(Fault(fault), 0)))
     if chance is None or seconds is None:
-        return visit.to(_PAGE, "fault")
+        return _page(visit, form, visit.words("said.fault"))
     try:
         plan = Plan(Fault(fault), chance, frozenset(filter(None, [endpoint])), seconds)
     except ValueError:
-        return visit.to(_PAGE, "fault")
+        return _page(visit, form, visit.words("said.fault"))
     faults.plans.append(plan)
     return visit.to(_PAGE, "done")
 
@@ -68,7 +78,7 @@ async def reseed(visit: Visit) -> Response:
     """Begin the dice anew."""
     seed = _number(visit.form.get("seed", ""))
     if seed is None or seed != int(seed):
-        return visit.to(_PAGE, "fault")
+        return _page(visit, visit.form, visit.words("said.fault"))
     visit.context.runtime.faults.reseed(int(seed))
     return visit.to(_PAGE, "done")
 

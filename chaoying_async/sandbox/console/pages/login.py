@@ -19,7 +19,7 @@ async def show(visit: Visit) -> Response:
     """Show the form that asks for the token, if a token is needed."""
     if not visit.context.guard.asks:
         return visit.to("/console/")
-    return visit.page("login.html", problem="")
+    return visit.page("login.html")
 
 
 async def login(visit: Visit) -> Response:
@@ -28,8 +28,8 @@ async def login(visit: Visit) -> Response:
     held_up = guard.too_many(address)  # before this one is noted
     if not guard.is_token(visit.form.get("token", "").strip(), address):
         if held_up:
-            return visit.page("login.html", status=429, problem="login.too-many")
-        return visit.page("login.html", status=401, problem="login.wrong")
+            return visit.page("login.html", status=429, problem=visit.words("login.too-many"))
+        return visit.page("login.html", status=401, problem=visit.words("login.wrong"))
     response = RedirectResponse("/console/", status_code=303)
     guard.logout(visit.request.headers)  # a new login takes the place of the one before
     value, age = guard.login(), int(LASTS)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 import attrs
 from anyio import to_thread
 from starlette.responses import Response
 
 from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sandbox.bank.entities import Key
 from chaoying_async.sandbox.bank.ledger import HANDLERS
 from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import KEPT, JournalEntry, Signature
+from chaoying_async.sandbox.console.paging import Pages, filters_of
 from chaoying_async.sandbox.console.visit import RefusedError, Visit, whole
 from chaoying_async.sandbox.document.http_messages import Cut
 from chaoying_async.sandbox.serving import masked
@@ -19,7 +19,6 @@ from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.doctor.verdict import diagnose
 from chaoying_async.sansio.redact import shown_urls
 
-LISTED = 100
 _BAD = (Signature.WRONG, Signature.MISSING)
 
 
@@ -29,39 +28,47 @@ class MessageRow:
 
     entry: JournalEntry
     out_trade_no: str
+    """The order's number, as it may be shown."""
+    order: Key | None
+    """The order, if there is one."""
     signature: Signature
     answer: str
 
 
 async def show_all(visit: Visit) -> Response:
     """Show the list, newest first."""
-    q, endpoint, bad = visit.asked("q").lower(), visit.asked("endpoint"), visit.asked("bad")
+    filters = filters_of(visit, "q", "endpoint", "bad")
+    q, endpoint, bad = filters["q"].lower(), filters["endpoint"], filters["bad"]
+    ledger = visit.context.runtime.gateway.ledger
 
     def fits(entry: JournalEntry) -> bool:
         shown_endpoint = entry.endpoint if entry.endpoint in HANDLERS else "?"
         return (
             endpoint in ("", shown_endpoint)
-            and q in entry.key[1].lower()
+            and (not q or q in entry.order_in(ledger)[1].lower())
             and (not bad or entry.signed(visit.credentials) in _BAD)
         )
 
-    found = islice(filter(fits, visit.context.journal.newest_first()), LISTED)
+    found = list(filter(fits, visit.context.journal.newest_first()))
+    pages = Pages.of("/console/messages", filters, visit.asked("page"), len(found))
     return visit.page(
         "messages.html",
-        rows=[_row(visit, entry) for entry in found],
+        rows=[_row(visit, entry) for entry in found[pages.part]],
+        pages=pages,
         all=len(visit.context.journal),
         kept=KEPT,
         endpoints=sorted(HANDLERS),
-        q=visit.asked("q"),
-        endpoint=endpoint,
-        bad=bad,
+        filters=filters,
     )
 
 
 def _row(visit: Visit, entry: JournalEntry) -> MessageRow:
+    ledger = visit.context.runtime.gateway.ledger
+    key = entry.order_in(ledger)
     return MessageRow(
         entry=entry,
-        out_trade_no=masked.text_of(entry.key[1], (), visit.credentials),
+        out_trade_no=masked.text_of(key[1], (), visit.credentials),
+        order=key if key in ledger.orders else None,
         signature=entry.signed(visit.credentials),
         answer=visit.answer_of(entry),
     )
@@ -79,7 +86,7 @@ async def show(visit: Visit) -> Response:
         ],
         limiter=visit.context.threads,
     )
-    cut = response.cut
+    cut, ledger = response.cut, visit.context.runtime.gateway.ledger
     return visit.page(
         "message.html",
         entry=entry,
@@ -93,7 +100,7 @@ async def show(visit: Visit) -> Response:
         answer_signature=entry.answer_signed(credentials),
         answer_canonical=canonicals[1],
         cut=cut.name if cut else "",
-        order=visit.context.runtime.gateway.ledger.orders.get(entry.key),
+        order=ledger.orders.get(entry.order_in(ledger)),
         older=journal.find(entry.number - 1),
         newer=journal.find(entry.number + 1),
     )

@@ -24,7 +24,7 @@ async def show(visit: Visit) -> Response:
         return _page(visit)
     entry = entry_of(visit, "message")
     if entry.verdicts is not None:
-        return _page(visit, problem="message.kept")
+        return _page(visit, no_verdict="message.kept")
     reply = visit.asked("of") == "reply"
     body = entry.response.body if reply else entry.request.parameters
     verdict = await _verdict(visit, partial(diagnose, body, visit.credentials, strict=True))
@@ -38,7 +38,7 @@ async def examine(visit: Visit) -> Response:
     form = visit.form
     message = form.get("message", "").strip("\r\n").encode()
     if not message.strip():
-        return _page(visit, problem="doctor.empty")
+        return _page(visit, no_verdict="doctor.empty")
     algorithm, order = form.get("algorithm", ""), form.get("order", "")
     if algorithm not in {"", *SignAlgorithm} or order not in {"", *SortOrder}:
         raise RefusedError(400)
@@ -72,17 +72,18 @@ def _page(
     verdict: Verdict | None = None,
     number: int | None = None,
     values: tuple[str, ...] = (),
-    problem: str = "",
+    no_verdict: str = "",
 ) -> Response:
     if asked and verdict is None:
-        problem = "doctor.unreadable"
+        no_verdict = "doctor.unreadable"
     return visit.page(
         "doctor.html",
+        status=422 if no_verdict and visit.request.method == "POST" else 200,
         verdict=verdict,
         findings=_findings(visit, verdict) if verdict else [],
         number=number,
         values=values,
-        problem=problem,
+        no_verdict=no_verdict,
         algorithms=list(SignAlgorithm),
         orders=list(SortOrder),
     )

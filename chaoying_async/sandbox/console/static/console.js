@@ -44,6 +44,19 @@ function morph(from, to) {
   }
 }
 
+// The sentence below an amount follows what is typed; see amounts.py for the rule.
+function explain(field) {
+  const hint = document.getElementById(`${field.id}-says`);
+  const { other } = hint.dataset;
+  if (!other) return; // a scenario was chosen for everything
+  const typed = /^\s*([0-9]{1,10})(?:\.([0-9]{1,2}))?\s*$/.exec(field.value) ?? ["", "0"];
+  const fen = Number(typed[1]) * 100 + Number((typed[2] ?? "").padEnd(2, "0"));
+  const named = (option) => Number(option.dataset.number) === fen % 1000;
+  const course = [...field.list.options].find(named)?.label ?? other;
+  const picked = field.form.elements.scenario?.value; // and explained where it was picked
+  hint.textContent = fen && !picked ? `¥${(fen / 100).toFixed(2)} → ${course}` : "";
+}
+
 async function fetched(address, options) {
   const response = await fetch(address, { credentials: "same-origin", ...options });
   return new DOMParser().parseFromString(await response.text(), "text/html");
@@ -61,6 +74,7 @@ async function look() {
       const fresh = page.getElementById(live.id);
       if (fresh) morph(live, fresh);
     }
+    for (const field of document.querySelectorAll("input[list]")) explain(field);
   } catch {
     // the stream says so too, and comes back by itself
   } finally {
@@ -129,10 +143,19 @@ document.addEventListener("submit", async (event) => {
   }
 });
 
-document.getElementById("said")?.focus();
-if (document.getElementById("said")) {
-  const here = new URL(location.href); // a reload should not say it again
+document.addEventListener("input", ({ target }) => {
+  for (const field of target.form?.querySelectorAll("input[list]") ?? []) explain(field);
+});
+for (const field of document.querySelectorAll("input[list]")) explain(field);
+
+const said = document.getElementById("said");
+if (said) {
+  said.focus();
+  // A reload should not say it again, nor send a form again.
+  const here = new URL(document.querySelector("main").dataset.address ?? "", location.href);
   for (const name of ["said", "message"]) here.searchParams.delete(name);
   history.replaceState(null, "", here);
 }
+// What was typed counts as typed: it stays when the page is fetched again.
+for (const field of document.querySelectorAll("main [aria-invalid]")) field.value = field.value;
 listen();

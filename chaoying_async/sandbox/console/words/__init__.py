@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
+from importlib.resources import files
 from typing import Literal
 
 from chaoying_async.sandbox.bank.scenarios import REFUND_SCENARIOS, SCENARIOS
@@ -15,7 +15,8 @@ Language = Literal["en", "zh"]
 
 
 def _read(language: str) -> dict[str, str]:
-    return tomllib.loads((Path(__file__).parent / f"{language}.toml").read_text("utf-8"))
+    words = files("chaoying_async.sandbox.console.words").joinpath(f"{language}.toml")
+    return tomllib.loads(words.read_text("utf-8"))
 
 
 TEXTS: Mapping[Language, Mapping[str, str]] = {

@@ -1,0 +1,271 @@
+"""``chaoying poller``: serves a fleet's shards as a process of its own; ``status``, ``reshard``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import httpx
+
+from chaoying_async.cli import gateway_options, interrupts, output, stores
+from chaoying_async.cli.field_option import FieldOption
+from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
+from chaoying_async.cli.language import help_pages
+from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.api.merchant import GetMchIdResult
+
+if TYPE_CHECKING:
+    from chaoying_async.workers import Fleet
+    from chaoying_async.workers.queues.protocol import OutcomeQueue
+    from chaoying_async.workers.tables import FleetTables
+
+T = TypeVar("T")
+
+#: Seconds from the first signal to the end of the process, at the latest.
+GRACE = 20.0
+_SHARDS = 16
+_SECONDS = click.FloatRange(0, min_open=True)
+_STORE = click.option(
+    "--store",
+    envvar="CHAOYING_STORE",
+    show_envvar=True,
+    required=True,
+    metavar="FILE|URL",
+    help="A SQLite file or a SQLAlchemy URL.",
+)
+_PREFIX = click.option("--prefix", default="chaoying_", show_default=True, help="Of the tables.")
+
+
+class _PollerGroup(help_pages.Group):
+    """A group whose options are those of serving, which its commands share where they have them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        given = {name: ctx.params[name] for name in ("store", "prefix") if ctx.params[name]}
+        ctx.default_map = dict.fromkeys(self.commands, given)
+        return super().invoke(ctx)
+
+
+@click.group(name="poller", cls=_PollerGroup, invoke_without_command=True)
+@click.option(
+    "--store",
+    envvar="CHAOYING_STORE",
+    metavar="FILE|URL",
+    help="A SQLite file or a SQLAlchemy URL; default: CHAOYING_STORE.",
+)
+@_PREFIX
+@click.option(
+    "--then",
+    metavar="MODULE:FUNCTION",
+    help="The task of the orders that name none; called with outcome=.",
+)
+@click.option(
+    "--queue",
+    metavar="celery:MODULE:APP|pgqueuer",
+    help="What runs the tasks; then --then is the name of one. Default: this process.",
+)
+@click.option(
+    "--app-dir",
+    default=".",
+    show_default=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False),
+    help="Where modules are found first.",
+)
+@click.option(
+    "--shards",
+    type=click.IntRange(1, 4096),
+    default=_SHARDS,
+    show_default=True,
+    help="Into how many the orders are cut; the same for every process.",
+)
+@click.option("--by-merchant", is_flag=True, help="All orders of a merchant in one shard.")
+@click.option(
+    "--lease",
+    type=_SECONDS,
+    default=15.0,
+    show_default=True,
+    help="Seconds after which the shards of a dead process are taken over.",
+)
+@click.option("--rate", type=_SECONDS, help="Queries a second, of the whole fleet.")
+@click.option("--merchant-rate", type=_SECONDS, help="The same for one merchant.")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 10_000),
+    default=200,
+    show_default=True,
+    help="At most so many queries at once, in this process.",
+)
+@click.option(
+    "--mch-id",
+    envvar="CHAOYING_MCH_ID",
+    cls=FieldOption,
+    of=GetMchIdResult,
+    help="For orders that name none. Default: CHAOYING_MCH_ID.",
+)
+@click.option("--name", help="Of this process, in `status`; no other process may have it.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="Answer GET /health and GET /ready there; needs the extra [sandbox].",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--grace",
+    type=_SECONDS,
+    default=GRACE,
+    show_default=True,
+    help="Seconds from a signal to the end of the process, at the latest.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(("debug", "info", "warning", "error")),
+    default="info",
+    show_default=True,
+    help="What is written to stderr.",
+)
+@target_options
+@output.json_option
+def poller(**options: Any) -> None:
+    """Serve a fleet: ask about the orders that were handed over, give their outcomes to tasks.
+
+    As many of these may run as you like, on as many machines. Each takes its share of the shards;
+    what a dead one had, the others take over. SIGTERM or Ctrl-C: queries and tasks under way end
+    (10 s at most), the shards are handed back, and the process ends, within --grace seconds. A
+    second signal ends it at once, and nothing is lost by that.
+    """
+    if click.get_current_context().invoked_subcommand is not None:
+        return
+    if options["store"] is None:
+        raise click.UsageError("which store? Give --store, or set CHAOYING_STORE")
+    from chaoying_async.cli.poller.user_tasks import check_function, found_in, logged, queue_named
+
+    found_in(options["app_dir"])
+    queue = queue_named(options["queue"]) if options["queue"] else None
+    if options["then"] and queue is None:
+        check_function(options["then"])
+    who = gateway_options.credentials(SignerOptions.taken_from(options))
+    where = target(options["url"], options["hosts"])
+
+    def gateway() -> Any:
+        limits = httpx.Limits(max_connections=options["concurrency"])
+        # Repeats would not count against the rate.
+        retries = 0 if options["rate"] or options["merchant_rate"] else 2
+        return session(where, who, mch_id=options["mch_id"], limits=limits, read_retries=retries)
+
+    with logged(options["log_level"]):
+        interrupts.run(_serve(_fleet(gateway, queue, options), options))
+
+
+def _fleet(
+    gateway: Callable[[], Any], queue: OutcomeQueue | None, options: dict[str, Any]
+) -> Fleet:
+    from chaoying_async.pollstore.sql import SqlPollStore
+    from chaoying_async.workers import Fleet
+
+    store = SqlPollStore(
+        options["store"],
+        lease=options["lease"],
+        shards=options["shards"],
+        table_prefix=options["prefix"],
+    )
+    return Fleet(
+        store,
+        gateway,
+        queue,
+        then=options["then"],
+        rate=options["rate"],
+        merchant_rate=options["merchant_rate"],
+        by_merchant=options["by_merchant"],
+        concurrency=options["concurrency"],
+        name=options["name"],
+    )
+
+
+async def _serve(fleet: Fleet, options: dict[str, Any]) -> None:
+    from chaoying_async.cli.poller.leaving import leaves
+
+    leaves(fleet.stop, options["grace"])
+    async with AsyncExitStack() as stack:
+        url = None
+        if options["port"] is not None:
+            from chaoying_async.cli.poller.health import HealthApp
+            from chaoying_async.sandbox.serving.server import listening
+
+            app = HealthApp(fleet)
+            served = listening(app, host=options["host"], port=options["port"])
+            url = await stack.enter_async_context(served)
+        name = stores.shown(options["store"])
+        words = f"the fleet in {name} is served" + (f"; {url}/health, {url}/ready" if url else "")
+        output.result({"event": "serving", "store": name, "url": url}, f"{words}. Ctrl-C ends it.")
+        await fleet.run()
+
+
+@poller.command(name="status")
+@_STORE
+@_PREFIX
+@click.option(
+    "--merchants", is_flag=True, help="By merchant too; that reads every row of the fleet."
+)
+@output.json_option
+def status(store: str, prefix: str, *, merchants: bool) -> None:
+    """The numbers of a whole fleet. Reads only: nothing is taken from who serves.
+
+    Exit code 0 where every shard is served, 1 where some are not.
+    """
+    from chaoying_async.cli.poller.status_table import show, tell
+    from chaoying_async.workers.fleet_status import fleet_status
+
+    found = _read(
+        store,
+        prefix,
+        lambda engine, tables: fleet_status(engine, tables, SystemClock(), merchants=merchants),
+    )
+    output.end(tell(found) if output.as_json() else show(found))
+
+
+@poller.command(name="reshard")
+@click.argument("shards", type=click.IntRange(1, 4096), metavar="SHARDS")
+@_STORE
+@_PREFIX
+@click.option("--by-merchant/--by-order", default=None, help="Default: as it is.")
+@output.json_option
+def reshard_(shards: int, store: str, prefix: str, *, by_merchant: bool | None) -> None:
+    """Cut the orders of a fleet into another number of shards, while nobody serves it.
+
+    End all its processes first; while one lives, this says which, and changes nothing. Then start
+    them with the new number. Processes that only hand orders over may stay.
+    """
+    from chaoying_async.workers.resharding import reshard
+
+    before, after = _read(
+        store,
+        prefix,
+        lambda engine, tables: reshard(
+            engine, tables, SystemClock(), shards, by_merchant=by_merchant
+        ),
+    )
+    output.result(
+        {"ok": True, "shards": after.shards, "by_merchant": after.by_merchant},
+        f"{after} now; it was {before}. Start its processes with that",
+    )
+
+
+def _read(store: str, prefix: str, work: Callable[[Any, FleetTables], Awaitable[T]]) -> T:
+    """Work on a fleet's tables beside whoever serves it; no table is made."""
+    from chaoying_async.pollstore.sql import SqlPollStore
+    from chaoying_async.workers.tables import fleet_tables
+
+    url, advice = stores.existing_database(store)
+
+    async def run() -> T:
+        source = SqlPollStore(url, table_prefix=prefix)
+        engine = source.new_engine()
+        try:
+            with stores.named(f"the fleet {advice}"):
+                return await work(engine, fleet_tables(prefix))
+        finally:
+            await source.dispose(engine)
+
+    return interrupts.run(run())

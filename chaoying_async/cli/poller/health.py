@@ -1,0 +1,60 @@
+"""Answers on a port whether the process lives, and whether it serves."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from chaoying_async.exceptions import SessionClosedError
+from chaoying_async.workers import Fleet
+
+if TYPE_CHECKING:
+    from chaoying_async.sandbox.serving.bodies import Receive, Scope
+    from chaoying_async.sandbox.serving.sandbox_app import Send
+
+#: Seconds for which a process counts as ready after it saw the database; it looks every second.
+READY_FOR = 5.0
+
+
+class HealthApp:
+    """``GET /health``: the event loop turns. ``GET /ready``: the process saw the database just now.
+
+    A process that is ready serves its share of the shards, or takes it when it is free. Each
+    answer is JSON with the numbers of the process, and 200 or 503.
+    """
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        status, record = self._answer(scope["path"])
+        body = json.dumps(record).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    def _answer(self, path: str) -> tuple[int, dict[str, Any]]:
+        if path == "/health":
+            return HTTPStatus.OK, {"ok": True}
+        if path != "/ready":
+            return HTTPStatus.NOT_FOUND, {"ok": False, "paths": ["/health", "/ready"]}
+        try:
+            stats = self._fleet.stats()
+        except SessionClosedError:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"ok": False, "why": "it begins, or ends"}
+        ready = stats.looked <= READY_FOR
+        record: dict[str, Any] = {
+            "ok": ready,
+            "worker": stats.worker,
+            "workers": stats.workers,
+            "shards": sorted(stats.shards),
+            "pending": stats.pending,
+            "lag": round(stats.lag, 3),
+        }
+        if not ready:
+            record["why"] = f"it has not seen the database for {READY_FOR:.0f} s"
+        return HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, record

@@ -1,0 +1,409 @@
+"""Payments from synchronous code, over one event loop in the background of each process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from concurrent.futures import Future, wait
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+
+from anyio.from_thread import start_blocking_portal
+
+from chaoying_async.abc import Gateway, PollStore
+from chaoying_async.exceptions import (
+    OutcomeUnknownError,
+    RequestNotSentError,
+    TransportError,
+    UsageError,
+)
+from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
+from chaoying_async.payments.records import SHIELDED_FOR
+from chaoying_async.payments.refunds import refund_and_track
+from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check_request, order_of
+from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
+from chaoying_async.sansio.payments.hearing import Payment
+from chaoying_async.sansio.userfunctions import Kind, check_functions
+
+if TYPE_CHECKING:
+    from chaoying_async.sansio.polling.status import Query
+    from chaoying_async.workers.fleet import Fleet
+
+T = TypeVar("T")
+
+LOOP_THREAD = "chaoying-blocking"
+
+#: Seconds that the loop may take to begin a call; longer only where something blocks it.
+BEGINS_WITHIN = 10.0
+#: Seconds that a call which is given up may take to write down that it is UNKNOWN.
+RECORDS_WITHIN = SHIELDED_FOR + 2.0
+#: Seconds that closing may take.
+CLOSES_WITHIN = RECORDS_WITHIN + 3.0
+
+
+class BlockingGateway:
+    """A ``GatewaySession`` for code without an event loop: each call waits in the caller's thread.
+
+    ::
+
+        gateway = BlockingGateway(lambda: GatewaySession(credentials, mch_id="00000001"))
+        outcome = gateway.checkout(Pay(...), within=90)
+
+    For tasks of Celery, views of Flask and of Django under WSGI, and scripts. Make one for the
+    program, as a global; any number of threads may use it. ``make`` is called at the first call, in
+    an event loop in the background that all threads of the process share; a process that was forked
+    makes a loop and a session of its own. ``store`` makes the poll store that :meth:`checkout` and
+    :meth:`refund_and_track` write into, and ``fleet`` the :class:`~chaoying_async.workers.Fleet`
+    that :meth:`watch` hands orders to; both are opened in that loop, where the fleet serves.
+
+    ``within`` bounds a call, in seconds from when it began; without it a call takes as long as it
+    takes: a checkout five minutes, a refund days. A call that is given up, by ``within``, Ctrl-C or
+    a soft time limit of Celery, is cancelled, and this waits until it is recorded: a checkout ends
+    UNKNOWN in the store, and as a line at ERROR where there is none (M-24). ``within`` then raises
+    :class:`~chaoying_async.exceptions.OutcomeUnknownError` where money may have moved, else a
+    ``TransportError``; a :class:`~chaoying_async.exceptions.RequestNotSentError` says that the call
+    was never begun. A call that ended in that moment after all returns how.
+
+    In a running event loop every call is a :class:`~chaoying_async.exceptions.UsageError`. What
+    blocks in an event hook or in ``on_exchange`` blocks the calls of all threads.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], AbstractAsyncContextManager[Gateway]],
+        *,
+        store: Callable[[], AbstractAsyncContextManager[PollStore]] | None = None,
+        fleet: Callable[[], Fleet] | None = None,
+    ) -> None:
+        check_functions(Kind.PLAIN, 0, make=make, store=store, fleet=fleet)
+        self._make = make
+        self._make_store = store
+        self._make_fleet = fleet
+        #: By process. A child keeps its parent's untouched: to tidy it up would write to
+        #: connections that belong to the parent, and its lock may have been copied locked.
+        self._loops: dict[int, _BackgroundLoop] = {}
+        self._locks: dict[int, threading.Lock] = {}
+        self._closed = False
+
+    def send(self, request: Request[T], *, within: float | None = None, **options: Any) -> Reply[T]:
+        """Send one request; ``options`` and errors are ``GatewaySession.send``'s."""
+        _refuse_in_a_loop("await session.send(request)")
+        check_request(request)
+        unknown = OutcomeUnknownError if request.endpoint.moves_money else TransportError
+        about = (request.endpoint.name, order_of(request))
+        sending = partial(_send, request, options)
+        reply: Reply[T] = self._call(sending, within, unknown, about)
+        return reply
+
+    def checkout(
+        self, pay: Payment, *, within: float | None = None, **options: Any
+    ) -> CheckoutOutcome:
+        """Charge a customer at a till, and say how it ended; ``options`` are ``checkout``'s.
+
+        A ``within`` below five minutes may give up before the order could be cancelled.
+        """
+        _refuse_in_a_loop("await checkout(session, pay)")
+        about = ("checkout", getattr(pay, "out_trade_no", ""))
+        return self._call(partial(_stored, checkout, pay, options), within, about=about)
+
+    def refund_and_track(
+        self, refund: Refund, *, within: float | None = None, **options: Any
+    ) -> RefundOutcome:
+        """Send a refund once, and wait for its end; ``options`` are ``refund_and_track``'s.
+
+        That may take days. After ``within`` call it again with the same number: it asks then, and
+        does not send.
+        """
+        _refuse_in_a_loop("await refund_and_track(session, refund)")
+        about = ("refund", getattr(refund, "out_refund_no", ""))
+        return self._call(partial(_stored, refund_and_track, refund, options), within, about=about)
+
+    def watch(self, query: Query, *, within: float | None = None, **options: Any) -> None:
+        """Hand an order to the ``fleet``, durable on return; ``options`` are ``Fleet.watch``'s.
+
+        To hand it over in a transaction of yours, execute ``fleet.watching(...)`` there instead.
+        """
+        _refuse_in_a_loop("await fleet.watch(query, then=...)")
+        if self._make_fleet is None:
+            raise UsageError("give BlockingGateway a fleet to watch with: fleet=lambda: Fleet(...)")
+        check_kind("query", query, OrderQuery, RefundQuery)
+        watching = partial(_watch, query, options)
+        self._call(watching, within, TransportError, (query.endpoint.name, order_of(query)))
+
+    def call(
+        self,
+        function: Callable[..., Awaitable[T]],
+        *args: Any,
+        within: float | None = None,
+        **options: Any,
+    ) -> T:
+        """What ``await function(session, *args, **options)`` returns in the background loop.
+
+        For everything that has no method here. ``within`` raises ``OutcomeUnknownError``.
+        """
+        name = getattr(function, "__name__", "the function")
+        _refuse_in_a_loop(f"await {name}(session, ...)")
+
+        async def called(opened: _Opened) -> T:
+            return await function(opened.gateway, *args, **options)
+
+        return self._call(called, within, about=(name, ""))
+
+    def close(self) -> None:
+        """Cancel what is under way and wait until that is recorded, then close the session.
+
+        The second time does nothing, and the end of the process calls it. Only the loop of this
+        process is closed.
+        """
+        with self._lock():
+            loop = self._loops.get(os.getpid())
+            if loop is not None and loop.is_here:
+                raise UsageError("close() waits for this loop: call it from another thread")
+            self._closed = True
+        if loop is not None:
+            loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(
+        self,
+        work: Callable[[_Opened], Awaitable[T]],
+        within: float | None,
+        unknown: type[TransportError] = OutcomeUnknownError,
+        about: tuple[str, str] = ("", ""),
+    ) -> T:
+        try:
+            return self._loop().run(work, within)
+        except _NotBegunError as error:
+            raise RequestNotSentError(str(error)).about(*about) from None
+        except _GivenUpError as error:
+            raise unknown(str(error)).about(*about) from None
+
+    def _loop(self) -> _BackgroundLoop:
+        """The loop of this process; a new one where the last did not open, or fell over."""
+        with self._lock():
+            if self._closed:
+                raise UsageError("this BlockingGateway is closed: make another one")
+            loop = self._loops.get(os.getpid())
+            if loop is None or loop.is_over:
+                loop = self._loops[os.getpid()] = _BackgroundLoop(self._open)
+            return loop
+
+    def _lock(self) -> threading.Lock:
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncGenerator[_Opened]:
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            store = None if self._make_store is None else await enter(self._make_store())
+            gateway = await enter(self._make())
+            fleet = None if self._make_fleet is None else await enter(self._make_fleet())
+            yield _Opened(gateway, store, fleet)
+
+
+class _Opened:
+    """What is open in the loop."""
+
+    def __init__(self, gateway: Gateway, store: PollStore | None, fleet: Fleet | None) -> None:
+        self.gateway = gateway
+        self.store = store
+        self.fleet = fleet
+
+
+async def _send(request: Request[T], options: dict[str, Any], opened: _Opened) -> Reply[T]:
+    return await opened.gateway.send(request, **options)
+
+
+async def _watch(query: Query, options: dict[str, Any], opened: _Opened) -> None:
+    if opened.fleet is not None:
+        await opened.fleet.watch(query, **options)
+
+
+async def _stored(
+    function: Callable[..., Awaitable[T]], what: Any, options: dict[str, Any], opened: _Opened
+) -> T:
+    return await function(opened.gateway, what, **({"store": opened.store} | options))
+
+
+def _refuse_in_a_loop(instead: str) -> None:
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError(f"an event loop runs here, and would stand still: {instead}")
+
+
+class _NotBegunError(Exception):
+    """The loop did not begin the call, and never will."""
+
+
+class _GivenUpError(Exception):
+    """The call was cancelled, or has not even answered to that."""
+
+
+class _WaitedCall(Generic[T]):
+    """One call, which runs in the loop while a thread waits for it."""
+
+    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+        self.result: Future[T] = Future()
+        self.begun = threading.Event()
+        self._work = work
+        self.task: asyncio.Task[T] | None = None
+
+    def begin(self, tasks: set[asyncio.Task[Any]]) -> None:
+        """In the loop: begin, unless the thread has left meanwhile."""
+        if self.result.set_running_or_notify_cancel():
+            self.begun.set()
+            self.task = asyncio.ensure_future(self._work())
+            tasks.add(self.task)
+            self.task.add_done_callback(tasks.discard)
+            self.task.add_done_callback(self._ended)
+
+    def cancel(self) -> None:
+        """In the loop: cancel it once, as asyncio does; a scope of anyio would cancel each await.
+
+        So what has to be written down can be awaited.
+        """
+        if self.task is not None:
+            self.task.cancel()
+
+    def _ended(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.result.set_exception(_GivenUpError("it was cancelled while it was under way"))
+        elif (error := task.exception()) is not None:
+            self.result.set_exception(error)
+        else:
+            self.result.set_result(task.result())
+
+
+class _BackgroundLoop:
+    """An event loop in a thread of this process, with something open in it.
+
+    Calls reach it by ``call_soon_threadsafe``: ``BlockingPortal.start_task_soon`` waits without a
+    limit for a loop that something blocks. Entering and leaving the portal may wait so, too, and is
+    done by a thread that nobody has to wait for.
+    """
+
+    def __init__(self, make: Callable[[], AbstractAsyncContextManager[_Opened]]) -> None:
+        self._make = make
+        self._process = os.getpid()
+        self._opened: Future[tuple[_Opened, asyncio.AbstractEventLoop]] = Future()
+        self._closing = threading.Event()
+        self._over = threading.Event()
+        self._fell_over = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+        # Daemons: a program can end while they run. Its end closes them, when all other threads
+        # have ended, so that nobody's payment is cut short.
+        self._keeper = threading.Thread(
+            target=self._keep_open, name="chaoying-blocking-keeper", daemon=True
+        )
+        self._keeper.start()
+        atexit.register(self.close)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, could not be opened, or fell over."""
+        return self._over.is_set()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether the caller runs in this loop, which must never wait for itself."""
+        return threading.current_thread().name == LOOP_THREAD
+
+    def run(self, work: Callable[[_Opened], Awaitable[T]], within: float | None) -> T:
+        """What ``work`` returns; its error; or one that says that it was given up."""
+        try:
+            opened, loop = self._opened.result(within)
+        except TimeoutError:
+            if self._opened.done():
+                raise  # an error of opening
+            raise _NotBegunError(f"the session did not open within {within} s") from None
+        call = _WaitedCall(partial(work, opened))
+        try:
+            self._begin(call, loop, within)
+            wait([call.result], within)
+        except _NotBegunError:
+            raise
+        except BaseException:  # Ctrl-C, a soft time limit, a server that ends its thread
+            self._give_up(call, loop)
+            raise
+        if not call.result.done():
+            self._give_up(call, loop)
+        if not call.result.done():
+            raise _GivenUpError("it does not end, although it was cancelled")
+        return call.result.result()
+
+    def _begin(
+        self, call: _WaitedCall[Any], loop: asyncio.AbstractEventLoop, within: float | None
+    ) -> None:
+        try:
+            loop.call_soon_threadsafe(call.begin, self._tasks)
+        except RuntimeError:
+            raise _NotBegunError("the background loop is closed") from None
+        patience = BEGINS_WITHIN if within is None else min(within, BEGINS_WITHIN)
+        if not call.begun.wait(patience) and call.result.cancel():
+            raise _NotBegunError(
+                f"the background loop did not begin it within {patience} s: does an event hook "
+                "or on_exchange block it?"
+            )
+
+    @staticmethod
+    def _give_up(call: _WaitedCall[Any], loop: asyncio.AbstractEventLoop) -> None:
+        """Cancel the call, and wait until what it has to record is recorded."""
+        if not call.result.cancel():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the call was cancelled
+                loop.call_soon_threadsafe(call.cancel)
+            wait([call.result], RECORDS_WITHIN)
+
+    def close(self) -> None:
+        """Cancel what is under way, close what is open, end the loop; in its own process only."""
+        atexit.unregister(self.close)
+        if self._process == os.getpid():
+            self._closing.set()
+            self._keeper.join(CLOSES_WITHIN)
+
+    def _keep_open(self) -> None:
+        try:
+            with (
+                start_blocking_portal("asyncio") as portal,
+                portal.wrap_async_context_manager(self._serving()) as opened,
+            ):
+                self._opened.set_result((opened, portal.call(asyncio.get_running_loop)))
+                self._closing.wait()
+        except BaseException as error:
+            self._over.set()  # first: whoever sees the error may start another at once
+            if not self._opened.done():
+                self._opened.set_exception(error)
+            elif not self._fell_over:
+                raise  # while closing: threading's excepthook reports it
+        finally:
+            self._over.set()
+
+    @asynccontextmanager
+    async def _serving(self) -> AsyncGenerator[_Opened]:
+        threading.current_thread().name = LOOP_THREAD  # older anyios name it themselves
+        async with self._make() as opened:
+            try:
+                yield opened
+            finally:
+                self._fell_over = not self._closing.is_set()  # sys.exit in a hook, for example
+                self._closing.set()
+                for task in [*self._tasks]:
+                    task.cancel()
+                if self._tasks:
+                    await asyncio.wait(self._tasks, timeout=RECORDS_WITHIN)

@@ -1,0 +1,127 @@
+"""Brings over what a ``SqlPollStore`` of one owner holds: the fleet sees it to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from sqlalchemy import delete, inspect, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chaoying_async.abc import Clock
+from chaoying_async.pollstore.failures import told
+from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.pollstore.sql.tables import store_tables
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND
+from chaoying_async.sansio.polling.record import POLL, PendingOrder, read_pending
+from chaoying_async.sql.dialects import microseconds
+from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.workers.database import FleetDatabase, Sharding
+from chaoying_async.workers.log_texts import log
+from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK
+from chaoying_async.workers.watching import item_of, slot_in
+
+#: How many rows are brought over in one transaction.
+_TOGETHER = 500
+
+
+class OldStore:
+    """The tables of a store that one process owns, in the fleet's own database."""
+
+    def __init__(
+        self, database: FleetDatabase, prefix: str, sharding: Sharding, clock: Clock, lease: float
+    ) -> None:
+        _, self._texts, owner = store_tables(prefix)
+        self._database = database
+        self._sharding = sharding
+        self._owned = Ownership(database.engine, owner, clock, lease, turns=database.leases)
+        self._page = select(self._texts).order_by(self._texts.c.seq).limit(_TOGETHER)
+        self._said = False
+
+    async def bring_over(self) -> int:
+        """Bring everything over that is there, where nobody owns the store; how many rows.
+
+        What cannot be read stays where it is. While an older process owns the store, its orders are
+        its own, and a line at WARNING says so, once.
+        """
+        with told():
+            work = self._database.work
+            if not await work.take(self._is_there):
+                return 0
+            if not await self._owned.take_if_free():
+                if not self._said:
+                    self._said = True
+                    log.warning(
+                        "another process still owns the poll store of this database: the fleet "
+                        "takes its orders over when that process has ended"
+                    )
+                return 0
+            try:
+                brought = await self._bring_all()
+            finally:
+                await self._owned.release()
+        if brought:
+            log.warning("%d rows of the poll store were brought over into the fleet", brought)
+        return brought
+
+    async def _is_there(self) -> bool:
+        """Whether there is such a store, and anything in it."""
+        async with connected(self._database.engine) as connection:
+            if not await connection.run_sync(
+                lambda sync: inspect(sync).has_table(self._texts.name)
+            ):
+                return False
+            return (await connection.execute(self._page.limit(1))).first() is not None
+
+    async def _bring_all(self) -> int:
+        brought, after = 0, -1
+        while True:
+            last, count = await self._database.work.take(partial(self._bring_page, after))
+            if last is None:
+                return brought
+            brought, after = brought + count, last
+
+    async def _bring_page(self, after: int) -> tuple[int | None, int]:
+        """Bring the next rows over: the last one's number, None where there was none; how many."""
+        async with transaction(self._database.engine) as connection:
+            await self._owned.renew_in(connection)
+            page = self._page.where(self._texts.c.seq > after)
+            rows = (await connection.execute(page)).all()
+            if not rows:
+                return None, 0
+            return rows[-1].seq, await self._bring(connection, rows)
+
+    async def _bring(self, connection: AsyncConnection, rows: Any) -> int:
+        brought = 0
+        for row in rows:
+            values = self._values(row.kind, row.item, row.body)
+            if values is None:
+                log.error(
+                    "the %s %s cannot be read by this version and stays in the poll store: query it"
+                    " by hand",
+                    *(row.kind, row.item),
+                )
+                continue
+            shard = KEPT if row.kind == ORDER else FRESH
+            handing_over = self._database.handing_over(row.kind, values, shard=shard)
+            await connection.execute(handing_over)
+            await connection.execute(delete(self._texts).where(self._texts.c.seq == row.seq))
+            brought += 1
+        return brought
+
+    def _values(self, kind: str, item: str, body: str) -> Mapping[str, Any] | None:
+        """The row in the fleet's table; None for what this version cannot read."""
+        values: dict[str, Any] = {"item": item, "body": body, "then": NO_TASK}
+        if kind == POLL:
+            try:
+                record = read_pending(body)
+            except ValueError:
+                return None
+            values["item"] = item_of(record.query, record.query.mch_id or "")
+            if isinstance(record, PendingOrder):
+                values["created"] = microseconds(record.started)
+        elif kind not in (CHECKOUT, REFUND, ORDER):
+            return None
+        slot = slot_in(values["item"], by_merchant=self._sharding.by_merchant)
+        return None if slot is None else values | {"slot": slot}

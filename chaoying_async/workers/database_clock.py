@@ -1,0 +1,46 @@
+"""A clock whose wall time is the database's: machines that share orders share it (M-26)."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
+from typing import Any
+
+from chaoying_async.abc import Clock
+
+
+class DatabaseClock:
+    """The process's clock, put right by what the database's clock was found to be.
+
+    Durations are this process's own. Until the first comparison its wall time is, too.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead = timedelta()
+
+    def compare(self, theirs: datetime, asked: datetime) -> None:
+        """Learn what the database's clock said; ``asked``: ours, when it was asked."""
+        half = (self._clock.now() - asked) / 2
+        self._ahead = theirs - asked - half
+
+    def now(self) -> datetime:
+        """The database's wall time, to about the time that a query takes."""
+        return self._clock.now() + self._ahead
+
+    @property
+    def own(self) -> Clock:
+        """The process's own clock."""
+        return self._clock
+
+    def monotonic(self) -> float:
+        """See ``Clock``."""
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """See ``Clock``."""
+        await self._clock.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
+        """See ``Clock``."""
+        return self._clock.timeout(seconds)

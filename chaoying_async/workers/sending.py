@@ -1,0 +1,183 @@
+"""Payments and refunds that leave from this process, and whose end is anybody's work (M-23)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+
+from chaoying_async.abc import Clock, Gateway
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    ParameterError,
+    StoreError,
+    StoreInUseError,
+    UsageError,
+)
+from chaoying_async.payments.checkout import CheckoutCall, intent_of
+from chaoying_async.payments.claims import NumberClaim, refund_key
+from chaoying_async.payments.outcome import CheckoutOutcome
+from chaoying_async.payments.records import shielded
+from chaoying_async.payments.refunds import RefundTracker, differs
+from chaoying_async.payments.running import RunningPayment, keys_of
+from chaoying_async.polling.order import merchant_of
+from chaoying_async.pollstore.failures import store_error
+from chaoying_async.sansio.api.follow_up import Refund
+from chaoying_async.sansio.payments.hearing import Payment
+from chaoying_async.sansio.payments.intent import CHECKOUT, REFUND
+from chaoying_async.sansio.payments.machine import Till
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
+from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.workers.database import FleetDatabase
+from chaoying_async.workers.senders_store import SendersStore
+from chaoying_async.workers.watching import check_task, slot_of
+
+#: Seconds for which a look at the row counts, before the payment leaves (M-23); how many looks.
+_COUNTS_FOR, _LOOKS = 5.0, 3
+_PAYMENTS, _REFUNDS = PollSchedule(), PollSchedule.refunds()
+
+
+class Sending:
+    """Sends what is durable already, once, and leaves the rest to the fleet."""
+
+    def __init__(
+        self,
+        database: FleetDatabase,
+        gateway: Gateway,
+        *,
+        by_merchant: bool,
+        clock: Clock,
+        rng: random.Random,
+        wake: Callable[[], None],
+    ) -> None:
+        self._database = database
+        self._gateway = gateway
+        self._by_merchant = by_merchant
+        self._clock = clock
+        self._rng = rng
+        self._wake = wake
+
+    async def checkout(self, pay: Payment, *, then: str, **options: Any) -> CheckoutOutcome | None:
+        """See :meth:`Fleet.checkout`."""
+        check_task(then)
+        intent = intent_of(self._gateway, pay, self._clock, **options)
+        claim = NumberClaim((self._gateway,), keys_of(intent), again=False)
+        store = SendersStore(self._database, CHECKOUT, intent.key, self._clock)
+        running = RunningPayment(
+            self._gateway, store, claim, intent, age=0.0, clock=self._clock, rng=self._rng
+        )
+        try:
+            with _unsent("checkout", intent.out_trade_no):
+                await self._admit(store, running, pay, then)
+                await self._look(store, running)
+            return await self._pay(store, running, pay)
+        finally:
+            claim.release()  # changes nothing where it was settled
+            self._wake()
+
+    async def _admit(
+        self, store: SendersStore, running: RunningPayment, pay: Payment, then: str
+    ) -> None:
+        """Write order and intent down together; of two processes with one order only one may."""
+        intent = running.intent
+        slot = self._slot(intent.mch_id, intent.out_trade_no)
+
+        async def admit() -> None:
+            await store.lock_order(intent.order_key, slot)
+            await running.order.admit(intent, getattr(pay.out_trade_no, "attempt", 0))
+            if not await store.begin(intent.text(), slot, then):
+                raise AttemptInProgressError(f"{intent.out_trade_no} is being paid already")
+
+        await store.together(admit)
+
+    async def _look(self, store: SendersStore, running: RunningPayment) -> None:
+        """Read that the intent is there and ours; what is read late says nothing any more."""
+        try:
+            for _ in range(_LOOKS):
+                began = self._clock.monotonic()
+                await store.hold()
+                if self._clock.monotonic() - began < _COUNTS_FOR:
+                    return
+        except BaseException:
+            await self._withdraw(store, running)
+            raise
+        await self._withdraw(store, running)
+        raise store_error(TimeoutError())
+
+    async def _pay(
+        self, store: SendersStore, running: RunningPayment, pay: Payment
+    ) -> CheckoutOutcome | None:
+        call = CheckoutCall(pay, running)
+        running.starts()
+        try:
+            answer = await call.pay_once()
+        except (ParameterError, UsageError):  # refused here, before a byte left
+            await self._withdraw(store, running)
+            raise
+        end = call.answered(answer, _PAYMENTS.begun(self._clock.now()))
+        try:
+            if isinstance(end, Till):
+                await running.learnt(end)
+            else:
+                await running.record_end(end)
+            await store.leaves()
+        except (StoreError, StoreInUseError):
+            return None  # the fleet asks the gateway, and does not need what was heard here
+        if isinstance(end, Till):
+            return None
+        running.settle(end)
+        return running.outcome(end, kept=False)
+
+    async def _withdraw(self, store: SendersStore, running: RunningPayment) -> None:
+        """Undo what was written: nothing was sent."""
+
+        async def leave_no_trace() -> None:
+            await store.forget(CHECKOUT, [running.intent.key])
+            await running.order.withdraw(running.intent)
+
+        await shielded(self._clock, partial(store.together, leave_no_trace))
+
+    async def refund(self, refund: Refund, *, then: str) -> None:
+        """See :meth:`Fleet.refund`."""
+        check_task(then)
+        number = refund.out_refund_no
+        mch_id = merchant_of(self._gateway, refund.mch_id, "refund", number)
+        intent = RefundIntent(refund=refund, mch_id=mch_id, started=self._clock.now())
+        claim = NumberClaim((self._gateway,), (refund_key(mch_id, number),), again=True)
+        store = SendersStore(self._database, REFUND, intent.key, self._clock)
+        tracker = RefundTracker(self._gateway, store, _REFUNDS, self._clock, self._rng)
+        try:
+            with _unsent("refund", number):
+                if not await store.begin(intent.text(), self._slot(mch_id, number), then):
+                    return await self._join(store, intent)
+                await tracker.sent(intent)
+            with suppress(StoreError, StoreInUseError):  # then the fleet takes it up later
+                await store.leaves()
+        finally:
+            claim.release()
+            self._wake()
+
+    async def _join(self, store: SendersStore, intent: RefundIntent) -> None:
+        """The refund is under way already; another one under its number is refused."""
+        text = await store.get(REFUND, intent.key)
+        known = None if text is None else refund_intent_in(text)
+        if known is not None and differs(known.refund, intent.refund):
+            raise AttemptInProgressError(
+                f"{intent.refund.out_refund_no} is the number of another refund: a number "
+                "belongs to one refund for ever"
+            )
+
+    def _slot(self, mch_id: str, number: str) -> int:
+        return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)
+
+
+@contextmanager
+def _unsent(doing: str, number: str) -> Generator[None]:
+    """Says of what a store raises that nothing was sent."""
+    try:
+        yield
+    except (StoreError, StoreInUseError) as error:
+        error.about(doing, number).sent = False
+        raise

@@ -1,0 +1,284 @@
+"""One shard while this process owns it: a poll store over its rows, and their way to an outcome."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
+from functools import partial
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from chaoying_async.abc import Clock
+from chaoying_async.exceptions import StoreInUseError, UsageError
+from chaoying_async.pollstore.errands import Errands
+from chaoying_async.pollstore.failures import told
+from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
+from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.sql.dialects import dialect_of
+from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.sql.turns import Turns
+from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item, text_of
+from chaoying_async.workers.queues.protocol import OutcomeQueue
+from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, FleetTables
+
+log = logging.getLogger("chaoying_async.workers")
+
+_MICRO = 1_000_000
+#: How many rows one statement names.
+_READ_AT_A_TIME = 500
+
+
+class Shard:
+    """A :class:`~chaoying_async.abc.PollStore` of the rows with this shard's mark.
+
+    Every write renews the shard's lease in its transaction, so it is the owner's or fails with a
+    :class:`~chaoying_async.exceptions.StoreInUseError`. A text is put into a row that is there: who
+    hands something over makes its row.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        engine: AsyncEngine,
+        tables: FleetTables,
+        owned: Ownership,
+        *,
+        queue: OutcomeQueue | None,
+        then: str | None,
+        clock: Clock,
+        turns: Turns,
+    ) -> None:
+        self._turns = turns
+        self.number = number
+        #: The poller that is open on it; see ``polling.records``.
+        self.polled_by: object | None = None
+        #: Outcomes being forgotten in the background.
+        self.errands = Errands()
+        self._engine = engine
+        self._owned = owned
+        self._queue = queue
+        self._clock = clock
+        self._dialect = dialect_of(engine)
+        rows = tables.rows
+        columns = rows.c
+        of_kind = columns.kind == bindparam("p_kind")
+        same = of_kind, columns.item == bindparam("p_item")
+        mine = columns.shard == number
+        # A row of the same key that was handed over since is nobody's yet; records of business
+        # orders belong to no shard.
+        written = or_(mine, columns.shard == KEPT)
+        put = update(rows).where(*same, written).values(body=bindparam("p_body"))
+        self._texts = OwnedTexts(engine, owned, TextStatements.of(rows, put, mine), turns)
+        self._mark = (
+            update(rows)
+            .where(columns.seq == bindparam("p_seq"), columns.shard == FRESH)
+            .values(shard=number, body=bindparam("p_body"))
+        )
+        self._marked = select(columns.seq).where(
+            mine, columns.seq.in_(bindparam("p_seqs", expanding=True))
+        )
+        named = case((columns.then == NO_TASK, then or NO_TASK), else_=columns.then).label("then")
+        self._row = select(columns.seq, named).where(*same, mine)
+        by_seq = columns.seq == bindparam("p_seq"), mine
+        self._drop = delete(rows).where(*by_seq)
+        self._becomes_outcome = (
+            update(rows)
+            .where(*by_seq)
+            .values(
+                kind=OUTCOME,
+                item=bindparam("p_item"),
+                body=bindparam("p_body"),
+                due=0,
+                tries=0,
+                created=self._dialect.now,
+            )
+        )
+        others = columns.seq.not_in(bindparam("p_busy", expanding=True))
+        self._due = (
+            select(columns.seq, named, columns.body, columns.tries)
+            .where(mine, of_kind, columns.due <= self._dialect.now, others)
+            .order_by(columns.seq)
+        )
+        self._next_due = select(func.min(columns.due) - self._dialect.now).where(
+            mine, of_kind, others
+        )
+        self._later = (
+            update(rows)
+            .where(*by_seq)
+            .values(tries=columns.tries + 1, due=self._dialect.now + bindparam("p_pause"))
+        )
+
+    def __repr__(self) -> str:
+        return f"<Shard {self.number}>"
+
+    async def __aenter__(self) -> Self:
+        """Begin to write; its lease was just taken."""
+        self._texts.start(self._clock)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self.errands.finish(self._clock)
+        finally:
+            with told():
+                await self._texts.stop()
+
+    # ---------------------------------------------------------------------------- a poll store
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        self._owned.check()
+        await self._texts.put(kind, items)
+
+    async def forget(self, kind: str, keys: Collection[str]) -> None:
+        """Delete the texts under these keys, but what was handed over since and not taken up."""
+        self._owned.check()
+        await self._texts.forget(kind, keys)
+
+    async def get(self, kind: str, key: str) -> str | None:
+        self._owned.check()
+        return await self._texts.get(kind, key)
+
+    async def load(self, kind: str) -> AsyncGenerator[tuple[str, str]]:
+        async for row in self._texts.pages(kind, self._owned.check):
+            yield row.item, row.body
+
+    async def hold(self) -> None:
+        self._owned.check()
+        with told():
+            await self._owned.hold()
+
+    # ------------------------------------------------------------------------- its own ways
+
+    async def mark(self, bodies: Mapping[int, str]) -> None:
+        """Put the shard's mark on rows that nobody has taken up, by their ``seq``."""
+        marks = [{"p_seq": seq, "p_body": body} for seq, body in bodies.items()]
+        with told():
+            await self._write(partial(_execute, self._mark, marks))
+
+    async def marked(self, seqs: Collection[int]) -> list[int]:
+        """Which of these rows have the shard's mark."""
+        found: list[int] = []
+        for begin in range(0, len(seqs), _READ_AT_A_TIME):
+            some = list(islice(seqs, begin, begin + _READ_AT_A_TIME))
+            with told():
+                rows = await self._read(self._marked, {"p_seqs": some})
+            found += [row.seq for row in rows]
+        return found
+
+    async def tell(self, kind: str, key: str, report: OutcomeReport) -> None:
+        """What is waited for has ended: hand its outcome over, and wait for it no more (M-23).
+
+        A queue that joins our transaction gets the outcome in it. Where that fails, or the queue
+        joins none, the row holds the outcome until it was delivered. Where the row is gone this was
+        done before.
+        """
+        where = {"p_kind": kind, "p_item": key}
+        with told():
+            if self._queue is not None and self._queue.joins:
+                try:
+                    return await self._write(partial(self._send_at_once, where, report))
+                except StoreInUseError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - it is tried again from its row
+                    log.warning(
+                        "the outcome of %s was not queued at once (%s): it is queued from its row",
+                        *(key, type(error).__name__),
+                    )
+            return await self._write(partial(self._keep_outcome, where, report))
+
+    async def _send_at_once(
+        self, where: Mapping[str, str], report: OutcomeReport, connection: AsyncConnection
+    ) -> None:
+        row = (await connection.execute(self._row, where)).first()
+        if row is not None:
+            await self._send(row.seq, row.then, report.numbered(row.seq), connection)
+
+    async def _keep_outcome(
+        self, where: Mapping[str, str], report: OutcomeReport, connection: AsyncConnection
+    ) -> None:
+        row = (await connection.execute(self._row, where)).first()
+        if row is not None:
+            values = {
+                "p_seq": row.seq,
+                "p_item": outcome_item(row.seq, where["p_item"]),
+                "p_body": text_of(report.numbered(row.seq)),
+            }
+            await connection.execute(self._becomes_outcome, values | self._time())
+
+    async def send(self, seq: int, then: str, outcome: Mapping[str, Any]) -> None:
+        """Give a kept outcome to a queue that joins the transaction which forgets it."""
+        with told():
+            await self._write(partial(self._send, seq, then, outcome))
+
+    async def _send(
+        self, seq: int, then: str, outcome: Mapping[str, Any], connection: AsyncConnection
+    ) -> None:
+        check_named(then)
+        await connection.execute(self._drop, {"p_seq": seq})
+        if self._queue is not None:
+            await self._queue.send(then, outcome, connection)
+
+    async def due(self, limit: int, busy: Collection[int] = ()) -> Sequence[Any]:
+        """The next outcomes to be delivered, but those of ``busy``, each by its ``seq``.
+
+        ``seq``, ``then``, ``body`` and ``tries`` of each.
+        """
+        values = {"p_kind": OUTCOME, "p_busy": list(busy)} | self._time()
+        with told():
+            return await self._read(self._due.limit(limit), values)
+
+    async def next_due(self, busy: Collection[int] = ()) -> float | None:
+        """Seconds until one that is not ``busy`` is to be delivered; None: there is none."""
+        values = {"p_kind": OUTCOME, "p_busy": list(busy)} | self._time()
+        with told():
+            ((left,),) = await self._read(self._next_due, values)
+        return None if left is None else max(0.0, int(left) / _MICRO)
+
+    async def delivered(self, seq: int) -> None:
+        """Forget an outcome that its task has."""
+        with told():
+            await self._write(partial(_execute, self._drop, {"p_seq": seq}))
+
+    async def deliver_later(self, seq: int, pause: float) -> None:
+        """Count one more failure; the outcome is due again after so many seconds."""
+        values = {"p_seq": seq, "p_pause": round(pause * _MICRO)}
+        with told():
+            await self._write(partial(_execute, self._later, values | self._time()))
+
+    async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        """Write in a transaction that is the owner's, or fails."""
+        await self._turns.take(partial(self._write_now, write))
+
+    async def _write_now(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+        async with transaction(self._engine) as connection:
+            await self._owned.renew_in(connection)
+            await write(connection)
+
+    async def _read(self, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
+        return await self._turns.take(partial(self._read_now, statement, values))
+
+    async def _read_now(self, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
+        async with connected(self._engine) as connection:
+            return (await connection.execute(statement, values)).all()
+
+    def _time(self) -> dict[str, int]:
+        return self._dialect.timed(self._clock)
+
+
+def check_named(then: str) -> None:
+    """:class:`UsageError` for an order that names no task, in a process that has none for it."""
+    if then == NO_TASK:
+        raise UsageError("the order names no task: give `then` to Fleet, or --then to the poller")
+
+
+async def _execute(statement: Any, values: Any, connection: AsyncConnection) -> None:
+    await connection.execute(statement, values)

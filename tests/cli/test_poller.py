@@ -1,0 +1,216 @@
+"""poller: a fleet's process of its own, its numbers, and another cut of its orders."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import pytest
+
+from chaoying_async import (
+    Credentials,
+    GatewaySession,
+    Hosts,
+    OrderQuery,
+    Pay,
+    PayType,
+    PollSchedule,
+)
+from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.workers import Fleet
+from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, line_of, said, sandbox
+
+SOON = PollSchedule(first=0.1, every=0.2, until=30, jitter=0)
+LEASE = ("--lease", "3")
+
+#: A user's module: what it was given goes into a file; an order named slow takes a minute.
+SHOP = """
+import json, pathlib, time
+
+def ended(outcome):
+    with pathlib.Path("given").open("a") as file:
+        file.write(json.dumps(outcome) + "\\n")
+    if outcome["out_trade_no"].startswith("slow"):
+        time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    with sandbox() as made:
+        yield made
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """A directory with a user's module, where the fleet's file is too."""
+    (tmp_path / "shop_tasks.py").write_text(textwrap.dedent(SHOP))
+    return tmp_path
+
+
+@contextmanager
+def poller(
+    running: Running, shop: Path, *options: str, then: str = "shop_tasks:ended"
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of the fleet; killed with the block, if it has not ended before."""
+    with subprocess.Popen(
+        [*PROGRAM, "poller", "--store", "fleet.db", "--then", then, "--json", *LEASE, *options],
+        cwd=shop,
+        env={**environment(running.env), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def handed_over(running: Running, shop: Path, *numbers: str) -> None:
+    """Pay these orders, and hand them over as a web process does that serves nothing."""
+
+    async def run() -> None:
+        hosts = Hosts.single(running.url)
+        told = running.told
+        who = Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
+        session = GatewaySession(who, mch_id=told["mch_id"], op_user_id="c", hosts=hosts)
+        async with session as open_session:
+            for number in numbers:
+                await open_session.send(
+                    Pay(
+                        out_trade_no=number,
+                        body="tea",
+                        total_fee=1000,
+                        auth_code="130000000000001111",
+                    )
+                )
+        fleet = Fleet(SqlPollStore(shop / "fleet.db"), lambda: session)
+        await fleet.watch_many(
+            [OrderQuery(paytype=PayType.WECHAT, out_trade_no=number) for number in numbers],
+            expected=1000,
+            schedule=SOON,
+        )
+        await fleet._store.dispose(fleet._engine)
+
+    asyncio.run(run())
+
+
+def given(shop: Path) -> list[dict[str, Any]]:
+    path = shop / "given"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def until(condition: Callable[[], object], seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.05)
+
+
+def asked(url: str) -> httpx.Response | None:
+    try:
+        return httpx.get(url, trust_env=False)
+    except httpx.TransportError:
+        return None
+
+
+@pytest.mark.timeout(180)
+def test_a_process_of_its_own_serves_a_fleet_and_hands_it_back(
+    running: Running, shop: Path
+) -> None:
+    """Ready when it sees the database; SIGTERM: exit code 0, and the next one starts at once."""
+    with poller(running, shop, "--port", "0") as process:
+        url = line_of(process)["url"]
+        until(lambda: (found := asked(f"{url}/ready")) and found.status_code == 200)
+        health = asked(f"{url}/health")
+        assert health is not None
+        assert health.json() == {"ok": True}
+        handed_over(running, shop, "A0001", "A0002")
+        until(lambda: len(given(shop)) == 2)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=40)
+        assert (process.returncode, "ERROR" in errors) == (0, False), errors
+    assert {(each["out_trade_no"], each["status"]) for each in given(shop)} == {
+        ("A0001", "PAID"),
+        ("A0002", "PAID"),
+    }
+    store = ("--store", str(shop / "fleet.db"))
+    after = call("poller", "status", *store, "--json")
+    told = said(after)
+    assert (after.exit_code, told["workers"], len(told["unserved"])) == (1, [], 16)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("how", ["late", "a second signal"])
+def test_a_task_that_never_ends_does_not_keep_the_process(
+    running: Running, shop: Path, how: str
+) -> None:
+    """The process ends within --grace, or at once; the outcome goes to who serves next."""
+    grace = "1" if how == "late" else "60"
+    with poller(running, shop, "--grace", grace) as process:
+        line_of(process)
+        until((shop / "fleet.db").exists)
+        until(lambda: call("poller", "status", "--store", str(shop / "fleet.db")).exit_code == 0)
+        handed_over(running, shop, f"slow{grace}")
+        until(lambda: given(shop))
+        process.send_signal(signal.SIGTERM)
+        if how == "a second signal":
+            time.sleep(0.5)
+            process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert ("within 1 s" if how == "late" else "a second signal") in errors
+    status = said(call("poller", "status", "--store", str(shop / "fleet.db"), "--json"))
+    assert status["undelivered"] == 1
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [("shop_tasks:nothing", "nothing"), ("no_such_module:f", "no_such_module"), ("json", "json")],
+)
+def test_a_function_that_is_none_is_said_at_once(
+    running: Running, shop: Path, then: str, words: str
+) -> None:
+    """Not when the first order ends."""
+    options = ("--store", str(shop / "fleet.db"), "--app-dir", str(shop))
+    result = running.call("poller", *options, "--then", then)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_status_and_reshard_name_what_is_missing(shop: Path) -> None:
+    """No file and no table is made by looking."""
+    missing = ("--store", str(shop / "none.db"))
+    assert call("poller", "status", *missing).exit_code == 2
+    assert call("poller", "reshard", "4", *missing).exit_code == 2
+    assert not (shop / "none.db").exists()
+    assert call("poller").exit_code == 2
+
+
+def test_a_queue_is_found_by_its_name(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``celery:module:app`` or ``pgqueuer``; what is none is said at once."""
+    pytest.importorskip("celery")
+    pytest.importorskip("pgqueuer")
+    from chaoying_async.cli.poller.user_tasks import queue_named
+    from chaoying_async.workers.queues.celery import CeleryQueue
+    from chaoying_async.workers.queues.pgqueuer import PgQueuerQueue
+
+    (shop / "shop_celery_app.py").write_text("import celery\napp = celery.Celery('shop')\n")
+    monkeypatch.syspath_prepend(str(shop))
+    assert isinstance(queue_named("celery:shop_celery_app:app"), CeleryQueue)
+    assert isinstance(queue_named("pgqueuer"), PgQueuerQueue)
+    for wrong in ("celery", "rabbit:x", "celery:no_such_module_here:app"):
+        with pytest.raises(click.BadParameter):
+            queue_named(wrong)

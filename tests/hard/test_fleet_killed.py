@@ -1,0 +1,43 @@
+"""Workers that are killed, and a database that is restarted: one effect for each paid order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sizes import FULL, cases
+
+ROOT = Path(__file__).parents[2]
+KILLS, RESTARTS = ("200", "50") if FULL else ("5", "2")
+KINDS = [("sqlite", "effect"), ("psycopg", "settle")]
+MORE = [("sqlite", "settle"), ("psycopg", "effect"), ("mariadb", "effect"), ("mariadb", "settle")]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200 if FULL else 600)]
+
+
+@pytest.mark.parametrize(("kind", "mode"), cases(KINDS, more=MORE))
+async def test_a_fleet_that_is_killed_and_cut_off_loses_and_doubles_nothing(
+    kind: str, mode: str
+) -> None:
+    """By the gateway's books, while orders are handed over and rolled back all the time."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.hard.fleet_killed", kind, "--mode", mode),
+        *("--kills", KILLS, "--restarts", RESTARTS),
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        out, err = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+    assert out, err.decode()[-3000:]
+    found = json.loads(out)
+    assert not any(found["problems"].values()), found
+    assert process.returncode == 0, found

@@ -1,0 +1,260 @@
+"""The console's forms: what is wrong is said in red, and nobody has to type it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from html import unescape
+
+import pytest
+
+from chaoying_async.sandbox import Fault
+from chaoying_async.sandbox.console.amounts import fen_of
+from tests.sandbox.console_visitor import ORDER, Visitor, said
+
+NEW = "/console/orders/new"
+FORM = {
+    "mch_id": "00000002",
+    "how": "pay",
+    "wallet": "ALIPAY",
+    "yuan": "1",
+    "scenario": "406",
+    "notify_url": "http://shop.invalid/notify",
+}
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+async def visitor() -> AsyncIterator[Visitor]:
+    made = Visitor()
+    async with made.sandbox, made.client:
+        yield made
+
+
+def banner(text: str) -> str:
+    """The sentence in red; empty if there is none."""
+    found = re.search(r'<p class="problem" id="said" role="alert"[^>]*>([^<]*)</p>', text)
+    return unescape(found[1]) if found else ""
+
+
+def value(text: str, name: str) -> str:
+    """The value that stands in a field."""
+    field = re.search(rf'<input id="{name}"[^>]*>', text)
+    assert field is not None
+    found = re.search(r' value="([^"]*)"', field[0])
+    return unescape(found[1]) if found else ""
+
+
+class TestNewOrder:
+    """The form above the list."""
+
+    async def test_it_stands_above_the_list(self, visitor: Visitor) -> None:
+        """Open while there is no order, else one click away."""
+        assert '<details class="panel" id="new" open>' in await visitor.page("/console/")
+        await visitor.pay()
+        text = await visitor.page("/console/")
+        assert '<details class="panel" id="new">' in text
+        assert text.index(f'action="{NEW}"') < text.index('id="orders"')
+
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    @pytest.mark.parametrize(
+        ("wrong", "en", "zh"),
+        [
+            ({"yuan": "1.234"}, "An amount is", "金额"),
+            ({"yuan": "1,20"}, "An amount is", "金额"),
+            ({"yuan": f"'\"{SCRIPT}"}, "An amount is", "金额"),
+            ({"yuan": "9" * 5000}, "An amount is", "金额"),
+            ({"yuan": "１２"}, "An amount is", "金额"),
+            ({"notify_url": "ftp://x"}, "notify_url", "notify_url"),
+            ({"mch_id": "00000099"}, "20005", "20005"),
+            ({"mch_id": SCRIPT}, "2000", "2000"),
+            ({"scenario": "416"}, "20013", "20013"),
+        ],
+    )
+    async def test_it_keeps_what_was_typed(
+        self, visitor: Visitor, wrong: dict[str, str], en: str, zh: str, language: str
+    ) -> None:
+        """Whoever refuses it: the console itself or the gateway."""
+        typed = FORM | wrong
+        if typed["scenario"] == "416":
+            typed |= {"how": "pay", "wallet": "WECHAT"}
+        reply = await visitor.post(NEW, typed, **{"accept-language": language})
+        assert reply.status_code == 422
+        assert {"en": en, "zh": zh}[language] in banner(reply.text)
+        assert SCRIPT not in reply.text
+        assert value(reply.text, "yuan") == typed["yuan"]
+        assert value(reply.text, "notify_url") == typed["notify_url"]
+        for choice in ("pay", typed["scenario"]):
+            assert f'<option value="{choice}" selected>' in reply.text
+        assert f"<option selected>{typed['wallet']}</option>" in reply.text
+        assert ("<option selected>00000002</option>" in reply.text) == ("mch_id" not in wrong)
+        assert '<details class="panel" id="new" open>' in reply.text
+        assert visitor.sandbox.ledger.orders == {}
+
+    async def test_a_refused_form_can_be_reloaded(self, visitor: Visitor) -> None:
+        """It names its page's address, for the script and for choosing a language."""
+        reply = await visitor.post(NEW, FORM | {"yuan": "x"})
+        assert 'data-address="/console/"' in reply.text
+        assert '<input type="hidden" name="back" value="/console/">' in reply.text
+
+    async def test_an_order_that_was_made_is_shown(self, visitor: Visitor) -> None:
+        """Even if its reply was lost: a second try would make a second order."""
+        visitor.sandbox.faults.add(Fault.RESET_AFTER)
+        text = await visitor.page(said(await visitor.post(NEW, FORM)))
+        assert "connection was cut" in banner(text)
+        assert len(visitor.sandbox.ledger.orders) == 1
+
+
+class TestOneOrder:
+    """The forms on the page of an order."""
+
+    async def test_a_refund_that_is_refused_keeps_its_amount(self, visitor: Visitor) -> None:
+        """What is no amount, and what the gateway refuses; the page then says what is left."""
+        await visitor.pay()
+        form = {"mch_id": "00000001", "out_trade_no": "A100011", "call": "refund"}
+        await visitor.post("/console/order/call", {**form, "yuan": "4"})
+        for typed, words in (("-1", "An amount is"), ("6.01", "20008"), (SCRIPT, "An amount")):
+            reply = await visitor.post("/console/order/call", {**form, "yuan": typed})
+            assert reply.status_code == 422
+            assert words in banner(reply.text)
+            assert value(reply.text, "refund-yuan") == typed
+            assert 'aria-invalid="true"' in reply.text
+        assert f'data-address="{ORDER}A100011"'.replace("&", "&amp;") in reply.text
+
+    async def test_a_refund_whose_reply_is_lost_is_not_offered_again(
+        self, visitor: Visitor
+    ) -> None:
+        """It was made: its page is shown, in which a reload sends nothing."""
+        await visitor.pay()
+        visitor.sandbox.faults.add(Fault.RESET_AFTER)
+        form = {"mch_id": "00000001", "out_trade_no": "A100011", "call": "refund", "yuan": "4"}
+        text = await visitor.page(said(await visitor.post("/console/order/call", form)))
+        assert "connection was cut" in banner(text)
+        assert "RA10001101" in text
+        assert value(text, "refund-yuan") == "6.00"
+
+    async def test_good_news_is_not_red(self, visitor: Visitor) -> None:
+        """How an order stands is no error, whatever it is; a shop that takes a forgery is one."""
+        form = FORM | {"how": "scan", "yuan": "14.05", "scenario": ""}
+        text = await visitor.page(said(await visitor.post(NEW, form)))
+        assert 'class="said" id="said" role="status"' in text
+        key = next(iter(visitor.sandbox.ledger.orders))
+        order = {"mch_id": key[0], "out_trade_no": key[1]}
+        for call, red in (("orderquery", False), ("cancel", False), ("cancel", False)):
+            reply = await visitor.post("/console/order/call", {**order, "call": call})
+            assert bool(banner(await visitor.page(said(reply)))) == red, call
+        for answer, red in ((b"success", True), (b"no", False)):
+            visitor.merchant.answer = answer
+            reply = await visitor.post("/console/notify", {**order, "kind": "forged"})
+            assert bool(banner(await visitor.page(said(reply)))) == red, answer
+
+    async def test_a_cancel_that_is_refused_is_red(self, visitor: Visitor) -> None:
+        """After a refund, it is."""
+        await visitor.pay()
+        order = {"mch_id": "00000001", "out_trade_no": "A100011"}
+        await visitor.post("/console/order/call", {**order, "call": "refund", "yuan": "1"})
+        reply = await visitor.post("/console/order/call", {**order, "call": "cancel"})
+        assert "20011" in banner(await visitor.page(said(reply)))
+
+
+class TestOtherForms:
+    """The other forms that somebody types into."""
+
+    async def test_faults_keep_what_was_typed(self, visitor: Visitor) -> None:
+        """Probability, seconds, seed."""
+        fault = {"fault": "slow", "probability": "2", "endpoint": "pay", "seconds": "<b>"}
+        reply = await visitor.post("/console/faults/add", fault)
+        assert reply.status_code == 422
+        assert "A probability is 0 to 1" in banner(reply.text)
+        assert value(reply.text, "probability") == "2"
+        assert value(reply.text, "seconds") == "<b>"
+        assert '<option value="slow" selected>' in reply.text
+        assert "<option selected>pay</option>" in reply.text
+        reply = await visitor.post("/console/faults/seed", {"seed": "x"})
+        assert value(reply.text, "seed") == "x"
+
+    async def test_a_wrong_token_is_red(self) -> None:
+        """In the same place as any other error."""
+        visitor = Visitor(token="a-token-that-nobody-guesses")
+        async with visitor.sandbox, visitor.client:
+            reply = await visitor.post("/console/login", {"token": "wrong"})
+            assert reply.status_code == 401
+            assert banner(reply.text) == "That is not the token."
+            assert 'aria-describedby="said"' in reply.text
+
+    async def test_the_doctor_says_what_it_cannot_read(self, visitor: Visitor) -> None:
+        """With the status of every form that is refused."""
+        for message in ("", "<html>"):
+            reply = await visitor.post("/console/doctor", {"message": message})
+            assert reply.status_code == 422
+            assert 'role="alert"' in reply.text
+
+
+def says(text: str, name: str) -> str:
+    """The sentence below a field."""
+    found = re.search(rf'id="{name}-says"[^>]*>([^<]*)<', text)
+    assert found is not None
+    return unescape(found[1])
+
+
+class TestAmounts:
+    """What an amount sets off is said where it is typed."""
+
+    async def test_the_amount_that_stands_there_is_explained(self, visitor: Visitor) -> None:
+        """14.05, which is never paid; and each that can be picked."""
+        text = await visitor.page("/console/")
+        assert value(text, "yuan") == "14.05"
+        never = "¥14.05 → scenario 405: the customer walks away and never pays"
+        assert says(text, "yuan") == never
+        assert '<option value="4.06" label="scenario 406: fails at once' in text
+        text = await visitor.page("/console/", "zh")
+        assert says(text, "yuan") == "¥14.05 → 场景 405：顾客离开，始终不支付"
+
+    @pytest.mark.parametrize(
+        ("yuan", "scenario", "words"),
+        [
+            ("1", "", "¥1.00 → no scenario of its own: paid at once"),
+            ("10", "", "¥10.00 → no scenario of its own: paid at once"),
+            ("4.04", "", "¥4.04 → scenario 404:"),
+            ("1234.04", "", "¥1234.04 → scenario 404:"),
+            ("14.05", "406", ""),  # explained where it was picked
+            ("x", "", ""),
+            ("0", "", ""),
+        ],
+    )
+    async def test_what_was_typed_is_explained(
+        self, visitor: Visitor, yuan: str, scenario: str, words: str
+    ) -> None:
+        """Also when the form comes back."""
+        form = FORM | {"yuan": yuan, "scenario": scenario, "notify_url": "x"}
+        found = says((await visitor.post(NEW, form)).text, "yuan")
+        assert found.startswith(words)
+        assert bool(found) == bool(words)
+
+    async def test_refunds_are_explained_too(self, visitor: Visitor) -> None:
+        """By their own scenarios."""
+        await visitor.pay("A100011", "1502")
+        text = await visitor.page(f"{ORDER}A100011")
+        assert says(text, "refund-yuan") == "¥15.02 → scenario 502: FAIL after 5 s"
+        assert '<option value="5.04" label="scenario 504: CHANGE' in text
+
+    async def test_a_scenario_for_everything_is_said_there(self, visitor: Visitor) -> None:
+        """It wins over the amount, so it is what is explained."""
+        await visitor.pay()
+        for of, scenario in (("pay", "406"), ("refund", "507")):
+            await visitor.post("/console/scenario", {"of": of, "scenario": scenario})
+        for page, name, number in (
+            ("/console/", "yuan", "406"),
+            (f"{ORDER}A100011", "refund-yuan", "507"),
+        ):
+            found = says(await visitor.page(page), name)
+            assert found.startswith("Whatever the amount, as chosen")
+            assert f"scenario {number}:" in found
+
+    @pytest.mark.parametrize(
+        ("typed", "fen"),
+        [("1", 100), (" 0.5 ", 50), ("4.03", 403), ("1.234", 0), ("-1", 0), ("１", 0), ("", 0)],
+    )
+    def test_amounts_are_read_exactly(self, typed: str, fen: int) -> None:
+        """What is no amount is 0."""
+        assert fen_of(typed) == fen

@@ -1,0 +1,64 @@
+"""The shop's task that outcomes are delivered to, as its worker processes run it.
+
+The test and the worker talk through a folder: ``held`` keeps the task waiting, ``broken`` lets it
+raise; it writes a line to ``began`` when it starts and one to ``effects`` when it has its effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+NAME = "shop.order_ended"
+#: A task that only workers know which are started with KNOWS_NEWER.
+NEWER = "shop.newer_task"
+
+
+def folder() -> Path:
+    return Path(os.environ["FOLDER"])
+
+
+def names() -> tuple[str, ...]:
+    return (NAME, NEWER) if os.environ.get("KNOWS_NEWER") else (NAME,)
+
+
+def note(where: Path, outcome: Mapping[str, Any]) -> None:
+    """One line, written at once: other processes write too."""
+    line = json.dumps({"pid": os.getpid(), **outcome}) + "\n"
+    with where.open("ab", buffering=0) as file:
+        file.write(line.encode())
+
+
+def noted(where: Path) -> list[dict[str, Any]]:
+    if not where.exists():
+        return []
+    *whole, _being_written = where.read_bytes().split(b"\n")
+    return [json.loads(line) for line in whole]
+
+
+def _take_effect(outcome: Mapping[str, Any]) -> None:
+    if (folder() / "broken").exists():
+        raise ConnectionError("the shop's own database is away")
+    note(folder() / "effects", outcome)
+
+
+def order_ended(outcome: Mapping[str, Any]) -> None:
+    note(folder() / "began", outcome)
+    while (folder() / "held").exists():
+        time.sleep(0.02)
+    _take_effect(outcome)
+
+
+async def order_ended_async(outcome: Mapping[str, Any]) -> None:
+    note(folder() / "began", outcome)
+    while (folder() / "held").exists():
+        if os.environ.get("BLOCKING"):
+            time.sleep(0.02)  # noqa: ASYNC251 - nothing else of this worker runs
+        else:
+            await asyncio.sleep(0.02)
+    _take_effect(outcome)

@@ -1,0 +1,402 @@
+"""Payments from threads without an event loop; the gateway is a sandbox in the background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoying_async import (
+    CheckoutStatus,
+    GatewaySession,
+    OrderQuery,
+    Pay,
+    PayType,
+    PollSchedule,
+    Refund,
+    SystemClock,
+)
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    OutcomeUnknownError,
+    ParameterError,
+    RequestNotSentError,
+    TransportError,
+    UsageError,
+)
+from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.sandbox import Sandbox
+from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
+from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.workers import blocking as blocking_module
+from chaoying_async.workers.blocking import BlockingGateway
+from tests.factories import AUTH_CODE
+from tests.pollers import order
+from tests.workers.fleets import ENDED, GIVEN, SOON, FleetWorld
+
+PAID, NEVER_PAID = 100, 405
+
+
+class Shop:
+    """What the background loop opens: a sandbox, a session, a store; and where that was done."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+        self.closed = 0
+        self.threads: set[str] = set()
+        self.store = MemoryPollStore()
+        self.sandboxes: list[Sandbox] = []
+
+    @asynccontextmanager
+    async def session(self) -> AsyncGenerator[GatewaySession]:
+        self.opened += 1
+        self.threads.add(threading.current_thread().name)
+        async with Sandbox(clock=SystemClock()) as sandbox:
+            self.sandboxes.append(sandbox)
+            async with GatewaySession(
+                sandbox.credentials, mch_id=sandbox.mch_id, transport=sandbox.transport
+            ) as session:
+                yield session
+        self.closed += 1
+
+    def requests(self, name: str) -> int:
+        return self.sandboxes[-1].requests[name]
+
+    def gateway(self, **options: Any) -> BlockingGateway:
+        return BlockingGateway(self.session, store=lambda: self.store, **options)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+def gateway(shop: Shop) -> Generator[BlockingGateway]:
+    with shop.gateway() as opened:
+        kept(opened, shop)  # from here on it is open
+        yield opened
+
+
+def pay(number: str, amount: int = PAID) -> Pay:
+    return Pay(out_trade_no=number, body="tea", total_fee=amount, auth_code=AUTH_CODE)
+
+
+def query(number: str) -> OrderQuery:
+    return OrderQuery(paytype=PayType.WECHAT, out_trade_no=number)
+
+
+def kept(gateway: BlockingGateway, shop: Shop) -> dict[str, bool]:
+    """The numbers of the attempts in the store, and whether each was interrupted."""
+
+    async def read(session: object) -> dict[str, bool]:
+        intents = [intent_in(text) async for _, text in shop.store.load(CHECKOUT)]
+        return {intent.out_trade_no: intent.interrupted for intent in intents}
+
+    return gateway.call(read)
+
+
+@contextmanager
+def in_a_thread(call: Callable[[], Any]) -> Generator[Callable[[], Any]]:
+    """The call while the block runs; gives a function that waits for its result."""
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call)
+        yield lambda: future.result(20)
+
+
+def ordered(gateway: BlockingGateway, shop: Shop) -> None:
+    """Wait until a payment has reached the sandbox."""
+
+    async def look(session: object) -> None:
+        while not shop.sandboxes[-1].ledger.orders:
+            await asyncio.sleep(0.005)
+
+    gateway.call(look, within=20)
+
+
+def test_all_threads_share_one_session_in_one_loop(shop: Shop) -> None:
+    """Sixteen threads that all make the first call open one session."""
+    with shop.gateway() as gateway, ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(gateway.checkout, [pay(f"A{n:05}") for n in range(64)]))
+    assert {outcome.status for outcome in outcomes} == {CheckoutStatus.PAID}
+    assert (shop.opened, shop.closed) == (1, 1)
+    assert shop.threads == {"chaoying-blocking"}
+    assert shop.requests("pay") == 64
+
+
+def test_nothing_is_made_before_the_first_call_and_closing_twice_does_no_harm(shop: Shop) -> None:
+    """What forks after loading must find no loop and no connection made yet."""
+    gateway = shop.gateway()
+    assert shop.opened == 0
+    gateway.checkout(pay("A10001"))
+    gateway.close()
+    gateway.close()
+    assert (shop.opened, shop.closed) == (1, 1)
+    with pytest.raises(UsageError, match="closed: make another"):
+        gateway.send(query("A10001"))
+    never = shop.gateway()
+    never.close()
+    assert shop.opened == 1
+
+
+def test_a_sale_is_paid_asked_about_and_refunded(gateway: BlockingGateway, shop: Shop) -> None:
+    """The functions' own options are handed on, and their errors come out."""
+    outcome = gateway.checkout(pay("A10001"), order_no="B1")
+    assert (outcome.status, outcome.order_no) == (CheckoutStatus.PAID, "B1")
+    assert gateway.send(query("A10001"), timeout=5.0).unwrap().out_trade_no == "A10001"
+    with pytest.raises(AttemptInProgressError):
+        gateway.checkout(pay("A10002"), order_no="B1")
+    refund = Refund(
+        paytype=PayType.WECHAT,
+        out_trade_no="A10001",
+        out_refund_no="R10001",
+        total_fee=PAID,
+        refund_fee=PAID,
+        op_user_id="1",
+    )
+    quick = PollSchedule(first=0.01, every=0.01, until=5)
+    assert gateway.refund_and_track(refund, schedule=quick).status is PollStatus.REFUNDED
+    assert shop.requests("refund") == 1
+
+
+async def test_in_a_running_loop_the_async_call_is_named(shop: Shop) -> None:
+    """A loop that waits for a thread stands still: nothing is begun there."""
+    gateway = shop.gateway(fleet=lambda: pytest.fail("made"))
+    refused: dict[str, Callable[[], object]] = {
+        r"await session\.send": lambda: gateway.send(query("A10001")),
+        r"await checkout\(": lambda: gateway.checkout(pay("A10001")),
+        r"await refund_and_track\(": lambda: gateway.refund_and_track(None),  # type: ignore[arg-type]
+        r"await fleet\.watch\(": lambda: gateway.watch(query("A10001"), then=ENDED),
+        r"await slowly\(": lambda: gateway.call(slowly),
+    }
+    for named, call in refused.items():
+        with pytest.raises(UsageError, match=named):
+            call()
+    assert shop.opened == 0
+
+
+async def slowly(session: object) -> None:
+    await asyncio.sleep(60)
+
+
+def test_its_own_loop_is_not_waited_for_either(gateway: BlockingGateway) -> None:
+    """A function in the background that calls the gateway, or closes it, is told at once."""
+
+    async def entangled(session: object) -> None:
+        for call in (lambda: gateway.send(query("A10001")), gateway.close):
+            with pytest.raises(UsageError):
+                call()
+
+    gateway.call(entangled)
+
+
+def test_what_fails_while_opening_is_raised_and_tried_again(shop: Shop) -> None:
+    """A missing key is an error; a database that comes back is found."""
+    failures: list[Exception] = [ValueError("no key"), TimeoutError("no database")]
+
+    def make() -> Any:
+        if failures:
+            raise failures.pop(0)
+        return shop.session()
+
+    with BlockingGateway(make) as gateway:
+        with pytest.raises(ValueError, match="no key"):
+            gateway.send(query("A10001"))
+        with pytest.raises(TimeoutError, match="no database"):
+            gateway.send(query("A10001"), within=20)
+        assert gateway.checkout(pay("A10001")).status is CheckoutStatus.PAID
+
+
+def test_a_call_that_opening_keeps_waiting_was_not_sent(shop: Shop) -> None:
+    """``within`` holds for a session that does not open, too."""
+    opens = threading.Event()
+
+    @asynccontextmanager
+    async def slow() -> AsyncGenerator[GatewaySession]:
+        while not opens.is_set():
+            await asyncio.sleep(0.005)
+        async with shop.session() as session:
+            yield session
+
+    with BlockingGateway(slow) as gateway:
+        with pytest.raises(RequestNotSentError, match="did not open"):
+            gateway.checkout(pay("A10001"), within=0.05)
+        opens.set()
+        assert gateway.checkout(pay("A10001")).status is CheckoutStatus.PAID
+        assert shop.requests("pay") == 1
+
+
+def test_what_is_no_function_is_refused_when_the_gateway_is_made() -> None:
+    """An ``async def`` would never be awaited."""
+    with pytest.raises(ParameterError, match="make"):
+        BlockingGateway(slowly)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="fleet=lambda"):
+        BlockingGateway(Shop().session).watch(query("A10001"), then=ENDED)
+
+
+class TestGivenUp:
+    """M-24: a payment that nobody waits for any more is on record."""
+
+    def test_a_time_out_records_the_payment_as_unknown(
+        self, gateway: BlockingGateway, shop: Shop
+    ) -> None:
+        """Its error says that money may have moved; the store says which attempt it was."""
+        with pytest.raises(OutcomeUnknownError) as caught:
+            gateway.checkout(pay("A10001", NEVER_PAID), within=1.0)
+        assert (caught.value.doing, caught.value.order) == ("checkout", "A10001")
+        assert shop.requests("pay") == 1
+        assert kept(gateway, shop) == {"A10001": True}
+
+    def test_closing_records_what_other_threads_have_under_way(self, shop: Shop) -> None:
+        """The thread that waits is told, and nothing is left half written."""
+        gateway = shop.gateway()
+        with in_a_thread(lambda: gateway.checkout(pay("A10001", NEVER_PAID))) as result:
+            ordered(gateway, shop)
+            gateway.close()
+            with pytest.raises(OutcomeUnknownError, match="cancelled"):
+                result()
+        with shop.gateway() as another:
+            assert kept(another, shop) == {"A10001": True}
+
+    def test_a_query_that_is_given_up_may_be_made_again(self, shop: Shop) -> None:
+        """A read is no ``OutcomeUnknownError``: nothing moved."""
+        answers = threading.Event()
+
+        class Slow:
+            mch_id = "1"
+
+            async def send(self, request: Any, *, timeout: Any = None) -> Any:
+                while not answers.is_set():
+                    await asyncio.sleep(0.005)
+                return request
+
+        @asynccontextmanager
+        async def slow() -> AsyncGenerator[Any]:
+            yield Slow()
+
+        with BlockingGateway(slow) as gateway:
+            with pytest.raises(TransportError) as caught:
+                gateway.send(query("A10001"), within=0.05)
+            assert type(caught.value) is TransportError
+            assert (caught.value.doing, caught.value.order) == ("orderquery", "A10001")
+            with pytest.raises(OutcomeUnknownError):
+                gateway.send(pay("A10001"), within=0.05)
+            answers.set()
+            gateway.send(query("A10001"), within=20)
+
+    def test_what_ends_in_that_moment_is_told(self, gateway: BlockingGateway) -> None:
+        """The answer is worth more than the time-out, be it a result or an error."""
+
+        async def paid_after_all(session: object, error: Exception | None) -> str:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0.05)  # a cancelled scope would not let it
+                if error is not None:
+                    raise error from None
+            return "paid"
+
+        assert gateway.call(paid_after_all, None, within=0.02) == "paid"
+        with pytest.raises(KeyError, match="refused"):
+            gateway.call(paid_after_all, KeyError("refused"), within=0.02)
+
+    def test_what_does_not_end_is_not_waited_for(
+        self, gateway: BlockingGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A thread comes back although its call swallows the cancellation."""
+        monkeypatch.setattr(blocking_module, "RECORDS_WITHIN", 0.05)
+        ends = threading.Event()
+
+        async def stubborn(session: object) -> None:
+            while not ends.is_set():
+                try:
+                    await asyncio.sleep(0.005)
+                except asyncio.CancelledError:
+                    continue
+
+        with pytest.raises(OutcomeUnknownError, match="does not end"):
+            gateway.call(stubborn, within=0.02)
+        ends.set()
+
+
+class TestBlockedLoop:
+    """Something blocks the loop: a hook of the user's, as a rule."""
+
+    def test_a_call_that_the_loop_does_not_begin_is_never_sent(
+        self, gateway: BlockingGateway, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its thread is not held, and the payment does not leave later."""
+        monkeypatch.setattr(blocking_module, "BEGINS_WITHIN", 0.05)
+        gateway.checkout(pay("A10001"))
+        entered, release = threading.Event(), threading.Event()
+
+        async def blocks(session: object) -> None:
+            entered.set()
+            release.wait(20)
+
+        with in_a_thread(lambda: gateway.call(blocks)) as result:
+            assert entered.wait(20)
+            with pytest.raises(RequestNotSentError, match="block"):
+                gateway.checkout(pay("A10002"))
+            release.set()
+            result()
+        gateway.checkout(pay("A10003"))
+        assert shop.requests("pay") == 2
+
+    def test_closing_does_not_wait_for_it(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A process that ends is not held by what blocks its loop."""
+        monkeypatch.setattr(blocking_module, "CLOSES_WITHIN", 0.05)
+        gateway = shop.gateway()
+        entered, release = threading.Event(), threading.Event()
+
+        async def blocks(session: object) -> None:
+            entered.set()
+            release.wait(20)
+
+        with in_a_thread(lambda: gateway.call(blocks)) as result:
+            assert entered.wait(20)
+            loop = gateway._loop()
+            gateway.close()
+            release.set()
+            result()
+        loop._keeper.join(20)
+        assert shop.closed == 1
+
+    def test_a_loop_that_fell_over_is_replaced(self, gateway: BlockingGateway, shop: Shop) -> None:
+        """``sys.exit`` in a hook ends the loop: whoever waited is told, and the next call works."""
+
+        async def leaves(session: object) -> None:
+            raise SystemExit(3)
+
+        with in_a_thread(lambda: gateway.checkout(pay("A10001", NEVER_PAID))) as result:
+            ordered(gateway, shop)
+            loop = gateway._loop()
+            with pytest.raises(SystemExit):
+                gateway.call(leaves)
+            with pytest.raises(OutcomeUnknownError):
+                result()
+        loop._keeper.join(20)
+        assert gateway.checkout(pay("A10002")).status is CheckoutStatus.PAID
+        assert shop.opened == 2
+
+
+def test_orders_are_handed_to_the_fleet(tmp_path: Path, shop: Shop) -> None:
+    """It serves in the background loop, and the outcome comes to the task."""
+    world = FleetWorld(f"sqlite:///{tmp_path}/fleet.db")
+    with shop.gateway(fleet=world.fleet) as gateway:
+        gateway.watch(order("BLOCKING1"), then=ENDED, schedule=SOON)
+
+        async def told(session: object) -> None:
+            while "BLOCKING1" not in GIVEN:
+                await asyncio.sleep(0.01)
+
+        gateway.call(told, within=30)
+    assert GIVEN["BLOCKING1"][0]["status"] == "PAID"

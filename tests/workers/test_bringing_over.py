@@ -1,0 +1,75 @@
+"""What a store of one owner holds is brought over into the fleet, as it stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from chaoying_async import Poller, PollSchedule
+from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.workers.tables import fleet_tables
+from chaoying_async.workers.watching import slot_of
+from tests.pollers import PENDING, order
+from tests.servers import Servers
+from tests.workers.fleets import DATABASES, ENDED, GIVEN, LEASE, FleetWorld, until
+
+LATER = PollSchedule(first=0.5, every=0.2, until=20, jitter=0)
+
+
+@pytest.fixture(params=["sqlite", "psycopg", "mariadb"])
+def world(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> FleetWorld:
+    GIVEN.clear()
+    return FleetWorld(DATABASES[request.param](servers, tmp_path))
+
+
+async def test_orders_of_the_old_store_reach_the_task_of_orders_that_name_none(
+    world: FleetWorld,
+) -> None:
+    """Those that are waited for, and those that ended and whose outcome nobody took."""
+    store = SqlPollStore(world.url, lease=LEASE)
+    world.gateway.script = lambda number, _: {} if number == "A100001" else PENDING
+    async with store, Poller(world.gateway, LATER, store=store) as poller:
+        poller.track(order("A100001"), 100)
+        poller.track(order("A100002"), 100)
+        await until(lambda: poller.stats().unread)
+        await poller.kept()
+    world.gateway.script = lambda number, _: {}
+    async with world.open(1, then=ENDED):
+        await until(lambda: len(GIVEN) == 2)
+    assert {given[0]["status"] for given in GIVEN.values()} == {"PAID"}
+    assert world.gateway.times("A100001")[1:] == []  # it had ended
+    async with store:
+        assert [item async for item in store.load("poll")] == []
+
+
+async def test_what_is_brought_over_has_the_slot_that_a_new_one_would_have(
+    world: FleetWorld,
+) -> None:
+    """Else one order could be waited for by two shards at a time, once here and once there."""
+    world.gateway.script = lambda *_: PENDING
+    store = SqlPollStore(world.url, lease=LEASE)
+    async with store, Poller(world.gateway, LATER, store=store) as poller:
+        poller.track(order("A100001"), 100)
+        await poller.kept()
+    async with world.open(1) as (fleet,):
+        await until(lambda: fleet.stats().pending)
+        async with fleet._engine.connect() as connection:
+            (row,) = await connection.execute(select(fleet_tables("chaoying_").rows))
+    assert row.slot == slot_of("00000001", "out_trade_no", "A100001")
+
+
+async def test_an_older_process_keeps_its_orders_until_it_has_ended(
+    world: FleetWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A rolling replacement: both run for a while, and nobody asks for the other."""
+    store = SqlPollStore(world.url, lease=LEASE)
+    async with store, Poller(world.gateway, LATER, store=store) as poller:
+        poller.track(order("A100001"), 100)
+        await poller.kept()
+        async with world.open(1, then=ENDED):
+            await until(lambda: "still owns the poll store" in caplog.text)
+            outcome = await anext(poller.outcomes())
+    assert outcome.status == "PAID"
+    assert not GIVEN

@@ -1,0 +1,80 @@
+"""A user's task that raises, hangs or is cancelled is tried again, and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from chaoying_async.workers import served_shard
+from tests.pollers import order
+from tests.workers import troubled_tasks
+from tests.workers.fleets import SOON, FleetWorld, until
+from tests.workers.troubled_tasks import CALLS, HERE, TROUBLES
+
+ENDED, BLOCKED = f"{HERE}:ended", f"{HERE}:blocked"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> FleetWorld:
+    return FleetWorld(f"sqlite:///{tmp_path}/fleet.db")
+
+
+@pytest.fixture(autouse=True)
+def fresh_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(served_shard, "GRACE", 0.5)
+    CALLS.clear()
+    troubled_tasks.GO_ON.clear()
+    yield
+    troubled_tasks.GO_ON.set()
+
+
+@pytest.mark.parametrize("trouble", [name for name in TROUBLES if name != "HANGS"])
+async def test_a_task_in_trouble_is_called_again_after_a_pause_and_its_shard_is_kept(
+    world: FleetWorld, trouble: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its errors say nothing of the shard, though ours would; and nobody is called in a hurry."""
+    number = f"{trouble}-1"
+    async with world.open(1, shards=1) as (fleet,):
+        await fleet.watch(order(number), then=ENDED, schedule=SOON)
+        await until(lambda: CALLS[number])
+        began = time.monotonic()
+        await fleet.watch(order("FINE"), then=ENDED, schedule=SOON)
+        await until(lambda: CALLS["FINE"])
+        await until(lambda: CALLS[number] > 1)
+        assert time.monotonic() - began > 0.8
+        assert not any("handed back" in line or "owner" in line for line in caplog.messages)
+    assert CALLS[number] == 2
+    assert "out of order" not in caplog.text  # M-27: an error of theirs may hold anything
+
+
+async def test_a_task_that_hangs_does_not_keep_others_from_their_next_try(
+    world: FleetWorld,
+) -> None:
+    """Nothing new comes meanwhile that would wake the delivery up."""
+    numbers = ["HANGS-1", "RAISES-1"]
+    async with world.open(1, shards=1) as (fleet,):
+        await fleet.watch_many(map(order, numbers), then=ENDED, schedule=SOON)
+        await until(lambda: CALLS["RAISES-1"] == 2)
+        assert CALLS["HANGS-1"] == 1
+
+
+async def test_tasks_that_hang_in_threads_hold_up_neither_others_nor_the_way_out(
+    world: FleetWorld,
+) -> None:
+    """There are threads left for the web framework; the outcome comes again from the next owner."""
+    async with world.open(1, shards=1) as (fleet,):
+        await fleet.watch_many([order(f"B{n}") for n in range(60)], then=BLOCKED, schedule=SOON)
+        await until(lambda: len(CALLS) == 20)
+        await asyncio.wait_for(asyncio.to_thread(int), 5)
+        await fleet.watch(order("FINE"), then=ENDED, schedule=SOON)
+        await until(lambda: CALLS["FINE"])
+        leaving = time.monotonic()
+    assert time.monotonic() - leaving < 5
+    troubled_tasks.GO_ON.set()
+    async with world.open(1, shards=1):
+        await until(lambda: len(CALLS) == 61)
+        await until(lambda: CALLS["B0"] >= 2)
