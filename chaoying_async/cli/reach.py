@@ -52,7 +52,12 @@ async def other_hosts(
             calls.setdefault(where, []).append(request.endpoint.name)
             urls[where] = url
     context = context or tls_context(verify=True, cert=None, trust_env=False)
-    found = await asyncio.gather(*(_opened(url, context) for url in urls.values()))
+    found = await asyncio.gather(
+        *(
+            asyncio.create_task(_opened(url, context), name="chaoying check: connect")
+            for url in urls.values()
+        )
+    )
     return [
         ReachedHost(host=where, calls=tuple(calls[where]), protocol=protocol, trouble=trouble)
         for where, (protocol, trouble) in zip(urls, found, strict=True)

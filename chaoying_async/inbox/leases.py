@@ -134,7 +134,7 @@ class Renewal:
         if block is None:
             raise RuntimeError("a claim is held inside a task")
         self._block: asyncio.Task[object] = block
-        self._task = asyncio.create_task(self._run())
+        self._task = asyncio.create_task(self._run(), name="chaoying inbox: renew a claim")
 
     async def __aexit__(
         self,

@@ -99,7 +99,7 @@ class DueWork:
 
         async with asyncio.TaskGroup() as group:
             for item in items:
-                group.create_task(one(item))
+                group.create_task(one(item), name="chaoying notifications: due")
 
     async def _one(self, item: Record | Aside) -> None:
         until = self._clock.monotonic() + EVERY

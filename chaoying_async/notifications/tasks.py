@@ -87,7 +87,9 @@ class OwnedTasks:
             ticker.close()
             raise UsageError("this handler is open already; make another one")
         self.opened = self.is_open = True
-        self._ticker = asyncio.create_task(ticker)
+        self._ticker = asyncio.create_task(
+            ticker, name="chaoying notifications: look for what is due"
+        )
 
     async def close(self, grace: float) -> bool:
         """Wait for what is under way, then cancel it; False when something had to be cancelled."""
@@ -139,7 +141,7 @@ class OwnedTasks:
         return await only_exceptions(task)  # which has ended
 
     def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
+        task = asyncio.create_task(work, name="chaoying notifications: work")
         self._tasks[task] = asyncio.Event()
         task.add_done_callback(self._forget)
         return task

@@ -176,7 +176,11 @@ async def prune_orders(store: PollStore, *, before: datetime) -> int:
     pruned = 0
     for start in range(0, len(old), _TOGETHER):
         group = (_prune(orders, *each) for each in old[start : start + _TOGETHER])
-        pruned += sum(await asyncio.gather(*group))
+        pruned += sum(
+            await asyncio.gather(
+                *(asyncio.create_task(each, name="chaoying payments: prune") for each in group)
+            )
+        )
     return pruned
 
 

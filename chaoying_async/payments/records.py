@@ -144,7 +144,7 @@ async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
         async with clock.timeout(SHIELDED_FOR):
             await work()
 
-    task = asyncio.ensure_future(bounded())
+    task = asyncio.create_task(bounded(), name="chaoying payments: write down")
     while not task.done():
         try:
             await asyncio.wait([task])

@@ -351,7 +351,7 @@ async def as_they_end(
     try:
         while True:
             for each in islice(work, max(1, at_once) - len(tasks)):
-                tasks.add(asyncio.ensure_future(each))
+                tasks.add(asyncio.create_task(each, name="chaoying payments: resume"))
             if not tasks:
                 return
             done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

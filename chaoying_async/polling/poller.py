@@ -302,7 +302,7 @@ class Poller:
                         room.clear()
                         await room.wait()
 
-        feeder = self._opened()[0].create_task(fed(feed(), collector))
+        feeder = self._opened()[0].create_task(fed(feed(), collector), name="chaoying poller: feed")
         self._feeders.add(feeder)
         feeder.add_done_callback(self._feeders.discard)
         self._runs.add(collector)

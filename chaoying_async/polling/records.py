@@ -182,7 +182,9 @@ class PollRecords:
     def start(self) -> None:
         """Begin to write."""
         if self._store is not None:
-            self._task = asyncio.get_running_loop().create_task(self._keep_writing())
+            self._task = asyncio.get_running_loop().create_task(
+                self._keep_writing(), name="chaoying poller: write"
+            )
 
     # ------------------------------------------------------------------------- what happens
 

@@ -61,7 +61,7 @@ class Scheduler:
         self._learnt = learnt
         self._closing = False
         self._wake = asyncio.Event()
-        self._scheduling = group.create_task(self._schedule())
+        self._scheduling = group.create_task(self._schedule(), name="chaoying poller: schedule")
 
     def stop(self) -> None:
         """Cancel the scheduler and every query under way; these are reads, so nothing is lost."""
@@ -146,7 +146,7 @@ class Scheduler:
                 if woken.asleep and woken.due <= now:  # else it was asked out of turn meanwhile
                     self._make_due(woken)
             while len(self._tasks) < self._concurrency and (order := self._next(now)) is not None:
-                task = self._group.create_task(self._ask(order))
+                task = self._group.create_task(self._ask(order), name="chaoying poller: ask")
                 self._tasks.add(task)
                 task.add_done_callback(self._asked)
             await self._sleep_until(self._next_moment(now))

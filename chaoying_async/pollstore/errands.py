@@ -60,7 +60,7 @@ class Errands:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             raise UsageError("call done() where its store was opened, in a running loop") from None
-        task = loop.create_task(_run(name, work))
+        task = loop.create_task(_run(name, work), name="chaoying store: forget")
         self._tasks[key] = task
         task.add_done_callback(partial(self._ended, key))
         return task

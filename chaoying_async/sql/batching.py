@@ -54,7 +54,7 @@ class Batches(Generic[T, R]):
         answer: asyncio.Future[R] = loop.create_future()
         self._waiting.append((item, answer))
         if self._writer is None:
-            self._writer = loop.create_task(self._write_all())
+            self._writer = loop.create_task(self._write_all(), name="chaoying store: write")
         return await answer
 
     async def close(self) -> None:

@@ -111,7 +111,7 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
 
     The cancellation is raised afterwards, whatever the work raised.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    task = asyncio.get_running_loop().create_task(work, name="chaoying sql: to its end")
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:

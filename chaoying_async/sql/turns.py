@@ -104,7 +104,7 @@ async def ended_in_time(clock: Clock, seconds: float, work: Coroutine[Any, Any, 
     A driver may wait for the server's word once more when it is cancelled. It is cancelled twice,
     and then left to itself.
     """
-    task = asyncio.get_running_loop().create_task(work)
+    task = asyncio.get_running_loop().create_task(work, name="chaoying sql: in time")
     try:
         async with clock.timeout(seconds):
             await asyncio.wait([task])

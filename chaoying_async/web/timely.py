@@ -54,7 +54,8 @@ class TimelyHandler:
                 self._log.not_open(self._how_to_open)
             if is_open or not loop_lasts:
                 return await self._handler.handle(bytes(body), kind=self._kind)
-            task = asyncio.ensure_future(call(self._handler, bytes(body), self._kind))
+            work = call(self._handler, bytes(body), self._kind)
+            task = asyncio.create_task(work, name="chaoying web: notification")
         finally:
             del body  # a debug page shows the locals of every frame of a traceback (M-27)
         self._working.add(task)

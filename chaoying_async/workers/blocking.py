@@ -7,7 +7,7 @@ import atexit
 import contextlib
 import os
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -183,7 +183,7 @@ class BlockingGateway:
 
     def _call(
         self,
-        work: Callable[[_Opened], Awaitable[T]],
+        work: Callable[[_Opened], Coroutine[Any, Any, T]],
         within: float | None,
         unknown: type[TransportError] = OutcomeUnknownError,
         about: tuple[str, str] = ("", ""),
@@ -259,7 +259,7 @@ class _GivenUpError(Exception):
 class _WaitedCall(Generic[T]):
     """One call, which runs in the loop while a thread waits for it."""
 
-    def __init__(self, work: Callable[[], Awaitable[T]]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, T]]) -> None:
         self.result: Future[T] = Future()
         self.begun = threading.Event()
         self._work = work
@@ -269,7 +269,7 @@ class _WaitedCall(Generic[T]):
         """In the loop: begin, unless the thread has left meanwhile."""
         if self.result.set_running_or_notify_cancel():
             self.begun.set()
-            self.task = asyncio.ensure_future(self._work())
+            self.task = asyncio.create_task(self._work(), name="chaoying blocking: call")
             tasks.add(self.task)
             self.task.add_done_callback(tasks.discard)
             self.task.add_done_callback(self._ended)
@@ -325,7 +325,7 @@ class _BackgroundLoop:
         """Whether the caller runs in this loop, which must never wait for itself."""
         return threading.current_thread().name == LOOP_THREAD
 
-    def run(self, work: Callable[[_Opened], Awaitable[T]], within: float | None) -> T:
+    def run(self, work: Callable[[_Opened], Coroutine[Any, Any, T]], within: float | None) -> T:
         """What ``work`` returns; its error; or one that says that it was given up."""
         try:
             opened, loop = self._opened.result(within)

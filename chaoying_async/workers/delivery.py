@@ -89,7 +89,7 @@ class OutcomeDelivery:
             return None  # the end of each is news
         rows = await self._shard.due(room, busy)
         for row in rows:
-            task = group.create_task(self._deliver(row))
+            task = group.create_task(self._deliver(row), name="chaoying fleet: deliver one")
             self._on_their_way[row.seq] = task
             task.add_done_callback(partial(self._arrived, row.seq))
         self._more = len(rows) == room

@@ -335,7 +335,9 @@ class Fleet:
             clock=self._clock,
             rng=self._rng,
         )
-        self._serving = asyncio.get_running_loop().create_task(self._worker.serve())
+        self._serving = asyncio.get_running_loop().create_task(
+            self._worker.serve(), name="chaoying fleet: serve"
+        )
         self._serving.add_done_callback(lambda _: self._stopped.set())
         return self
 

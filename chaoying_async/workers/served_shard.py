@@ -112,8 +112,11 @@ class ServedShard:
         async with asyncio.TaskGroup() as group:
             await self._payments.start(group)
             self.is_open = True
-            delivering = group.create_task(self._delivery.run())
-            writing = [group.create_task(self._hand_over()) for _ in range(_WRITERS)]
+            delivering = group.create_task(self._delivery.run(), name="chaoying fleet: deliver")
+            writing = [
+                group.create_task(self._hand_over(), name="chaoying fleet: hand over")
+                for _ in range(_WRITERS)
+            ]
             await self._stopping.wait()
             if self._doubted:
                 await self.shard.hold()

@@ -75,7 +75,9 @@ class ShardPayments:
 
     def take_up(self, kind: str, key: str, text: str) -> None:
         """See one payment or refund to its end."""
-        task = self._group.create_task(self._until_reported(kind, key, text))
+        task = self._group.create_task(
+            self._until_reported(kind, key, text), name="chaoying fleet: payment"
+        )
         self._under_way[kind, key] = task
         task.add_done_callback(lambda _: self._under_way.pop((kind, key)))
 

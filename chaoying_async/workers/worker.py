@@ -120,7 +120,7 @@ class Worker:
     async def serve(self) -> None:
         """Serve until told to stop. A database that fails is tried again."""
         async with asyncio.TaskGroup() as group:
-            bringing_over = group.create_task(self._bring_over())
+            bringing_over = group.create_task(self._bring_over(), name="chaoying fleet: bring over")
             while not self._stopping:
                 self._news.clear()
                 try:
@@ -220,7 +220,7 @@ class Worker:
             rng=self._rng,
         )
         self.served[number] = served
-        task = group.create_task(served.serve())
+        task = group.create_task(served.serve(), name=f"chaoying fleet: shard {number}")
         task.add_done_callback(lambda _: self._ended(number, served))
 
     def _ended(self, number: int, served: ServedShard) -> None:
@@ -259,7 +259,10 @@ class Worker:
         taken = sum(
             await asyncio.gather(
                 *(
-                    self._take_up_in(self.served[number], theirs)
+                    asyncio.create_task(
+                        self._take_up_in(self.served[number], theirs),
+                        name="chaoying fleet: take up",
+                    )
                     for number, theirs in by_shard.items()
                     if number in self.served
                 )

@@ -94,7 +94,7 @@ async def _listen(
         _announce(address, url)
         receiver.resume()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_minutes, clock, teller)
+            tasks.start_soon(_minutes, clock, teller, name="chaoying listen: minutes")
             await stop.wait()
             tasks.cancel_scope.cancel()
 

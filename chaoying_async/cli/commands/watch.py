@@ -208,7 +208,10 @@ async def _followed(
             poller.run(wanted(asked.reader, asked.numbers, asked.file), at_once=_AT_ONCE),
             poller.drain(),
         )
-        tasks = [asyncio.create_task(ends.follow(each)) for each in (run, left)]
+        tasks = [
+            asyncio.create_task(ends.follow(each), name="chaoying watch: follow")
+            for each in (run, left)
+        ]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -221,7 +224,7 @@ async def _followed(
             ends.shown.going(poller.stats(), ends.tally.counts.total())
 
     following, looking, stopping = (
-        asyncio.create_task(each) for each in (follow(), look(), stop.wait())
+        asyncio.create_task(each, name="chaoying watch") for each in (follow(), look(), stop.wait())
     )
     try:
         await asyncio.wait((following, looking, stopping), return_when=asyncio.FIRST_COMPLETED)

@@ -210,7 +210,7 @@ class ListenApp:
         await forward.deliver(body, QUICK, self._told(number, again=True), room=self._passing)
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(coroutine)
+        task = asyncio.get_running_loop().create_task(coroutine, name="chaoying listen: pass on")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

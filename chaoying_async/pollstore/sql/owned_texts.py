@@ -80,7 +80,9 @@ class OwnedTexts:
     def start(self, clock: Clock) -> None:
         """Begin to write, and to renew the lease, which was just taken."""
         self.writer: Batches[Changes, None] = Batches(self._write, most=_MOST, size=len)
-        self.renewing = asyncio.get_running_loop().create_task(self._renew(clock))
+        self.renewing = asyncio.get_running_loop().create_task(
+            self._renew(clock), name="chaoying store: renew its lease"
+        )
 
     async def stop(self) -> None:
         """Write what is left, and give back what was owned; cancelled, it writes less.
@@ -88,7 +90,9 @@ class OwnedTexts:
         The rest is done all the same: a transaction that is cut off may leave a SQLite file locked,
         and a renewal that goes on would keep the texts from everybody.
         """
-        ending = asyncio.get_running_loop().create_task(self._give_back())
+        ending = asyncio.get_running_loop().create_task(
+            self._give_back(), name="chaoying store: give back"
+        )
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:

@@ -84,9 +84,9 @@ class Shop:
         day = Day()
         async with anyio.create_task_group() as tasks:
             for number, pay in enumerate(self._customers(payments)):
-                tasks.start_soon(self._serve, day, pay, number)
+                tasks.start_soon(self._serve, day, pay, number, name="chaoying demo: customer")
             for number in range(preorders):
-                tasks.start_soon(self._preorder, day, number)
+                tasks.start_soon(self._preorder, day, number, name="chaoying demo: pre-order")
         return day
 
     def _customers(self, count: int) -> Iterator[Pay]:

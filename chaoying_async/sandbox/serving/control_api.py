@@ -140,7 +140,12 @@ class Control:
         if unfinished := [each.out_trade_no for each in orders if each.status is Status.OPEN]:
             raise _WishError(f"nothing happened yet to {', '.join(unfinished)}")
         attempt = self.runtime.notifier.attempt
-        made = await asyncio.gather(*(attempt(each, 0) for each in orders))
+        made = await asyncio.gather(
+            *(
+                asyncio.create_task(attempt(each, 0), name="chaoying sandbox: notify")
+                for each in orders
+            )
+        )
         return {"deliveries": [_delivery(each) for each in made]}
 
     async def faults(self, wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,7 +203,9 @@ class Control:
         gateway, attempt = self.runtime.gateway, self.runtime.notifier.attempt
         body = body_of(event, gateway, order)
         deliveries = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
-        return await asyncio.gather(*deliveries)
+        return await asyncio.gather(
+            *(asyncio.create_task(each, name="chaoying sandbox: notify") for each in deliveries)
+        )
 
 
 _POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {

@@ -64,7 +64,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
         )
         server = Server(config)
         with sparing_warnings():
-            serving = asyncio.create_task(server.serve([bound]))
+            serving = asyncio.create_task(server.serve([bound]), name="chaoying: serve")
             await server.ready.wait()
             try:
                 name = _unbracketed(host)

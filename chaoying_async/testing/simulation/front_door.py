@@ -122,7 +122,7 @@ async def _lifespan(app: AsgiApp) -> AsyncGenerator[dict[str, Any]]:
 
 async def _next_word(running: asyncio.Future[None], heard: asyncio.Queue[dict[str, Any]]) -> str:
     """What the app says next; empty where it has ended without a word."""
-    getting = asyncio.ensure_future(heard.get())
+    getting = asyncio.create_task(heard.get(), name="lifespan: next word")
     try:
         both: list[asyncio.Future[Any]] = [running, getting]
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
+from functools import partial
 from typing import Any, NoReturn, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -269,7 +270,8 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
 
     def _abandoned(self, generator: Any) -> None:
         if not self._closed:
-            self.call_soon(self.create_task, generator.aclose())
+            start = partial(self.create_task, generator.aclose(), name="abandoned generator")
+            self.call_soon(start)
 
     # ----------------------------------------------------------------------------- tasks and errors
 

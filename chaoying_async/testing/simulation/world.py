@@ -182,14 +182,16 @@ class SimulatedWorld:
     def _happen(self) -> None:
         try:
             self._loop.run_until_complete(
-                self._loop.create_task(self._life(), context=self._context)
+                self._loop.create_task(self._life(), name="world", context=self._context)
             )
         except SimulationError as error:
             self._break(f"M-17: {error}")
 
     async def _life(self) -> None:
         self._computer.begin()
-        customers = [self._loop.create_task(self._customer(sale)) for sale in self._sales]
+        customers = [
+            self._loop.create_task(self._customer(sale), name="customer") for sale in self._sales
+        ]
         await self._clock.sleep(self.weather.storm)
         self._calm_down()
         await asyncio.wait(customers)

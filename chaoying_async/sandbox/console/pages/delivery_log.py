@@ -99,7 +99,9 @@ async def send(visit: Visit) -> Response:
             runtime.spawn(_later(visit, order, event, body))
             return visit.to(_back(visit, order), "done")
         sent = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
-        await asyncio.gather(*sent)
+        await asyncio.gather(
+            *(asyncio.create_task(each, name="chaoying sandbox: notify") for each in sent)
+        )
     else:
         raise RefusedError(400)
     return visit.to(_back(visit, order), "delivered")
