@@ -28,6 +28,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.audit import Exchange, record
+from chaoying_async.sansio.call_numbers import CANCELLED, OTHER, CallCounts, SessionStats
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import (
     Defaults,
@@ -142,6 +143,7 @@ class GatewaySession:
         self._read_retries = read_retries
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
+        self._calls = CallCounts()
         self._settings = EngineSettings(
             transport=transport,
             event_hooks=event_hooks,
@@ -245,19 +247,26 @@ class GatewaySession:
             verify=self._verified,
         )
         phases = self._timeout if timeout is None else self._phases(timeout)
-        started = self._clock.monotonic()
+        started, outcome = self._clock.monotonic(), OTHER
+        self._calls.begin()
         try:
             reply = await self._within_deadline(engine, outgoing, phases)
+            outcome = reply.meaning.name
         except RequestHookRaised as hooked:  # nothing was sent: raise the user's own error
             raise hooked.error from hooked.error.__cause__
         except ChaoyingError as error:
+            outcome = type(error).__name__
             error.about(outgoing.endpoint.name, outgoing.order)
             self._log_error(outgoing, error, started)
             raise
         except BaseException as error:  # cancelled, or a defect: nobody else would log it
+            outcome = CANCELLED if isinstance(error, asyncio.CancelledError) else OTHER
             level = logging.WARNING if outgoing.endpoint.moves_money else logging.INFO
             self._log(level, outgoing, started, type(error).__name__)
             raise
+        finally:
+            seconds = self._clock.monotonic() - started
+            self._calls.end(outgoing.endpoint.name, outcome, seconds)
         self._log(
             logging.INFO,
             outgoing,
@@ -268,6 +277,14 @@ class GatewaySession:
             trade_state=reply.trade_state,
         )
         return reply
+
+    def stats(self) -> SessionStats:
+        """How many calls are under way, how the others ended, and how long they took.
+
+        Counted since the session was made. Any thread may ask, before and after the session is
+        open too.
+        """
+        return self._calls.snapshot()
 
     async def _within_deadline(
         self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout

@@ -68,6 +68,8 @@ class HandlerStats:
     """
     callbacks: Mapping[str, MerchantCallbacks] = attrs.field(factory=dict)
     """By merchant: how many paid orders were first seen by query, and how late callbacks come."""
+    all_callbacks: MerchantCallbacks
+    """The same of all merchants together; it is dark when any of them is."""
 
 
 class Counts:
@@ -82,11 +84,14 @@ class Counts:
     def add(self, counter: str) -> None:
         self._others[counter] += 1
 
-    def snapshot(self, callbacks: Mapping[str, MerchantCallbacks]) -> HandlerStats:
+    def snapshot(
+        self, callbacks: Mapping[str, MerchantCallbacks], total: MerchantCallbacks
+    ) -> HandlerStats:
         counters = ("unverified", "malformed", "troubled", "late", "failed", "not_kept")
         return HandlerStats(
             decisions=MappingProxyType(dict(self.decisions)),
             working=len(self.working),
             callbacks=callbacks,
+            all_callbacks=total,
             **{name: self._others[name] for name in counters},
         )

@@ -79,3 +79,7 @@ class CallbackWatch:
     def snapshot(self) -> Mapping[str, MerchantCallbacks]:
         """The counts by merchant."""
         return self._counts.snapshot()
+
+    def total(self) -> MerchantCallbacks:
+        """The counts of all merchants together."""
+        return self._counts.total()

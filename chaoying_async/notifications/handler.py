@@ -264,8 +264,8 @@ class NotificationHandler:
         return await only_exceptions(self._due.run())
 
     def stats(self) -> HandlerStats:
-        """What happened since the handler was made."""
-        return self._counts.snapshot(self._callbacks.snapshot())
+        """What happened since the handler was made. Any thread may ask."""
+        return self._counts.snapshot(self._callbacks.snapshot(), self._callbacks.total())
 
     async def _run_due_for_ever(self) -> None:
         while True:

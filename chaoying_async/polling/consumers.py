@@ -75,7 +75,7 @@ class Collector:
     @property
     def unread(self) -> int:
         """Outcomes that wait for a consumer."""
-        return len(self._ready) + sum(outcome.comes_again for outcome in self._returned)
+        return len(self._ready) + sum(outcome.comes_again for outcome in tuple(self._returned))
 
     def deliver(self, outcome: PollOutcome[Any]) -> None:
         """See ``Sink``."""

@@ -378,7 +378,7 @@ class Poller:
         return tuple(order.query for order in self._orders)
 
     def stats(self) -> PollStats:
-        """Numbers for a progress display. This looks at all orders that are due: call it rarely."""
+        """Numbers for a progress display, from any thread. It reads all that is due: ask rarely."""
         return self._scheduler.stats(
             pending=len(self._orders),
             unread=self._tracked.unread if self._tracked else 0,

@@ -310,9 +310,9 @@ class DueQueue:
             self.push(order)
 
     def orders(self) -> Iterator[QueuedOrder]:
-        """All orders that are due, unsorted."""
-        for merchant in self._merchants.values():
-            yield from (item[3] for item in merchant.heap if not item[3].ended)
+        """All orders that are due, unsorted; from copies, since any thread may ask for numbers."""
+        for merchant in tuple(self._merchants.values()):
+            yield from (item[3] for item in tuple(merchant.heap) if not item[3].ended)
 
     def _make_ready(self, merchant: _MerchantQueue) -> None:
         if (top := merchant.top()) is not None:

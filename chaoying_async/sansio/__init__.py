@@ -5,6 +5,7 @@ function needs is an argument, so synchronous programs use this part as it is.
 
 - ``api``: every request of the document and what it brings back, a module for each chapter.
 - ``audit``: the record of one exchange, with everything personal masked.
+- ``call_numbers``: how the calls of a session ended, and how long they took, counted.
 - ``credentials``: who signs, with which keys, and how.
 - ``doctor``: which mistake makes this sign out of this message and this key.
 - ``enums``: the code tables of the document.

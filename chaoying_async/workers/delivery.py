@@ -52,6 +52,8 @@ class OutcomeDelivery:
         self._on_their_way: dict[int, asyncio.Task[None]] = {}
         #: Whether there was no room for all that was due when it was last read.
         self._more = False
+        #: How often an outcome could not be given to its task.
+        self.failed = 0
         # Of its own: a web framework runs its views in anyio's usual threads.
         self._threads = CapacityLimiter(_THREADS)
 
@@ -151,6 +153,7 @@ class OutcomeDelivery:
         pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(row.tries, 30))
         pause *= 1 + self._rng.random() / 10
         why = str(error) if isinstance(error, _TaskError) else said(error)
+        self.failed += 1
         log.error(
             "the outcome %d could not be given to %s (try %d: %s): again in %.0f s",
             *(row.seq, row.then or "any task", row.tries + 1, why, pause),

@@ -397,7 +397,10 @@ class Fleet:
         self._stopped.set()
 
     def stats(self) -> FleetStats:
-        """Numbers of this process; ``chaoying poller status`` has those of the whole fleet."""
+        """Numbers of this process; ``chaoying poller status`` has those of the whole fleet.
+
+        They are read from memory, without a query of the database, and any thread may ask.
+        """
         if self._worker is None:
             raise SessionClosedError("the fleet is not open: use it inside `async with`")
         return self._worker.stats()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -84,6 +84,16 @@ class ServedShard:
     def stats(self) -> PollStats:
         """Numbers of its poller."""
         return self._poller.stats()
+
+    def growing(self, stats: PollStats) -> Mapping[str, int]:
+        """The numbers that only grow, since the shard was taken; ``stats`` are its own."""
+        return {
+            "polls": stats.polls,
+            "errors": stats.errors,
+            "store_errors": stats.store_errors,
+            "unreadable": stats.unreadable,
+            "failed_deliveries": self._delivery.failed,
+        }
 
     async def serve(self) -> None:
         """Serve until told to stop; a shard that somebody else took is no error of this process."""

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from chaoying_async.abc import Gateway
 from chaoying_async.polling.order import default_of
 from chaoying_async.sansio.api.endpoint import Reply, Request
+from chaoying_async.sansio.call_numbers import SessionStats
 
 T = TypeVar("T")
 
@@ -23,6 +24,12 @@ class SharedGateway:
         self._places = asyncio.Semaphore(self.max_connections)
         self.mch_id = default_of(gateway, "mch_id")
         self.op_user_id = default_of(gateway, "op_user_id")
+
+    def stats(self) -> SessionStats | None:
+        """Numbers of the calls; None where the gateway keeps none."""
+        stats = getattr(self._gateway, "stats", None)
+        found = stats() if callable(stats) else None
+        return found if isinstance(found, SessionStats) else None
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """See :class:`~chaoying_async.abc.Gateway`."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -15,6 +16,7 @@ from chaoying_async.polling.outcome import PollStats
 from chaoying_async.polling.poller import Poller
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.sansio.call_numbers import SessionStats
 from chaoying_async.workers.bringing_over import OldStore
 from chaoying_async.workers.database import FRESH_AT_A_TIME, FleetDatabase, Look, Sharding
 from chaoying_async.workers.database_clock import DatabaseClock
@@ -42,6 +44,21 @@ class FleetStats:
     """Seconds since it last saw, and was seen in, the database; infinite where it never was."""
     shards: Mapping[int, PollStats]
     """The shards that the process serves, and the numbers of each one's poller."""
+    all_shards: int
+    """Into how many shards the fleet is cut."""
+    polls: int = 0
+    """Queries that ended since the process began, those of shards that were handed back too."""
+    errors: int = 0
+    """Those of them that ended with an error, refusals among them."""
+    store_errors: int = 0
+    """Writes of records that failed, in the same time."""
+    unreadable: int = 0
+    """Records that could not be read, in the same time."""
+    failed_deliveries: int = 0
+    """How often an outcome could not be given to its task, in the same time; each is tried again.
+    """
+    session: SessionStats | None = None
+    """The calls of this process; None where its gateway is not a :class:`GatewaySession`."""
 
     @property
     def pending(self) -> int:
@@ -52,6 +69,10 @@ class FleetStats:
     def lag(self) -> float:
         """Seconds by which the latest query of this process is late."""
         return max((stats.lag for stats in self.shards.values()), default=0.0)
+
+
+#: Numbers of a shard that only grow; they are added up over all shards that a process has served.
+_GROWING = ("polls", "errors", "store_errors", "unreadable", "failed_deliveries")
 
 
 class Worker:
@@ -96,6 +117,10 @@ class Worker:
         #: The leases that this process asks for, or has.
         self._leases: dict[int, Ownership] = {}
         self.served: dict[int, ServedShard] = {}
+        #: What shards had counted that this process serves no more; and whoever asks, which may be
+        #: another thread, sees each shard once, there or here.
+        self._before = dict.fromkeys(_GROWING, 0)
+        self._moving = threading.Lock()
         #: Shards that failed, and until when they are left alone.
         self._resting: dict[int, float] = {}
 
@@ -110,11 +135,18 @@ class Worker:
 
     def stats(self) -> FleetStats:
         """Numbers of this process."""
+        with self._moving:
+            before, served = dict(self._before), dict(self.served)
+        shards = {number: each.stats() for number, each in served.items()}
+        grown = [served[number].growing(stats) for number, stats in shards.items()]
         return FleetStats(
             worker=self._name,
             workers=self._workers,
             looked=self._clock.monotonic() - self._looked_at,
-            shards={number: served.stats() for number, served in self.served.items()},
+            shards=shards,
+            all_shards=self._shards,
+            session=self._gateway.stats(),
+            **{name: before[name] + sum(each[name] for each in grown) for name in _GROWING},
         )
 
     async def serve(self) -> None:
@@ -226,7 +258,11 @@ class Worker:
     def _ended(self, number: int, served: ServedShard) -> None:
         if served.failed:  # what went wrong may go wrong again
             self._resting[number] = self._clock.monotonic() + REST
-        del self.served[number]
+        grown = served.growing(served.stats())
+        with self._moving:
+            for name, count in grown.items():
+                self._before[name] += count
+            del self.served[number]
         del self._leases[number]
         self._news.set()
 

@@ -31,6 +31,10 @@ class MerchantCallbacks:
     """The longest of these."""
     is_dark: bool
     """Whether callbacks have ceased to come."""
+    timed: int = 0
+    """Callbacks of which it is known how long after their payment they came."""
+    delays: timedelta = timedelta()
+    """How long after their payments these came, all together: ``delay`` is this by ``timed``."""
 
     @property
     def share_by_query(self) -> float:
@@ -70,6 +74,8 @@ class _MerchantCounts:
             delay=self.delays / self.heard if self.heard else None,
             longest_delay=self.longest if self.heard else None,
             is_dark=self.is_dark,
+            timed=self.heard,
+            delays=self.delays,
         )
 
 
@@ -79,6 +85,7 @@ class CallbackCounts:
     def __init__(self) -> None:
         self._merchants: dict[str, _MerchantCounts] = {}
         self._orders: dict[tuple[str, str], None] = {}
+        self._total = _MerchantCounts()
         #: Merchants that may be dark soon: nobody looks at the others.
         self._suspects: set[str] = set()
 
@@ -86,9 +93,10 @@ class CallbackCounts:
         """A callback came, so long after its payment; whether the merchant was dark."""
         counts = self._of(mch_id)
         if delay is not None:
-            counts.heard += 1
-            counts.delays += delay
-            counts.longest = max(counts.longest, delay)
+            for each in (counts, self._total):
+                each.heard += 1
+                each.delays += delay
+                each.longest = max(each.longest, delay)
         return self._light(mch_id, counts)
 
     def took_effect(self, mch_id: str, number: str, source: PaidSource, now: float) -> bool:
@@ -105,8 +113,10 @@ class CallbackCounts:
         counts = self._of(mch_id)
         if source is not PaidSource.QUERY:
             counts.by_notification += 1
+            self._total.by_notification += 1
             return self._light(mch_id, counts)
         counts.by_query += 1
+        self._total.by_query += 1
         counts.in_a_row += 1
         if counts.in_a_row == 1:
             counts.since = now
@@ -126,7 +136,17 @@ class CallbackCounts:
 
     def snapshot(self) -> Mapping[str, MerchantCallbacks]:
         """The counts by merchant."""
-        return {mch_id: counts.snapshot() for mch_id, counts in self._merchants.items()}
+        merchants = dict(self._merchants)  # a copy, in one step: another thread may ask
+        return {mch_id: counts.snapshot() for mch_id, counts in merchants.items()}
+
+    def total(self) -> MerchantCallbacks:
+        """The counts of all merchants together, those too that are not remembered any more.
+
+        It is dark when any of those that are remembered is.
+        """
+        total = self._total.snapshot()
+        dark = any(counts.is_dark for counts in tuple(self._merchants.values()))
+        return attrs.evolve(total, is_dark=dark)
 
     def _of(self, mch_id: str) -> _MerchantCounts:
         if mch_id not in self._merchants:
