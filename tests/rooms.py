@@ -24,6 +24,7 @@ ROOMS = {
     "examples": "the programs of examples/ and of the READMEs, run as their readers would",
     "testing": "what the tests of our users stand on",
     "sandbox": "the gateway on one's own machine, its console and its demo",
+    "descriptions": "calls as OpenAPI, notifications as AsyncAPI, and others' tools on them",
     "web": "what frameworks hand on, behind their own servers",
     "workers": "fleets of pollers, and the queues that take outcomes into the user's own tasks",
     "inbox": "what was notified already: one contract, and what each engine promises beyond it",

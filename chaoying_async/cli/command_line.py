@@ -36,6 +36,7 @@ _FILES = {
     "verify": "sign",
     "inbox": "inbox",
     "doctor": "doctor",
+    "describe": "describe",
 }
 #: Package -> the extra that brings it.
 _EXTRAS = {

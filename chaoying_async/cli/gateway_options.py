@@ -84,9 +84,8 @@ who_options = stacked(
     click.option("--agent-id", cls=FieldOption, of=Credentials, help="Default: CHAOYING_AGENT_ID."),
     click.option("--pid", cls=FieldOption, of=Credentials, help="Default: CHAOYING_PID."),
 )
-#: Also ``--url`` and ``--hosts``: which gateway.
-target_options = stacked(
-    who_options,
+#: ``--url`` and ``--hosts``: which gateway.
+where_options = stacked(
     click.option(
         "--url",
         envvar="CHAOYING_URL",
@@ -101,6 +100,8 @@ target_options = stacked(
         help="Addresses of production: as printed in v2.9.0, or as printed last.",
     ),
 )
+#: Who signs, and which gateway.
+target_options = stacked(who_options, where_options)
 
 
 @attrs.frozen(kw_only=True)

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "workers/blocking.py": "no command is blocking",
     "workers/queues": "read in the log of a worker",
     "fieldwords.py": "the words of fields have both languages beside the field",
+    "descriptions": "OpenAPI and AsyncAPI, with the document's Chinese beside the English",
     "sansio/doctor": "the doctor has tables of its own, english.toml and chinese.toml",
     "sandbox/console": "the console has tables of its own, english.toml and chinese.toml",
     "sandbox/serving/events.py": "told as the console tells them",

@@ -2,6 +2,7 @@
 
 - ``check``: asks a gateway, with reads only, whether everything is as we think.
 - ``demo``: takes payments against a sandbox of its own and compares the books.
+- ``describe``: describes the calls as OpenAPI and the notifications as AsyncAPI.
 - ``doctor``: finds the mistake behind a wrong signature.
 - ``inbox``: lists what waits for a person, and records what that person decides.
 - ``listen``: receives notifications, shows them and passes them on.

@@ -13,6 +13,7 @@ import click
 from chaoying_async.cli import interrupts, output
 from chaoying_async.cli.language import shown, shown_by_sandbox
 from chaoying_async.environment import settings_from_env
+from chaoying_async.sansio.api.field_rules import absolute_url
 from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.hosts import is_loopback
 
@@ -29,6 +30,12 @@ def _plans(_ctx: click.Context, _parameter: click.Parameter, texts: tuple[str, .
         return [Plan.parse(text) for text in texts]
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _address(_ctx: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    if text is not None and (not absolute_url(text) or "?" in text or "#" in text):
+        raise click.BadParameter("must be an absolute http or https address")
+    return text.rstrip("/") if text else None
 
 
 def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:
@@ -49,6 +56,12 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
     default="127.0.0.1",
     show_default=True,
     help="Another address lets other machines in; all but the gateway then needs a token.",
+)
+@click.option(
+    "--public-url",
+    metavar="URL",
+    callback=_address,
+    help="How others reach it, where that is another address (a container's name, a proxy).",
 )
 @output.json_option
 @click.option(
@@ -83,7 +96,7 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
     callback=_list_scenarios,
     help="List scenarios, faults, and what sets them off.",
 )
-def sandbox(port: int, host: str, speed: float, plans: list[Plan], **world: Any) -> None:
+def sandbox(port: int, host: str, speed: float, plans: list[Plan], **options: Any) -> None:
     """Serve the gateway on a port of this machine, until interrupted.
 
     Prints its address, key and merchant, the console for a browser, and what to put into the
@@ -91,31 +104,31 @@ def sandbox(port: int, host: str, speed: float, plans: list[Plan], **world: Any)
     The last three digits of an amount choose what happens to a payment: see --scenarios. With
     --host, the token is CHAOYING_SANDBOX_TOKEN, or one that is made and printed.
     """
-    interrupts.run(_serve(port, host, speed, plans, world))
+    interrupts.run(_serve(port, host, speed, plans, options))
 
 
 async def _serve(
-    port: int, host: str, speed: float, plans: list[Plan], world: Mapping[str, Any]
+    port: int, host: str, speed: float, plans: list[Plan], options: Mapping[str, Any]
 ) -> None:
     from chaoying_async.sandbox import Sandbox
     from chaoying_async.sandbox.speed import FastClock
 
-    seed = random.Random().getrandbits(128) if world["seed"] is None else world["seed"]
+    seed = random.Random().getrandbits(128) if options["seed"] is None else options["seed"]
     sandbox = Sandbox(
         clock=FastClock(speed),
         seed=seed,
-        sign_failures=not world["unsigned_failures"],
-        sort_order=SortOrder.IGNORE_CASE if world["ignore_case"] else SortOrder.ASCII,
-        total_is_paid=world["total_is_paid"],
-        data=world["data"],
+        sign_failures=not options["unsigned_failures"],
+        sort_order=SortOrder.IGNORE_CASE if options["ignore_case"] else SortOrder.ASCII,
+        total_is_paid=options["total_is_paid"],
+        data=options["data"],
     )
     sandbox.faults.plans.extend(plans)
     token = None if is_loopback(host.strip("[]")) else _token()
     stop = asyncio.Event()
     interrupts.stops(stop.set)
-    served = sandbox.serve(host=host, port=port, token=token, console=world["console"])
+    served = sandbox.serve(host=host, port=port, token=token, console=options["console"])
     async with sandbox, served as url:
-        _announce(sandbox, url, token, console=world["console"])
+        _announce(sandbox, options["public_url"] or url, token, console=options["console"])
         await stop.wait()
 
 

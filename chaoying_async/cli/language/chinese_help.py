@@ -99,6 +99,9 @@ _SANDBOX: Mapping[str, str] = {
     "Another address lets other machines in; all but the gateway then needs a token.": (
         "换成别的地址后，其他机器也能访问；此时除网关接口外都需要令牌。"
     ),
+    "How others reach it, where that is another address (a container's name, a proxy).": (
+        "其他机器访问沙箱所用的地址，与监听地址不同时填写（容器名、反向代理）。"
+    ),
     "Run time so many times as fast.": "让沙箱时间以这个倍速运行。",
     "The same seed gives the same key and nonces.": "种子相同，密钥和随机串就相同。",
     "Sign successes only, as the later document says.": "只对成功的响应签名，与较新的文档一致。",
@@ -214,6 +217,13 @@ _GATEWAY: Mapping[str, str] = {
         "对方算出的签名；默认取报文里的 sign。"
     ),
     "Accept nothing that a strict gateway would not.": "严格的网关不接受的，一律不接受。",
+    "Describe all calls (openapi) or both notifications (asyncapi) to programs.": (
+        "给出机器可读的接口描述：全部接口（openapi）或两种通知（asyncapi）。"
+    ),
+    "Prints a JSON document, OpenAPI 3.1 or AsyncAPI 3.0: for making a client in another language, and for checking messages. Signing is yours: the document says how. Nothing is sent. A running sandbox serves the same at /openapi.json and /asyncapi.json.": (
+        "输出 OpenAPI 3.1 或 AsyncAPI 3.0 的 JSON 文档，可用来生成其他语言的客户端，或校验报文。签名要由你自己实现，规则写在文档里。"
+        "不发送任何请求。运行中的沙箱也在 /openapi.json 和 /asyncapi.json 提供同样的内容。"
+    ),
     "语言; default: as LANG says, or en.": "输出语言；默认按 LANG，否则为 en。",
 }
 

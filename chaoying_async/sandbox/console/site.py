@@ -26,6 +26,7 @@ from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import KEPT, Journal, MessageKeeper
 from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.pages import (
+    api_reference,
     delivery_log,
     fault_plans,
     latest_orders,
@@ -78,6 +79,7 @@ _PAGES: dict[str, Handler] = {
     "/console/notifications": delivery_log.show,
     "/console/faults": fault_plans.show,
     "/console/doctor": signature_doctor.show,
+    "/console/api": api_reference.show,
     "/console/login": login.show,
 }
 _POSTS: dict[str, Handler] = {

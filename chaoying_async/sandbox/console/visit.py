@@ -33,6 +33,7 @@ NAVIGATION: Mapping[str, str] = {
     "/console/notifications": "notifications.title",
     "/console/faults": "faults.title",
     "/console/doctor": "doctor.title",
+    "/console/api": "api.title",
 }
 
 #: Pages that the navigation does not name, and where they belong.

@@ -10,6 +10,7 @@
 - ``masked``: what may be shown and kept of a message.
 - ``sandbox_app``: the ASGI application of the gateway, its control endpoints and its console.
 - ``control_api``: the endpoints below ``/_sandbox/``, for whoever runs the sandbox.
+- ``description_pages``: the machine-readable descriptions of all calls and notifications.
 - ``exports``: the environment variables with which a program uses it.
 - ``security``: who may use the console and the control endpoints.
 - ``server``: serves an ASGI application on a port of this machine.

@@ -2,6 +2,7 @@
 
 The gateway's own paths are the document's. ``/_sandbox/...`` is for whoever runs the sandbox, see
 ``control_api``. Below ``/console/`` are pages for a browser, if the console is switched on.
+``/openapi.json`` and ``/asyncapi.json`` describe calls and notifications to programs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.sandbox.document.http_messages import MAX_BODY, Cut, HttpRequest, HttpResponse
 from chaoying_async.sandbox.serving.bodies import CLOSE, BodyNotReadError, Receive, Scope, read_body
 from chaoying_async.sandbox.serving.control_api import PREFIX, Control, as_json
+from chaoying_async.sandbox.serving.description_pages import description_at
 from chaoying_async.sandbox.serving.runtime import Runtime
 from chaoying_async.sandbox.serving.security import AccessGuard
 
@@ -47,6 +49,9 @@ class SandboxApp:
         }
         if self.console is not None and _is_for_people(scope, headers):
             await self.console(scope, receive, send)
+            return
+        if (description := description_at(scope["method"], scope["path"])) is not None:
+            await _respond(send, description)
             return
         controlled = scope["path"].startswith(PREFIX)
         if controlled and (stranger := self._turned_away(headers, scope)) is not None:

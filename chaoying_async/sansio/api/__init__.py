@@ -1,7 +1,8 @@
 """The document, a chapter a module: every request and what it brings back.
 
 - ``endpoint``: what every request, reply and address is made of.
-- ``field_rules``: what the fields of a request must look like, alone and together.
+- ``field_rules``: what each field of a request must look like.
+- ``combined_rules``: what several fields must look like together.
 - ``barcode``: charge the payment code of a customer (被扫支付).
 - ``follow_up``: what follows a payment of any kind: query it, give money back, cancel it.
 - ``face``: charge a customer who was recognised by face (刷脸支付).

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import attrs
 
+from chaoying_async.sansio.api.combined_rules import ShouldBeShort
 from chaoying_async.sansio.api.details import Promotion
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
@@ -16,7 +17,6 @@ from chaoying_async.sansio.api.field_rules import (
     OrderNumber,
     Placeholder,
     Text,
-    should_be_short,
 )
 from chaoying_async.sansio.enums import FeeType, Method, PayType
 from chaoying_async.sansio.meaning import Family
@@ -100,7 +100,7 @@ class Pay(Request[PayResult]):
     result_type = PayResult
     needed = ("mch_id",)
     advice = (
-        should_be_short("op_device_id", 8, "may have at most 8 characters for UnionPay (C 70)"),
+        ShouldBeShort("op_device_id", 8, "may have at most 8 characters for UnionPay (C 70)"),
     )
 
     sub_appid: Identifier | None = None

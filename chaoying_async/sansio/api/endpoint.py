@@ -21,7 +21,8 @@ from chaoying_async.exceptions import (
     ParameterError,
     TradeRefundedError,
 )
-from chaoying_async.sansio.api.field_rules import Problems, Rule, text_problem
+from chaoying_async.sansio.api.combined_rules import Problems
+from chaoying_async.sansio.api.field_rules import Rule, text_problem
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.meaning import WITHOUT_RESULT, Family, Meaning

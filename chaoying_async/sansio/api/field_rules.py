@@ -1,9 +1,8 @@
-"""What request fields must look like, alone and together, and what they are on the wire.
+"""What each field of a request must look like, and what it is on the wire.
 
 The rule of one field stands in its annotation (``out_trade_no: OrderNumber``). It answers
 ``problem(value)`` with a sentence or None, and turns the value into the text that is signed and
-sent. A rule over several fields is a function from a request to its problems, by field name. No
-rule repeats a value, and none checks a length that the document does not give (C 108).
+sent. No rule repeats a value, and none checks a length that the document does not give (C 108).
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Protocol, runtime_checkable
@@ -27,9 +26,6 @@ from chaoying_async.sansio.values import format_time
 
 #: Years that have four digits in GMT+8 too: the last evening of 9999 is in 10000 there.
 _YEARS = range(1000, 9999)
-
-#: A rule over several fields of a request: answers with field names, and what is wrong with each.
-Problems = Callable[[Any], Mapping[str, str]]
 
 
 @runtime_checkable
@@ -303,120 +299,3 @@ PayTypeValue = Annotated[PayType | Undocumented, CodeRule(PayType)]
 TradeTypeValue = Annotated[TradeType | Undocumented, CodeRule(TradeType)]
 IsMinipgValue = Annotated[IsMinipg | Undocumented, CodeRule(IsMinipg)]
 LimitPayValue = Annotated[LimitPay | Undocumented, CodeRule(LimitPay)]
-
-
-def at_least_one(*names: str) -> Problems:
-    """At least one of these numbers is needed (C 54)."""
-
-    def check(request: Any) -> dict[str, str]:
-        if any(getattr(request, name) for name in names):
-            return {}
-        return dict.fromkeys(names, f"one of {' and '.join(names)} is required")
-
-    return check
-
-
-def at_most_one(*names: str) -> Problems:
-    """These fields are alternatives: only one of them may be given (C 74)."""
-
-    def check(request: Any) -> dict[str, str]:
-        given = [name for name in names if getattr(request, name)]
-        if len(given) <= 1:
-            return {}
-        return dict.fromkeys(given, f"only one of {' and '.join(names)} may be given")
-
-    return check
-
-
-def complete_pair(*pairs: tuple[str, str]) -> Problems:
-    """At least one of these pairs is needed, and no pair may be given by half (C 79)."""
-
-    def check(request: Any) -> dict[str, str]:
-        problems: dict[str, str] = {}
-        complete = 0
-        for pair in pairs:
-            missing = [name for name in pair if not getattr(request, name)]
-            complete += not missing
-            if len(missing) == 1:
-                problems[missing[0]] = f"is required: {' and '.join(pair)} belong together"
-        if not problems and not complete:
-            either = " or ".join(" and ".join(pair) for pair in pairs)
-            problems = dict.fromkeys((name for pair in pairs for name in pair), f"give {either}")
-        return problems
-
-    return check
-
-
-def both_or_none(first: str, second: str) -> Problems:
-    """These two fields only take effect together (C 68)."""
-
-    def check(request: Any) -> dict[str, str]:
-        missing = [name for name in (first, second) if not getattr(request, name)]
-        if len(missing) != 1:
-            return {}
-        return {missing[0]: f"{first} and {second} only take effect together"}
-
-    return check
-
-
-def in_order(earlier: str, later: str) -> Problems:
-    """``later`` must be after ``earlier``, where both are given and can be compared."""
-
-    def check(request: Any) -> dict[str, str]:
-        low, high = getattr(request, earlier), getattr(request, later)
-        try:
-            wrong = low is not None and high is not None and low >= high
-        except TypeError:  # another rule already refused one of them
-            return {}
-        return {later: f"must be after {earlier}"} if wrong else {}
-
-    return check
-
-
-def not_above(part: str, whole: str) -> Problems:
-    """An amount that is part of another one must not be more than that (C 44)."""
-
-    def check(request: Any) -> dict[str, str]:
-        try:
-            wrong = getattr(request, part) > getattr(request, whole)
-        except TypeError:
-            return {}
-        return {part: f"must not be more than {whole}"} if wrong else {}
-
-    return check
-
-
-def needed_when(field: str, values: Collection[str], *names: str) -> Problems:
-    """At least one of ``names`` is needed when ``field`` has one of ``values``."""
-
-    def check(request: Any) -> dict[str, str]:
-        condition = getattr(request, field)
-        if condition not in values or any(getattr(request, name) for name in names):
-            return {}
-        rule = f"is required when {field} is {condition}"
-        if len(names) > 1:
-            rule = f"one of {' and '.join(names)} is required when {field} is {condition}"
-        return dict.fromkeys(names, rule)
-
-    return check
-
-
-def should_list_at_most(name: str, most: int, why: str) -> Problems:
-    """Advice: so many texts, separated by semicolons, are all that can take effect (C 76)."""
-
-    def check(request: Any) -> dict[str, str]:
-        value = getattr(request, name)
-        listed = {*value.split(";")} if isinstance(value, str) else set()
-        return {name: why} if len(listed) > most else {}
-
-    return check
-
-
-def should_be_short(name: str, length: int, why: str) -> Problems:
-    """Advice: this text should be no longer than that, which matters only sometimes (C 70)."""
-
-    def check(request: Any) -> dict[str, str]:
-        value = getattr(request, name)
-        return {name: why} if isinstance(value, str) and len(value) > length else {}
-
-    return check

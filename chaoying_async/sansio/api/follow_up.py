@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from chaoying_async.sansio.api.combined_rules import AtLeastOne, NotAbove
 from chaoying_async.sansio.api.details import Promotion, RefundItem
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
@@ -12,8 +13,6 @@ from chaoying_async.sansio.api.field_rules import (
     OrderNumber,
     PayTypeValue,
     RefundNumber,
-    at_least_one,
-    not_above,
 )
 from chaoying_async.sansio.enums import FeeType, Method, PayType, RefundChannel, TradeTypeResult
 from chaoying_async.sansio.meaning import Family
@@ -97,7 +96,7 @@ class OrderQuery(Request[OrderQueryResult]):
     )
     result_type = OrderQueryResult
     needed = ("mch_id",)
-    checks = (at_least_one("out_trade_no", "transaction_id"),)
+    checks = (AtLeastOne(("out_trade_no", "transaction_id")),)
 
     paytype: PayTypeValue
     """The wallet that the order was paid with; under a wrong one the order is not found.
@@ -187,8 +186,8 @@ class Refund(Request[RefundResult]):
         "op_user_id",
     )
     checks = (
-        at_least_one("out_trade_no", "transaction_id"),
-        not_above("refund_fee", "total_fee"),
+        AtLeastOne(("out_trade_no", "transaction_id")),
+        NotAbove("refund_fee", "total_fee"),
     )
 
     paytype: PayTypeValue
@@ -279,7 +278,7 @@ class RefundQuery(Request[RefundQueryResult]):
     )
     result_type = RefundQueryResult
     needed = ("mch_id",)
-    checks = (at_least_one("out_refund_no", "refund_id"),)
+    checks = (AtLeastOne(("out_refund_no", "refund_id")),)
 
     paytype: PayTypeValue
     """The wallet that the order was paid with; under a wrong one the refund is not found.

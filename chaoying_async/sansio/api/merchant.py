@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from chaoying_async.sansio.api.combined_rules import AtMostOne, CompletePair, ShouldListAtMost
 from chaoying_async.sansio.api.details import Partner
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
@@ -11,9 +12,6 @@ from chaoying_async.sansio.api.field_rules import (
     Identifier,
     Text,
     UrlList,
-    at_most_one,
-    complete_pair,
-    should_list_at_most,
 )
 from chaoying_async.sansio.enums import MchState
 from chaoying_async.sansio.meaning import Family
@@ -117,7 +115,7 @@ class GetMchId(Request[GetMchIdResult]):
         repeatable=True,
     )
     result_type = GetMchIdResult
-    checks = (complete_pair(("mobile", "valid"), ("username", "password")),)
+    checks = (CompletePair((("mobile", "valid"), ("username", "password"))),)
 
     mobile: Identifier | None = None
     """The merchant's mobile phone number; goes with ``valid``.（手机号，与短信验证码一起）"""
@@ -274,9 +272,9 @@ class WxAddSubDevConfig(Request[WxAddSubDevConfigResult]):
     )
     result_type = WxAddSubDevConfigResult
     needed = ("mch_id",)
-    checks = (at_most_one("subscribe_appid", "receipt_appid"),)  # C 74
+    checks = (AtMostOne(("subscribe_appid", "receipt_appid")),)  # C 74
     advice = (
-        should_list_at_most("jsapi_path", 2, "names more than the two that a merchant may have"),
+        ShouldListAtMost("jsapi_path", 2, "names more than the two that a merchant may have"),
     )
 
     mch_id: Identifier | None = None

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.sansio.api.combined_rules import BothOrNone, InOrder, NeededWhen
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
 from chaoying_async.sansio.api.field_rules import (
     Amount,
@@ -21,9 +22,6 @@ from chaoying_async.sansio.api.field_rules import (
     Time,
     TradeTypeValue,
     Url,
-    both_or_none,
-    in_order,
-    needed_when,
 )
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, frozen_list, model
@@ -108,11 +106,11 @@ class WechatPreOrder(Request[WechatPreOrderResult]):
     result_type = WechatPreOrderResult
     needed = ("mch_id",)
     checks = (
-        needed_when("trade_type", ("JSPAY", "APP", "APP_BANK"), "sub_appid"),
-        needed_when("trade_type", ("JSPAY",), "buyer_id"),
-        in_order("time_start", "time_expire"),
+        NeededWhen("trade_type", ("JSPAY", "APP", "APP_BANK"), ("sub_appid",)),
+        NeededWhen("trade_type", ("JSPAY",), ("buyer_id",)),
+        InOrder("time_start", "time_expire"),
     )
-    advice = (needed_when("trade_type", ("NATIVE",), "product_id"),)  # C 63
+    advice = (NeededWhen("trade_type", ("NATIVE",), ("product_id",)),)  # C 63
 
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""
@@ -252,11 +250,11 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
     result_type = AlipayPreOrderResult
     needed = ("mch_id",)
     checks = (
-        needed_when("trade_type", ("JSPAY",), "buyer_logon_id", "buyer_id"),
-        both_or_none("time_start", "time_expire"),
-        in_order("time_start", "time_expire"),
+        NeededWhen("trade_type", ("JSPAY",), ("buyer_logon_id", "buyer_id")),
+        BothOrNone("time_start", "time_expire"),
+        InOrder("time_start", "time_expire"),
     )
-    advice = (needed_when("trade_type", ("JSPAY",), "product_id"),)  # C 63
+    advice = (NeededWhen("trade_type", ("JSPAY",), ("product_id",)),)  # C 63
 
     nonce_str: Text | None = None
     """A random string.（随机字符串）"""

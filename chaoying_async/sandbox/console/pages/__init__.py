@@ -5,6 +5,7 @@
 - ``message_log``: the latest requests and replies, and one of them with its signatures.
 - ``delivery_log``: the attempts to deliver notifications, and sending one by hand.
 - ``fault_plans``: switching faults on and off, and choosing a scenario for all payments.
+- ``api_reference``: every call and notification with its fields, and the descriptions for programs.
 - ``signature_doctor``: the signature doctor's verdict on a message.
 - ``login``: logging in and out, and choosing a language.
 """
