@@ -75,6 +75,10 @@ class ChaoyingError(Exception):
     """Where a store failed or was lost around a money call: False when nothing was sent, True when
     it may have been sent. None where no money call was concerned.
     """
+    quoted: str = ""
+    """The gateway's own words, where the text of the error repeats some: these are not ours, and
+    the command line translates everything else.
+    """
 
     def about(self, doing: str, order: str = "") -> Self:
         """Add what was being done, unless code nearer to the cause already said so."""
@@ -139,6 +143,7 @@ class OutcomeUnknownError(TransportError):
 
     def __init__(self, message: str, *, refusal: GatewayError | None = None) -> None:
         self.refusal = refusal
+        self.quoted = "" if refusal is None else refusal.quoted
         super().__init__(message)
 
 
@@ -206,6 +211,7 @@ class GatewayError(ChaoyingError):
         self.code = code
         self.msg = msg
         self.raw = {} if raw is None else raw
+        self.quoted = msg or ""
         super().__init__(message)
 
 

@@ -221,7 +221,8 @@ def failed(error: ChaoyingError) -> Exit:
     if isinstance(refusal, GatewayError):
         more = {"state": refusal.state, "code": refusal.code, "msg": refusal.msg}
     notes = getattr(error, "__notes__", ()) if isinstance(error, StoreError) else ()
-    return refused(type(error).__name__, "; ".join((str(error), *notes)), code, then, **more)
+    words = "; ".join((str(error), *notes))
+    return refused(type(error).__name__, words, code, then, quoted=error.quoted, **more)
 
 
 def interrupted(words: str, ending: Exit = Exit.INTERRUPTED) -> Exit:
@@ -240,13 +241,19 @@ def confirm(question: str) -> None:
         raise click.Abort  # an answer does not count where nobody can see the question
 
 
-def refused(kind: str, message: str, ending: Exit, then: str = "", **more: Any) -> Exit:
-    """Print why a command did not do what was asked; returns the exit code."""
+def refused(
+    kind: str, message: str, ending: Exit, then: str = "", *, quoted: str = "", **more: Any
+) -> Exit:
+    """Print why a command did not do what was asked; returns the exit code.
+
+    What the message quotes of somebody else is not translated.
+    """
     if as_json():
         record = {"ok": False, "error": kind, "message": message, "exit": int(ending), "next": then}
         tell(record | more)
         return ending
-    click.secho(f"chaoying: {printable(shown(message))}", fg="red", bold=True, err=True)
+    words = printable(shown(message, quoted))
+    click.secho(f"chaoying: {words}", fg="red", bold=True, err=True)
     if then:
         click.echo(f"  {shown(then)}", err=True)
     return ending

@@ -124,9 +124,11 @@ class CheckoutOutcome:
             return ReplyMismatchError(text)
         if self.status is CheckoutStatus.UNKNOWN:
             return PollTimeoutError(text, last=self.replies[-1] if self.replies else None)
-        error = _TRADE_ERRORS.get(self.status, TradePendingError)
+        kind = _TRADE_ERRORS.get(self.status, TradePendingError)
         last: Any = next((each for each in reversed(self.replies) if isinstance(each, Reply)), None)
-        return error(text, reply=last)
+        error = kind(text, reply=last)
+        error.quoted = self.msg or ""
+        return error
 
 
 _TRADE_ERRORS: Mapping[CheckoutStatus, type[TradeFailedError]] = {
@@ -174,4 +176,5 @@ class RefundOutcome(PollOutcome[RefundItem]):
             return super().unwrap()
         text = f"{self.status}: {self.refusal}; {self.advice}"
         error = PollTimeoutError(text, last=self.refusal)
+        error.quoted = self.refusal.quoted if self.refusal is not None else ""
         raise error.about(self.query.endpoint.name, order_of(self.query)) from self.refusal

@@ -123,7 +123,8 @@ class PollOutcome(Generic[W_co]):
         :class:`PollTimeoutError` for EXPIRED and NOT_FOUND: not known, so neither deliver nor
         charge again. MISMATCH is a :class:`ReplyMismatchError`; REFUSED raises what the gateway
         said; FAILED, CLOSED and REVOKED are a :class:`TradeFailedError`, and an order in refund a
-        :class:`TradeRefundedError`. For a refund: :class:`RefundRefusedError` when it failed, and
+        :class:`TradeRefundedError`. For a refund: :class:`RefundRefusedError` when it failed (its
+        ``msg`` is the outcome's: None where the gateway gave no reason for the failure), and
         :class:`TradePendingError` for CHANGED (a person has to act) and NOTSURE (send the same
         refund again).
         """
@@ -166,8 +167,9 @@ def _timeout(outcome: PollOutcome[Any]) -> ChaoyingError:
 
 def _failed(outcome: PollOutcome[Any]) -> ChaoyingError:
     why = f": {outcome.msg}" if outcome.msg else ""
-    text = f"{outcome.status}: over, and not paid{why}"
-    return TradeFailedError(text, reply=_reply(outcome))
+    error = TradeFailedError(f"{outcome.status}: over, and not paid{why}", reply=_reply(outcome))
+    error.quoted = outcome.msg or ""
+    return error
 
 
 def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:
@@ -188,9 +190,10 @@ def _refused(outcome: PollOutcome[Any]) -> ChaoyingError:
 
 
 def _refund_failed(outcome: PollOutcome[Any]) -> ChaoyingError:
+    # The reply's own msg is about the query, which went well.
     reply = _reply(outcome)
     return RefundRefusedError(
-        "the refund failed", state=reply.state, code=reply.code, msg=reply.msg, raw=reply.raw
+        "the refund failed", state=reply.state, code=reply.code, msg=outcome.msg, raw=reply.raw
     )
 
 

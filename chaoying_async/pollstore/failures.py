@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Generator, Iterator, Mapping
+import sys
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from chaoying_async.exceptions import ChaoyingError, StoreError, StoreTrouble
+from chaoying_async.sansio.errorchain import error_chain
 
 _SAYS: Mapping[StoreTrouble, str] = {
     StoreTrouble.LOCKED: "its database is locked by somebody else: end what holds the lock",
@@ -115,20 +117,24 @@ _MYSQL_DRIVERS = ("pymysql", "aiomysql", "asyncmy", "mysql", "MySQLdb", "mariadb
 @contextmanager
 def told() -> Generator[None]:
     """Raises what fails inside as an error of ours, with the foreign error as its cause."""
+    handled = sys.exception()
     try:
         yield
     except ChaoyingError:
         raise
     except Exception as error:
-        raise store_error(error) from error
+        raise store_error(error, handled) from error
 
 
-def store_error(error: Exception) -> StoreError:
-    """The error of ours for a foreign one, in words that quote nothing of it."""
-    for each in _chain(error):
+def store_error(error: Exception, handled: BaseException | None = None) -> StoreError:
+    """The error of ours for a foreign one, in words that quote nothing of it.
+
+    ``handled``: the error in whose ``except`` the store was called, see ``error_chain``.
+    """
+    for each in error_chain(error):
         if hasattr(each, "hide_parameters"):  # an engine of the user's may show them
             each.hide_parameters = True
-    kind = trouble_of(error)
+    kind = trouble_of(error, handled)
     return StoreError(
         f"the poll store failed with {type(error).__name__}: {_SAYS[kind]}", kind=kind
     )
@@ -140,13 +146,14 @@ def says(error: BaseException) -> str:
     return "" if kind is StoreTrouble.OTHER else _SAYS[kind]
 
 
-def trouble_of(error: BaseException) -> StoreTrouble:
+def trouble_of(error: BaseException, handled: BaseException | None = None) -> StoreTrouble:
     """What is wrong, from the first error in the chain that has a code for it."""
-    for each in _chain(error):
+    chain = list(error_chain(error, handled=handled))
+    for each in chain:
         for read in _READERS:
             if (kind := read(each)) is not None:
                 return kind
-    lost = any(_is_of_the_connection(each) for each in _chain(error))
+    lost = any(map(_is_of_the_connection, chain))
     return StoreTrouble.CONNECTION if lost else StoreTrouble.OTHER
 
 
@@ -164,19 +171,6 @@ def _of_psycopg(error: Any) -> bool:
     return type(error).__module__.startswith("psycopg") and (
         type(error).__name__ == "OperationalError"
     )
-
-
-def _chain(error: BaseException | None) -> Iterator[Any]:
-    """The error and what it was made of: SQLAlchemy keeps the driver's as ``orig``."""
-    seen: list[BaseException] = []
-    waiting = [error]
-    while waiting:
-        each = waiting.pop(0)
-        if not isinstance(each, BaseException) or each in seen:
-            continue
-        seen.append(each)
-        yield each
-        waiting += [getattr(each, "orig", None), each.__cause__, each.__context__]
 
 
 def _of_pool(error: Any) -> StoreTrouble | None:

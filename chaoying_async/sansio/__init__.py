@@ -9,6 +9,7 @@ function needs is an argument, so synchronous programs use this part as it is.
 - ``credentials``: who signs, with which keys, and how.
 - ``doctor``: which mistake makes this sign out of this message and this key.
 - ``enums``: the code tables of the document.
+- ``errorchain``: from an error to everything that led to it.
 - ``exchange``: one request becomes bytes and an address, and bytes become its reply or an error.
 - ``fieldnames``: every name of the document, and which of them hold something personal.
 - ``hosts``: where requests go, and which addresses may be spoken to at all.

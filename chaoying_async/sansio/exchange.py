@@ -413,7 +413,9 @@ def _refusal(
     if meaning is Meaning.REFUSED and believed:
         return refusal
     if not outgoing.endpoint.moves_money:
-        return MissingSignatureError(f"a refusal without a signature: {refusal.args[0]}")
+        unsigned = MissingSignatureError(f"a refusal without a signature: {refusal.args[0]}")
+        unsigned.quoted = refusal.quoted
+        return unsigned
     return OutcomeUnknownError(
         f"refused ({refusal.args[0]}), which does not prove that nothing moved: "
         "query it under the same number before anything else",

@@ -134,7 +134,9 @@ def error_in(members: Members) -> ChaoyingError:
     error.args = (members["text"],)
     kept = {name: members[name] for name in _KEPT_OF_ERRORS if name in members}
     if issubclass(kind, GatewayError):
-        kept = {"code": None, "msg": None, "raw": {}} | kept
+        # Its text is "state FAIL, code 20007: 订单不存在", by exchange.py.
+        quoted = members["text"].partition(": ")[2]
+        kept = {"code": None, "msg": None, "raw": {}, "quoted": quoted} | kept
     vars(error).update(kept)
     return error
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.dml import Insert
 
 from chaoying_async.abc import Clock
+from chaoying_async.sansio.errorchain import error_chain
 
 #: SQLAlchemy's names of MariaDB: which one it is depends on how the address begins.
 MYSQL_NAMES = ("mysql", "mariadb")
@@ -130,18 +131,7 @@ def may_be_tried_again(error: DBAPIError) -> bool:
 
 def is_for_others(error: BaseException) -> bool:
     """Whether an error comes from such a thing, or from a lock that somebody else has (M-16)."""
-    todo, seen = [error], set[int]()
-    while todo:
-        cause = todo.pop()
-        if id(cause) in seen:  # `raise error from error`
-            continue
-        seen.add(id(cause))
-        if isinstance(cause, DBAPIError) and _is_others_fault(cause):
-            return True
-        if isinstance(cause, BaseExceptionGroup):
-            todo += cause.exceptions
-        todo += filter(None, (cause.__cause__, cause.__context__))
-    return False
+    return any(isinstance(e, DBAPIError) and _is_others_fault(e) for e in error_chain(error))
 
 
 def _is_others_fault(error: DBAPIError) -> bool:

@@ -11,10 +11,12 @@ import errno
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+
+from chaoying_async.sansio.errorchain import error_chain
 
 
 @attrs.frozen
@@ -28,9 +30,7 @@ class Trip:
     began: bool = attrs.field(default=False, kw_only=True)
     """Whether the request was being written, or its reply read."""
     handled: BaseException | None = attrs.field(default=None, kw_only=True)
-    """The error in whose ``except`` the call was made. Python puts it behind every error that comes
-    then, and it has nothing to do with them.
-    """
+    """The error in whose ``except`` the call was made: see ``error_chain``."""
 
 
 #: Classes of engines for what fails while a connection is opened.
@@ -43,7 +43,7 @@ def what_happened(exc: BaseException, trip: Trip, *, sent: bool) -> str:
 
     ``sent``: it is not proven that nothing left.
     """
-    chain = list(_chain(exc, trip.handled))
+    chain = list(error_chain(exc, handled=trip.handled))
     # A transport of the user's does not say how far it came, but its error's class may.
     if sent and not any(_is(each, *_OPENING) for each in chain):
         trip = attrs.evolve(trip, began=True)
@@ -62,20 +62,8 @@ def reason(exc: BaseException, trip: Trip | None = None) -> str:
     Without a ``trip`` the error's class says whether the connection was being opened.
     """
     if trip is None:
-        trip = Trip("", began=not any(_is(each, *_OPENING) for each in _chain(exc)))
-    return _why(list(_chain(exc, trip.handled)), trip) or type(exc).__name__
-
-
-def _chain(exc: BaseException, handled: BaseException | None = None) -> Iterator[BaseException]:
-    """The error and all that led to it, nearest first; httpcore drops causes, but not contexts."""
-    seen = {id(handled)}
-    waiting: list[BaseException | None] = [exc]
-    while waiting:
-        each = waiting.pop(0)
-        if each is not None and id(each) not in seen:
-            seen.add(id(each))
-            yield each
-            waiting += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]
+        trip = Trip("", began=not any(_is(each, *_OPENING) for each in error_chain(exc)))
+    return _why(list(error_chain(exc, handled=trip.handled)), trip) or type(exc).__name__
 
 
 def _why(chain: list[BaseException], trip: Trip) -> str:

@@ -19,6 +19,7 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     TransportError,
 )
+from chaoying_async.sansio.errorchain import error_chain
 from chaoying_async.transport.base import MAX_FIELDS, MAX_HEAD
 from chaoying_async.transport.causes import Trip, what_happened
 
@@ -96,23 +97,18 @@ def translate(exc: Exception, proofs: tuple[type[BaseException], ...], trip: Tri
     """
     sent = trip.began or not isinstance(exc, proofs)
     words = what_happened(exc, trip, sent=sent)
-    _quieten(exc)
+    _quieten(exc, trip.handled)
     return TransportError(words) if sent else RequestNotSentError(words)
 
 
-def _quieten(exc: BaseException) -> None:
+def _quieten(exc: BaseException, handled: BaseException | None) -> None:
     """Empty ``exc`` and every error that led to it: parsers quote the line they could not read.
 
     Texts of the operating system's errors stay (they name an address at most), and so do texts of
-    the user's own errors. The attributes in ``_CARRIED`` are emptied in any case.
+    the user's own errors. The attributes in ``_CARRIED`` are emptied in any case. The error that
+    the caller was handling is left alone: it is his.
     """
-    seen: set[int] = set()
-    waiting: list[BaseException | None] = [exc]
-    while waiting:
-        each = waiting.pop()
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
+    for each in error_chain(exc, handled=handled):
         each.__traceback__ = None  # its frames hold the request, and the reply so far
         if isinstance(each, ValueError) or type(each).__module__.partition(".")[0] in _TALKATIVE:
             each.args = ()
@@ -120,4 +116,3 @@ def _quieten(exc: BaseException) -> None:
             if name in vars(each) or (name == "object" and isinstance(each, UnicodeError)):
                 with contextlib.suppress(AttributeError, TypeError):
                     setattr(each, name, nothing)
-        waiting += [each.__cause__, each.__context__, *getattr(each, "exceptions", ())]

@@ -10,10 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaoying_async.cli import main
+from chaoying_async import (
+    ChaoyingError,
+    MerchantError,
+    MissingSignatureError,
+    OutcomeUnknownError,
+)
+from chaoying_async.cli import main, output
 from chaoying_async.cli.language import chinese, help_pages, shown
 from chaoying_async.cli.language.lookup import Sentences
 from chaoying_async.environment import languages_from_env
+from tests.factories import answer_fields, body_of, every_request
+from tests.fake_gateway import FakeGateway, session
 
 VARIABLES = ("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")
 
@@ -123,6 +131,58 @@ def test_a_text_finds_the_sentence_it_was_made_of() -> None:
     assert told("a: " * 100 + "b") == "a: " * 100 + "b"
 
 
+def test_what_somebody_else_says_stays_as_it_is() -> None:
+    """It may be our own sentence word for word, hold our joints, or be a part of one of ours."""
+    table = {
+        "nothing was sent": "什么都没有发出",
+        "state {}, code {}: {}{}": "state {}，code {}：{}{}",
+        "refused ({}), which proves nothing": "被拒绝（{}），但这不能证明什么",
+        "query it again": "请再查询",
+    }
+    told = Sentences(table).told
+    for said in ("nothing was sent", "no; nothing was sent; a: query it again", "query \ue000 it"):
+        error = f"pay A1: refused (state FAIL, code 2: {said}), which proves nothing"
+        assert told(f"{error}; query it again", said) == (
+            f"pay A1: 被拒绝（state FAIL，code 2：{said}），但这不能证明什么；请再查询"
+        )
+    assert told("nothing was sent", "余额不足") == "什么都没有发出"
+    assert told("nothing was sent: x", "sent: x") == "nothing was sent: x"
+
+
+#: Sentences of ours, each with a Chinese one.
+SAID = "nothing was sent; the refund failed"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "signed", "kind"),
+    [
+        ("orderquery", "20005", True, MerchantError),
+        ("orderquery", "20005", False, MissingSignatureError),
+        ("pay", "20004", True, OutcomeUnknownError),
+    ],
+)
+async def test_a_refusal_is_shown_in_the_gateways_own_words(
+    name: str,
+    code: str,
+    kind: type[ChaoyingError],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    signed: bool,
+) -> None:
+    """Whatever they are; what we say about them is Chinese."""
+    fields = answer_fields(name, state="FAIL", code=code, msg=SAID, trade_state=None)
+    gateway = FakeGateway(body_of(fields, signed=signed))
+    async with session(gateway, read_retries=0, require_signed=True) as till:
+        with pytest.raises(kind) as caught:
+            await till.send(every_request()[name])
+    speak(monkeypatch, LANG="zh_CN")
+    output.failed(caught.value)
+    told = capsys.readouterr().err
+    assert SAID in told
+    assert re.search("[一-鿿]", told.partition(SAID)[0] + told.partition(SAID)[2])
+
+
 def test_a_value_of_one_word_is_never_translated() -> None:
     """It may be an order number: whoever chose ``closed`` for one must find it again."""
     table = {"closed": "已关闭", "order {} is over": "订单 {} 已结束", "line {}": "第 {} 行"}
@@ -171,5 +231,5 @@ def test_a_text_that_nests_one_sentence_in_the_other_is_shown(
     assert shown("nothing waits") == "nothing waits"
 
 
-def too_deep(_self: Sentences, _text: str) -> str:
+def too_deep(_self: Sentences, _text: str, _quoted: str) -> str:
     raise RecursionError

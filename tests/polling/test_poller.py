@@ -366,6 +366,10 @@ async def test_the_answer_to_a_query_does_not_say_why_a_refund_failed(refund_sta
     for msg in ("SUCCESS", "查询成功"):
         outcome, _ = await ended(always({"refund_list": listed, "msg": msg}), query)
         assert outcome.msg is None
+        with pytest.raises(REFUND_ERRORS[refund_status][1]) as caught:
+            outcome.unwrap()
+        assert msg not in str(caught.value)
+        assert getattr(caught.value, "msg", None) is None
 
 
 @pytest.mark.parametrize(

@@ -269,3 +269,19 @@ def test_each_kind_is_read_from_the_driver_s_own_code(kind: StoreTrouble) -> Non
         assert said.kind is kind
         assert SECRET not in str(said)
         assert isinstance(said, ChaoyingError)
+
+
+def refused() -> None:
+    raise ConnectionRefusedError(errno.ECONNREFUSED, "the caller's")
+
+
+async def test_an_error_that_the_caller_is_handling_says_nothing_about_the_store() -> None:
+    """Else a store with a defect would be said to be unreachable."""
+    store = OwnStore({})
+    store.error = ForeignError()
+    try:
+        refused()
+    except ConnectionRefusedError:
+        with pytest.raises(StoreError) as caught:
+            await attempts_so_far(store, "A10001", mch_id=MCH_ID)
+    assert caught.value.kind is StoreTrouble.OTHER

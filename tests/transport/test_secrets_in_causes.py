@@ -160,6 +160,22 @@ async def test_what_a_users_transport_raises_is_emptied(
     clean(await failure(engine, "https://h/pay", body=SECRET.encode()), SECRET)
 
 
+async def test_what_the_caller_is_handling_is_left_as_it_is() -> None:
+    """It is his: he may still log it, or raise it again."""
+    engine = TransportEngine(httpx.MockTransport(lambda request: _raised(_with_request(request))))
+    try:
+        int("his own")
+    except ValueError as his:
+        error = await failure(engine, "https://h/pay", body=SECRET.encode())
+        assert "his own" in str(his)
+        assert his.__traceback__ is not None
+    clean(error, SECRET)
+
+
+def _raised(error: Exception) -> httpx.Response:
+    raise error
+
+
 @pytest.mark.parametrize("name", ["pay", "refund", "orderquery"])
 @pytest.mark.parametrize("code", ["20005", "20004", "20008"])
 async def test_a_gateway_that_echoes_the_key_puts_it_into_no_error(name: str, code: str) -> None:

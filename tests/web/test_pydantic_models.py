@@ -84,6 +84,17 @@ def test_it_is_fen_in_python_and_an_integer_in_json() -> None:
     assert Sale.model_validate(sale.model_dump(mode="json")) == sale
 
 
+def test_a_bound_can_be_named_in_the_json_schema() -> None:
+    """Pydantic leaves ``ge`` there for every type of one's own; ``minimum`` has to be added."""
+
+    class Paid(BaseModel):
+        amount: Annotated[Fen, Field(ge=1, json_schema_extra={"minimum": 1})]
+
+    assert Paid.model_json_schema()["properties"]["amount"]["minimum"] == 1
+    with pytest.raises(ValidationError):
+        Paid(amount=Fen(0))
+
+
 def test_its_json_schema_is_an_integer() -> None:
     """As OpenAPI shows it, with the unit."""
     schema = Sale.model_json_schema()["properties"]

@@ -63,11 +63,14 @@ def shown_by_sandbox(text: str) -> str:
     return shown(text) if language() == "en" else _console_words().get(text) or shown(text)
 
 
-def shown(text: str) -> str:
-    """The text in the user's language; as it is where nobody wrote a Chinese one."""
+def shown(text: str, quoted: str = "") -> str:
+    """The text in the user's language; as it is where nobody wrote a Chinese one.
+
+    ``quoted`` is what somebody else says in it (see ``ChaoyingError.quoted``): it stays as it is.
+    """
     if language() != "zh":
         return text
     try:
-        return chinese().told(text)
+        return chinese().told(text, quoted)
     except RecursionError:  # hundreds of sentences, each a value of the one before: nobody's text
         return text

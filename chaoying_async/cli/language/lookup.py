@@ -14,6 +14,7 @@ _JOINT, _LABEL = "; ", ": "
 #: A sentence with fewer characters of its own has values of one word only: more may be anything.
 _SHORT = 7
 _HOLE = re.compile(r"\{(\d*)\}")
+_PRIVATE = range(0xE000, 0xF900)
 
 
 @attrs.frozen
@@ -59,8 +60,17 @@ class Sentences:
         #: So many joints has a sentence at most.
         self._most_joints = max(map(_joints, chinese), default=0)
 
-    def told(self, text: str) -> str:
-        """The text in Chinese; parts that nobody translated stay as they are."""
+    def told(self, text: str, quoted: str = "") -> str:
+        """The text in Chinese; parts that nobody translated, and what is quoted, stay as they are.
+
+        A quotation may read like a sentence of ours, or hold what joins ours. So one sign, which
+        nobody else uses, stands for it meanwhile: a value of one word.
+        """
+        if " " not in quoted or (sign := _unused(text)) is None:  # one word stays by itself
+            return self._told(text)
+        return self._told(text.replace(quoted, sign)).replace(sign, quoted)
+
+    def _told(self, text: str) -> str:
         if not text or len(text) > _LONGEST or _joints(text) + text.count(_LABEL) > _MOST_PARTS:
             return text
         if (exact := self.table.get(text.strip())) is not None:
@@ -107,8 +117,13 @@ class Sentences:
     def _part(self, text: str) -> str:
         """What was filled in, or stands before a label, maybe with blanks around it."""
         inner = text.strip()
-        told = self.told(inner) if " " in inner else inner
+        told = self._told(inner) if " " in inner else inner
         return text if told == inner else told
+
+
+def _unused(text: str) -> str | None:
+    """A character of those that Unicode leaves to programs, and that does not stand in the text."""
+    return next((sign for sign in map(chr, _PRIVATE) if sign not in text), None)
 
 
 def _joints(text: str) -> int:

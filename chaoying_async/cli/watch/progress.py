@@ -158,11 +158,9 @@ def line(outcome: PollOutcome[Any]) -> str:
     yuan = shown(f"{Fen(fen).yuan:,} yuan") if fen is not None else ""
     queries = "query" if outcome.attempts == 1 else "queries"
     asked = shown(f"{outcome.attempts} {queries}, {outcome.elapsed:.0f} s")
-    why = (
-        shown(f"{type(outcome.error).__name__}: {outcome.error}")
-        if outcome.error is not None
-        else outcome.msg or ""
-    )
+    why, error = outcome.msg or "", outcome.error
+    if error is not None:
+        why = shown(f"{type(error).__name__}: {error}", getattr(error, "quoted", ""))
     parts = (f"{outcome.status:<13}", number_of(outcome.query), yuan, asked, why, shown(end.then))
     return output.printable("  ".join(part for part in parts if part))
 

@@ -125,6 +125,7 @@ def _refusal(members: Members | None) -> GatewayError | None:
     if members is None or not isinstance(error, GatewayError):
         return None
     error.msg = members.get("msg")
+    error.quoted = error.msg or ""
     return error
 
 
