@@ -206,6 +206,29 @@ def test_a_refused_form_stays_typed(shop: ServedSandbox, browser: Browser) -> No
     assert [each for each in complaints(browser) if "422" not in each] == []
 
 
+def test_an_open_page_outlives_a_restart(shop: ServedSandbox, browser: Browser) -> None:
+    """It learns the new process's token by itself; and where it has not, nothing is typed twice."""
+    browser.open(shop.console)
+    browser.wait_for("live", "#line")
+    browser.one("#yuan").clear()
+    browser.one("#yuan").send_keys("4.06")
+    guard = shop.sandbox.app.guard
+    assert guard is not None
+    guard.form_token = "of-the-next-process"
+    shop.preorder("A1000103", 8405)
+    browser.wait_for("A1000103", "#orders")
+    browser.one("#new button").click()
+    browser.wait_for("4.06", "dl")
+    browser.open(f"{shop.console}doctor")
+    browser.one("#message").send_keys("mch_id=9&total_fee=100&sign=" + "0" * 32)
+    guard.form_token = "of-the-one-after"
+    button = "form[data-answer] button"
+    browser.one(button).click()
+    browser.wait_for("the sandbox was restarted", "#verdict")
+    browser.one(button).click()
+    browser.wait_for("sign-placeholder", "#verdict")
+
+
 def test_pages_work_without_the_script(shop: ServedSandbox, browser: Browser) -> None:
     """The script keeps them fresh, and that is all: forms and links need none of it."""
     shop.preorder("A1000103", 8405)

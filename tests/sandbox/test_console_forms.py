@@ -9,8 +9,9 @@ from html import unescape
 import pytest
 
 from chaoying_async.sandbox import Fault
+from chaoying_async.sandbox.console import site
 from chaoying_async.sandbox.console.amounts import fen_of
-from tests.sandbox.console_visitor import ORDER, Visitor, said
+from tests.sandbox.console_visitor import ORDER, OURS, Visitor, said
 
 NEW = "/console/orders/new"
 FORM = {
@@ -188,6 +189,136 @@ class TestOtherForms:
             reply = await visitor.post("/console/doctor", {"message": message})
             assert reply.status_code == 422
             assert 'role="alert"' in reply.text
+
+
+OLD = "of-the-process-before"
+KEY_TYPED = "a-key-that-somebody-typed"
+TOKEN = "a-token-that-nobody-guesses"
+ORDERED = {"mch_id": "00000001", "out_trade_no": "A100012"}
+PASTED = "mch_id=9&total_fee=100&sign=0"
+#: Forms, and what of them stands in the page that comes back.
+SENT: dict[str, tuple[dict[str, str], list[str]]] = {
+    NEW: (FORM, ['value="http://shop.invalid/notify"', 'value="406" selected', "ALIPAY"]),
+    "/console/order/act": (ORDERED | {"deed": "CUSTOMER_PAYS"}, ["A100012"]),
+    "/console/order/call": (ORDERED | {"call": "refund", "yuan": "1.23"}, ['value="1.23"']),
+    "/console/notify": (
+        ORDERED | {"kind": "duplicate", "from": "order"},
+        ['<option value="duplicate" selected>'],
+    ),
+    "/console/faults/add": (
+        {"fault": "slow", "probability": "0.25", "endpoint": "pay", "seconds": "7"},
+        ['value="0.25"', 'value="7"', '<option value="slow" selected>'],
+    ),
+    "/console/faults/remove": ({"plan": "all"}, []),
+    "/console/faults/seed": ({"seed": "12345"}, ['value="12345"']),
+    "/console/scenario": ({"of": "refund", "scenario": "502"}, ['value="502" selected']),
+    "/console/doctor": (
+        {"message": PASTED, "key": KEY_TYPED, "sign": "00ff", "order": "ASCII"},
+        [PASTED.replace("&", "&amp;"), 'value="00ff"', "<option selected>ASCII</option>"],
+    ),
+}
+
+
+def every_banner(text: str) -> str:
+    """All that is said in red."""
+    return " ".join(
+        map(unescape, re.findall(r'class="problem"[^>]*role="alert"[^>]*>([^<]*)', text))
+    )
+
+
+class TestAfterARestart:
+    """A form of the process before does nothing, and nobody has to type it again."""
+
+    def test_every_form_that_is_typed_into_comes_back(self) -> None:
+        """Two have nothing that was typed."""
+        assert site._POSTS.keys() - site._AGAIN.keys() == {"/console/logout", "/console/language"}
+        assert site._AGAIN.keys() - SENT.keys() == {"/console/login"}
+
+    @pytest.mark.parametrize("language", ["en", "zh"])
+    @pytest.mark.parametrize("path", SENT)
+    async def test_it_comes_back_as_it_was_sent(
+        self, visitor: Visitor, path: str, language: str
+    ) -> None:
+        """With what happened, with this process's token, and without a key."""
+        await visitor.preorder()
+        visitor.sandbox.faults.add(Fault.HTTP_502)
+        before = visitor.sandbox.ledger
+        form, kept = SENT[path]
+        reply = await visitor.post(
+            path, form | {"form_token": OLD}, **{"accept-language": language}
+        )
+        assert reply.status_code == 403
+        words = {"en": "the sandbox was restarted", "zh": "沙箱重启过"}
+        assert words[language] in every_banner(reply.text)
+        assert not [each for each in kept if each not in reply.text]
+        assert f'name="form_token" value="{visitor.guard.form_token}"' in reply.text
+        assert KEY_TYPED not in reply.text
+        assert visitor.sandbox.ledger == before
+        assert len(visitor.sandbox.faults.plans) == 1
+        assert visitor.merchant.heard == []
+
+    async def test_a_form_of_another_site_does_not_come_back(self, visitor: Visitor) -> None:
+        """Else anybody could lay a filled form before somebody."""
+        for headers in ({"origin": "http://evil.invalid"}, {"sec-fetch-site": "cross-site"}):
+            reply = await visitor.post(NEW, FORM | {"form_token": OLD}, **headers)
+            assert reply.status_code == 403
+            assert "shop.invalid" not in reply.text
+
+    async def test_an_order_that_is_gone_is_said_to_be(self, visitor: Visitor) -> None:
+        """A sandbox without a file forgets its orders."""
+        form = ORDERED | {"form_token": OLD, "call": "refund", "yuan": "1"}
+        assert (await visitor.post("/console/order/call", form)).status_code == 404
+
+    @pytest.mark.parametrize("path", SENT)
+    async def test_a_login_that_has_ended_brings_the_form_along(self, path: str) -> None:
+        """A restart ends all logins: after the next one, the form stands there as it was sent."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            await visitor.preorder()
+            form, kept = SENT[path]
+            reply = await visitor.post(path, form | {"form_token": OLD})
+            assert reply.status_code == 401
+            assert "your login has ended" in banner(reply.text)
+            assert KEY_TYPED not in reply.text
+            wrong = await visitor.post("/console/login", _fields(reply.text) | {"token": "guess"})
+            assert banner(wrong.text) == "That is not the token."
+            reply = await visitor.post("/console/login", _fields(wrong.text) | {"token": TOKEN})
+            assert reply.status_code == 200
+            assert "You are logged in again" in every_banner(reply.text)
+            assert not [each for each in kept if each not in reply.text]
+            cookie = reply.headers["set-cookie"].partition(";")[0]
+            assert (await visitor.get("/console/", cookie=cookie)).status_code == 200
+            assert visitor.merchant.heard == []
+
+    async def test_a_program_without_a_token_is_refused_as_before(self) -> None:
+        """So is what no login form of ours can have brought along."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            reply = await visitor.client.post(NEW, data=FORM)
+            assert (reply.status_code, reply.text) == (401, "The token is needed.")
+            reply = await visitor.client.post(
+                NEW, content=b"x" * (site.LARGEST_FORM + 1), headers=OURS
+            )
+            assert (reply.status_code, reply.text) == (401, "The token is needed.")
+            for kept in ("", "x", "[]", "[" * 5000, '{"yuan": 1}'):
+                for sent_to in ("/console/logout", "/console/order/call", ""):
+                    form = {"token": TOKEN, "sent_to": sent_to, "kept": kept}
+                    assert said(await visitor.post("/console/login", form)) == "/console/"
+
+    async def test_the_login_form_asks_again(self) -> None:
+        """The token itself never comes back."""
+        visitor = Visitor(token=TOKEN)
+        async with visitor.sandbox, visitor.client:
+            reply = await visitor.post("/console/login", {"token": TOKEN, "form_token": OLD})
+            assert reply.status_code == 403
+            assert "the sandbox was restarted" in banner(reply.text)
+            assert TOKEN not in reply.text
+
+
+def _fields(text: str) -> dict[str, str]:
+    """The hidden fields of the login form, but for its own token."""
+    found = re.findall(r'<input type="hidden" name="(sent_to|kept)" value="([^"]*)"', text)
+    return {name: unescape(value) for name, value in found}
 
 
 def says(text: str, name: str) -> str:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
@@ -33,6 +33,7 @@ from chaoying_async.sandbox.console.pages import (
     login,
     message_log,
     one_order,
+    sent_again,
     signature_doctor,
 )
 from chaoying_async.sandbox.console.pages.login import LANGUAGE
@@ -69,6 +70,7 @@ _STATIC = {
     "console.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+_NO_TOKEN = "The token is needed."  # noqa: S105 - a sentence
 _OPEN = frozenset({"/console/login", *(f"/console/static/{name}" for name in _STATIC)})
 
 _PAGES: dict[str, Handler] = {
@@ -96,6 +98,8 @@ _POSTS: dict[str, Handler] = {
     "/console/logout": login.logout,
     "/console/language": login.speak,
 }
+#: Forms that are shown again where the token in them is another process's.
+_AGAIN = {**sent_again.FORMS, "/console/login": login.again}
 
 
 class Console:
@@ -160,7 +164,7 @@ class Console:
         if self._context.runtime.watcher is self:
             self._context.runtime.watcher = None
 
-    def _turned_away(self, scope: Scope) -> Response | None:
+    def _turned_away(self, scope: Scope) -> ASGIApp | None:
         guard, headers = self._context.guard, Headers(scope=scope)
         address = (scope.get("client") or ("",))[0]
         if guard.holds_up(headers, address):
@@ -170,11 +174,22 @@ class Console:
         if not guard.asks:
             words = "The console of a sandbox on loopback answers to 127.0.0.1 and localhost only."
             return PlainTextResponse(words, status_code=403)
-        if scope["path"] in _OPEN:
-            return None
+        return None if scope["path"] in _OPEN else self._without_login(scope, headers)
+
+    def _without_login(self, scope: Scope, headers: Headers) -> ASGIApp:
         if scope["method"] in _READING:
             return RedirectResponse("/console/login", status_code=303)
-        return PlainTextResponse("The token is needed.", status_code=401)
+        from_here = "origin" in headers and self._context.guard.is_from_here(headers)
+        if scope["path"] in _AGAIN and from_here:
+            return self._login_first  # a person's browser, whose login has ended
+        return PlainTextResponse(_NO_TOKEN, status_code=401)
+
+    async def _login_first(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        response: Response = PlainTextResponse(_NO_TOKEN, status_code=401)
+        with suppress(RefusedError):
+            response = login.first(self._visit(request, await self._form(request)))
+        await response(scope, receive, send)
 
     def _routes(self) -> list[Route]:
         pages = [Route(path, self._shown(page), methods=["GET"]) for path, page in _PAGES.items()]
@@ -201,11 +216,14 @@ class Console:
 
     def _posted(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
-            form = await self._form(request)
-            if not self._context.guard.is_ours(request.headers, form.get("form_token", "")):
-                raise RefusedError(HTTPStatus.FORBIDDEN)
+            visit = self._visit(request, await self._form(request))
+            guard, headers = self._context.guard, request.headers
+            if not guard.is_ours(headers, visit.form.get("form_token", "")):
+                if not guard.is_from_here(headers):
+                    raise RefusedError(HTTPStatus.FORBIDDEN)
+                return await _sent_again(visit)
             try:
-                return await handler(self._visit(request, form))
+                return await handler(visit)
             finally:
                 self._bell.ring()
 
@@ -245,6 +263,16 @@ class Console:
     async def _events(self, request: Request) -> Response:
         stays = partial(self._context.guard.still_admits, request.headers)
         return StreamingResponse(self._bell.stream(stays), media_type="text/event-stream")
+
+
+async def _sent_again(visit: Visit) -> Response:
+    """The form as it was sent, with nothing done: a page of ours may have sent it."""
+    again = _AGAIN.get(visit.request.scope["path"])
+    if again is None:
+        raise RefusedError(HTTPStatus.FORBIDDEN)
+    response = await again(visit, visit.words("said.restarted"))
+    response.status_code = HTTPStatus.FORBIDDEN
+    return response
 
 
 def _words(request: Request) -> Words:

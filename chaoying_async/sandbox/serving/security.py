@@ -204,12 +204,17 @@ class AccessGuard:
 
     def is_ours(self, headers: Mapping[str, str], form_token: str) -> bool:
         """Whether a post comes from our own form, by its token and the browser's headers."""
+        return self.is_from_here(headers) and _same(form_token, self.form_token)
+
+    def is_from_here(self, headers: Mapping[str, str]) -> bool:
+        """Whether a browser's headers say nothing against a post being our own page's.
+
+        That is not enough to do what it asks; it may be a page from before a restart.
+        """
         if headers.get("sec-fetch-site", "same-origin") != "same-origin":
             return False
         origin = headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != headers.get("host", ""):
-            return False
-        return _same(form_token, self.form_token)
+        return origin is None or origin.partition("://")[2] == headers.get("host", "")
 
     def _derived(self, purpose: str) -> str:
         return hmac.new(self._secret, purpose.encode(), hashlib.sha256).hexdigest()

@@ -7,5 +7,6 @@
 - ``fault_plans``: switching faults on and off, and choosing a scenario for all payments.
 - ``api_reference``: every call and notification with its fields, and the descriptions for programs.
 - ``signature_doctor``: the signature doctor's verdict on a message.
+- ``sent_again``: forms from before a restart, which are shown again as they were sent.
 - ``login``: logging in and out, and choosing a language.
 """

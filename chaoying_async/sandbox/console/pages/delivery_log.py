@@ -11,11 +11,14 @@ from starlette.responses import Response
 
 from chaoying_async.sandbox.bank.entities import Key, Order, Status
 from chaoying_async.sandbox.console import display
+from chaoying_async.sandbox.console.pages import one_order
 from chaoying_async.sandbox.console.paging import Pages
 from chaoying_async.sandbox.console.visit import RefusedError, Visit
 from chaoying_async.sandbox.serving import masked
 from chaoying_async.sandbox.serving.events import EVENTS, Event, body_of
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, Delivery
+
+_PAGE = "/console/notifications"
 
 
 @attrs.frozen(kw_only=True)
@@ -37,16 +40,34 @@ class DeliveryRow:
 
 async def show(visit: Visit) -> Response:
     """Show the list, newest first."""
+    return _page(visit)
+
+
+async def again(visit: Visit, problem: str) -> Response:
+    """Show the page that a button was on, with why nothing was done."""
+    if visit.form.get("from") == "order":
+        return await one_order.again(visit, problem)
+    return _page(visit, problem)
+
+
+def _page(visit: Visit, problem: str = "") -> Response:
     deliveries = visit.context.runtime.notifier.deliveries
     newest: dict[Key, int] = {}
     for number, each in enumerate(deliveries):
         if each.attempt:
             newest[each.key] = number
     total = len(deliveries)
-    pages = Pages.of("/console/notifications", {}, visit.asked("page"), total)
+    pages = Pages.of(_PAGE, {}, visit.asked("page"), total)
     shown = ((number, deliveries[number]) for number in range(total)[::-1][pages.part])
     rows = [_row(visit, number, each, newest=newest.get(each.key)) for number, each in shown]
-    return visit.page("notifications.html", rows=rows, pages=pages, waiting=_any_open(rows))
+    return visit.page(
+        "notifications.html",
+        problem=problem,
+        address=_PAGE if problem else "",
+        rows=rows,
+        pages=pages,
+        waiting=_any_open(rows),
+    )
 
 
 def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -> DeliveryRow:
@@ -115,4 +136,4 @@ async def _later(visit: Visit, order: Order, event: Event, body: bytes) -> None:
 
 def _back(visit: Visit, order: Order) -> str:
     from_order = visit.form.get("from") == "order"
-    return display.order_link(order.key) if from_order else "/console/notifications"
+    return display.order_link(order.key) if from_order else _PAGE

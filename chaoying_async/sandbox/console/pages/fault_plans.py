@@ -22,8 +22,16 @@ async def show(visit: Visit) -> Response:
     return _page(visit, {})
 
 
+async def again(visit: Visit, problem: str) -> Response:
+    """Show the form as it was sent, with why nothing was done."""
+    return _page(visit, visit.form, problem)
+
+
 def _page(visit: Visit, typed: Mapping[str, str], problem: str = "") -> Response:
     runtime = visit.context.runtime
+    chosen = {"pay": runtime.gateway.chosen, "refund": runtime.gateway.chosen_for_refunds}
+    if typed.get("of") in chosen:
+        chosen[typed["of"]] = whole(typed.get("scenario", ""))
     return visit.page(
         "faults.html",
         problem=problem,
@@ -35,8 +43,8 @@ def _page(visit: Visit, typed: Mapping[str, str], problem: str = "") -> Response
         endpoints=sorted(HANDLERS),
         scenarios=SCENARIOS.values(),
         refunds=REFUND_SCENARIOS.values(),
-        chosen=runtime.gateway.chosen,
-        chosen_for_refunds=runtime.gateway.chosen_for_refunds,
+        chosen=chosen["pay"],
+        chosen_for_refunds=chosen["refund"],
     )
 
 

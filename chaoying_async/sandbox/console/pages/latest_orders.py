@@ -104,10 +104,19 @@ def _fitting(visit: Visit, filters: Mapping[str, str]) -> Iterator[Order]:
             yield order
 
 
+async def again(visit: Visit, problem: str) -> Response:
+    """Show the form as it was sent, with why nothing was done."""
+    return _page(visit, _typed(visit), problem)
+
+
+def _typed(visit: Visit) -> dict[str, str]:
+    return {name: visit.form.get(name, "") for name in _UNTYPED}
+
+
 async def make(visit: Visit) -> Response:
     """Make a new order, as a shop would."""
     runtime, words = visit.context.runtime, visit.words
-    typed = {name: visit.form.get(name, "") for name in _UNTYPED}
+    typed = _typed(visit)
     if not (fen := fen_of(typed["yuan"])):
         return _page(visit, typed, words("said.amount"), "yuan")
     url = typed["notify_url"].strip()

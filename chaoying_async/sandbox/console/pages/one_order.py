@@ -32,8 +32,17 @@ async def show(visit: Visit) -> Response:
     return _page(visit, visit.order(visit.request.query_params))
 
 
-def _page(visit: Visit, order: Order, problem: str = "", typed: str = "") -> Response:
-    """The page; with a problem, also the amount that somebody typed for a refund."""
+async def again(visit: Visit, problem: str) -> Response:
+    """Show the page with the form as it was sent, and with why nothing was done."""
+    form = visit.form
+    order, event = visit.order(form), form.get("kind", "")
+    return _page(visit, order, problem, form.get("yuan", ""), event)
+
+
+def _page(
+    visit: Visit, order: Order, problem: str = "", typed: str = "", event: str = ""
+) -> Response:
+    """The page; with a problem, also the amount or the event that somebody chose."""
     gateway = visit.context.runtime.gateway
     now, ledger = gateway.clock.now(), gateway.ledger
     refunds = ledger.refunds_of(order)
@@ -43,6 +52,7 @@ def _page(visit: Visit, order: Order, problem: str = "", typed: str = "") -> Res
         problem=problem,
         address=display.order_link(order.key),
         typed=typed,
+        event=event,
         amounts=Amounts(visit.words, "refund", gateway.chosen_for_refunds),
         order=order,
         scenario=SCENARIOS[order.scenario],

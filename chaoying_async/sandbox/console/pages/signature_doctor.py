@@ -17,6 +17,9 @@ from chaoying_async.sansio.doctor.explain import describe
 from chaoying_async.sansio.doctor.findings import Verdict
 from chaoying_async.sansio.doctor.verdict import diagnose
 
+#: What stands in the fields before anybody types.
+_UNTYPED = {"message": "", "sign": "", "algorithm": "", "order": ""}
+
 
 async def show(visit: Visit) -> Response:
     """Show the form; with ``?message=7`` also the verdict on message 7."""
@@ -57,6 +60,11 @@ async def examine(visit: Visit) -> Response:
     return _page(visit, asked=True, verdict=verdict)
 
 
+async def again(visit: Visit, problem: str) -> Response:
+    """Show the form as it was sent, but for the key, with why no verdict was given."""
+    return _page(visit, problem=problem, typed=visit.form)
+
+
 async def _verdict(visit: Visit, ask: partial[Verdict]) -> Verdict | None:
     """Asks in a thread: a verdict can take tenths of a second, and the gateway has to answer."""
     try:
@@ -73,17 +81,21 @@ def _page(
     number: int | None = None,
     values: tuple[str, ...] = (),
     no_verdict: str = "",
+    problem: str = "",
+    typed: Mapping[str, str] = _UNTYPED,
 ) -> Response:
     if asked and verdict is None:
         no_verdict = "doctor.unreadable"
     return visit.page(
         "doctor.html",
         status=422 if no_verdict and visit.request.method == "POST" else 200,
+        # Where console.js looks for it, too: in the place of the verdict.
+        no_verdict=problem or (visit.words(no_verdict) if no_verdict else ""),
+        typed={**_UNTYPED, **typed},
         verdict=verdict,
         findings=_findings(visit, verdict) if verdict else [],
         number=number,
         values=values,
-        no_verdict=no_verdict,
         algorithms=list(SignAlgorithm),
         orders=list(SortOrder),
     )

@@ -62,6 +62,13 @@ async function fetched(address, options) {
   return new DOMParser().parseFromString(await response.text(), "text/html");
 }
 
+// The forms of this page may be from before a restart: the new process has another token.
+function renew(page) {
+  const token = page.querySelector("[name=form_token]")?.value;
+  if (!token) return;
+  for (const field of document.querySelectorAll("[name=form_token]")) field.value = token;
+}
+
 async function look() {
   if (looking) {
     again = true;
@@ -74,6 +81,7 @@ async function look() {
       const fresh = page.getElementById(live.id);
       if (fresh) morph(live, fresh);
     }
+    renew(page);
     for (const field of document.querySelectorAll("input[list]")) explain(field);
   } catch {
     // the stream says so too, and comes back by itself
@@ -137,6 +145,7 @@ document.addEventListener("submit", async (event) => {
     if (!fresh) throw new Error("not the page that was expected");
     const place = document.getElementById(form.dataset.answer);
     place.replaceChildren(...fresh.childNodes);
+    renew(page);
     place.scrollIntoView({ block: "start" });
   } catch {
     form.submit();
