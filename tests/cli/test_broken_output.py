@@ -287,7 +287,7 @@ def started(
 
 
 def ended(process: subprocess.Popen[bytes]) -> Ran:
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     return Ran(process.returncode, out or b"", err or b"")
 
 
@@ -334,7 +334,7 @@ class TestSignals:
         ):
             wait_until_made(slow, order)
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) == Exit.UNKNOWN
+            assert process.wait(60) == Exit.UNKNOWN
 
     @pytest.mark.parametrize("sign", SIGNALS)
     def test_while_a_stuck_pipe_is_written_to(self, running: Running, sign: signal.Signals) -> None:

@@ -333,7 +333,7 @@ class TestSandbox:
             calm = ("trigger", "calm", "--url", there.url)
             assert there.call(*calm, env=env).exit_code == 0
             console = f"{there.url}/console/"
-            assert httpx.get(console, trust_env=False).status_code in {303, 401}
+            assert httpx.get(console, trust_env=False, timeout=60).status_code in {303, 401}
             for wrong in ({"CHAOYING_SANDBOX_TOKEN": "guessed"}, {"CHAOYING_SANDBOX_TOKEN": None}):
                 assert there.call(*calm, env=wrong).exit_code == 2
         short = call("sandbox", "--host", "0.0.0.0", env={"CHAOYING_SANDBOX_TOKEN": "short"})  # noqa: S104
@@ -344,11 +344,13 @@ class TestSandbox:
         """Its address stands beside the gateway's; nothing opens by itself."""
         with sandbox() as running:
             assert running.told["console"] == f"{running.url}/console/"
-            assert httpx.get(running.told["console"], trust_env=False).status_code == 200
+            assert (
+                httpx.get(running.told["console"], trust_env=False, timeout=60).status_code == 200
+            )
         with sandbox("--no-console") as running:
             assert "console" not in running.told
             console = f"{running.url}/console/"
-            assert httpx.get(console, trust_env=False).status_code == 404
+            assert httpx.get(console, trust_env=False, timeout=60).status_code == 404
 
 
 def test_the_runner_is_the_programs_own_way() -> None:

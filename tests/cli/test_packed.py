@@ -99,10 +99,10 @@ def test_every_command_has_its_whole_help(
 def test_the_console_has_its_pages_in_both_languages(program: tuple[str, ...]) -> None:
     """Templates, words, style and script."""
     with _sandbox(program) as told:
-        english = httpx.get(told["console"], headers={"accept-language": "en"})
-        chinese = httpx.get(told["console"], headers={"accept-language": "zh-CN"})
-        style = httpx.get(f"{told['console']}static/console.css")
-        script = httpx.get(f"{told['console']}static/console.js")
+        english = httpx.get(told["console"], headers={"accept-language": "en"}, timeout=60)
+        chinese = httpx.get(told["console"], headers={"accept-language": "zh-CN"}, timeout=60)
+        style = httpx.get(f"{told['console']}static/console.css", timeout=60)
+        script = httpx.get(f"{told['console']}static/console.js", timeout=60)
     assert (english.status_code, chinese.status_code) == (200, 200)
     assert "Orders" in english.text
     assert "订单" in chinese.text

@@ -140,7 +140,7 @@ def test_a_process_of_its_own_serves_a_fleet_and_hands_it_back(
         handed_over(running, shop, "A0001", "A0002")
         until(lambda: len(given(shop)) == 2)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=40)
+        _, errors = process.communicate(timeout=80)
         assert (process.returncode, "ERROR" in errors) == (0, False), errors
     assert {(each["out_trade_no"], each["status"]) for each in given(shop)} == {
         ("A0001", "PAID"),
@@ -169,7 +169,7 @@ def test_a_task_that_never_ends_does_not_keep_the_process(
         if how == "a second signal":
             time.sleep(0.5)
             process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=80)
     assert process.returncode == 130
     assert ("within 1 s" if how == "late" else "a second signal") in errors
     status = said(call("poller", "status", "--store", str(shop / "fleet.db"), "--json"))

@@ -19,7 +19,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 T = TypeVar("T")
 #: Seconds that a page has to show what is expected of it.
-PATIENCE = 15.0
+PATIENCE = 60.0
 
 # Root needs --no-sandbox; the rest keeps Chromium from looking up its maker's hosts.
 _FLAGS = """

@@ -21,7 +21,8 @@ from tests.sizes import cases
 from tests.sql_shop import SqlShop, sql_shop, take_effect
 
 NUMBER = "S1"
-IDLE = 1.0
+#: Seconds; an inbox that is not told waits for a minute.
+IDLE, TAKEN_OVER = 1.0, 45.0
 
 
 async def delivered_until_success(shop: SqlShop) -> float:
@@ -33,7 +34,7 @@ async def delivered_until_success(shop: SqlShop) -> float:
     inbox = SqlInbox(shop.engine, idle=IDLE)
     began = asyncio.get_running_loop().time()
     handler = NotificationHandler(CREDENTIALS, inbox, on_paid, expected=expected, budget=0.5)
-    async with handler, asyncio.timeout(30):
+    async with handler, asyncio.timeout(TAKEN_OVER + 10):
         while (await handler.handle(notification(NUMBER))).body != b"success":
             pass
     return asyncio.get_running_loop().time() - began
@@ -63,7 +64,7 @@ async def test_a_stopped_process_is_taken_over_and_changes_nothing_when_it_wakes
             assert worker.stdout is not None
             assert await worker.stdout.readline() == b"working\n"
             worker.send_signal(signal.SIGSTOP)
-            assert await delivered_until_success(shop) < 10
+            assert await delivered_until_success(shop) < TAKEN_OVER
             assert await shop.effects(NUMBER) == 1
             before = await token(shop)
             worker.send_signal(signal.SIGCONT)

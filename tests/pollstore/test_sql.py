@@ -250,7 +250,7 @@ async def test_of_many_who_come_first_one_has_it(
         "postgresql": servers.postgresql_url,
         "mariadb": servers.mariadb_url,
     }[kind]()
-    stores = [SqlPollStore(where, lease=LEASE) for _ in range(4)]
+    stores = [SqlPollStore(where, lease=3.0) for _ in range(4)]
     came = await asyncio.gather(*(s.__aenter__() for s in stores), return_exceptions=True)
     assert sorted(type(one).__name__ for one in came) == ["SqlPollStore"] + 3 * ["StoreInUseError"]
     for store in stores:

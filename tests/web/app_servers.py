@@ -53,14 +53,17 @@ def notification(out_trade_no: str, **fields: Any) -> bytes:
     return sign_notification(CREDENTIALS, **(defaults | fields))
 
 
-def make_handler(paid: Callable[[str], None]) -> NotificationHandler:
-    """The shop's handler: it expects every order, and SLOW ones take a moment."""
+def make_handler(
+    paid: Callable[[str], None], begun: Callable[[], object] = lambda: None
+) -> NotificationHandler:
+    """The shop's handler: it expects every order; SLOW ones take a moment, once they have begun."""
 
     async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
         return ExpectedOrder(TOTAL, MCH_ID)
 
     async def on_paid(order: PaidOrder) -> None:
         if order.out_trade_no.startswith("SLOW"):
+            begun()
             await asyncio.sleep(0.2)
         paid(order.out_trade_no)
 
@@ -93,7 +96,7 @@ class ServedApp:
     #: What takes the body away. (On a swallowed body the two simple WSGI servers wait for more.)
     fronts: tuple[str, ...] = ("swallow",)
 
-    def connect(self, timeout: float = 10) -> socket.socket:
+    def connect(self, timeout: float = 40) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=timeout)
 
     def head(self, front: str, *headers: str, method: str = "POST") -> bytes:
@@ -142,7 +145,7 @@ def free_socket() -> socket.socket:
 
 def wait_for(port: int, alive: Callable[[], bool]) -> None:
     """Return when the port takes connections."""
-    for _ in range(400):
+    for _ in range(1600):
         with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", port), timeout=5).close()
             return
@@ -167,7 +170,7 @@ def in_uvicorn(app: Any, **options: Any) -> Iterator[int]:
         yield port
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(40)
         sock.close()
         assert not thread.is_alive()
 
@@ -198,7 +201,7 @@ def in_aiohttp(app: web.Application) -> Iterator[int]:
         yield port
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(40)
         sock.close()
         assert not thread.is_alive()
 
@@ -238,7 +241,7 @@ def _serving_threads(server: Any) -> Iterator[int]:
         yield int(server.server_address[1])
     finally:
         server.shutdown()
-        thread.join(10)
+        thread.join(40)
         server.server_close()
 
 
@@ -268,7 +271,7 @@ def in_gunicorn(app: str, folder: Path, *options: str) -> Iterator[int]:
         yield port
     finally:
         process.terminate()
-        assert process.wait(20) == 0, (folder / "gunicorn.log").read_text()
+        assert process.wait(60) == 0, (folder / "gunicorn.log").read_text()
 
 
 def _books(folder: Path) -> Callable[[], list[str]]:
@@ -283,7 +286,7 @@ def _writing() -> BackgroundHandler[NotificationHandler]:
         with file.open("a") as books:
             books.write(out_trade_no + "\n")
 
-    return BackgroundHandler(lambda: make_handler(paid))
+    return BackgroundHandler(lambda: make_handler(paid, file.with_name("begun").touch))
 
 
 def gunicorn_flask() -> Any:

@@ -16,6 +16,7 @@ from typing import Any
 
 import django  # type: ignore[import-untyped]
 from aiohttp import web
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings  # type: ignore[import-untyped]
 from django.urls import path as django_path  # type: ignore[import-untyped]
 from django.utils.decorators import sync_and_async_middleware  # type: ignore[import-untyped]
@@ -244,7 +245,7 @@ def django_middleware(get_response: Any) -> Any:
         look(request)
         return await get_response(request)
 
-    return async_middle if asyncio.iscoroutinefunction(get_response) else middle
+    return async_middle if iscoroutinefunction(get_response) else middle
 
 
 #: By how they are served; Django's own list of URLs would be one for the whole process.

@@ -265,7 +265,7 @@ def test_work_may_use_threads_while_the_process_ends(how: str, ends: int) -> Non
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

@@ -111,14 +111,14 @@ async def test_queries_under_way_end_before_the_shards_are_handed_back(world: Fl
         return reply
 
     world.gateway.send = slow  # type: ignore[method-assign]
-    fleet = world.fleet()
+    fleet = world.fleet(lease=30)
     async with fleet:
         await fleet.watch(order(), then=ENDED, schedule=SOON)
         await asked.wait()
         asyncio.get_running_loop().call_later(0.3, answer.set)
     world.gateway.send = send  # type: ignore[method-assign]
     assert len(world.gateway.asked) == 1
-    async with world.open(1):
+    async with world.open(1, lease=30):
         await until(lambda: GIVEN)
     assert len(world.gateway.asked) == 1, "the answer was written down by the first process"
 

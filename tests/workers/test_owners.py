@@ -19,6 +19,7 @@ from chaoying_async.workers.tables import fleet_tables
 from tests.cutting import Cutting
 from tests.pollers import order, orders
 from tests.servers import Servers
+from tests.workers import troubled_tasks
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
 
 ROWS = fleet_tables("chaoying_").rows
@@ -27,6 +28,7 @@ ROWS = fleet_tables("chaoying_").rows
 @pytest.fixture(autouse=True)
 def fresh_tasks() -> None:
     GIVEN.clear()
+    troubled_tasks.LET_GO.clear()
 
 
 @pytest.fixture(params=DATABASES)
@@ -73,7 +75,7 @@ async def test_a_shard_that_was_taken_away_is_let_go_of_and_taken_again_when_it_
 
 async def test_a_late_write_does_not_touch_what_was_handed_over_again(world: FleetWorld) -> None:
     """The order ended, and is waited for once more: its new row is nobody's yet."""
-    async with world.open(1, look=60.0) as (fleet,):
+    async with world.open(1, look=60.0, lease=30) as (fleet,):
         await until(lambda: all_served(fleet, 4))
         async with world.fleet().handing_over() as other:
             await other.watch(order("A1"), then=ENDED, schedule=SOON)
@@ -91,7 +93,7 @@ async def test_an_order_committed_after_younger_ones_is_seen(world: FleetWorld) 
     """Its row was written first: whoever looks for higher numbers alone never sees it."""
     if world.url.startswith("sqlite"):
         pytest.skip("one transaction writes at a time")
-    async with world.open(1) as (fleet,):
+    async with world.open(1, lease=30) as (fleet,):
         engine = create_async_engine(world.url)
         async with engine.connect() as connection:
             await fleet.watch(order("EARLY"), then=ENDED, schedule=SOON, connection=connection)
@@ -167,7 +169,7 @@ async def test_a_late_renewal_does_not_take_what_was_given_back(on_sqlite: Fleet
     began = time.monotonic()
     async with on_sqlite.open(1, lease=60) as (fleet,):
         await until(lambda: all_served(fleet, 4))
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50
 
 
 @pytest.mark.slow
@@ -175,18 +177,19 @@ async def test_shards_that_are_handed_back_do_not_wait_for_one_that_is_not(
     on_sqlite: FleetWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One task takes long when its process ends; the other process has the rest long before."""
-    monkeypatch.setattr(served_shard, "GRACE", 6)
-    first = on_sqlite.fleet(lease=30)
+    monkeypatch.setattr(served_shard, "GRACE", 60)
+    first = on_sqlite.fleet(lease=120)
     await first.__aenter__()
     await until(lambda: all_served(first, 4))
     await first.watch(order("HANGS-9"), then="tests.workers.troubled_tasks:ended", schedule=SOON)
     assert first._worker is not None
     deliveries = [each._delivery for each in first._worker.served.values()]
     await until(lambda: any(each._on_their_way for each in deliveries))
-    async with on_sqlite.open(1, lease=30) as (second,):
+    async with on_sqlite.open(1, lease=120) as (second,):
         leaving = asyncio.create_task(first.__aexit__(None, None, None))
-        await until(lambda: len(second.stats().shards) == 3, 5.5)
+        await until(lambda: len(second.stats().shards) == 3, 40)
         assert not leaving.done()
+        troubled_tasks.LET_GO.set()
         await leaving
         await until(lambda: all_served(second, 4))
 
@@ -205,10 +208,11 @@ async def test_a_fleet_that_was_stopped_while_it_opened_does_not_run(on_sqlite: 
 
 
 async def test_a_second_cancellation_ends_what_takes_long_and_hands_all_back(
-    on_sqlite: FleetWorld,
+    on_sqlite: FleetWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by Ctrl-C pressed twice: nothing goes on without an owner, on a pool that is closed."""
-    fleet = on_sqlite.fleet(lease=30)
+    monkeypatch.setattr(served_shard, "GRACE", 60)
+    fleet = on_sqlite.fleet(lease=120)
     running = asyncio.create_task(fleet.run())
     await until(lambda: fleet._worker is not None and all_served(fleet, 4))
     worker = fleet._worker
@@ -223,7 +227,7 @@ async def test_a_second_cancellation_ends_what_takes_long_and_hands_all_back(
     began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 40  # the task would have gone on for 60
     assert not worker.served
-    async with on_sqlite.open(1, lease=30) as (second,):
-        await until(lambda: all_served(second, 4), 10)
+    async with on_sqlite.open(1, lease=120) as (second,):
+        await until(lambda: all_served(second, 4))

@@ -31,7 +31,7 @@ from tests.workers.queues.shop_task import NAME
 pytestmark = pytest.mark.outside
 
 #: Seconds: another process may have the machine for a while.
-GRACE = 5.0
+GRACE = 15.0
 
 
 def messages(broker: str) -> list[dict[str, Any]]:
@@ -73,7 +73,7 @@ async def test_a_broker_that_hangs_raises_in_time_and_blocks_nobody(mute: str) -
         ticks += 1
     assert {type(call.exception()) for call in calls} <= {TimeoutError, OperationalError}
     assert time.monotonic() - began < 1.0 + GRACE
-    assert ticks >= 5
+    assert ticks >= 2  # calls that block the loop leave it one turn, or take 20 s one by one
     assert sending_threads() - before <= 3
     queue.close()
 
@@ -100,14 +100,14 @@ class SlowApp:
         return Connection()
 
     def send_task(self, _name: str, **_: object) -> None:
-        time.sleep(0.25)
+        time.sleep(0.45)
         self.sent += 1
 
 
 async def test_waiting_for_a_thread_is_no_fault_of_the_brokers() -> None:
     """Ten messages through one thread take longer than the time that each of them has."""
     app = SlowApp()
-    queue = CeleryQueue(app, timeout=1.0, threads=1)
+    queue = CeleryQueue(app, timeout=4.0, threads=1)
     await asyncio.gather(*(queue.send(NAME, outcome(n), None) for n in range(10)))
     assert app.sent == 10
     queue.close()

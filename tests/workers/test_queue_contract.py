@@ -142,7 +142,9 @@ async def test_a_job_of_a_killed_worker_is_taken_up_by_another(kit: Kit) -> None
         await until(lambda: ids(kit.effects) == {"shop:A00001:1"})
     took = time.monotonic() - killed
     log.info("%s: %.1f s after the kill (set: %s)", type(kit).__name__, took, kit.taken_up_after)
-    assert took < kit.taken_up_after + 15  # a worker has to start, on a machine that is busy
+    # A worker has to start, on a machine that may be busy. What the queues wait for if nothing is
+    # set is longer: pgqueuer half a minute, the others half an hour and more.
+    assert took < kit.taken_up_after + 25
 
 
 async def test_a_worker_that_is_told_to_end_finishes_what_it_has_in_hand(kit: Kit) -> None:

@@ -28,6 +28,7 @@ def fresh_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(served_shard, "GRACE", 0.5)
     CALLS.clear()
     troubled_tasks.GO_ON.clear()
+    troubled_tasks.LET_GO.clear()
     yield
     troubled_tasks.GO_ON.set()
 
@@ -46,8 +47,8 @@ async def test_a_task_in_trouble_is_called_again_after_a_pause_and_its_shard_is_
         await until(lambda: CALLS["FINE"])
         await until(lambda: CALLS[number] > 1)
         assert time.monotonic() - began > 0.8
+        assert CALLS[number] == 2  # a third call comes two seconds later
         assert not any("handed back" in line or "owner" in line for line in caplog.messages)
-    assert CALLS[number] == 2
     assert "out of order" not in caplog.text  # M-27: an error of theirs may hold anything
 
 
@@ -69,11 +70,11 @@ async def test_tasks_that_hang_in_threads_hold_up_neither_others_nor_the_way_out
     async with world.open(1, shards=1) as (fleet,):
         await fleet.watch_many([order(f"B{n}") for n in range(60)], then=BLOCKED, schedule=SOON)
         await until(lambda: len(CALLS) == 20)
-        await asyncio.wait_for(asyncio.to_thread(int), 5)
+        await asyncio.wait_for(asyncio.to_thread(int), 30)  # the tasks hang for 60
         await fleet.watch(order("FINE"), then=ENDED, schedule=SOON)
         await until(lambda: CALLS["FINE"])
         leaving = time.monotonic()
-    assert time.monotonic() - leaving < 5
+    assert time.monotonic() - leaving < 30
     troubled_tasks.GO_ON.set()
     async with world.open(1, shards=1):
         await until(lambda: len(CALLS) == 61)

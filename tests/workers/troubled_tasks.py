@@ -14,6 +14,8 @@ from chaoying_async.exceptions import SessionClosedError, StoreInUseError
 CALLS: Counter[str] = Counter()
 #: Set when tasks that hang may go on.
 GO_ON = threading.Event()
+#: Set when those of them that are async may.
+LET_GO = threading.Event()
 HERE = __name__
 
 
@@ -21,6 +23,14 @@ async def _cancelled() -> None:
     inner = asyncio.ensure_future(asyncio.sleep(60))
     inner.cancel()
     await inner
+
+
+async def _hangs() -> None:
+    """For a minute, or until a test lets it go."""
+    for _ in range(600):
+        if LET_GO.is_set():
+            return
+        await asyncio.sleep(0.1)
 
 
 def _raising(error: BaseException) -> Callable[[], None]:
@@ -37,7 +47,7 @@ TROUBLES: Mapping[str, Callable[[], Any]] = {
     "IN_USE": _raising(StoreInUseError("the task's own store")),
     "EXITS": _raising(SystemExit(1)),
     "CANCELLED": _cancelled,
-    "HANGS": lambda: asyncio.sleep(60),
+    "HANGS": _hangs,
 }
 
 
