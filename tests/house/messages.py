@@ -47,6 +47,8 @@ _DEFECTS = {"AssertionError", "AttributeError", "NotImplementedError", "RuntimeE
 #: Calls and keywords whose texts are for a machine.
 _MACHINES = {"compile", "cast", "TypeVar", "text", "getLogger", "script", "encode"}
 _MACHINE_KEYWORDS = {"style", "fg", "metavar"}
+#: What they start has a name, which debuggers show.
+_STARTERS = {"create_task", "start_soon"}
 _SEVERAL_WORDS = re.compile(r"[A-Za-z]{2,}.* .*[a-z]{2,}|[a-z]{2,} [a-z]{2,}", re.DOTALL)
 #: Languages of machines: SQL, Lua, HTML and HTTP, colours, the fields of a document.
 _CODE = re.compile(
@@ -147,7 +149,8 @@ def _arguments(call: ast.Call, kind: Kind) -> Iterator[tuple[ast.AST, Kind]]:
     for argument in call.args:
         yield argument, kind
     for keyword in call.keywords:
-        if keyword.arg not in _MACHINE_KEYWORDS:
+        is_name = name in _STARTERS and keyword.arg == "name"
+        if keyword.arg not in _MACHINE_KEYWORDS and not is_name:
             yield keyword.value, Kind.HELP if keyword.arg == "help" else kind
 
 
