@@ -27,6 +27,7 @@ ROOMS = {
     "descriptions": "calls as OpenAPI, notifications as AsyncAPI, and others' tools on them",
     "web": "what frameworks hand on, behind their own servers",
     "workers": "fleets of pollers, and the queues that take outcomes into the user's own tasks",
+    "observing": "what a program shows of itself: numbers, alerts, a dashboard, traces",
     "inbox": "what was notified already: one contract, and what each engine promises beyond it",
     "pollstore": "what is still waited for: one contract, and what each engine promises beyond it",
     "sql": "what an inbox and a poll store in a database share: drivers, commits, addresses",

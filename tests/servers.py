@@ -60,6 +60,7 @@ def free_port() -> int:
 
 
 S = TypeVar("S", bound="Server")
+T = TypeVar("T")
 
 
 class Server(ABC):
@@ -334,8 +335,8 @@ class Servers:
         server = self.redis
         return f"redis://127.0.0.1:{server.port}/{server.database()}"
 
-    def found(self, make: Callable[[], S]) -> S:
-        """A server that is not started yet; without its program the test is skipped, or fails."""
+    def found(self, make: Callable[[], T]) -> T:
+        """What ``make`` finds; where its program is missing the test is skipped, or fails."""
         try:
             return make()
         except MissingProgramError as missing:

@@ -46,6 +46,7 @@ _EXTRAS = {
     "redis": "redis",
     "celery": "celery",
     "pgqueuer": "pgqueuer",
+    "prometheus_client": "prometheus",
 }
 
 

@@ -119,7 +119,7 @@ class Worker:
         self.served: dict[int, ServedShard] = {}
         #: What shards had counted that this process serves no more; and whoever asks, which may be
         #: another thread, sees each shard once, there or here.
-        self._before = dict.fromkeys(_GROWING, 0)
+        self._before: dict[str, int] = dict.fromkeys(_GROWING, 0)
         self._moving = threading.Lock()
         #: Shards that failed, and until when they are left alone.
         self._resting: dict[int, float] = {}

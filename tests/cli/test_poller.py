@@ -137,6 +137,13 @@ def test_a_process_of_its_own_serves_a_fleet_and_hands_it_back(
         health = asked(f"{url}/health")
         assert health is not None
         assert health.json() == {"ok": True}
+        served = "\nchaoying_fleet_shards_served 16.0\n"
+        until(lambda: (found := asked(f"{url}/metrics")) and served in found.text)
+        metrics = asked(f"{url}/metrics")
+        assert metrics is not None
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert 'chaoying_poller_pending{poller="fleet"}' in metrics.text
+        assert "\nprocess_start_time_seconds" in metrics.text
         handed_over(running, shop, "A0001", "A0002")
         until(lambda: len(given(shop)) == 2)
         process.send_signal(signal.SIGTERM)

@@ -26,6 +26,7 @@ from tests.house.product import trees
 ELSEWHERE = {
     "web": "read in the log of a server, in English as every log is",
     "testing": "read by who writes tests",
+    "observing": "help texts are Prometheus's, errors are read by who writes a service",
     "payments": "no command is a till: `send` sends one request",
     "sansio/payments": "the same",
     "terminals.py": "no command is a terminal",

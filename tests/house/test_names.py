@@ -64,6 +64,7 @@ ELSEWHERE = [
     ("chaoying_async.inbox.sql", "SqlInbox"),
     ("chaoying_async.inbox.redis", "RedisInbox"),
     ("chaoying_async.pollstore.sql", "SqlPollStore"),
+    ("chaoying_async.observing.prometheus", "ChaoyingCollector"),
     ("chaoying_async.web.asgi", "notification_app"),
     *(
         ("chaoying_async.workers", name)
@@ -133,7 +134,8 @@ def test_the_sessions_knobs_are_those_of_the_design() -> None:
 #: What an application pays for only when it uses it.
 NOT_LOADED = _names("""
 aiohttp uvicorn starlette respx rich click segno pytest sqlalchemy redis celery pgqueuer
-fastapi flask django chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
+fastapi flask django prometheus_client structlog chaoying_async.observing
+chaoying_async.testing chaoying_async.sandbox chaoying_async.cli
 """)
 
 

@@ -106,7 +106,7 @@ def where_users_import_from() -> Iterator[str]:
     yield from ("chaoying_async", "chaoying_async.abc", "chaoying_async.exceptions")
     yield from (f"chaoying_async.sansio.{n}" for n in ("signing", "doctor", "enums", "exchange"))
     yield from (f"chaoying_async.{n}" for n in ("inbox.sql", "inbox.redis", "pollstore.sql"))
-    yield from (f"chaoying_async.{n}" for n in ("sandbox", "testing"))
+    yield from (f"chaoying_async.{n}" for n in ("observing.prometheus", "sandbox", "testing"))
     yield from (f"chaoying_async.workers.queues.{n}" for n in ("celery", "pgqueuer", "protocol"))
     yield from (f"chaoying_async.web.{p.stem}" for p in trees() if p.parent.name == "web")
 

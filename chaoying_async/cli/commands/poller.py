@@ -108,7 +108,8 @@ class _PollerGroup(help_pages.Group):
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
-    help="Answer GET /health and GET /ready there; needs the extra [sandbox].",
+    help="Answer GET /health and GET /ready there, with the extra [prometheus] GET /metrics too;"
+    " needs the extra [sandbox].",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
@@ -188,7 +189,7 @@ async def _serve(fleet: Fleet, options: dict[str, Any]) -> None:
 
     leaves(fleet.stop, options["grace"])
     async with AsyncExitStack() as stack:
-        url = None
+        url, paths = None, ""
         if options["port"] is not None:
             from chaoying_async.cli.poller.health import HealthApp
             from chaoying_async.sandbox.serving.server import listening
@@ -196,8 +197,11 @@ async def _serve(fleet: Fleet, options: dict[str, Any]) -> None:
             app = HealthApp(fleet)
             served = listening(app, host=options["host"], port=options["port"])
             url = await stack.enter_async_context(served)
+            paths = f"; {url}/health, {url}/ready"
+            if "/metrics" in app.paths:
+                paths = f"; {url}/health, {url}/ready, {url}/metrics"
         name = stores.shown(options["store"])
-        words = f"the fleet in {name} is served" + (f"; {url}/health, {url}/ready" if url else "")
+        words = f"the fleet in {name} is served" + paths
         output.result({"event": "serving", "store": name, "url": url}, f"{words}. Ctrl-C ends it.")
         await fleet.run()
 

@@ -125,6 +125,7 @@ COMMANDS: Mapping[str, str] = {
     "which store? Give --store, or set CHAOYING_STORE": "用哪个存储？请给出 --store，或设置 CHAOYING_STORE",
     "the fleet in {} is served": "{} 中的集群已开始服务",
     "{}/health, {}/ready": "{}/health、{}/ready",
+    "{}/health, {}/ready, {}/metrics": "{}/health、{}/ready、{}/metrics",
     "{}. Ctrl-C ends it.": "{}。按 Ctrl-C 结束。",
     "{} now; it was {}. Start its processes with that": "现在是 {}，原来是 {}。请用新的分片数启动各进程",
     "the fleet {}": "集群 {}",

@@ -272,8 +272,8 @@ _FLEET: Mapping[str, str] = {
     "At most so many queries at once, in this process.": "本进程同时进行的查询数上限。",
     "For orders that name none. Default: CHAOYING_MCH_ID.": "用于没有写明商户号的订单。默认取 CHAOYING_MCH_ID。",
     "Of this process, in `status`; no other process may have it.": "本进程在 `status` 里的名字，不能与其他进程重复。",
-    "Answer GET /health and GET /ready there; needs the extra [sandbox].": (
-        "在这个端口响应 GET /health 和 GET /ready；需要安装 [sandbox]。"
+    "Answer GET /health and GET /ready there, with the extra [prometheus] GET /metrics too; needs the extra [sandbox].": (
+        "在这个端口响应 GET /health 和 GET /ready，装了 [prometheus] 还有 GET /metrics；需要安装 [sandbox]。"
     ),
     "Seconds from a signal to the end of the process, at the latest.": "收到信号后，最迟多少秒退出。",
     "What is written to stderr.": "写到标准错误的日志级别。",

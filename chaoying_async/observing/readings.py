@@ -1,0 +1,134 @@
+"""What each ``stats()`` says, as values of the metrics of ``metric_table``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from chaoying_async.exceptions import GatewayError, ProtocolError, TransportError
+from chaoying_async.sansio.call_numbers import DURATION_BOUNDS, SessionStats
+from chaoying_async.sansio.notifications.decide import Decision
+
+if TYPE_CHECKING:
+    from chaoying_async.notifications.answering import HandlerStats
+    from chaoying_async.polling.outcome import PollStats
+    from chaoying_async.sansio.notifications.callback_health import MerchantCallbacks
+    from chaoying_async.workers.worker import FleetStats
+
+#: The poller that a fleet's numbers stand under.
+FLEET = "fleet"
+
+
+class Reading(NamedTuple):
+    """One value of a metric."""
+
+    metric: str
+    labels: tuple[str, ...]
+    value: float
+    """The value; of a histogram and a summary the sum."""
+    counts: Sequence[int] = ()
+    """Of a histogram how many kept within each of ``BOUNDS``; of a summary how many there are."""
+
+
+def _classes(*errors: type[Exception]) -> Iterator[str]:
+    for error in errors:
+        if error.__module__ == TransportError.__module__:  # not what others have derived
+            yield error.__name__
+            yield from _classes(*error.__subclasses__())
+
+
+#: The errors of the library that a call may end with.
+ERRORS = tuple(sorted({*_classes(TransportError, ProtocolError, GatewayError)}))
+
+
+def of_session(stats: SessionStats) -> Iterator[Reading]:
+    """Calls, how long they took, and how many are under way."""
+    errors = dict.fromkeys(ERRORS, 0)
+    for (endpoint, outcome), count in stats.calls.items():
+        yield Reading("chaoying_calls_total", (endpoint, outcome), count)
+        if outcome in errors:
+            errors[outcome] += count
+    for error, count in errors.items():
+        yield Reading("chaoying_call_errors_total", (error,), count)
+    for endpoint, took in stats.durations.items():
+        within = tuple(accumulate(took.counts))
+        yield Reading("chaoying_call_duration_seconds", (endpoint,), took.seconds, within)
+    yield Reading("chaoying_calls_in_flight", (), stats.in_flight)
+
+
+#: The names of histogram bounds, as Prometheus writes them.
+BOUNDS = (*map(str, DURATION_BOUNDS), "+Inf")
+
+_NOW = ("pending", "in_flight", "due", "unwritten", "unread")
+_GROWING = ("polls", "errors", "store_errors", "unreadable")
+
+
+def of_poller(name: str, stats: PollStats) -> Iterator[Reading]:
+    """What waits, and what was asked."""
+    for field in _GROWING:
+        yield Reading(f"chaoying_poller_{field}_total", (name,), getattr(stats, field))
+    yield from _of_now(name, stats)
+
+
+def _of_now(name: str, stats: PollStats) -> Iterator[Reading]:
+    for field in _NOW:
+        yield Reading(f"chaoying_poller_{field}", (name,), getattr(stats, field))
+    yield Reading("chaoying_poller_lag_seconds", (name,), stats.lag)
+    yield Reading("chaoying_poller_breaker_open", (name,), stats.breaker_open)
+
+
+def of_fleet(stats: FleetStats) -> Iterator[Reading]:
+    """One process of a fleet: its pollers together, its calls, its share of the shards."""
+    for field in _GROWING:  # not of the shards: one that is handed back takes its numbers along
+        yield Reading(f"chaoying_poller_{field}_total", (FLEET,), getattr(stats, field))
+    for shard in stats.shards.values():
+        yield from _of_now(FLEET, shard)
+    if not stats.shards:
+        for field in _NOW:
+            yield Reading(f"chaoying_poller_{field}", (FLEET,), 0)
+        for field in ("lag_seconds", "breaker_open"):
+            yield Reading(f"chaoying_poller_{field}", (FLEET,), 0)
+    yield Reading("chaoying_fleet_workers", (), stats.workers)
+    yield Reading("chaoying_fleet_shards", (), stats.all_shards)
+    yield Reading("chaoying_fleet_shards_served", (), len(stats.shards))
+    yield Reading("chaoying_fleet_looked_seconds", (), stats.looked)
+    yield Reading("chaoying_fleet_failed_deliveries_total", (), stats.failed_deliveries)
+    if stats.session is not None:
+        yield from of_session(stats.session)
+
+
+def of_handler(stats: HandlerStats, *, merchants: bool) -> Iterator[Reading]:
+    """Decisions, troubles, and how callbacks come. Each decision stands there from the start.
+
+    Else the first of its kind would be the beginning of its series, which is no increase.
+    """
+    for decision in Decision:
+        count = stats.decisions.get(decision, 0)
+        yield Reading("chaoying_decisions_total", (decision.value,), count)
+    for reason in ("unverified", "malformed"):
+        yield Reading("chaoying_refused_bodies_total", (reason,), getattr(stats, reason))
+    for field in ("troubled", "late", "not_kept"):
+        yield Reading(f"chaoying_deliveries_{field}_total", (), getattr(stats, field))
+    yield Reading("chaoying_on_paid_failures_total", (), stats.failed)
+    yield Reading("chaoying_orders_working", (), stats.working)
+    dark = sum(callbacks.is_dark for callbacks in stats.callbacks.values())
+    yield Reading("chaoying_merchants_dark", (), dark)
+    yield from _of_callbacks("chaoying_paid_orders_total", (), stats.all_callbacks)
+    delay, longest = stats.all_callbacks.delays, stats.all_callbacks.longest_delay
+    seconds, counts = delay.total_seconds(), (stats.all_callbacks.timed,)
+    yield Reading("chaoying_callback_delay_seconds", (), seconds, counts)
+    if longest is not None:
+        name = "chaoying_callback_delay_longest_seconds"
+        yield Reading(name, (), longest.total_seconds())
+    if merchants:
+        for mch_id, callbacks in stats.callbacks.items():
+            yield from _of_callbacks("chaoying_merchant_paid_orders_total", (mch_id,), callbacks)
+            yield Reading("chaoying_merchant_callbacks_dark", (mch_id,), callbacks.is_dark)
+
+
+def _of_callbacks(
+    metric: str, labels: tuple[str, ...], callbacks: MerchantCallbacks
+) -> Iterator[Reading]:
+    yield Reading(metric, (*labels, "notification"), callbacks.by_notification)
+    yield Reading(metric, (*labels, "query"), callbacks.by_query)
