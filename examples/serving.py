@@ -13,9 +13,9 @@ import uvicorn
 PATIENCE = 30.0
 
 
-def free_port() -> tuple[socket.socket, str]:
+def free_port(wanted: int = 0) -> tuple[socket.socket, str]:
     """A port, taken already, and its address: a shop has to know it before it is served."""
-    bound = socket.create_server(("127.0.0.1", 0))
+    bound = socket.create_server(("127.0.0.1", wanted))
     return bound, f"http://127.0.0.1:{bound.getsockname()[1]}"
 
 

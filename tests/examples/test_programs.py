@@ -27,6 +27,7 @@ DEMOS = {
     "django_shop": ("-m", "django_shop"),
     "queue_worker": (str(EXAMPLES / "queue_worker.py"),),
     "till": (str(EXAMPLES / "till.py"),),
+    "watched_shop": (str(EXAMPLES / "watched_shop.py"),),
     "asking_shop": (str(EXAMPLES / "asking_shop.py"),),
     "flask_till": (str(EXAMPLES / "flask_till.py"),),
     "celery_shop": (str(EXAMPLES / "celery_shop.py"),),
