@@ -7,6 +7,7 @@ that does not show it, never from an option (M-27).
 - ``commands``: one module for each command.
 - ``listen``: the parts of ``chaoying listen``.
 - ``poller``: the parts of ``chaoying poller``.
+- ``inquiry``: the parts of ``chaoying explain``.
 - ``watch``: the parts of ``chaoying watch``.
 - ``language``: what is said, in the user's language; English or Chinese.
 - ``gateway_options``: options that say which gateway is asked, and as whom; reads the key.

@@ -29,6 +29,7 @@ _FILES = {
     "check": "check",
     "query": "query",
     "refund-query": "query",
+    "explain": "explain",
     "watch": "watch",
     "poller": "poller",
     "send": "send",

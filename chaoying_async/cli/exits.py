@@ -47,6 +47,8 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.api.follow_up import Cancel, OrderQuery, Refund, RefundQuery
+from chaoying_async.sansio.explanation import Explanation, OrderStanding
+from chaoying_async.sansio.explanation.next_steps import Need
 from chaoying_async.sansio.paid import PaidOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus
 
@@ -320,3 +322,43 @@ def worst(exits: Iterable[Exit]) -> Exit:
     """The exit code of several orders together."""
     found = set(exits)
     return next((code for code in _WORST if code in found), Exit.OK)
+
+
+#: How each standing of an order ends ``explain``.
+_EXPLAINED: Mapping[OrderStanding, tuple[Exit, str]] = {
+    OrderStanding.PAID: (Exit.OK, "green"),
+    OrderStanding.WAS_PAID: (Exit.UNREACHED, "bold yellow"),
+    OrderStanding.IN_REFUND: (Exit.REFUSED, "yellow"),
+    OrderStanding.OTHER_AMOUNT: (Exit.UNTRUSTED, "bold red"),
+    OrderStanding.UNPAID: (Exit.REFUSED, "yellow"),
+    OrderStanding.OPEN: (Exit.PENDING, "bold yellow"),
+    OrderStanding.NOT_FOUND: (Exit.REFUSED, "yellow"),
+    OrderStanding.CONTRADICTED: (Exit.UNKNOWN, "bold red"),
+    OrderStanding.NO_ANSWER: (Exit.UNREACHED, "bold yellow"),
+    OrderStanding.NO_NEWS: (Exit.PENDING, "bold yellow"),
+    OrderStanding.UNBELIEVED: (Exit.UNTRUSTED, "bold red"),
+    OrderStanding.NOT_ASKED: (Exit.REFUSED, "bold red"),
+}
+#: Of an order that is paid: what somebody still has to do.
+_NEEDED: Mapping[Need, Exit] = {
+    Need.NOTHING: Exit.OK,
+    Need.TIME: Exit.PENDING,
+    Need.PERSON: Exit.REFUSED,
+}
+#: A payment was sent, and nobody knows what became of it.
+_MAY_HAVE_MOVED = frozenset({OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED})
+
+
+def after_explanation(explanation: Explanation) -> Ending:
+    """The ending of ``explain``: 0 where it is paid and all that was asked agrees.
+
+    Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved.
+    """
+    code, style = _EXPLAINED[explanation.standing]
+    charged = any(step.name == "charged" for step in explanation.next)
+    if explanation.against or (charged and explanation.standing in _MAY_HAVE_MOVED):
+        return Ending(Exit.UNKNOWN, "bold red")
+    if explanation.standing is OrderStanding.PAID:
+        code = _NEEDED[explanation.needs]
+        return Ending(code, style if code is Exit.OK else "bold yellow")
+    return Ending(code, style)

@@ -6,12 +6,13 @@ address as it was given, since there may be a password in it.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import click
 
+from chaoying_async.abc import InboxForPeople
 from chaoying_async.pollstore.failures import says
 from chaoying_async.sansio.redact import shown_address, shown_path
 
@@ -48,6 +49,26 @@ def is_redis(store: str) -> bool:
 def redis_advice(store: str) -> str:
     """What to look at if Redis cannot be reached, with its address but not its password."""
     return f"Redis at {shown_address(store)}: does it run there, and is the password right?"
+
+
+@asynccontextmanager
+async def opened_inbox(store: str, prefix: str | None) -> AsyncGenerator[InboxForPeople]:
+    """The inbox at an address, a SQLite file's path included; closed with the block."""
+    more = {} if prefix is None else {"prefix": prefix}
+    if is_redis(store):
+        from chaoying_async.inbox.redis.inbox import redis_inbox_at
+
+        with named(f"the inbox in {redis_advice(store)}"):
+            async with redis_inbox_at(store, **more) as box:
+                yield box
+        return
+    from chaoying_async.inbox.sql.inbox import sql_inbox_at
+
+    url, advice = existing_database(store)
+    more = {} if prefix is None else {"table_prefix": prefix}
+    with named(f"the inbox {advice}"):
+        async with sql_inbox_at(url, **more) as box:
+            yield box
 
 
 def shown(store: str) -> str:

@@ -11,6 +11,7 @@ function needs is an argument, so synchronous programs use this part as it is.
 - ``enums``: the code tables of the document.
 - ``errorchain``: from an error to everything that led to it.
 - ``exchange``: one request becomes bytes and an address, and bytes become its reply or an error.
+- ``explanation``: what is proven of one order, what is not, what to do next, and why.
 - ``fieldnames``: every name of the document, and which of them hold something personal.
 - ``hosts``: where requests go, and which addresses may be spoken to at all.
 - ``matching``: does this reply answer this request.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -35,6 +37,28 @@ class Exchange:
     """How long it took, in seconds."""
     error: BaseException | None = None
     """Why there is no result; None where there is one."""
+
+    def line(self, at: datetime) -> str:
+        """One line of JSON for an audit log, which ``chaoying explain --audit-log`` reads.
+
+        ``at`` is the moment of the exchange, aware. A line has no line end; of an error it has the
+        kind alone.
+        """
+        if at.utcoffset() is None:
+            raise ValueError("needs a time zone, for example datetime.now(UTC)")
+        members = {
+            "at": at.isoformat(timespec="milliseconds"),
+            "endpoint": self.endpoint.name,
+            "order": self.order,
+            "method": self.method,
+            "url": self.url,
+            "status": self.status,
+            "request": self.request.decode(),
+            "reply": None if self.reply is None else self.reply.decode("utf-8", "replace"),
+            "elapsed": self.elapsed,
+            "error": None if self.error is None else type(self.error).__name__,
+        }
+        return json.dumps(members, ensure_ascii=False)
 
     def __repr__(self) -> str:
         return f"Exchange({self.endpoint.name}, order={self.order!r}, status={self.status})"

@@ -8,6 +8,7 @@
 - ``fleet``: ``Fleet``, which takes what is handed over, and serves its share of it.
 - ``fleet_status``: numbers of a whole fleet, read from its tables.
 - ``log_texts``: what may be said of an error that came from anywhere.
+- ``order_rows``: the rows of a fleet that name one order.
 - ``outcomes``: how waiting ended, as the user's task gets it.
 - ``queues``: hands outcomes to the queue that people already run.
 - ``resharding``: cuts a fleet's orders into another number of shards, while nobody serves.

@@ -35,6 +35,7 @@ ELSEWHERE = {
     "fieldwords.py": "the words of fields have both languages beside the field",
     "descriptions": "OpenAPI and AsyncAPI, with the document's Chinese beside the English",
     "sansio/doctor": "the doctor has tables of its own, english.toml and chinese.toml",
+    "sansio/explanation": "explanations have tables of their own, english.toml and chinese.toml",
     "sandbox/console": "the console has tables of its own, english.toml and chinese.toml",
     "sandbox/serving/events.py": "told as the console tells them",
     "sandbox/bank": "the same, and what the gateway says (msg) is never translated",

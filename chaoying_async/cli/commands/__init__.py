@@ -4,6 +4,7 @@
 - ``demo``: takes payments against a sandbox of its own and compares the books.
 - ``describe``: describes the calls as OpenAPI and the notifications as AsyncAPI.
 - ``doctor``: finds the mistake behind a wrong signature.
+- ``explain``: explains one order from all that is known of it.
 - ``inbox``: lists what waits for a person, and records what that person decides.
 - ``listen``: receives notifications, shows them and passes them on.
 - ``poller``: serves a fleet's shards as a process of its own; shows a fleet, and cuts it anew.

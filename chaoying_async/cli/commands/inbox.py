@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -204,7 +203,7 @@ def _run(
     last: bool = False,
 ) -> T:
     async def run() -> T:
-        async with _opened(store, prefix) as box:
+        async with stores.opened_inbox(store, prefix) as box:
             return await work(box)
 
     return interrupts.run(run(), last=last)
@@ -225,25 +224,6 @@ def _marked(
         if errand.got is None:
             raise
     return bool(errand.got)
-
-
-@asynccontextmanager
-async def _opened(store: str, prefix: str | None) -> AsyncGenerator[InboxForPeople]:
-    more = {} if prefix is None else {"prefix": prefix}
-    if stores.is_redis(store):
-        from chaoying_async.inbox.redis.inbox import redis_inbox_at
-
-        with stores.named(f"the inbox in {stores.redis_advice(store)}"):
-            async with redis_inbox_at(store, **more) as box:
-                yield box
-        return
-    from chaoying_async.inbox.sql.inbox import sql_inbox_at
-
-    url, advice = stores.existing_database(store)
-    more = {} if prefix is None else {"table_prefix": prefix}
-    with stores.named(f"the inbox {advice}"):
-        async with sql_inbox_at(url, **more) as box:
-            yield box
 
 
 _COLUMNS = (

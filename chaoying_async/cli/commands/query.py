@@ -18,14 +18,15 @@ from chaoying_async.sansio.enums import PayType
 
 Ask = Callable[[PayType], Request[Any]]
 
-_PAYTYPE = click.option(
+#: ``--paytype`` and ``--mch-id`` of what asks about one order or refund.
+PAYTYPE = click.option(
     "--paytype",
     type=click.Choice(tuple(PayType)),
     cls=FieldOption,
     of=OrderQuery,
     help="Left out, each wallet is asked in turn until one knows the number.",
 )
-_MERCHANT = click.option(
+MERCHANT = click.option(
     "--mch-id",
     envvar="CHAOYING_MCH_ID",
     cls=FieldOption,
@@ -37,8 +38,8 @@ _MERCHANT = click.option(
 @click.command(name="query")
 @click.argument("out_trade_no", required=False)
 @click.option("--transaction-id", cls=FieldOption, of=OrderQuery)
-@_PAYTYPE
-@_MERCHANT
+@PAYTYPE
+@MERCHANT
 @target_options
 @output.json_option
 def query(out_trade_no: str | None, **options: Any) -> None:
@@ -61,8 +62,8 @@ def query(out_trade_no: str | None, **options: Any) -> None:
 @click.command(name="refund-query")
 @click.argument("out_refund_no", required=False)
 @click.option("--refund-id", cls=FieldOption, of=RefundQuery)
-@_PAYTYPE
-@_MERCHANT
+@PAYTYPE
+@MERCHANT
 @target_options
 @output.json_option
 def refund_query(out_refund_no: str | None, **options: Any) -> None:

@@ -114,6 +114,7 @@ COMMANDS: Mapping[str, str] = {
     "see `chaoying inbox list`": "请看 `chaoying inbox list`",
     "the inbox in {}": "收件箱：{}",
     "the inbox {}": "收件箱 {}",
+    "the poll store {}": "轮询存储 {}",
     "on_paid failed {} times": "on_paid 失败了 {} 次",
     "must be an absolute http or https address": "必须是完整的 http 或 https 地址",
     "{} more lines in this minute: refused ones, and repetitions": "这一分钟内还有 {} 行未显示：都是被拒绝的或重复的",

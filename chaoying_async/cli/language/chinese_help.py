@@ -318,6 +318,36 @@ _INBOX: Mapping[str, str] = {
     "Decide again, with what the shop knows today.": "按商户系统现在的数据重新判断。",
 }
 
+_EXPLAIN: Mapping[str, str] = {
+    "Explain one order: what is proven, what is not, what to do next, and why.": (
+        "说明一笔订单：哪些已证实，哪些没有，下一步做什么，以及原因。"
+    ),
+    "Asks the gateway (orderquery and refundquery, which move nothing), reads a poll store, an inbox and an audit log where they are given, and holds them against each other. Nothing is changed.": (
+        "查询网关（orderquery 和 refundquery，不动资金），并读取给出的轮询存储、收件箱和审计日志，把它们互相核对。不改动任何内容。"
+    ),
+    "Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect is still to come; 1: over and not paid, in refund, not found, or something for a person; 3: what was asked contradicts each other, or a payment was sent and nobody knows what became of it; 4: the gateway gave no answer; 5: an answer that cannot be trusted, or another amount.": (
+        "退出码 0：已支付，且所有来源一致；6：尚无最终结果，或尚未生效；1：已结束且未支付、已转入退款、查无此单，或需人工处理；"
+        "3：来源互相矛盾，或支付已发出而结果不明；4：网关没有响应；5：响应不可信，或金额不符。"
+    ),
+    "A refund to ask about, where no store or log names it; its answer lists the others.": (
+        "要查询的退款单号，用于存储和日志里都没有的退款；其响应会列出其余各笔。"
+    ),
+    "What the order costs, in fen; else the amount that a store or a log has of it.": (
+        "订单的应付金额，单位分；不填时取存储或日志里记录的金额。"
+    ),
+    "A poll store, with a fleet's tables or without: a SQLite file or a SQLAlchemy URL.": (
+        "轮询存储，有没有集群的表都可以：SQLite 文件或 SQLAlchemy URL。"
+    ),
+    "Of the store's tables.": "轮询存储的表名前缀。",
+    "The inbox: a SQLite file, a SQLAlchemy URL, or redis://...": (
+        "收件箱：SQLite 文件、SQLAlchemy URL 或 redis://...。"
+    ),
+    "Of the inbox's tables, or of its keys in Redis.": "收件箱的表名前缀，或 Redis 键的前缀。",
+    "A file with a line for each exchange, as Exchange.line writes it.": (
+        "每行一次请求的文件，由 Exchange.line 写出。"
+    ),
+}
+
 HELP: Mapping[str, str] = {
     **CLICK,
     **_PROGRAM,
@@ -326,4 +356,5 @@ HELP: Mapping[str, str] = {
     **_SEND,
     **_FLEET,
     **_INBOX,
+    **_EXPLAIN,
 }

@@ -80,6 +80,11 @@ def order_link(key: Key) -> str:
     return f"/console/order?{urlencode({'mch_id': key[0], 'out_trade_no': key[1]})}"
 
 
+def explained_link(key: Key) -> str:
+    """The address of the page that explains an order."""
+    return f"/console/order/explained?{urlencode({'mch_id': key[0], 'out_trade_no': key[1]})}"
+
+
 def as_of(order: Order, now: datetime) -> Order:
     """The order with everything that was due by now."""
     return settled(order, now)[0]

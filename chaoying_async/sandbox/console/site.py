@@ -33,6 +33,7 @@ from chaoying_async.sandbox.console.pages import (
     login,
     message_log,
     one_order,
+    order_explained,
     sent_again,
     signature_doctor,
 )
@@ -76,6 +77,7 @@ _OPEN = frozenset({"/console/login", *(f"/console/static/{name}" for name in _ST
 _PAGES: dict[str, Handler] = {
     "/console/": latest_orders.show,
     "/console/order": one_order.show,
+    "/console/order/explained": order_explained.show,
     "/console/messages": message_log.show_all,
     "/console/message": message_log.show,
     "/console/notifications": delivery_log.show,
@@ -312,5 +314,6 @@ def _environment() -> Environment:
         "address": shown_url,
         "without_access": shown_urls,
         "order_link": display.order_link,
+        "explained_link": display.explained_link,
     }
     return made

@@ -37,7 +37,11 @@ NAVIGATION: Mapping[str, str] = {
 }
 
 #: Pages that the navigation does not name, and where they belong.
-_SECTIONS = {"/console/order": "/console/", "/console/message": "/console/messages"}
+_SECTIONS = {
+    "/console/order": "/console/",
+    "/console/order/explained": "/console/",
+    "/console/message": "/console/messages",
+}
 
 
 class RefusedError(Exception):

@@ -17,6 +17,7 @@ import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.sandbox.bank import ledger as ledgers
+from chaoying_async.sandbox.bank import order_life
 from chaoying_async.sandbox.bank.admission import refused
 from chaoying_async.sandbox.bank.entities import Consequence, Key, Ledger, Order, Step
 from chaoying_async.sandbox.bank.reply_fields import notification_fields
@@ -110,6 +111,23 @@ class SandboxGateway:
         if endpoint in TERMINALS and request.user_agent != TERMINAL:
             return self._written(endpoint, refusal("20004", f"User-Agent must be {TERMINAL}"))
         return self._written(endpoint, self._carried_out(endpoint, fields, skew))
+
+    def would_answer(self, endpoint: str, fields: Mapping[str, str]) -> HttpResponse:
+        """The answer to a query of an order as if it had not been sent: nothing is noted of it.
+
+        The books, the counters and the dice stay as they are, and no fault strikes. An order whose
+        course goes by the number of queries is answered as at its last one.
+        """
+        dice = self._rng.getstate()
+        order = order_life.find(self.ledger, fields)
+        ledger = self.ledger
+        if order is not None and endpoint == "orderquery":
+            ledger = ledger.with_order(attrs.evolve(order, queries=order.queries - 1))
+        try:
+            step = ledgers.handle(ledger, endpoint, fields, self.clock.now())
+            return self._written(endpoint, step.answer)
+        finally:
+            self._rng.setstate(dice)
 
     def count(self, request: HttpRequest) -> None:
         """Count a request that will not be answered."""

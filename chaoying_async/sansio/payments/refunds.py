@@ -162,14 +162,19 @@ def full_refund(
     *, paytype: str, mch_id: str, out_trade_no: str, amount: int, op_user_id: str | None
 ) -> Refund:
     """All of a payment, under a number that belongs to it: suggested twice, it is one refund."""
-    number = f"R-{out_trade_no}"
     return Refund(
         paytype=requested_paytype(paytype),
         mch_id=mch_id,
         out_trade_no=out_trade_no,
-        # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).
-        out_refund_no=number if len(number) <= _LONGEST else out_trade_no,
+        out_refund_no=full_refund_number(out_trade_no),
         total_fee=amount,
         refund_fee=amount,
         op_user_id=op_user_id,
     )
+
+
+def full_refund_number(out_trade_no: str) -> str:
+    """The number under which :func:`full_refund` gives back all of that order."""
+    number = f"R-{out_trade_no}"
+    # No out_trade_no has a hyphen, so the two forms never meet (C 49, C 53).
+    return number if len(number) <= _LONGEST else out_trade_no

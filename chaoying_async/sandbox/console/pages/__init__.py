@@ -2,6 +2,7 @@
 
 - ``latest_orders``: the list of orders, and making a new order.
 - ``one_order``: one order, what happened to it, and what people can do to it.
+- ``order_explained``: what a shop can prove of one order, and what it is to do next.
 - ``message_log``: the latest requests and replies, and one of them with its signatures.
 - ``delivery_log``: the attempts to deliver notifications, and sending one by hand.
 - ``fault_plans``: switching faults on and off, and choosing a scenario for all payments.

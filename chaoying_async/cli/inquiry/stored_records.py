@@ -1,0 +1,75 @@
+"""Reads what a poll store and a fleet hold of an order, beside their owners: nothing is taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import StoreError, StoreTrouble
+from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, kept_about
+from chaoying_async.sansio.explanation.told import Witness
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND
+from chaoying_async.sansio.polling.record import POLL
+
+if TYPE_CHECKING:
+    from chaoying_async.pollstore.sql import SqlPollStore
+
+
+async def records_about(
+    url: str, prefix: str, *, mch_id: str, number: str
+) -> dict[Witness, tuple[KeptRecord, ...]]:
+    """What each of the two holds; one that has no tables there is left out.
+
+    :class:`~chaoying_async.exceptions.StoreError` where neither has.
+    """
+    from chaoying_async.pollstore.sql import SqlPollStore
+
+    source = SqlPollStore(url, table_prefix=prefix)
+    texts: dict[Witness, list[KeptText]] = {}
+    missing: list[StoreError] = []
+    for witness, read in ((Witness.STORE, _in_store), (Witness.FLEET, _in_fleet)):
+        try:
+            texts[witness] = await read(source, prefix, number)
+        except StoreError as error:
+            if error.kind is not StoreTrouble.TABLE_MISSING:
+                raise
+            missing.append(error)
+    if not texts:
+        raise missing[0]
+    return {
+        witness: tuple(
+            about for each in found if (about := kept_about(each, number, mch_id)) is not None
+        )
+        for witness, found in texts.items()
+    }
+
+
+async def _in_store(source: SqlPollStore, _prefix: str, number: str) -> list[KeptText]:
+    return [
+        KeptText(witness=Witness.STORE, kind=kind, key=key, text=text)
+        for kind in (ORDER, CHECKOUT, REFUND, POLL)
+        for key, text in await source.peek(kind)
+        if number in f"{key}{text}"
+    ]
+
+
+async def _in_fleet(source: SqlPollStore, prefix: str, number: str) -> list[KeptText]:
+    from chaoying_async.workers.order_rows import rows_naming
+    from chaoying_async.workers.tables import fleet_tables
+
+    engine = source.new_engine()
+    try:
+        rows = await rows_naming(engine, fleet_tables(prefix), SystemClock(), number)
+    finally:
+        await source.dispose(engine)
+    return [
+        KeptText(
+            witness=Witness.FLEET,
+            kind=row.kind,
+            key=row.item,
+            text=row.body,
+            written=row.written,
+            tries=row.tries,
+        )
+        for row in rows
+    ]

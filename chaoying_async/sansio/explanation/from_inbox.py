@@ -1,0 +1,112 @@
+"""What an inbox holds of an order: its record, and messages that were set aside.
+
+An inbox keeps nothing that was not verified, so what it holds was once said with a right signature.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import attrs
+
+from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
+from chaoying_async.sansio.notifications.facts import NotificationOutcome, kept_facts
+from chaoying_async.sansio.notifications.inbox_values import Aside, Record, SeenState, Ways
+from chaoying_async.sansio.values import Fen
+
+#: How far an order has come, and how that bears on whether it was paid.
+_STATES: Mapping[SeenState, Bearing] = {
+    SeenState.DONE: Bearing.PAID,
+    SeenState.HELD: Bearing.PAID,
+    SeenState.QUARANTINED: Bearing.PAID,
+    SeenState.NOT_PAID: Bearing.OPEN,  # a later "paid" counts (M-15)
+}
+_OUTCOMES: Mapping[NotificationOutcome, Bearing] = {
+    NotificationOutcome.PAID: Bearing.PAID,
+    NotificationOutcome.NOT_PAID: Bearing.OPEN,
+    NotificationOutcome.UNCLEAR: Bearing.NONE,
+}
+#: What follows a decision's word in an inbox: `` (untold)``, `` (a person said so)``.
+_DECISION = re.compile(r"[A-Z_]{1,32}").match
+
+
+@attrs.frozen(kw_only=True)
+class InboxHolds:
+    """What an inbox holds of one order."""
+
+    record: Record | None = None
+    asides: Sequence[Aside] = ()
+
+    @property
+    def state(self) -> SeenState | None:
+        """How far the order has come; None where nobody told of it."""
+        return None if self.record is None else self.record.state
+
+    @property
+    def payable(self) -> Fen | None:
+        """The order amount of the payment that is recorded, where it is known."""
+        found = None if self.record is None else self.record.entry.payable
+        return None if found is None else Fen(found)
+
+    def is_another_payment(self, numbers: frozenset[str]) -> bool:
+        """Whether the recorded payment and one that a query named are two (M-13)."""
+        if self.record is None or self.state in (None, SeenState.NOT_PAID):
+            return False
+        return Ways.of(self.record.entry).is_another(Ways(frozenset(), numbers))
+
+
+def told_by_inbox(holds: InboxHolds) -> Iterator[Statement]:
+    """The lines of the timeline: the order's record, then each message that waits."""
+    if holds.record is not None:
+        yield _record(holds.record)
+    for aside in holds.asides:
+        yield _aside(aside)
+
+
+def _record(record: Record) -> Statement:
+    bearing = _STATES[record.state]
+    payload = record.entry.payload
+    if record.state is SeenState.HELD and payload:
+        bearing = _bearing_in(payload, record.entry.source)
+    return Statement(
+        witness=Witness.INBOX,
+        what=f"inbox-{record.state.value.lower().replace('_', '-')}",
+        at=record.entry.first_seen,
+        values={
+            "source": word(record.entry.source or "NOTIFICATION"),
+            "amount": record.entry.payable,
+            "failures": record.failures,
+            "reason": sentence(record.reason),
+        },
+        bearing=bearing,
+        proves=True,
+        payable=record.entry.payable,
+        status=record.state.value,
+    )
+
+
+def _aside(aside: Aside) -> Statement:
+    found = _DECISION(aside.decision)
+    decision = found[0] if found else "?"
+    return Statement(
+        witness=Witness.INBOX,
+        what="inbox-aside",
+        at=aside.first_seen,
+        values={
+            "decision": decision,
+            "reason": sentence(aside.reason),
+            "message": aside.fingerprint[:10],
+        },
+        bearing=_bearing_in(aside.payload, ""),
+        proves=True,
+        status=decision,
+    )
+
+
+def _bearing_in(payload: str, source: str) -> Bearing:
+    """What a message said of the payment; NONE where it is kept no more, or cannot be read."""
+    try:
+        return _OUTCOMES[kept_facts(payload, source or "NOTIFICATION").outcome]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Bearing.NONE

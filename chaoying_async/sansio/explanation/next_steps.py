@@ -1,0 +1,195 @@
+"""What to do next with an order, and which money rule says so: tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+
+import attrs
+
+from chaoying_async.sansio.explanation.contradictions import Phrase
+from chaoying_async.sansio.explanation.evidence import Inquiry, OrderEvidence
+from chaoying_async.sansio.explanation.from_gateway import GatewaySays, RefundSays
+from chaoying_async.sansio.explanation.from_store import KeptRecord
+from chaoying_async.sansio.explanation.standing import OrderStanding
+from chaoying_async.sansio.explanation.told import Bearing, Value, Witness
+from chaoying_async.sansio.notifications.inbox_values import SeenState
+from chaoying_async.sansio.paid import RefundedOrder
+from chaoying_async.sansio.polling.status import PollStatus
+
+_NOTHING: Mapping[str, Value] = {}
+
+
+class Need(StrEnum):
+    """What a step calls for."""
+
+    NOTHING = "NOTHING"
+    """It is done, or your own program does it."""
+    TIME = "TIME"
+    """Ask again later: it will be decided, or done, by itself."""
+    PERSON = "PERSON"
+    """A person has to decide or to put something right."""
+
+
+@attrs.frozen(kw_only=True)
+class NextStep:
+    """One thing to do: what and why stand in the words under its name."""
+
+    name: str
+    rule: str
+    """The money rule behind it, as ``M-25``."""
+    need: Need = Need.NOTHING
+    values: Mapping[str, Value] = _NOTHING
+
+
+#: The step for how the order stands; of one that is PAID the inbox decides, see below.
+_BY_STANDING: Mapping[OrderStanding, NextStep] = {
+    OrderStanding.WAS_PAID: NextStep(name="was-paid", rule="M-11", need=Need.TIME),
+    OrderStanding.OTHER_AMOUNT: NextStep(name="other-amount", rule="M-13", need=Need.PERSON),
+    OrderStanding.UNPAID: NextStep(name="unpaid", rule="M-07"),
+    OrderStanding.OPEN: NextStep(name="open", rule="M-11", need=Need.TIME),
+    OrderStanding.NOT_FOUND: NextStep(name="not-found", rule="M-11", need=Need.PERSON),
+    OrderStanding.CONTRADICTED: NextStep(name="contradicted", rule="M-11", need=Need.PERSON),
+    OrderStanding.NO_ANSWER: NextStep(name="no-answer", rule="M-10", need=Need.TIME),
+    OrderStanding.NO_NEWS: NextStep(name="no-news", rule="M-11", need=Need.TIME),
+    OrderStanding.UNBELIEVED: NextStep(name="unbelieved", rule="M-08", need=Need.PERSON),
+    OrderStanding.NOT_ASKED: NextStep(name="not-asked", rule="M-09", need=Need.PERSON),
+}
+_DELIVER = NextStep(name="deliver", rule="M-16")
+_SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
+#: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
+_BY_INBOX: Mapping[SeenState | None, NextStep] = {
+    None: _SETTLE,
+    SeenState.NOT_PAID: _SETTLE,
+    SeenState.DONE: NextStep(name="nothing-left", rule="M-15"),
+    SeenState.HELD: NextStep(name="held", rule="M-17", need=Need.TIME),
+    SeenState.QUARANTINED: NextStep(name="quarantined", rule="M-15", need=Need.PERSON),
+}
+#: The step for each way in which a refund stands; None: it has not ended (M-25).
+_BY_REFUND: Mapping[PollStatus | None, NextStep | None] = {
+    PollStatus.REFUNDED: None,
+    PollStatus.REFUND_FAILED: NextStep(name="refund-failed", rule="M-25", need=Need.PERSON),
+    PollStatus.CHANGED: NextStep(name="refund-changed", rule="M-25", need=Need.PERSON),
+    PollStatus.NOTSURE: NextStep(name="refund-notsure", rule="M-25", need=Need.PERSON),
+    PollStatus.NOT_FOUND: NextStep(name="refund-absent", rule="M-25", need=Need.TIME),
+    None: NextStep(name="refund-pending", rule="M-25", need=Need.TIME),
+}
+_UNDECIDED = frozenset(
+    {OrderStanding.OPEN, OrderStanding.NO_ANSWER, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND}
+)
+
+
+def next_steps(
+    evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays, against: tuple[Phrase, ...]
+) -> tuple[NextStep, ...]:
+    """The steps in the order in which they are to be taken; there is always one."""
+    return (
+        *_because_of_contradictions(standing, against),
+        *_of_the_order(evidence, standing, says),
+        *_of_refunds(says),
+        *_of_the_inbox(evidence, standing),
+        *_of_the_stores(evidence, standing),
+    )
+
+
+def _because_of_contradictions(
+    standing: OrderStanding, against: tuple[Phrase, ...]
+) -> Iterator[NextStep]:
+    if against and standing is not OrderStanding.CONTRADICTED:
+        yield NextStep(name="compare", rule="M-11", need=Need.PERSON)
+
+
+def _of_the_order(
+    evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays
+) -> Iterator[NextStep]:
+    if standing is OrderStanding.PAID:
+        yield _of_a_paid_one(evidence)
+    elif standing is OrderStanding.IN_REFUND:
+        yield _of_one_in_refund(evidence, says)
+    else:
+        yield _BY_STANDING[standing]
+    if standing is OrderStanding.UNPAID and evidence.cancelled:
+        yield NextStep(name="after-cancel", rule="M-24")
+    if standing in (OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED) and evidence.charged:
+        yield NextStep(name="charged", rule="M-02", need=Need.TIME)
+
+
+def _of_a_paid_one(evidence: OrderEvidence) -> NextStep:
+    if evidence.inbox is None:
+        failed = evidence.inquiry(Witness.INBOX) is Inquiry.FAILED
+        return attrs.evolve(_DELIVER, need=Need.TIME) if failed else _DELIVER
+    return _BY_INBOX[evidence.inbox.state]
+
+
+def _of_one_in_refund(evidence: OrderEvidence, says: GatewaySays) -> NextStep:
+    back, whole = says.returned, _whole(evidence, says)
+    values = {"amount": back, "whole": whole}
+    if back is None:
+        return NextStep(name="refund-unknown", rule="M-25", need=Need.PERSON)
+    if whole is None:
+        return NextStep(name="some-came-back", rule="M-25", need=Need.PERSON, values=values)
+    if back >= whole:
+        return NextStep(name="all-came-back", rule="M-25", need=Need.PERSON, values=values)
+    return NextStep(name="part-came-back", rule="M-25", need=Need.PERSON, values=values)
+
+
+def _whole(evidence: OrderEvidence, says: GatewaySays) -> int | None:
+    """What ``says.returned`` is a part of, in fen: as the gateway says, or as the shop knows."""
+    if not says.refunds_known and isinstance(says.paid, RefundedOrder):
+        return says.paid.refunded_of
+    named = None if says.paid is None else says.paid.payable
+    inbox = None if evidence.inbox is None else evidence.inbox.payable
+    return next((each for each in (named, inbox, evidence.expected) if each is not None), None)
+
+
+def _of_refunds(says: GatewaySays) -> Iterator[NextStep]:
+    for each in says.refunds:
+        step = _BY_REFUND.get(each.status, _BY_REFUND[None])
+        if step is not None and each.number not in says.foreign:
+            yield attrs.evolve(step, values=_refund_values(each))
+
+
+def _refund_values(refund: RefundSays) -> Mapping[str, Value]:
+    return {"number": refund.number, "amount": refund.applied}
+
+
+def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
+    if evidence.inbox is None:
+        return
+    count = len(evidence.inbox.asides)
+    if count:
+        yield NextStep(name="asides", rule="M-15", need=Need.PERSON, values={"count": count})
+    took_effect = evidence.inbox.state is SeenState.DONE
+    if took_effect and standing in (OrderStanding.IN_REFUND, OrderStanding.CONTRADICTED):
+        yield NextStep(name="effect-stands", rule="M-15", need=Need.PERSON)
+    if evidence.inbox.state is SeenState.QUARANTINED and standing is not OrderStanding.PAID:
+        yield _BY_INBOX[SeenState.QUARANTINED]
+
+
+def _of_the_stores(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
+    kept = [each for each in evidence.kept if each.refund is None]
+    if any(each.unreadable for each in evidence.kept):
+        yield NextStep(name="unreadable", rule="M-23", need=Need.PERSON)
+    if standing in _UNDECIDED and any(map(_is_waited_for, kept)):
+        yield NextStep(name="waited-for", rule="M-23", need=Need.TIME)
+    if any(map(_is_untaken, kept)):
+        took_effect = evidence.inbox is not None and evidence.inbox.state is SeenState.DONE
+        need = Need.NOTHING if took_effect else Need.TIME
+        yield NextStep(name="untaken", rule="M-23", need=need)
+    last = next((each.attempt for each in kept if _is_business_order(each, evidence)), None)
+    if last is not None:
+        yield NextStep(name="attempt", rule="M-24", values={"number": last})
+
+
+def _is_waited_for(kept: KeptRecord) -> bool:
+    return kept.kind in ("checkout", "poll") and not kept.ended and not kept.unreadable
+
+
+def _is_untaken(kept: KeptRecord) -> bool:
+    return kept.kind in ("checkout", "poll", "outcome") and kept.ended
+
+
+def _is_business_order(kept: KeptRecord, evidence: OrderEvidence) -> bool:
+    """Whether the number that was asked about is an order's, and its attempts have others."""
+    names_another = kept.kind == "checkout-order" and kept.attempt != evidence.out_trade_no
+    return names_another and kept.bearing is Bearing.NONE

@@ -1,0 +1,88 @@
+"""One thing that one witness told of an order, and how it bears on whether the order was paid."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+
+import attrs
+
+from chaoying_async.sansio.printable import one_line
+
+#: What a sentence is filled with. Amounts are whole numbers of fen.
+Value = str | int | None
+
+_NOTHING: Mapping[str, Value] = {}
+_WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
+
+
+class Witness(StrEnum):
+    """Who told something."""
+
+    GATEWAY = "gateway"
+    """The gateway, asked just now; its answers are signed."""
+    STORE = "store"
+    """A poll store of the shop's."""
+    FLEET = "fleet"
+    """The tables of a fleet, in the database of a poll store."""
+    INBOX = "inbox"
+    """The shop's inbox, which holds nothing that was not verified."""
+    AUDIT_LOG = "audit-log"
+    """A log of the shop's exchanges. Signatures are masked in it, so its answers prove nothing."""
+
+
+class Bearing(StrEnum):
+    """How something that was told bears on whether the order was paid."""
+
+    PAID = "PAID"
+    """It was paid."""
+    IN_REFUND = "IN_REFUND"
+    """It was paid, and all of it or a part came back."""
+    OTHER_AMOUNT = "OTHER_AMOUNT"
+    """It was paid, and another amount than was expected."""
+    UNPAID = "UNPAID"
+    """It is over, and was not paid."""
+    OPEN = "OPEN"
+    """It is not decided."""
+    ABSENT = "ABSENT"
+    """There is no such order, says somebody who may be wrong (M-11)."""
+    NONE = "NONE"
+    """It says nothing of that."""
+
+
+#: These say that money came.
+PAID_ONCE = frozenset({Bearing.PAID, Bearing.IN_REFUND, Bearing.OTHER_AMOUNT})
+
+
+@attrs.frozen(kw_only=True)
+class Statement:
+    """One line of the timeline. Nothing in it is personal, and no text of it is a stranger's."""
+
+    witness: Witness
+    what: str
+    """The name of its sentence, in the part ``told`` of the words."""
+    at: datetime | None = None
+    """When it happened (aware); None where nobody wrote that down."""
+    values: Mapping[str, Value] = _NOTHING
+    """What its sentence is filled with."""
+    bearing: Bearing = Bearing.NONE
+    """How it bears on whether the order was paid."""
+    proves: bool = False
+    """Whether a signature was verified for it, by us or by the shop's own library."""
+    payable: int | None = None
+    """The order amount that it names, in fen."""
+    status: str = ""
+    """The status by which its witness calls it; empty where there is none."""
+
+
+def word(text: object) -> str:
+    """A code or a number from outside, if it looks like one; else a question mark."""
+    found = str(text)
+    return found if _WORD(found) else "?"
+
+
+def sentence(text: object) -> str:
+    """A text of ours that may quote others, on one line."""
+    return one_line(str(text), 300)

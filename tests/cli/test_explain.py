@@ -1,0 +1,307 @@
+"""``chaoying explain``: one order, from the gateway, a store, an inbox and an audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaoying_async import (
+    Credentials,
+    ExpectedOrder,
+    GatewaySession,
+    Hosts,
+    NotificationHandler,
+    OrderQuery,
+    PaidOrder,
+    Pay,
+    PayType,
+    Refund,
+    checkout,
+)
+from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.audit import Exchange
+from chaoying_async.sql.engines import engine_at
+from chaoying_async.workers import Fleet
+from tests.cli_calls import Running, sandbox
+from tests.factories import CANARIES, OPENID
+
+CODE = "130000000000001111"
+CHINESE = {"LC_ALL": "zh_CN.UTF-8", "LANG": "zh_CN.UTF-8"}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Running]:
+    """One gateway for all tests of this file; each has order numbers of its own."""
+    with sandbox() as made:
+        yield made
+
+
+class ShopOnDisk:
+    """A shop that writes down all it may: store, inbox, audit log."""
+
+    def __init__(self, running: Running, folder: Path) -> None:
+        self.running = running
+        self.store, self.inbox = folder / "polls.db", folder / "inbox.db"
+        self.log = folder / "exchanges.jsonl"
+        told = running.told
+        self.who = Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        store, inbox, log = map(str, (self.store, self.inbox, self.log))
+        return ("--store", store, "--inbox", inbox, "--audit-log", log)
+
+    def session(self) -> GatewaySession:
+        def audited(exchange: Exchange) -> None:
+            with self.log.open("a") as file:
+                file.write(exchange.line(datetime.now(UTC)) + "\n")
+
+        return GatewaySession(
+            self.who,
+            mch_id=self.running.told["mch_id"],
+            op_user_id="cashier",
+            hosts=Hosts.single(self.running.url),
+            on_exchange=audited,
+        )
+
+    async def sell(self, number: str, total: int, *, delivers: bool = True) -> None:
+        """Charge it to the end; with a handler that hears of it, or without."""
+        engine = engine_at(f"sqlite+aiosqlite:///{self.inbox}")
+        inbox = SqlInbox(engine)
+        await inbox.create_tables()
+        async with self.session() as session, SqlPollStore(self.store) as store:
+            request = Pay(out_trade_no=number, body="tea", total_fee=total, auth_code=CODE)
+            outcome = await checkout(session, request, store=store, paytype=PayType.WECHAT)
+            if delivers and outcome.paid is not None:
+                await self.handler(inbox, total).settle(outcome.paid)
+        await engine.dispose()
+
+    def handler(self, inbox: SqlInbox, total: int) -> NotificationHandler:
+        async def on_paid(_order: PaidOrder) -> None:
+            """The shop's effect."""
+
+        async def expected(mch_id: str, _number: str) -> ExpectedOrder:
+            return ExpectedOrder(total, mch_id)
+
+        return NotificationHandler(
+            self.who, inbox, on_paid, expected=expected, on_conflict=lambda _aside: None
+        )
+
+
+@pytest.fixture
+def shop(running: Running, tmp_path: Path) -> ShopOnDisk:
+    return ShopOnDisk(running, tmp_path)
+
+
+def test_a_paid_order_that_took_effect_is_settled(shop: ShopOnDisk) -> None:
+    """Exit code 0: every source agrees, each line of the timeline says who told it."""
+    asyncio.run(shop.sell("E1000101", 1230))
+    told = shop.running.ask("explain", "E1000101", *shop.options)
+    assert (told["ok"], told["exit"], told["status"]) == (True, 0, "PAID")
+    assert {step["name"] for step in told["steps"]} == {"nothing-left", "untaken"}
+    witnesses = {each["witness"] for each in told["timeline"]}
+    assert witnesses == {"gateway", "store", "inbox", "audit-log"}
+    assert told["payable"] == told["expected"] == 1230
+    assert told["agrees"] is True
+    shop.store.unlink()
+    told = shop.running.ask("explain", "E1000101", *shop.options[2:])
+    assert (told["ok"], told["exit"], told["settled"]) == (True, 0, True)
+    assert told["steps"][0]["rule"] == "M-15"
+    assert "store-not-given" in {each["name"] for each in told["sources"]}
+
+
+def test_a_person_reads_it_in_either_language(shop: ShopOnDisk) -> None:
+    """Title, standing, proofs, steps with their rule, the timeline, and who was asked."""
+    asyncio.run(shop.sell("E1000201", 1230))
+    english = shop.running.call("explain", "E1000201", *shop.options).stdout
+    chinese = shop.running.call("explain", "E1000201", *shop.options, env=CHINESE).stdout
+    for words in ("PAID: paid, 12.30 yuan.", "What is proven", "(M-15)", "inbox: a payment of"):
+        assert words in english
+    for words in ("PAID：已支付，12.30 元。", "已证实", "（M-15）", "收件箱：得知一笔支付"):
+        assert words in chinese
+    assert "***" not in english
+    assert not any(secret in english for secret in (*CANARIES, shop.who.key, CODE))
+
+
+def test_the_gateway_alone_says_that_it_is_paid(running: Running) -> None:
+    """Exit code 0, as of `query`; that there is no store, no inbox and no log is said."""
+    assert running.call(*_pay("E1000301")).exit_code == 0
+    told = running.ask("explain", "E1000301")
+    assert (told["exit"], told["status"], told["steps"][0]["name"]) == (0, "PAID", "deliver")
+    names = {each["name"] for each in told["sources"]}
+    assert {"store-not-given", "inbox-not-given", "audit-log-not-given"} <= names
+    assert {each["name"] for each in told["unproven"]} == {"right-amount", "delivered"}
+    other = running.ask("explain", "E1000301", "--expected", "999")
+    assert (other["exit"], other["status"]) == (5, "OTHER_AMOUNT")
+
+
+def _pay(number: str, total: str = "1000") -> tuple[str, ...]:
+    fields = (f"out_trade_no={number}", "body=tea", f"total_fee={total}", f"auth_code={CODE}")
+    return ("send", "pay", *fields, "--yes")
+
+
+@pytest.mark.parametrize(
+    ("total", "code", "status", "rule"),
+    [
+        ("1405", 6, "OPEN", "M-11"),
+        ("1406", 1, "UNPAID", "M-07"),
+        ("1418", 5, "UNBELIEVED", "M-08"),
+        ("1414", 1, "NOT_FOUND", "M-11"),
+        ("1423", 0, "PAID", "M-16"),
+    ],
+)
+def test_each_standing_has_its_exit_code_and_rule(
+    running: Running, total: str, code: int, status: str, rule: str
+) -> None:
+    """Undecided, over, not to be trusted, not found, and paid behind a refused query."""
+    number = f"E20{total}"
+    running.call(*_pay(number, total))
+    told = running.ask("explain", number, "--paytype", "WECHAT")
+    assert (told["exit"], told["status"], told["steps"][0]["rule"]) == (code, status, rule)
+
+
+def test_an_unreachable_gateway_is_a_state(shop: ShopOnDisk) -> None:
+    """Exit code 3: a payment was sent, and nobody can be asked what became of it."""
+    asyncio.run(shop.sell("E1000401", 1230))
+    env = {"CHAOYING_URL": "http://127.0.0.1:9"}
+    told = shop.running.ask("explain", "E1000401", *shop.options, env=env)
+    assert (told["exit"], told["status"], told["error"]) == (4, "WAS_PAID", "RequestNotSentError")
+    log = ("--audit-log", str(shop.log))
+    told = shop.running.ask("explain", "E1000401", *log, env=env)
+    assert (told["exit"], told["status"]) == (3, "NO_ANSWER")
+    assert "charged" in {step["name"] for step in told["steps"]}
+    told = shop.running.ask("explain", "E1000401", env=env)
+    assert (told["exit"], told["status"]) == (4, "NO_ANSWER")
+
+
+def test_refunds_are_found_by_what_was_written_down(shop: ShopOnDisk) -> None:
+    """Partial, several, failed, for a person: each with its own step; the sum is told."""
+    asyncio.run(shop.sell("E1000501", 5000))
+
+    async def give_back() -> None:
+        async with shop.session() as session:
+            for number, amount in (("TK-1", 300), ("TK-2", 1502), ("TK-3", 1505)):
+                await session.send(
+                    Refund(
+                        paytype=PayType.WECHAT,
+                        out_trade_no="E1000501",
+                        out_refund_no=number,
+                        total_fee=5000,
+                        refund_fee=amount,
+                    )
+                )
+            await asyncio.sleep(0)
+
+    asyncio.run(give_back())
+    told = shop.running.ask("explain", "E1000501", "--audit-log", str(shop.log))
+    assert (told["exit"], told["status"]) == (1, "IN_REFUND")
+    assert {each["out_refund_no"] for each in told["refunds"]} == {"TK-1", "TK-2", "TK-3"}
+    assert "refund-pending" in {step["name"] for step in told["steps"]}
+    blind = shop.running.ask("explain", "E1000501")
+    assert blind["refunds"] == []
+    assert "how-much-came-back" in {each["name"] for each in blind["unproven"]}
+    named = shop.running.ask("explain", "E1000501", "--refund-no", "TK-2")
+    assert len(named["refunds"]) == 3
+
+
+def test_a_refund_of_another_order_is_told_apart(running: Running) -> None:
+    """Its amounts count for nothing here."""
+    for number in ("E1000601", "E1000602"):
+        assert running.call(*_pay(number)).exit_code == 0
+    sent = running.call(
+        *("send", "refund", "paytype=WECHAT", "out_trade_no=E1000602", "out_refund_no=TK-9"),
+        *("total_fee=1000", "refund_fee=1000", "--yes"),
+    )
+    assert sent.exit_code == 0, sent.output
+    told = running.ask("explain", "E1000601", "--refund-no", "TK-9")
+    assert (told["exit"], told["status"], told["refunds"]) == (3, "PAID", [])
+    assert [each["name"] for each in told["against"]] == ["refund-of-another"]
+
+
+def test_the_usual_full_refund_is_found_without_its_number(running: Running) -> None:
+    """``suggested_refund`` gives an order's refund a number that belongs to it."""
+    assert running.call(*_pay("E1000701")).exit_code == 0
+    sent = running.call(
+        *("send", "refund", "paytype=WECHAT", "out_trade_no=E1000701", "out_refund_no=R-E1000701"),
+        *("total_fee=1000", "refund_fee=1000", "--yes"),
+    )
+    assert sent.exit_code == 0, sent.output
+    told = running.ask("explain", "E1000701")
+    assert [each["out_refund_no"] for each in told["refunds"]] == ["R-E1000701"]
+
+
+def test_another_merchants_number_is_not_found(running: Running) -> None:
+    """M-18: the key is the merchant and the number; not found is not unpaid."""
+    assert running.call(*_pay("E1000801")).exit_code == 0
+    told = running.ask("explain", "E1000801", "--mch-id", "00000002")
+    assert (told["exit"], told["status"]) == (1, "NOT_FOUND")
+    assert "unpaid" in told["unproven"][0]["says"]
+
+
+@pytest.mark.parametrize("number", ["", "A\x1b[31m1", "A\n1"])
+def test_a_number_that_is_none_is_refused_before_anybody_is_asked(
+    running: Running, number: str
+) -> None:
+    """Exit code 2, and no control character reaches the terminal."""
+    result = running.call("explain", number)
+    assert result.exit_code == 2
+    assert "\x1b" not in result.output
+
+
+class TestSourcesThatCannotBeRead:
+    """One that fails is said to have failed; a mistake of the user's ends the command."""
+
+    def test_a_file_that_is_not_there_is_a_mistake(self, running: Running) -> None:
+        """Exit code 2, as of the other commands."""
+        for option in ("--store", "--inbox", "--audit-log"):
+            assert running.call("explain", "E1", option, "/nowhere/x").exit_code == 2
+
+    def test_a_database_without_tables_hides_nothing_else(
+        self, running: Running, tmp_path: Path
+    ) -> None:
+        """The gateway's answer is told all the same."""
+        empty = tmp_path / "empty.db"
+        empty.touch()
+        assert running.call(*_pay("E1000901")).exit_code == 0
+        told = running.ask("explain", "E1000901", "--store", str(empty))
+        assert told["status"] == "PAID"
+        assert "store-failed" in {each["name"] for each in told["sources"]}
+
+    def test_a_hostile_log_is_told_as_unreadable(self, running: Running, tmp_path: Path) -> None:
+        """Huge lines, no JSON, another order's lines: counted, never shown."""
+        log = tmp_path / "log.jsonl"
+        secret = f"openid={OPENID}"
+        lines = [f"E1001001 {secret}", "x" * 300_000, json.dumps({"E1001001": [secret]})]
+        log.write_text("\n".join(lines) + "\n\x00\n")
+        assert running.call(*_pay("E1001001")).exit_code == 0
+        result = running.call("explain", "E1001001", "--audit-log", str(log))
+        assert result.exit_code == 0
+        assert "cannot be read: 3" in result.stdout
+        assert OPENID not in result.output
+
+
+def test_a_fleets_tables_are_read_beside_it(running: Running, tmp_path: Path) -> None:
+    """What was handed over, and no process has taken up; of a business order its last attempt."""
+    url = tmp_path / "fleet.db"
+
+    async def hand_over() -> None:
+        told = running.told
+        who = Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"])
+        made = Fleet(SqlPollStore(url), lambda: GatewaySession(who, mch_id=told["mch_id"]))
+        query = OrderQuery(paytype=PayType.WECHAT, mch_id=told["mch_id"], out_trade_no="E1001101")
+        async with made:  # which makes the tables
+            await made.watch(query, then="shop.ended", expected=1405)
+
+    asyncio.run(hand_over())
+    assert running.call(*_pay("E1001101", "1405")).exit_code == 6
+    told: dict[str, Any] = running.ask("explain", "E1001101", "--store", str(url))
+    assert (told["status"], told["expected"]) == ("OPEN", 1405)
+    assert "fleet" in {each["witness"] for each in told["timeline"]}
+    assert "waited-for" in {step["name"] for step in told["steps"]}
