@@ -23,7 +23,7 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage simulate simulate-planted mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
+.PHONY: help demo quick test cover measure coverage simulate simulate-planted simulate-versions mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
 	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
+	@echo 'make simulate-versions   worlds in which the last version, or the next, runs beside this one'
 	@echo 'make mutate  small mistakes in sansio, and whether a test notices; ARGS="signing.py payments" chooses'
 	@echo 'make fuzz    mutated bytes against ARGS="reply --seconds 3600"; or notification, sandbox'
 	@echo 'make bench   how fast; ARGS=--quick for a quick look'
@@ -85,6 +86,10 @@ simulate: .venv/.dev
 # Bugs planted one at a time: how many seeds find each.
 simulate-planted: .venv/.dev
 	$(BIN)/python -m tests.hard.planted_bugs $(ARGS)
+
+# With another version beside this one on the same files: make simulate-versions ARGS='--with last --seeds 1000'.
+simulate-versions: .venv/.dev
+	$(BIN)/python -m tests.hard.versions $(or $(ARGS),--seconds 120)
 
 # One process; begins with a run that learns which tests reach which lines.
 mutate: .venv/.dev

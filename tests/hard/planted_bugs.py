@@ -22,11 +22,16 @@ from tests.hard import (
     planted_fleet,
     planted_notifications,
     planted_payments,
+    planted_versions,
 )
 from tests.hard.planting import PLANTED
+from tests.hard.versions import world as versions
 
 #: Modules whose bugs are planted.
-PLANTS = (planted_notifications, planted_payments, planted_changes, planted_fleet)
+PLANTS = (
+    *(planted_notifications, planted_payments, planted_changes, planted_fleet),
+    planted_versions,
+)
 MOST = 2000
 
 
@@ -39,10 +44,11 @@ def find(name: str, first: int, most: int) -> int:
     """Plant one bug in this process, and look for it; 0 when it was found."""
     bug = next(each for each in PLANTED if each.name == name)
     blank_files.blank_files()  # nothing is wrong with those
+    stories = versions.stories if bug.versions else campaign.stories
     began, seeds = time.monotonic(), 0
     with pytest.MonkeyPatch.context() as patch:
         bug.plant(patch)
-        for story in campaign.stories(first, most):
+        for story in stories(first, most):
             seeds += 1
             if story.broken:
                 took = time.monotonic() - began

@@ -26,14 +26,16 @@ class Planted:
     name: str
     rule: str
     plant: Plant
+    #: Whether it is looked for where another version is in the world, too.
+    versions: bool = False
 
 
 PLANTED: list[Planted] = []
 
 
-def planted(name: str, rule: str) -> Callable[[Plant], Plant]:
+def planted(name: str, rule: str, *, versions: bool = False) -> Callable[[Plant], Plant]:
     def note(plant: Plant) -> Plant:
-        PLANTED.append(Planted(name, rule, plant))
+        PLANTED.append(Planted(name, rule, plant, versions))
         return plant
 
     return note

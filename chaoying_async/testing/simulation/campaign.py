@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from chaoying_async.clock import SystemClock
 from chaoying_async.testing.simulation.shrink import shrunk
@@ -15,6 +17,8 @@ from chaoying_async.testing.simulation.users_shop import UsersShop
 from chaoying_async.testing.simulation.world import SimulatedWorld
 
 _WARM_UP = 1
+#: Where a file of figures has those of simulated worlds.
+_FIGURES = "simulated worlds"
 _AGAIN = "python -m chaoying_async.testing.simulation --seed {} --trace"
 
 
@@ -81,11 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             broken.append(story)
     pace = done / max(0.001, clock.monotonic() - began) * 60
     _say(f"{done} seeds from {first} on, {pace:.0f} a minute: {len(broken)} broke a rule")
+    if options.add_to is not None:
+        add_figures(options.add_to, done, len(broken))
     if broken:  # at the end, where whoever reads a log of CI looks first
         story, taken = shrunk(broken[0], partial(story_of, broken[0].seed))
         _say(story.brief)
         _tell(story, taken)
     return bool(broken or not done)
+
+
+def add_figures(file: Path, done: int, broken: int) -> None:
+    """Add a run's figures to those of the runs before it; the rest of the file stays as it is."""
+    figures = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    known = figures.setdefault(_FIGURES, {})
+    for name, count in (("seeds", done), ("that broke a rule", broken)):
+        known[name] = known.get(name, 0) + count
+    file.write_text(json.dumps(figures, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
 def _options() -> argparse.ArgumentParser:
@@ -101,6 +116,12 @@ def _options() -> argparse.ArgumentParser:
     parser.add_argument("--first", type=int, help="the first of many seeds; by default a new one")
     parser.add_argument("--seeds", type=int, help="so many seeds")
     parser.add_argument("--seconds", type=float, help="as many seeds as fit into this time")
+    parser.add_argument(
+        "--add-to",
+        type=Path,
+        metavar="FILE",
+        help="add how many seeds there were to this JSON file",
+    )
     return parser
 
 

@@ -9,7 +9,7 @@ import random
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from contextvars import copy_context
 from pathlib import Path
@@ -220,7 +220,8 @@ class SimulatedWorld:
             return True
         if not self._computer.is_settled:
             return True
-        return bool(self._judged(settling=True))
+        evidence = self._evidence()
+        return bool(self._undecided(evidence)) or next(self._judged(evidence), None) is not None
 
     # ------------------------------------------------------------------------------------ customers
 
@@ -294,21 +295,18 @@ class SimulatedWorld:
     # -------------------------------------------------------------------------------------- the end
 
     def _judge(self) -> None:
-        for what in self._judged():
+        for what in self._judged(self._evidence()):
             self._break(what)
         for owner, context in self._loop.complaints:
             if owner is None or (isinstance(owner, Process) and owner.alive):
                 self._break(f"asyncio: {context.get('message')}: {context.get('exception')!r}")
 
-    def _judged(self, *, settling: bool = False) -> list[str]:
-        evidence = self._evidence()
-        checks = (*CHECKS, *(FLEET_CHECKS if self.weather.shards else ()))
-        found = [what for check in checks for what in check(evidence)]
+    def _judged(self, evidence: BothBooks) -> Iterator[str]:
+        """What is wrong; what is asked for the first alone is not looked for any further."""
+        for check in (*CHECKS, *(FLEET_CHECKS if self.weather.shards else ())):
+            yield from check(evidence)
         if self.users is not None:
-            found += self.users.complaints(self._books(evidence))
-        if settling:
-            found += self._undecided(evidence)
-        return found
+            yield from self.users.complaints(self._books(evidence))
 
     def _undecided(self, found: BothBooks) -> list[str]:
         """What is no fault yet, and still to come."""

@@ -1,0 +1,94 @@
+"""Bugs that show only where another version reads what this one writes, or the other way round.
+
+Each is sound by itself: this version reads what it has written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import pytest
+
+from chaoying_async.inbox.sql import rows
+from chaoying_async.sansio.notifications.inbox_values import OrderKey
+from chaoying_async.sansio.payments import intent
+from chaoying_async.sansio.polling import record
+from tests.hard.planting import everywhere, planted
+from tests.hard.versions.loading import ADDED_LATER
+
+among_versions = partial(planted, versions=True)
+
+
+def _with(text: str, **members: Any) -> str:
+    return json.dumps({**json.loads(text), **members})
+
+
+@among_versions("a payment's record lacks a name that the last version needs", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    text, read = intent.Intent.text, intent._intent
+
+    def shorter(self: intent.Intent) -> str:
+        members = json.loads(text(self))
+        certain = members.pop("certain")
+        return json.dumps(members if not certain else {**members, "sure": 1})
+
+    def read_again(members: Mapping[str, Any]) -> intent.Intent:
+        return read({"certain": "sure" in members, **members})
+
+    patch.setattr(intent.Intent, "text", shorter)
+    patch.setattr(intent, "_intent", read_again)
+
+
+@among_versions("a payment's record of the last version is not read", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    text, read = intent.Intent.text, intent._intent
+
+    def read_mine(members: Mapping[str, Any]) -> intent.Intent:
+        if "channel" not in members:
+            raise KeyError("a member is missing")
+        return read(members)
+
+    patch.setattr(intent.Intent, "text", lambda self: _with(text(self), channel="till"))
+    patch.setattr(intent, "_intent", read_mine)
+
+
+@among_versions("a payment's record with a name of the next version is refused", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    read = intent._intent
+
+    def read_known(members: Mapping[str, Any]) -> intent.Intent:
+        if ADDED_LATER in members:
+            raise KeyError("a member is not known")
+        return read(members)
+
+    patch.setattr(intent, "_intent", read_known)
+
+
+@among_versions("a schedule is stored in milliseconds", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    text, read = record.PendingOrder.text, record._waiting
+    names = ("first", "every", "longest")
+
+    def scaled(members: Mapping[str, Any], by: float) -> dict[str, Any]:
+        schedule = members["schedule"]
+        return {**members, "schedule": {**schedule, **{n: schedule[n] * by for n in names}}}
+
+    def in_milliseconds(self: record.PendingOrder, mch_id: str) -> str:
+        return json.dumps(scaled(json.loads(text(self, mch_id)), 1000))
+
+    patch.setattr(record.PendingOrder, "text", in_milliseconds)
+    patch.setattr(record, "_waiting", lambda members: read(scaled(members, 0.001)))
+
+
+@among_versions("an order in an inbox has another key", "M-16")
+def _(patch: pytest.MonkeyPatch) -> None:
+    key_params = rows.key_params
+
+    def without_zeros(key: OrderKey) -> rows.Params:
+        return key_params(OrderKey(key.mch_id.lstrip("0"), key.out_trade_no))
+
+    everywhere(patch, key_params, without_zeros)
+    patch.setattr(rows, "_key_of", lambda row: OrderKey(row.mch_id.zfill(8), row.out_trade_no))
