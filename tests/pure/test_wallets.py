@@ -65,7 +65,7 @@ def test_that_another_wallet_knows_no_order_is_no_doubt_about_the_guess() -> Non
 def test_late_every_wallet_has_to_say_it_once_more() -> None:
     """M-24: the likeliest first; those that have said it late are left alone until all have."""
     wallets, asked = missed_by(GUESS, "ALIPAY", late=False), []
-    for attempt in range(6):
+    for attempt in (4, 9, 2, 7, 0, 5):  # whichever it is, as long as one has yet to say it
         asked.append(wallets.next_asked(attempt, late=True))
         wallets = wallets.missed(asked[-1], late=True)
     assert asked == ["ALIPAY", *OTHERS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import sqlite3
@@ -138,6 +139,20 @@ def test_a_campaign_names_its_seeds(capsys: pytest.CaptureFixture[str]) -> None:
     """Whoever reads CI's output can run each of them again."""
     assert main(["--first", "5", "--seeds", "2"]) == 0
     assert "2 seeds from 5 on" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_seeds_of_several_runs_are_counted_together(tmp_path: Path) -> None:
+    """What else stands in the file of figures stays there."""
+    figures = tmp_path / "figures.json"
+    for first in (5, 7):
+        assert main(["--first", str(first), "--seeds", "2", "--add-to", str(figures)]) == 0
+    worlds = {"seeds": 4, "that broke a rule": 0}
+    assert json.loads(figures.read_text()) == {"simulated worlds": worlds}
+    figures.write_text(json.dumps({"simulated worlds": {"seeds": 1, "what": "tea"}, "soak": 2}))
+    campaign.add_figures(figures, 2, 1)
+    worlds = {"seeds": 3, "what": "tea", "that broke a rule": 1}
+    assert json.loads(figures.read_text()) == {"simulated worlds": worlds, "soak": 2}
 
 
 @pytest.mark.slow
