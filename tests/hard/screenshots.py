@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import urlencode
@@ -35,7 +36,13 @@ def badly_signed(shop: ServedSandbox) -> None:
     fields["sign"] = hashlib.md5(text.encode()).hexdigest().upper()
     content = urlencode(fields)
     headers = {"content-type": "application/x-www-form-urlencoded"}
-    httpx.post(f"{shop.url}/UnifiedPay/Gateway", content=content, headers=headers, trust_env=False)
+    httpx.post(
+        f"{shop.url}/UnifiedPay/Gateway",
+        content=content,
+        headers=headers,
+        trust_env=False,
+        timeout=60,
+    )
 
 
 def a_morning(shop: ServedSandbox, browser: Browser) -> None:
@@ -58,36 +65,40 @@ def a_morning(shop: ServedSandbox, browser: Browser) -> None:
     browser.wait(lambda: browser.all("#orders .refund-fail"))
 
 
+#: A browser's language, and the ending of its pictures' names.
+LANGUAGES = {"en": "", "zh-CN": ".zh-CN"}
+
+
 def main(folder: Path) -> None:
-    """Write them all."""
+    """Write them all, in each language."""
+    if not subprocess.check_output(["fc-list", ":lang=zh"]):
+        sys.exit("no font has Chinese characters: apt-get install fonts-noto-cjk")
     folder.mkdir(parents=True, exist_ok=True)
-    with served_sandbox() as shop, chromium() as browser:
-        browser.size(WIDTH, HEIGHT)
-        a_morning(shop, browser)
-        order = f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103"
-        bad = browser_link(shop, browser)
-        pages = {
-            "orders": shop.console,
-            "order": order,
-            "messages": f"{shop.console}messages",
-            "message": f"{shop.console}message?id={bad}",
-            "notifications": f"{shop.console}notifications",
-            "faults": f"{shop.console}faults",
-            "doctor": f"{shop.console}doctor?message={bad}",
-        }
-        for name, address in pages.items():
-            browser.size(WIDTH, TALL if name in {"order", "message", "doctor"} else HEIGHT)
-            browser.open(address)
-            browser.shot(folder / f"{name}.png")
-        browser.size(PHONE, HEIGHT)
-        browser.open(shop.console)
-        browser.shot(folder / "phone.png")
-    with served_sandbox() as shop, chromium(language="zh-CN") as browser:
-        browser.size(WIDTH, HEIGHT)
-        a_morning(shop, browser)
-        browser.open(f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103")
-        browser.size(WIDTH, TALL)
-        browser.shot(folder / "order.zh-CN.png")
+    for language, ending in LANGUAGES.items():
+        with served_sandbox() as shop, chromium(language=language) as browser:
+            browser.size(WIDTH, HEIGHT)
+            a_morning(shop, browser)
+            _pictures(shop, browser, folder, ending)
+
+
+def _pictures(shop: ServedSandbox, browser: Browser, folder: Path, ending: str) -> None:
+    bad = browser_link(shop, browser)
+    pages = {
+        "orders": shop.console,
+        "order": f"{shop.console}order?mch_id=00000001&out_trade_no=A1000103",
+        "messages": f"{shop.console}messages",
+        "message": f"{shop.console}message?id={bad}",
+        "notifications": f"{shop.console}notifications",
+        "faults": f"{shop.console}faults",
+        "doctor": f"{shop.console}doctor?message={bad}",
+    }
+    for name, address in pages.items():
+        browser.size(WIDTH, TALL if name in {"order", "message", "doctor"} else HEIGHT)
+        browser.open(address)
+        browser.shot(folder / f"{name}{ending}.png")
+    browser.size(PHONE, HEIGHT)
+    browser.open(shop.console)
+    browser.shot(folder / f"phone{ending}.png")
 
 
 def browser_link(shop: ServedSandbox, browser: Browser) -> str:
