@@ -6,6 +6,7 @@ import asyncio
 import json
 import signal
 import subprocess
+import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -221,3 +222,19 @@ def test_a_queue_is_found_by_its_name(shop: Path, monkeypatch: pytest.MonkeyPatc
     for wrong in ("celery", "rabbit:x", "celery:no_such_module_here:app"):
         with pytest.raises(click.BadParameter):
             queue_named(wrong)
+
+
+async def test_without_the_extra_the_port_has_no_metrics_and_says_what_it_has(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A poller without prometheus_client starts all the same."""
+    from chaoying_async.cli.poller.health import HealthApp
+
+    monkeypatch.delitem(sys.modules, "chaoying_async.observing.prometheus", raising=False)
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    app = HealthApp(Fleet(SqlPollStore(tmp_path / "fleet.db"), GatewaySession.from_env))
+    assert app.paths == ("/health", "/ready")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://poller") as client:
+        answer = await client.get("/metrics")
+    assert (answer.status_code, answer.json()["paths"]) == (404, ["/health", "/ready"])

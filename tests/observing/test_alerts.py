@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,18 @@ RULES: dict[str, Any] = {
     for group in yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
     for rule in group["rules"]
 }
+
+
+PAGES = ("operations.md", "operations.zh-CN.md")
+_ROW = re.compile(r"^\| `(Chaoying\w+)` \| (\w+) \| .+ \|$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_page_says_what_to_do_about_every_alert(page: str) -> None:
+    """In the order of the rules, with the severity that they have."""
+    text = (ALERTS.parents[2] / "docs" / page).read_text("utf-8")
+    wanted = [(name, rule["labels"]["severity"]) for name, rule in RULES.items()]
+    assert _ROW.findall(text) == wanted
 
 
 @pytest.fixture
