@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Self
 
 import pytest
@@ -20,6 +20,8 @@ from chaoying_async import (
     Poller,
     PollSchedule,
 )
+from chaoying_async.polling.queue import DueQueue, QueuedOrder
+from chaoying_async.sansio.call_numbers import CallCounts
 from tests.factories import CREDENTIALS
 from tests.fake_gateway import FakeGateway, session
 
@@ -31,7 +33,7 @@ from chaoying_async.observing.prometheus import (
     registry_of,
 )
 
-ORDERS = 300
+ORDERS, MANY = 300, 3000
 
 
 @pytest.fixture
@@ -43,13 +45,13 @@ def hasty() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
-class Scraper:
+class Reader:
     """Reads again and again in its thread; keeps the first error."""
 
-    def __init__(self, collector: ChaoyingCollector) -> None:
-        self._registry = registry_of(collector)
+    def __init__(self, read: Callable[[], object]) -> None:
+        self._read = read
         self._stopping = threading.Event()
-        self.scrapes = 0
+        self.reads = 0
         self.error: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
 
@@ -64,8 +66,8 @@ class Scraper:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                exposition(self._registry)
-                self.scrapes += 1
+                self._read()
+                self.reads += 1
         except BaseException as error:  # noqa: BLE001 - the test raises it
             self.error = error
 
@@ -84,10 +86,11 @@ async def test_a_thread_may_read_while_the_loop_works(hasty: None) -> None:
             collector = ChaoyingCollector(
                 session=till, poller=poller, handler=handler, merchants=True
             )
-            with Scraper(collector) as scraper:
+            registry = registry_of(collector)
+            with Reader(lambda: exposition(registry)) as reader:
                 await _work(poller, handler)
-            assert scraper.error is None
-            assert scraper.scrapes > 3
+            assert reader.error is None
+            assert reader.reads > 3
             assert till.stats().calls["orderquery", "RESULT"] == ORDERS
             assert sum(handler.stats().decisions.values()) == ORDERS
 
@@ -104,3 +107,26 @@ async def _work(poller: Poller, handler: NotificationHandler) -> None:
         await handler.settle(outcome.paid)
 
     await asyncio.gather(*map(one, range(ORDERS)))
+
+
+def test_calls_may_be_read_while_endpoints_and_outcomes_are_new(hasty: None) -> None:
+    """A dictionary that grows is copied in one step, not walked through."""
+    counts = CallCounts()
+    with Reader(counts.snapshot) as reader:
+        for index in range(MANY):
+            counts.begin()
+            counts.end(f"endpoint {index}", "RESULT", 0.1)
+    assert reader.error is None
+    assert len(counts.snapshot().calls) == MANY
+
+
+def test_orders_that_are_due_may_be_read_while_merchants_are_new(hasty: None) -> None:
+    """The poller's lag is found among them, by whoever asks."""
+    queue = DueQueue(merchant_rate=1.0)
+    query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1")
+    with Reader(lambda: len(list(queue.orders()))) as reader:
+        for index in range(MANY):
+            kind = ("orderquery", f"{index:08}", "WECHAT", "out_trade_no")
+            queue.push(QueuedOrder(query, kind, PollSchedule(), None, 0.0))
+    assert reader.error is None
+    assert len(list(queue.orders())) == MANY
