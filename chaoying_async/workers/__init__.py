@@ -8,6 +8,7 @@
 - ``fleet``: ``Fleet``, which takes what is handed over, and serves its share of it.
 - ``fleet_status``: numbers of a whole fleet, read from its tables.
 - ``log_texts``: what may be said of an error that came from anywhere.
+- ``old_orders``: forgets the records of business orders that nobody charges any more.
 - ``order_rows``: the rows of a fleet that name one order.
 - ``outcomes``: how waiting ended, as the user's task gets it.
 - ``queues``: hands outcomes to the queue that people already run.

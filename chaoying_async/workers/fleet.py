@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -32,6 +33,7 @@ from chaoying_async.sql.engines import check_engine
 from chaoying_async.workers.bringing_over import OldStore
 from chaoying_async.workers.database import FleetDatabase, Sharding
 from chaoying_async.workers.database_clock import DatabaseClock
+from chaoying_async.workers.old_orders import KEEP, OldOrders, check_keep
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.sending import Sending
 from chaoying_async.workers.shared_gateway import SharedGateway
@@ -79,6 +81,10 @@ class Fleet:
     calls of this process. Every ``look`` seconds it looks which shards are free and what was handed
     over; what is handed over in this process is seen at once.
 
+    Of each business order that was charged a row stays, so that none is charged twice: until its
+    last attempt is ``keep_orders`` old (400 days; 366 at least, None: for ever) and is known to
+    have ended. What nobody could decide stays.
+
     What a ``SqlPollStore`` of one owner holds in the same database is brought over as soon as no
     process owns it: its outcomes come to this ``then``.
 
@@ -98,6 +104,7 @@ class Fleet:
         merchant_rate: float | None = None,
         by_merchant: bool = False,
         look: float = 1.0,
+        keep_orders: timedelta | None = KEEP,
         name: str | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -107,6 +114,8 @@ class Fleet:
             raise UsageError("a fleet takes a SqlPollStore, which is not opened")
         self._sharding = Sharding(store.shards, by_merchant)
         _check(concurrency, {"rate": rate, "merchant_rate": merchant_rate, "look": look})
+        check_keep(keep_orders)
+        self._keep_orders = keep_orders
         self._store = store
         self._make_gateway = gateway
         self._queue = queue
@@ -326,6 +335,7 @@ class Fleet:
                 clock=self._clock.own,
                 lease=self._store.lease,
             ),
+            old_orders=OldOrders(self._database, self._clock, self._keep_orders),
             then=self._then,
             sharding=self._sharding,
             look=self._look,

@@ -41,6 +41,11 @@ def outcome_item(seq: int, item: str) -> str:
     return f"{seq} {item}"[:LONGEST_KEY]
 
 
+def item_in(item: str) -> str:
+    """The key that :func:`outcome_item` was made of."""
+    return item.partition(" ")[2]
+
+
 def text_of(outcome: Mapping[str, Any]) -> str:
     """The text of an outcome in its row."""
     return encoded(outcome)

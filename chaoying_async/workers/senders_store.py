@@ -79,8 +79,10 @@ class SendersStore:
         inserting = self._database.handing_over(
             ORDER, {"item": key, "slot": slot, "body": "", "then": ""}, shard=KEPT
         )
-        await self._do(lambda connection: connection.execute(inserting))
-        await self._rows(self._get_locked, ORDER, key)
+        while True:
+            await self._do(lambda connection: connection.execute(inserting))
+            if await self._rows(self._get_locked, ORDER, key):
+                return  # else an old record was there, and was forgotten before we had its lock
 
     async def begin(self, text: str, slot: int, then: str) -> bool:
         """Make the row; False where there is one."""

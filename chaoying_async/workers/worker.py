@@ -21,6 +21,7 @@ from chaoying_async.workers.bringing_over import OldStore
 from chaoying_async.workers.database import FRESH_AT_A_TIME, FleetDatabase, Look, Sharding
 from chaoying_async.workers.database_clock import DatabaseClock
 from chaoying_async.workers.log_texts import log, said
+from chaoying_async.workers.old_orders import OldOrders
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.served_shard import ServedShard
 from chaoying_async.workers.shard import Shard
@@ -28,6 +29,10 @@ from chaoying_async.workers.shared_gateway import SharedGateway
 
 #: Seconds between two looks at whether a store of one owner has something to be brought over.
 _BRING_OVER = 60.0
+#: Seconds until old business orders are first looked for, and between two such looks.
+_FIRST_PRUNING, _PRUNING = 60.0, 3600.0
+#: The shard whose owner does that, so that not every process does.
+_PRUNER = 0
 #: Seconds for which a process leaves a shard alone that failed in it.
 REST = 5.0
 
@@ -86,6 +91,7 @@ class Worker:
         queue: OutcomeQueue | None,
         *,
         old_store: OldStore,
+        old_orders: OldOrders,
         then: str | None,
         sharding: Sharding,
         look: float,
@@ -100,6 +106,7 @@ class Worker:
         self._gateway = gateway
         self._queue = queue
         self._old_store = old_store
+        self._old_orders = old_orders
         self._then = then
         self._shards = sharding.shards
         self._sharding = sharding
@@ -152,7 +159,10 @@ class Worker:
     async def serve(self) -> None:
         """Serve until told to stop. A database that fails is tried again."""
         async with asyncio.TaskGroup() as group:
-            bringing_over = group.create_task(self._bring_over(), name="chaoying fleet: bring over")
+            beside = [
+                group.create_task(self._bring_over(), name="chaoying fleet: bring over"),
+                group.create_task(self._prune(), name="chaoying fleet: old orders"),
+            ]
             while not self._stopping:
                 self._news.clear()
                 try:
@@ -161,11 +171,12 @@ class Worker:
                     if self._failed is not None:
                         log.error("%s; this process serves no more", said(error))
                         break
-                    log.error("%s; tried again in %.0f s", said(error), self._pause)
+                    log.error("%s; tried again in %.3g s", said(error), self._pause)
                 with suppress(TimeoutError):
                     async with self._clock.timeout(self._pause):
                         await self._news.wait()
-            bringing_over.cancel()
+            for task in beside:
+                task.cancel()
             for served in self.served.values():
                 served.stop()
             # Now, so that others take each shard as soon as it is handed back.
@@ -187,6 +198,23 @@ class Worker:
                     *(said(error), _BRING_OVER),
                 )
             await self._clock.sleep(_BRING_OVER)
+
+    async def _prune(self) -> None:
+        """Forget old business orders, where this process has the shard whose owner does that."""
+        pause = _FIRST_PRUNING
+        while True:
+            await self._clock.sleep(pause)
+            pause = _PRUNING
+            try:
+                await self._old_orders.prune(self._is_pruner)
+            except Exception as error:  # noqa: BLE001 - the fleet outlives every trouble
+                log.error(
+                    "old business orders could not be forgotten: %s; tried again in %.0f s",
+                    *(said(error), pause),
+                )
+
+    def _is_pruner(self) -> bool:
+        return _PRUNER in self.served and self.served[_PRUNER].is_open
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         look = await self._database.look(self._name, self._says())

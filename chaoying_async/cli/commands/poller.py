@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -26,6 +27,8 @@ T = TypeVar("T")
 #: Seconds from the first signal to the end of the process, at the latest.
 GRACE = 20.0
 _SHARDS = 16
+#: Days; written here too, since the fleet is loaded when it is needed.
+_KEPT, _KEPT_AT_LEAST = 400, 366
 _SECONDS = click.FloatRange(0, min_open=True)
 _STORE = click.option(
     "--store",
@@ -90,6 +93,14 @@ class _PollerGroup(help_pages.Group):
 )
 @click.option("--rate", type=_SECONDS, help="Queries a second, of the whole fleet.")
 @click.option("--merchant-rate", type=_SECONDS, help="The same for one merchant.")
+@click.option(
+    "--keep-orders",
+    type=click.IntRange(_KEPT_AT_LEAST, 1_000_000),
+    default=_KEPT,
+    show_default=True,
+    metavar="DAYS",
+    help="How long a business order that has ended is kept, so that it is not charged again.",
+)
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 10_000),
@@ -180,6 +191,7 @@ def _fleet(
         merchant_rate=options["merchant_rate"],
         by_merchant=options["by_merchant"],
         concurrency=options["concurrency"],
+        keep_orders=timedelta(days=options["keep_orders"]),
         name=options["name"],
     )
 

@@ -268,6 +268,7 @@ _FLEET: Mapping[str, str] = {
     "All orders of a merchant in one shard.": "同一商户的订单放在同一个分片。",
     "Seconds after which the shards of a dead process are taken over.": "进程挂掉后，过多少秒由其他进程接手它的分片。",
     "Queries a second, of the whole fleet.": "整个集群每秒的查询数。",
+    "How long a business order that has ended is kept, so that it is not charged again.": "已结束的业务订单保留多少天，以免再次收款。",
     "The same for one merchant.": "单个商户每秒的查询数。",
     "At most so many queries at once, in this process.": "本进程同时进行的查询数上限。",
     "For orders that name none. Default: CHAOYING_MCH_ID.": "用于没有写明商户号的订单。默认取 CHAOYING_MCH_ID。",

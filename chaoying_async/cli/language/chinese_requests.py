@@ -157,6 +157,7 @@ REQUESTS: Mapping[str, str] = {
     "the method is not a token": "method 不合规范",
     "a header has a character that does not belong there": "请求头含有不允许的字符",
     "must be a finite number above 0, or None": "必须是大于 0 的有限数，或 None",
+    "must be a timedelta of {} days or more, or None: they stay for ever": "必须是不少于 {} 天的 timedelta，或 None（永久保留）",
     "must be a finite number of seconds above 0, an httpx.Timeout of such numbers, or None": "必须是大于 0 的有限秒数、由这种数构成的 httpx.Timeout，或 None",
     "must be an httpx.Limits: max_connections an int of at least 1 or None, max_keepalive_connections an int of at least 0 or None, keepalive_expiry seconds or None": "必须是 httpx.Limits：max_connections 为不小于 1 的整数或 None，max_keepalive_connections 为不小于 0 的整数或 None，keepalive_expiry 为秒数或 None",
     "must be an asynchronous httpx transport (handle_async_request)": "必须是异步的 httpx 传输层（handle_async_request）",
