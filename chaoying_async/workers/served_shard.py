@@ -199,7 +199,7 @@ class ServedShard:
                 raise
             except ChaoyingError as error:
                 log.error(
-                    "shard %d: %s; tried again in %.0f s",
+                    "shard %d: %s; tried again in %.3g s",
                     *(self.shard.number, said(error), pause),
                 )
             await self._clock.sleep(pause)
