@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
+import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 import httpx
 import pytest
@@ -27,6 +31,7 @@ from chaoying_async import (
     PayType,
     PollSchedule,
 )
+from chaoying_async.cli.commands.poller import GRACE
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.workers import Fleet
 from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, line_of, said, sandbox
@@ -62,7 +67,7 @@ def shop(tmp_path: Path) -> Path:
 @contextmanager
 def poller(
     running: Running, shop: Path, *options: str, then: str = "shop_tasks:ended"
-) -> Iterator[subprocess.Popen[str]]:
+) -> Generator[subprocess.Popen[str]]:
     """A process of the fleet; killed with the block, if it has not ended before."""
     with subprocess.Popen(
         [*PROGRAM, "poller", "--store", "fleet.db", "--then", then, "--json", *LEASE, *options],
@@ -182,6 +187,57 @@ def test_a_task_that_never_ends_does_not_keep_the_process(
     assert ("within 1 s" if how == "late" else "a second signal") in errors
     status = said(call("poller", "status", "--store", str(shop / "fleet.db"), "--json"))
     assert status["undelivered"] == 1
+
+
+@contextmanager
+def hanging() -> Generator[tuple[str, list[socket.socket]]]:
+    """A gateway that takes every query and never answers: its address, and its connections."""
+    taken: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
+
+        def take() -> None:
+            with suppress(OSError):  # the server is closed in the end
+                while True:
+                    taken.append(server.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", taken
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            for connection in taken:
+                connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_gateway_that_hangs_keeps_no_process_and_costs_no_order(
+    running: Running, shop: Path
+) -> None:
+    """SIGTERM: what is asked has 10 s; then all shards are handed back, with all their orders."""
+    numbers = [f"H{number:04}" for number in range(6)]
+    store = ("--store", str(shop / "fleet.db"))
+    with hanging() as (url, taken):
+        hung = attrs.evolve(running, told={**running.told, "url": url})
+        with poller(hung, shop) as process:
+            line_of(process)
+            until(lambda: call("poller", "status", *store).exit_code == 0)
+            handed_over(running, shop, *numbers)
+            until(lambda: len(taken) >= len(numbers))
+            process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            _, errors = process.communicate(timeout=40)
+            assert (process.returncode, "ERROR" in errors) == (0, False), errors
+            assert time.monotonic() - began < GRACE
+    told = said(call("poller", "status", *store, "--json"))
+    assert (told["pending"], told["workers"], len(told["unserved"])) == (6, [], 16)
+    with closing(sqlite3.connect(shop / "fleet.db")) as connection:
+        question = "SELECT max(held_until) FROM chaoying_fleet_shards"
+        assert connection.execute(question).fetchone() == (0,)
+    with poller(running, shop) as process:
+        line_of(process)
+        until(lambda: len(given(shop)) == len(numbers))
+    assert {each["status"] for each in given(shop)} == {"PAID"}
 
 
 @pytest.mark.parametrize(
