@@ -94,7 +94,7 @@ class FleetDatabase:
         self._clock = clock
         self._lease = round(lease * _MICRO)
         # A worker's row is free again before the worker counts as dead.
-        self._idle = longest_idle(lease / 3)
+        self._idle = longest_idle(lease)
         self._dialect = dialect_of(engine)
         one = self._dialect.one_writer  # SQLite's own queue of writers has no order, ours has
         #: Of leases, and of who lives: there is time for several tries before a lease runs out.

@@ -38,11 +38,11 @@ class Network:
 
     def __init__(self, target: int) -> None:
         self.port = 0
-        self._target = target
+        self.target = target
         self._links: list[Link] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        answers, theirs = await asyncio.open_connection("127.0.0.1", self._target)
+        answers, theirs = await asyncio.open_connection("127.0.0.1", self.target)
         link = Link(writer, theirs)
         self._links.append(link)
         await asyncio.gather(link.pump(reader, theirs), link.pump(answers, writer))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import attrs
 import pytest
-from sqlalchemy import event, make_url, text
+from sqlalchemy import event, func, make_url, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import StoreError
 from chaoying_async.clock import SystemClock
-from chaoying_async.pollstore.sql import pollstore
+from chaoying_async.pollstore.sql import ownership, pollstore
 from chaoying_async.sansio.payments.intent import CHECKOUT
+from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.workers import Fleet, database, senders_store
 from chaoying_async.workers.database import Sharding
 from chaoying_async.workers.resharding import reshard
@@ -29,6 +31,8 @@ from tests.sql.swallowing import Network, network_to
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
 
 LEASE = 3.0
+#: Of a lease whose renewal dies: time for a transaction to be ended, and for another try.
+RENEWED = 6.0
 #: Seconds for which a transaction may be idle here, instead of five and more.
 IDLE = 1.0
 #: How long somebody tries again.
@@ -163,3 +167,26 @@ async def test_every_transaction_of_a_users_engine_is_limited_and_nothing_else(
     for one in connections:
         await one.close()
     await engine.dispose()
+
+
+async def test_a_renewal_whose_connection_died_in_the_middle_costs_no_lease(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is locked for a third of a lease: another connection renews it in time."""
+    monkeypatch.setattr(ownership, "_LEAST_IDLE", 0.5)
+    near = create_async_engine(make_url(far.world.url).set(port=far.network.target))
+    shards = fleet_tables("chaoying_").shards.c
+    left = select(func.min(shards.held_until) - dialect_of(near).now)
+    async with far.world.open(1, lease=RENEWED) as (fleet,):
+        await until(lambda: len(fleet.stats().shards) == 4)
+        lost = far.lose_after(fleet, "UPDATE chaoying_fleet_shards SET held_until")
+        await until(lambda: lost)
+        began = time.monotonic()
+        seen = []
+        while time.monotonic() - began < RENEWED:
+            async with near.connect() as connection:
+                seen.append((await connection.execute(left)).scalar_one() / 1_000_000)
+            await asyncio.sleep(0.1)
+        assert min(seen) > 0, "it ran out while nobody could renew it"
+        assert max(seen[len(seen) // 2 :]) > RENEWED / 2
+    await near.dispose()

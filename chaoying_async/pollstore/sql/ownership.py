@@ -30,15 +30,21 @@ ONLY = 1
 _READINGS = 3
 #: A store that has one owner renews its lease, reads it and takes it: two of these at a time.
 _AT_ONCE = 2
+#: Seconds for which a store that is being opened may take to answer.
+_TAKING = 10.0
+#: Seconds for which a transaction may be idle, however short the lease is.
+_LEAST_IDLE = 5.0
 LOST = "another process has taken this store over: nothing more may be written, or paid"
 
 
 def longest_idle(lease: float) -> float:
-    """Seconds for which an owner's transaction may be idle: its locks keep others from the store.
+    """Seconds for which a transaction on a lease may be idle: its locks keep everybody from it.
 
-    A busy process may need some seconds between two statements, however short the lease is.
+    Of an owner whose connection died in the middle of a renewal, the lease can be renewed again by
+    another connection long before it runs out. A busy process may need some seconds between two
+    statements, however short the lease is.
     """
-    return max(5.0, lease)
+    return max(_LEAST_IDLE, lease / 3)
 
 
 class OwnerRow(NamedTuple):
@@ -78,7 +84,8 @@ class Ownership:
         turns: Turns | None = None,
     ) -> None:
         self._engine = engine
-        self._turns = turns or Turns(engine, clock, seconds=None, at_once=_AT_ONCE)
+        # There is time for several tries before the lease runs out.
+        self._turns = turns or Turns(engine, clock, seconds=max(1.0, lease / 6), at_once=_AT_ONCE)
         self._clock = clock
         self._dialect = dialect_of(engine)
         self._token = 0
@@ -139,7 +146,8 @@ class Ownership:
         started = self._clock.monotonic()
         while True:
             waited = self._clock.monotonic() - started
-            found = await self._turns.take(partial(self._try, first, waited))
+            trying = partial(self._try, first, waited)
+            found = await self._turns.take(trying, seconds=_TAKING)
             if found is None:
                 return
             if first is None:

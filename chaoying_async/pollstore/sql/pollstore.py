@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import AsyncIterator, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,6 +41,8 @@ _PRAGMAS = ("busy_timeout=10000", "journal_mode=WAL", "synchronous=FULL")
 
 #: How many connections read and write texts at a time.
 _AT_ONCE = 3
+#: Seconds that a use of the database may take at least, and making the tables.
+_PATIENCE, _MAKING_TABLES = 10.0, 60.0
 
 
 class _OpenStore(OwnedTexts):
@@ -52,12 +55,14 @@ class _OpenStore(OwnedTexts):
             kind=bindparam("p_kind"), item=bindparam("p_item"), body=bindparam("p_body")
         )
         owned = Ownership(engine, owner, store.clock, store.lease)
-        turns = Turns(engine, store.clock, seconds=None, at_once=_AT_ONCE)
+        patience = max(_PATIENCE, store.lease)
+        turns = Turns(engine, store.clock, seconds=patience, at_once=_AT_ONCE)
         super().__init__(engine, owned, TextStatements.of(texts, put), turns)
 
     async def open(self, clock: Clock) -> None:
         """Make the tables, take the store, and go on renewing its lease."""
-        await make_tables(self.engine, self.metadata)
+        making = partial(make_tables, self.engine, self.metadata)
+        await self._turns.take(making, seconds=_MAKING_TABLES)
         await self.owned.take()
         self.start(clock)
 
@@ -94,6 +99,10 @@ class SqlPollStore:
     ``kind`` says what to mend; the database's own error is its cause. On opening it has a note that
     says what to look at. What no database could open (an address that is none, a driver or a
     directory that is missing) is a :class:`~chaoying_async.exceptions.UsageError`.
+
+    A server that says nothing is given up: a use of it after 10 s, or after a lease where that is
+    longer, a renewal after a sixth of the lease. The call is then a ``StoreError`` (what it wrote
+    may have been committed), and the next one opens another connection.
 
     Leaving the block waits for what ``done()`` of an outcome has begun, up to 10 s.
 
