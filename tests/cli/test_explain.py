@@ -127,7 +127,10 @@ def test_a_person_reads_it_in_either_language(shop: ShopOnDisk) -> None:
     for words in ("PAID：已支付，12.30 元。", "已证实", "（M-15）", "收件箱：得知一笔支付"):
         assert words in chinese
     assert "***" not in english
-    assert not any(secret in english for secret in (*CANARIES, shop.who.key, CODE))
+    told = json.dumps(shop.running.ask("explain", "E1000201", *shop.options))
+    for secret in (*CANARIES, shop.who.key, CODE, "oHmbktx", "sign"):
+        assert secret not in english.replace("signed", "").replace("signatures", "")
+        assert secret not in told.replace("signed", "").replace("signatures", "")
 
 
 def test_the_gateway_alone_says_that_it_is_paid(running: Running) -> None:

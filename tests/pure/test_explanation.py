@@ -28,7 +28,7 @@ from chaoying_async import (
 from chaoying_async.exceptions import SignatureRefusedError
 from chaoying_async.sansio import explanation
 from chaoying_async.sansio.audit import record
-from chaoying_async.sansio.exchange import build_request
+from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.explanation import (
     Explanation,
     Inquiry,
@@ -39,13 +39,26 @@ from chaoying_async.sansio.explanation import (
     members_of_explanation,
 )
 from chaoying_async.sansio.explanation.from_audit_log import LONGEST_LINE, read_audit_log
-from chaoying_async.sansio.explanation.from_gateway import AskedQuery, GatewaySays, next_wallet
+from chaoying_async.sansio.explanation.from_gateway import (
+    AskedQuery,
+    GatewaySays,
+    bearing_of,
+    next_wallet,
+)
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
-from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, kept_about
+from chaoying_async.sansio.explanation.from_store import (
+    KeptRecord,
+    KeptText,
+    checkout_bearing,
+    kept_about,
+)
 from chaoying_async.sansio.explanation.standing import standing_of
 from chaoying_async.sansio.explanation.telling import words
 from chaoying_async.sansio.explanation.told import PAID_ONCE, Bearing, Statement, Witness
 from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, Record, SeenState
+from chaoying_async.sansio.payments.moves import CheckoutStatus
+from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.sansio.signing import sign
 from tests.factories import CANARIES, CREDENTIALS, KEY, MCH_ID, OPENID, ORDER, every_request
 
 NOW = datetime(2026, 1, 1, 4, 0, tzinfo=UTC)
@@ -173,6 +186,16 @@ class TestStandings:
         assert found.standing is OrderStanding.CONTRADICTED
         assert [each.name for each in found.against] == ["paid-there"]
         assert {"contradicted", "effect-stands"} == {step.name for step in found.next}
+
+
+def test_only_an_end_without_payment_is_one() -> None:
+    """M-11: not found, expired and refused say nothing; a till's CANCELLED was confirmed (M-24)."""
+    polls = {status for status in PollStatus if bearing_of(status) is Bearing.UNPAID}
+    assert polls == {PollStatus.FAILED, PollStatus.CLOSED, PollStatus.REVOKED}
+    tills = {status for status in CheckoutStatus if checkout_bearing(status) is Bearing.UNPAID}
+    assert tills == {CheckoutStatus.FAILED, CheckoutStatus.CANCELLED}
+    assert checkout_bearing("", "") is checkout_bearing("odd", "odd") is Bearing.OPEN
+    assert checkout_bearing("UNKNOWN", "MISMATCH") is Bearing.OTHER_AMOUNT
 
 
 def held(state: SeenState, **more: Any) -> InboxHolds:
@@ -329,6 +352,27 @@ class TestStores:
         )
         assert [each.name for each in found.against] == ["two-records"]
         assert found.next[0].name == "compare"
+
+
+def test_nobody_delivers_an_order_whose_refund_was_begun() -> None:
+    """M-25: paid it still is, says the gateway; but the shop meant to give the money back."""
+    begun = KeptRecord(
+        witness=Witness.STORE, kind="refund", ended=False, refund="R-1", expected=1000
+    )
+    paid = evidence(paid_reply(), kept=(begun,))
+    assert [step.name for step in explain_order(paid).next] == ["refund-begun"]
+    alone = explain_order(evidence(paid_reply()))
+    assert [step.name for step in alone.next] == ["deliver"]
+    assert alone.is_settled
+
+
+def paid_reply() -> Any:
+    """A signed answer that the order is paid, verified."""
+    query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
+    fields = PAID_REPLY | {"base_fee": "1000", "total_fee": "1000"}
+    fields["sign"] = sign(fields, CREDENTIALS.key)
+    outgoing = build_request(query, CREDENTIALS)
+    return read_reply(outgoing, 200, json.dumps(fields).encode(), CREDENTIALS, now=NOW)
 
 
 def _text(kind: str, key: str, text: str) -> KeptText:

@@ -141,6 +141,7 @@ async def test_every_course_of_a_refund_agrees_with_the_books(course: int) -> No
         for seconds in (0.0, 10.0, 4 * 86_400.0):
             await shop.sandbox.advance(seconds)
             found = await shop.explained(NUMBER)
+            assert "deliver" not in {step.name for step in found.next}
             books = shop.sandbox.ledger
             for each in found.refunds:
                 made = books.refunds.get((shop.sandbox.mch_id, each.number))
@@ -157,4 +158,7 @@ async def test_every_course_of_a_refund_agrees_with_the_books(course: int) -> No
             back = [e.base for e in live if e.state_at(shop.clock.now()) == "SUCCESS"]
             if found.returned is not None:
                 assert found.returned == sum(back)
+            steps = {step.name for step in found.next}
+            on_its_way = {e.state_at(shop.clock.now()) for e in live} - {"SUCCESS"}
+            assert not (on_its_way and steps & {"part-came-back", "some-came-back"})
             assert all(step.rule.startswith("M-") for step in found.next)

@@ -90,7 +90,8 @@ _CHECKOUTS: Mapping[CheckoutStatus | CheckoutReason, Bearing] = {
 }
 
 
-def _of_checkout(status: str, reason: str = "") -> Bearing:
+def checkout_bearing(status: str, reason: str = "") -> Bearing:
+    """How the end of a checkout bears on whether its order was paid; OPEN where nobody can tell."""
     found = (_CHECKOUTS.get(each) for each in (_member(reason), _member(status)) if each)
     return next((each for each in found if each is not None), Bearing.OPEN)
 
@@ -126,7 +127,7 @@ def _checkout(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
         kind=kept.kind,
         ended=end is not None,
         status="" if end is None else str(end.reason or end.status),
-        bearing=Bearing.OPEN if end is None else _of_checkout(end.status, end.reason),
+        bearing=Bearing.OPEN if end is None else checkout_bearing(end.status, end.reason),
         at=intent.started,
         paytype=intent.paytype,
         expected=intent.total_fee,
@@ -165,7 +166,7 @@ def _order(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
         kind=kept.kind,
         ended=record.status is not None,
         status=str(record.status or ""),
-        bearing=_of_checkout(record.status or "") if mine and record.status else Bearing.NONE,
+        bearing=checkout_bearing(record.status or "") if mine and record.status else Bearing.NONE,
         at=record.started,
         attempt=record.out_trade_no,
     )
@@ -201,7 +202,7 @@ def _outcome(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
         return None
     status, refund = str(members["status"]), members.get("out_refund_no")
     if members.get("of") == "checkout":
-        bearing = _of_checkout(status, str(members.get("reason") or ""))
+        bearing = checkout_bearing(status, str(members.get("reason") or ""))
     elif refund is None and status in PollStatus._value2member_map_:
         bearing = bearing_of(PollStatus(status))
     else:

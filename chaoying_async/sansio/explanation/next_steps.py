@@ -56,6 +56,7 @@ _BY_STANDING: Mapping[OrderStanding, NextStep] = {
     OrderStanding.NOT_ASKED: NextStep(name="not-asked", rule="M-09", need=Need.PERSON),
 }
 _DELIVER = NextStep(name="deliver", rule="M-16")
+_REFUND_BEGUN = NextStep(name="refund-begun", rule="M-25", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
 #: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
 _BY_INBOX: Mapping[SeenState | None, NextStep] = {
@@ -74,6 +75,10 @@ _BY_REFUND: Mapping[PollStatus | None, NextStep | None] = {
     PollStatus.NOT_FOUND: NextStep(name="refund-absent", rule="M-25", need=Need.TIME),
     None: NextStep(name="refund-pending", rule="M-25", need=Need.TIME),
 }
+#: Of what was applied for, this may still leave: nobody delivers "the rest" before.
+_ON_ITS_WAY = frozenset(
+    {None, PollStatus.NOTSURE, PollStatus.CHANGED, PollStatus.NOT_FOUND, PollStatus.MISMATCH}
+)
 _UNDECIDED = frozenset(
     {OrderStanding.OPEN, OrderStanding.NO_ANSWER, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND}
 )
@@ -103,7 +108,9 @@ def _of_the_order(
     evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays
 ) -> Iterator[NextStep]:
     if standing is OrderStanding.PAID:
-        yield _of_a_paid_one(evidence)
+        yield (
+            _REFUND_BEGUN if says.refunds or evidence.refund_numbers() else _of_a_paid_one(evidence)
+        )
     elif standing is OrderStanding.IN_REFUND:
         yield _of_one_in_refund(evidence, says)
     else:
@@ -126,6 +133,8 @@ def _of_one_in_refund(evidence: OrderEvidence, says: GatewaySays) -> NextStep:
     values = {"amount": back, "whole": whole}
     if back is None:
         return NextStep(name="refund-unknown", rule="M-25", need=Need.PERSON)
+    if any(each.status in _ON_ITS_WAY for each in says.refunds):
+        return NextStep(name="more-may-come-back", rule="M-25", need=Need.PERSON, values=values)
     if whole is None:
         return NextStep(name="some-came-back", rule="M-25", need=Need.PERSON, values=values)
     if back >= whole:
