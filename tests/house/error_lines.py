@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 from chaoying_async.pollstore import failures
@@ -36,6 +37,7 @@ _MADE_OF: Mapping[tuple[str, str], str] = {
 STORE_TROUBLES = frozenset(map(bare, failures._SAYS.values()))
 
 
+@cache
 def error_lines() -> Mapping[str, str]:
     """Each line, and a place that logs it."""
     found = {}

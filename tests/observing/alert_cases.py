@@ -113,8 +113,8 @@ CASES: Mapping[str, AlertCase] = {
     ),
     "ChaoyingOutcomesUnread": AlertCase(
         fires=_poller("unread", "5x90"),
-        silent=_poller("unread", "5x18 0 5x7 0 5x9 0 5x50"),
-        labels=_POLLER,
+        silent=_poller("unread", "5x18 3 5x7 4 5x9 2 5x50"),
+        labels=_POLLER | _INSTANCE,
     ),
     "ChaoyingStoreFails": AlertCase(
         fires=_poller("store_errors_total", GROWS),

@@ -26,6 +26,7 @@ class PrometheusServer(Server):
     def __init__(self, targets: Mapping[str, str]) -> None:
         self.prometheus = find_program("prometheus", "prometheus")
         self.targets = targets
+        self._client = httpx.Client(trust_env=False, timeout=10)
         super().__init__()
 
     def prepare(self) -> None:
@@ -70,4 +71,8 @@ class PrometheusServer(Server):
 
     def _get(self, path: str, **params: str) -> httpx.Response:
         url = f"http://127.0.0.1:{self.port}{path}"
-        return httpx.get(url, params=params, trust_env=False, timeout=10)
+        return self._client.get(url, params=params)
+
+    def stop(self) -> None:
+        self._client.close()
+        super().stop()
