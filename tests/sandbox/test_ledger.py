@@ -40,6 +40,15 @@ def refund_state(till: Till, number: str = "TK-1") -> str:
 
 
 class TestPayments:
+    @pytest.mark.parametrize("total", ["1000", "1405", "1406"])
+    def test_facepay_names_no_wallet_however_it_stands(self, total: str) -> None:
+        """Paid, open or failed (C 33); who wants to query keeps the wallet that was asked for."""
+        till = Till()
+        reply = till.call("facepay", total_fee=total)
+        assert reply["out_trade_no"] == "A100011"
+        assert "paytype" not in reply
+        assert till.call("orderquery")["paytype"] == "WECHAT"
+
     def test_a_payment_is_paid_at_once_and_stays_paid(self, till: Till) -> None:
         """The ordinary course: pay and every later query say paid, with the same numbers."""
         first = till.call("pay")

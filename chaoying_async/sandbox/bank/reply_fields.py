@@ -160,7 +160,8 @@ def standing(
     if order.status is Status.FAILED:
         msg = SCENARIOS[order.scenario].msg or msg
     named = _filled(mch_id=order.mch_id, out_trade_no=shown_number(order), paytype=order.paytype)
-    return DraftReply(code=code, trade_state=trade_state, msg=msg, fields=named)
+    told = {name: value for name, value in named.items() if name in fields}  # facepay: no paytype
+    return DraftReply(code=code, trade_state=trade_state, msg=msg, fields=told)
 
 
 def cancel_fields(order: Order) -> dict[str, str | int]:
