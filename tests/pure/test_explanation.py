@@ -45,7 +45,7 @@ from chaoying_async.sansio.explanation.from_gateway import (
     bearing_of,
     next_wallet,
 )
-from chaoying_async.sansio.explanation.from_inbox import InboxHolds
+from chaoying_async.sansio.explanation.from_inbox import InboxHolds, told_by_inbox
 from chaoying_async.sansio.explanation.from_store import (
     KeptRecord,
     KeptText,
@@ -201,6 +201,44 @@ def test_only_an_end_without_payment_is_one() -> None:
 def held(state: SeenState, **more: Any) -> InboxHolds:
     entry = Entry(payload="", first_seen=NOW - timedelta(minutes=1), payable=1000, **more)
     return InboxHolds(record=Record(key=OrderKey(MCH_ID, ORDER), state=state, entry=entry))
+
+
+@pytest.mark.parametrize(
+    ("state", "payload", "decision", "bearing"),
+    [
+        (SeenState.HELD, "", "APPLY", Bearing.PAID),
+        (SeenState.HELD, "", "NOT_PAID", Bearing.NONE),
+        (SeenState.HELD, "", "", Bearing.NONE),
+        (SeenState.HELD, "paid", "", Bearing.PAID),
+        (SeenState.HELD, "not paid", "", Bearing.OPEN),
+        (SeenState.QUARANTINED, "paid", "", Bearing.PAID),
+        (SeenState.QUARANTINED, "unclear", "", Bearing.NONE),
+        (SeenState.QUARANTINED, "{", "", Bearing.NONE),
+        (SeenState.NOT_PAID, "", "", Bearing.OPEN),
+        (SeenState.DONE, "", "", Bearing.PAID),
+    ],
+)
+def test_a_record_proves_a_payment_only_where_its_message_told_of_one(
+    state: SeenState, payload: str, decision: str, bearing: Bearing
+) -> None:
+    """M-15: an order may be held, or in quarantine, for a message that says something else."""
+    members = {"outcome": payload, "source": "NOTIFICATION", "mch_id": "1", "out_trade_no": "A1"}
+    text = json.dumps(members) if payload not in ("", "{") else payload
+    entry = Entry(payload=text, first_seen=NOW, source="NOTIFICATION", decision=decision)
+    record_of = Record(key=OrderKey(MCH_ID, ORDER), state=state, entry=entry)
+    holds = InboxHolds(record=record_of)
+    (told,) = told_by_inbox(holds)
+    assert told.bearing is bearing
+    proven = {each.name for each in explain_order(evidence(inbox=holds)).proven}
+    assert bool(proven & {"verified", "effect"}) is (bearing is Bearing.PAID)
+
+
+def test_what_was_paid_after_the_shop_had_closed_it_is_for_a_person() -> None:
+    """M-15: its hook ran, and the money is to go back, or the order is to be reopened."""
+    holds = held(SeenState.DONE, decision="PAID_AFTER_CLOSE")
+    found = explain_order(evidence(paid_reply(), inbox=holds))
+    assert [step.name for step in found.next] == ["after-close"]
+    assert not found.is_settled
 
 
 class TestWhomToAsk:

@@ -11,17 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 import attrs
 
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
+from chaoying_async.sansio.notifications.decide import Decision, has_effect
 from chaoying_async.sansio.notifications.facts import NotificationOutcome, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import Aside, Record, SeenState, Ways
 from chaoying_async.sansio.values import Fen
 
-#: How far an order has come, and how that bears on whether it was paid.
+#: How an order's end in the inbox bears on whether it was paid.
 _STATES: Mapping[SeenState, Bearing] = {
     SeenState.DONE: Bearing.PAID,
-    SeenState.HELD: Bearing.PAID,
-    SeenState.QUARANTINED: Bearing.PAID,
     SeenState.NOT_PAID: Bearing.OPEN,  # a later "paid" counts (M-15)
 }
+#: Decisions under which a function of the user's runs because of a payment.
+_EFFECTS = tuple(each.value for each in Decision if has_effect(each))
 _OUTCOMES: Mapping[NotificationOutcome, Bearing] = {
     NotificationOutcome.PAID: Bearing.PAID,
     NotificationOutcome.NOT_PAID: Bearing.OPEN,
@@ -49,6 +50,12 @@ class InboxHolds:
         found = None if self.record is None else self.record.entry.payable
         return None if found is None else Fen(found)
 
+    @property
+    def came_after_close(self) -> bool:
+        """Whether its effect is that of a payment after the shop had closed the order."""
+        late = Decision.PAID_AFTER_CLOSE.value
+        return self.record is not None and self.record.entry.decision.startswith(late)
+
     def is_another_payment(self, numbers: frozenset[str]) -> bool:
         """Whether the recorded payment and one that a query named are two (M-13)."""
         if self.record is None or self.state in (None, SeenState.NOT_PAID):
@@ -65,10 +72,6 @@ def told_by_inbox(holds: InboxHolds) -> Iterator[Statement]:
 
 
 def _record(record: Record) -> Statement:
-    bearing = _STATES[record.state]
-    payload = record.entry.payload
-    if record.state is SeenState.HELD and payload:
-        bearing = _bearing_in(payload, record.entry.source)
     return Statement(
         witness=Witness.INBOX,
         what=f"inbox-{record.state.value.lower().replace('_', '-')}",
@@ -79,11 +82,24 @@ def _record(record: Record) -> Statement:
             "failures": record.failures,
             "reason": sentence(record.reason),
         },
-        bearing=bearing,
+        bearing=bearing_of_record(record),
         proves=True,
         payable=record.entry.payable,
         status=record.state.value,
     )
+
+
+def bearing_of_record(record: Record) -> Bearing:
+    """What the record proves; of one that waits, what its message said.
+
+    Where the message is not kept, a decision that is to have an effect tells of a payment (M-15).
+    """
+    settled = _STATES.get(record.state)
+    if settled is not None:
+        return settled
+    if record.entry.payload:
+        return _bearing_in(record.entry.payload, record.entry.source)
+    return Bearing.PAID if record.entry.decision.startswith(_EFFECTS) else Bearing.NONE
 
 
 def _aside(aside: Aside) -> Statement:

@@ -16,7 +16,7 @@ from chaoying_async.sansio.explanation.from_gateway import (
     Silence,
     told_by_gateway,
 )
-from chaoying_async.sansio.explanation.from_inbox import told_by_inbox
+from chaoying_async.sansio.explanation.from_inbox import bearing_of_record, told_by_inbox
 from chaoying_async.sansio.explanation.from_store import told_by_store
 from chaoying_async.sansio.explanation.next_steps import Need, NextStep, next_steps
 from chaoying_async.sansio.explanation.standing import OrderStanding, standing_of
@@ -128,13 +128,8 @@ _BY_GATEWAY: Mapping[Bearing, str] = {
     Bearing.UNPAID: "gateway-unpaid",
     Bearing.OPEN: "gateway-open",
 }
-#: What an order's record in the inbox proves.
-_BY_INBOX: Mapping[SeenState, str] = {
-    SeenState.DONE: "effect",
-    SeenState.HELD: "verified",
-    SeenState.QUARANTINED: "verified",
-    SeenState.NOT_PAID: "failed-once",
-}
+#: What an order's record in the inbox proves, where its effect is not durable.
+_BY_RECORD: Mapping[Bearing, str] = {Bearing.PAID: "verified", Bearing.OPEN: "failed-once"}
 
 
 def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -> Iterator[Phrase]:
@@ -150,9 +145,12 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
         if refund.status is not None and refund.applied is not None:
             values = {"number": refund.number, "amount": refund.applied}
             yield Phrase(name="refund-stands", values=values | {"status": str(refund.status)})
-    if evidence.inbox is not None and evidence.inbox.state is not None:
-        name = _BY_INBOX[evidence.inbox.state]
-        yield Phrase(name=name, values={"amount": evidence.inbox.payable})
+    if evidence.inbox is not None and evidence.inbox.record is not None:
+        record = evidence.inbox.record
+        took_effect = record.state is SeenState.DONE
+        name = "effect" if took_effect else _BY_RECORD.get(bearing_of_record(record), "")
+        if name:
+            yield Phrase(name=name, values={"amount": evidence.inbox.payable})
     for each in told:
         if each.witness in (Witness.STORE, Witness.FLEET) and each.proves and each.status:
             values = {"witness": each.witness.value, "status": each.status}

@@ -125,6 +125,8 @@ def _of_a_paid_one(evidence: OrderEvidence) -> NextStep:
     if evidence.inbox is None:
         failed = evidence.inquiry(Witness.INBOX) is Inquiry.FAILED
         return attrs.evolve(_DELIVER, need=Need.TIME) if failed else _DELIVER
+    if evidence.inbox.state is SeenState.DONE and evidence.inbox.came_after_close:
+        return NextStep(name="after-close", rule="M-15", need=Need.PERSON)
     return _BY_INBOX[evidence.inbox.state]
 
 
