@@ -10,7 +10,7 @@ from pathlib import Path
 BENCHMARKS = (
     *("throughput", "notification", "import_time", "sandbox"),
     *("polling", "polling_http", "polling_many", "pollstore", "faults"),
-    *("web", "inbox", "paid_orders"),
+    *("web", "inbox", "paid_orders", "telemetry"),
 )
 
 

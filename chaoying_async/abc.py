@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Record,
         SeenState,
     )
+    from chaoying_async.sansio.observed import ObservedWork
 
 T = TypeVar("T")
 
@@ -44,7 +45,8 @@ class Clock(Protocol):
 class Gateway(Protocol):
     """The part of a session that pollers, checkouts and handlers need: it sends any request.
 
-    A gateway of your own may lack ``mch_id``; each request then has to name its merchant.
+    A gateway of your own may lack ``mch_id``; each request then has to name its merchant. If it has
+    an ``observer`` (an :class:`Observer` or None), checkouts and refunds are told to that one.
     """
 
     @property
@@ -54,6 +56,27 @@ class Gateway(Protocol):
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """Send one request once (reads may be repeated) and return its verified reply."""
+        ...
+
+
+class Observer(Protocol):
+    """Is told of calls, payments and notifications while they are under way: for traces, metrics.
+
+    What it is told are codes and numbers (``sansio.observed``): no order, buyer, amount or key.
+    ``chaoying_async.observing.otel.Telemetry`` is one.
+    """
+
+    def observing(self, work: ObservedWork) -> AbstractContextManager[object] | None:
+        """A block around some work, which is entered before it begins and left when it has ended.
+
+        None where nobody would see it: then the rest of it costs nothing.
+
+        On entering, ``work`` says what it is; on leaving, how it ended and how long it took. The
+        block is left without an exception, whatever the work raised. Context variables that it sets
+        are seen by everything inside, and blocks inside belong to this one. It runs in the event
+        loop, on the way of every payment: it must neither wait nor write. What it raises is a line
+        at ERROR, and changes nothing for the work.
+        """
         ...
 
 

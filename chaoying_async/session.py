@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from chaoying_async.abc import Clock
+from chaoying_async.abc import Clock, Observer
 from chaoying_async.clock import SystemClock
 from chaoying_async.environment import session_from_env
 from chaoying_async.exceptions import (
@@ -26,6 +26,7 @@ from chaoying_async.exceptions import (
     UsageError,
     WrongEventLoopError,
 )
+from chaoying_async.observation import Observation, check_observer
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.audit import Exchange, record
 from chaoying_async.sansio.call_numbers import CANCELLED, OTHER, CallCounts, SessionStats
@@ -39,9 +40,11 @@ from chaoying_async.sansio.exchange import (
     read_reply,
 )
 from chaoying_async.sansio.hosts import Hosts, host_and_port
+from chaoying_async.sansio.observed import ObservedCall, begins_order, order_mark
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
 from chaoying_async.transport.event_hooks import RequestHookRaised
+from chaoying_async.transport.observed_engine import ObservedEngine
 
 if TYPE_CHECKING:
     import httpx
@@ -83,8 +86,10 @@ class GatewaySession:
     fields. A larger reply is cut off, and is no usable answer.
     ``event_hooks`` has httpx's shape, lists of async functions, and sees everything unmasked;
     ``on_exchange``, a plain function, gets an :class:`Exchange` with everything personal masked,
-    for audits. ``read_retries`` says how often a *read* is repeated after a transport error; a
-    request that moves money is never repeated (M-02).
+    for audits. ``observer`` is told of each call, and of the checkouts and refunds made with this
+    session, without anything personal: for traces and metrics. ``read_retries`` says how
+    often a *read* is repeated after a transport error; a request that moves money is never repeated
+    (M-02).
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class GatewaySession:
         transport: httpx.AsyncBaseTransport | None = None,
         event_hooks: Hooks | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
+        observer: Observer | None = None,
         read_retries: int = 2,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -133,6 +139,7 @@ class GatewaySession:
             read_retries=read_retries,
         )
         check_functions(Kind.PLAIN, 1, on_exchange=on_exchange)
+        check_observer(observer)
         self._phases = phases
         self._timeout = phases(timeout)
         self._deadline = deadline
@@ -140,6 +147,8 @@ class GatewaySession:
         self._verified = _verifies(verify)
         self._require_signed = require_signed
         self._on_exchange = on_exchange
+        #: Who is told of the calls, checkouts and refunds of this session; None: nobody.
+        self.observer = observer
         self._read_retries = read_retries
         self._clock: Clock = clock or SystemClock()
         self._rng = rng or random.Random()
@@ -247,6 +256,21 @@ class GatewaySession:
             verify=self._verified,
         )
         phases = self._timeout if timeout is None else self._phases(timeout)
+        if self.observer is None:
+            return await self._ended(engine, outgoing, phases)
+        call = _observed(outgoing)
+        with Observation(self.observer, call, self._clock) as told:
+            if told:
+                engine = ObservedEngine(engine, call)
+            reply = await self._ended(engine, outgoing, phases)
+            if told:
+                call.answered(reply)
+            return reply
+
+    async def _ended(
+        self, engine: Engine, outgoing: Outgoing[T], phases: httpx.Timeout
+    ) -> Reply[T]:
+        """Send, and log how the call ended."""
         started, outcome = self._clock.monotonic(), OTHER
         self._calls.begin()
         try:
@@ -432,6 +456,17 @@ class GatewaySession:
         shown = "".join(f" {key}={value}" for key, value in said.items() if value is not None)
         fields = {"endpoint": name, "order": order, "outcome": what, "elapsed": elapsed, **said}
         _emit(level, f"{name} {order} {what}{shown} {elapsed * 1000:.0f} ms", fields)
+
+
+def _observed(outgoing: Outgoing[Any]) -> ObservedCall:
+    endpoint, fields = outgoing.endpoint, outgoing.fields
+    number = fields.get("out_trade_no") if begins_order(endpoint) else None
+    return ObservedCall(
+        endpoint=endpoint,
+        method=outgoing.method,
+        address=outgoing.url.partition("?")[0],
+        order=None if number is None else order_mark(fields.get("mch_id", ""), number),
+    )
 
 
 def _verifies(verify: Verify) -> bool:

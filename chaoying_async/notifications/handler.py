@@ -6,7 +6,7 @@ import math
 from types import TracebackType
 from typing import Self
 
-from chaoying_async.abc import Clock, Gateway, Inbox
+from chaoying_async.abc import Clock, Gateway, Inbox, Observer
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.notifications.answering import (
@@ -30,12 +30,14 @@ from chaoying_async.notifications.tasks import (
     must_propagate,
     only_exceptions,
 )
+from chaoying_async.observation import Observation, check_observer
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.notifications.case import NoAmountCheck
 from chaoying_async.sansio.notifications.decide import (
     Decision,
     NotificationAnswer,
     has_effect,
+    has_ended,
     is_success,
 )
 from chaoying_async.sansio.notifications.facts import Wallet, facts_of_order
@@ -45,6 +47,7 @@ from chaoying_async.sansio.notifications.reading import (
     raw_bytes,
     read_facts,
 )
+from chaoying_async.sansio.observed import ObservedMessage, order_mark
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
 from chaoying_async.sansio.userfunctions import Kind, check_functions
@@ -102,6 +105,8 @@ class NotificationHandler:
     more by notification (also a line at ERROR, once until they come again; noticed by
     :meth:`settle` and :meth:`run_due`). It goes by what this process sees: where others get the
     notifications, let the first query be later than these usually are.
+
+    ``observer`` is told of each notification and each :meth:`settle`, without anything personal.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class NotificationHandler:
         on_conflict: OnConflict | None = None,
         on_paid_after_close: Effect | None = None,
         on_callbacks_dark: OnCallbacksDark | None = None,
+        observer: Observer | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -126,6 +132,8 @@ class NotificationHandler:
         self._counts = Counts()
         self._tasks = OwnedTasks(self._clock)
         _check_asked(expected, confirm)
+        check_observer(observer)
+        self._observer = observer
         check_functions(
             Kind.EITHER,
             1,
@@ -208,6 +216,17 @@ class NotificationHandler:
         """
         if self._tasks.opened and not self._tasks.is_open:  # it is being closed
             return NOT_NOW
+        work = ObservedMessage(name="notification")
+        with Observation(self._observer, work, self._clock):
+            answer = await self._answer(body, kind, work)
+            if answer.decision is not None:
+                over = has_ended(answer.decision, durable=answer.body == SUCCESS)
+                work.decided(answer.decision, over=over)
+            return answer
+
+    async def _answer(
+        self, body: bytes | str, kind: Wallet | None, work: ObservedMessage
+    ) -> NotificationAnswer:
         facts = None
         try:
             # Shy, since the frames of what fails below are logged (M-27).
@@ -215,10 +234,12 @@ class NotificationHandler:
             credentials = self._keys.own or await self._keys.of(raw)
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
+            work.order = order_mark(facts.mch_id, facts.out_trade_no)
             outcome = await self._journey.run(facts, self._limits)
         except BaseException as error:  # any input at all gives an answer
             if must_propagate(error):
                 raise
+            work.failed(error)
             return self._unread(error) if facts is None else self._unended(error)
         decision, durable, paid, *_ = outcome
         self._counts.decisions[decision] += 1
@@ -234,6 +255,15 @@ class NotificationHandler:
         or ``expected`` raise comes out.
         """
         check_paid(paid_order)
+        work = ObservedMessage(
+            name="settle", order=order_mark(paid_order.mch_id, paid_order.out_trade_no)
+        )
+        with Observation(self._observer, work, self._clock):
+            decision = await self._settled(paid_order)
+            work.decided(decision, over=has_ended(decision, durable=True))
+            return decision
+
+    async def _settled(self, paid_order: PaidOrder) -> Decision:
         facts = facts_of_order(paid_order)
         outcome = await self._journey.run(facts, Limits(self._budget, PATIENCE, to_the_end=True))
         decision = outcome.decision

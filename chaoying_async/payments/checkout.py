@@ -17,6 +17,7 @@ from chaoying_async.exceptions import (
     StoreInUseError,
     UsageError,
 )
+from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import GONE, STORE_ERRORS, log, shielded
@@ -25,6 +26,7 @@ from chaoying_async.polling.order import ask, default_of, merchant_of
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
+from chaoying_async.sansio.observed import ObservedPayment, order_mark
 from chaoying_async.sansio.paid import paid_order, paid_under
 from chaoying_async.sansio.payments.hearing import PayAnswer, Payment, PayNews, read_pay
 from chaoying_async.sansio.payments.intent import Intent
@@ -97,11 +99,26 @@ async def checkout(
         *(gateway, pay, clock), paytype=paytype, order_no=order_no, allow_no_cancel=allow_no_cancel
     )
     owners = (gateway,) if store is None else (gateway, store)
-    claim = NumberClaim(owners, keys_of(intent), again=False)
-    running = RunningPayment(
-        gateway, store, claim, intent, age=0.0, clock=clock, rng=rng or random.Random()
-    )
-    return await CheckoutCall(pay, running).run(schedule.begun(clock.now()))
+    work = observed_checkout(intent)
+    with Observation(observer_of(gateway), work, clock):
+        claim = NumberClaim(owners, keys_of(intent), again=False)
+        running = RunningPayment(
+            gateway, store, claim, intent, age=0.0, clock=clock, rng=rng or random.Random()
+        )
+        outcome = await CheckoutCall(pay, running).run(schedule.begun(clock.now()))
+        tell_checkout(work, outcome)
+        return outcome
+
+
+def observed_checkout(intent: Intent) -> ObservedPayment:
+    """What an observer is told of a payment."""
+    return ObservedPayment(name=_DOING, order=order_mark(intent.mch_id, intent.out_trade_no))
+
+
+def tell_checkout(work: ObservedPayment, outcome: CheckoutOutcome) -> None:
+    """Say how a payment ended."""
+    known = outcome.status is not CheckoutStatus.UNKNOWN
+    work.over(outcome.status, outcome.reason, known=known)
 
 
 def intent_of(

@@ -20,6 +20,7 @@ from chaoying_async.exceptions import (
     RequestNotSentError,
     UsageError,
 )
+from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import Key, NumberClaim, refund_key, registry_of
 from chaoying_async.payments.outcome import RefundOutcome
 from chaoying_async.payments.records import (
@@ -37,6 +38,7 @@ from chaoying_async.pollstore.errands import Durable, durable
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.meaning import Family, Meaning
+from chaoying_async.sansio.observed import ObservedPayment, order_mark
 from chaoying_async.sansio.payments.hearing import moved_nothing
 from chaoying_async.sansio.payments.intent import REFUND
 from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
@@ -101,9 +103,38 @@ async def refund_and_track(
     number = refund.out_refund_no
     mch_id = merchant_of(gateway, refund.mch_id, "refund", number)
     intent = RefundIntent(refund=refund, mch_id=mch_id, started=clock.now())
+    tracker = RefundTracker(gateway, store, schedule, clock, rng or random.Random())
+    work = observed_refund(intent)
+    with Observation(observer_of(gateway), work, clock):
+        outcome = await _sent_and_tracked(gateway, intent, tracker)
+        tell_refund(work, outcome)
+        return outcome
+
+
+def observed_refund(intent: RefundIntent) -> ObservedPayment:
+    """What an observer is told of a refund."""
+    number = intent.refund.out_trade_no
+    order = order_mark(intent.mch_id, number) if number else None
+    return ObservedPayment(name="refund_and_track", order=order)
+
+
+def tell_refund(work: ObservedPayment, outcome: RefundOutcome) -> None:
+    """Say how a refund ended."""
+    work.over(outcome.status, known=outcome.status not in _OPEN or outcome.never_made)
+
+
+#: After these nobody knows whether the money went back.
+_OPEN = frozenset(
+    {PollStatus.EXPIRED, PollStatus.NOT_FOUND, PollStatus.NOTSURE, PollStatus.REFUSED}
+)
+
+
+async def _sent_and_tracked(
+    gateway: Gateway, intent: RefundIntent, tracker: RefundTracker
+) -> RefundOutcome:
+    number, store, clock = intent.refund.out_refund_no, tracker.records.store, tracker.clock
     owners: tuple[object, ...] = (gateway,) if store is None else (gateway, store)
     claim = NumberClaim(owners, _keys(intent), again=True)
-    tracker = RefundTracker(gateway, store, schedule, clock, rng or random.Random())
     tried = any(registry_of(owner).tried(key) for owner in owners for key in claim.keys)
     tracker.left = tried
     try:
@@ -178,7 +209,7 @@ class RefundTracker:
     ) -> None:
         self._gateway = gateway
         self._schedule = schedule
-        self._clock = clock
+        self.clock = clock
         self._rng = rng
         self.records = Records(store, REFUND)
         #: What the store held of a refund that is sent again.
@@ -273,11 +304,11 @@ class RefundTracker:
                 await self.records.note(intent.key, self._before)
 
         if self.records.store is not None:
-            await shielded(self._clock, take_back)
+            await shielded(self.clock, take_back)
 
     async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
         """Ask until the refund has ended; ``at_once`` where it was sent some time ago."""
-        clock, refund = self._clock, intent.refund
+        clock, refund = self.clock, intent.refund
         now = clock.now()
         age = max(0.0, (now - intent.started).total_seconds()) if at_once else 0.0
         schedule = self._schedule.begun(now)

@@ -18,6 +18,7 @@ function needs is an argument, so synchronous programs use this part as it is.
 - ``meaning``: what the status fields of a reply mean, as tables.
 - ``model``: the shape of all requests and results: frozen, and silent about personal data.
 - ``notifications``: what a notification says, and what is done about it.
+- ``observed``: what an observer is told of the library's work, and what it cannot be told.
 - ``paid``: what is known of a paid order, and of one that has gone into refund.
 - ``payments``: when a payment at a till is asked about, cancelled and given up.
 - ``polling``: when a waiting order is asked about, and what an answer means for it.

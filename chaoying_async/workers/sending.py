@@ -16,11 +16,17 @@ from chaoying_async.exceptions import (
     StoreInUseError,
     UsageError,
 )
-from chaoying_async.payments.checkout import CheckoutCall, intent_of
+from chaoying_async.observation import Observation, observer_of
+from chaoying_async.payments.checkout import (
+    CheckoutCall,
+    intent_of,
+    observed_checkout,
+    tell_checkout,
+)
 from chaoying_async.payments.claims import NumberClaim, refund_key
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import shielded
-from chaoying_async.payments.refunds import RefundTracker, differs
+from chaoying_async.payments.refunds import RefundTracker, differs, observed_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
 from chaoying_async.pollstore.failures import store_error
@@ -69,10 +75,15 @@ class Sending:
             self._gateway, store, claim, intent, age=0.0, clock=self._clock, rng=self._rng
         )
         try:
-            with _unsent("checkout", intent.out_trade_no):
-                await self._admit(store, running, pay, then)
-                await self._look(store, running)
-            return await self._pay(store, running, pay)
+            work = observed_checkout(intent)
+            with Observation(observer_of(self._gateway), work, self._clock):
+                with _unsent("checkout", intent.out_trade_no):
+                    await self._admit(store, running, pay, then)
+                    await self._look(store, running)
+                outcome = await self._pay(store, running, pay)
+                if outcome is not None:  # else the fleet sees it to its end
+                    tell_checkout(work, outcome)
+                return outcome
         finally:
             claim.release()  # changes nothing where it was settled
             self._wake()
@@ -149,7 +160,8 @@ class Sending:
         store = SendersStore(self._database, REFUND, intent.key, self._clock)
         tracker = RefundTracker(self._gateway, store, _REFUNDS, self._clock, self._rng)
         try:
-            with _unsent("refund", number):
+            observed = Observation(observer_of(self._gateway), observed_refund(intent), self._clock)
+            with observed, _unsent("refund", number):
                 if not await store.begin(intent.text(), self._slot(mch_id, number), then):
                     return await self._join(store, intent)
                 await tracker.sent(intent)

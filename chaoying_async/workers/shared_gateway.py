@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, TypeVar
 
 from chaoying_async.abc import Gateway
+from chaoying_async.observation import observer_of
 from chaoying_async.polling.order import default_of
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.call_numbers import SessionStats
@@ -24,6 +25,7 @@ class SharedGateway:
         self._places = asyncio.Semaphore(self.max_connections)
         self.mch_id = default_of(gateway, "mch_id")
         self.op_user_id = default_of(gateway, "op_user_id")
+        self.observer = observer_of(gateway)
 
     def stats(self) -> SessionStats | None:
         """Numbers of the calls; None where the gateway keeps none."""

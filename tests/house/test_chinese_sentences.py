@@ -30,6 +30,8 @@ ELSEWHERE = {
     "payments": "no command is a till: `send` sends one request",
     "sansio/payments": "the same",
     "terminals.py": "no command is a terminal",
+    "observation.py": "no command has an observer",
+    "observing/otel": "the same, and the descriptions of metrics",
     "workers/blocking.py": "no command is blocking",
     "workers/queues": "read in the log of a worker",
     "fieldwords.py": "the words of fields have both languages beside the field",

@@ -56,7 +56,10 @@ FRONT_PAGE = [*REQUESTS, *(f"{name}Result" for name in REQUESTS), *OTHERS, *ERRO
 ELSEWHERE = [
     *(("chaoying_async.sansio.signing", name) for name in ("canonical_string", "sign", "verify")),
     *(("chaoying_async.exceptions", name) for name in ERRORS),
-    *(("chaoying_async.abc", name) for name in ("Clock", "Gateway", "Inbox", "PollStore")),
+    *(
+        ("chaoying_async.abc", name)
+        for name in ("Clock", "Gateway", "Inbox", "Observer", "PollStore")
+    ),
     *(("chaoying_async.testing", name) for name in ("FakeClock", "sign_notification")),
     ("chaoying_async.sansio.exchange", "build_request"),
     ("chaoying_async.sansio.exchange", "read_reply"),
@@ -66,6 +69,7 @@ ELSEWHERE = [
     ("chaoying_async.pollstore.sql", "SqlPollStore"),
     ("chaoying_async.observing.prometheus", "ChaoyingCollector"),
     ("chaoying_async.web.asgi", "notification_app"),
+    ("chaoying_async.observing.otel", "Telemetry"),
     *(
         ("chaoying_async.workers", name)
         for name in ("BlockingGateway", "CeleryQueue", "Fleet", "PgQueuerQueue", "paid_order_of")

@@ -106,13 +106,16 @@ def where_users_import_from() -> Iterator[str]:
     yield from ("chaoying_async", "chaoying_async.abc", "chaoying_async.exceptions")
     yield from (f"chaoying_async.sansio.{n}" for n in ("signing", "doctor", "enums", "exchange"))
     yield from (f"chaoying_async.{n}" for n in ("inbox.sql", "inbox.redis", "pollstore.sql"))
-    yield from (f"chaoying_async.{n}" for n in ("observing.prometheus", "sandbox", "testing"))
+    rooms = ("observing.otel", "observing.prometheus", "sandbox", "testing")
+    yield from (f"chaoying_async.{n}" for n in rooms)
     yield from (f"chaoying_async.workers.queues.{n}" for n in ("celery", "pgqueuer", "protocol"))
     yield from (f"chaoying_async.web.{p.stem}" for p in trees() if p.parent.name == "web")
 
 
 #: A method that an interface has is explained there.
-INTERFACES = (abc.Clock, abc.Gateway, abc.Inbox, abc.InboxForPeople, abc.PollStore)
+INTERFACES = (
+    *(abc.Clock, abc.Gateway, abc.Inbox, abc.InboxForPeople, abc.Observer, abc.PollStore),
+)
 
 
 def _public_names(module: str) -> Iterator[tuple[str, Any]]:

@@ -104,6 +104,11 @@ def has_effect(decision: Decision) -> bool:
     return decision in _WITH_EFFECT
 
 
+def has_ended(decision: Decision, *, durable: bool) -> bool:
+    """Whether nobody is at work on the message any more; ``durable``: an effect is recorded."""
+    return decision is not Decision.IN_PROGRESS and (durable or not has_effect(decision))
+
+
 class Judgement(NamedTuple):
     """A decision, its reason in words, and for an effect the order to run it with."""
 

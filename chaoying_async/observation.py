@@ -1,0 +1,81 @@
+"""Tells an observer of a piece of work, and keeps the observer's own errors away from it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Final
+
+from chaoying_async.abc import Clock, Observer
+from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.observed import ObservedWork
+
+log: Final = logging.getLogger("chaoying_async")
+
+
+class Observation:
+    """A block in which some work is done while an observer looks on; without one it does nothing.
+
+    Entering it says whether anybody looks on. The block's own errors go on as they are: the
+    observer is told of their class alone.
+    """
+
+    __slots__ = ("_block", "_clock", "_observer", "_work")
+
+    def __init__(self, observer: Observer | None, work: ObservedWork, clock: Clock) -> None:
+        self._observer = observer
+        self._work = work
+        self._clock = clock
+        self._block: AbstractContextManager[object] | None = None
+
+    def __enter__(self) -> bool:
+        if self._observer is None:
+            return False
+        self._work.started = self._clock.monotonic()
+        try:
+            block = self._observer.observing(self._work)
+            if block is None:
+                return False
+            block.__enter__()
+        # Nothing is awaited here, so a CancelledError comes from the observer too.
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - whatever it raises
+            _tell(raised)
+            return False
+        self._block = block
+        return True
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._block is None:
+            return
+        if error is not None:
+            self._work.failed(error)
+        self._work.elapsed = self._clock.monotonic() - self._work.started
+        try:
+            self._block.__exit__(None, None, None)
+        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - the same
+            _tell(raised)
+
+
+def _tell(raised: BaseException) -> None:
+    """Log it. Its text may be of the observer's own making, so it is left out (M-27)."""
+    log.error("the observer raised %s, and was not told of some work", type(raised).__name__)
+
+
+def check_observer(observer: object) -> None:
+    """:class:`ParameterError` for what could not be told of anything."""
+    told = getattr(observer, "observing", None)
+    if observer is not None and (isinstance(observer, type) or not callable(told)):
+        raise ParameterError({"observer": "must have a method observing(work)"})
+
+
+def observer_of(gateway: Any) -> Observer | None:
+    """Who is told of what is done with this gateway; a gateway of the user's may have nobody."""
+    found: Observer | None = getattr(gateway, "observer", None)
+    return found
