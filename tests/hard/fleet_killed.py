@@ -1,11 +1,14 @@
 """A fleet whose processes are killed and whose database is restarted, by the gateway's books.
 
     python -m tests.hard.fleet_killed sqlite|psycopg|asyncpg|mariadb [--mode effect|settle]
-        [--kills 200] [--restarts 50] [--workers 3] [--json PATH]
+        [--queue none|pgqueuer|celery] [--kills 200] [--restarts 50] [--workers 3]
+        [--minutes 30] [--json PATH]
 
-The gateway is a sandbox in this process; each worker is a process of its own. Orders are handed
-over all the time, in the transaction of their own row, and some of these are rolled back. At the
-end each paid order took effect once, no other did, and each that was handed over was told of.
+The gateway is a sandbox in this process; each worker is a process of its own, and with a queue its
+workers are, which are killed as often. Orders are handed over all the time, in the transaction of
+their own row, and some of these are rolled back. At the end each paid order took effect once, no
+other did, and each that was handed over was told of. ``--minutes`` ends the blows before all of
+them fell; the result says how many did.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
+import os
 import random
 import signal
 import sys
@@ -22,12 +27,14 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
+from enum import Enum, auto
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import attrs
-from sqlalchemy import Executable, func, insert, select
+from sqlalchemy import Executable, func, insert, make_url, select, text
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async import (
     Fen,
@@ -58,6 +65,7 @@ from tests.hard.fleet_shop import (
 )
 from tests.servers import Server, Servers
 from tests.sql_shop import effects, metadata
+from tests.stopped import family
 
 ROOT = Path(__file__).parents[2]
 #: Seconds between two blows, and between two orders.
@@ -68,14 +76,84 @@ PATIENCE = 180.0
 PAID, ROLLED_BACK = 12, 1
 #: So many kills do not wait until the killed worker's successor serves.
 IN_A_HURRY = 0.2
+#: So many kills of a queue's worker that has children hit one of these alone.
+A_CHILD = 0.3
+
+
+class Of(Enum):
+    """What a worker is a process of."""
+
+    FLEET = auto()
+    QUEUE = auto()
+
+
+@attrs.frozen(eq=False)
+class Worker:
+    """One process, with all its children."""
+
+    of: Of
+    process: asyncio.subprocess.Process
+
+    async def kill(self) -> None:
+        """With kill -9, as when a machine loses its power."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        await self.process.wait()
+
+
+@attrs.frozen(kw_only=True)
+class Crew:
+    """The queue between the fleet and the shop's task: what runs it, and what it has to do yet."""
+
+    queue: str
+    #: The command of one of its workers; and what every process has in its environment.
+    command: tuple[str, ...] = ()
+    settings: dict[str, str]
+
+    @classmethod
+    async def of(cls, queue: str, url: str, servers: Servers) -> Self:
+        """The queue of that name, ready for its workers."""
+        settings = {**os.environ, "DATABASE_URL": url}
+        if queue == "pgqueuer":
+            from tests.hard.fleet_queue_worker import make_tables
+
+            await make_tables(url)
+            command: tuple[str, ...] = ("-m", "tests.hard.fleet_queue_worker")
+            return cls(queue=queue, command=command, settings=settings)
+        if queue == "celery":
+            sync = make_url(url).set(drivername="postgresql+psycopg")
+            settings["DATABASE_URL"] = sync.render_as_string(hide_password=False)
+            settings["BROKER_URL"] = servers.redis_url()
+            command = (
+                *("-m", "celery", "-A", "tests.hard.fleet_celery", "worker", "-c", "2"),
+                *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+            )
+            return cls(queue=queue, command=command, settings=settings)
+        return cls(queue=queue, settings=settings)
+
+    async def jobs(self, engine: AsyncEngine) -> int:
+        """How many wait for a worker or are in the hands of one."""
+        if self.queue == "celery":
+            import redis.asyncio
+
+            client: Any = redis.asyncio.from_url(self.settings["BROKER_URL"])
+            waiting = int(await client.llen("celery")) + int(await client.hlen("unacked"))
+            await client.aclose()
+            return waiting
+        if self.queue == "none":
+            return 0
+        question = "SELECT count(*) FROM pgqueuer WHERE status IN ('queued', 'picked')"
+        async with engine.connect() as connection:
+            return int(await connection.scalar(text(question)) or 0)
 
 
 @attrs.define
 class World:
-    """The shop's database, the gateway, and the processes of the fleet."""
+    """The shop's database, the gateway, and the processes of the fleet and of its queue."""
 
     url: str
     mode: str
+    crew: Crew
     server: Server | None
     sandbox: Sandbox
     gateway: str
@@ -83,41 +161,52 @@ class World:
     fleet: Fleet
     notify_url: str
     rng: random.Random
-    workers: list[asyncio.subprocess.Process] = attrs.field(factory=list)
+    workers: list[Worker] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
     over: bool = False
 
-    async def start_worker(self, *, wait: bool) -> None:
+    async def start_worker(self, of: Of, *, wait: bool) -> None:
         """One process more; ``wait`` until it serves, or has died of a database that is down."""
-        command = (sys.executable, "-m", "tests.hard.fleet_worker")
-        arguments = (self.url, self.gateway, self.mode)
-        worker = await asyncio.create_subprocess_exec(
-            *(*command, *arguments),
+        if of is Of.FLEET:
+            arguments = (self.url, self.gateway, self.mode, self.crew.queue)
+            command: tuple[str, ...] = ("-m", "tests.hard.fleet_worker", *arguments)
+        else:
+            command = self.crew.command
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, *command),
             cwd=ROOT,
-            stdout=asyncio.subprocess.PIPE,
+            env=self.crew.settings,
+            stdout=asyncio.subprocess.PIPE if of is Of.FLEET else asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
         )
-        self.workers.append(worker)
-        assert worker.stdout is not None
-        if wait:
-            await worker.stdout.readline()
+        self.workers.append(Worker(of, process))
+        if wait and process.stdout is not None:
+            await process.stdout.readline()
 
     async def kill(self) -> None:
-        """The end of one worker, and the beginning of another."""
-        worker = self.workers.pop(self.rng.randrange(len(self.workers)))
-        with suppress(ProcessLookupError):
-            worker.kill()
-        await worker.wait()
+        """The end of one worker with all its children, or of one child; another takes its place."""
+        worker = self.workers[self.rng.randrange(len(self.workers))]
         self.counts["kills"] += 1
-        await self.start_worker(wait=self.rng.random() > IN_A_HURRY)
+        children = family(worker.process.pid)[1:]
+        if worker.of is Of.QUEUE and children and self.rng.random() < A_CHILD:
+            self.counts["of these, of a child alone"] += 1
+            with suppress(ProcessLookupError):
+                os.kill(self.rng.choice(children), signal.SIGKILL)
+            return
+        self.counts["of these, of the queue"] += worker.of is Of.QUEUE
+        self.workers.remove(worker)
+        await worker.kill()
+        await self.start_worker(worker.of, wait=self.rng.random() > IN_A_HURRY)
 
     async def replace_the_dead(self) -> None:
         """As a supervisor does: who starts while the database is down dies of that."""
-        dead = [worker for worker in self.workers if worker.returncode is not None]
+        dead = [worker for worker in self.workers if worker.process.returncode is not None]
         for worker in dead:
             self.workers.remove(worker)
-            self.counts["could not start"] += 1
-            await self.start_worker(wait=False)
+            self.counts["ended by themselves"] += 1
+            await worker.kill()  # what it had for children
+            await self.start_worker(worker.of, wait=False)
 
     async def restart(self) -> None:
         """The database's end, by a crash or by an order, and its return."""
@@ -169,11 +258,14 @@ class World:
             await asyncio.sleep(self.rng.uniform(0, 4))
             self.sandbox.customer_pays(number)
 
-    async def blows(self, kills: int, restarts: int) -> None:
-        """All of them, in no order."""
+    async def blows(self, kills: int, restarts: int, seconds: float) -> None:
+        """All of them, in no order; or as many as fall in time."""
         blows = [self.kill] * kills + [self.restart] * restarts
         self.rng.shuffle(blows)
+        end = time.monotonic() + seconds
         for blow in blows:
+            if time.monotonic() > end:
+                return
             await asyncio.sleep(self.rng.uniform(*BLOWS))
             await self.replace_the_dead()
             await blow()
@@ -192,7 +284,8 @@ class World:
         waiting = self.fleet._database.tables.rows
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
-            if not await self.rows(select(waiting.c.seq).limit(1)):
+            left = await self.rows(select(waiting.c.seq).limit(1))
+            if not left and not await self.crew.jobs(self.fleet._engine):
                 return True
             await self.replace_the_dead()
             await asyncio.sleep(0.5)
@@ -221,7 +314,7 @@ class World:
 
 
 @asynccontextmanager
-async def world_on(kind: str, mode: str, seed: int) -> AsyncGenerator[World]:
+async def world_on(kind: str, mode: str, queue: str, seed: int) -> AsyncGenerator[World]:
     """Everything but the workers."""
     with Servers() as servers, tempfile.TemporaryDirectory() as directory:
         server: Server | None = None
@@ -231,6 +324,7 @@ async def world_on(kind: str, mode: str, seed: int) -> AsyncGenerator[World]:
         elif kind != "sqlite":
             url = servers.postgresql_url("asyncpg" if kind == "asyncpg" else "psycopg")
             server = servers.postgresql
+        crew = await Crew.of(queue, url, servers)
         engine = engine_of(url)
         sandbox = Sandbox(clock=SystemClock(), seed=SEED)
         await SqlInbox(engine).create_tables()
@@ -247,26 +341,36 @@ async def world_on(kind: str, mode: str, seed: int) -> AsyncGenerator[World]:
             await stack.enter_async_context(session)
             notify_url = f"{shop}/notify" if mode == "settle" else f"{gateway}/nobody"
             fleet, rng = fleet_on(engine, session), random.Random(seed)
-            world = World(*(url, mode, server, sandbox, gateway, session, fleet, notify_url, rng))
+            world = World(
+                *(url, mode, crew, server, sandbox, gateway, session, fleet, notify_url, rng)
+            )
             try:
                 yield world
             finally:
                 for worker in world.workers:
-                    with suppress(ProcessLookupError):
-                        worker.kill()
-                    await worker.wait()
+                    await worker.kill()
 
 
 async def campaign(
-    kind: str, *, mode: str, kills: int, restarts: int, workers: int, seed: int = 1
+    kind: str,
+    *,
+    mode: str = "effect",
+    queue: str = "none",
+    kills: int,
+    restarts: int,
+    workers: int = 3,
+    minutes: float = math.inf,
+    seed: int = 1,
 ) -> dict[str, Any]:
     """One campaign; its result has ``problems``, each of which is empty."""
     began = time.monotonic()
-    async with world_on(kind, mode, seed) as world:
-        await asyncio.gather(*(world.start_worker(wait=True) for _ in range(workers)))
+    async with world_on(kind, mode, queue, seed) as world:
+        team = [Of.FLEET] * workers + [Of.QUEUE] * (2 if queue != "none" else 0)
+        await asyncio.gather(*(world.start_worker(of, wait=True) for of in team))
         handing_over = asyncio.create_task(world.hand_over())
         try:
-            await world.blows(kills, restarts if world.server is not None else 0)
+            of_database = restarts if world.server is not None else 0
+            await world.blows(kills, of_database, 60 * minutes)
         finally:
             world.over = True
             await handing_over
@@ -276,8 +380,9 @@ async def campaign(
         "benchmark": "fleet_killed",
         "database": kind,
         "mode": mode,
-        "queue": "none",
+        "queue": queue,
         "workers": workers,
+        "wanted": {"kills": kills, "restarts": restarts},
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.monotonic() - began, 1),
         "came to its end": finished,
@@ -295,6 +400,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.hard.fleet_killed")
     parser.add_argument("kind", choices=["sqlite", "psycopg", "asyncpg", "mariadb"])
     parser.add_argument("--mode", choices=["effect", "settle"], default="effect")
+    parser.add_argument("--queue", choices=["none", "pgqueuer", "celery"], default="none")
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--restarts", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
@@ -302,6 +409,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = vars(parser.parse_args())
     path: Path | None = options.pop("json")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # no worker outlives us
     result = asyncio.run(campaign(options.pop("kind"), **options))
     text = json.dumps(result, indent=2, ensure_ascii=False) + "\n"
     sys.stdout.write(text)

@@ -1,7 +1,8 @@
 """A shop whose orders a fleet waits for: its tables, its task, and what each process opens.
 
 In the mode ``effect`` the task writes its effect in one transaction, with the outcome's id; in the
-mode ``settle`` the shop's inbox does, which notifications reach as well.
+mode ``settle`` the shop's inbox does, which notifications reach as well. With a queue the task runs
+in the queue's workers (``fleet_queue_worker``, ``fleet_celery``), in the mode ``effect``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from sqlalchemy import Column, Integer, String, Table, insert
+from sqlalchemy import Column, Connection, Integer, String, Table, insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -30,9 +31,9 @@ from chaoying_async import (
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.workers import Fleet, paid_order_of
+from chaoying_async.workers import Fleet, OutcomeQueue, paid_order_of
 from tests.factories import MCH_ID
-from tests.sql_shop import metadata, take_effect
+from tests.sql_shop import effects, metadata, take_effect
 
 SEED = 7
 FEE = 1405
@@ -71,9 +72,35 @@ def session_for(gateway: str, credentials: Credentials) -> GatewaySession:
     )
 
 
-def fleet_on(engine: AsyncEngine, session: GatewaySession) -> Fleet:
+def fleet_on(
+    engine: AsyncEngine, session: GatewaySession, queue: OutcomeQueue | None = None
+) -> Fleet:
     """One process of the fleet."""
-    return Fleet(SqlPollStore(engine, lease=LEASE, shards=SHARDS), lambda: session)
+    return Fleet(SqlPollStore(engine, lease=LEASE, shards=SHARDS), lambda: session, queue)
+
+
+def queue_named(name: str) -> OutcomeQueue | None:
+    """What brings the outcomes to the shop's task; None: the processes of the fleet themselves."""
+    if name == "celery":
+        from chaoying_async.workers.queues.celery import CeleryQueue
+        from tests.hard.fleet_celery import app
+
+        return CeleryQueue(app)
+    if name == "pgqueuer":
+        from chaoying_async.workers.queues.pgqueuer import PgQueuerQueue
+
+        return PgQueuerQueue()
+    return None
+
+
+def take_outcome(connection: Connection, outcome: Mapping[str, Any]) -> None:
+    """The shop's task in a queue's worker: once for each outcome, in the caller's transaction."""
+    number = outcome["out_trade_no"]
+    with suppress(IntegrityError), connection.begin_nested():
+        connection.execute(insert(ids_done).values(id=outcome["id"]))
+        if paid_order_of(outcome) is not None:
+            connection.execute(insert(effects).values(number=number))
+    connection.execute(insert(tellings).values(number=number, status=outcome["status"]))
 
 
 def handler_on(engine: AsyncEngine, credentials: Credentials) -> NotificationHandler:
@@ -108,13 +135,14 @@ async def order_ended(outcome: Mapping[str, Any]) -> None:
         await connection.commit()
 
 
-async def serve(url: str, gateway: str, mode: str) -> None:
+async def serve(url: str, gateway: str, mode: str, queue: str = "none") -> None:
     """One process of the fleet, until it dies."""
     credentials = Sandbox(seed=SEED).credentials
     engine = engine_of(url)
     handler = handler_on(engine, credentials)
     _shop.update(engine=engine, mode=mode, handler=handler)
-    async with handler, fleet_on(engine_of(url), session_for(gateway, credentials)):
+    session = session_for(gateway, credentials)
+    async with handler, fleet_on(engine_of(url), session, queue_named(queue)):
         sys.stdout.write("serving\n")
         sys.stdout.flush()
         await asyncio.Event().wait()

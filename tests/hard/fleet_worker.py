@@ -1,6 +1,7 @@
 """A worker process of a shop's fleet, to be killed at any moment.
 
-``python -m tests.hard.fleet_worker URL GATEWAY MODE`` says that it serves, and does until it dies.
+``python -m tests.hard.fleet_worker URL GATEWAY MODE QUEUE`` says that it serves, and does so until
+it dies.
 """
 
 from __future__ import annotations

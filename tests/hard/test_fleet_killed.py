@@ -24,8 +24,23 @@ async def test_a_fleet_that_is_killed_and_cut_off_loses_and_doubles_nothing(
     kind: str, mode: str
 ) -> None:
     """By the gateway's books, while orders are handed over and rolled back all the time."""
+    await _holds(kind, "--mode", mode)
+
+
+@pytest.mark.skipif(not FULL, reason="a minute and more: FULL=1")
+async def test_pgqueuer_and_a_fleet_that_are_killed_and_cut_off_lose_and_double_nothing() -> None:
+    """The queue's workers are killed too: an outcome is told again, and takes effect once.
+
+    Celery on Redis does lose messages so (docs/deployment.md says when): it is measured by
+    ``fleet_killed --queue celery``, and promised nothing here.
+    """
+    pytest.importorskip("pgqueuer")
+    await _holds("asyncpg", "--queue", "pgqueuer")
+
+
+async def _holds(*arguments: str) -> None:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.hard.fleet_killed", kind, "--mode", mode),
+        *(sys.executable, "-m", "tests.hard.fleet_killed", *arguments),
         *("--kills", KILLS, "--restarts", RESTARTS),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
