@@ -74,3 +74,16 @@ def test_a_mistake_in_a_table_needs_the_module_to_be_loaded_anew(tmp_path: Path)
     file.write_text(SOURCE, "utf-8")
     first = mutants.mutants_of(SOURCE)[0]
     assert not trial.exchange([loaded(None).too_many], trial.Trial(str(file), first, ()))
+
+
+def test_a_function_that_the_module_calls_itself_is_loaded_anew() -> None:
+    """What it has returned stands in a table already, whatever its code is exchanged for."""
+    source = "def limit(text):\n    return [text]\n\n\n"
+    for calls, anew in [
+        ("LIMITS = [limit('a')]", True),
+        ("LIMITS = [*map(limit, 'ab')]", True),
+        ("LIMITS = [limit]", False),
+        ("def limits():\n    return limit('a')", False),
+    ]:
+        found = mutants.mutants_of(source + calls)
+        assert [each.in_function for each in found if each.line == 2] == [not anew]

@@ -128,3 +128,11 @@ def test_a_record_without_a_confirmation_says_what_the_order_says() -> None:
     """M-13: nothing to add where nobody was asked, or nothing takes effect."""
     assert verdict_of(facts(), Unconfirmed.NOT_ASKED).source is None
     assert verdict_of(facts(total_fee=Fen(1)), confirmed(payable=Fen(1))).source is None
+
+
+@pytest.mark.parametrize("source", PaidSource)
+def test_an_order_that_a_users_own_query_confirmed_says_confirm(source: PaidSource) -> None:
+    """M-13: whatever their function says of how it learnt it."""
+    paid = verdict_of(facts(), confirmed(transaction_id="T1", source=source)).paid
+    assert paid is not None
+    assert (paid.source, paid.transaction_id) == (PaidSource.CONFIRM, "T1")

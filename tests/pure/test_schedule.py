@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from chaoying_async import ParameterError, PollSchedule, PollStatus
 from chaoying_async.sansio.polling.pacing import CLOSED, LONGEST_PAUSE, THRESHOLD, Bucket
-from chaoying_async.sansio.polling.schedule import Done, GiveUp, Wait, next_step
+from chaoying_async.sansio.polling.schedule import Done, GiveUp, Wait, last_query_at, next_step
 from chaoying_async.sansio.polling.status import UNASKED, Says, Standing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -66,6 +67,80 @@ def test_refunds_stretch_to_hours_over_fifteen_days() -> None:
     assert asked[-1] == 15 * 24 * 3600
     assert max(b - a for a, b in itertools.pairwise(asked)) == 6 * 3600
     assert len(asked) < 90
+
+
+def test_a_preorders_pause_grows_by_a_fifth_of_what_was_waited() -> None:
+    """After three steady minutes, up to a minute."""
+    schedule = PollSchedule.preorder()
+    waited = [0.0, 180.0, 190.0, 280.0, 455.0, 5000.0]
+    assert [schedule.pause(9, 20 + each, 0, 0.5) for each in waited] == pytest.approx(
+        [5.0 * 1.05, 5.0 * 1.05, 7.0 * 1.05, 25.0 * 1.05, 60.0 * 1.05, 60.0 * 1.05]
+    )
+
+
+def test_a_refunds_pause_grows_by_half_of_what_was_waited() -> None:
+    """From the first query on, up to six hours."""
+    schedule = PollSchedule.refunds()
+    waited = [0.0, 100.0, 43_140.0, 1e6]
+    assert [schedule.pause(2, 30 + each, 0, 0.0) for each in waited] == pytest.approx(
+        [30.0, 80.0, 21_600.0, 21_600.0]
+    )
+
+
+def test_an_expiry_without_a_time_zone_is_refused_by_its_own_name() -> None:
+    """Nobody has given an `ends`."""
+    with pytest.raises(ParameterError) as error:
+        PollSchedule.preorder(datetime(2026, 1, 1))  # noqa: DTZ001 - that is it
+    assert error.value.problems == {"until": "needs a time zone"}
+
+
+@pytest.mark.parametrize("longest", [0.0, -1.0, math.nan, True, "soon"])
+def test_what_is_wrong_by_itself_is_compared_with_nothing(longest: Any) -> None:
+    """One rule is named, and it is that of the number itself."""
+    with pytest.raises(ParameterError) as error:
+        PollSchedule(longest=longest)
+    assert error.value.problems == {"longest": "must be a number of seconds above 0"}
+    with pytest.raises(ParameterError) as error:
+        PollSchedule(every=longest, longest=1.0)
+    assert error.value.problems == {"every": "must be a number of seconds above 0"}
+
+
+@pytest.mark.parametrize("every", [math.inf, -math.inf, math.nan])
+def test_a_pause_without_end_is_one_problem(every: float) -> None:
+    """The longest pause, which nobody gave, is none besides."""
+    with pytest.raises(ParameterError) as error:
+        PollSchedule(every=every)
+    assert error.value.problems == {"every": "must be a number of seconds above 0"}
+
+
+@pytest.mark.parametrize("steady", [-0.001, math.inf, "soon"])
+def test_the_steady_time_is_a_number_of_seconds(steady: Any) -> None:
+    """None at all is fine."""
+    assert PollSchedule(steady=0).steady == 0
+    with pytest.raises(ParameterError) as error:
+        PollSchedule(steady=steady)
+    assert error.value.problems == {"steady": "must be a number of seconds, 0 or more"}
+
+
+def test_a_query_that_is_due_at_the_deadline_but_for_a_rounding_error_is_the_last() -> None:
+    """M-23: what is earlier by more than that, or later, stays where it is."""
+    due = [180.0 - 1e-7, 180.0 - 1e-5, 179.0, 180.0, 181.0]
+    assert [last_query_at(each, 180.0) for each in due] == [180.0, *due[1:]]
+
+
+def test_a_pause_may_be_up_to_twice_as_long() -> None:
+    """A jitter of 1, and no more; it is a fraction, not seconds."""
+    assert PollSchedule(jitter=1).pause(1, 5.0, 0, 1.0) == 10.0
+    with pytest.raises(ParameterError, match="jitter"):
+        PollSchedule(jitter=1.001)
+
+
+def test_the_steady_time_is_given_by_its_name() -> None:
+    """A seventh number by place would be read by nobody."""
+    numbers: list[Any] = [5.0, 5.0, 180.0, 0.1, 1.0, 60.0, 20.0]
+    assert PollSchedule(*numbers[:6]) == PollSchedule()
+    with pytest.raises(TypeError):
+        PollSchedule(*numbers)
 
 
 def test_jitter_only_makes_a_pause_longer() -> None:

@@ -52,13 +52,17 @@ class Mutant:
     first: int
     last: int
     in_function: bool
-    """Whether it is in a function's body, so that the function's code can be exchanged."""
+    """Whether it is in a function's body, so that the function's code can be exchanged.
+
+    A function that the module calls while it is loaded has done its work before that.
+    """
 
 
 def mutants_of(source: str) -> list[Mutant]:
     """All mutants of a file; their numbers stay the same while the file does."""
-    walk = _Walk(None)
-    walk.visit(ast.parse(source))
+    tree = ast.parse(source)
+    walk = _Walk(None, frozenset(_called_while_loading(tree)))
+    walk.visit(tree)
     return walk.found
 
 
@@ -69,10 +73,26 @@ def mutated(source: str, number: int) -> ast.Module:
     return ast.fix_missing_locations(tree)
 
 
+def _called_while_loading(tree: ast.Module) -> Iterator[str]:
+    """Functions that the module itself calls: what they return was made before any exchange."""
+    todo: list[ast.AST] = [tree]
+    while todo:
+        node = todo.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            continue
+        if isinstance(node, ast.Call):
+            made_of = [node.func, *(node.args if ast.unparse(node.func) == "map" else ())]
+            yield from (each.id for each in made_of if isinstance(each, ast.Name))
+        todo += ast.iter_child_nodes(node)
+
+
 class _Walk(ast.NodeTransformer):
-    def __init__(self, wanted: int | None) -> None:
+    def __init__(self, wanted: int | None, loading: frozenset[str] = frozenset()) -> None:
         self.wanted = wanted
         self.found: list[Mutant] = []
+        self._loading = loading
+        #: Whether it is in a function that the module itself calls.
+        self._is_loading = False
         self._depth = 0
         self._texts = True
         self._lines = (0, 0)
@@ -86,7 +106,7 @@ class _Walk(ast.NodeTransformer):
                 getattr(node, "lineno", self._lines[0]),
                 what,
                 *self._lines,
-                self._depth > 0,
+                self._depth > 0 and not self._is_loading,
             )
             self.found.append(mutant)
             if mutant.number == self.wanted:
@@ -117,9 +137,11 @@ class _Walk(ast.NodeTransformer):
         node.args.defaults = [self.visit(each) for each in node.args.defaults]  # type: ignore[misc]
         node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]  # type: ignore[misc]
         self._texts = node.name not in _NO_TEXTS_IN
+        before, self._is_loading = self._is_loading, self._is_loading or node.name in self._loading
         self._depth += 1
         node.body = [self.visit(each) for each in node.body]  # type: ignore[misc]
         self._depth -= 1
+        self._is_loading = before
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = _functions  # noqa: N815
