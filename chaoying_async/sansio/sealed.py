@@ -192,6 +192,8 @@ def quiet(cls: C) -> C:
             given.clear()
             raise error.with_traceback(None)  # noqa: B904 - itself, without attrs' frame
 
+    # From Python 3.14 on `wraps` copies what makes annotations, and attrs writes them down itself.
+    quietly.__annotations__ = init.__annotations__
     cls.__init__ = quietly  # type: ignore[misc]
     return cls
 

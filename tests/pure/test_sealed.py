@@ -219,7 +219,7 @@ def test_an_error_leaves_no_frame_with_the_arguments() -> None:
         traceback = traceback.tb_next
     assert [frame.f_code.co_name for frame in frames] == ["quietly"]
     assert frames[0].f_locals["given"] == {}
-    assert not {"self", "args"} & frames[0].f_locals.keys()
+    assert not {"self", "args"} & set(frames[0].f_locals)
     assert extra == {"card": KEY}
 
 
