@@ -18,7 +18,16 @@ from tests.hard.served_sandbox import ServedSandbox, served_sandbox
 
 pytestmark = needs_browser
 ORDER = "order?mch_id=00000001&out_trade_no="
-PAGES = ("", "messages", "notifications", "faults", "doctor", f"{ORDER}A1000103", "message?id=1")
+PAGES = (
+    "",
+    "messages",
+    "notifications",
+    "faults",
+    "doctor",
+    "api",
+    f"{ORDER}A1000103",
+    "message?id=1",
+)
 ACTIVE = "return document.activeElement.{}"
 
 

@@ -105,6 +105,7 @@ PAGES = [
     "/console/notifications",
     "/console/faults",
     "/console/doctor",
+    "/console/api",
     "/console/doctor?message=1",
     "/console/doctor?message=1&of=reply",
     f"{ORDER}A100011",
