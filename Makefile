@@ -23,13 +23,14 @@ TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test cover measure coverage simulate simulate-planted simulate-versions mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
+.PHONY: help demo quick test python314 cover measure coverage simulate simulate-planted simulate-versions mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo    200 payments against a gateway on this machine; WORKERS=3: by several processes'
 	@echo 'make quick   tests without processes and databases, under a minute'
 	@echo 'make test    every test that this machine can run; FULL=1 make test: campaigns at full size, hours'
+	@echo 'make python314   much of tests/pure on Python 3.14, compiled to WebAssembly: needs node and npm, no other Python'
 	@echo 'make cover   the same, with coverage (branches, 95 % at least)'
 	@echo 'make simulate   worlds from new seeds for two minutes; ARGS="--seed 7 --trace" tells one story'
 	@echo 'make simulate-planted   bugs planted one at a time, and how many seeds find each'
@@ -62,6 +63,19 @@ quick: .venv/.dev
 
 test: .venv/.dev
 	$(MORE) $(BIN)/python -m pytest $(SPREAD) $(ARGS)
+
+# Where there is no Python 3.14: CPython for WebAssembly, under Node (docs/maintaining.md).
+PYODIDE := .venv/pyodide
+# Of tests/pure what neither runs an event loop nor reads thousands of nested brackets, for which its stack is too small.
+FOR_PYODIDE := -k 'not depth and not deep and not nested' $(patsubst %,tests/pure/test_%.py,document errorchain examples \
+  exceptions guards models notifications pollstatus requests schedule sealed signing till values wire)
+
+python314: .venv/.made
+	npm install --silent --no-audit --no-fund --prefix $(PYODIDE) pyodide@314.0.7
+	$(PIP) install --quiet --upgrade --target $(PYODIDE)/packages --only-binary=:all: --python-version 3.14 \
+	  --implementation cp --abi cp314 --abi none --platform pyemscripten_2026_0_wasm32 \
+	  attrs cattrs anyio httpx aiohttp hypothesis pytest pytest-asyncio pytest-timeout tzdata
+	QUICK=1 node --stack-size=3900 .ci/pyodide.mjs $(PYODIDE)/node_modules $(PYODIDE)/packages -q $(or $(ARGS),$(FOR_PYODIDE))
 
 cover: .venv/.dev
 	$(BIN)/coverage erase
