@@ -165,9 +165,9 @@ class Blocked:
 
 
 STANDS_STILL: dict[str, type[Stopped | Blocked]] = {"stopped": Stopped, "blocked": Blocked}
-HOWS = [("stopped", "sqlite"), ("stopped", "psycopg"), ("blocked", "psycopg")]
+HOWS = [("stopped", "sqlite"), ("blocked", "psycopg")]
 MORE = [
-    *[("stopped", kind) for kind in ("asyncpg", "mariadb")],
+    *[("stopped", kind) for kind in ("psycopg", "asyncpg", "mariadb")],
     *[("blocked", kind) for kind in ("sqlite", "asyncpg", "mariadb")],
 ]
 
@@ -224,7 +224,7 @@ def _served(fleet: Fleet, shards: int) -> Callable[[], bool]:
     return served
 
 
-@pytest.mark.parametrize("kind", cases(["sqlite", "psycopg"], more=["asyncpg", "mariadb"]))
+@pytest.mark.parametrize("kind", cases(["psycopg"], more=["sqlite", "asyncpg", "mariadb"]))
 async def test_what_a_killed_process_had_is_asked_about_within_a_lease_and_three_seconds(
     servers: Servers, tmp_path: Path, kind: str
 ) -> None:

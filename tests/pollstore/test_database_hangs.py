@@ -42,7 +42,7 @@ class Far:
     server: Server
 
 
-@pytest.fixture(params=cases(["asyncpg", "mariadb"], more=["psycopg"]))
+@pytest.fixture(params=cases(["asyncpg"], more=["psycopg", "mariadb"]))
 async def far(
     request: pytest.FixtureRequest, servers: Servers, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Far]:
