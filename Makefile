@@ -17,13 +17,13 @@ PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CHECKED := $(wildcard chaoying_async tests benchmarks examples .ci)
-TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py))))
+CHECKED := $(wildcard chaoying_async tests benchmarks examples docs/_site .ci)
+TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py docs/_site/*.py))))
 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)
 
-.PHONY: help demo quick test python314 cover measure coverage simulate simulate-planted simulate-versions mutate fuzz bench lint ruff contracts types mypy pyright fmt readme screenshots fields messages ci clean
+.PHONY: help demo quick test python314 cover measure coverage simulate simulate-planted simulate-versions mutate fuzz bench lint ruff contracts types mypy pyright fmt readme docs screenshots fields messages ci clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,7 +41,8 @@ help:
 	@echo 'make lint    ruff, its formatter, the import contracts'
 	@echo 'make types   mypy --strict and pyright'
 	@echo 'make fmt     let ruff put things right'
-	@echo 'make readme  run the code of both READMEs'
+	@echo 'make readme  run the code of both READMEs and of docs/'
+	@echo 'make docs    the documentation as a site, English and Chinese, in build/docs'
 	@echo 'make screenshots   pictures of the console, for docs/'
 	@echo 'make fields  docs/fields.md and its Chinese twin, from the words under the fields'
 	@echo 'make messages   every message of the package, and where it is; ARGS="error warning log help text defect" chooses'
@@ -139,6 +140,9 @@ fmt: .venv/.dev
 
 readme: .venv/.dev
 	$(BIN)/python .ci/readme.py run
+
+docs: .venv/.dev
+	PYTHONPATH=docs $(BIN)/python -m _site build/docs
 
 # From the source: a test fails where the pages say something else.
 fields: .venv/.dev

@@ -13,7 +13,7 @@ from tests.examples.shops import ROOT
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")])
 PROGRAMS = sorted([*ROOT.glob("examples/**/*.py"), *ROOT.glob("chaoying_async/sandbox/demo/*.py")])
-#: What the handler asks, by its arguments.
+#: What the handler asks, by its arguments; the connection may come after them.
 LOOKUP = ["mch_id", "out_trade_no"]
 
 
@@ -38,7 +38,7 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return [each.arg for each in function.args.args if each.arg != "self"]
 
 
-LOOKUPS = [(where, node) for where, node in functions() if _arguments(node) == LOOKUP]
+LOOKUPS = [(where, node) for where, node in functions() if _arguments(node)[:2] == LOOKUP]
 #: Of a paid order, on a connection.
 EFFECTS = [
     (where, node)

@@ -1,4 +1,4 @@
-"""The notification section of README.md: what a merchant pastes, served and paid for."""
+"""What a merchant pastes to receive notifications, from README or tutorial: served, paid for."""
 
 from __future__ import annotations
 
@@ -29,8 +29,14 @@ def pasted(page: str) -> str:
     return str(block)
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
-async def test_the_block_of_the_readme_marks_an_order_paid_once(page: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "page",
+    [
+        *("README.md", "README.zh-CN.md"),
+        *("docs/tutorial-qr-shop.md", "docs/tutorial-qr-shop.zh-CN.md"),
+    ],
+)
+async def test_the_block_of_the_page_marks_an_order_paid_once(page: str, tmp_path: Path) -> None:
     """As it stands there, with the environment of `chaoying sandbox` and a table of orders."""
     (tmp_path / "shop.py").write_text(pasted(page), "utf-8")
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}")

@@ -25,7 +25,7 @@ NAME: str = PROJECT["name"]
 #: What comes without any extra.
 BASE = ""
 #: Extras for those who work on this library; nobody else installs them.
-OURS = ("tests", "dev", "release")
+OURS = ("tests", "docs", "dev", "release")
 EXTRAS = tuple(name for name in PROJECT["optional-dependencies"] if name not in OURS)
 
 #: Licences under which a shop may use a package in a closed product, without asking and without
