@@ -36,7 +36,8 @@ def build(language: str, site: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "sphinx", "--builder", "html", "--quiet"),
-            *("--nitpicky", "--fail-on-warning", "--conf-dir", _HERE, "--tag", language),
+            *("--nitpicky", "--fail-on-warning", "--conf-dir", _HERE),
+            *("--define", f"language={language.replace('-', '_')}"),
             *("--doctree-dir", work / "trees", work / "pages", site / language),
         ],
         cwd=ROOT,
@@ -49,7 +50,8 @@ def main() -> int:
     site.mkdir(parents=True, exist_ok=True)
     builds = [build(language, site) for language in LANGUAGES]
     write(site, work_of("en", site) / "pages")
-    if any([each.wait() for each in builds]):
+    ended = [each.wait() for each in builds]  # both, also where the first one has failed
+    if any(ended):
         return 1
     (site / "index.html").write_text(_FIRST, "utf-8")
     wrong = broken(site)

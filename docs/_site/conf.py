@@ -1,21 +1,15 @@
-"""What Sphinx is told. ``--tag zh-CN`` chooses the language; ``python -m _site`` does that."""
+"""What Sphinx is told, but for the language, which ``python -m _site`` says."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-
-tags: Any  # Sphinx puts it here
-
-_CHINESE = tags.has("zh-CN")
 
 project = "chaoying_async"
 author = "chaoying_async contributors"
 project_copyright = author
-language = "zh_CN" if _CHINESE else "en"
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
@@ -44,7 +38,6 @@ html_theme = "furo"
 html_title = "chaoying_async"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
-html_search_language = "zh" if _CHINESE else "en"
 html_copy_source = False
 html_show_sphinx = False
 html_domain_indices = False

@@ -38,7 +38,7 @@ def places(env: BuildEnvironment) -> _Places:
     ``Pay`` is the front page's; a name that only one other module has needs no module either. To be
     asked when all pages have been read.
     """
-    objects: Mapping[str, Any] = env.domains["py"].objects  # type: ignore[attr-defined]
+    objects: Mapping[str, Any] = env.domains["py"].objects
     found: dict[str, tuple[str, str]] = {}
     short: dict[str, list[str]] = {}
     for full, entry in objects.items():
@@ -77,7 +77,7 @@ def link_all(app: Sphinx, tree: nodes.document, page: str) -> None:
 
 
 def _inside(node: nodes.Node) -> bool:
-    while node := node.parent:  # type: ignore[assignment] # the root's is None
+    while node := node.parent:
         if isinstance(node, _NOT_IN):
             return True
     return False

@@ -31,6 +31,8 @@ class ReferencePage:
     """Names of the front page that are defined in these are here: ``sansio.api`` and below."""
     modules: Sequence[str] = ()
     """All public names of these modules are here, under the module's own name."""
+    names: Sequence[str] = ()
+    """Single names of modules whose other names are explained elsewhere."""
 
 
 PAGES: Mapping[str, ReferencePage] = {
@@ -71,7 +73,12 @@ PAGES: Mapping[str, ReferencePage] = {
         ),
     ),
     "observing": ReferencePage("Metrics", "指标", modules=("observing.prometheus",)),
-    "workers": ReferencePage("Workers", "多进程", modules=("workers",)),
+    "workers": ReferencePage(
+        "Workers",
+        "多进程",
+        modules=("workers",),
+        names=("workers.queues.celery.outcome_task", "workers.queues.pgqueuer.outcome_task"),
+    ),
     "sandbox": ReferencePage(
         "Sandbox", "沙箱", modules=("sandbox", "sandbox.bank.scenarios", "sandbox.speed")
     ),
@@ -86,13 +93,11 @@ PAGES: Mapping[str, ReferencePage] = {
 _SAY = {
     "en": (
         "Reference",
-        "Every public name, with the words of its source. What a field of a request means stands in"
-        " [fields](../fields.md) as well, all calls on one page.",
+        "Every public name, in the words of its source. All calls: [fields](../fields.md).",
     ),
     "zh-CN": (
         "参考",
-        "每个公开名称，说明取自源码：字段的说明是中文，其余是英文。请求的字段也见[字段](../fields.md)，"
-        "全部接口在一页上。",
+        "每个公开名称，说明取自源码：字段的说明是中文，其余是英文。全部接口在一页上：[字段](../fields.md)。",
     ),
 }
 
@@ -120,6 +125,9 @@ def contents() -> dict[str, list[tuple[str, str]]]:
         for path in each.modules:
             module = importlib.import_module(f"{PACKAGE}.{path}")
             found[page] += [(module.__name__, name) for name in public_names(module)]
+        for path in each.names:
+            place, _, name = path.rpartition(".")
+            found[page].append((f"{PACKAGE}.{place}", name))
     return found
 
 
@@ -174,9 +182,15 @@ def _directive(module: str, name: str) -> list[str]:
     options = [":members:", ":show-inheritance:"]
     if issubclass(value, Enum):
         options = [":members:", ":undoc-members:", ":member-order: bysource"]
-    elif bases := _explained_elsewhere(value):
-        options.append(f":inherited-members: {', '.join(bases)}")
+    elif _has_helpers(value):
+        options.append(f":inherited-members: {', '.join(_explained_elsewhere(value))}")
     return [f".. auto{kind}:: {target}", *(f"   {option}" for option in options)]
+
+
+def _has_helpers(owner: type[Any]) -> bool:
+    """Whether a base of it is ours and explained nowhere: its members have to be told here."""
+    elsewhere = _explained_elsewhere(owner)
+    return any(base.__name__ not in elsewhere for base in owner.__mro__[1:])
 
 
 def _explained_elsewhere(owner: type[Any]) -> list[str]:

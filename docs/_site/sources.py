@@ -1,8 +1,8 @@
 """The files of the repository that pages link to, as pages with colours.
 
 A page links to ``source:examples/till.py`` (``pages.py`` makes that of its links). Folders are
-lists of their files. They are plain pages, one for both languages: with the theme's navigation on each of
-them the site would take a minute longer.
+lists of their files. They are plain pages, one for both languages: with the theme's navigation on
+each of them the site would take a minute longer.
 """
 
 from __future__ import annotations
