@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,9 @@ def build(language: str, site: Path) -> subprocess.Popen[bytes]:
 def main() -> int:
     """Both languages at once, then one look at all their links."""
     site = Path(sys.argv[1]).absolute()
+    for language in LANGUAGES:  # from the beginning: what was read before would not warn again
+        shutil.rmtree(site / language, ignore_errors=True)
+        shutil.rmtree(work_of(language, site), ignore_errors=True)
     site.mkdir(parents=True, exist_ok=True)
     builds = [build(language, site) for language in LANGUAGES]
     write(site, work_of("en", site) / "pages")
