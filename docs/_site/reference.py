@@ -72,7 +72,13 @@ PAGES: Mapping[str, ReferencePage] = {
             "web.background",
         ),
     ),
-    "observing": ReferencePage("Metrics", "指标", modules=("observing.prometheus",)),
+    "observing": ReferencePage(
+        "Metrics and spans",
+        "指标与 span",
+        rooms=("sansio.observed",),
+        modules=("observing.prometheus", "observing.otel"),
+        names=("sansio.observed.ObservedCall",),
+    ),
     "workers": ReferencePage(
         "Workers",
         "多进程",
