@@ -131,9 +131,10 @@ def store_error(error: Exception, handled: BaseException | None = None) -> Store
 
     ``handled``: the error in whose ``except`` the store was called, see ``error_chain``.
     """
-    for each in error_chain(error):
-        if hasattr(each, "hide_parameters"):  # an engine of the user's may show them
-            each.hide_parameters = True
+    foreign: Any
+    for foreign in error_chain(error):
+        if hasattr(foreign, "hide_parameters"):  # an engine of the user's may show them
+            foreign.hide_parameters = True
     kind = trouble_of(error, handled)
     return StoreError(
         f"the poll store failed with {type(error).__name__}: {_SAYS[kind]}", kind=kind

@@ -20,6 +20,7 @@
 - ``shard_payments``: sees the payments and refunds of one shard to their end.
 - ``shared_gateway``: one session for all shards of a process, within one limit.
 - ``tables``: the fleet's tables.
+- ``taking``: the statement with which a task takes an outcome, once.
 - ``watching``: what is handed over: the rows of orders to wait for.
 - ``worker``: takes this process's share of the shards, serves them, and hands them back.
 """
@@ -35,8 +36,9 @@ if TYPE_CHECKING:
     from chaoying_async.workers.outcomes import paid_order_of
     from chaoying_async.workers.queues.celery import CeleryQueue
     from chaoying_async.workers.queues.pgqueuer import PgQueuerQueue
-    from chaoying_async.workers.queues.protocol import OutcomeQueue
+    from chaoying_async.workers.queues.protocol import KeepingQueue, OutcomeQueue
     from chaoying_async.workers.tables import fleet_metadata
+    from chaoying_async.workers.taking import took_effect
     from chaoying_async.workers.worker import FleetStats
 
 __all__ = [
@@ -44,10 +46,12 @@ __all__ = [
     "CeleryQueue",
     "Fleet",
     "FleetStats",
+    "KeepingQueue",
     "OutcomeQueue",
     "PgQueuerQueue",
     "fleet_metadata",
     "paid_order_of",
+    "took_effect",
 ]
 
 #: Loaded when they are used: a blocking gateway needs no SQLAlchemy, which a fleet stands on.
@@ -56,10 +60,12 @@ _MODULES = {
     "CeleryQueue": "queues.celery",
     "Fleet": "fleet",
     "FleetStats": "worker",
+    "KeepingQueue": "queues.protocol",
     "OutcomeQueue": "queues.protocol",
     "PgQueuerQueue": "queues.pgqueuer",
     "fleet_metadata": "tables",
     "paid_order_of": "outcomes",
+    "took_effect": "taking",
 }
 
 

@@ -25,6 +25,8 @@ from chaoying_async.workers.shard import Shard, check_named
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 300.0
 #: Seconds before the database is asked again after an error.
 _AFTER_AN_ERROR = 1.0
+#: Seconds before it is looked whether a task that had the outcome's row has taken it.
+_WHILE_TAKEN = 1.0
 #: How many outcomes of one shard are on their way at a time.
 _AT_ONCE = 100
 #: How many of its tasks that are not async run at a time.
@@ -45,6 +47,7 @@ class OutcomeDelivery:
     ) -> None:
         self._shard = shard
         self._queue = queue
+        self._patience: float | None = getattr(queue, "patience", None)
         self._clock = clock
         self._rng = rng
         self._news = asyncio.Event()
@@ -110,6 +113,8 @@ class OutcomeDelivery:
             outcome = json.loads(row.body)
             if self._queue is not None and self._queue.joins:
                 await self._shard.send(row.seq, row.then, outcome)
+            elif self._patience is not None:
+                await self._lend(row, outcome, self._patience)
             else:
                 await self._give(row.then, outcome)
                 await self._forget(row.seq)
@@ -118,6 +123,17 @@ class OutcomeDelivery:
         except Exception as error:  # noqa: BLE001 - one task's trouble is not another's
             await self._later(row, error)
             self.wake()
+
+    async def _lend(self, row: Any, outcome: Mapping[str, Any], patience: float) -> None:
+        """Send an outcome that its task takes out of the database: see ``took_effect``.
+
+        When it is due again is written before it is sent: afterwards its task may have the row.
+        """
+        if await self._shard.lend(row.seq, patience):
+            await self._give(row.then, outcome)
+        else:
+            await self._clock.sleep(_WHILE_TAKEN)
+        self.wake()  # it may be due again before any other
 
     async def _give(self, then: str, outcome: Mapping[str, Any]) -> None:
         """Bring an outcome to its task, or into its queue; whatever goes wrong is the task's.

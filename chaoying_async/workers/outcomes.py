@@ -101,14 +101,19 @@ def paid_order_of(outcome: Mapping[str, Any]) -> PaidOrder | None:
     paid with another amount (MISMATCH), refunded, or cancelled has none: a person decides. What is
     no outcome is a :class:`ParameterError` that names every field it lacks.
     """
-    if not isinstance(outcome, Mapping):
-        rule = f"must be the mapping that the task was called with, not {type(outcome).__name__}"
-        raise ParameterError({"outcome": rule})
-    _check_has(outcome, "", "status", "order")
+    check_outcome(outcome, "status", "order")
     if outcome["status"] not in ("PAID", "PAID_EARLIER") or outcome["order"] is None:
         return None
     order = _order_in(outcome["order"])
     return None if isinstance(order, RefundedOrder) else order
+
+
+def check_outcome(outcome: object, *names: str) -> None:
+    """:class:`ParameterError` for what a task was not called with: it names every missing field."""
+    if not isinstance(outcome, Mapping):
+        rule = f"must be the mapping that the task was called with, not {type(outcome).__name__}"
+        raise ParameterError({"outcome": rule})
+    _check_has(outcome, "", *names)
 
 
 def _order_in(members: object) -> PaidOrder:

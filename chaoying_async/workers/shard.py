@@ -75,7 +75,7 @@ class Shard:
         self._texts = OwnedTexts(engine, owned, TextStatements.of(rows, put, mine), turns)
         self._mark = (
             update(rows)
-            .where(columns.seq == bindparam("p_seq"), columns.shard == FRESH)
+            .where(columns.seq == bindparam("p_seq"), columns.shard + 0 == FRESH)
             .values(shard=number, body=bindparam("p_body"))
         )
         self._marked = select(columns.seq).where(
@@ -83,7 +83,9 @@ class Shard:
         )
         named = case((columns.then == NO_TASK, then or NO_TASK), else_=columns.then).label("then")
         self._row = select(columns.seq, named).where(*same, mine)
-        by_seq = columns.seq == bindparam("p_seq"), mine
+        # "+ 0": else MariaDB may look a row up by the index of shards, and wait for the locks of
+        # its neighbours, which transactions of the shop have.
+        by_seq = columns.seq == bindparam("p_seq"), columns.shard + 0 == number
         self._drop = delete(rows).where(*by_seq)
         self._becomes_outcome = (
             update(rows)
@@ -106,11 +108,11 @@ class Shard:
         self._next_due = select(func.min(columns.due) - self._dialect.now).where(
             mine, of_kind, others
         )
-        self._later = (
-            update(rows)
-            .where(*by_seq)
-            .values(tries=columns.tries + 1, due=self._dialect.now + bindparam("p_pause"))
-        )
+        pause = self._dialect.now + bindparam("p_pause")
+        self._later = update(rows).where(*by_seq).values(tries=columns.tries + 1, due=pause)
+        # Its task deletes the row in a transaction of the shop's, however long that takes.
+        self._free = select(columns.seq).where(*by_seq).with_for_update(skip_locked=True)
+        self._again = update(rows).where(*by_seq).values(due=pause)
 
     def __repr__(self) -> str:
         return f"<Shard {self.number}>"
@@ -253,6 +255,24 @@ class Shard:
         values = {"p_seq": seq, "p_pause": round(pause * _MICRO)}
         with told():
             await self._write(partial(_execute, self._later, values | self._time()))
+
+    async def lend(self, seq: int, seconds: float) -> bool:
+        """Keep an outcome that is about to be sent until its task takes it; due again in so long.
+
+        False: the task took it, or is just about to.
+        """
+        values = {"p_seq": seq, "p_pause": round(seconds * _MICRO)}
+        lent: list[int] = []
+        with told():
+            await self._write(partial(self._lend, values | self._time(), lent))
+        return bool(lent)
+
+    async def _lend(
+        self, values: Mapping[str, int], lent: list[int], connection: AsyncConnection
+    ) -> None:
+        lent[:] = (await connection.execute(self._free, values)).scalars()
+        if lent:
+            await connection.execute(self._again, values)
 
     async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """Write in a transaction that is the owner's, or fails."""

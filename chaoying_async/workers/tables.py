@@ -58,6 +58,8 @@ def rows_table(metadata: MetaData, prefix: str) -> Table:
         Column("tries", Integer, nullable=False),
         UniqueConstraint("kind", "item", name=f"{prefix}fleet_item"),
         Index(f"{prefix}fleet_shard", "shard", "kind", "seq"),
+        # SQLite would give a number out again, and with it the id of an outcome that was told.
+        sqlite_autoincrement=True,
         **TABLE_OPTIONS,
     )
 

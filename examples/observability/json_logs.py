@@ -25,7 +25,7 @@ from chaoying_async.sandbox import Sandbox
 
 def log_as_json() -> None:
     """Call this once, at the start of the program."""
-    shared = [
+    shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,  # what the program bound: a request's id
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

@@ -69,14 +69,15 @@ async def ran(sandbox: Sandbox, *options: str, of: Collection[str] = ()) -> tupl
 
 
 async def test_no_call_that_it_makes_finds_a_fault() -> None:
-    """No 500, no undocumented answer; and its calls come as far as orders that are paid."""
+    """No 500, no undocumented answer; its calls come as far as orders, in an hour paid ones."""
     sandbox = Sandbox(clock=FastClock(1000))
     code, said = await ran(sandbox, "--phases", "coverage,fuzzing", *LENGTH)
     assert code == 0, said
     assert "No issues found" in said
     assert "Tested: 19" in said
     assert CALLS.keys() <= sandbox.requests.keys()
-    assert sandbox.books.received > 0
+    assert sandbox.books.orders > 0
+    assert sandbox.books.received > 0 or not FULL
 
 
 async def test_it_would_find_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:

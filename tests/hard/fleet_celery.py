@@ -10,6 +10,7 @@ from typing import Any
 from celery import Celery  # type: ignore[import-untyped,import-not-found,unused-ignore]
 from sqlalchemy import Engine, create_engine
 
+from chaoying_async.workers import took_effect
 from chaoying_async.workers.queues.celery import outcome_task
 from tests.hard.fleet_shop import THEN, take_outcome
 
@@ -38,4 +39,5 @@ def engine() -> Engine:
 @outcome_task(app, THEN)
 def order_ended(outcome: Mapping[str, Any]) -> None:
     with engine().begin() as connection:
-        take_outcome(connection, outcome)
+        if connection.execute(took_effect(outcome)).rowcount:
+            take_outcome(connection, outcome)

@@ -41,6 +41,8 @@ LEASE = 3.0
 SHARDS = 8
 SCHEDULE = PollSchedule(first=0.3, every=0.5, until=6, longest=2)
 THEN = f"{__name__}:order_ended"
+#: Seconds until an outcome that Celery's broker may have lost is sent again.
+QUEUE_PATIENCE = 10.0
 PATIENT = {"connect_args": {"timeout": 30}}
 
 #: The shop's orders, each written together with its watch.
@@ -85,7 +87,7 @@ def queue_named(name: str) -> OutcomeQueue | None:
         from chaoying_async.workers.queues.celery import CeleryQueue
         from tests.hard.fleet_celery import app
 
-        return CeleryQueue(app)
+        return CeleryQueue(app, patience=QUEUE_PATIENCE)
     if name == "pgqueuer":
         from chaoying_async.workers.queues.pgqueuer import PgQueuerQueue
 

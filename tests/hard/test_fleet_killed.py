@@ -28,14 +28,13 @@ async def test_a_fleet_that_is_killed_and_cut_off_loses_and_doubles_nothing(
 
 
 @pytest.mark.skipif(not FULL, reason="a minute and more: FULL=1")
-async def test_pgqueuer_and_a_fleet_that_are_killed_and_cut_off_lose_and_double_nothing() -> None:
-    """The queue's workers are killed too: an outcome is told again, and takes effect once.
-
-    Celery on Redis does lose messages so (docs/deployment.md says when): it is measured by
-    ``fleet_killed --queue celery``, and promised nothing here.
-    """
-    pytest.importorskip("pgqueuer")
-    await _holds("asyncpg", "--queue", "pgqueuer")
+@pytest.mark.parametrize(("kind", "queue"), [("asyncpg", "pgqueuer"), ("psycopg", "celery")])
+async def test_a_queue_and_a_fleet_that_are_killed_and_cut_off_lose_and_double_nothing(
+    kind: str, queue: str
+) -> None:
+    """The queue's workers are killed too: an outcome is told again, and takes effect once."""
+    pytest.importorskip(queue)
+    await _holds(kind, "--queue", queue)
 
 
 async def _holds(*arguments: str) -> None:

@@ -147,7 +147,7 @@ def test_the_seeds_of_several_runs_are_counted_together(tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
     for first in (5, 7):
         assert main(["--first", str(first), "--seeds", "2", "--add-to", str(figures)]) == 0
-    worlds = {"seeds": 4, "that broke a rule": 0}
+    worlds: dict[str, object] = {"seeds": 4, "that broke a rule": 0}
     assert json.loads(figures.read_text()) == {"simulated worlds": worlds}
     figures.write_text(json.dumps({"simulated worlds": {"seeds": 1, "what": "tea"}, "soak": 2}))
     campaign.add_figures(figures, 2, 1)

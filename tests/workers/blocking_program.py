@@ -36,9 +36,7 @@ def session() -> GatewaySession:
 
 
 gateway = BlockingGateway(session)
-gateway_with_store = BlockingGateway(
-    session, store=lambda: SqlPollStore(os.environ["POLL_STORE"], lease=1.0)
-)
+gateway_with_store = BlockingGateway(session, store=lambda: SqlPollStore(os.environ["POLL_STORE"]))
 
 
 def sell(number: str, amount: int = PAID, through: BlockingGateway = gateway) -> str:

@@ -66,7 +66,8 @@ class _PollerGroup(help_pages.Group):
 @click.option(
     "--queue",
     metavar="celery:MODULE:APP|pgqueuer",
-    help="What runs the tasks; then --then is the name of one. Default: this process.",
+    help="What runs the tasks; then --then is the name of one. APP: a Celery app, or a CeleryQueue"
+    " of your own. Default: this process.",
 )
 @click.option(
     "--app-dir",

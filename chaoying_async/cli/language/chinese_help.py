@@ -260,8 +260,9 @@ _FLEET: Mapping[str, str] = {
     "The task of the orders that name none; called with outcome=.": (
         "没有写明任务的订单由它处理；以 outcome= 调用。"
     ),
-    "What runs the tasks; then --then is the name of one. Default: this process.": (
-        "由谁执行任务，此时 --then 写任务名。默认：本进程。"
+    "What runs the tasks; then --then is the name of one. APP: a Celery app, or a CeleryQueue"
+    " of your own. Default: this process.": (
+        "由谁执行任务，此时 --then 写任务名。APP 是 Celery app，或自己设置好的 CeleryQueue。默认：本进程。"
     ),
     "Where modules are found first.": "优先从这个目录查找模块。",
     "Into how many the orders are cut; the same for every process.": "订单分成多少个分片；所有进程必须一致。",

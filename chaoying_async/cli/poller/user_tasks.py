@@ -39,7 +39,8 @@ def queue_named(name: str) -> OutcomeQueue:
         raise click.BadParameter("is celery:MODULE:APP or pgqueuer", param_hint="--queue")
     from chaoying_async.workers.queues.celery import CeleryQueue
 
-    return CeleryQueue(_found(app, "--queue"))
+    found = _found(app, "--queue")
+    return found if isinstance(found, CeleryQueue) else CeleryQueue(found)
 
 
 def _found(name: str, option: str) -> object:

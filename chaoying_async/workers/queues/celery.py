@@ -45,7 +45,11 @@ class CeleryQueue:
     yet: those wait for as long as others go through. One that is down raises what Celery raises.
 
     The message is in Redis, or written by RabbitMQ, when ``send`` returns. It is as safe there as
-    your broker is: run Redis with ``appendonly yes`` and without eviction. Messages have no
+    your broker is, and on Redis no safer than kombu: a worker that is killed with -9 while it takes
+    a message has it for ever. With ``patience`` (seconds; longer than a task runs and than messages
+    usually wait) the fleet keeps each outcome in its table until the task has taken it with
+    :func:`~chaoying_async.workers.took_effect`, and sends again what nobody took in that time. Run
+    Redis with ``appendonly yes`` and without eviction all the same. Messages have no
     ``eta``, no ``countdown`` and no ``expires``, whatever the task's own options say; no result is
     kept. Write the tasks with :func:`outcome_task`.
 
@@ -57,11 +61,15 @@ class CeleryQueue:
         app: Any,
         *,
         tasks: Collection[str] = (),
+        patience: float | None = None,
         timeout: float = 10.0,
         threads: int = 4,
         clock: Clock | None = None,
     ) -> None:
+        if patience is not None and not _is_seconds(patience):
+            raise UsageError("patience is a number of seconds above 0, or None")
         self._app = app
+        self.patience = patience
         self._elsewhere = frozenset(tasks)
         self._timeout = timeout
         self._most = threads
@@ -148,6 +156,10 @@ class CeleryQueue:
                 f"Celery has no task {then!r} here: name its module in the app's include=, or, if"
                 " the task is part of another program, the task in CeleryQueue(tasks=[...])"
             )
+
+
+def _is_seconds(number: object) -> bool:
+    return type(number) in (int, float) and 0 < number < math.inf  # type: ignore[operator]
 
 
 def _shown(outcome: Mapping[str, Any]) -> dict[str, str]:

@@ -40,3 +40,16 @@ class OutcomeQueue(Protocol):
         No error and no line in a log shows what is in the outcome, but for its id.
         """
         ...
+
+
+class KeepingQueue(OutcomeQueue, Protocol):
+    """A queue that may lose what it has: the fleet keeps each outcome until its task has taken it.
+
+    The task takes it with ``took_effect``, in the transaction of its effects. What is not taken in
+    time is sent again.
+    """
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds after which an outcome that nobody took is sent again; None: nothing is kept."""
+        ...

@@ -2,6 +2,7 @@
 
 The test and the worker talk through a folder: ``held`` keeps the task waiting, ``broken`` lets it
 raise; it writes a line to ``began`` when it starts and one to ``effects`` when it has its effect.
+With ``TAKES_FROM`` it takes outcomes out of the fleet's table in that database, each once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import create_engine
+
+from chaoying_async.workers import took_effect
 
 NAME = "shop.order_ended"
 #: A task that only workers know which are started with KNOWS_NEWER.
@@ -44,7 +49,17 @@ def noted(where: Path) -> list[dict[str, Any]]:
 def _take_effect(outcome: Mapping[str, Any]) -> None:
     if (folder() / "broken").exists():
         raise ConnectionError("the shop's own database is away")
+    if "TAKES_FROM" in os.environ and not _taken(outcome):
+        return
     note(folder() / "effects", outcome)
+
+
+def _taken(outcome: Mapping[str, Any]) -> bool:
+    engine = create_engine(os.environ["TAKES_FROM"])
+    with engine.begin() as connection:
+        first = bool(connection.execute(took_effect(outcome)).rowcount)
+    engine.dispose()
+    return first
 
 
 def order_ended(outcome: Mapping[str, Any]) -> None:

@@ -1,0 +1,195 @@
+"""Outcomes that the fleet keeps until their task has taken them, whatever the queue loses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Connection, create_engine, make_url, select
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chaoying_async import ParameterError, UsageError
+from chaoying_async.workers import CeleryQueue, took_effect
+from chaoying_async.workers.tables import fleet_tables
+from tests.pollers import order
+from tests.servers import Servers
+from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
+from tests.workers.queues.celery_app import shop_app
+from tests.workers.queues.kits import CeleryOverRedis, opened
+from tests.workers.queues.shop_task import NAME
+
+ROWS = fleet_tables("chaoying_").rows
+
+
+class LosingQueue:
+    """It says that it has the outcome, and nobody ever gets it, ``lost`` times."""
+
+    joins = False
+
+    def __init__(self, lost: int, patience: float) -> None:
+        self.patience = patience
+        self.lost = lost
+        self.sent: list[Mapping[str, Any]] = []
+
+    async def send(self, _then: str, outcome: Mapping[str, Any], _connection: object) -> None:
+        self.sent.append(outcome)
+
+    @property
+    def given(self) -> list[Mapping[str, Any]]:
+        """What reached a worker."""
+        return self.sent[self.lost :]
+
+
+@pytest.fixture(params=DATABASES)
+def world(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> FleetWorld:
+    GIVEN.clear()
+    return FleetWorld(DATABASES[request.param](servers, tmp_path))
+
+
+async def took(engine: AsyncEngine, outcome: Mapping[str, Any]) -> bool:
+    """The task: whether it acted."""
+    async with engine.begin() as connection:
+        return bool((await connection.execute(took_effect(outcome))).rowcount)
+
+
+async def kept(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return len((await connection.execute(select(ROWS.c.seq))).all())
+
+
+async def test_what_the_queue_lost_is_sent_again_until_it_is_taken_once(world: FleetWorld) -> None:
+    """A worker that is killed while it takes a message; the copies take no effect again."""
+    queue = LosingQueue(lost=1, patience=0.5)
+    async with world.open(1, queue=queue, lease=15) as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.given)
+        first, again = queue.sent[:2]
+        assert first == again
+        assert await took(engine, again)
+        assert not await took(engine, first)
+        assert await kept(engine) == 0
+        sent = len(queue.sent)
+        await asyncio.sleep(1.0)  # twice its patience, by the database's clock
+        assert len(queue.sent) == sent
+        await engine.dispose()
+
+
+async def test_a_task_that_is_rolled_back_gets_it_again(world: FleetWorld) -> None:
+    """Its effects are undone, and so is that it took the outcome."""
+    queue = LosingQueue(lost=0, patience=0.5)
+    async with world.open(1, queue=queue, lease=15) as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.given)
+        async with engine.connect() as connection:
+            await connection.execute(took_effect(queue.sent[0]))
+            await connection.rollback()
+        sent = len(queue.sent)
+        await until(lambda: len(queue.sent) > sent)
+        assert await took(engine, queue.sent[-1])
+        await engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
+async def test_a_task_longer_than_the_patience_stops_nobody(servers: Servers, kind: str) -> None:
+    """It has the row in its open transaction: it is not sent again, and others are."""
+    GIVEN.clear()
+    world = FleetWorld(DATABASES[kind](servers, Path()))
+    queue = LosingQueue(lost=0, patience=0.3)
+    async with world.open(1, queue=queue, lease=15, shards=1) as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.given)
+        async with engine.connect() as connection:
+            await connection.execute(took_effect(queue.sent[0]))
+            begun = len(queue.sent)
+            for number in ("A2", "A3", "A4"):
+                await fleet.watch(order(number), then=ENDED, schedule=SOON)
+                await until(lambda n=number: number_of(queue.sent[-1]) == n)  # type: ignore[misc]
+                assert await took(engine, queue.sent[-1])
+            await asyncio.sleep(1.0)
+            assert {number_of(each) for each in queue.sent[begun:]} == {"A2", "A3", "A4"}
+            await connection.commit()
+        assert await kept(engine) == 0
+        await engine.dispose()
+
+
+def number_of(outcome: Mapping[str, Any]) -> str:
+    return str(outcome["out_trade_no"])
+
+
+async def test_the_same_order_waited_for_again_has_another_id(world: FleetWorld) -> None:
+    """Where an id came twice, a task that looks at it would drop the second end."""
+    async with world.open(1, lease=15) as (fleet,):
+        for times in (1, 2, 3):
+            await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+            await until(lambda n=times: len(GIVEN.get("A1", ())) == n)  # type: ignore[misc]
+    assert len({each["id"] for each in GIVEN["A1"]}) == 3
+
+
+def test_it_is_a_statement_for_code_that_is_not_async(tmp_path: Path) -> None:
+    """A Celery task's own session; another prefix is another fleet's table."""
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    with engine.begin() as connection:
+        for prefix in ("chaoying_", "other_"):
+            fleet_tables(prefix).metadata.create_all(connection)
+        _put(connection, "other_", 7, "outcome")
+        _put(connection, "chaoying_", 6, "outcome")
+        assert connection.execute(took_effect({"seq": 7})).rowcount == 0
+        assert connection.execute(took_effect({"seq": 7}, table_prefix="other_")).rowcount == 1
+    engine.dispose()
+
+
+def _put(connection: Connection, prefix: str, seq: int, kind: str) -> None:
+    values = {"shard": 0, "slot": 0, "item": "x", "body": "", "then": "", "created": 0, "due": 0}
+    row = {"seq": seq, "kind": kind, "tries": 0, **values}
+    connection.execute(fleet_tables(prefix).rows.insert().values(**row))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "field"), [(None, "outcome"), ("7", "outcome"), ({}, "seq")], ids=repr
+)
+def test_what_is_no_outcome_is_named(wrong: Any, field: str) -> None:
+    """Before anything is deleted."""
+    with pytest.raises(ParameterError) as caught:
+        took_effect(wrong)
+    assert [*caught.value.problems] == [field]
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), True, "7"], ids=repr)
+def test_a_patience_that_is_none_is_refused(wrong: Any) -> None:
+    """When the queue is made, and not with the first outcome."""
+    with pytest.raises(UsageError, match="patience"):
+        CeleryQueue(shop_app("memory://"), patience=wrong)
+
+
+@pytest.mark.outside
+async def test_celery_gets_again_what_its_broker_lost(servers: Servers, tmp_path: Path) -> None:
+    """As after a worker that was killed between BRPOP and its note of what it had taken."""
+    url = DATABASES["psycopg"](servers, tmp_path)
+    async with opened(CeleryOverRedis, servers, tmp_path) as kit:
+        assert isinstance(kit, CeleryOverRedis)
+        queue = CeleryQueue(shop_app(kit.broker), patience=0.5)
+        async with FleetWorld(url).open(1, queue=queue, lease=15) as (fleet,):
+            await fleet.watch(order("A1"), then=NAME, schedule=SOON)
+            with redis.from_url(kit.broker) as client:
+                await until(lambda: client.llen("celery"))
+                while client.lpop("celery"):
+                    pass
+            async with kit.worker(TAKES_FROM=_sync(url)):
+                await until(lambda: kit.effects)
+                await kit.finished()
+                engine = create_async_engine(fleet._engine.url)
+                assert await kept(engine) == 0
+                await engine.dispose()
+        queue.close()
+    assert len(kit.effects) == 1
+
+
+def _sync(url: str) -> str:
+    return make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
