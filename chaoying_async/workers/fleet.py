@@ -335,7 +335,7 @@ class Fleet:
                 clock=self._clock.own,
                 lease=self._store.lease,
             ),
-            old_orders=OldOrders(self._database, self._clock, self._keep_orders),
+            old_orders=OldOrders(self._database, self._clock.own, self._keep_orders),
             then=self._then,
             sharding=self._sharding,
             look=self._look,

@@ -63,7 +63,8 @@ class OldOrders:
 
     What was not decided (UNKNOWN, PAID_AFTER_CANCEL), or cannot be read, stays for a person,
     however old it is; and so does what is under way, or whose outcome is still to be delivered.
-    Ages are by the database's clock.
+    What is old is old by the database's clock and by the process's own: a clock that leapt ahead
+    forgets nothing. ``clock`` is the process's own.
     """
 
     def __init__(self, database: FleetDatabase, clock: Clock, keep: timedelta | None) -> None:
@@ -100,12 +101,13 @@ class OldOrders:
         while goes_on():
             with told():
                 page = await self._database.read(self._page, {"p_after": after})
-                old = await self._old(page, self._keep)
+                before = self._before(page, self._keep)
+                old = await self._old(page, before)
                 if old:
                     await self._database.write_rows(self._forget, old)
             forgotten += len(old)
             # Rows stand in the order in which they were made: behind a young one none is old.
-            if len(page) < PAGE or page[-1].created > page[-1].now - self._keep:
+            if len(page) < PAGE or page[-1].created > before:
                 break
             after = page[-1].seq
             await self._clock.sleep(_PAUSE)
@@ -113,10 +115,15 @@ class OldOrders:
             log.info("the records of %d old business orders were forgotten", forgotten)
         return forgotten
 
-    async def _old(self, page: Sequence[Any], keep: int) -> list[dict[str, Any]]:
+    def _before(self, page: Sequence[Any], keep: int) -> int:
+        """The moment before which what was done is old, by the slower of the two clocks."""
+        now: int = min([microseconds(self._clock.now()), *(row.now for row in page)])
+        return now - keep
+
+    async def _old(self, page: Sequence[Any], before: int) -> list[dict[str, Any]]:
         """Which of these rows may go, as the parameters of the statement that deletes them."""
-        found = {row.seq: row for row in page if row.created <= row.now - keep}
-        ended = {seq: attempt for seq, row in found.items() if (attempt := _ended(row, keep))}
+        found = {row.seq: row for row in page if row.created <= before}
+        ended = {seq: attempt for seq, row in found.items() if (attempt := _ended(row, before))}
         over = await self._without_what_is_under_way(ended)
         return [{"p_seq": seq, "p_body": found[seq].body} for seq in over]
 
@@ -133,12 +140,12 @@ class OldOrders:
         return {seq: attempt for seq, attempt in attempts.items() if attempt not in busy}
 
 
-def _ended(row: Any, keep: int) -> str | None:
+def _ended(row: Any, before: int) -> str | None:
     """The key of an order's last attempt; None where it is young, or was not decided."""
     try:
         record = order_record_in(row.body)
     except ValueError:
         return None
-    if record.status not in _SETTLED or microseconds(record.started) > row.now - keep:
+    if record.status not in _SETTLED or microseconds(record.started) > before:
         return None
     return key_of(number_in(row.item)[0], record.out_trade_no)

@@ -199,6 +199,25 @@ async def test_ages_are_by_the_databases_clock(servers: Servers, kind: str) -> N
         assert await books.left() == ["YOUNG"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_database_whose_clock_leapt_ahead_forgets_nothing(
+    servers: Servers, kind: str
+) -> None:
+    """Paid five minutes ago, 500 days by its clock: a charge tried again would pay twice."""
+    world = FleetWorld(DATABASES[kind](servers, Path()))
+    async with world.open(1):
+        pass
+    behind = Wrong(-24 * 500)  # as the database sees this process
+    lately = behind.now() - timedelta(minutes=5)
+    async with world.fleet(clock=behind).handing_over() as fleet:
+        books = Books(fleet)
+        await books.order("LATELY", "PAID", made=lately)
+        await books.order("OLD", "PAID", made=lately - KEEP)
+        await books.order("AGAIN", "PAID", made=lately - KEEP, last=lately)
+        await OldOrders(fleet._database, fleet._clock.own, KEEP).prune()
+        assert await books.left() == ["LATELY", "AGAIN"]
+
+
 async def test_a_fleet_that_serves_does_it_by_itself(
     books: Books, monkeypatch: pytest.MonkeyPatch
 ) -> None:
