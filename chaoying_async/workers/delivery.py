@@ -18,6 +18,7 @@ from anyio import CapacityLimiter
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreInUseError
 from chaoying_async.workers.log_texts import log, said
+from chaoying_async.workers.outcomes import KEPT_UNTIL_TAKEN
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.shard import Shard, check_named
 
@@ -53,6 +54,8 @@ class OutcomeDelivery:
         self._news = asyncio.Event()
         self._stopping = False
         self._on_their_way: dict[int, asyncio.Task[None]] = {}
+        #: Rows that their tasks have in open transactions, and when to look at them again.
+        self._with_tasks: dict[int, float] = {}
         #: Whether there was no room for all that was due when it was last read.
         self._more = False
         #: How often an outcome could not be given to its task.
@@ -87,19 +90,29 @@ class OutcomeDelivery:
 
     async def _begin(self, group: asyncio.TaskGroup) -> float | None:
         """Send off what is due; return when to look again, None: after the next news."""
-        busy = {*self._on_their_way}  # the rows that are read may have gone by the time
-        room = _AT_ONCE - len(busy)
+        room = _AT_ONCE - len(self._on_their_way)
         if room <= 0:
             self._more = True
             return None  # the end of each is news
-        rows = await self._shard.due(room, busy)
+        rows = await self._shard.due(room, self._busy())
         for row in rows:
             task = group.create_task(self._deliver(row), name="chaoying fleet: deliver one")
             self._on_their_way[row.seq] = task
             task.add_done_callback(partial(self._arrived, row.seq))
         self._more = len(rows) == room
         # A task that takes long must not keep others from their next try.
-        return None if self._more else await self._shard.next_due({*self._on_their_way})
+        if self._more:
+            return None
+        busy = self._busy()
+        waits = [when - self._clock.monotonic() for when in self._with_tasks.values()]
+        due = await self._shard.next_due(busy)
+        return min(waits if due is None else [due, *waits], default=None)
+
+    def _busy(self) -> set[int]:
+        """Rows that are not to be read: on their way, or in their tasks' hands for a moment yet."""
+        now = self._clock.monotonic()
+        self._with_tasks = {seq: when for seq, when in self._with_tasks.items() if when > now}
+        return {*self._on_their_way, *self._with_tasks}
 
     def _arrived(self, seq: int, _: asyncio.Task[None]) -> None:
         del self._on_their_way[seq]
@@ -130,9 +143,9 @@ class OutcomeDelivery:
         When it is due again is written before it is sent: afterwards its task may have the row.
         """
         if await self._shard.lend(row.seq, patience):
-            await self._give(row.then, outcome)
+            await self._give(row.then, {**outcome, KEPT_UNTIL_TAKEN: True})
         else:
-            await self._clock.sleep(_WHILE_TAKEN)
+            self._with_tasks[row.seq] = self._clock.monotonic() + _WHILE_TAKEN
         self.wake()  # it may be due again before any other
 
     async def _give(self, then: str, outcome: Mapping[str, Any]) -> None:

@@ -113,7 +113,13 @@ class Fleet:
         if not isinstance(store, SqlPollStore):
             raise UsageError("a fleet takes a SqlPollStore, which is not opened")
         self._sharding = Sharding(store.shards, by_merchant)
-        _check(concurrency, {"rate": rate, "merchant_rate": merchant_rate, "look": look})
+        patience = getattr(queue, "patience", None)
+        seconds = {"rate": rate, "merchant_rate": merchant_rate, "look": look}
+        _check(concurrency, {**seconds, "queue.patience": patience})
+        if queue is not None and queue.joins and patience is not None:
+            raise UsageError(
+                "a queue that joins the fleet's transactions keeps no rows: its patience is None"
+            )
         check_keep(keep_orders)
         self._keep_orders = keep_orders
         self._store = store

@@ -19,6 +19,9 @@ from chaoying_async.sansio.stored import encoded, error_members, paid_in, paid_m
 #: The kind of the rows that hold an outcome until it was delivered.
 OUTCOME = "outcome"
 
+#: The member of an outcome whose row stays until the task has taken it: see ``took_effect``.
+KEPT_UNTIL_TAKEN = "kept"
+
 #: The numbers of a query that an outcome names.
 _NUMBERS = ("out_trade_no", "transaction_id", "out_refund_no", "refund_id")
 

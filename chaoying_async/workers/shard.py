@@ -251,28 +251,32 @@ class Shard:
             await self._write(partial(_execute, self._drop, {"p_seq": seq}))
 
     async def deliver_later(self, seq: int, pause: float) -> None:
-        """Count one more failure; the outcome is due again after so many seconds."""
-        values = {"p_seq": seq, "p_pause": round(pause * _MICRO)}
-        with told():
-            await self._write(partial(_execute, self._later, values | self._time()))
+        """Count one more failure; the outcome is due again after so many seconds.
+
+        Not where its task has it all the same: that decides.
+        """
+        await self._while_free(self._later, seq, pause)
 
     async def lend(self, seq: int, seconds: float) -> bool:
         """Keep an outcome that is about to be sent until its task takes it; due again in so long.
 
         False: the task took it, or is just about to.
         """
-        values = {"p_seq": seq, "p_pause": round(seconds * _MICRO)}
-        lent: list[int] = []
-        with told():
-            await self._write(partial(self._lend, values | self._time(), lent))
-        return bool(lent)
+        return await self._while_free(self._again, seq, seconds)
 
-    async def _lend(
-        self, values: Mapping[str, int], lent: list[int], connection: AsyncConnection
-    ) -> None:
-        lent[:] = (await connection.execute(self._free, values)).scalars()
-        if lent:
-            await connection.execute(self._again, values)
+    async def _while_free(self, statement: Any, seq: int, pause: float) -> bool:
+        """Whether the row is there and in nobody's hands; then it is due after the pause."""
+        values = {"p_seq": seq, "p_pause": round(pause * _MICRO)} | self._time()
+        free: list[int] = []
+
+        async def write(connection: AsyncConnection) -> None:
+            free[:] = (await connection.execute(self._free, values)).scalars()
+            if free:
+                await connection.execute(statement, values)
+
+        with told():
+            await self._write(write)
+        return bool(free)
 
     async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
         """Write in a transaction that is the owner's, or fails."""

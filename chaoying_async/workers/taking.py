@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import Delete, delete
 
+from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sql.columns import DEFAULT_PREFIX
-from chaoying_async.workers.outcomes import check_outcome
+from chaoying_async.workers.outcomes import KEPT_UNTIL_TAKEN, check_outcome, outcome_item
 from chaoying_async.workers.tables import fleet_tables
 
 
@@ -19,12 +20,25 @@ def took_effect(outcome: Mapping[str, Any], *, table_prefix: str = DEFAULT_PREFI
             if session.execute(took_effect(outcome)).rowcount:
                 ...  # act on it, in this transaction
 
-    No row: the outcome took effect before, so do nothing. Rolled back, it comes again. This is for
-    queues with a ``patience`` (``CeleryQueue(app, patience=600)``), under which the fleet keeps the
-    outcome until then; without one no row is there when the task runs. The session or connection is
-    of the fleet's database, async or not. What is no outcome is a :class:`ParameterError`.
+    No row: the outcome took effect before, so do nothing. Rolled back, it comes again. The session
+    or connection is of the fleet's database, async or not.
+
+    This is for queues with a ``patience`` (``CeleryQueue(app, patience=600)``), under which the
+    fleet keeps the outcome until then. An outcome that was sent without one is a
+    :class:`UsageError`, since its row has gone already: give every process of the fleet the same
+    queue. What is no outcome is a :class:`ParameterError`.
     """
-    check_outcome(outcome, "seq")
+    check_outcome(outcome, "id", "seq")
+    seq = outcome["seq"]
+    if type(seq) is not int:
+        raise ParameterError({"seq": "must be the whole number that the task was called with"})
+    if outcome.get(KEPT_UNTIL_TAKEN) is not True:
+        raise UsageError("the fleet kept no row of this outcome: give its queue a `patience`")
+    number = str(outcome["id"]).rpartition(":")[0].rpartition(":")[2]
     rows = fleet_tables(table_prefix).rows
-    # The number is never given out twice, so its row is the outcome's.
-    return delete(rows).where(rows.c.seq == int(outcome["seq"]))
+    # By the number alone no index is scanned. The rest holds for the row of this very outcome.
+    return delete(rows).where(
+        rows.c.seq == seq,
+        rows.c.item.startswith(outcome_item(seq, ""), autoescape=True),
+        rows.c.item.contains(f'"{number}"', autoescape=True),
+    )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, make_url, select
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from chaoying_async import ParameterError, UsageError
-from chaoying_async.workers import CeleryQueue, took_effect
+from chaoying_async.workers import CeleryQueue, delivery, took_effect
 from chaoying_async.workers.tables import fleet_tables
 from tests.pollers import order
 from tests.servers import Servers
@@ -28,15 +28,19 @@ ROWS = fleet_tables("chaoying_").rows
 class LosingQueue:
     """It says that it has the outcome, and nobody ever gets it, ``lost`` times."""
 
-    joins = False
-
     def __init__(self, lost: int, patience: float) -> None:
+        self.joins = False
         self.patience = patience
         self.lost = lost
         self.sent: list[Mapping[str, Any]] = []
 
     async def send(self, _then: str, outcome: Mapping[str, Any], _connection: object) -> None:
         self.sent.append(outcome)
+
+    @property
+    def latest(self) -> str:
+        """The number of the order that was sent last."""
+        return number_of(self.sent[-1]) if self.sent else ""
 
     @property
     def given(self) -> list[Mapping[str, Any]]:
@@ -110,12 +114,70 @@ async def test_a_task_longer_than_the_patience_stops_nobody(servers: Servers, ki
             begun = len(queue.sent)
             for number in ("A2", "A3", "A4"):
                 await fleet.watch(order(number), then=ENDED, schedule=SOON)
-                await until(lambda n=number: number_of(queue.sent[-1]) == n)  # type: ignore[misc]
+                await until(lambda n=number: queue.latest == n)  # type: ignore[misc]
                 assert await took(engine, queue.sent[-1])
             await asyncio.sleep(1.0)
             assert {number_of(each) for each in queue.sent[begun:]} == {"A2", "A3", "A4"}
             await connection.commit()
         assert await kept(engine) == 0
+        await engine.dispose()
+
+
+class UnsureQueue(LosingQueue):
+    """A worker has the outcome, and is at work on it, when the broker's word gets lost."""
+
+    engine: AsyncEngine
+
+    def __init__(self, patience: float) -> None:
+        super().__init__(lost=0, patience=patience)
+        self.working: list[Any] = []
+
+    async def send(self, _then: str, outcome: Mapping[str, Any], _connection: object) -> None:
+        await super().send(_then, outcome, _connection)
+        if outcome["out_trade_no"] == "A1":
+            connection = await self.engine.connect()
+            self.working.append(connection)
+            await connection.execute(took_effect(outcome))
+            raise ConnectionResetError
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
+async def test_a_task_at_work_whose_sending_seemed_to_fail_stops_nobody(
+    servers: Servers, kind: str
+) -> None:
+    """Its failure is not counted: that would wait for the task's transaction, with the lease."""
+    world = FleetWorld(DATABASES[kind](servers, Path()))
+    queue = UnsureQueue(patience=30)
+    async with world.open(1, queue=queue, lease=15, shards=1) as (fleet,):
+        queue.engine = create_async_engine(fleet._engine.url)
+        await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.working)
+        await fleet.watch(order("A2"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.latest == "A2", 8)
+        assert fleet.stats().errors == 0
+        for connection in queue.working:
+            await connection.commit()
+            await connection.close()
+        await queue.engine.dispose()
+
+
+async def test_tasks_at_work_take_nobodys_place(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them outlast the patience than may be on their way at a time: the next is sent."""
+    monkeypatch.setattr(delivery, "_AT_ONCE", 3)
+    world = FleetWorld(DATABASES["psycopg"](servers, Path()))
+    queue = LosingQueue(lost=0, patience=0.3)
+    async with world.open(1, queue=queue, lease=15, shards=1) as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        async with engine.connect() as connection:
+            for number in range(4):
+                await fleet.watch(order(f"A{number}"), then=ENDED, schedule=SOON)
+                await until(lambda n=number: queue.latest == f"A{n}")  # type: ignore[misc]
+                await connection.execute(took_effect(queue.sent[-1]))
+            await fleet.watch(order("B1"), then=ENDED, schedule=SOON)
+            await until(lambda: queue.latest == "B1", 8)
+            await connection.rollback()
         await engine.dispose()
 
 
@@ -132,40 +194,80 @@ async def test_the_same_order_waited_for_again_has_another_id(world: FleetWorld)
     assert len({each["id"] for each in GIVEN["A1"]}) == 3
 
 
+OUTCOME = {"id": "m1:A7:7", "seq": 7, "kept": True}
+
+
 def test_it_is_a_statement_for_code_that_is_not_async(tmp_path: Path) -> None:
     """A Celery task's own session; another prefix is another fleet's table."""
     engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
     with engine.begin() as connection:
         for prefix in ("chaoying_", "other_"):
             fleet_tables(prefix).metadata.create_all(connection)
-        _put(connection, "other_", 7, "outcome")
-        _put(connection, "chaoying_", 6, "outcome")
-        assert connection.execute(took_effect({"seq": 7})).rowcount == 0
-        assert connection.execute(took_effect({"seq": 7}, table_prefix="other_")).rowcount == 1
+        _put(connection, "other_", 7, '7 ["orderquery","m1","WECHAT","out_trade_no","A7",0]')
+        assert connection.execute(took_effect(OUTCOME)).rowcount == 0
+        assert connection.execute(took_effect(OUTCOME, table_prefix="other_")).rowcount == 1
     engine.dispose()
 
 
-def _put(connection: Connection, prefix: str, seq: int, kind: str) -> None:
-    values = {"shard": 0, "slot": 0, "item": "x", "body": "", "then": "", "created": 0, "due": 0}
-    row = {"seq": seq, "kind": kind, "tries": 0, **values}
+@pytest.mark.parametrize(
+    "item",
+    ['["m1","A7"]', '7 ["orderquery","m1","WECHAT","out_trade_no","A77",0]', '77 ["m1","A7"]'],
+)
+def test_another_rows_number_takes_nothing(tmp_path: Path, item: str) -> None:
+    """A table that was restored or made anew: a payment under way, another order's outcome."""
+    engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
+    with engine.begin() as connection:
+        fleet_tables("chaoying_").metadata.create_all(connection)
+        _put(connection, "chaoying_", 7, item)
+        assert connection.execute(took_effect(OUTCOME)).rowcount == 0
+    engine.dispose()
+
+
+def _put(connection: Connection, prefix: str, seq: int, item: str) -> None:
+    values = {"shard": 0, "slot": 0, "kind": "", "body": "", "then": "", "created": 0, "due": 0}
+    row = {"seq": seq, "item": item, "tries": 0, **values}
     connection.execute(fleet_tables(prefix).rows.insert().values(**row))
 
 
+def test_an_outcome_whose_row_was_not_kept_is_an_error() -> None:
+    """Else it would look as if it had taken effect before, and nobody would act on it."""
+    with pytest.raises(UsageError, match="patience"):
+        took_effect({**OUTCOME, "kept": False})
+
+
 @pytest.mark.parametrize(
-    ("wrong", "field"), [(None, "outcome"), ("7", "outcome"), ({}, "seq")], ids=repr
+    ("wrong", "fields"),
+    [
+        (None, ["outcome"]),
+        ("7", ["outcome"]),
+        ({}, ["id", "seq"]),
+        ({**OUTCOME, "seq": True}, ["seq"]),
+        ({**OUTCOME, "seq": "7"}, ["seq"]),
+    ],
+    ids=repr,
 )
-def test_what_is_no_outcome_is_named(wrong: Any, field: str) -> None:
+def test_what_is_no_outcome_is_named(wrong: Any, fields: list[str]) -> None:
     """Before anything is deleted."""
     with pytest.raises(ParameterError) as caught:
         took_effect(wrong)
-    assert [*caught.value.problems] == [field]
+    assert [*caught.value.problems] == fields
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), True, "7"], ids=repr)
-def test_a_patience_that_is_none_is_refused(wrong: Any) -> None:
-    """When the queue is made, and not with the first outcome."""
-    with pytest.raises(UsageError, match="patience"):
-        CeleryQueue(shop_app("memory://"), patience=wrong)
+def test_a_patience_that_is_none_is_refused(wrong: Any, tmp_path: Path) -> None:
+    """When the fleet is made, and not with the first outcome."""
+    world = FleetWorld(f"sqlite:///{tmp_path}/shop.db")
+    with pytest.raises(ParameterError) as caught:
+        world.fleet(queue=CeleryQueue(shop_app("memory://"), patience=wrong))
+    assert [*caught.value.problems] == ["queue.patience"]
+
+
+def test_a_queue_that_joins_has_no_patience(tmp_path: Path) -> None:
+    """It gets the outcome in the transaction that forgets the row: there is none to take."""
+    queue = LosingQueue(lost=0, patience=1)
+    queue.joins = True
+    with pytest.raises(UsageError, match="joins"):
+        FleetWorld(f"sqlite:///{tmp_path}/shop.db").fleet(queue=queue)
 
 
 @pytest.mark.outside

@@ -66,8 +66,6 @@ class CeleryQueue:
         threads: int = 4,
         clock: Clock | None = None,
     ) -> None:
-        if patience is not None and not _is_seconds(patience):
-            raise UsageError("patience is a number of seconds above 0, or None")
         self._app = app
         self.patience = patience
         self._elsewhere = frozenset(tasks)
@@ -156,10 +154,6 @@ class CeleryQueue:
                 f"Celery has no task {then!r} here: name its module in the app's include=, or, if"
                 " the task is part of another program, the task in CeleryQueue(tasks=[...])"
             )
-
-
-def _is_seconds(number: object) -> bool:
-    return type(number) in (int, float) and 0 < number < math.inf  # type: ignore[operator]
 
 
 def _shown(outcome: Mapping[str, Any]) -> dict[str, str]:

@@ -51,5 +51,8 @@ class KeepingQueue(OutcomeQueue, Protocol):
 
     @property
     def patience(self) -> float | None:
-        """Seconds after which an outcome that nobody took is sent again; None: nothing is kept."""
+        """Seconds after which an outcome that nobody took is sent again; None: nothing is kept.
+
+        A queue that joins has none.
+        """
         ...
