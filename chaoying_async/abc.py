@@ -75,7 +75,8 @@ class Observer(Protocol):
         block is left without an exception, whatever the work raised. Context variables that it sets
         are seen by everything inside, and blocks inside belong to this one. It runs in the event
         loop, on the way of every payment: it must neither wait nor write. What it raises is a line
-        at ERROR, and changes nothing for the work.
+        at ERROR, and changes nothing for the work; only SystemExit and KeyboardInterrupt end the
+        program, as anywhere. What ends the work itself, such as its cancellation, goes on.
         """
         ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -14,12 +13,15 @@ from chaoying_async.sansio.observed import ObservedWork
 
 log: Final = logging.getLogger("chaoying_async")
 
+_ENDS_THE_PROGRAM: Final = (SystemExit, KeyboardInterrupt)
+
 
 class Observation:
     """A block in which some work is done while an observer looks on; without one it does nothing.
 
     Entering it says whether anybody looks on. The block's own errors go on as they are: the
-    observer is told of their class alone.
+    observer is told of their class alone. Nothing that the observer raises reaches the work, but
+    for SystemExit and KeyboardInterrupt, which end the program wherever they are raised.
     """
 
     __slots__ = ("_block", "_clock", "_observer", "_work")
@@ -39,8 +41,10 @@ class Observation:
             if block is None:
                 return False
             block.__enter__()
+        except _ENDS_THE_PROGRAM:
+            raise
         # Nothing is awaited here, so a CancelledError comes from the observer too.
-        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - whatever it raises
+        except BaseException as raised:  # noqa: BLE001 - whatever it raises
             _tell(raised)
             return False
         self._block = block
@@ -59,7 +63,9 @@ class Observation:
         self._work.elapsed = self._clock.monotonic() - self._work.started
         try:
             self._block.__exit__(None, None, None)
-        except (Exception, asyncio.CancelledError) as raised:  # noqa: BLE001 - the same
+        except _ENDS_THE_PROGRAM:
+            raise
+        except BaseException as raised:  # noqa: BLE001 - the same
             _tell(raised)
 
 

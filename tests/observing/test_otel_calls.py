@@ -22,7 +22,10 @@ from chaoying_async import (
     RequestNotSentError,
 )
 from chaoying_async.abc import Observer
+from chaoying_async.clock import SystemClock
+from chaoying_async.observation import Observation
 from chaoying_async.observing.otel import Telemetry
+from chaoying_async.sansio.observed import ObservedPayment
 from chaoying_async.testing import FakeClock
 from tests.factories import (
     MONEY,
@@ -352,7 +355,8 @@ class Breaks:
         if self.moment == moment:
             raise self.error
 
-    def observing(self, _work: Any) -> Any:
+    def observing(self, work: Any) -> Any:
+        self.work = work
         self._maybe("observing")
         return self
 
@@ -365,7 +369,16 @@ class Breaks:
 
 
 @table("moment", ["observing", "enter", "exit"])
-@table("error", [RuntimeError(SAID), asyncio.CancelledError(SAID)], ids=lambda e: type(e).__name__)
+@table(
+    "error",
+    [
+        RuntimeError(SAID),
+        asyncio.CancelledError(SAID),
+        GeneratorExit(SAID),
+        BaseExceptionGroup(SAID, [asyncio.CancelledError()]),
+    ],
+    ids=lambda e: type(e).__name__,
+)
 async def test_an_observer_that_fails_changes_nothing_for_the_money(
     moment: str, error: BaseException, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -376,6 +389,25 @@ async def test_an_observer_that_fails_changes_nothing_for_the_money(
         assert (await gateway.send(PAY)).result is not None
     told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
     assert told == [f"the observer raised {type(error).__name__}, and was not told of some work"]
+
+
+@table("moment", ["observing", "enter", "exit"])
+@table("error", [SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
+def test_what_ends_the_program_ends_it_from_an_observer_too(
+    moment: str, error: BaseException
+) -> None:
+    """Nobody's Ctrl-C is swallowed because it came while an observer ran."""
+    work, observer = ObservedPayment(name="checkout"), Breaks(moment, error)
+    with pytest.raises(type(error)), Observation(observer, work, SystemClock()):
+        pass
+
+
+@table("error", [asyncio.CancelledError, GeneratorExit, KeyboardInterrupt])
+def test_what_ends_the_work_itself_goes_on(error: type[BaseException]) -> None:
+    """Who cancels a payment is not told that it ended well, whatever the observer raises."""
+    work, observer = ObservedPayment(name="checkout"), Breaks("exit", GeneratorExit())
+    with pytest.raises(error), Observation(observer, work, SystemClock()):
+        raise error
 
 
 @table("error", [OutcomeUnknownError, OrderNotFoundError, RequestNotSentError])
