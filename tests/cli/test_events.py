@@ -79,6 +79,10 @@ class TestTrigger:
             still = running.call("trigger", "paid", "E30001").stdout
             running.call("trigger", "pays", "E30001")
             replay = running.call("trigger", "paid", "E30001").stdout
+            hostile = [
+                running.call("trigger", event, "E30001").stdout
+                for event in ("forged", "unsigned", "tampered", "mismatch", "other-order")
+            ]
             wrong = running.ask("trigger", "not-paid", "E30001")
             nobody = running.call("trigger", "paid", "--notify-url", url).stdout
             forged = running.call("trigger", "forged", "--notify-url", url).stdout
@@ -86,6 +90,8 @@ class TestTrigger:
         assert "`chaoying trigger pays E30001`" in still
         assert "E30001 of merchant 00000001 was PAID before, and stays so" in replay
         assert "your program had accepted a notification of it already" in replay
+        assert all("was PAID before, and stays so" in each for each in hostile)
+        assert not any("repeats it" in each for each in hostile)
         assert (wrong["order"], wrong["repeated"]) == ("PAID", True)
         assert "accepted, though forged" in forged
         assert "nobody made this order" in nobody

@@ -55,6 +55,18 @@ def test_every_panel_asks_the_chosen_prometheus_and_says_its_unit() -> None:
             assert 'job=~"$job"' in target["expr"]
 
 
+def test_a_job_can_be_chosen_whatever_its_process_watches() -> None:
+    """A process of notifications alone has no metric of calls; ``up`` is there for each job."""
+    (job,) = [each for each in BOARD["templating"]["list"] if each["name"] == "job"]
+    assert job["query"]["query"] == job["definition"] == 'label_values(up{job=~"chaoying.*"}, job)'
+
+
+def test_orders_are_counted_in_whole_numbers() -> None:
+    """``increase`` extrapolates: 3.07 orders are paid nowhere."""
+    (paid,) = [panel for panel in CHARTS if panel["title"].startswith("Paid in 1 h")]
+    assert paid["fieldConfig"]["defaults"]["decimals"] == 0
+
+
 def test_panels_lie_beside_each_other_and_not_on_top() -> None:
     """Grafana would move what overlaps, each time in another way."""
     taken: dict[tuple[int, int], int] = {}

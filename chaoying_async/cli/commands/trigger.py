@@ -35,6 +35,8 @@ _DEEDS: Mapping[str, tuple[str, str]] = {
     "leaves": ("CUSTOMER_LEAVES", "the customer walks away"),
     "closes": ("GATEWAY_CLOSES", "the gateway closes an open order"),
 }
+#: The events that tell the truth once more; all others repeat nothing that was accepted.
+_TRUE = frozenset({"paid", "duplicate", "late"})
 _FAULTS: Mapping[str, str] = {
     "fault": "from now on this goes wrong: pay/reset-after:0.1 in the place of ORDER",
     "calm": "from now on nothing goes wrong",
@@ -128,7 +130,7 @@ def _what_happened(answer: Mapping[str, Any]) -> str:
             f"says so. `chaoying trigger pays {number}` pays it"
         )
     words = f"{number} of merchant {mch_id} was {status} before, and stays so: only told of"
-    if answer["repeated"]:
+    if answer["repeated"] and answer["event"] in _TRUE:
         words += "; your program had accepted a notification of it already, so this repeats it"
     return words
 
