@@ -29,6 +29,12 @@ def pasted(page: str) -> str:
     return str(block)
 
 
+def watching(page: str) -> str:
+    """The block that a tutorial adds to it for Prometheus; a README has none."""
+    found = _BLOCK.findall((ROOT / page).read_text("utf-8"))
+    return "".join(code for code in found if "ChaoyingCollector(handler=handler)" in code)
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -38,15 +44,16 @@ def pasted(page: str) -> str:
 )
 async def test_the_block_of_the_page_marks_an_order_paid_once(page: str, tmp_path: Path) -> None:
     """As it stands there, with the environment of `chaoying sandbox` and a table of orders."""
-    (tmp_path / "shop.py").write_text(pasted(page), "utf-8")
+    watch = watching(page)
+    (tmp_path / "shop.py").write_text(pasted(page) + watch, "utf-8")
     engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'shop.db'}")
     sandbox = Sandbox(clock=SystemClock())
     async with engine.begin() as connection:
         await connection.execute(
-            text("CREATE TABLE orders (out_trade_no, mch_id, total_fee, paid, changes DEFAULT 0)")
+            text("CREATE TABLE orders (out_trade_no, mch_id, total_fee, paid, shipped, changes)")
         )
         await connection.execute(
-            text("INSERT INTO orders VALUES ('A1000101', :mch_id, 1230, false, 0)"),
+            text("INSERT INTO orders VALUES ('A1000101', :mch_id, 1230, false, 0, 0)"),
             {"mch_id": sandbox.mch_id},
         )
         await connection.execute(
@@ -95,7 +102,10 @@ async def test_the_block_of_the_page_marks_an_order_paid_once(page: str, tmp_pat
             assert [answer.text for answer in await asyncio.gather(*again)] == ["success"] * 5
             forged = body.replace(b"total_fee=1", b"total_fee=2")
             assert (await stranger.post("/notify", content=forged)).text == "fail"
+            numbers = (await stranger.get("/metrics")).text
+    assert bool(watch) == page.startswith("docs/")
+    assert ('chaoying_paid_orders_total{source="notification"} 1.0' in numbers) == bool(watch)
     async with engine.connect() as connection:
-        paid, changes = (await connection.execute(text("SELECT paid, changes FROM orders"))).one()
+        row = (await connection.execute(text("SELECT paid, changes, shipped FROM orders"))).one()
     await engine.dispose()
-    assert (paid, changes) == (1, 1)
+    assert tuple(row) == (1, 1, 1 if watch else 0)
