@@ -118,6 +118,7 @@ class TestStrangers:
             (right, {"origin": "http://evil.invalid"}),
             (right, {"origin": "null"}),
             (right, {"origin": "http://127.0.0.1:81"}),
+            (right, {"origin": "https://127.0.0.1"}),
             (right, {"sec-fetch-site": "cross-site"}),
             (right, {"sec-fetch-site": "same-site"}),
         ]:

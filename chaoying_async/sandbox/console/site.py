@@ -181,7 +181,7 @@ class Console:
     def _without_login(self, scope: Scope, headers: Headers) -> ASGIApp:
         if scope["method"] in _READING:
             return RedirectResponse("/console/login", status_code=303)
-        from_here = "origin" in headers and self._context.guard.is_from_here(headers)
+        from_here = self._context.guard.is_from_here(headers, scope["scheme"])
         if scope["path"] in _AGAIN and from_here:
             return self._login_first  # a person's browser, whose login has ended
         return PlainTextResponse(_NO_TOKEN, status_code=401)
@@ -219,9 +219,9 @@ class Console:
     def _posted(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             visit = self._visit(request, await self._form(request))
-            guard, headers = self._context.guard, request.headers
-            if not guard.is_ours(headers, visit.form.get("form_token", "")):
-                if not guard.is_from_here(headers):
+            guard, headers, scheme = self._context.guard, request.headers, request.scope["scheme"]
+            if not guard.is_ours(headers, visit.form.get("form_token", ""), scheme):
+                if not guard.is_from_here(headers, scheme):
                     raise RefusedError(HTTPStatus.FORBIDDEN)
                 return await _sent_again(visit)
             try:

@@ -202,22 +202,35 @@ class AccessGuard:
         """End the login that a request comes with, for every copy of its cookie."""
         self._logins.end(cookie(headers, COOKIE))
 
-    def is_ours(self, headers: Mapping[str, str], form_token: str) -> bool:
-        """Whether a post comes from our own form, by its token and the browser's headers."""
-        return self.is_from_here(headers) and _same(form_token, self.form_token)
+    def is_ours(self, headers: Mapping[str, str], form_token: str, scheme: str = "http") -> bool:
+        """Whether a post comes from our own form, by its token and the browser's headers.
 
-    def is_from_here(self, headers: Mapping[str, str]) -> bool:
-        """Whether a browser's headers say nothing against a post being our own page's.
+        ``scheme`` is the connection's own. A program that sends the token may lack the headers.
+        """
+        return _says_nothing_else(headers, scheme) and _same(form_token, self.form_token)
+
+    def is_from_here(self, headers: Mapping[str, str], scheme: str = "http") -> bool:
+        """Whether a browser's headers say that a post comes from a page of ours.
 
         That is not enough to do what it asks; it may be a page from before a restart.
         """
-        if headers.get("sec-fetch-site", "same-origin") != "same-origin":
-            return False
-        origin = headers.get("origin")
-        return origin is None or origin.partition("://")[2] == headers.get("host", "")
+        says = "origin" in headers or "sec-fetch-site" in headers
+        return says and _says_nothing_else(headers, scheme)
 
     def _derived(self, purpose: str) -> str:
         return hmac.new(self._secret, purpose.encode(), hashlib.sha256).hexdigest()
+
+
+def _says_nothing_else(headers: Mapping[str, str], scheme: str) -> bool:
+    """Whether a browser's headers say nothing against a post being our own page's."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site not in (None, "same-origin"):
+        return False
+    if origin is None:
+        return True
+    theirs, _, place = origin.partition("://")
+    # Behind a proxy that has TLS the schemes differ; a browser there has compared them itself.
+    return place == headers.get("host", "") and (site is not None or theirs == scheme)
 
 
 def _digest(text: str) -> bytes:

@@ -35,14 +35,14 @@ FORMS: Mapping[str, Again] = {
     "/console/scenario": fault_plans.again,
     "/console/doctor": signature_doctor.again,
 }
-#: Never sent back to a browser.
-_NEVER_KEPT = frozenset({"form_token", "key", "token"})
+#: Never goes through a login: who logs in may be another person, and a message that was pasted
+#: for the doctor may hold a buyer (M-27).
+_NEVER_KEPT = frozenset({"form_token", "key", "message", "sign", "token"})
 
 
 def kept(form: Mapping[str, str]) -> str:
     """The fields of a form as one text, which goes through the login and back."""
-    fields = {name: value for name, value in form.items() if name not in _NEVER_KEPT}
-    return json.dumps(fields, ensure_ascii=False)
+    return json.dumps(_without_secrets(form), ensure_ascii=False)
 
 
 def taken_up(visit: Visit) -> tuple[Again, Visit] | None:
@@ -54,5 +54,14 @@ def taken_up(visit: Visit) -> tuple[Again, Visit] | None:
         return None
     if again is None or not isinstance(fields, dict):
         return None
-    form = {name: value for name, value in fields.items() if isinstance(value, str)}
-    return again, attrs.evolve(visit, form=form)
+    form = {name: text for name, text in fields.items() if _is_text(name) and _is_text(text)}
+    return again, attrs.evolve(visit, form=_without_secrets(form))
+
+
+def _without_secrets(form: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in form.items() if name not in _NEVER_KEPT}
+
+
+def _is_text(value: object) -> bool:
+    """Whether a page can hold it: JSON can spell half a pair of surrogates, UTF-8 cannot."""
+    return isinstance(value, str) and not any("\ud800" <= each <= "\udfff" for each in value)
