@@ -7,6 +7,7 @@ and the ``orig`` of SQLAlchemy's errors.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 
 def error_chain(
@@ -28,6 +29,13 @@ def error_chain(
             continue
         seen.add(id(each))
         yield each
-        waiting += [getattr(each, "orig", None), each.__cause__, each.__context__]
+        waiting += [_link(each, name) for name in ("orig", "__cause__", "__context__")]
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions
+
+
+def _link(error: BaseException, name: str) -> object:
+    """What a link leads to; None where there is none, or where an error's own property raises."""
+    with suppress(Exception):
+        return getattr(error, name, None)
+    return None
