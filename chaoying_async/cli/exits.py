@@ -345,18 +345,17 @@ _NEEDED: Mapping[Need, Exit] = {
     Need.TIME: Exit.PENDING,
     Need.PERSON: Exit.REFUSED,
 }
-#: A payment was sent, and nobody knows what became of it.
-_MAY_HAVE_MOVED = frozenset({OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED})
 
 
 def after_explanation(explanation: Explanation) -> Ending:
     """The ending of ``explain``: 0 where it is paid and all that was asked agrees.
 
-    Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved.
+    Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved. So does a
+    payment that was sent, if nobody knows what became of it.
     """
     code, style = _EXPLAINED[explanation.standing]
     charged = any(step.name == "charged" for step in explanation.next)
-    if explanation.against or (charged and explanation.standing in _MAY_HAVE_MOVED):
+    if explanation.against or charged:
         return Ending(Exit.UNKNOWN, "bold red")
     if explanation.standing is OrderStanding.PAID:
         code = _NEEDED[explanation.needs]

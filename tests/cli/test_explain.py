@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chaoying_async import (
+    CheckoutStatus,
     Credentials,
     ExpectedOrder,
     GatewaySession,
@@ -274,7 +275,8 @@ class TestSourcesThatCannotBeRead:
         empty.touch()
         assert running.call(*_pay("E1000901")).exit_code == 0
         told = running.ask("explain", "E1000901", "--store", str(empty))
-        assert told["status"] == "PAID"
+        assert (told["exit"], told["status"], told["settled"]) == (1, "PAID", False)
+        assert [step["name"] for step in told["steps"]] == ["unread"]
         assert "store-failed" in {each["name"] for each in told["sources"]}
 
     def test_a_hostile_log_is_told_as_unreadable(self, running: Running, tmp_path: Path) -> None:
@@ -285,7 +287,7 @@ class TestSourcesThatCannotBeRead:
         log.write_text("\n".join(lines) + "\n\x00\n")
         assert running.call(*_pay("E1001001")).exit_code == 0
         result = running.call("explain", "E1001001", "--audit-log", str(log))
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert "cannot be read: 3" in result.stdout
         assert OPENID not in result.output
 
@@ -308,3 +310,30 @@ def test_a_fleets_tables_are_read_beside_it(running: Running, tmp_path: Path) ->
     assert (told["status"], told["expected"]) == ("OPEN", 1405)
     assert "fleet" in {each["witness"] for each in told["timeline"]}
     assert "waited-for" in {step["name"] for step in told["steps"]}
+
+
+def test_an_old_attempt_does_not_hide_that_its_order_is_paid(shop: ShopOnDisk) -> None:
+    """M-24: the order's record is looked up by the number that the attempt's own record names."""
+
+    async def attempts() -> None:
+        async with shop.session() as session, SqlPollStore(shop.store) as store:
+            for number, total, status in (
+                ("E1001202", 1406, CheckoutStatus.FAILED),
+                ("E1001203", 1230, CheckoutStatus.PAID),
+            ):
+                request = Pay(out_trade_no=number, body="tea", total_fee=total, auth_code=CODE)
+                outcome = await checkout(
+                    session, request, store=store, paytype=PayType.WECHAT, order_no="E1001201"
+                )
+                assert outcome.status is status
+
+    asyncio.run(attempts())
+    told = shop.running.ask("explain", "E1001202", "--store", str(shop.store))
+    assert (told["exit"], told["status"]) == (1, "UNPAID")
+    names = [step["name"] for step in told["steps"]]
+    assert names[0] == "unpaid-attempt"
+    assert "unpaid" not in names
+    assert "E1001203" in told["next"]
+    told = shop.running.ask("explain", "E1001203", "--store", str(shop.store), "--expected", "1230")
+    assert (told["status"], told["agrees"]) == ("PAID", True)
+    assert not {"unpaid-attempt", "attempt"} & {step["name"] for step in told["steps"]}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
+
+import attrs
 
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import StoreError, StoreTrouble
 from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, kept_about
-from chaoying_async.sansio.explanation.told import Witness
+from chaoying_async.sansio.explanation.told import Bearing, Witness
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND
 from chaoying_async.sansio.polling.record import POLL
 
@@ -27,7 +31,7 @@ async def records_about(
     source = SqlPollStore(url, table_prefix=prefix)
     texts: dict[Witness, list[KeptText]] = {}
     missing: list[StoreError] = []
-    for witness, read in ((Witness.STORE, _in_store), (Witness.FLEET, _in_fleet)):
+    for witness, read in _READ:
         try:
             texts[witness] = await read(source, prefix, number)
         except StoreError as error:
@@ -36,12 +40,28 @@ async def records_about(
             missing.append(error)
     if not texts:
         raise missing[0]
-    return {
-        witness: tuple(
-            about for each in found if (about := kept_about(each, number, mch_id)) is not None
-        )
-        for witness, found in texts.items()
-    }
+    told = {witness: _about(found, number, mch_id) for witness, found in texts.items()}
+    checkouts = [each for kept in told.values() for each in kept if each.kind == CHECKOUT]
+    orders = sorted({each.attempt for each in checkouts if each.attempt} - {number})
+    for order_no, (witness, read) in itertools.product(orders, _READ):
+        if witness in texts:
+            found = await read(source, prefix, order_no)
+            told[witness] += _last_attempts(found, order_no, number, mch_id)
+    return told
+
+
+def _about(texts: list[KeptText], number: str, mch_id: str) -> tuple[KeptRecord, ...]:
+    found = (kept_about(each, number, mch_id) for each in texts)
+    return tuple(each for each in found if each is not None)
+
+
+def _last_attempts(
+    texts: list[KeptText], order_no: str, number: str, mch_id: str
+) -> tuple[KeptRecord, ...]:
+    """The records of a business order whose last attempt is another one than was asked about."""
+    records = _about([each for each in texts if each.kind == ORDER], order_no, mch_id)
+    others = (each for each in records if each.attempt != number)
+    return tuple(attrs.evolve(each, bearing=Bearing.NONE) for each in others)
 
 
 async def _in_store(source: SqlPollStore, _prefix: str, number: str) -> list[KeptText]:
@@ -73,3 +93,10 @@ async def _in_fleet(source: SqlPollStore, prefix: str, number: str) -> list[Kept
         )
         for row in rows
     ]
+
+
+_Read = Callable[["SqlPollStore", str, str], Awaitable[list[KeptText]]]
+_READ: tuple[tuple[Witness, _Read], ...] = (
+    (Witness.STORE, _in_store),
+    (Witness.FLEET, _in_fleet),
+)

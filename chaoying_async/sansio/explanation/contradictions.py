@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
@@ -36,6 +37,7 @@ def contradictions(
         *_among(others),
         *_log_against(evidence, says),
         *_payments(evidence, says),
+        *_expected(evidence),
         *(Phrase(name="refund-of-another", values={"number": each}) for each in says.foreign),
     )
     return once(found)
@@ -82,6 +84,18 @@ def _log_against(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Phrase]
         yield Phrase(name="log-paid", values=values)
     if Bearing.UNPAID in logged and says.bearing in PAID_ONCE:
         yield Phrase(name="log-unpaid", values=values)
+
+
+def _expected(evidence: OrderEvidence) -> Iterator[Phrase]:
+    """What the shop wrote down for one number is one amount (M-13)."""
+    for (amount, witness), (other, beside) in itertools.pairwise(evidence.amounts.items()):
+        values: Mapping[str, Value] = {
+            "witness": witness.value,
+            "amount": amount,
+            "beside": beside.value,
+            "other": other,
+        }
+        yield Phrase(name="two-expected", values=values)
 
 
 def _payments(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Phrase]:

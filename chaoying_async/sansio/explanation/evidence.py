@@ -9,11 +9,12 @@ from enum import StrEnum
 import attrs
 
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.explanation.from_audit_log import AuditLog
+from chaoying_async.sansio.explanation.from_audit_log import AuditLog, logged_bearing
 from chaoying_async.sansio.explanation.from_gateway import AskedQuery, GatewaySays, gateway_says
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.from_store import KeptRecord
-from chaoying_async.sansio.explanation.told import Witness
+from chaoying_async.sansio.explanation.told import PAID_ONCE, Bearing, Witness
+from chaoying_async.sansio.payments.moves import CheckoutStatus
 
 
 class Inquiry(StrEnum):
@@ -72,7 +73,52 @@ class OrderEvidence:
     def cancelled(self) -> bool:
         """Whether a cancel may have left."""
         logged = self.log.exchanges if self.log else ()
-        return any(k.cancelled for k in self.kept) or any(e.call == "cancel" for e in logged)
+        return (
+            any(k.cancelled for k in self.kept)
+            or self._ended_as(CheckoutStatus.PAID_AFTER_CANCEL)
+            or any(e.call == "cancel" for e in logged)
+        )
+
+    @property
+    def paid_earlier(self) -> bool:
+        """Whether a record says that the payment was not made by the call that it is about."""
+        return self._ended_as(CheckoutStatus.PAID_EARLIER)
+
+    def _ended_as(self, status: CheckoutStatus) -> bool:
+        return any(k.status == status and k.bearing is Bearing.PAID for k in self.kept)
+
+    @property
+    def amounts(self) -> Mapping[int, Witness]:
+        """Every amount that somebody wrote down for the order, in fen, and who did so first."""
+        mine = [(k.expected, k.witness) for k in self.kept if k.refund is None]
+        exchanges = self.log.exchanges if self.log else ()
+        logged = [(each.charged, Witness.AUDIT_LOG) for each in exchanges]
+        found: dict[int, Witness] = {}
+        for amount, witness in (*mine, *logged):
+            if amount is not None:
+                found.setdefault(amount, witness)
+        return found
+
+    @property
+    def unread(self) -> tuple[Witness, ...]:
+        """Whom the shop keeps, and could not be read, or not all of it: it may hide anything."""
+        own = (each for each in Witness if each is not Witness.GATEWAY)
+        failed = [each for each in own if self.inquiry(each) is Inquiry.FAILED]
+        if self.log is not None and self.log.unreadable:
+            failed.append(Witness.AUDIT_LOG)
+        return tuple(dict.fromkeys(failed))
+
+    @property
+    def unresolved(self) -> bool:
+        """Whether a payment was sent, and nobody wrote down what became of it."""
+        ends = [k for k in self.kept if k.kind in ("checkout", "outcome") and k.refund is None]
+        if any(k.ended and k.bearing is not Bearing.OPEN for k in ends):
+            return False
+        logged = self.log.exchanges if self.log else ()
+        sent = [each for each in logged if each.charged is not None]
+        answered = {logged_bearing(each) for each in sent if each.meaning is not None}
+        unanswered = any(each.meaning is None for each in sent)
+        return bool(ends) or unanswered or bool(answered & {*PAID_ONCE, Bearing.OPEN})
 
     @property
     def charged(self) -> bool:

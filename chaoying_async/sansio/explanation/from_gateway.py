@@ -304,7 +304,7 @@ def _of_refunds(
     asked: Sequence[AskedQuery], number: str
 ) -> tuple[tuple[RefundSays, ...], bool, tuple[str, ...]]:
     """Every refund by its number, whether a list of all of them came, and whose were not ours."""
-    found: dict[str, RefundSays] = {}
+    found: dict[str | int, RefundSays] = {}
     foreign: list[str] = []
     listed = False
     for each in asked:
@@ -321,7 +321,9 @@ def _of_refunds(
             foreign.append(mine)
         else:
             listed = True
-            found |= {item.number: item for item in map(_refund, result.refund_list)}
+            for place, item in enumerate(result.refund_list):
+                # Not by the number as it is shown: strange ones would all be one and the same.
+                found[item.out_refund_no or item.refund_id or place] = _refund(item)
     return tuple(found.values()), listed, tuple(foreign)
 
 

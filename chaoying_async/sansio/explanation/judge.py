@@ -152,7 +152,10 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
         if name:
             yield Phrase(name=name, values={"amount": evidence.inbox.payable})
     for each in told:
-        if each.witness in (Witness.STORE, Witness.FLEET) and each.proves and each.status:
+        of_another = each.what == "attempt-ended" and each.bearing is Bearing.NONE
+        if each.witness not in (Witness.STORE, Witness.FLEET) or of_another:
+            continue
+        if each.proves and each.status:
             values = {"witness": each.witness.value, "status": each.status}
             yield Phrase(name="recorded", values=values)
 

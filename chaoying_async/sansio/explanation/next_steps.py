@@ -8,13 +8,14 @@ from enum import StrEnum
 import attrs
 
 from chaoying_async.sansio.explanation.contradictions import Phrase
-from chaoying_async.sansio.explanation.evidence import Inquiry, OrderEvidence
+from chaoying_async.sansio.explanation.evidence import OrderEvidence
 from chaoying_async.sansio.explanation.from_gateway import GatewaySays, RefundSays
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.standing import OrderStanding
-from chaoying_async.sansio.explanation.told import Bearing, Value, Witness
+from chaoying_async.sansio.explanation.told import Bearing, Value
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.paid import RefundedOrder
+from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
 
 _NOTHING: Mapping[str, Value] = {}
@@ -56,7 +57,6 @@ _BY_STANDING: Mapping[OrderStanding, NextStep] = {
     OrderStanding.NOT_ASKED: NextStep(name="not-asked", rule="M-09", need=Need.PERSON),
 }
 _DELIVER = NextStep(name="deliver", rule="M-16")
-_REFUND_BEGUN = NextStep(name="refund-begun", rule="M-25", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
 #: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
 _BY_INBOX: Mapping[SeenState | None, NextStep] = {
@@ -82,6 +82,10 @@ _ON_ITS_WAY = frozenset(
 _UNDECIDED = frozenset(
     {OrderStanding.OPEN, OrderStanding.NO_ANSWER, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND}
 )
+#: The gateway was asked, and whether a payment came of what was sent nobody knows.
+_NOBODY_KNOWS = frozenset({OrderStanding.NOT_ASKED, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND})
+#: So the last attempt of a business order ended, if another one may be made.
+_FREE = frozenset({CheckoutStatus.FAILED, CheckoutStatus.CANCELLED})
 
 
 def next_steps(
@@ -90,6 +94,7 @@ def next_steps(
     """The steps in the order in which they are to be taken; there is always one."""
     return (
         *_because_of_contradictions(standing, against),
+        *_of_what_was_not_read(evidence),
         *_of_the_order(evidence, standing, says),
         *_of_refunds(says),
         *_of_the_inbox(evidence, standing),
@@ -104,27 +109,54 @@ def _because_of_contradictions(
         yield NextStep(name="compare", rule="M-11", need=Need.PERSON)
 
 
+def _of_what_was_not_read(evidence: OrderEvidence) -> Iterator[NextStep]:
+    """What cannot be read may hide a refund, a cancel or another amount."""
+    for each in evidence.unread:
+        values = {"witness": each.value}
+        yield NextStep(name="unread", rule="M-23", need=Need.PERSON, values=values)
+
+
 def _of_the_order(
     evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays
 ) -> Iterator[NextStep]:
     if standing is OrderStanding.PAID:
-        yield (
-            _REFUND_BEGUN if says.refunds or evidence.refund_numbers() else _of_a_paid_one(evidence)
-        )
+        yield from _of_a_paid_one(evidence, says)
     elif standing is OrderStanding.IN_REFUND:
         yield _of_one_in_refund(evidence, says)
+    elif standing is OrderStanding.UNPAID and (other := _other_attempt(evidence)) is not None:
+        values = {"number": other.attempt or "", "status": other.status or "?"}
+        yield NextStep(name="unpaid-attempt", rule="M-24", need=Need.PERSON, values=values)
     else:
         yield _BY_STANDING[standing]
     if standing is OrderStanding.UNPAID and evidence.cancelled:
         yield NextStep(name="after-cancel", rule="M-24")
-    if standing in (OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED) and evidence.charged:
+    silent = standing in (OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED)
+    if (silent and evidence.charged) or (standing in _NOBODY_KNOWS and evidence.unresolved):
         yield NextStep(name="charged", rule="M-02", need=Need.TIME)
 
 
-def _of_a_paid_one(evidence: OrderEvidence) -> NextStep:
+def _of_a_paid_one(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextStep]:
+    """What speaks against delivering it; where nothing does, what its inbox says."""
+    careful = [*_before_delivery(evidence, says)]
+    yield from careful
+    unread = evidence.unread or any(each.unreadable for each in evidence.kept)
+    step = _by_its_inbox(evidence)
+    if step.need is Need.PERSON or not (careful or unread):
+        yield step
+
+
+def _before_delivery(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextStep]:
+    if says.refunds or evidence.refund_numbers():
+        yield NextStep(name="refund-begun", rule="M-25", need=Need.PERSON)
+    if evidence.cancelled:
+        yield NextStep(name="paid-after-cancel", rule="M-24", need=Need.PERSON)
+    elif evidence.paid_earlier:
+        yield NextStep(name="paid-earlier", rule="M-24", need=Need.PERSON)
+
+
+def _by_its_inbox(evidence: OrderEvidence) -> NextStep:
     if evidence.inbox is None:
-        failed = evidence.inquiry(Witness.INBOX) is Inquiry.FAILED
-        return attrs.evolve(_DELIVER, need=Need.TIME) if failed else _DELIVER
+        return _DELIVER
     if evidence.inbox.state is SeenState.DONE and evidence.inbox.came_after_close:
         return NextStep(name="after-close", rule="M-15", need=Need.PERSON)
     return _BY_INBOX[evidence.inbox.state]
@@ -198,6 +230,12 @@ def _is_waited_for(kept: KeptRecord) -> bool:
 
 def _is_untaken(kept: KeptRecord) -> bool:
     return kept.kind in ("checkout", "poll", "outcome") and kept.ended
+
+
+def _other_attempt(evidence: OrderEvidence) -> KeptRecord | None:
+    """The record of the business order, where another attempt may be paid."""
+    others = (each for each in evidence.kept if _is_business_order(each, evidence))
+    return next((each for each in others if each.status not in _FREE), None)
 
 
 def _is_business_order(kept: KeptRecord, evidence: OrderEvidence) -> bool:

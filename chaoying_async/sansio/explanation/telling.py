@@ -26,7 +26,7 @@ Language = Literal["en", "zh"]
 
 _FILES: Mapping[Language, str] = {"en": "english.toml", "zh": "chinese.toml"}
 _AMOUNTS = frozenset({"amount", "whole", "expected", "other"})
-_WITNESSES = frozenset({"witness", "paid", "unpaid"})
+_WITNESSES = frozenset({"witness", "paid", "unpaid", "beside"})
 #: Sentences of the library, which are English until somebody translates them.
 _SENTENCES = frozenset({"reason", "trouble", "error"})
 

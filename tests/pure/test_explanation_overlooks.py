@@ -1,0 +1,202 @@
+"""What an explanation must not overlook: cancels, sources not read, amounts, refunds, attempts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import attrs
+import pytest
+
+from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError
+from chaoying_async.cli.exits import Exit, after_explanation
+from chaoying_async.exceptions import SignatureRefusedError
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.follow_up import RefundQueryResult
+from chaoying_async.sansio.exchange import build_request, read_reply
+from chaoying_async.sansio.explanation import Inquiry, OrderStanding, explain_order, lines_of
+from chaoying_async.sansio.explanation.from_audit_log import read_audit_log
+from chaoying_async.sansio.explanation.from_gateway import AskedQuery
+from chaoying_async.sansio.explanation.from_store import KeptRecord
+from chaoying_async.sansio.explanation.told import Bearing, Witness
+from chaoying_async.sansio.notifications.inbox_values import SeenState
+from chaoying_async.sansio.signing import sign
+from chaoying_async.sansio.values import Fen
+from tests.factories import CREDENTIALS, MCH_ID, ORDER
+from tests.pure.test_explanation import (
+    NOW,
+    PAID_REPLY,
+    as_lines,
+    evidence,
+    held,
+    line,
+    paid_reply,
+    refunds,
+)
+
+
+def kept_checkout(**more: Any) -> KeptRecord:
+    members: dict[str, Any] = {
+        "witness": Witness.STORE,
+        "kind": "checkout",
+        "ended": True,
+        "expected": 1000,
+    }
+    return KeptRecord(**(members | more))
+
+
+UNDER_WAY = kept_checkout(ended=False, bearing=Bearing.OPEN)
+
+
+class TestPaidAndNotToBeDelivered:
+    """The gateway says paid, and something speaks against acting on it."""
+
+    @pytest.mark.parametrize("inbox", [None, SeenState.DONE, SeenState.HELD])
+    @pytest.mark.parametrize(
+        ("kept", "step"),
+        [
+            (attrs.evolve(UNDER_WAY, cancelled=True), "paid-after-cancel"),
+            (kept_checkout(status="PAID_AFTER_CANCEL", bearing=Bearing.PAID), "paid-after-cancel"),
+            (
+                kept_checkout(
+                    kind="checkout-order",
+                    status="PAID_AFTER_CANCEL",
+                    bearing=Bearing.PAID,
+                    attempt=ORDER,
+                ),
+                "paid-after-cancel",
+            ),
+            (kept_checkout(status="PAID_EARLIER", bearing=Bearing.PAID), "paid-earlier"),
+        ],
+    )
+    def test_what_was_cancelled_or_paid_before_is_for_a_person(
+        self, kept: KeptRecord, step: str, inbox: SeenState | None
+    ) -> None:
+        """M-24: the books come first."""
+        holds = None if inbox is None else held(inbox)
+        found = explain_order(evidence(paid_reply(), kept=(kept,), inbox=holds))
+        assert (found.next[0].name, found.next[0].rule) == (step, "M-24")
+        assert not {"deliver", "nothing-left", "held"} & {each.name for each in found.next}
+        assert not found.is_settled
+        assert after_explanation(found).exit is Exit.REFUSED
+
+    def test_a_cancel_in_a_log_counts(self) -> None:
+        """M-24: it may have left, whatever the log says that it was answered."""
+        log = read_audit_log(as_lines(line("cancel", PAID_REPLY)), ORDER, MCH_ID)
+        found = explain_order(evidence(paid_reply(), log=log))
+        assert [step.name for step in found.next] == ["paid-after-cancel"]
+
+    def test_the_end_of_another_attempt_is_not_this_one_s(self) -> None:
+        """A business order's record names an attempt with a number of its own."""
+        other = kept_checkout(kind="checkout-order", status="PAID_AFTER_CANCEL", attempt="A10002")
+        found = explain_order(evidence(paid_reply(), kept=(other,)))
+        assert "paid-after-cancel" not in {step.name for step in found.next}
+
+    @pytest.mark.parametrize("witness", [each for each in Witness if each is not Witness.GATEWAY])
+    def test_a_source_that_failed_leaves_nothing_settled(self, witness: Witness) -> None:
+        """It may hold a refund, a cancel, or another amount."""
+        found = explain_order(evidence(paid_reply(), inquiries={witness: Inquiry.FAILED}))
+        assert [step.name for step in found.next] == ["unread"]
+        assert not found.is_settled
+        assert after_explanation(found).exit is Exit.REFUSED
+
+    def test_a_log_that_is_not_read_in_full_leaves_nothing_settled(self) -> None:
+        """Lines that name the order, and lines that may."""
+        for bad in (b"no json " + ORDER.encode(), None):
+            log = read_audit_log([bad], ORDER, MCH_ID)
+            found = explain_order(evidence(paid_reply(), log=log))
+            assert [step.name for step in found.next] == ["unread"]
+            assert after_explanation(found).exit is Exit.REFUSED
+
+    def test_amounts_that_differ_contradict_each_other(self) -> None:
+        """M-13: which of them is the order's nobody can tell; one that is told is no other one."""
+        fleet = attrs.evolve(UNDER_WAY, witness=Witness.FLEET, kind="poll", expected=2000)
+        found = explain_order(evidence(paid_reply(), kept=(UNDER_WAY, fleet)))
+        assert [each.name for each in found.against] == ["two-expected"]
+        assert after_explanation(found).exit is Exit.UNKNOWN
+        assert any("10.00" in each and "20.00" in each for each in lines_of(found))
+        same = explain_order(evidence(paid_reply(), kept=(UNDER_WAY, UNDER_WAY), wanted=999))
+        assert same.agrees
+
+
+@pytest.mark.parametrize(
+    "numbers", [(None, None), ("r 1", "r 2"), ("退1", "退2"), ("R-1", "R-2"), (None, "?")]
+)
+def test_no_refund_hides_another(numbers: tuple[str | None, ...]) -> None:
+    """M-25: 400 and 600 of 1000 is all of it, whatever their numbers look like."""
+    items = tuple(
+        RefundItem(
+            out_refund_no=number,
+            base_refund_fee=Fen(amount),
+            refund_fee=Fen(amount),
+            refund_status="SUCCESS",
+        )
+        for number, amount in zip(numbers, (400, 600), strict=True)
+    )
+    result = RefundQueryResult(out_trade_no=ORDER, refund_list=items)
+    reply = attrs.evolve(paid_reply(), result=result)
+    (query,) = refunds("R-1")
+    asked = (*evidence(paid_reply()).asked, AskedQuery(at=NOW, query=query, said=reply))
+    found = explain_order(attrs.evolve(evidence(), asked=asked))
+    assert (len(found.refunds), found.returned) == (2, 1000)
+
+
+class TestAttempts:
+    """An old attempt of a business order that is over and unpaid."""
+
+    @pytest.mark.parametrize(
+        ("status", "step"),
+        [
+            ("PAID", "unpaid-attempt"),
+            ("UNKNOWN", "unpaid-attempt"),
+            ("", "unpaid-attempt"),
+            ("FAILED", "unpaid"),
+            ("CANCELLED", "unpaid"),
+        ],
+    )
+    def test_another_attempt_may_be_paid(self, status: str, step: str) -> None:
+        """Only where the last attempt is over without payment may there be a new one."""
+        last = kept_checkout(
+            kind="checkout-order",
+            ended=bool(status),
+            status=status,
+            attempt="A10002",
+            expected=None,
+        )
+        found = explain_order(evidence(unpaid_reply(), kept=(last,)))
+        assert found.standing is OrderStanding.UNPAID
+        assert [each.name for each in found.next] == [step, "attempt"]
+        assert "recorded" not in {each.name for each in found.proven}
+        assert [*lines_of(found, "zh")]
+
+
+def unpaid_reply() -> Any:
+    """A signed answer that the order is over and unpaid, verified."""
+    query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
+    fields = {"state": "SUCCESS", "trade_state": "FAIL", "code": "10004", "out_trade_no": ORDER}
+    fields["sign"] = sign(fields, CREDENTIALS.key)
+    outgoing = build_request(query, CREDENTIALS)
+    return read_reply(outgoing, 200, json.dumps(fields).encode(), CREDENTIALS, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("said", "before"),
+    [
+        (SignatureRefusedError("no", state="FAIL", code="20002"), Exit.REFUSED),
+        (OrderNotFoundError("no", state="FAIL", code="20007"), Exit.REFUSED),
+        (QueryRefusedError("no", state="FAIL", code="20009"), Exit.PENDING),
+    ],
+)
+def test_a_payment_of_which_nobody_knows_is_never_a_plain_refusal(
+    said: Exception, before: Exit
+) -> None:
+    """Exit code 3 while its checkout is under way, or its logged call has no answer."""
+    assert after_explanation(explain_order(evidence(said, said))).exit is before
+    unanswered = read_audit_log(as_lines(line("pay")), ORDER, MCH_ID)
+    for more in ({"kept": (UNDER_WAY,)}, {"log": unanswered}):
+        found = explain_order(evidence(said, said, **more))
+        assert "charged" in {step.name for step in found.next}
+        assert after_explanation(found).exit is Exit.UNKNOWN
+    over = kept_checkout(status="FAILED", bearing=Bearing.UNPAID)
+    found = explain_order(evidence(said, said, kept=(over,)))
+    assert after_explanation(found).exit is before
