@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from _site.pages import CODE_OR_LINK
+
 #: What is fetched when a page is shown.
 _FETCHED = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 
@@ -37,11 +39,20 @@ class _Page(HTMLParser):
 def broken(site: Path) -> list[str]:
     """A sentence for each link that leads nowhere."""
     pages = {path.resolve(): _Page(path.read_text("utf-8")) for path in site.rglob("*.html")}
-    return sorted(
-        f"{path.relative_to(site.resolve())}: {words}"
-        for path, page in pages.items()
-        for words in _of_page(path, page, pages)
-    )
+    found = [(path, words) for path, page in pages.items() for words in _of_page(path, page, pages)]
+    for twin in [*site.resolve().rglob("*.md"), *site.resolve().rglob("llms*.txt")]:
+        found += [(twin, words) for words in _of_twin(twin)]
+    return sorted(f"{path.relative_to(site.resolve())}: {words}" for path, words in found)
+
+
+def _of_twin(path: Path) -> Iterator[str]:
+    """Files that plain Markdown links to or shows; its anchors are those of whoever renders it."""
+    targets = {match["target"] for match in CODE_OR_LINK.finditer(path.read_text("utf-8"))}
+    for link in targets - {None}:
+        url = urlsplit(link)
+        there = path.parent / unquote(url.path)
+        if not (url.scheme or url.netloc) and url.path and not there.is_file():
+            yield f"{link} is not there"
 
 
 def _of_page(path: Path, page: _Page, pages: dict[Path, _Page]) -> Iterator[str]:

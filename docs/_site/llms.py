@@ -16,11 +16,15 @@ _CAPTION = re.compile(r"^:caption: (.+)$", re.MULTILINE)
 _TARGET = re.compile(r"^\([\w-]+\)=\n", re.MULTILINE)
 _CODE = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 _SOURCE = re.compile(r"\(source:([^)#]+?)/?(#[^)]*)?\)")
+_PICTURE = re.compile(r"\]\(screenshots/([^)]+)\)")
+#: A line of the contents: ``till``, or ``A till <till>``.
+_ENTRY = re.compile(r"^(?:.* <)?([\w-]+)>?$", re.MULTILINE)
 
 
 def plain(text: str) -> str:
     """The page without what only Sphinx understands."""
     text = _TARGET.sub("", _CONTENTS.sub("", text))
+    text = _PICTURE.sub(r"](_images/\1)", text).replace("](#reference)", "](reference/index.html)")
     return _SOURCE.sub(r"(../source/\1.html)", text).rstrip() + "\n"
 
 
@@ -42,11 +46,13 @@ def write(app: Sphinx, error: Exception | None) -> None:
     folder, site = Path(app.srcdir), Path(app.outdir)
     texts = {page.stem: page.read_text("utf-8") for page in folder.glob("*.md")}
     title, summary = about(plain(texts["index"]))
-    lines = [f"# {title}", "", f"> {summary}", ""]
-    whole = [plain(texts["index"])]
+    first_page = plain(texts["index"])
+    lines = [f"# {title}", "", f"> {summary}", "", f"- [{title}](index.md): {summary}", ""]
+    (site / "index.md").write_text(first_page, "utf-8")
+    whole = [first_page]
     for contents in _CONTENTS.findall(texts["index"]):
         caption = _CAPTION.search(contents)
-        names = [name for name in contents.split() if name in texts]
+        names = [name for name in _ENTRY.findall(contents) if name in texts]
         if not caption or not names:
             continue
         lines += [f"## {caption[1]}", ""]

@@ -25,14 +25,23 @@ SHARED: Mapping[str, str] = {
     "SECURITY.md": "security",
     "examples/README.md": "examples",
 }
+#: What the Chinese contents call those of them that are in English only.
+_IN_ENGLISH: Mapping[str, str] = {
+    "changelog": "变更记录（英文）",
+    "contributing": "参与贡献（英文）",
+    "security": "安全（英文）",
+}
 _README = {"README.md", "README.zh-CN.md"}
 
 _NAVIGATION = re.compile(
     r"^\[(?:简体中文|中文|English)\]\([^)]*\)(?: · \[[^]]*\]\([^)]*\))?\n+", re.MULTILINE
 )
 _ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>$', re.MULTILINE)
+#: `<!-- site: here -->elsewhere<!-- /site -->`: what a page says here, and where no site is.
+_HERE = re.compile(r"<!-- site: (.*?) -->.*?<!-- /site -->", re.DOTALL)
+_CONTENTS_LINE = re.compile(rf"^({'|'.join(_IN_ENGLISH)})$", re.MULTILINE)
 #: Code, which stays as it is, or the target of a link.
-_CODE_OR_LINK = re.compile(
+CODE_OR_LINK = re.compile(
     r"^ *(?P<fence>`{3,})[^\n]*\n.*?^ *(?P=fence)[ \t]*$|(?P<ticks>`+)[^`].*?(?P=ticks)"
     r"|\]\((?P<target>[^)\s]+)\)",
     re.MULTILINE | re.DOTALL,
@@ -58,6 +67,9 @@ def staged(language: str, path: str) -> str:
     """The page as Sphinx reads it: links lead to pages of this language, or to ``source:``."""
     text = (ROOT / path).read_text("utf-8")
     text = _ANCHOR.sub(r"(\1)=", _NAVIGATION.sub("", text, count=1))
+    text = _HERE.sub(r"\1", text)
+    if path == "docs/index.zh-CN.md":
+        text = _CONTENTS_LINE.sub(lambda line: f"{_IN_ENGLISH[line[1]]} <{line[1]}>", text)
     known = pages(language)
 
     def link(match: re.Match[str]) -> str:
@@ -66,7 +78,7 @@ def staged(language: str, path: str) -> str:
             return match[0]
         return f"]({_target(language, known, path, target)})"
 
-    return _CODE_OR_LINK.sub(link, text)
+    return CODE_OR_LINK.sub(link, text)
 
 
 def _target(language: str, known: Mapping[str, str], page: str, target: str) -> str:

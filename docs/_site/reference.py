@@ -156,7 +156,7 @@ def reference(language: str) -> dict[str, str]:
     """The pages as files for Sphinx."""
     title, words = _SAY[language]
     tree = "\n".join(PAGES)
-    index = f"# {title}\n\n{words}\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n"
+    index = f"(reference)=\n\n# {title}\n\n{words}\n\n```{{toctree}}\n:maxdepth: 1\n\n{tree}\n```\n"
     found = {"reference/index.md": index}
     for page, names in contents().items():
         each = PAGES[page]

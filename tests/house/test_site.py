@@ -6,6 +6,8 @@ import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from _site.broken import broken
 from _site.chinese_search import ChinesePairs
 from _site.docstrings import shown
 from _site.llms import about, plain
+from _site.llms import write as write_llms
 from _site.pages import LANGUAGES, ROOT, BrokenLinkError, pages, staged
 from _site.reference import PAGES, contents, public_names, reference
 from chaoying_async import SortOrder
@@ -141,6 +144,33 @@ def test_what_leads_nowhere_in_the_finished_site_is_named(tmp_path: Path) -> Non
     ]
 
 
+def test_markdown_twins_are_looked_at_too(tmp_path: Path) -> None:
+    """Pictures and pages that a program would follow; code is no link, anchors are not theirs."""
+    (tmp_path / "a.md").write_text(
+        "![x](screenshots/x.png) [b](b.md#no-such) [c](c.md) [o](https://a.test) [here](#one)"
+        " `](d.md)`\n\n```\n](e.md)\n```\n",
+        "utf-8",
+    )
+    (tmp_path / "b.md").write_text("# B\n", "utf-8")
+    (tmp_path / "llms.txt").write_text("- [f](f.md): F.\n", "utf-8")
+    assert broken(tmp_path) == [
+        "a.md: c.md is not there",
+        "a.md: screenshots/x.png is not there",
+        "llms.txt: f.md is not there",
+    ]
+
+
+def test_the_first_page_leads_to_the_reference_and_says_what_is_in_english() -> None:
+    """Where no site is, the same page says how to get one."""
+    for language, end in LANGUAGES.items():
+        assert "](#reference)" in (text := staged(language, f"docs/index{end}"))
+        assert "make docs" not in text
+        for name in ("changelog", "security", "contributing"):
+            assert bool(re.search(f"^.*（英文） <{name}>$", text, re.MULTILINE)) == (
+                language == "zh-CN"
+            )
+
+
 def test_chinese_is_cut_into_pairs() -> None:
     """A question of several words has no word that a page with the same text lacks."""
     cut = ChinesePairs({}).split
@@ -163,3 +193,20 @@ def test_llms_txt_has_a_sentence_for_each_page() -> None:
     assert about(plain(text)) == ("A till", "A cashier scans.")
     assert "toctree" not in plain(text)
     assert "[s](../source/a.html)" in plain(text)
+    assert plain("![x](screenshots/x.png)") == "![x](_images/x.png)\n"
+    assert plain("[r](#reference)") == "[r](reference/index.html)\n"
+
+
+def test_llms_txt_names_each_page_of_the_contents(tmp_path: Path) -> None:
+    """The first page too, and those that the contents give another title."""
+    (folder := tmp_path / "pages").mkdir()
+    (site := tmp_path / "site").mkdir()
+    contents = "```{toctree}\n:caption: Read\n\na\nB（英文） <b>\n```\n"
+    (folder / "index.md").write_text(f"# I\n\nFirst. More.\n\n{contents}", "utf-8")
+    for name in ("a", "b"):
+        (folder / f"{name}.md").write_text(f"# {name}\n\nIt is {name}.\n", "utf-8")
+    app: Any = SimpleNamespace(srcdir=folder, outdir=site)
+    write_llms(app, None)
+    listed = (site / "llms.txt").read_text("utf-8")
+    assert re.findall(r"\((\w+\.md)\)", listed) == ["index.md", "a.md", "b.md"]
+    assert broken(site) == []
