@@ -175,7 +175,8 @@ async def demo() -> bool:
                 await sell(fleet, connection, "NEVER", 1230, schedule)
                 await connection.rollback()
             await until_shipped(len(numbers))
-            again = {"seq": 1, "status": "PAID", "out_trade_no": numbers[0], "payable": 1230}
+            again = {"id": f"{sandbox.mch_id}:{numbers[0]}:1", "seq": 1, "kept": True}
+            again |= {"status": "PAID", "out_trade_no": numbers[0], "payable": 1230}
             await CeleryQueue(app).send(ORDER_ENDED, again, None)
             await asyncio.sleep(1)
     await shop.dispose()

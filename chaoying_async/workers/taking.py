@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Delete, delete
+from sqlalchemy import Delete, delete, func
 
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sql.columns import DEFAULT_PREFIX
@@ -29,16 +29,19 @@ def took_effect(outcome: Mapping[str, Any], *, table_prefix: str = DEFAULT_PREFI
     queue. What is no outcome is a :class:`ParameterError`.
     """
     check_outcome(outcome, "id", "seq")
-    seq = outcome["seq"]
+    seq, id_ = outcome["seq"], outcome["id"]
     if type(seq) is not int:
         raise ParameterError({"seq": "must be the whole number that the task was called with"})
+    if not isinstance(id_, str) or not id_.endswith(f":{seq}"):
+        raise ParameterError({"id": "must be the text that the task was called with"})
     if outcome.get(KEPT_UNTIL_TAKEN) is not True:
         raise UsageError("the fleet kept no row of this outcome: give its queue a `patience`")
-    number = str(outcome["id"]).rpartition(":")[0].rpartition(":")[2]
+    number = id_.rpartition(":")[0].rpartition(":")[2]
     rows = fleet_tables(table_prefix).rows
-    # By the number alone no index is scanned. The rest holds for the row of this very outcome.
+    # By the number alone no index is scanned. The rest holds for the row of this very outcome; not
+    # by LIKE, which on SQLite takes A7 for a7.
     return delete(rows).where(
         rows.c.seq == seq,
         rows.c.item.startswith(outcome_item(seq, ""), autoescape=True),
-        rows.c.item.contains(f'"{number}"', autoescape=True),
+        func.replace(rows.c.item, f'"{number}"', "") != rows.c.item,
     )

@@ -211,7 +211,12 @@ def test_it_is_a_statement_for_code_that_is_not_async(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "item",
-    ['["m1","A7"]', '7 ["orderquery","m1","WECHAT","out_trade_no","A77",0]', '77 ["m1","A7"]'],
+    [
+        '["m1","A7"]',
+        '7 ["orderquery","m1","WECHAT","out_trade_no","a7",0]',
+        '7 ["orderquery","m1","WECHAT","out_trade_no","A77",0]',
+        '77 ["m1","A7"]',
+    ],
 )
 def test_another_rows_number_takes_nothing(tmp_path: Path, item: str) -> None:
     """A table that was restored or made anew: a payment under way, another order's outcome."""
@@ -243,6 +248,8 @@ def test_an_outcome_whose_row_was_not_kept_is_an_error() -> None:
         ({}, ["id", "seq"]),
         ({**OUTCOME, "seq": True}, ["seq"]),
         ({**OUTCOME, "seq": "7"}, ["seq"]),
+        ({**OUTCOME, "id": ["m1:A7:7"]}, ["id"]),
+        ({**OUTCOME, "id": "m1:A7:77"}, ["id"]),
     ],
     ids=repr,
 )

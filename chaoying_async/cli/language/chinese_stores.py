@@ -90,6 +90,7 @@ STORES: Mapping[str, str] = {
     "must be the mapping that the task was called with, not {}": "必须是调用任务时传入的映射，不能是 {}",
     "must be a mapping, not {}": "必须是映射，不能是 {}",
     "must be the whole number that the task was called with": "必须是调用任务时传入的整数",
+    "must be the text that the task was called with": "必须是调用任务时传入的文本",
     "the fleet kept no row of this outcome: give its queue a `patience`": "集群没有保留这个结果：请给它的队列设置 `patience`",
     "a queue that joins the fleet's transactions keeps no rows: its patience is None": "加入集群事务的队列不保留结果：它的 patience 应为 None",
     "cannot be read: {} in one of its fields": "无法读取：某个字段里出现 {}",
