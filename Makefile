@@ -7,6 +7,8 @@ ARGS ?=
 export PYTHONDONTWRITEBYTECODE :=
 # One worker a core; a file stays on one worker. To debug: make test ARGS='-n0 --pdb'.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
+# What failed beside all others is looked at once more, alone; UNSTEADY=file takes the names of what passed then.
+AGAIN = $(BIN)/python .ci/again.py $$? $(UNSTEADY)
 # One more where servers and processes are waited for: each worker waits a third of its time.
 MORE = PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1 \
   if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
@@ -63,7 +65,7 @@ quick: .venv/.dev
 	QUICK=1 $(BIN)/python -m pytest -q -m quick $(SPREAD) $(ARGS)
 
 test: .venv/.dev
-	$(MORE) $(BIN)/python -m pytest $(SPREAD) $(ARGS)
+	$(MORE) $(BIN)/python -m pytest $(SPREAD) --cache-clear $(ARGS) || $(AGAIN)
 
 # Where there is no Python 3.14: CPython for WebAssembly, under Node (docs/maintaining.md).
 PYODIDE := .venv/pyodide
@@ -84,7 +86,7 @@ cover: .venv/.dev
 
 # A part of it; several may run at once. Not pytest --cov: pytest loads our plugin before that would start to measure.
 measure: .venv/.dev
-	$(MORE) $(BIN)/coverage run -m pytest $(SPREAD) $(ARGS)
+	$(MORE) $(BIN)/coverage run -m pytest $(SPREAD) --cache-clear $(ARGS) || $(AGAIN)
 
 # What all parts have reached together.
 coverage: .venv/.dev

@@ -56,6 +56,8 @@ class Obstacle:
 
     #: Whether it fails for the sake of somebody else: then the order is looked at again (M-16).
     for_others = False
+    #: After how many deliveries at most the failure is counted.
+    counted_after = 1
 
     async def prepare(self, shop: SqlShop) -> None:
         """Before the first payment."""
@@ -187,7 +189,13 @@ class Lost(Obstacle):
 
 
 class Listener(Obstacle):
-    """The user's own code around COMMIT raises, and COMMIT never leaves."""
+    """The user's own code around COMMIT raises, and COMMIT never leaves.
+
+    The connection is closed then. Until a server has noticed that, the order is still locked there,
+    and a failure that comes as early is not counted.
+    """
+
+    counted_after = 20
 
     @contextmanager
     def committing(self, shop: SqlShop, raw: Any) -> Generator[None]:
@@ -310,15 +318,19 @@ async def test_an_order_whose_commit_fails_is_no_order_that_was_done(
         )
         body, failures = sign_notification(CREDENTIALS, **message(datetime.now(UTC))), 0
         for _ in range(2):
-            answer = await handler.handle(body)
-            decision = Decision.IN_PROGRESS if hurdle.for_others else Decision.APPLY
-            assert (answer.decision, answer.body) == (decision, FAIL)
-            assert await _unused_soon(shop.engine)
-            await _can_write(shop)
-            record = await shop.inbox.look(OrderKey(MCH_ID, ORDER))
-            assert (record is None) == hurdle.for_others
             failures += not hurdle.for_others
-            assert record is None or (record.state, record.failures) == ("HELD", failures)
+            for _ in range(hurdle.counted_after):
+                answer = await handler.handle(body)
+                decision = Decision.IN_PROGRESS if hurdle.for_others else Decision.APPLY
+                assert (answer.decision, answer.body) == (decision, FAIL)
+                assert await _unused_soon(shop.engine)
+                await _can_write(shop)
+                record = await shop.inbox.look(OrderKey(MCH_ID, ORDER))
+                counted = 0 if record is None else record.failures
+                if counted == failures:
+                    break
+            assert (record is None) == hurdle.for_others
+            assert record is None or (record.state, counted) == ("HELD", failures)
         hurdle.committing = lambda *_: nullcontext()  # type: ignore[method-assign]
         await hurdle.take_away(shop)
         answer = await handler.handle(body)
