@@ -40,6 +40,7 @@ from chaoying_async import (
     Fen,
     GatewaySession,
     OrderQuery,
+    OutcomeUnknownError,
     PayType,
     SystemClock,
     TradeType,
@@ -232,16 +233,19 @@ class World:
                 await asyncio.sleep(ORDERS)
 
     async def _order(self, number: str, kind: int) -> None:
-        await self.session.send(
-            WechatPreOrder(
-                out_trade_no=number,
-                body="coffee",
-                total_fee=Fen(FEE),
-                trade_type=TradeType.NATIVE,
-                product_id="1",
-                notify_url=self.notify_url,
-            )
+        pre_order = WechatPreOrder(
+            out_trade_no=number,
+            body="coffee",
+            total_fee=Fen(FEE),
+            trade_type=TradeType.NATIVE,
+            product_id="1",
+            notify_url=self.notify_url,
         )
+        try:
+            await self.session.send(pre_order)
+        except OutcomeUnknownError:  # a connection that was just being closed: no customer sees it
+            self.counts["not known to be made"] += 1
+            return
         query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=number)
         engine = self.fleet._engine
         try:
