@@ -10,6 +10,7 @@ Scripts decide by the exit code:
 4      no usable answer: the address cannot be reached, or something before the gateway answered
 5      bytes came that cannot be read or trusted
 6      not decided yet: ask again
+7      paid, and nobody compared the amount with what the order costs
 130    interrupted
 =====  ===========================================================================================
 """
@@ -73,6 +74,8 @@ class Exit(IntEnum):
     """Bytes came that cannot be read or trusted."""
     PENDING = 6
     """Not decided yet: ask again."""
+    UNCOMPARED = 7
+    """It is paid, and nobody compared the amount with what the order costs."""
     INTERRUPTED = 130
     """Interrupted by the user."""
 
@@ -351,13 +354,14 @@ def after_explanation(explanation: Explanation) -> Ending:
     """The ending of ``explain``: 0 where it is paid and all that was asked agrees.
 
     Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved. So does a
-    payment that was sent, if nobody knows what became of it.
+    payment that was sent, if nobody knows what became of it. Where nothing is left to do but to
+    compare the amount it is UNCOMPARED: a script that delivers at 0 must not.
     """
     code, style = _EXPLAINED[explanation.standing]
     charged = any(step.name == "charged" for step in explanation.next)
     if explanation.against or charged:
         return Ending(Exit.UNKNOWN, "bold red")
     if explanation.standing is OrderStanding.PAID:
-        code = _NEEDED[explanation.needs]
+        code = Exit.UNCOMPARED if explanation.lacks_amount_alone else _NEEDED[explanation.needs]
         return Ending(code, style if code is Exit.OK else "bold yellow")
     return Ending(code, style)

@@ -174,22 +174,24 @@ def _came_back(amounts: Mapping[str, Fen | None]) -> tuple[Fen | None, Fen | Non
 
 
 def advice_in_refund(order: PaidOrder | None) -> str:
-    """What to do about an order in refund, in a sentence."""
+    """What to do about an order in refund, in a sentence.
+
+    An answer about an order says nothing of refunds that have not ended: of one that came back in
+    part, more may (M-25). So its rest is never to be delivered by this answer alone.
+    """
     back = order.refunded if isinstance(order, RefundedOrder) else None
     if order is None or back is None:
         return (
             "it was paid, and all of it or a part came back: its refunds say how much "
             "(refundquery); deliver nothing before you know, and do not charge again"
         )
-    came = f"{back.yuan} yuan came back"
     whole = order.refunded_of if isinstance(order, RefundedOrder) else None
-    if whole is None:
-        return f"it was paid, and {came}: compare it with the order before you deliver anything"
-    if back >= whole:
+    if whole is not None and back >= whole:
         return f"it was paid, and all of it came back ({back.yuan} yuan): deliver nothing"
+    came = f"{back.yuan} yuan" if whole is None else f"{back.yuan} of {whole.yuan} yuan"
     return (
-        f"it was paid, and {came} of {whole.yuan}: the rest is paid; deliver what was not given "
-        "back, if you did not yet, and do not charge again"
+        f"it was paid, and {came} came back so far; more may: deliver nothing before its refunds "
+        "have ended (refundquery), and do not charge again"
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from chaoying_async import (
@@ -25,13 +26,17 @@ from chaoying_async import (
     Refund,
     checkout,
 )
+from chaoying_async.abc import Inbox
+from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.audit import Exchange
+from chaoying_async.sansio.paid import paid_order
 from chaoying_async.sql.engines import engine_at
 from chaoying_async.workers import Fleet
 from tests.cli_calls import Running, sandbox
 from tests.factories import CANARIES, OPENID
+from tests.servers import Servers
 
 CODE = "130000000000001111"
 CHINESE = {"LC_ALL": "zh_CN.UTF-8", "LANG": "zh_CN.UTF-8"}
@@ -84,7 +89,7 @@ class ShopOnDisk:
                 await self.handler(inbox, total).settle(outcome.paid)
         await engine.dispose()
 
-    def handler(self, inbox: SqlInbox, total: int) -> NotificationHandler:
+    def handler(self, inbox: Inbox, total: int) -> NotificationHandler:
         async def on_paid(_order: PaidOrder) -> None:
             """The shop's effect."""
 
@@ -134,11 +139,49 @@ def test_a_person_reads_it_in_either_language(shop: ShopOnDisk) -> None:
         assert secret not in told.replace("signed", "").replace("signatures", "")
 
 
+def test_an_inbox_in_redis_tells_what_one_on_disk_tells(shop: ShopOnDisk, servers: Servers) -> None:
+    """Its record, what was set aside, a prefix of one's own; a server that is gone is a state."""
+    url = servers.redis_url()
+    asyncio.run(shop.sell("E1001301", 1230, delivers=False))
+
+    async def notified() -> None:
+        async with shop.session() as session, redis_inbox_at(url, prefix="mine:") as inbox:
+            query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="E1001301")
+            reply = await session.send(query)
+            order: Any = paid_order(
+                reply.unwrap(), mch_id=shop.running.told["mch_id"], raw=reply.raw
+            )
+            async with shop.handler(inbox, 1230) as handler:
+                assert await handler.settle(order) == "APPLY"
+                other = {"transaction_id": "T-2", "out_transaction_id": "W-2"}
+                assert await handler.settle(attrs.evolve(order, **other)) == "CONFLICT"
+
+    asyncio.run(notified())
+    options = ("--inbox", url, "--inbox-prefix", "mine:")
+    told = shop.running.ask("explain", "E1001301", *options)
+    assert (told["status"], told["payable"], told["amount_compared"]) == ("PAID", 1230, True)
+    assert [each["name"] for each in told["steps"]] == ["nothing-left", "asides"]
+    of_inbox = [each["what"] for each in told["timeline"] if each["witness"] == "inbox"]
+    assert sorted(of_inbox) == ["inbox-aside", "inbox-done"]
+    assert "effect" in {each["name"] for each in told["proven"]}
+    elsewhere = shop.running.ask("explain", "E1001301", "--inbox", url)
+    assert "inbox-nothing" in {each["name"] for each in elsewhere["sources"]}
+    gone = f"redis://:secret-of-redis@127.0.0.1:9/{url.rsplit('/', 1)[-1]}"
+    result = shop.running.call("explain", "E1001301", "--inbox", gone, "--json")
+    told = json.loads(result.stdout)
+    assert (told["exit"], [each["name"] for each in told["steps"]]) == (1, ["unread"])
+    assert "secret-of-redis" not in result.output
+
+
 def test_the_gateway_alone_says_that_it_is_paid(running: Running) -> None:
-    """Exit code 0, as of `query`; that there is no store, no inbox and no log is said."""
+    """Exit code 0 where the amount is told, else 7; that nothing else was asked is said."""
     assert running.call(*_pay("E1000301")).exit_code == 0
-    told = running.ask("explain", "E1000301")
+    told = running.ask("explain", "E1000301", "--expected", "1000")
     assert (told["exit"], told["status"], told["steps"][0]["name"]) == (0, "PAID", "deliver")
+    assert told["amount_compared"] is True
+    told = running.ask("explain", "E1000301")
+    assert (told["exit"], told["status"], told["ok"]) == (7, "PAID", False)
+    assert (told["steps"][0]["name"], told["amount_compared"]) == ("compare-amount", False)
     names = {each["name"] for each in told["sources"]}
     assert {"store-not-given", "inbox-not-given", "audit-log-not-given"} <= names
     assert {each["name"] for each in told["unproven"]} == {"right-amount", "delivered"}
@@ -158,7 +201,7 @@ def _pay(number: str, total: str = "1000") -> tuple[str, ...]:
         ("1406", 1, "UNPAID", "M-07"),
         ("1418", 5, "UNBELIEVED", "M-08"),
         ("1414", 1, "NOT_FOUND", "M-11"),
-        ("1423", 0, "PAID", "M-16"),
+        ("1423", 7, "PAID", "M-13"),
     ],
 )
 def test_each_standing_has_its_exit_code_and_rule(

@@ -26,6 +26,7 @@ PAGES = (
     "doctor",
     "api",
     f"{ORDER}A1000103",
+    "order/explained?mch_id=00000001&out_trade_no=A1000103",
     "message?id=1",
 )
 ACTIVE = "return document.activeElement.{}"

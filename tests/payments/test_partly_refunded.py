@@ -93,8 +93,8 @@ async def test_what_the_answer_names_is_in_the_outcome() -> None:
     assert (paid.transaction_id, paid.out_transaction_id) == ("T1", "W1")
     assert paid.time_end is not None
     assert (outcome.refunded, paid.refunded) == (Fen(100), Fen(100))
-    assert "1.00 yuan came back of 90.00" in outcome.advice
-    with pytest.raises(TradeRefundedError, match=r"1.00 yuan") as caught:
+    assert "1.00 of 90.00 yuan came back so far" in outcome.advice
+    with pytest.raises(TradeRefundedError, match=r"1\.00 of 90\.00 yuan") as caught:
         outcome.unwrap()
     assert caught.value.paid == paid
     assert caught.value.reply is outcome.reply
@@ -113,12 +113,12 @@ async def test_what_it_does_not_name_is_not_guessed() -> None:
     ("fields", "words"),
     [
         ({}, "all of it or a part came back"),
-        ({"refund_fee": "100"}, "1.00 yuan came back: compare"),
+        ({"refund_fee": "100"}, "1.00 yuan came back so far"),
         ({**AMOUNTS, "refund_fee_summary": "9000"}, "all of it came back (90.00 yuan)"),
-        ({**AMOUNTS, "refund_fee_summary": "300", "refund_fee": "100"}, "3.00 yuan came back"),
-        ({"base_fee": "10000", "base_refund_fee": "200"}, "2.00 yuan came back of 100.00"),
-        ({"base_fee": "409", "refund_fee": "307"}, "3.07 yuan came back: compare"),
-        ({**AMOUNTS, "base_refund_fee": "9000"}, "90.00 yuan came back of 100.00"),
+        ({**AMOUNTS, "refund_fee_summary": "300", "refund_fee": "100"}, "3.00 of 90.00 yuan"),
+        ({"base_fee": "10000", "base_refund_fee": "200"}, "2.00 of 100.00 yuan came back"),
+        ({"base_fee": "409", "refund_fee": "307"}, "3.07 yuan came back so far"),
+        ({**AMOUNTS, "base_refund_fee": "9000"}, "90.00 of 100.00 yuan came back"),
         ({**AMOUNTS, "base_refund_fee": "10000"}, "all of it came back"),
         ({**AMOUNTS, "refund_fee": "x", "total_fee": "-1"}, "all of it or a part came back"),
     ],
@@ -126,6 +126,14 @@ async def test_what_it_does_not_name_is_not_guessed() -> None:
 def test_the_advice_fits_what_came_back(fields: dict[str, str], words: str) -> None:
     """A part is not the whole, and what nobody says is neither."""
     assert words in advice_in_refund(refunded_order(fields, mch_id="1", out_trade_no="A"))
+
+
+@pytest.mark.parametrize("fields", [{"refund_fee": "100"}, {**AMOUNTS, "refund_fee": "100"}])
+def test_no_rest_is_delivered_while_another_refund_may_be_under_way(fields: dict[str, str]) -> None:
+    """M-25: the answer about an order says nothing of refunds that have not ended."""
+    advice = advice_in_refund(refunded_order(fields, mch_id="1", out_trade_no="A"))
+    assert "deliver nothing before its refunds have ended" in advice
+    assert "deliver what" not in advice
 
 
 async def test_one_yuan_of_a_hundred_that_came_back() -> None:

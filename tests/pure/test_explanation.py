@@ -399,7 +399,7 @@ def test_nobody_delivers_an_order_whose_refund_was_begun() -> None:
     )
     paid = evidence(paid_reply(), kept=(begun,))
     assert [step.name for step in explain_order(paid).next] == ["refund-begun"]
-    alone = explain_order(evidence(paid_reply()))
+    alone = explain_order(evidence(paid_reply(), wanted=1000))
     assert [step.name for step in alone.next] == ["deliver"]
     assert alone.is_settled
 

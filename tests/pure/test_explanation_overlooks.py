@@ -141,6 +141,57 @@ def test_no_refund_hides_another(numbers: tuple[str | None, ...]) -> None:
     assert (len(found.refunds), found.returned) == (2, 1000)
 
 
+class TestAmountThatNobodyCompared:
+    """M-13: the gateway says that it is paid; what it costs, only the shop knows."""
+
+    def test_it_is_never_settled(self) -> None:
+        """A script that delivers at exit code 0 must not deliver it."""
+        found = explain_order(evidence(paid_reply()))
+        assert [(each.name, each.rule) for each in found.next] == [("compare-amount", "M-13")]
+        assert "right-amount" in {each.name for each in found.unproven}
+        assert (found.is_settled, found.amount_compared) == (False, False)
+        assert after_explanation(found).exit is Exit.UNCOMPARED
+        assert any("10.00 yuan" in each for each in lines_of(found) if each.startswith("1. "))
+
+    @pytest.mark.parametrize("more", [{"wanted": 1000}, {"inbox": held(SeenState.DONE)}])
+    def test_whoever_says_what_it_costs_settles_it(self, more: Any) -> None:
+        """Somebody here, or the handler that gave it its effect."""
+        found = explain_order(evidence(paid_reply(), **more))
+        assert "right-amount" not in {each.name for each in found.unproven}
+        assert (found.is_settled, found.amount_compared) == (True, True)
+        assert after_explanation(found).exit is Exit.OK
+
+    def test_an_outcome_that_waits_too_changes_nothing(self) -> None:
+        """Exit code 7, not "refused": it is paid."""
+        poll = kept_checkout(kind="poll", status="PAID", bearing=Bearing.PAID, expected=None)
+        found = explain_order(evidence(paid_reply(), kept=(poll,)))
+        assert {each.name for each in found.next} == {"compare-amount", "untaken"}
+        assert after_explanation(found).exit is Exit.UNCOMPARED
+
+    def test_what_is_for_a_person_anyway_keeps_its_code(self) -> None:
+        """Exit code 1: a source that could not be read comes before the amount."""
+        found = explain_order(evidence(paid_reply(), inquiries={Witness.STORE: Inquiry.FAILED}))
+        assert after_explanation(found).exit is Exit.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("amounts", "step"),
+    [
+        ({"refund_fee": "100", "total_fee": "1000"}, "more-may-come-back"),
+        ({"refund_fee": "100"}, "more-may-come-back"),
+        ({"refund_fee": "1000", "total_fee": "1000"}, "all-came-back"),
+        ({}, "refund-unknown"),
+    ],
+)
+def test_no_rest_is_delivered_where_nobody_listed_the_refunds(
+    amounts: dict[str, str], step: str
+) -> None:
+    """M-25: the answer about the order names what came back, not what is on its way."""
+    found = explain_order(evidence(in_refund(**amounts)))
+    assert found.standing is OrderStanding.IN_REFUND
+    assert [each.name for each in found.next] == [step]
+
+
 class TestAttempts:
     """An old attempt of a business order that is over and unpaid."""
 
@@ -172,8 +223,17 @@ class TestAttempts:
 
 def unpaid_reply() -> Any:
     """A signed answer that the order is over and unpaid, verified."""
+    return _answer(trade_state="FAIL", code="10004")
+
+
+def in_refund(**more: str) -> Any:
+    """A signed answer that the order has gone into refund, verified."""
+    return _answer(trade_state="REFUND", code="10002", **more)
+
+
+def _answer(**more: str) -> Any:
     query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
-    fields = {"state": "SUCCESS", "trade_state": "FAIL", "code": "10004", "out_trade_no": ORDER}
+    fields = {"state": "SUCCESS", "out_trade_no": ORDER, **more}
     fields["sign"] = sign(fields, CREDENTIALS.key)
     outgoing = build_request(query, CREDENTIALS)
     return read_reply(outgoing, 200, json.dumps(fields).encode(), CREDENTIALS, now=NOW)

@@ -77,7 +77,8 @@ def explain(out_trade_no: str, **options: Any) -> None:
     Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect is
     still to come; 1: over and not paid, in refund, not found, or something for a person; 3: what
     was asked contradicts each other, or a payment was sent and nobody knows what became of it; 4:
-    the gateway gave no answer; 5: an answer that cannot be trusted, or another amount.
+    the gateway gave no answer; 5: an answer that cannot be trusted, or another amount; 7: it is
+    paid, and nobody compared the amount (--expected).
     """
     where = target(options["url"], options["hosts"])
     who = gateway_options.credentials(

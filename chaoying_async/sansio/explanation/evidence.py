@@ -65,6 +65,11 @@ class OrderEvidence:
         return next(iter(mine), next((each for each in logged if each is not None), None))
 
     @property
+    def amount_compared(self) -> bool:
+        """Whether what was paid is held against what the order costs, here or by a handler."""
+        return self.expected is not None or (self.inbox is not None and self.inbox.was_compared)
+
+    @property
     def says(self) -> GatewaySays:
         """What the gateway said, taken together."""
         return gateway_says(self.asked, self.out_trade_no, self.mch_id, self.expected)

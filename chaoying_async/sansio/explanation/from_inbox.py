@@ -51,6 +51,11 @@ class InboxHolds:
         return None if found is None else Fen(found)
 
     @property
+    def was_compared(self) -> bool:
+        """Whether the payment took effect, which a handler grants to the right amount alone."""
+        return self.state is SeenState.DONE and self.payable is not None
+
+    @property
     def came_after_close(self) -> bool:
         """Whether its effect is that of a payment after the shop had closed the order."""
         late = Decision.PAID_AFTER_CLOSE.value

@@ -18,7 +18,12 @@ from chaoying_async.sansio.explanation.from_gateway import (
 )
 from chaoying_async.sansio.explanation.from_inbox import bearing_of_record, told_by_inbox
 from chaoying_async.sansio.explanation.from_store import told_by_store
-from chaoying_async.sansio.explanation.next_steps import Need, NextStep, next_steps
+from chaoying_async.sansio.explanation.next_steps import (
+    COMPARE_AMOUNT,
+    Need,
+    NextStep,
+    next_steps,
+)
 from chaoying_async.sansio.explanation.standing import OrderStanding, standing_of
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Value, Witness, sentence
 from chaoying_async.sansio.notifications.inbox_values import SeenState
@@ -42,6 +47,8 @@ class Explanation:
     """The amount that it should have, in fen."""
     payable: int | None
     """The order amount as the gateway names it, or else the inbox or a store; fen."""
+    amount_compared: bool
+    """Whether somebody said what the order costs, or its handler compared that (M-13)."""
     returned: int | None
     """What came back of it, in fen; None where that is not known."""
     refunds: tuple[RefundSays, ...]
@@ -73,6 +80,12 @@ class Explanation:
         return next((each for each in (Need.PERSON, Need.TIME) if each in needs), Need.NOTHING)
 
     @property
+    def lacks_amount_alone(self) -> bool:
+        """Whether a person is needed for one thing alone: to compare the amount that was paid."""
+        for_a_person = {each.name for each in self.next if each.need is Need.PERSON}
+        return for_a_person == {COMPARE_AMOUNT.name}
+
+    @property
     def is_settled(self) -> bool:
         """Whether it is paid, everything that was asked agrees, and nothing waits for anybody."""
         paid = self.standing is OrderStanding.PAID
@@ -92,6 +105,7 @@ def explain_order(evidence: OrderEvidence) -> Explanation:
         standing=standing,
         expected=evidence.expected,
         payable=_payable(says, told),
+        amount_compared=evidence.amount_compared,
         returned=says.returned,
         refunds=says.refunds,
         proven=once(_proven(evidence, says, told)),
@@ -180,7 +194,7 @@ def _unproven(
         yield Phrase(name=name)
     if standing is OrderStanding.IN_REFUND and says.returned is None:
         yield Phrase(name="how-much-came-back")
-    if standing in (OrderStanding.PAID, OrderStanding.OTHER_AMOUNT) and evidence.expected is None:
+    if standing is OrderStanding.PAID and not evidence.amount_compared:
         yield Phrase(name="right-amount")
     if standing in (OrderStanding.PAID, OrderStanding.WAS_PAID) and not _took_effect(evidence):
         yield Phrase(name="delivered")

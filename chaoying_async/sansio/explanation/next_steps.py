@@ -57,6 +57,8 @@ _BY_STANDING: Mapping[OrderStanding, NextStep] = {
     OrderStanding.NOT_ASKED: NextStep(name="not-asked", rule="M-09", need=Need.PERSON),
 }
 _DELIVER = NextStep(name="deliver", rule="M-16")
+#: It would be delivered, but for an amount that nobody compared.
+COMPARE_AMOUNT = NextStep(name="compare-amount", rule="M-13", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
 #: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
 _BY_INBOX: Mapping[SeenState | None, NextStep] = {
@@ -142,7 +144,13 @@ def _of_a_paid_one(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextS
     unread = evidence.unread or any(each.unreadable for each in evidence.kept)
     step = _by_its_inbox(evidence)
     if step.need is Need.PERSON or not (careful or unread):
-        yield step
+        lacks_amount = step is _DELIVER and not evidence.amount_compared
+        yield _compare_amount(says) if lacks_amount else step
+
+
+def _compare_amount(says: GatewaySays) -> NextStep:
+    amount = None if says.paid is None else says.paid.payable
+    return attrs.evolve(COMPARE_AMOUNT, values={"amount": amount})
 
 
 def _before_delivery(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextStep]:
@@ -167,12 +175,12 @@ def _of_one_in_refund(evidence: OrderEvidence, says: GatewaySays) -> NextStep:
     values = {"amount": back, "whole": whole}
     if back is None:
         return NextStep(name="refund-unknown", rule="M-25", need=Need.PERSON)
-    if any(each.status in _ON_ITS_WAY for each in says.refunds):
+    if whole is not None and back >= whole:
+        return NextStep(name="all-came-back", rule="M-25", need=Need.PERSON, values=values)
+    if not says.refunds_known or any(each.status in _ON_ITS_WAY for each in says.refunds):
         return NextStep(name="more-may-come-back", rule="M-25", need=Need.PERSON, values=values)
     if whole is None:
         return NextStep(name="some-came-back", rule="M-25", need=Need.PERSON, values=values)
-    if back >= whole:
-        return NextStep(name="all-came-back", rule="M-25", need=Need.PERSON, values=values)
     return NextStep(name="part-came-back", rule="M-25", need=Need.PERSON, values=values)
 
 

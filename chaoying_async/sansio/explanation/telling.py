@@ -154,6 +154,7 @@ def members_of_explanation(explanation: Explanation) -> dict[str, Any]:
         "agrees": explanation.agrees,
         "expected": explanation.expected,
         "payable": explanation.payable,
+        "amount_compared": explanation.amount_compared,
         "returned": explanation.returned,
         "refunds": [_refund(each) for each in explanation.refunds],
         **{
