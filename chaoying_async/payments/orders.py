@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from datetime import datetime
 
-from chaoying_async.abc import Gateway, PollStore
+from chaoying_async.abc import Clock, Gateway, PollStore
+from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.payments.claims import order_key, registry_of
 from chaoying_async.payments.records import Records
@@ -123,13 +124,16 @@ async def release_order(
     *,
     mch_id: str | None = None,
     store: PollStore | None = None,
+    clock: Clock | None = None,
 ) -> None:
     """Allow another attempt: a person found that every one of this order is unpaid, or paid back.
 
     For orders whose checkout ended UNKNOWN or PAID_AFTER_CANCEL, or PAID_EARLIER where that payment
     turned out to be another sale's. The library cannot check what you say here: who is wrong
     charges a customer twice. An order that is still under way is an
-    :class:`~chaoying_async.exceptions.AttemptInProgressError`.
+    :class:`~chaoying_async.exceptions.AttemptInProgressError`. The store keeps when this was said,
+    and how the attempt had ended, until there is another one. For the orders of a fleet:
+    :meth:`Fleet.release_order() <chaoying_async.workers.Fleet.release_order>`.
     """
     merchant = merchant_of(gateway, mch_id, where="")
     key = order_key(merchant, order_no)
@@ -137,12 +141,12 @@ async def release_order(
     if any(registry_of(owner).runs(key) for owner in owners):
         raise AttemptInProgressError(f"{order_no} is under way: wait for its outcome")
     if store is not None:
-        await _release_in(store, key_of(merchant, order_no))
+        await _release_in(store, key_of(merchant, order_no), (clock or SystemClock()).now())
     for owner in owners:
         registry_of(owner).free(key)
 
 
-async def _release_in(store: PollStore, key: str) -> None:
+async def _release_in(store: PollStore, key: str, now: datetime) -> None:
     orders = Records(store, ORDER)
     text = await orders.get(key)
     if text is None:
@@ -157,7 +161,7 @@ async def _release_in(store: PollStore, key: str) -> None:
         raise AttemptInProgressError(
             f"{record.out_trade_no} is in the store: let resume() find out how it ended first"
         )
-    await orders.put(key, record.released().text())
+    await orders.put(key, record.release(now).text())
 
 
 async def prune_orders(store: PollStore, *, before: datetime) -> int:

@@ -12,6 +12,7 @@
 - ``order_rows``: the rows of a fleet that name one order.
 - ``outcomes``: how waiting ended, as the user's task gets it.
 - ``queues``: hands outcomes to the queue that people already run.
+- ``releasing``: lets a business order be charged again, on the word of a person.
 - ``resharding``: cuts a fleet's orders into another number of shards, while nobody serves.
 - ``senders_store``: a poll store for who sends a payment or refund, until it is taken over.
 - ``sending``: payments and refunds that leave from this process.

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,6 +19,7 @@ from chaoying_async.exceptions import ParameterError, SessionClosedError, UsageE
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.polling.feeding import PollItem, each
 from chaoying_async.polling.order import merchant_of
+from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.api.barcode import Pay
 from chaoying_async.sansio.api.endpoint import check_kind
@@ -31,10 +33,11 @@ from chaoying_async.sansio.polling.status import Query
 from chaoying_async.sql.addresses import advice
 from chaoying_async.sql.engines import check_engine
 from chaoying_async.workers.bringing_over import OldStore
-from chaoying_async.workers.database import FleetDatabase, Sharding
+from chaoying_async.workers.database import PATIENCE, FleetDatabase, Sharding
 from chaoying_async.workers.database_clock import DatabaseClock
 from chaoying_async.workers.old_orders import KEEP, OldOrders, check_keep
 from chaoying_async.workers.queues.protocol import OutcomeQueue
+from chaoying_async.workers.releasing import release
 from chaoying_async.workers.sending import Sending
 from chaoying_async.workers.shared_gateway import SharedGateway
 from chaoying_async.workers.tables import fleet_tables
@@ -277,6 +280,26 @@ class Fleet:
         check_kind("refund", refund, Refund)
         await self._sender().refund(refund, then=then)
 
+    async def release_order(self, order_no: str, *, mch_id: str | None = None) -> bool:
+        """Allow another attempt: a person found that all of this order are unpaid, or paid back.
+
+        For orders of :meth:`checkout` that ended UNKNOWN or PAID_AFTER_CANCEL, or PAID_EARLIER
+        where that payment turned out to be another sale's: they bar every other attempt, and stay
+        until this is called. The library cannot check what you say here: who is wrong charges a
+        customer twice. The next attempt needs another ``out_trade_no``.
+
+        False: the fleet has no record of such an order. One that is under way, or whose outcome is
+        not written down yet, is an :class:`~chaoying_async.exceptions.AttemptInProgressError`. The
+        record keeps when this was said, and how the attempt had ended, until there is another one;
+        a line at WARNING says it too. Whoever may write into the fleet's tables may do this; the
+        fleet need not be open. On the command line: ``chaoying poller release``.
+        """
+        merchant = mch_id or self._default_merchant()
+        tables, clock = self._database.tables, self._clock.own
+        work = partial(release, self._engine, tables, clock, merchant, order_no)
+        with told():
+            return await self._database.work.take(work, seconds=PATIENCE) is not None
+
     def _sender(self) -> Sending:
         if self._worker is None:
             raise SessionClosedError("the fleet is not open: use it inside `async with`")
@@ -286,7 +309,9 @@ class Fleet:
         self, query: Query, then: str | None, expected: int | None, schedule: PollSchedule | None
     ) -> Watch:
         check_kind("query", query, OrderQuery, RefundQuery)
-        merchant = query.mch_id or self._default_merchant(query)
+        merchant = query.mch_id or self._default_merchant(
+            query.endpoint.name, where=" in the query"
+        )
         return watch_of(
             query,
             mch_id=merchant,
@@ -297,10 +322,9 @@ class Fleet:
             now=self._clock.now(),
         )
 
-    def _default_merchant(self, query: Query) -> str:
+    def _default_merchant(self, *about: str, where: str = "") -> str:
         if self._mch_id is None:
-            gateway = self._make_gateway()
-            self._mch_id = merchant_of(gateway, None, query.endpoint.name, where=" in the query")
+            self._mch_id = merchant_of(self._make_gateway(), None, *about, where=where)
         return self._mch_id
 
     # ------------------------------------------------------------------------------------ serving

@@ -23,7 +23,7 @@ from chaoying_async.payments.checkout import (
     observed_checkout,
     tell_checkout,
 )
-from chaoying_async.payments.claims import NumberClaim, refund_key
+from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import shielded
 from chaoying_async.payments.refunds import RefundTracker, differs, observed_refund
@@ -69,6 +69,8 @@ class Sending:
         """See :meth:`Fleet.checkout`."""
         check_task(then)
         intent = intent_of(self._gateway, pay, self._clock, **options)
+        # How its earlier attempts ended says its row, for all processes: a person may release it.
+        registry_of(self._gateway).free(order_key(intent.mch_id, intent.order_no))
         claim = NumberClaim((self._gateway,), keys_of(intent), again=False)
         store = SendersStore(self._database, CHECKOUT, intent.key, self._clock)
         running = RunningPayment(

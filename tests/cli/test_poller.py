@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ import httpx
 import pytest
 
 from chaoying_async import (
+    CheckoutStatus,
     Credentials,
     GatewaySession,
     Hosts,
@@ -33,8 +35,11 @@ from chaoying_async import (
 )
 from chaoying_async.cli.commands.poller import GRACE
 from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord, key_of
 from chaoying_async.workers import Fleet
+from chaoying_async.workers.tables import KEPT
 from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, line_of, said, sandbox
+from tests.pure.stored_values import INTENTS
 
 SOON = PollSchedule(first=0.1, every=0.2, until=30, jitter=0)
 LEASE = ("--lease", "3")
@@ -261,6 +266,52 @@ def test_status_and_reshard_name_what_is_missing(shop: Path) -> None:
     assert call("poller", "reshard", "4", *missing).exit_code == 2
     assert not (shop / "none.db").exists()
     assert call("poller").exit_code == 2
+
+
+def test_an_undecided_order_is_released_by_a_person(shop: Path) -> None:
+    """It asks first; a wrong number, and an order under way, are said to be so."""
+    store = ("--store", str(shop / "fleet.db"))
+    merchant, number = "7551000001", "A10001"
+    record = OrderRecord(
+        out_trade_no="A1000101",
+        attempt=1,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        status=CheckoutStatus.UNKNOWN,
+    )
+
+    async def made() -> None:
+        fleet = Fleet(SqlPollStore(shop / "fleet.db"), GatewaySession.from_env)
+        async with fleet.handing_over():
+            database = fleet._database
+            await database.open(fleet._sharding)
+            for order, kept in ((number, record), ("A10002", attrs.evolve(record, status=None))):
+                row = {"item": key_of(merchant, order), "slot": 1, "body": kept.text(), "then": ""}
+                await database.write_rows(database.handing_over(ORDER, row, shard=KEPT))
+            attempt = {"item": key_of(merchant, "A1000101"), "slot": 1, "then": ""}
+            attempt["body"] = intent.text()
+            await database.write_rows(database.handing_over(CHECKOUT, attempt))
+
+    intent = attrs.evolve(INTENTS["just begun"], mch_id=merchant, out_trade_no="A1000101")
+    asyncio.run(made())
+    release = ("poller", "release", merchant)
+    assert said(call(*release, "a10001", *store, "--json", "--yes"))["error"] == "NoSuchOrder"
+    under_way = call(*release, "A10002", *store, "--yes")
+    assert (under_way.exit_code, "is under way" in under_way.stderr) == (6, True)
+    with closing(sqlite3.connect(shop / "fleet.db")) as connection, connection:
+        connection.execute("DELETE FROM chaoying_fleet WHERE kind = ?", (CHECKOUT,))
+    asked = call(*release, number, *store, input="n\n")
+    assert "its last attempt A1000101 ended UNKNOWN" in asked.stderr
+    assert asked.exit_code != 0
+    assert said(call(*release, number, *store, "--json", "--yes")) == {
+        "ok": True,
+        "released": True,
+        "mch_id": merchant,
+        "order_no": number,
+        "out_trade_no": "A1000101",
+        "status": "UNKNOWN",
+    }
+    again = said(call(*release, number, *store, "--json"))
+    assert (again["ok"], again["released"]) == (True, False)
 
 
 def test_a_queue_is_found_by_its_name(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:

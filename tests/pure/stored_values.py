@@ -297,6 +297,14 @@ ORDERS: Mapping[str, OrderRecord] = {
     "free again": OrderRecord(
         out_trade_no=ORDER, attempt=1, started=_PAID_AT, status=CheckoutStatus.FAILED
     ),
+    "released": OrderRecord(
+        out_trade_no=ORDER,
+        attempt=1,
+        started=_STARTED,
+        status=CheckoutStatus.FAILED,
+        released=_PAID_AT,
+        was=CheckoutStatus.UNKNOWN,
+    ),
 }
 
 

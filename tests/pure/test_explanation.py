@@ -56,6 +56,7 @@ from chaoying_async.sansio.explanation.standing import standing_of
 from chaoying_async.sansio.explanation.telling import words
 from chaoying_async.sansio.explanation.told import PAID_ONCE, Bearing, Statement, Witness
 from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, Record, SeenState
+from chaoying_async.sansio.payments.intent import OrderRecord
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.signing import sign
@@ -375,6 +376,21 @@ class TestStores:
         key = json.dumps([MCH_ID, ORDER])
         for place in (key, ORDER, ""):
             kept_about(_text(kind, place, f"{text}"), ORDER, MCH_ID)
+
+    def test_the_word_of_a_person_proves_nothing(self) -> None:
+        """Released, an order that ended UNKNOWN still did; that it was released is said too."""
+        ended = OrderRecord(
+            out_trade_no=ORDER, attempt=1, started=NOW, status=CheckoutStatus.UNKNOWN
+        )
+        key = json.dumps([MCH_ID, "A10001"])
+        text = ended.release(NOW + timedelta(days=1)).text()
+        found = kept_about(_text("checkout-order", key, text), ORDER, MCH_ID)
+        assert found is not None
+        assert (found.status, found.bearing) == ("UNKNOWN", Bearing.OPEN)
+        told = explain_order(evidence(TransportError("no"), kept=(found,)))
+        assert told.standing is OrderStanding.NO_ANSWER
+        assert any("may be charged again" in line for line in lines_of(told, "en"))
+        assert any("可以再次收款" in line for line in lines_of(told, "zh"))
 
     def test_an_end_that_says_unpaid_beside_a_payment_is_a_contradiction(self) -> None:
         """Whichever of the two is newer."""

@@ -170,7 +170,7 @@ def test_waits_are_kept_with_the_merchant_of_the_session() -> None:
     ("read", "kind", "added"),
     [
         (intent_in, "checkout", {"answered", "used", "ahead", "paytype", "paid"}),
-        (order_record_in, "checkout-order", set[str]()),
+        (order_record_in, "checkout-order", {"released", "was"}),
         (refund_intent_in, "refund", {"refusal", "absent", "absent_since", "absent_until"}),
         (read_pending, "waiting", {"standing"}),
         (read_pending, "ended", {"reply", "paid", "error"}),

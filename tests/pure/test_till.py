@@ -248,7 +248,9 @@ def test_refund_intents_and_order_records_come_back() -> None:
     assert refund_intent_in(kept.text()) == kept
     record = OrderRecord(out_trade_no="A1", attempt=3, started=when, status=None)
     assert order_record_in(record.text()) == record
-    assert order_record_in(record.released().text()).free
+    released = order_record_in(record.release(when).text())
+    assert (released.free, released.released, released.was) == (True, when, None)
+    assert released.release(when.replace(year=2027)) == released
     for read in (refund_intent_in, order_record_in):
         with pytest.raises(ValueError, match=r"."):
             read("{}")

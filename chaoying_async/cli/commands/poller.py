@@ -1,20 +1,23 @@
-"""``chaoying poller``: serves a fleet's shards as a process of its own; ``status``, ``reshard``."""
+"""``chaoying poller``: serves a fleet's shards; ``status``, ``reshard``, ``release`` beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import httpx
 
 from chaoying_async.cli import gateway_options, interrupts, output, stores
+from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.language import help_pages
 from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.sansio.api.merchant import GetMchIdResult
 
 if TYPE_CHECKING:
@@ -269,9 +272,56 @@ def reshard_(shards: int, store: str, prefix: str, *, by_merchant: bool | None) 
     )
 
 
+@poller.command(name="release")
+@click.argument("mch_id", metavar="MCH_ID")
+@click.argument("order_no", metavar="ORDER_NO")
+@_STORE
+@_PREFIX
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@output.json_option
+def release_(mch_id: str, order_no: str, store: str, prefix: str, *, yes: bool) -> None:
+    """Let a business order be charged again: a person found that it is unpaid, or paid back.
+
+    For an order of fleet.checkout whose last attempt ended UNKNOWN, PAID_AFTER_CANCEL or
+    PAID_EARLIER; ORDER_NO is the business order's number, without that of the attempt. It shows
+    what is kept of the order and asks first, since nobody can check what you say: who is wrong
+    charges a customer twice. Query the number, and look into the bank's books, before.
+
+    Exit code 1 where the fleet has no such order, 6 while its last attempt is under way.
+    """
+    from chaoying_async.workers.releasing import kept_order, release
+
+    kept = _read(store, prefix, lambda engine, tables: kept_order(engine, tables, mch_id, order_no))
+    if kept is None:
+        words = f"the fleet has no record of order {order_no} of merchant {mch_id}"
+        output.end(output.refused("NoSuchOrder", words, Exit.REFUSED))
+    named = {"mch_id": mch_id, "order_no": order_no}
+    if kept.free:
+        output.result({"ok": True, "released": False, **named}, f"{order_no} is free already")
+        return
+    if not yes:
+        output.confirm(f"{order_no} of merchant {mch_id}: {kept.how}. May it be charged again?")
+    try:
+        _read(
+            store,
+            prefix,
+            lambda engine, tables: release(
+                engine, tables, SystemClock(), mch_id, order_no, seen=kept
+            ),
+        )
+    except AttemptInProgressError as error:
+        output.end(output.refused("AttemptInProgressError", str(error), Exit.PENDING))
+    output.result(
+        {"ok": True, "released": True, **named, **kept.members()},
+        f"{order_no} may be charged again, under another out_trade_no",
+    )
+
+
 def _read(store: str, prefix: str, work: Callable[[Any, FleetTables], Awaitable[T]]) -> T:
     """Work on a fleet's tables beside whoever serves it; no table is made."""
+    from chaoying_async.pollstore.failures import told
     from chaoying_async.pollstore.sql import SqlPollStore
+    from chaoying_async.sql.transactions import retried, whole
     from chaoying_async.workers.tables import fleet_tables
 
     url, advice = stores.existing_database(store)
@@ -280,8 +330,8 @@ def _read(store: str, prefix: str, work: Callable[[Any, FleetTables], Awaitable[
         source = SqlPollStore(url, table_prefix=prefix)
         engine = source.new_engine()
         try:
-            with stores.named(f"the fleet {advice}"):
-                return await work(engine, fleet_tables(prefix))
+            with stores.named(f"the fleet {advice}"), told():
+                return await whole(engine, retried(partial(work, engine, fleet_tables(prefix))))
         finally:
             await source.dispose(engine)
 

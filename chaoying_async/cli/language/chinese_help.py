@@ -286,6 +286,16 @@ _FLEET: Mapping[str, str] = {
         "先停掉集群的所有进程；只要还有一个在运行，就会指出是哪个，且不做任何改动。改完后用新的分片数启动。只负责交来订单的进程不必停。"
     ),
     "Default: as it is.": "默认：保持不变。",
+    "Let a business order be charged again: a person found that it is unpaid, or paid back.": (
+        "放行业务订单，允许再次收款：有人核实它未付，或已退款。"
+    ),
+    "For an order of fleet.checkout whose last attempt ended UNKNOWN, PAID_AFTER_CANCEL or PAID_EARLIER; ORDER_NO is the business order's number, without that of the attempt. It shows what is kept of the order and asks first, since nobody can check what you say: who is wrong charges a customer twice. Query the number, and look into the bank's books, before.": (
+        "用于 fleet.checkout 的订单，最后一次收款的结果为 UNKNOWN、PAID_AFTER_CANCEL 或 PAID_EARLIER。ORDER_NO 是业务订单号，不带第几次收款的编号。"
+        "命令先显示保存的记录，再请你确认：你的说法程序无从核实，弄错会让顾客付两次。放行之前，先查询单号，再核对银行账目。"
+    ),
+    "Exit code 1 where the fleet has no such order, 6 while its last attempt is under way.": (
+        "集群里没有这笔订单时退出码为 1，最后一次收款仍在进行时为 6。"
+    ),
     "The numbers of a whole fleet. Reads only: nothing is taken from who serves.": (
         "整个集群的统计。只读，不影响正在运行的进程。"
     ),

@@ -69,6 +69,8 @@ class KeptRecord:
     """The refund's number; None where it is about the order itself."""
     attempt: str | None = None
     """The number of the payment that a business order's record names."""
+    released: datetime | None = None
+    """When a person said that this payment is not, or no longer, there."""
     cancelled: bool = False
     """Whether a cancel may have left."""
     paid: PaidOrder | None = None
@@ -161,14 +163,17 @@ def _order(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
     if whose != mch_id or number not in (order_no, record.out_trade_no):
         return None
     mine = record.out_trade_no == number
+    # A person's word proves nothing: what was known before it stays what is known.
+    known = record.status if record.released is None else record.was
     return KeptRecord(
         witness=kept.witness,
         kind=kept.kind,
-        ended=record.status is not None,
-        status=str(record.status or ""),
-        bearing=checkout_bearing(record.status or "") if mine and record.status else Bearing.NONE,
+        ended=known is not None,
+        status=str(known or ""),
+        bearing=checkout_bearing(known) if mine and known else Bearing.NONE,
         at=record.started,
         attempt=record.out_trade_no,
+        released=record.released,
     )
 
 
@@ -258,3 +263,5 @@ def told_by_store(kept: KeptRecord) -> Iterator[Statement]:
         payable=None if kept.paid is None else kept.paid.payable,
         status=kept.status,
     )
+    if kept.released is not None:
+        yield Statement(witness=kept.witness, what="attempt-released", at=kept.released)

@@ -138,19 +138,25 @@ class OrderRecord:
     """When that attempt started (wall clock, aware)."""
     status: CheckoutStatus | None = None
     """None while it is under way."""
+    released: datetime | None = None
+    """When a person said that it is unpaid, or paid back (wall clock, aware)."""
+    was: CheckoutStatus | None = None
+    """How it had ended before that; None where that was not known."""
 
     @property
     def free(self) -> bool:
         """Whether another attempt may be made: the last one is known not to be paid."""
         return self.status in (CheckoutStatus.FAILED, CheckoutStatus.CANCELLED)
 
-    def released(self) -> OrderRecord:
-        """The record after somebody said that the last attempt is unpaid."""
-        return attrs.evolve(self, status=CheckoutStatus.FAILED)
+    def release(self, now: datetime) -> OrderRecord:
+        """The record after a person said that the last attempt is unpaid; free ones stay."""
+        if self.free:
+            return self
+        return attrs.evolve(self, status=CheckoutStatus.FAILED, released=now, was=self.status)
 
     def text(self) -> str:
         """The text that a store keeps."""
-        return encoded(members_of(self))
+        return encoded(known_members(self) | {"status": self.status})
 
 
 def order_record_in(text: str) -> OrderRecord:
@@ -159,5 +165,5 @@ def order_record_in(text: str) -> OrderRecord:
 
 
 def _order_record(members: Members) -> OrderRecord:
-    record: OrderRecord = value_in(members, OrderRecord, may_lack=())
+    record: OrderRecord = value_in(members, OrderRecord, may_lack=("released", "was"))
     return record
