@@ -2,23 +2,28 @@
 
 Both are made of copies of the packages that are installed here, so that no index is asked. Neither
 may see the environment of the tests: the archive runs on a bare Python, the other one on its own.
+Freezing takes a minute and a half: ``FULL=1``; what our hook tells PyInstaller is looked at always.
 """
 
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import sqlite3
 import subprocess
 import zipapp
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import httpx
 import pytest
 
+import chaoying_async
 from chaoying_async.cli import main
+from chaoying_async.cli.command_line import _FILES
 from tests.cli import packed
 from tests.cli.packed import output_of
 from tests.sizes import cases
@@ -60,7 +65,12 @@ def _frozen(directory: Path) -> tuple[str, ...]:
     return (str(directory / "dist" / "chaoying" / "chaoying"),)
 
 
-@pytest.fixture(scope="module", params=[_archive, _frozen], ids=["zipapp", "pyinstaller"])
+PROGRAMS = cases(
+    [pytest.param(_archive, id="zipapp")], more=[pytest.param(_frozen, id="pyinstaller")]
+)
+
+
+@pytest.fixture(scope="module", params=PROGRAMS)
 def program(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, ...]:
@@ -81,6 +91,29 @@ def _sandbox(program: tuple[str, ...]) -> Iterator[dict[str, str]]:
             yield json.loads(process.stdout.readline())
         finally:
             process.terminate()
+
+
+def test_pyinstaller_is_told_of_all_that_it_cannot_see() -> None:
+    """Modules that are imported by name, files that are no modules, and our own metadata."""
+    (ours,) = (
+        point.load()
+        for point in entry_points(group="pyinstaller40")
+        if point.value.startswith("chaoying_async.")
+    )
+    (folder,) = ours()
+    told = runpy.run_path(str(Path(folder, "hook-chaoying_async.py")))
+    by_name = {f"chaoying_async.cli.commands.{file}" for file in _FILES.values()}
+    by_name |= {*chaoying_async._LATER.values(), "aiosqlite", "asyncpg", "aiomysql", "psycopg"}
+    assert by_name - {*told["hiddenimports"]} == set()
+    found = {Path(file) for file, _ in told["datas"]}
+    files = {
+        file
+        for file in packed.PACKAGE.rglob("*")
+        if file.is_file() and file.suffix not in {".py", ".pyc"}
+    }
+    assert files - found == set()
+    assert any(file.name.endswith(".dist-info") for file in found)
+    assert told["module_collection_mode"] == {"chaoying_async": "pyz+py"}
 
 
 def test_it_knows_its_version(program: tuple[str, ...]) -> None:
