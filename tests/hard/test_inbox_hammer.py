@@ -22,7 +22,7 @@ ORDERS, REPEATS = (1000, 3) if FULL else (40, 2)
 KINDS = [kind for kind in DATABASES if FULL or kind != "psycopg"]
 #: Stories of killed processes, and every how many moments each is killed; the full run leaves none
 #: out.
-KILLS = [("delivery", 1 if FULL else 3), ("all others", 1 if FULL else 13)]
+KILLS = [("delivery", 1 if FULL else 5), ("all others", 1 if FULL else 29)]
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
 

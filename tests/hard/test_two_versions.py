@@ -22,7 +22,7 @@ from tests.hard.versions.world import TwoVersions, drawn_mix
 from tests.sizes import FULL
 
 STORED = Path(__file__).parents[1] / "data" / "stored"
-SEEDS = range(1, 400 if FULL else 7)
+SEEDS = range(1, 400 if FULL else 4)
 KEY = "9d101c97133837e13dde2d32a5054abb"
 OLD = PreviousKey("the-old-key", until=datetime(2027, 1, 1, tzinfo=UTC))
 
