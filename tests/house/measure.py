@@ -5,7 +5,10 @@ that file under that name. Only public names are used, so that older trees can b
 
     PYTHONPATH=path/of/the/older/tree python tests/house/measure.py
 
-``measured.json`` beside this file keeps the figures of trees worth comparing with.
+``measured.json`` beside this file keeps the figures of trees worth comparing with. What came since
+an older tree is left out by ``--without``, so that the rest is compared with it::
+
+    python -m tests.house.measure --without workers observing testing/simulation
 
 Counted in every file under ``chaoying_async/``:
 
@@ -44,7 +47,7 @@ import statistics
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from itertools import pairwise
@@ -66,9 +69,14 @@ ANONYMOUS = ("<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "
 # ------------------------------------------------------------------------------------- the files
 
 
-def sizes() -> dict[str, float]:
-    """The figures that the files alone give."""
-    trees = {path: ast.parse(path.read_text("utf-8")) for path in PRODUCT.rglob("*.py")}
+def sizes(without: Collection[str] = ()) -> dict[str, float]:
+    """The figures that the files alone give, but for those in the folders ``without``."""
+    left_out = {PRODUCT / name for name in without}
+    trees = {
+        path: ast.parse(path.read_text("utf-8"))
+        for path in PRODUCT.rglob("*.py")
+        if not left_out & {*path.parents}
+    }
     lines = sum(len(path.read_text("utf-8").splitlines()) for path in trees)
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
     lengths = sorted(
@@ -261,11 +269,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures there")
     parser.add_argument("--tree", default="this tree", metavar="NAME", help="and call them this")
     parser.add_argument("--steps", choices=JOURNEYS, help="print each call of one journey instead")
+    parser.add_argument("--without", nargs="*", default=(), metavar="FOLDER", help="leave it out")
     options = parser.parse_args()
     if options.steps:
         print(*asyncio.run(JOURNEYS[options.steps]()).steps(), sep="\n")  # noqa: T201 - a script
         return
-    figures: dict[str, Any] = sizes()
+    figures: dict[str, Any] = sizes(options.without)
     figures |= {name: asyncio.run(journey()).figures() for name, journey in JOURNEYS.items()}
     for name, figure in figures.items():
         shown = (
