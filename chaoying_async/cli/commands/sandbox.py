@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets  # noqa: TID251 - the token that keeps strangers out is the one thing not to be seeded
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -133,9 +132,9 @@ async def _serve(
 
 
 def _token() -> str:
-    from chaoying_async.sandbox.serving.security import SHORTEST_TOKEN
+    from chaoying_async.sandbox.serving.security import SHORTEST_TOKEN, new_token
 
-    token = settings_from_env().get(TOKEN) or secrets.token_urlsafe(24)
+    token = settings_from_env().get(TOKEN) or new_token()
     if len(token) < SHORTEST_TOKEN:
         raise click.UsageError(f"{TOKEN} has at least {SHORTEST_TOKEN} characters")
     return token
