@@ -70,12 +70,12 @@ ANONYMOUS = ("<lambda>", "<listcomp>", "<genexpr>", "<dictcomp>", "<setcomp>", "
 
 
 def sizes(without: Collection[str] = ()) -> dict[str, float]:
-    """The figures that the files alone give, but for those in the folders ``without``."""
+    """The figures that the files alone give, but for the files and folders ``without``."""
     left_out = {PRODUCT / name for name in without}
     trees = {
         path: ast.parse(path.read_text("utf-8"))
         for path in PRODUCT.rglob("*.py")
-        if not left_out & {*path.parents}
+        if not left_out & {path, *path.parents}
     }
     lines = sum(len(path.read_text("utf-8").splitlines()) for path in trees)
     nodes = [node for tree in trees.values() for node in ast.walk(tree)]
@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="add the figures there")
     parser.add_argument("--tree", default="this tree", metavar="NAME", help="and call them this")
     parser.add_argument("--steps", choices=JOURNEYS, help="print each call of one journey instead")
-    parser.add_argument("--without", nargs="*", default=(), metavar="FOLDER", help="leave it out")
+    parser.add_argument("--without", nargs="*", default=(), metavar="PATH", help="leave it out")
     options = parser.parse_args()
     if options.steps:
         print(*asyncio.run(JOURNEYS[options.steps]()).steps(), sep="\n")  # noqa: T201 - a script
