@@ -74,6 +74,7 @@ def shop() -> DarkShop:
     return DarkShop()
 
 
+@pytest.mark.slow  # ten thousand orders: not in `make quick`, nor on the lowest dependencies
 async def test_one_dark_merchant_of_fifty_is_told_within_a_minute(
     shop: DarkShop, caplog: pytest.LogCaptureFixture
 ) -> None:
