@@ -13,6 +13,7 @@
 - ``outcomes``: how waiting ended, as the user's task gets it.
 - ``queues``: hands outcomes to the queue that people already run.
 - ``releasing``: lets a business order be charged again, on the word of a person.
+- ``renumbering``: makes a SQLite table of before anew, which gave numbers of rows out again.
 - ``resharding``: cuts a fleet's orders into another number of shards, while nobody serves.
 - ``senders_store``: a poll store for who sends a payment or refund, until it is taken over.
 - ``sending``: payments and refunds that leave from this process.

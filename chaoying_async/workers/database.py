@@ -24,6 +24,7 @@ from chaoying_async.sql.dialects import EPOCH, NOW, dialect_of
 from chaoying_async.sql.transactions import connected, limit_idling, limited, transaction
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.database_clock import DatabaseClock
+from chaoying_async.workers.renumbering import renumber
 from chaoying_async.workers.tables import FRESH, FleetTables
 
 #: The name of the row that says how the fleet is cut: no worker has it.
@@ -131,6 +132,8 @@ class FleetDatabase:
         with told():
             make = partial(make_tables, self.engine, self.tables.metadata)
             await self.work.take(make, seconds=_MAKING_TABLES)
+            if self._dialect.one_writer:
+                await self.work.take(partial(renumber, self.engine, self.tables))
             text = json.dumps(attrs.asdict(wanted))
             enter = partial(self._write, self._enter, {"p_name": FLEET, "p_body": text})
             await self.work.take(enter)
