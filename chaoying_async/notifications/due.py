@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 
+from chaoying_async.abc import Observer
 from chaoying_async.clock import within
 from chaoying_async.notifications.deciding import Expected, storable
 from chaoying_async.notifications.journey import Journey, Limits, Outcome
@@ -17,8 +18,14 @@ from chaoying_async.notifications.reporting import (
     retry_in,
 )
 from chaoying_async.notifications.tasks import only_exceptions
+from chaoying_async.observation import Observation
 from chaoying_async.sansio.notifications.case import ExpectedOrder
-from chaoying_async.sansio.notifications.decide import PAID_BUT_CLOSED, Decision, has_effect
+from chaoying_async.sansio.notifications.decide import (
+    PAID_BUT_CLOSED,
+    Decision,
+    has_effect,
+    has_ended,
+)
 from chaoying_async.sansio.notifications.facts import facts_from_text, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -29,6 +36,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
+from chaoying_async.sansio.observed import ObservedMessage, order_mark
 
 #: How many orders and messages a look at the inbox brings, and how many are done at once.
 PAGE, AT_ONCE = 100, 10
@@ -43,8 +51,9 @@ _OVER = frozenset({Decision.DUPLICATE, Decision.NOT_PAID})
 class DueWork:
     """Rounds through what is due; the next round finds again whatever this one did not finish."""
 
-    def __init__(self, journey: Journey, limits: Limits) -> None:
+    def __init__(self, journey: Journey, limits: Limits, observer: Observer | None) -> None:
         self._journey = journey
+        self._observer = observer
         self._inbox = journey.inbox
         self._decider = journey.decider
         self._reporter = journey.reporter
@@ -110,10 +119,17 @@ class DueWork:
         """Do it; if that takes longer than a round, the next rounds leave it alone."""
         name = _name(item)
         self._under_way.add(name)
+        work = ObservedMessage(
+            name="run_due", order=order_mark(item.key.mch_id, item.key.out_trade_no)
+        )
         try:
-            await only_exceptions(
-                self._order(item) if isinstance(item, Record) else self._aside(item)
-            )
+            with Observation(self._observer, work, self._clock):
+                outcome = await only_exceptions(
+                    self._order(item) if isinstance(item, Record) else self._aside(item)
+                )
+                if outcome is not None:
+                    over = has_ended(outcome.decision, durable=outcome.durable)
+                    work.decided(outcome.decision, over=over)
         except Exception as error:  # noqa: BLE001 - the next round may do better
             log.warning(
                 "order %r of merchant %r could not be taken up (%s): the next round tries again",
@@ -122,7 +138,7 @@ class DueWork:
         finally:
             self._under_way.discard(name)
 
-    async def _order(self, record: Record) -> None:
+    async def _order(self, record: Record) -> Outcome | None:
         """Judge work that died or failed again, by what the shop expects now (M-17).
 
         Where the order is not to take effect any more, its message is set aside as if it had just
@@ -131,13 +147,12 @@ class DueWork:
         """
         entry = record.entry
         if not entry.payload:
-            return
+            return None
         facts = kept_facts(entry.payload, entry.source)
         if entry.decision == BY_A_PERSON:  # whatever the shop expects by now
-            await self._journey.run(
+            return await self._journey.run(
                 facts, self._limits, first_seen=entry.first_seen, by_a_person=True, key=record.key
             )
-            return
         message = storable(facts) or record.key, facts.fingerprint
         waiting = await self._inbox.aside(*message)
         outcome = await self._journey.run(facts, self._limits, first_seen=entry.first_seen)
@@ -146,6 +161,7 @@ class DueWork:
             seen_to = decision in _OVER or await self._reporter.waits(*message)
             news = waiting is None or waiting.decision != decision
             await self._give_up(record, outcome, seen_to=seen_to, told=seen_to and news)
+        return outcome
 
     async def _give_up(
         self, record: Record, outcome: Outcome, *, seen_to: bool, told: bool
@@ -172,7 +188,7 @@ class DueWork:
         if not gives_up and not told:
             await self._reporter.report(outcome.decision, outcome.reason, record.key)
 
-    async def _aside(self, aside: Aside) -> None:
+    async def _aside(self, aside: Aside) -> Outcome | None:
         facts = facts_from_text(aside.payload)
         if aside.mark is Mark.APPLY and storable(facts) is None:
             log.error(
@@ -181,7 +197,7 @@ class DueWork:
                 aside.key.mch_id,
             )
             await self._inbox.close(aside)
-            return
+            return None
         by_a_person = aside.mark is Mark.APPLY
         outcome = await self._journey.run(
             facts, self._limits, first_seen=aside.first_seen, by_a_person=by_a_person
@@ -206,6 +222,7 @@ class DueWork:
             if retry is None and is_untold(aside):  # somebody else may be reporting it
                 retry = FIRST_RETRY
             await self._inbox.postpone(aside, retry_in=retry)
+        return outcome
 
 
 def _without_own_messages(items: Sequence[Record | Aside]) -> list[Record | Aside]:

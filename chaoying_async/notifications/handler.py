@@ -106,7 +106,8 @@ class NotificationHandler:
     :meth:`settle` and :meth:`run_due`). It goes by what this process sees: where others get the
     notifications, let the first query be later than these usually are.
 
-    ``observer`` is told of each notification and each :meth:`settle`, without anything personal.
+    ``observer`` is told of each notification, each :meth:`settle`, and each order and message
+    that :meth:`run_due` takes up, without anything personal.
     """
 
     def __init__(
@@ -178,7 +179,9 @@ class NotificationHandler:
         )
         self._counts.working = self._journey.working
         self._limits = Limits(self._budget - MOMENT, self._budget)
-        self._due = DueWork(self._journey, Limits(self._budget, PATIENCE, to_the_end=True))
+        self._due = DueWork(
+            self._journey, Limits(self._budget, PATIENCE, to_the_end=True), observer
+        )
 
     def __repr__(self) -> str:
         state = "open" if self._tasks.is_open else "closed"

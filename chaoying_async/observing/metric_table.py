@@ -32,6 +32,8 @@ class MetricRow:
 
 
 _POLLER = ("poller",)
+_SHARD = ("shard",)
+_WORKER = ("worker",)
 
 _ROWS = (
     # ------------------------------------------------------------------------ calls of sessions
@@ -139,6 +141,76 @@ _ROWS = (
         "counter",
         "How often an outcome could not be given to its task; each is tried again.",
     ),
+    # ------------------------------------------- a whole fleet, from its tables: WholeFleet alone
+    MetricRow(
+        "chaoying_fleet_whole_pending",
+        "gauge",
+        "What the whole fleet waits for, by shard; new: handed over, and not taken up yet.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_due",
+        "gauge",
+        "Of these, orders whose turn has come, as the shard's owner last said.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_lag_seconds",
+        "gauge",
+        "By how much the shard's latest query is late; new: how long the oldest has waited.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_undelivered",
+        "gauge",
+        "Outcomes that are on their way to their tasks.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_oldest_undelivered_seconds",
+        "gauge",
+        "How long the oldest of these has been known; 0 where there is none.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_served",
+        "gauge",
+        "1 while some process serves the shard, else 0.",
+        _SHARD,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_whole_read_seconds",
+        "gauge",
+        "How old these numbers are.",
+        together=max,
+    ),
+    MetricRow(
+        "chaoying_fleet_worker_shards",
+        "gauge",
+        "Shards that a process of the fleet serves, as it last said.",
+        _WORKER,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_worker_pending",
+        "gauge",
+        "What a process of the fleet waits for, as it last said.",
+        _WORKER,
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_worker_lease_seconds",
+        "gauge",
+        "For how long the lease of a process still runs; below 0 it is silent.",
+        _WORKER,
+        max,
+    ),
     # -------------------------------------------------------------------------------- notifications
     MetricRow(
         "chaoying_decisions_total",
@@ -207,6 +279,20 @@ _ROWS = (
         "chaoying_merchant_callbacks_dark",
         "gauge",
         "1 while no callback of this merchant comes.",
+        ("mch_id",),
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_merchant_pending",
+        "gauge",
+        "What the whole fleet asks about for one merchant; WholeFleet(merchants=True) alone.",
+        ("mch_id",),
+        max,
+    ),
+    MetricRow(
+        "chaoying_fleet_merchant_undelivered",
+        "gauge",
+        "Outcomes of one merchant that are on their way; WholeFleet(merchants=True) alone.",
         ("mch_id",),
         max,
     ),

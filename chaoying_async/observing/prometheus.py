@@ -30,6 +30,7 @@ from chaoying_async.observing.watched import HasStats, Watched
 
 if TYPE_CHECKING:
     from chaoying_async.notifications.answering import HandlerStats
+    from chaoying_async.observing.whole_fleet import WholeFleetStats
     from chaoying_async.polling.outcome import PollStats
     from chaoying_async.sansio.call_numbers import SessionStats
     from chaoying_async.workers.worker import FleetStats
@@ -44,6 +45,9 @@ class ChaoyingCollector(Collector):
     give a mapping, ``{"orders": ..., "refunds": ...}``: its names are the label ``poller``, which
     is ``poller`` for a single one and ``fleet`` for a fleet's. A fleet gives the calls of its own
     session too, so leave that one out.
+
+    ``fleet`` has the numbers of this process; ``whole_fleet``, a :class:`~.whole_fleet.WholeFleet`,
+    those of all processes, from the tables.
 
     A registry takes one collector: a second one has the same metrics, and ``register`` says so.
 
@@ -66,10 +70,16 @@ class ChaoyingCollector(Collector):
         poller: HasStats[PollStats] | Mapping[str, HasStats[PollStats]] | None = None,
         handler: HasStats[HandlerStats] | Sequence[HasStats[HandlerStats]] = (),
         fleet: HasStats[FleetStats] | None = None,
+        whole_fleet: HasStats[WholeFleetStats] | None = None,
         merchants: bool = False,
     ) -> None:
         self._watched = Watched(
-            session=session, poller=poller, handler=handler, fleet=fleet, merchants=merchants
+            session=session,
+            poller=poller,
+            handler=handler,
+            fleet=fleet,
+            whole_fleet=whole_fleet,
+            merchants=merchants,
         )
 
     def describe(self) -> Iterable[Metric]:

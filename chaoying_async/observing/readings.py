@@ -12,6 +12,7 @@ from chaoying_async.sansio.notifications.decide import Decision
 
 if TYPE_CHECKING:
     from chaoying_async.notifications.answering import HandlerStats
+    from chaoying_async.observing.whole_fleet import WholeFleetStats
     from chaoying_async.polling.outcome import PollStats
     from chaoying_async.sansio.notifications.callback_health import MerchantCallbacks
     from chaoying_async.workers.worker import FleetStats
@@ -96,6 +97,31 @@ def of_fleet(stats: FleetStats) -> Iterator[Reading]:
     yield Reading("chaoying_fleet_failed_deliveries_total", (), stats.failed_deliveries)
     if stats.session is not None:
         yield from of_session(stats.session)
+
+
+def of_whole_fleet(stats: WholeFleetStats) -> Iterator[Reading]:
+    """A whole fleet as its tables have it: by shard, by process, by merchant."""
+    for shard in stats.status.shards:
+        labels = ("new" if shard.number is None else str(shard.number),)
+        oldest = shard.oldest_undelivered or 0.0
+        yield Reading("chaoying_fleet_whole_pending", labels, shard.pending)
+        yield Reading("chaoying_fleet_whole_due", labels, shard.due)
+        yield Reading("chaoying_fleet_whole_lag_seconds", labels, shard.lag)
+        yield Reading("chaoying_fleet_whole_undelivered", labels, shard.undelivered)
+        yield Reading("chaoying_fleet_whole_oldest_undelivered_seconds", labels, oldest)
+        if shard.number is not None:
+            yield Reading("chaoying_fleet_whole_served", labels, shard.owner is not None)
+    for worker in stats.status.workers:
+        labels = (worker.name,)
+        shards, pending = worker.says.get("shards", ()), worker.says.get("pending", 0)
+        yield Reading("chaoying_fleet_worker_shards", labels, len(shards))
+        yield Reading("chaoying_fleet_worker_pending", labels, pending)
+        yield Reading("chaoying_fleet_worker_lease_seconds", labels, worker.seen)
+    for merchant in stats.status.merchants:
+        labels = (merchant.mch_id,)
+        yield Reading("chaoying_fleet_merchant_pending", labels, merchant.pending)
+        yield Reading("chaoying_fleet_merchant_undelivered", labels, merchant.undelivered)
+    yield Reading("chaoying_fleet_whole_read_seconds", (), stats.age)
 
 
 def of_handler(stats: HandlerStats, *, merchants: bool) -> Iterator[Reading]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -15,10 +16,12 @@ from chaoying_async.observing.readings import (
     of_handler,
     of_poller,
     of_session,
+    of_whole_fleet,
 )
 
 if TYPE_CHECKING:
     from chaoying_async.notifications.answering import HandlerStats
+    from chaoying_async.observing.whole_fleet import WholeFleetStats
     from chaoying_async.polling.outcome import PollStats
     from chaoying_async.sansio.call_numbers import SessionStats
     from chaoying_async.workers.worker import FleetStats
@@ -35,7 +38,7 @@ class HasStats(Protocol[S_co]):
 
 
 class Watched:
-    """Sessions, pollers, handlers and a fleet, whose numbers are read when they are asked for.
+    """Sessions, pollers, handlers and fleets, whose numbers are read when they are asked for.
 
     Several sessions or handlers are added up. Several pollers come as a mapping, by the names that
     their numbers stand under; a single one is ``poller``, and a fleet's are ``fleet``.
@@ -49,22 +52,31 @@ class Watched:
         poller: HasStats[PollStats] | Mapping[str, HasStats[PollStats]] | None = None,
         handler: HasStats[HandlerStats] | Sequence[HasStats[HandlerStats]] = (),
         fleet: HasStats[FleetStats] | None = None,
+        whole_fleet: HasStats[WholeFleetStats] | None = None,
         merchants: bool = False,
     ) -> None:
         self._sessions = _several(session)
         self._pollers = _named(poller)
         self._handlers = _several(handler)
         self._fleets: Sequence[HasStats[FleetStats]] = () if fleet is None else (fleet,)
+        self._whole = () if whole_fleet is None else (whole_fleet,)
         self.merchants = merchants
         if FLEET in self._pollers and fleet is not None:
             raise ParameterError({"poller": f"must not be named {FLEET!r} beside a fleet"})
-        given = (*self._sessions, *self._pollers.values(), *self._handlers, *self._fleets)
+        given = (
+            *self._sessions,
+            *self._pollers.values(),
+            *self._handlers,
+            *self._fleets,
+            *self._whole,
+        )
         if not given:
             raise ParameterError({"session": "give a session, a poller, a handler or a fleet"})
         for each in given:
             if not callable(getattr(each, "stats", None)):
                 kind = type(each).__name__
-                raise ParameterError({"session, poller, handler, fleet": f"{kind} has no stats()"})
+                names = "session, poller, handler, fleet, whole_fleet"
+                raise ParameterError({names: f"{kind} has no stats()"})
 
     def readings(self) -> Mapping[str, Mapping[tuple[str, ...], Reading]]:
         """What all of them say now, by metric and labels."""
@@ -81,12 +93,12 @@ class Watched:
             yield from of_poller(name, poller.stats())
         for handler in self._handlers:
             yield from of_handler(handler.stats(), merchants=self.merchants)
-        for fleet in self._fleets:
-            try:
-                stats = fleet.stats()
-            except SessionClosedError:  # it begins, or has ended
-                continue
-            yield from of_fleet(stats)
+        with suppress(SessionClosedError):  # it begins, or has ended
+            for fleet in self._fleets:
+                yield from of_fleet(fleet.stats())
+        with suppress(SessionClosedError):
+            for whole in self._whole:
+                yield from of_whole_fleet(whole.stats())
 
 
 def _several(given: Any) -> Sequence[Any]:

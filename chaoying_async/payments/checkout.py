@@ -110,9 +110,9 @@ async def checkout(
         return outcome
 
 
-def observed_checkout(intent: Intent) -> ObservedPayment:
+def observed_checkout(intent: Intent, name: str = _DOING) -> ObservedPayment:
     """What an observer is told of a payment."""
-    return ObservedPayment(name=_DOING, order=order_mark(intent.mch_id, intent.out_trade_no))
+    return ObservedPayment(name=name, order=order_mark(intent.mch_id, intent.out_trade_no))
 
 
 def tell_checkout(work: ObservedPayment, outcome: CheckoutOutcome) -> None:

@@ -111,11 +111,11 @@ async def refund_and_track(
         return outcome
 
 
-def observed_refund(intent: RefundIntent) -> ObservedPayment:
+def observed_refund(intent: RefundIntent, name: str = "refund_and_track") -> ObservedPayment:
     """What an observer is told of a refund."""
     number = intent.refund.out_trade_no
     order = order_mark(intent.mch_id, number) if number else None
-    return ObservedPayment(name="refund_and_track", order=order)
+    return ObservedPayment(name=name, order=order)
 
 
 def tell_refund(work: ObservedPayment, outcome: RefundOutcome) -> None:
@@ -253,7 +253,10 @@ class RefundTracker:
             await self.records.forgotten(intent.key)
             if not is_of(await self.records.get(intent.key), intent):
                 return None  # it has ended since it was read
-            outcome = await self.track(intent, at_once=True)
+            work = observed_refund(intent, "resume_refunds")
+            with Observation(observer_of(self._gateway), work, self.clock):
+                outcome = await self.track(intent, at_once=True)
+                tell_refund(work, outcome)
             claim.settle(() if outcome.may_be_sent_again else claim.keys, "was sent")
             return intent, outcome
         except GONE as error:

@@ -12,7 +12,12 @@ import attrs
 from chaoying_async.abc import Clock, Gateway, PollStore
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError
-from chaoying_async.payments.checkout import DEFAULT_SCHEDULE
+from chaoying_async.observation import Observation, observer_of
+from chaoying_async.payments.checkout import (
+    DEFAULT_SCHEDULE,
+    observed_checkout,
+    tell_checkout,
+)
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import (
@@ -191,7 +196,11 @@ class Resuming:
             answered=intent.answered,
             dice=running.dice(),
         )
-        end = await running.until_ended(till)
-        await running.record_end(end)
-        running.settle(end)
-        return attrs.evolve(running.intent, end=end), running.outcome(end), True
+        work = observed_checkout(intent, "resume")
+        with Observation(observer_of(self._gateway), work, self._clock):
+            end = await running.until_ended(till)
+            await running.record_end(end)
+            running.settle(end)
+            outcome = running.outcome(end)
+            tell_checkout(work, outcome)
+        return attrs.evolve(running.intent, end=end), outcome, True

@@ -107,10 +107,10 @@ class ObservedCall(ObservedWork):
 
 @attrs.define(kw_only=True, eq=False)
 class ObservedPayment(ObservedWork):
-    """One ``checkout`` or ``refund_and_track``, its calls included."""
+    """One ``checkout`` or ``refund_and_track``, or one that is resumed; its calls included."""
 
     name: str
-    """Which of the two."""
+    """Which of them: ``resume`` for one payment, ``resume_refunds`` for one refund."""
     status: str = ""
     """How it ended, by the name of its status; empty where it raised."""
     reason: str = ""
@@ -124,10 +124,10 @@ class ObservedPayment(ObservedWork):
 
 @attrs.define(kw_only=True, eq=False)
 class ObservedMessage(ObservedWork):
-    """One notification while it is handled, or one payment that was learnt by a query."""
+    """One notification while it is handled, one payment that a query found, or one that is due."""
 
     name: str
-    """``notification``, or ``settle``."""
+    """``notification``, ``settle`` or ``run_due``."""
     decision: str = ""
     """What was decided; empty where the message proves nothing."""
 

@@ -76,7 +76,7 @@ PAGES: Mapping[str, ReferencePage] = {
         "Metrics and spans",
         "指标与 span",
         rooms=("sansio.observed",),
-        modules=("observing.prometheus", "observing.otel"),
+        modules=("observing.prometheus", "observing.otel", "observing.whole_fleet"),
         names=("sansio.observed.ObservedCall",),
     ),
     "workers": ReferencePage(

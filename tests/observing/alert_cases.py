@@ -147,6 +147,24 @@ CASES: Mapping[str, AlertCase] = {
         fires={of("chaoying_fleet_failed_deliveries_total"): GROWS},
         silent={of("chaoying_fleet_failed_deliveries_total"): ONCE},
     ),
+    "ChaoyingNotTakenUp": AlertCase(
+        fires={of("chaoying_fleet_whole_lag_seconds", 'shard="new"'): "90x90"},
+        silent={
+            of("chaoying_fleet_whole_lag_seconds", 'shard="new"'): "0x22 90x3 0x65",
+            of("chaoying_fleet_whole_lag_seconds", 'shard="1"'): "90x90",
+        },
+    ),
+    "ChaoyingOutcomesUndelivered": AlertCase(
+        fires={of("chaoying_fleet_whole_oldest_undelivered_seconds", 'shard="1"'): "1000x90"},
+        silent={of("chaoying_fleet_whole_oldest_undelivered_seconds", 'shard="1"'): "300x90"},
+    ),
+    "ChaoyingFleetNumbersOld": AlertCase(
+        fires={of("chaoying_fleet_whole_read_seconds"): "0+60x90"},
+        silent={
+            of("chaoying_fleet_whole_read_seconds"): "0+60x90",
+            'chaoying_fleet_whole_read_seconds{job="chaoying",instance="b:1"}': "20x90",
+        },
+    ),
     "ChaoyingConflict": AlertCase(
         fires=_decisions("CONFLICT", ONCE), silent=_decisions("APPLY", GROWS), at=25
     ),

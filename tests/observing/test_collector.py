@@ -20,8 +20,16 @@ from chaoying_async import (
     PollSchedule,
     SessionClosedError,
 )
+from chaoying_async.observing.whole_fleet import WholeFleetStats
 from chaoying_async.polling.outcome import PollStats
 from chaoying_async.sansio.call_numbers import CallDurations, SessionStats
+from chaoying_async.workers.database import Sharding
+from chaoying_async.workers.fleet_status import (
+    FleetStatus,
+    MerchantStatus,
+    ShardStatus,
+    WorkerStatus,
+)
 from chaoying_async.workers.worker import FleetStats
 from tests.factories import AUTH_CODE, CANARIES, CREDENTIALS, MCH_ID, OPENID, ORDER, every_request
 from tests.fake_gateway import FakeGateway, session
@@ -73,6 +81,52 @@ def fleet_stats(**numbers: Any) -> FleetStats:
     return FleetStats(**(zeros | {"shards": {}} | numbers))
 
 
+def whole_stats(age: float = 3.0) -> WholeFleetStats:
+    """Two shards, one of them served; what nobody took up; two processes, one of them silent."""
+    return WholeFleetStats(
+        age=age,
+        status=FleetStatus(
+            sharding=Sharding(shards=2, by_merchant=False),
+            shards=[
+                ShardStatus(number=0, owner="one", pending=5, due=2, lag=1.5),
+                ShardStatus(number=1, pending=3, undelivered=1, oldest_undelivered=90.0),
+                ShardStatus(number=None, pending=7, due=7, lag=12.0),
+            ],
+            workers=[
+                WorkerStatus(name="one", seen=9.0, says={"shards": [0], "pending": 5}),
+                WorkerStatus(name="two", seen=-30.0, says={}),
+            ],
+            merchants=[MerchantStatus(mch_id=MCH_ID, pending=8, undelivered=1)],
+        ),
+    )
+
+
+def test_a_whole_fleet_is_told_by_shard_process_and_merchant() -> None:
+    """Merchants only where both the reader and the collector were asked for them."""
+    found = read(ChaoyingCollector(whole_fleet=Fixed(whole_stats()), merchants=True))
+    pending = {
+        labels: value
+        for (name, labels), value in found.items()
+        if name == "chaoying_fleet_whole_pending"
+    }
+    assert pending == {("0",): 5, ("1",): 3, ("new",): 7}
+    assert found["chaoying_fleet_whole_served", ("0",)] == 1
+    assert found["chaoying_fleet_whole_served", ("1",)] == 0
+    assert ("chaoying_fleet_whole_served", ("new",)) not in found
+    assert found["chaoying_fleet_whole_lag_seconds", ("new",)] == 12.0
+    assert found["chaoying_fleet_whole_oldest_undelivered_seconds", ("0",)] == 0
+    assert found["chaoying_fleet_whole_oldest_undelivered_seconds", ("1",)] == 90.0
+    assert found["chaoying_fleet_worker_shards", ("one",)] == 1
+    assert found["chaoying_fleet_worker_pending", ("two",)] == 0
+    assert found["chaoying_fleet_worker_lease_seconds", ("two",)] == -30.0
+    assert found["chaoying_fleet_merchant_undelivered", (MCH_ID,)] == 1
+    assert found["chaoying_fleet_whole_read_seconds", ()] == 3.0
+    alone = read(ChaoyingCollector(whole_fleet=Fixed(whole_stats())))
+    assert not [name for name, labels in alone if MCH_ID in labels]
+    never = ChaoyingCollector(whole_fleet=Fixed(SessionClosedError("not read")))
+    assert read(never) == {}
+
+
 async def shop(handler_told: str) -> NotificationHandler:
     """A handler of one paid order, which a query told of."""
 
@@ -120,6 +174,7 @@ async def test_every_metric_of_the_table_is_given_out_and_no_other() -> None:
             "poller": poller,
             "handler": handler,
             "fleet": Fixed(fleet_stats(shards={3: poll_stats()})),
+            "whole_fleet": Fixed(whole_stats()),
         }
         for merchants in (False, True):
             collector = ChaoyingCollector(**everything, merchants=merchants)
@@ -246,6 +301,7 @@ async def test_nothing_secret_or_personal_is_in_what_is_given_out() -> None:
 def test_no_metric_has_a_label_that_may_be_personal() -> None:
     """The labels are these, and each of them has few values; a merchant's only where asked for."""
     few = {"endpoint", "outcome", "error", "poller", "decision", "reason", "source"}
+    few |= {"shard", "worker"}
     for row in METRICS.values():
         assert set(row.labels) <= few | {"mch_id"}
         assert ("mch_id" in row.labels) is (row.name in MERCHANT_METRICS)

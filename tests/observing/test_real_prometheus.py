@@ -71,6 +71,7 @@ def prometheus(
     shop, fleet = free_port(), free_port()
     targets = {"chaoying": f"127.0.0.1:{shop}", "chaoying-fleet": f"127.0.0.1:{fleet}"}
     server = servers.found(lambda: PrometheusServer(targets))
+    whole = ("--whole-fleet", "0.5")
     store = ("--store", "fleet.db", "--shards", "4")
     with ExitStack() as stack:
         stack.callback(server.stop)
@@ -78,11 +79,13 @@ def prometheus(
             started(folder, str(ROOT / "examples" / "watched_shop.py"), "--port", str(shop))
         )
         stack.enter_context(
-            started(folder, "-m", "chaoying_async", "poller", *store, "--port", str(fleet))
+            started(folder, "-m", "chaoying_async", "poller", *store, "--port", str(fleet), *whole)
         )
         server.start()
         until(lambda: server.query('chaoying_paid_orders_total{source="query"} > 0'))
         until(lambda: server.query("sum(chaoying_fleet_shards_served) == 4"))
+        until(lambda: server.query("sum(max by (shard) (chaoying_fleet_whole_served)) == 4"))
+        until(lambda: server.query("max by (worker) (chaoying_fleet_worker_shards) == 4"))
         until(lambda: server.query("rate(chaoying_paid_orders_total[10s]) > 0"))
         yield server
 

@@ -21,6 +21,7 @@ from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.sansio.api.merchant import GetMchIdResult
 
 if TYPE_CHECKING:
+    from chaoying_async.pollstore.sql import SqlPollStore
     from chaoying_async.workers import Fleet
     from chaoying_async.workers.queues.protocol import OutcomeQueue
     from chaoying_async.workers.tables import FleetTables
@@ -126,6 +127,13 @@ class _PollerGroup(help_pages.Group):
     help="Answer GET /health and GET /ready there, with the extra [prometheus] GET /metrics too;"
     " needs the extra [sandbox].",
 )
+@click.option(
+    "--whole-fleet",
+    type=_SECONDS,
+    metavar="SECONDS",
+    help="With --port: read the numbers of the whole fleet from its tables so often, for /metrics;"
+    " one process is enough.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--grace",
@@ -155,6 +163,8 @@ def poller(**options: Any) -> None:
         return
     if options["store"] is None:
         raise click.UsageError("which store? Give --store, or set CHAOYING_STORE")
+    if options["whole_fleet"] is not None and options["port"] is None:
+        raise click.UsageError("--whole-fleet is for GET /metrics: give --port too")
     from chaoying_async.cli.poller.user_tasks import check_function, found_in, logged, queue_named
 
     found_in(options["app_dir"])
@@ -174,20 +184,24 @@ def poller(**options: Any) -> None:
         interrupts.run(_serve(_fleet(gateway, queue, options), options))
 
 
-def _fleet(
-    gateway: Callable[[], Any], queue: OutcomeQueue | None, options: dict[str, Any]
-) -> Fleet:
+def _store(options: dict[str, Any]) -> SqlPollStore:
     from chaoying_async.pollstore.sql import SqlPollStore
-    from chaoying_async.workers import Fleet
 
-    store = SqlPollStore(
+    return SqlPollStore(
         options["store"],
         lease=options["lease"],
         shards=options["shards"],
         table_prefix=options["prefix"],
     )
+
+
+def _fleet(
+    gateway: Callable[[], Any], queue: OutcomeQueue | None, options: dict[str, Any]
+) -> Fleet:
+    from chaoying_async.workers import Fleet
+
     return Fleet(
-        store,
+        _store(options),
         gateway,
         queue,
         then=options["then"],
@@ -210,7 +224,13 @@ async def _serve(fleet: Fleet, options: dict[str, Any]) -> None:
             from chaoying_async.cli.poller.health import HealthApp
             from chaoying_async.sandbox.serving.server import listening
 
-            app = HealthApp(fleet)
+            whole = None
+            if options["whole_fleet"] is not None:
+                from chaoying_async.observing.whole_fleet import WholeFleet
+
+                whole = WholeFleet(_store(options), every=options["whole_fleet"])
+                await stack.enter_async_context(whole)
+            app = HealthApp(fleet, whole)
             served = listening(app, host=options["host"], port=options["port"])
             url = await stack.enter_async_context(served)
             paths = f"; {url}/health, {url}/ready"

@@ -123,6 +123,7 @@ COMMANDS: Mapping[str, str] = {
     "not accepted {}": "未被接受 {}",
     "{} passed on: {}": "         {} 已转发：{}",
     "A SQLite file or a SQLAlchemy URL.": "SQLite 文件或 SQLAlchemy 地址。",
+    "--whole-fleet is for GET /metrics: give --port too": "--whole-fleet 用于 GET /metrics：还要给出 --port",
     "which store? Give --store, or set CHAOYING_STORE": "用哪个存储？请给出 --store，或设置 CHAOYING_STORE",
     "the fleet in {} is served": "{} 中的集群已开始服务",
     "{}/health, {}/ready": "{}/health、{}/ready",

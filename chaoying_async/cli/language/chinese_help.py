@@ -277,6 +277,9 @@ _FLEET: Mapping[str, str] = {
     "Answer GET /health and GET /ready there, with the extra [prometheus] GET /metrics too; needs the extra [sandbox].": (
         "在这个端口响应 GET /health 和 GET /ready，装了 [prometheus] 还有 GET /metrics；需要安装 [sandbox]。"
     ),
+    "With --port: read the numbers of the whole fleet from its tables so often, for /metrics; one process is enough.": (
+        "与 --port 一起使用：每隔这么多秒从数据表读取整个 fleet 的数字，供 /metrics 使用；一个进程设了就够。"
+    ),
     "Seconds from a signal to the end of the process, at the latest.": "收到信号后，最迟多少秒退出。",
     "What is written to stderr.": "写到标准错误的日志级别。",
     "Cut the orders of a fleet into another number of shards, while nobody serves it.": (

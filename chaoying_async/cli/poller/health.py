@@ -12,6 +12,7 @@ from chaoying_async.exceptions import SessionClosedError
 from chaoying_async.workers import Fleet
 
 if TYPE_CHECKING:
+    from chaoying_async.observing.whole_fleet import WholeFleet
     from chaoying_async.sandbox.serving.bodies import Receive, Scope
     from chaoying_async.sandbox.serving.sandbox_app import Send
 
@@ -27,9 +28,9 @@ class HealthApp:
     Prometheus, where the extra ``[prometheus]`` is installed.
     """
 
-    def __init__(self, fleet: Fleet) -> None:
+    def __init__(self, fleet: Fleet, whole_fleet: WholeFleet | None = None) -> None:
         self._fleet = fleet
-        self._metrics = metrics_of(fleet)
+        self._metrics = metrics_of(fleet, whole_fleet)
 
     @property
     def paths(self) -> Sequence[str]:
@@ -79,7 +80,9 @@ class HealthApp:
         return HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE, record
 
 
-def metrics_of(fleet: Fleet) -> Callable[[str], tuple[str, bytes]] | None:
+def metrics_of(
+    fleet: Fleet, whole_fleet: WholeFleet | None = None
+) -> Callable[[str], tuple[str, bytes]] | None:
     """What answers a scrape, by its ``Accept``; None without the extra ``[prometheus]``."""
     try:
         from chaoying_async.observing.prometheus import (
@@ -89,4 +92,4 @@ def metrics_of(fleet: Fleet) -> Callable[[str], tuple[str, bytes]] | None:
         )
     except ImportError:
         return None
-    return partial(exposition, registry_of(ChaoyingCollector(fleet=fleet)))
+    return partial(exposition, registry_of(ChaoyingCollector(fleet=fleet, whole_fleet=whole_fleet)))

@@ -30,6 +30,7 @@ from chaoying_async.sansio.observed import (
 
 if TYPE_CHECKING:
     from chaoying_async.notifications.answering import HandlerStats
+    from chaoying_async.observing.whole_fleet import WholeFleetStats
     from chaoying_async.polling.outcome import PollStats
     from chaoying_async.sansio.call_numbers import SessionStats
     from chaoying_async.workers.worker import FleetStats
@@ -58,12 +59,12 @@ _DURATIONS: Mapping[type[ObservedWork], _Duration] = {
     ),
     ObservedPayment: _Duration(
         "chaoying.payment.duration",
-        "How long a checkout or a refund took, to its end.",
+        "How long a checkout or a refund took to its end, or from where it was resumed.",
         (1, 2, 5, 10, 30, 60, 120, 240, 600, 3600, 86400),
     ),
     ObservedMessage: _Duration(
         "chaoying.message.duration",
-        "How long a notification took to be answered, or a payment to be settled.",
+        "How long a notification took to be answered, or a payment to be settled or taken up.",
         (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
     ),
 }
@@ -135,15 +136,19 @@ class Telemetry:
         poller: HasStats[PollStats] | Mapping[str, HasStats[PollStats]] | None = None,
         handler: HasStats[HandlerStats] | Sequence[HasStats[HandlerStats]] = (),
         fleet: HasStats[FleetStats] | None = None,
+        whole_fleet: HasStats[WholeFleetStats] | None = None,
     ) -> None:
         """Give out the numbers of these objects' ``stats()`` too, whenever metrics are exported.
 
         Call it once, with all of them; each is one object or several, whose numbers are added up.
         Of several pollers give a mapping, whose names are the attribute ``chaoying.poller``. They
         are read in the exporter's thread, from memory. A fleet's process gives the numbers of its
-        own session and pollers: name the fleet alone.
+        own session and pollers: name the fleet alone. ``whole_fleet`` is a
+        :class:`~chaoying_async.observing.whole_fleet.WholeFleet`.
         """
-        watched = Watched(session=session, poller=poller, handler=handler, fleet=fleet)
+        watched = Watched(
+            session=session, poller=poller, handler=handler, fleet=fleet, whole_fleet=whole_fleet
+        )
         instruments_of(self._meter, watched)
 
     def _began(self, work: ObservedWork) -> Span:
