@@ -46,8 +46,9 @@ from chaoying_async.sansio.polling.record import (
 
 log = logging.getLogger("chaoying_async.polling")
 
-#: Seconds after which answers that did not decide are written, all of them together.
-LAZY = 1.0
+#: Seconds after which answers that did not decide are written, all of them together. Less than the
+#: 5 s between two queries of a payment (M-22): who is killed asks each order once more, not twice.
+LAZY = 4.0
 #: How many records are written at a time.
 MOST = 1000
 #: Seconds before a failed write is tried again, doubling.

@@ -26,6 +26,7 @@ from chaoying_async import (
     Undocumented,
     UsageError,
 )
+from chaoying_async.polling.records import LAZY
 from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, MCH_ID, OPENID, REFUND
 from tests.pollers import (
@@ -48,9 +49,9 @@ from tests.polling.test_poller import paid_order
 async def test_an_order_is_picked_up_with_its_deadline_and_attempts() -> None:
     """M-23, M-26: by wall time, so the next process asks to 180 s after it was first tracked."""
     world = World(always(PENDING))
-    await world.killed_after(62, order())
+    await world.killed_after(64.5, order())
     assert world.gateway.times("A100011")[-1] == 60
-    world.later(3)
+    world.later(0.5)
     world.gateway.asked.clear()
     async with world.store, world.poller() as poller:
         assert [number_of(query) for query in poller.pending()] == ["A100011"]
@@ -94,7 +95,7 @@ async def test_an_answer_that_was_under_way_at_the_deadline_does_not_count() -> 
 async def test_what_was_heard_is_remembered() -> None:
     """M-06: an end that only a second query makes count, and the second one comes after a crash."""
     world = World(always(UNNAMED))
-    await world.killed_after(7, order())
+    await world.killed_after(5 + LAZY, order())
     (kept,) = world.texts()
     assert kept["standing"]["status"] == "CLOSED"
     world.later(1)
@@ -103,6 +104,20 @@ async def test_what_was_heard_is_remembered() -> None:
         (outcome,) = await world.clock.run(collected(poller.drain()))
     assert (outcome.status, outcome.attempts) == (PollStatus.CLOSED, 2)
     assert len(world.gateway.asked) == 1
+
+
+async def test_an_answer_that_was_not_written_yet_is_asked_for_again() -> None:
+    """M-06: killed before what it heard was written, it hears both answers anew."""
+    world = World(always(UNNAMED))
+    await world.killed_after(5 + LAZY - 0.5, order())
+    (kept,) = world.texts()
+    assert "standing" not in kept
+    world.later(1)
+    world.gateway.asked.clear()
+    async with world.store, world.poller() as poller:
+        (outcome,) = await world.clock.run(collected(poller.drain()))
+    assert (outcome.status, outcome.attempts) == (PollStatus.CLOSED, 2)
+    assert len(world.gateway.asked) == 2
 
 
 async def test_a_refund_keeps_its_rare_questions() -> None:

@@ -13,6 +13,7 @@ from chaoying_async import (
     StoreError,
     StoreInUseError,
 )
+from chaoying_async.polling.records import LAZY
 from chaoying_async.pollstore import MemoryPollStore
 from tests.pollers import (
     PAID,
@@ -137,7 +138,7 @@ async def test_a_store_that_another_process_took_ends_the_poller() -> None:
 
 
 async def test_what_is_learnt_is_written_together_and_later() -> None:
-    """One write a second at the most for any number of queries, and the last one on leaving."""
+    """One write in so many seconds for any number of queries, and the last one on leaving."""
     world = troubled(always(PENDING))
     async with world.store:
         async with world.poller() as poller:
@@ -148,9 +149,9 @@ async def test_what_is_learnt_is_written_together_and_later() -> None:
             await world.clock.advance(5)
             assert len(world.gateway.asked) == 50
             assert world.store.puts == [50]
-            await world.clock.advance(1)
+            await world.clock.advance(LAZY)
             assert world.store.puts == [50, 50]
-            await world.clock.advance(4)
+            await world.clock.advance(5 - LAZY)
         assert world.store.puts == [50, 50, 50]
     assert {kept["attempts"] for kept in world.texts()} == {2}
 
@@ -164,7 +165,7 @@ async def test_thousands_of_orders_are_written_in_parts() -> None:
             poller.track(query)
         await poller.kept()
         assert world.store.puts == [1000, 1000, 500]
-        await world.clock.advance(6.5)
+        await world.clock.advance(5.5 + LAZY)
         assert world.store.puts == [1000, 1000, 500] * 2
     assert {kept["attempts"] for kept in world.texts()} == {1}
 
