@@ -12,7 +12,8 @@ Three things, on servers that this starts, or in SQLite files:
   the same process that answers "not yet" after 0.1 s: by how much the latest query is late, and how
   much CPU a query costs, in the processes and in their database. The peer is one process with a
   ``Poller`` on a ``SqlPollStore``. It runs beside the fleet on a server of its own, and both are
-  measured in the same windows, so that a busy machine is as hard on one as on the other;
+  measured in the same windows, so that a busy machine is as hard on one as on the other. A window
+  is one interval, in which every order is asked once;
 - how many queries 1, 2 and 4 processes ask when more is due than they may ask: each has
   :data:`AT_ONCE` calls in the air. The peer is one process, times their number.
 
@@ -309,7 +310,7 @@ def cost(
 ) -> tuple[list[Row], dict[str, Any]]:
     """Orders that are pending: how late they are, and what a query costs beside one poller's."""
     count, pace = options.orders, Pace(options.interval, options.slow)
-    windows, seconds = (3, 5.0) if options.quick else (6, 10.0)
+    windows = 1 if options.quick else 3
     watched = asyncio.run(handed_over(ours.url, in_turn(count, pace.interval), count))
     rows = [Row(f"{kind}: handed over", watched, LEAST_WATCHED, "/s", limit=1.0, reach=2.0)]
     found: dict[str, Any] = {"orders": count, **pace._asdict(), "handed over, orders/s": watched}
@@ -321,7 +322,7 @@ def cost(
         time.sleep(pace.interval * pace.slow)
         both = (fleet, ours), (peer, theirs)
         pairs, lags = zip(
-            *(measured(both, seconds, pace.slow) for _ in range(windows)), strict=True
+            *(measured(both, pace.interval, pace.slow) for _ in range(windows)), strict=True
         )
         fleet.end()
         mine, one = (_middle(each) for each in zip(*pairs, strict=True))
