@@ -57,6 +57,7 @@ class LockedRow:
     def __init__(
         self,
         locks: Locks,
+        entry: Entry,
         params: Params,
         before: Record | None,
         connection: AsyncConnection | None = None,
@@ -65,6 +66,7 @@ class LockedRow:
         #: What is executed to record the order, with its parameters.
         self.change: tuple[Any, Params] | None = None
         self._locks = locks
+        self._entry = entry
         self._params = params
         self._connection = connection
         self._was_lent = False
@@ -95,10 +97,10 @@ class LockedRow:
         retry_in: float = 0.0,
     ) -> None:
         """It is written when the block is left, together with the COMMIT."""
-        params = self._params | entry_params(entry)
-        if state is _DONE and self.before is None and params == self._params:
-            self.change = self._locks.statements.done, params
+        if state is _DONE and self.before is None and entry == self._entry:
+            self.change = self._locks.statements.done, self._params
             return
+        params = self._params | entry_params(entry)
         params |= {"p_state": state, "p_failures": failures, "p_reason": reason}
         params["p_retry"] = span(retry_in)
         self.change = self._locks.statements.save[state], params
@@ -117,20 +119,23 @@ class Locks:
 
     def lock(self, key: OrderKey, entry: Entry) -> AbstractAsyncContextManager[LockedRow | None]:
         """As :meth:`~chaoying_async.abc.Inbox.lock`."""
-        return self._lock(self._params(key, entry), self._access.connect())
+        return self._lock(entry, self._params(key, entry), self._access.connect())
 
     def _params(self, key: OrderKey, entry: Entry) -> Params:
         return key_params(key) | entry_params(entry)
 
     @asynccontextmanager
     async def _lock(
-        self, params: Params, connecting: AbstractAsyncContextManager[AsyncConnection]
+        self,
+        entry: Entry,
+        params: Params,
+        connecting: AbstractAsyncContextManager[AsyncConnection],
     ) -> AsyncGenerator[LockedRow | None]:
         try:
             async with connecting as connection:
                 is_ours, before = await self._taken(connection, params)
                 if is_ours and (before is None or before.state is not _DONE):
-                    order = LockedRow(self, params, before, connection)
+                    order = LockedRow(self, entry, params, before, connection)
                     try:
                         check_transaction(connection)
                         await self._begin(connection, params, before)
@@ -140,7 +145,7 @@ class Locks:
                     finally:
                         await self._give_back(connection)
                     return
-            yield LockedRow(self, params, before) if is_ours else None
+            yield LockedRow(self, entry, params, before) if is_ours else None
         except Exception as error:
             if is_for_others(error):
                 raise LookAgainError("the database undid it for somebody else's sake") from error
@@ -296,12 +301,12 @@ class _SqliteLocks(Locks):
         if turn is None:
             rows = await self._access.read(self.statements.look, params)
             if rows and rows[0].state == _DONE:  # it waits for nobody who writes
-                yield LockedRow(self, params, to_record(rows[0]))
+                yield LockedRow(self, entry, params, to_record(rows[0]))
                 return
             turn = await self._access.turn()
         self._held.add(key)
         try:
-            async with self._lock(params, self._access.connect(turn)) as order:
+            async with self._lock(entry, params, self._access.connect(turn)) as order:
                 yield order
         finally:
             self._held.discard(key)

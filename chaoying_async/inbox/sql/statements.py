@@ -44,8 +44,6 @@ V = TypeVar("V", bound=ValuesBase)
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
 _FOR_PEOPLE = (SeenState.HELD, SeenState.QUARANTINED)
 
-#: What a new row says beside its payment.
-_NEW = {"state": SeenState.HELD.value, "reason": ""}
 #: What lasts as long as the transaction in which the order was locked: a setting of PostgreSQL's,
 #: and a savepoint in the other databases.
 MARK, SAVEPOINT = "chaoying.locked", "chaoying_locked"
@@ -73,6 +71,13 @@ _WITH_RAW = '%"raw":{"%'
 def p(name: str) -> Any:
     """A parameter; SQLAlchemy keeps the columns' own names for itself, hence the prefix."""
     return bindparam(f"p_{name}")
+
+
+def fixed(value: str | int) -> Any:
+    """A constant of ours in the statement's own text: drivers convert each parameter every time."""
+    if isinstance(value, str):
+        return literal_column(f"'{value}'", Text)
+    return literal_column(str(value), BigInteger)
 
 
 class Framed(NamedTuple):
@@ -127,7 +132,7 @@ class OrderStatements:
         self._this = and_(c.mch_id == p("mch_id"), c.out_trade_no == p("out_trade_no"))
         self._dialect = dialect
         self._idle = idle
-        self._lease = self._now + bindparam("p_lease", round(idle * 1_000_000), BigInteger)
+        self._lease = self._now + fixed(round(idle * 1_000_000))
         self._make_queries()
         self._make_locks()
         self._make_changes()
@@ -149,10 +154,10 @@ class OrderStatements:
     def _make_locks(self) -> None:
         """``lock`` inserts an unfinished row, and takes what its database has for a lock."""
         values: dict[str, Any] = {name: p(name) for name in ("mch_id", "out_trade_no", *ENTRY)}
-        values |= {name: literal_column("0") for name in ("due", "failures")}
-        values |= {name: literal_column(f"'{text}'") for name, text in _NEW.items()}
+        values |= {"state": fixed(SeenState.HELD.value), "reason": fixed("")}
+        values |= {name: fixed(0) for name in ("due", "failures")}
         # With a lease, in case the work commits it by itself: nobody else is to begin then.
-        values |= {"token": literal_column("1"), "held_until": self._lease}
+        values |= {"token": fixed(1), "held_until": self._lease}
         self.lock: Any = self._dialect.insert_new(self._table).values(values)
         self.read_locked = self.look.with_for_update(skip_locked=True)
         if self._dialect.name == "postgresql":
@@ -186,10 +191,11 @@ class OrderStatements:
     def _lock_and_insert(self, values: Mapping[str, Any]) -> Executable:
         """PostgreSQL: all that has to be done before the work, in one statement."""
         c = self._table.c
+        limit = fixed("idle_in_transaction_session_timeout"), fixed(f"{self._idle:.0f}s"), true()
         got = select(
             func.pg_try_advisory_xact_lock(p("hash")).label("locked"),
-            func.set_config("idle_in_transaction_session_timeout", f"{self._idle:.0f}s", true()),
-            func.set_config(MARK, p("mark"), true()),
+            func.set_config(*limit),
+            func.set_config(fixed(MARK), p("mark"), true()),
         ).cte("got")
         typed = [cast(value, c[name].type) for name, value in values.items()]
         new = (
@@ -208,18 +214,17 @@ class OrderStatements:
         c, now = self._table.c, self._now
         ours = update(self._table).where(self._this)
         #: Whoever takes over an order changes its token, so that its last holder's no longer fits.
-        self.take = ours.values(token=c.token + 1, held_until=self._lease)
+        self.take = ours.values(token=c.token + fixed(1), held_until=self._lease)
         # PostgreSQL: where the transaction is another one, the mark is gone.
-        is_marked = func.current_setting(MARK, true()) == p("mark")
+        is_marked = func.current_setting(fixed(MARK), true()) == p("mark")
         self.is_marked = select(is_marked.label("is_marked"))
         if self._dialect.name == "postgresql":
             ours = ours.where(is_marked)
         #: An order that is DONE as its new row says.
-        done = ours.values(state=SeenState.DONE, token=c.token + 1, held_until=now, due=0)
+        changed = ours.values(token=c.token + fixed(1))
+        done = changed.values(state=fixed(SeenState.DONE.value), held_until=now, due=fixed(0))
         self.done = self._last(done)
-        save = ours.values({name: p(name) for name in ENTRY}).values(
-            state=p("state"), token=c.token + 1, failures=p("failures"), reason=p("reason")
-        )
+        save = changed.values({name: p(name) for name in (*ENTRY, "state", "failures", "reason")})
         # ``held_until`` of an ended order says when it ended: by that it is forgotten (M-19).
         ended = self._last(save.values(held_until=now, due=0))
         self.save: dict[SeenState, Any] = {
