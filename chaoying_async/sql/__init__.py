@@ -2,13 +2,12 @@
 
 - ``address_options``: what stands behind an address's question mark, driver by driver.
 - ``addresses``: where a database is: read in one way only, shown without anything secret.
-- ``autocommit``: which drivers commit by themselves, and that such connections are refused.
 - ``batching``: what comes while a write is under way is written together.
 - ``columns``: columns and table options that mean the same in every database.
 - ``creation``: tables that are made where they are missing.
 - ``dialects``: what differs between databases: their clock, their INSERTs, their errors.
 - ``engines``: engines made for an address, and the engines that are refused.
-- ``loops``: pools whose connections work in one event loop only.
-- ``transactions``: connections that never go back to their pool with an open transaction.
+- ``loops``: what belongs to one event loop: locks, and a pool's connections.
+- ``transactions``: transactions that are begun and ended as they should be, and never left open.
 - ``turns``: how many connections a process uses at a time, and for how long at most.
 """

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from chaoying_async.exceptions import SessionClosedError
 
@@ -108,19 +107,3 @@ def _fail(those: Iterable[tuple[T, asyncio.Future[R]]], error: Exception) -> Non
     for _, answer in those:
         if not answer.done():
             answer.set_exception(error)
-
-
-class PerLoop(Generic[T]):
-    """Makes one object for each event loop when it first asks: several loops may share an inbox."""
-
-    def __init__(self, make: Callable[[], T]) -> None:
-        self._make = make
-        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
-
-    def get(self) -> T:
-        """The object of the running loop."""
-        loop = asyncio.get_running_loop()
-        found = self._made.get(loop)
-        if found is None:
-            found = self._made[loop] = self._make()
-        return found

@@ -8,8 +8,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from chaoying_async.sql.autocommit import check_commit
-from chaoying_async.sql.transactions import connected, limited, whole
+from chaoying_async.sql.transactions import check_commit, connected, limited, whole
 
 #: Seconds: tables that are being made keep whoever makes them too waiting.
 _IDLE = 60.0

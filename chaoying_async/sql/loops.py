@@ -1,19 +1,23 @@
-"""Pools whose connections work in one event loop only: a use in another loop is told at once.
+"""What belongs to one event loop: a lock, and the connections of a pool.
 
 asyncpg and aiomysql read and write by their loop's transports. In another loop a pooled connection
 fails with one riddle after another ("attached to a different loop", "Event loop is closed"), and a
-handler that swallows them would answer ``fail`` for ever.
+handler that swallows them would answer ``fail`` for ever. So that is told at once.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from typing import Generic, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from chaoying_async.exceptions import UsageError
+
+T = TypeVar("T")
 
 #: Drivers whose connections are bound to the loop in which they were made.
 _BOUND = frozenset({"asyncpg", "aiomysql", "asyncmy"})
@@ -39,3 +43,19 @@ def check_loop(engine: AsyncEngine) -> None:
             " the engine poolclass=NullPool"
         )
     _loops[pool] = ref(loop)
+
+
+class PerLoop(Generic[T]):
+    """Makes one object for each event loop when it first asks: several loops may share an inbox."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+
+    def get(self) -> T:
+        """The object of the running loop."""
+        loop = asyncio.get_running_loop()
+        found = self._made.get(loop)
+        if found is None:
+            found = self._made[loop] = self._make()
+        return found

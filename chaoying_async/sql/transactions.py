@@ -1,15 +1,20 @@
-"""Connections that go back to their pool without a transaction, or not at all (M-16).
+"""Transactions as they really are: begun, ended by one COMMIT, and never left behind (M-16).
 
-SQLAlchemy alone does not see to that. It forgets a transaction as soon as a COMMIT was tried. So a
-COMMIT that raised (a deferred reference on SQLite, a reader in its way) is never rolled back: the
-pool hands the connection on with the transaction still open, and whoever gets the connection reads
-what was never committed. Nor does SQLAlchemy know of a transaction that the driver began by itself.
+Connections go back to their pool without a transaction, or not at all. SQLAlchemy alone does not
+see to that. It forgets a transaction as soon as a COMMIT was tried. So a COMMIT that raised (a
+deferred reference on SQLite, a reader in its way) is never rolled back: the pool hands the
+connection on with the transaction still open, and whoever gets the connection reads what was never
+committed. Nor does SQLAlchemy know of a transaction that the driver began by itself.
+
+Drivers may commit in a way of their own as well. SQLite's has ``isolation_level`` and, from Python
+3.12 on, ``autocommit``; psycopg and aiomysql have an ``autocommit`` too. SQLAlchemy is told of none
+of them, so connections are asked, and what cannot be worked with is refused.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -17,6 +22,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from chaoying_async.exceptions import UsageError
 from chaoying_async.sql.dialects import DIALECTS, may_be_tried_again
 from chaoying_async.sql.loops import check_loop
 
@@ -143,3 +149,71 @@ async def retried(work: Callable[[], Awaitable[T]]) -> T:
             if not may_be_tried_again(error):
                 raise
     return await work()
+
+
+#: Where SQLAlchemy keeps that this connection's ``commit()`` was tried out.
+_KNOWN = "chaoying_async.sql.transactions"
+_BY_ITSELF = (
+    "this engine's connections commit every statement by themselves (autocommit, or SQLite's"
+    " isolation_level=None without an event that begins): what belongs together could not be one"
+    " transaction"
+)
+_NEVER = (
+    "commit() does nothing on this engine's connections (SQLite's autocommit=True): leave that out,"
+    " or use autocommit=False"
+)
+
+#: By the driver: whether a connection is in no transaction although a statement was just executed.
+_COMMITTED: Mapping[str, Callable[[AsyncConnection], bool]] = {
+    "aiosqlite": lambda connection: not is_open_in_sqlite(connection),
+    "psycopg": lambda connection: bool(driver_of(connection).autocommit),
+    "aiomysql": lambda connection: bool(driver_of(connection).get_autocommit()),
+}
+
+
+def check_transaction(connection: AsyncConnection) -> None:
+    """After the first write of a transaction; :class:`UsageError` where there is none."""
+    committed = _COMMITTED.get(connection.dialect.driver)
+    if committed is not None and not connection.invalidated and committed(connection):
+        raise UsageError(_BY_ITSELF)
+
+
+async def check_commit(connection: AsyncConnection) -> None:
+    """Once for a connection to SQLite: :class:`UsageError` where ``commit()`` commits nothing."""
+    sync: Any = connection.sync_connection
+    if connection.dialect.name != "sqlite" or sync.info.get(_KNOWN):
+        return
+    if not is_open_in_sqlite(connection):  # else the driver begins by itself, and ends it as well
+        driver = driver_of(connection)
+        async with _or_thrown_away(connection):
+            await driver.execute_fetchall("BEGIN")
+            await driver.commit()
+            if is_open_in_sqlite(connection):
+                raise UsageError(_NEVER)
+    sync.info[_KNOWN] = True
+
+
+@asynccontextmanager
+async def outside_transaction(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """A block for what SQLite refuses inside a transaction; nothing may have been written yet.
+
+    With ``autocommit=False`` the driver is in a transaction from the start, and is left in one.
+    """
+    if not is_open_in_sqlite(connection):
+        yield
+        return
+    driver = driver_of(connection)
+    async with _or_thrown_away(connection):
+        await driver.execute_fetchall("ROLLBACK")
+        yield
+        await driver.execute_fetchall("BEGIN")
+
+
+@asynccontextmanager
+async def _or_thrown_away(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """Throws the connection away where the block is cancelled or fails: it is half-way through."""
+    try:
+        yield
+    except BaseException:
+        await to_its_end(connection.invalidate())
+        raise

@@ -18,8 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from chaoying_async.abc import Clock
-from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.engines import is_ours
+from chaoying_async.sql.loops import PerLoop
 from chaoying_async.sql.transactions import retried, whole
 
 T = TypeVar("T")

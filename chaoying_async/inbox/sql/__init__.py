@@ -1,12 +1,11 @@
 """An inbox in a SQL database, by SQLAlchemy: each paid order takes effect exactly once.
 
-- ``access``: how the inbox reaches its database: connections, one-statement transactions.
+- ``access``: how the inbox reaches its database: connections, statements, SQLite's driver itself.
 - ``inbox``: the inbox itself.
 - ``lending``: the connection lent to ``on_paid``, and what it refuses.
 - ``locks``: how each database locks an order without waiting.
 - ``pruning``: forgets what is old, a page at a time.
 - ``rows``: turns rows into records and messages, and those into parameters.
-- ``sqlite``: SQLite's driver called directly, which is faster.
 - ``statements``: every statement of an inbox.
 - ``tables``: the two tables of an inbox.
 """

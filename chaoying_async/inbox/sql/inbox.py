@@ -38,9 +38,9 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     check_room,
 )
-from chaoying_async.sql.batching import PerLoop
 from chaoying_async.sql.columns import DEFAULT_PREFIX
 from chaoying_async.sql.engines import engine_at
+from chaoying_async.sql.loops import PerLoop
 
 _WINDOW = timedelta(days=35)
 _NO_OPTION = "the driver of this address does not know one of the options after its question mark"

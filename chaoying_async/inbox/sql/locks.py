@@ -24,8 +24,7 @@ from typing import Any
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chaoying_async.inbox.sql import sqlite
-from chaoying_async.inbox.sql.access import Access
+from chaoying_async.inbox.sql.access import Access, run_in_sqlite
 from chaoying_async.inbox.sql.lending import ENDED, lend
 from chaoying_async.inbox.sql.rows import Params, entry_params, key_params, span, to_record
 from chaoying_async.inbox.sql.statements import SAVEPOINT, OrderStatements
@@ -37,9 +36,8 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     TransactionEndedError,
 )
-from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import is_duplicate, is_for_others, is_savepoint_gone
-from chaoying_async.sql.transactions import driver_of, to_its_end
+from chaoying_async.sql.transactions import check_transaction, driver_of, to_its_end
 
 _DONE = SeenState.DONE
 #: States in which an order is nobody's, once no lease runs.
@@ -320,11 +318,11 @@ class _SqliteLocks(Locks):
     async def _begin(
         self, connection: AsyncConnection, params: Params, before: Record | None
     ) -> None:
-        await sqlite.run(connection, f"SAVEPOINT {SAVEPOINT}")
+        await run_in_sqlite(connection, f"SAVEPOINT {SAVEPOINT}")
         await super()._begin(connection, params, before)
 
     async def _change(self, connection: AsyncConnection, change: Any, params: Params) -> int:
-        await sqlite.run(connection, f"RELEASE {SAVEPOINT}")
+        await run_in_sqlite(connection, f"RELEASE {SAVEPOINT}")
         return await super()._change(connection, change, params)
 
 

@@ -14,9 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.sql.addresses import shown_url
-from chaoying_async.sql.autocommit import check_transaction
 from chaoying_async.sql.dialects import dialect_of
-from chaoying_async.sql.transactions import connected, limited, transaction
+from chaoying_async.sql.transactions import check_transaction, connected, limited, transaction
 from chaoying_async.sql.turns import Turns
 
 log = logging.getLogger("chaoying_async.pollstore")
