@@ -93,6 +93,8 @@ class MemoryInbox(LeasingInbox):
     ``max_items`` is also how many distinct orders a day it can serve. Give it the handler's clock.
     """
 
+    shows_claims = False
+
     def __init__(
         self,
         *,

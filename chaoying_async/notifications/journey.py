@@ -207,8 +207,7 @@ class Journey:
         key, work = decided.key, Work(asyncio.Event(), self.clock.monotonic())
         if self.ended(key) is None:
             self.working[key] = work
-        # A transaction shows nobody an order that is not done, so nobody reads a message in it.
-        entry = decided.entry(payload=not self.inbox.lends_connection)
+        entry = decided.entry(payload=self.inbox.shows_claims)
         before, runs, message.stage = None, False, Stage.BEFORE
         try:
             async with self.inbox.lock(key, entry) as order:

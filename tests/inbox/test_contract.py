@@ -237,6 +237,17 @@ async def test_an_error_of_the_block_comes_out_as_it_is(bench: Bench) -> None:
         assert caught.value is error
 
 
+async def test_others_see_a_locked_order_with_its_message_or_not_at_all(bench: Bench) -> None:
+    """M-16, M-17: as ``shows_claims`` says, so that a handler knows whether to write it down."""
+    entry = an_entry(bench)
+    async with bench.inbox.lock(KEY, entry) as order:
+        assert order is not None
+        seen = await bench.other.look(KEY)
+        shown = None if seen is None else seen.entry.payload
+        assert shown == (entry.payload if bench.inbox.shows_claims else None)
+    assert await bench.other.look(KEY) is None
+
+
 async def test_what_a_function_is_lent_is_a_connection_or_nothing(bench: Bench) -> None:
     """M-16: as ``lends_connection`` says; its errors come out of both blocks."""
     entry = an_entry(bench)

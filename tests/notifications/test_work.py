@@ -14,10 +14,11 @@ import pytest
 
 from chaoying_async import PaidOrder
 from chaoying_async.exceptions import UsageError
+from chaoying_async.inbox.leases import Claim
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.inbox_values import OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey
 from tests.factories import MCH_ID, ORDER
 from tests.shop import FAIL, SUCCESS, Shop, cancelled, failing, said, slow
 
@@ -28,6 +29,23 @@ ORDER_KEY = OrderKey(MCH_ID, ORDER)
 @pytest.fixture
 def shop() -> Shop:
     return Shop()
+
+
+@pytest.mark.parametrize("shows", [False, True])
+async def test_a_message_is_written_down_for_a_lock_that_shows_it(shop: Shop, shows: bool) -> None:
+    """M-17: for whoever takes it up when its holder has died; else it would be wasted work."""
+    told: list[str] = []
+
+    class Watched(MemoryInbox):
+        shows_claims = shows
+
+        async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
+            told.append(entry.payload)
+            return await super()._claim(key, entry)
+
+    async with shop.handler(Watched(clock=shop.clock)) as handler:
+        assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
+    assert [bool(payload) for payload in told] == [shows]
 
 
 # --------------------------------------------------------------------------------------- slow work

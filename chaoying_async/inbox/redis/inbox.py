@@ -77,6 +77,8 @@ class RedisInbox(LeasingInbox):
     Redis says.
     """
 
+    shows_claims = True
+
     def __init__(
         self, client: Redis, *, prefix: str = "chaoying:", clock: Clock | None = None
     ) -> None:

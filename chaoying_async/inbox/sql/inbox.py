@@ -76,6 +76,7 @@ class SqlInbox:
     """
 
     lends_connection = True
+    shows_claims = False
 
     def __init__(
         self,
