@@ -13,7 +13,14 @@ from chaoying_async.abc import Clock
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import store_tables
-from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND
+from chaoying_async.sansio.payments.intent import (
+    CHECKOUT,
+    ORDER,
+    REFUND,
+    key_of,
+    number_in,
+    order_record_in,
+)
 from chaoying_async.sansio.polling.record import POLL, PendingOrder, read_pending
 from chaoying_async.sql.dialects import microseconds
 from chaoying_async.sql.transactions import connected, transaction
@@ -95,20 +102,40 @@ class OldStore:
     async def _bring(self, connection: AsyncConnection, rows: Any) -> int:
         brought = 0
         for row in rows:
-            values = self._values(row.kind, row.item, row.body)
-            if values is None:
-                log.error(
-                    "the %s %s cannot be read by this version and stays in the poll store: query it"
-                    " by hand",
-                    *(row.kind, row.item),
-                )
-                continue
-            shard = KEPT if row.kind == ORDER else FRESH
-            handing_over = self._database.handing_over(row.kind, values, shard=shard)
-            await connection.execute(handing_over)
-            await connection.execute(delete(self._texts).where(self._texts.c.seq == row.seq))
-            brought += 1
+            if row.kind == ORDER:
+                brought += await self._bring_attempt(connection, row)
+            brought += await self._bring_row(connection, row)
         return brought
+
+    async def _bring_attempt(self, connection: AsyncConnection, row: Any) -> int:
+        """Bring the last attempt of a business order over with it, where one is under way.
+
+        Without it the order would pass for one whose payment was never sent, until a later page
+        brings it, and could be charged again.
+        """
+        try:
+            record = order_record_in(row.body)
+        except ValueError:
+            return 0
+        columns = self._texts.c
+        attempt = key_of(number_in(row.item)[0], record.out_trade_no)
+        same = columns.kind == CHECKOUT, columns.item == attempt
+        found = (await connection.execute(select(self._texts).where(*same))).first()
+        return 0 if found is None else await self._bring_row(connection, found)
+
+    async def _bring_row(self, connection: AsyncConnection, row: Any) -> int:
+        values = self._values(row.kind, row.item, row.body)
+        if values is None:
+            log.error(
+                "the %s %s cannot be read by this version and stays in the poll store: query it"
+                " by hand",
+                *(row.kind, row.item),
+            )
+            return 0
+        shard = KEPT if row.kind == ORDER else FRESH
+        await connection.execute(self._database.handing_over(row.kind, values, shard=shard))
+        gone = delete(self._texts).where(self._texts.c.seq == row.seq)
+        return int((await connection.execute(gone)).rowcount)
 
     def _values(self, kind: str, item: str, body: str) -> Mapping[str, Any] | None:
         """The row in the fleet's table; None for what this version cannot read."""

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import pytest
 from sqlalchemy import select
 
 from chaoying_async import Poller, PollSchedule
+from chaoying_async.clock import SystemClock
 from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord
+from chaoying_async.workers import bringing_over
+from chaoying_async.workers.bringing_over import OldStore
 from chaoying_async.workers.tables import fleet_tables
 from chaoying_async.workers.watching import slot_of
 from tests.pollers import PENDING, order
+from tests.pure.stored_values import INTENTS
 from tests.servers import Servers
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, LEASE, FleetWorld, until
 
@@ -73,3 +79,30 @@ async def test_an_older_process_keeps_its_orders_until_it_has_ended(
             outcome = await anext(poller.outcomes())
     assert outcome.status == "PAID"
     assert not GIVEN
+
+
+async def test_an_order_comes_with_its_attempt(
+    world: FleetWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Red without it: between two pages the order passed for one whose payment was never sent."""
+    monkeypatch.setattr(bringing_over, "_TOGETHER", 1)
+    intent = attrs.evolve(INTENTS["just begun"], order_no="A10001")
+    record = OrderRecord(out_trade_no=intent.out_trade_no, attempt=1, started=intent.started)
+    store = SqlPollStore(world.url, lease=LEASE)
+    async with store:
+        await store.put(ORDER, {intent.order_key: record.text()})
+        await store.put(CHECKOUT, {intent.key: intent.text()})
+    fleet = world.fleet()
+    async with fleet.handing_over():
+        await fleet._database.open(fleet._sharding)
+        old = OldStore(
+            *(fleet._database, "chaoying_", fleet._sharding), clock=SystemClock(), lease=LEASE
+        )
+        assert await old._owned.take_if_free()
+        last, brought = await old._bring_page(-1)
+        assert (last is not None, brought) == (True, 2)
+        async with fleet._engine.connect() as connection:
+            found = await connection.execute(select(fleet_tables("chaoying_").rows.c.kind))
+            assert {*found.scalars()} == {ORDER, CHECKOUT}
+        assert await old._bring_page(last or 0) == (None, 0)
+        await old._owned.release()
