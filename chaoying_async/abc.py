@@ -170,7 +170,7 @@ class Inbox(Protocol):
     ``first_seen`` is on the handler's (M-26).
 
     Every failure is raised. The handler answers ``fail`` then, so the gateway delivers the message
-    again and nothing is lost. These eleven names are all that a handler needs: an inbox for another
+    again and nothing is lost. These ten names are all that a handler needs: an inbox for another
     database is a class with them.
     """
 
@@ -182,11 +182,6 @@ class Inbox(Protocol):
     @property
     def lends_connection(self) -> bool:
         """Whether :meth:`LockedOrder.lend` yields a connection."""
-        ...
-
-    @property
-    def shows_claims(self) -> bool:
-        """Whether others see an order that is locked, and take it up when its holder has died."""
         ...
 
     async def look(self, key: OrderKey) -> Record | None:
@@ -203,9 +198,11 @@ class Inbox(Protocol):
         nobody changes it any more: it is yielded without one, and must not be saved. Inside the
         block a handler calls nothing else of the inbox, so it needs one connection at a time.
 
-        ``entry`` is what the message says of the payment. An inbox that :attr:`shows_claims` keeps
-        it from here on, so that others see that the order is HELD; it goes again where nothing is
-        saved. For any other inbox its payload is empty: nobody would read it.
+        ``entry`` is what the message says of the payment. An inbox that shows others an order that
+        is locked keeps it from here on, so that they see that the order is HELD, and take it up
+        when its holder has died; it goes again where nothing is saved. Where nobody would read it,
+        its payload is empty: in an inbox that lends its connection, and in one that has an
+        attribute ``shows_claims`` which is False.
 
         Raises :class:`~chaoying_async.sansio.notifications.inbox_values.LookAgainError` where the
         block was rolled back for the sake of somebody else, or its lock was lost. After any other

@@ -69,7 +69,6 @@ class LeasingInbox(ABC):
     """What memory and Redis share: :meth:`lock`, made of four steps that each inbox does itself."""
 
     lends_connection = False
-    shows_claims: bool
 
     def __init__(self, clock: Clock | None) -> None:
         self._clock: Clock = clock or SystemClock()

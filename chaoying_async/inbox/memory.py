@@ -93,7 +93,7 @@ class MemoryInbox(LeasingInbox):
     ``max_items`` is also how many distinct orders a day it can serve. Give it the handler's clock.
     """
 
-    shows_claims = False
+    shows_claims = False  # so the message is written down for no lock here
 
     def __init__(
         self,

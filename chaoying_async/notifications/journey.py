@@ -207,7 +207,9 @@ class Journey:
         key, work = decided.key, Work(asyncio.Event(), self.clock.monotonic())
         if self.ended(key) is None:
             self.working[key] = work
-        entry = decided.entry(payload=self.inbox.shows_claims)
+        # Written down for a lock only where somebody may read it there (``Inbox.lock``).
+        is_shown = getattr(self.inbox, "shows_claims", not self.inbox.lends_connection)
+        entry = decided.entry(payload=is_shown)
         before, runs, message.stage = None, False, Stage.BEFORE
         try:
             async with self.inbox.lock(key, entry) as order:

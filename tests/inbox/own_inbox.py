@@ -75,7 +75,6 @@ class AsyncpgInbox:
 
     window = timedelta(days=35)
     lends_connection = True
-    shows_claims = False
 
     def __init__(self, pool: Any) -> None:
         self.pool = pool

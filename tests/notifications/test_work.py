@@ -31,21 +31,28 @@ def shop() -> Shop:
     return Shop()
 
 
-@pytest.mark.parametrize("shows", [False, True])
-async def test_a_message_is_written_down_for_a_lock_that_shows_it(shop: Shop, shows: bool) -> None:
-    """M-17: for whoever takes it up when its holder has died; else it would be wasted work."""
+@pytest.mark.parametrize("shows", [False, True, None])
+async def test_a_message_is_written_down_for_a_lock_that_shows_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, shows: bool | None
+) -> None:
+    """M-17: for whoever takes it up when its holder has died; else it would be wasted work.
+
+    An inbox of a user's own need not say so: what lends no connection gets the message.
+    """
     told: list[str] = []
+    if shows is None:
+        monkeypatch.delattr(MemoryInbox, "shows_claims")
+    else:
+        monkeypatch.setattr(MemoryInbox, "shows_claims", shows)
 
     class Watched(MemoryInbox):
-        shows_claims = shows
-
         async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
             told.append(entry.payload)
             return await super()._claim(key, entry)
 
     async with shop.handler(Watched(clock=shop.clock)) as handler:
         assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
-    assert [bool(payload) for payload in told] == [shows]
+    assert [bool(payload) for payload in told] == [shows is not False]
 
 
 # --------------------------------------------------------------------------------------- slow work

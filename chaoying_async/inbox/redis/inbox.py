@@ -77,8 +77,6 @@ class RedisInbox(LeasingInbox):
     Redis says.
     """
 
-    shows_claims = True
-
     def __init__(
         self, client: Redis, *, prefix: str = "chaoying:", clock: Clock | None = None
     ) -> None:

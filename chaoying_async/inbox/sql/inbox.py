@@ -76,7 +76,6 @@ class SqlInbox:
     """
 
     lends_connection = True
-    shows_claims = False
 
     def __init__(
         self,
