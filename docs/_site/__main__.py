@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from _site.broken import broken
+from _site.chinese_words import translate_labels, write_catalogue
 from _site.pages import LANGUAGES, ROOT, stage
 from _site.reference import reference
 from _site.sources import write
@@ -34,6 +35,7 @@ def build(language: str, site: Path) -> subprocess.Popen[bytes]:
     """Begin with one language: every warning of Sphinx is an error."""
     work = work_of(language, site)
     stage(language, work / "pages", reference(language))
+    write_catalogue(work / "locale")
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "sphinx", "--builder", "html", "--quiet"),
@@ -57,6 +59,7 @@ def main() -> int:
     ended = [each.wait() for each in builds]  # both, also where the first one has failed
     if any(ended):
         return 1
+    translate_labels(site / "zh-CN")
     (site / "index.html").write_text(_FIRST, "utf-8")
     wrong = broken(site)
     for words in wrong:

@@ -22,6 +22,7 @@ extensions = [
 # Pages
 myst_heading_anchors = 4
 myst_url_schemes = ["http", "https", "mailto", "source"]
+locale_dirs = ["../locale"]
 highlight_language = "text"
 smartquotes = False
 
@@ -39,5 +40,6 @@ html_title = "chaoying_async"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_copy_source = False
+html_search_scorer = str(Path(__file__).parent / "static" / "scorer.js")
 html_show_sphinx = False
 html_domain_indices = False

@@ -18,18 +18,14 @@ ROOT = Path(__file__).parents[2]
 #: A language, and how the names of its pages end in the repository.
 LANGUAGES: Mapping[str, str] = {"en": ".md", "zh-CN": ".zh-CN.md"}
 
-#: Pages that are not in ``docs/``: there is one for both languages.
-SHARED: Mapping[str, str] = {
-    "CHANGELOG.md": "changelog",
-    "CONTRIBUTING.md": "contributing",
-    "SECURITY.md": "security",
-    "examples/README.md": "examples",
-}
-#: What the Chinese contents call those of them that are in English only.
+#: Pages that are not in ``docs/``, without the ending.
+ELSEWHERE: Mapping[str, str] = {"SECURITY": "security", "examples/README": "examples"}
+#: Pages of which there is one for both languages, in English.
+SHARED: Mapping[str, str] = {"CHANGELOG.md": "changelog", "CONTRIBUTING.md": "contributing"}
+#: What the Chinese contents call them.
 _IN_ENGLISH: Mapping[str, str] = {
     "changelog": "变更记录（英文）",
     "contributing": "参与贡献（英文）",
-    "security": "安全（英文）",
 }
 _README = {"README.md", "README.zh-CN.md"}
 
@@ -60,7 +56,8 @@ def pages(language: str) -> dict[str, str]:
         for path in sorted((ROOT / "docs").glob(f"*{end}"))
         if end != ".md" or not path.name.endswith(".zh-CN.md")
     }
-    return own | dict(SHARED)
+    elsewhere = {f"{stem}{end}": name for stem, name in ELSEWHERE.items()}
+    return own | elsewhere | dict(SHARED)
 
 
 def staged(language: str, path: str) -> str:
@@ -100,11 +97,10 @@ def _target(language: str, known: Mapping[str, str], page: str, target: str) -> 
 
 
 def _in_this_language(language: str, path: str) -> str:
-    """The same page of ``docs/`` in the language that is built."""
-    if not (path.startswith("docs/") and path.endswith(".md")):
-        return path
+    """The same page in the language that is built."""
     stem = path.removesuffix(".md").removesuffix(".zh-CN")
-    return stem + LANGUAGES[language]
+    has_twin = path.endswith(".md") and (path.startswith("docs/") or stem in ELSEWHERE)
+    return stem + LANGUAGES[language] if has_twin else path
 
 
 def stage(language: str, folder: Path, more: Mapping[str, str]) -> None:

@@ -1,13 +1,15 @@
 """The files of the repository that pages link to, as pages with colours.
 
 A page links to ``source:examples/till.py`` (``pages.py`` makes that of its links). Folders are
-lists of their files. They are plain pages, one for both languages: with the theme's navigation on
-each of them the site would take a minute longer.
+lists of their files. Beside the page of an example lies the file itself, to be downloaded. They are
+plain pages, one for both languages: with the theme's navigation on each of them the site would take
+a minute longer.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -32,7 +34,9 @@ _SHOWN = {
     ".js",
     ".sql",
     ".sh",
+    ".mjs",
 }
+_SHOWN_NAMES = {"Dockerfile", ".dockerignore"}
 #: In these folders each file is shown, not only named.
 _WHOLE = "examples/"
 _PAGE = """\
@@ -75,7 +79,16 @@ def linked(folder: Path) -> Mapping[str, Path]:
 
 def files(folder: Path) -> list[Path]:
     """The files of a folder that can be read."""
-    return sorted(each for each in folder.rglob("*") if each.is_file() and each.suffix in _SHOWN)
+    return sorted(
+        each
+        for each in folder.rglob("*")
+        if each.is_file() and (each.suffix in _SHOWN or each.name in _SHOWN_NAMES)
+    )
+
+
+def is_example(name: str) -> bool:
+    """Whether a file is one to copy from."""
+    return name.startswith(_WHOLE) and not name.endswith(".md")
 
 
 def write(site: Path, pages: Path) -> None:
@@ -85,14 +98,29 @@ def write(site: Path, pages: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         body = _listing(name, path) if path.is_dir() else _code(path)
         up = "../" * (len(file.relative_to(site).parts) - 1)
+        if path.is_file() and is_example(name):
+            shutil.copyfile(path, file.parent / path.name)
+            body = f"<p>↓ {_download(path.name)}</p>{body}"
         file.write_text(_PAGE.format(title=escape(name), body=body, up=up), "utf-8")
+
+
+def _download(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return f'<a href="{path}" download aria-label="download 下载 {name}">{name}</a>'
 
 
 def _listing(name: str, folder: Path) -> str:
     whole = f"{name}/".startswith(_WHOLE)
     names = [each.relative_to(folder).as_posix() for each in files(folder)]
-    shown = (f'<a href="{folder.name}/{each}.html">{each}</a>' if whole else each for each in names)
-    return f"<ul>{''.join(f'<li>{each}</li>' for each in shown)}</ul>"
+    if not whole:
+        return f"<ul>{''.join(f'<li>{each}</li>' for each in names)}</ul>"
+    rows = (
+        f'<li><a href="{folder.name}/{each}.html">{each}</a>'
+        + (f" ↓ {_download(f'{folder.name}/{each}')}" if is_example(f"{name}/{each}") else "")
+        + "</li>"
+        for each in names
+    )
+    return f"<ul>{''.join(rows)}</ul>"
 
 
 def _code(path: Path) -> str:

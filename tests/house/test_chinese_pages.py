@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.zh-CN.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.zh-CN.md", "SECURITY.zh-CN.md", "examples/README.zh-CN.md")),
+    *sorted((ROOT / "docs").glob("*.zh-CN.md")),
+]
 HAN = r"[\u4e00-\u9fff]"
 
 #: What must not stand there, and what is written instead.

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import gettext
 import importlib
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from jinja2 import Environment
 
 import chaoying_async
 from _site.broken import broken
 from _site.chinese_search import ChinesePairs
+from _site.chinese_words import LABELS, WORDS, translate_labels, write_catalogue
 from _site.docstrings import shown
 from _site.llms import about, plain
 from _site.llms import write as write_llms
 from _site.pages import LANGUAGES, ROOT, BrokenLinkError, pages, staged
 from _site.reference import PAGES, contents, public_names, reference
+from _site.sources import write as write_sources
 from chaoying_async import SortOrder
+from tests.servers import Servers, find_program
 from tests.table import table
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -165,10 +172,83 @@ def test_the_first_page_leads_to_the_reference_and_says_what_is_in_english() -> 
     for language, end in LANGUAGES.items():
         assert "](#reference)" in (text := staged(language, f"docs/index{end}"))
         assert "make docs" not in text
-        for name in ("changelog", "security", "contributing"):
+        for name in ("changelog", "contributing"):
             assert bool(re.search(f"^.*（英文） <{name}>$", text, re.MULTILINE)) == (
                 language == "zh-CN"
             )
+
+
+def _templates(theme: str, *folders: str) -> Iterator[str]:
+    root = Path(importlib.import_module(theme).__file__ or "").parent
+    for folder in folders:
+        for path in sorted((root / folder).glob("*.html")):
+            if not path.name.startswith(("rtd", "variant")):  # another host's
+                yield path.read_text("utf-8")
+
+
+def test_the_theme_speaks_chinese() -> None:
+    """Each word that its templates would translate has a translation: Sphinx's, or one of ours."""
+    folder = Path(importlib.import_module("sphinx").__file__ or "").parent / "locale"
+    known = gettext.translation("sphinx", folder, ["zh_CN"])
+    reads = Environment(extensions=["jinja2.ext.i18n"], autoescape=True).extract_translations
+    inside = "theme/furo"
+    texts = [*_templates("furo", inside, f"{inside}/components", f"{inside}/sidebar")]
+    said = {
+        words
+        for text in texts
+        for _line, _function, words in reads(
+            re.sub(r"{% elif READTHEDOCS.*?{% endif", "{% endif", text)
+        )
+        if isinstance(words, str)
+        and "pradyunsg/furo" not in words
+        and re.search(r"[A-Za-z]{3}", re.sub(r"<[^>]*>|%\(.*?\)s|&#?\w+;", "", words))
+    }
+    assert {words for words in said if known.gettext(words) == words} - WORDS.keys() == set()
+    assert WORDS.keys() <= said, "take what the theme no longer says off the table"
+    fixed = {label for text in texts for label in re.findall(r'aria-label="([A-Z][^"{]*)"', text)}
+    assert fixed - {"On Read the Docs", "On GitHub"} == LABELS.keys()
+
+
+def test_what_the_theme_never_translates_is_put_into_chinese(tmp_path: Path) -> None:
+    """Sphinx reads our catalogue; labels are replaced in the finished pages."""
+    write_catalogue(tmp_path)
+    text = (tmp_path / "zh_CN" / "LC_MESSAGES" / "sphinx.po").read_text("utf-8")
+    assert 'msgid "On this page"\nmsgstr "本页内容"' in text
+    page = tmp_path / "a.html"
+    label = next(iter(LABELS))
+    page.write_text(f'<button aria-label="{label}">{label}</button>', "utf-8")
+    translate_labels(tmp_path)
+    assert page.read_text("utf-8") == f'<button aria-label="{LABELS[label]}">{label}</button>'
+
+
+def test_an_example_can_be_downloaded_from_its_page(tmp_path: Path) -> None:
+    """The file as it is lies beside the page that shows it, alone or in a folder."""
+    (pages_of := tmp_path / "pages").mkdir()
+    links = (
+        "[a](source:examples/till.py) [b](source:examples/sandbox_container/) [c](source:Makefile)"
+    )
+    (pages_of / "a.md").write_text(links, "utf-8")
+    write_sources(site := tmp_path / "site", pages_of)
+    for name in ("till.py", "sandbox_container/Dockerfile"):
+        file = site / "source" / "examples" / name
+        assert file.read_bytes() == (ROOT / "examples" / name).read_bytes()
+        shown = file.with_name(f"{file.name}.html").read_text("utf-8")
+        assert f'<a href="{file.name}" download' in shown
+    listing = (site / "source" / "examples" / "sandbox_container.html").read_text("utf-8")
+    assert '<a href="sandbox_container/Dockerfile" download' in listing
+    assert not (site / "source" / "Makefile").exists()
+
+
+def test_guides_come_before_the_reference_in_the_search(servers: Servers) -> None:
+    """Whatever a name's score is on a page of the reference."""
+    node = servers.found(lambda: find_program("node", "nodejs"))
+    scorer = (ROOT / "docs" / "_site" / "static" / "scorer.js").read_text("utf-8")
+    results = [["reference/polling", "P", "#p", "", 45], ["polling", "Polling", "", "", 2]]
+    code = f"{scorer}\nconsole.log(JSON.stringify({json.dumps(results)}.map(Scorer.score)))"
+    done = subprocess.run([node, "-e", code], capture_output=True, check=True, timeout=100)
+    reference_page, guide = json.loads(done.stdout)
+    assert guide == 2
+    assert reference_page < 0
 
 
 def test_chinese_is_cut_into_pairs() -> None:
