@@ -19,8 +19,8 @@ PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-CHECKED := $(wildcard chaoying_async tests benchmarks examples docs/_site .ci)
-TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py docs/_site/*.py))))
+CHECKED := $(wildcard chaoying_async tests benchmarks examples docs/_site .ci hatch_build.py)
+TYPED := $(sort $(patsubst %/,%,$(dir $(wildcard chaoying_async/*.py tests/*.py benchmarks/*.py examples/*.py docs/_site/*.py)))) hatch_build.py
 
 # What may not ask for the time, a random number or the environment: no exception by table or noqa, in the tests neither.
 PURE := $(wildcard chaoying_async/sansio chaoying_async/sandbox/bank chaoying_async/sandbox/document tests/pure)

@@ -26,12 +26,22 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from hatch_build import RELATIVE_LINK  # noqa: E402 -- found by the line above
+
 BIN = Path(sys.executable).parent
 DIST = ROOT / "dist"
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 VERSION: str = PYPROJECT["project"]["version"]
 #: Links that a page on PyPI should have beside it.
 URLS = ("Changelog", "Documentation", "Issues", "Source")
+#: What to do where they are missing; hatch_build.py makes the README's links of ``Source``.
+WHERE = """Say once, in pyproject.toml, where the repository is (GitHub's paths):
+[project.urls]
+Source = "https://github.com/OWNER/NAME"
+Issues = "https://github.com/OWNER/NAME/issues"
+Changelog = "https://github.com/OWNER/NAME/blob/main/CHANGELOG.md"
+Documentation = "https://..."  # where the site of `make docs` is served, or .../tree/main/docs
+The links of the README follow from Source; nothing else has to be written."""
 #: Nothing to publish with has been seen to answer later than this.
 SECONDS = 600
 
@@ -68,7 +78,10 @@ def version_is_told(tag: str | None) -> str:
         raise DoesNotHoldError(message)
     heading = rf"^## \[{re.escape(VERSION)}\] - \d{{4}}-\d\d-\d\d$"
     if not re.search(heading, (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE):
-        message = f"CHANGELOG.md has no section `## [{VERSION}] - YYYY-MM-DD`"
+        message = (
+            f"CHANGELOG.md has no section `## [{VERSION}] - YYYY-MM-DD`:"
+            " write it in the place of `## [Unreleased]`, with the day of the release"
+        )
         raise DoesNotHoldError(message)
     return VERSION
 
@@ -84,15 +97,17 @@ def all_is_committed() -> str:
 def metadata_is_complete() -> str:
     """PyPI shows where the source is, and the README's links lead there."""
     given = PYPROJECT["project"].get("urls", {})
-    missing = [name for name in URLS if name not in given]
-    relative = re.findall(r"\]\((?!https?://|#|mailto:)([^)]+)\)", long_description())
-    found = []
-    if missing:
-        found.append(f"[project.urls] lacks {', '.join(missing)}")
-    if relative:
-        found.append(f"{len(relative)} links of the README lead nowhere on PyPI, as {relative[0]}")
-    if found:
-        raise DoesNotHoldError("\n".join(found))
+    if missing := [name for name in URLS if name not in given]:
+        raise DoesNotHoldError(f"[project.urls] lacks {', '.join(missing)}. {WHERE}")
+    text = (ROOT / "README.md").read_text("utf-8")
+    targets = [match[3].partition("#")[0] for match in RELATIVE_LINK.finditer(text)]
+    if gone := [target for target in targets if not (ROOT / target).exists()]:
+        raise DoesNotHoldError(f"README.md links to what is not there: {', '.join(gone)}")
+    if relative := [match[3] for match in RELATIVE_LINK.finditer(long_description())]:
+        raise DoesNotHoldError(
+            f"{len(relative)} links of the README lead nowhere on PyPI, as {relative[0]}:"
+            " does hatch_build.py run?"
+        )
     return ", ".join(URLS)
 
 
