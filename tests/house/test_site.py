@@ -190,13 +190,13 @@ def test_the_theme_speaks_chinese() -> None:
     """Each word that its templates would translate has a translation: Sphinx's, or one of ours."""
     folder = Path(importlib.import_module("sphinx").__file__ or "").parent / "locale"
     known = gettext.translation("sphinx", folder, ["zh_CN"])
-    reads = Environment(extensions=["jinja2.ext.i18n"], autoescape=True).extract_translations
+    i18n: Any = Environment(extensions=["jinja2.ext.i18n"], autoescape=True)
     inside = "theme/furo"
     texts = [*_templates("furo", inside, f"{inside}/components", f"{inside}/sidebar")]
     said = {
         words
         for text in texts
-        for _line, _function, words in reads(
+        for _line, _function, words in i18n.extract_translations(
             re.sub(r"{% elif READTHEDOCS.*?{% endif", "{% endif", text)
         )
         if isinstance(words, str)
