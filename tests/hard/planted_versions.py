@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from chaoying_async.inbox.sql import rows
+from chaoying_async.sansio.notifications import facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey
-from chaoying_async.sansio.payments import intent
+from chaoying_async.sansio.payments import intent, refunds
 from chaoying_async.sansio.polling import record
 from tests.hard.planting import everywhere, planted
 from tests.hard.versions.loading import ADDED_LATER
@@ -92,3 +93,31 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
     everywhere(patch, key_params, without_zeros)
     patch.setattr(rows, "_key_of", lambda row: OrderKey(row.mch_id.zfill(8), row.out_trade_no))
+
+
+@among_versions("a refund's number is written in another form", "M-25")
+def _(patch: pytest.MonkeyPatch) -> None:
+    text, read = refunds.RefundIntent.text, refunds._refund
+    name = "out_refund_no"
+
+    def in_small_letters(self: refunds.RefundIntent) -> str:
+        members = json.loads(text(self))
+        members["fields"][name] = members["fields"][name].lower()
+        return json.dumps(members)
+
+    patch.setattr(refunds.RefundIntent, "text", in_small_letters)
+    patch.setattr(refunds, "_refund", lambda fields: read({**fields, name: fields[name].upper()}))
+
+
+@among_versions("an inbox's message is written in another form", "M-17")
+def _(patch: pytest.MonkeyPatch) -> None:
+    to_text, read = facts.to_text, facts._facts
+
+    def in_capitals(found: facts.Facts) -> str:
+        return _with(to_text(found), outcome=found.outcome.value.upper())
+
+    def read_again(members: dict[str, Any]) -> facts.Facts:
+        return read({**members, "outcome": members["outcome"].lower()})
+
+    everywhere(patch, to_text, in_capitals)
+    patch.setattr(facts, "_facts", read_again)

@@ -124,9 +124,26 @@ def test_a_bug_that_only_two_versions_show_is_found(capsys: pytest.CaptureFixtur
     assert "M-16" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("name", "seed", "rule"),
+    [
+        ("an inbox's message is written in another form", 3, "M-17"),
+        ("a refund's number is written in another form", 65, "M-25"),
+    ],
+)
+def test_what_waits_for_another_version_is_missed_where_it_cannot_be_read(
+    name: str, seed: int, rule: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A failed order in the inbox, and a refund whose process died over it."""
+    assert find(name, seed, 1) == 0
+    assert f"| {rule}: " in capsys.readouterr().out
+
+
 def test_bugs_that_only_two_versions_show_are_looked_for_there() -> None:
     """And the others where there is one."""
-    assert sum(bug.versions for bug in PLANTED) == 5
+    assert sum(bug.versions for bug in PLANTED) == 7
     assert len(PLANTED) > 50
 
 
