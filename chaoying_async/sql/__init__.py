@@ -8,6 +8,7 @@
 - ``dialects``: what differs between databases: their clock, their INSERTs, their errors.
 - ``engines``: engines made for an address, and the engines that are refused.
 - ``loops``: what belongs to one event loop: locks, and a pool's connections.
+- ``many``: one statement for many rows, in as few round trips as the driver allows.
 - ``transactions``: transactions that are begun and ended as they should be, and never left open.
 - ``turns``: how many connections a process uses at a time, and for how long at most.
 """

@@ -19,6 +19,7 @@ from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sql.dialects import dialect_of
+from chaoying_async.sql.many import execute_for_each
 from chaoying_async.sql.transactions import connected, transaction
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item, text_of
@@ -164,7 +165,7 @@ class Shard:
         """Put the shard's mark on rows that nobody has taken up, by their ``seq``."""
         marks = [{"p_seq": seq, "p_body": body} for seq, body in bodies.items()]
         with told():
-            await self._write(partial(_execute, self._mark, marks))
+            await self._write(lambda c: execute_for_each(c, self._mark, marks))
 
     async def marked(self, seqs: Collection[int]) -> list[int]:
         """Which of these rows have the shard's mark."""

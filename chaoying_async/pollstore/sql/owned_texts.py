@@ -18,6 +18,7 @@ from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sql.batching import Batches, Take
+from chaoying_async.sql.many import execute_for_each
 from chaoying_async.sql.transactions import connected, transaction
 from chaoying_async.sql.turns import Turns
 
@@ -203,6 +204,6 @@ class OwnedTexts:
         async with transaction(self.engine) as connection:
             await self.owned.renew_in(connection)
             if put:
-                await connection.execute(self._do.put, put)
+                await execute_for_each(connection, self._do.put, put)
             if drop:
-                await connection.execute(self._do.drop, drop)
+                await execute_for_each(connection, self._do.drop, drop)
