@@ -18,6 +18,7 @@ from chaoying_async.sandbox.serving.bodies import BODY_SECONDS
 from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
+from chaoying_async.transport.settings import DEFAULT_LIMITS
 from tests.cli.listening import CREDENTIALS, Listening, body, ended, raw, until, wire
 
 HEAD = b"POST /notify HTTP/1.1\r\nHost: x\r\n"
@@ -86,6 +87,24 @@ class TestTime:
         monkeypatch.setattr(connections, "HEADER_SECONDS", 0.05)
         async with listening(Listening().app) as url, wire(url, sent) as reader:
             assert await ended(reader) == b""
+
+    async def test_a_session_gives_a_connection_up_before_it_is_closed_here(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """M-02: else a pay call may leave on a connection that is just being closed."""
+        kept: list[float] = []
+
+        class Heard(connections.Connection):
+            def data_received(self, data: bytes) -> None:
+                super().data_received(data)
+                kept.append(self.timeout_keep_alive)
+
+        monkeypatch.setattr(connections, "Connection", Heard)
+        async with listening(Listening().app) as url, httpx.AsyncClient(trust_env=False) as client:
+            await client.get(url)
+        unused = DEFAULT_LIMITS.keepalive_expiry
+        assert unused is not None
+        assert min(connections.HEADER_SECONDS, *kept) > unused
 
     async def test_a_body_that_nobody_reads_ends(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The answer goes out before the body has come: the rest is not waited for."""

@@ -17,7 +17,9 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Seconds from one request's end (or the connection's start) to the end of the next one's header.
-HEADER_SECONDS: Final = 5.0
+#: Longer than a session keeps a connection that it does not use (``DEFAULT_LIMITS``): the outcome of
+#: a request that leaves on one that is just being closed is not known.
+HEADER_SECONDS: Final = 15.0
 #: Seconds for which an answer may be stuck because the other side does not read.
 ANSWER_SECONDS: Final = 30.0
 #: At most this many connections are held: the one that has waited longest is closed first.

@@ -29,6 +29,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
 
     from chaoying_async.sandbox.serving.connections import (  # noqa: PLC0415 - stands on uvicorn
         HEADER_BYTES,
+        HEADER_SECONDS,
         Connection,
         sparing_warnings,
     )
@@ -59,6 +60,7 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
             access_log=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=HEADER_BYTES,
+            timeout_keep_alive=round(HEADER_SECONDS),
             date_header=False,  # the application sends its own
             timeout_graceful_shutdown=2,
         )
