@@ -17,8 +17,8 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Seconds from one request's end (or the connection's start) to the end of the next one's header.
-#: Longer than a session keeps a connection that it does not use (``DEFAULT_LIMITS``): the outcome of
-#: a request that leaves on one that is just being closed is not known.
+#: Longer than a session keeps a connection that it does not use (``DEFAULT_LIMITS``): nobody knows
+#: the outcome of a request that leaves on one that is just being closed.
 HEADER_SECONDS: Final = 15.0
 #: Seconds for which an answer may be stuck because the other side does not read.
 ANSWER_SECONDS: Final = 30.0
