@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import islice
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Delete, Executable, Update
@@ -11,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.sql.dialects import MYSQL_NAMES
 
-#: MariaDB: so many statements are sent together.
-_TOGETHER = 200
+#: MariaDB: so many statements are sent together, with so many characters of values at most: the
+#: server takes no packet above its ``max_allowed_packet``.
+_TOGETHER, _CHARACTERS = 200, 250_000
 
 
 async def execute_for_each(
@@ -28,9 +28,20 @@ async def execute_for_each(
         await connection.execute(statement, rows)
         return
     compiled: Any = statement.compile(dialect=connection.dialect)
-    waiting = iter(rows)
-    while some := [*islice(waiting, _TOGETHER)]:
-        given = map(compiled.construct_params, some)
-        values = [each[name] for each in given for name in compiled.positiontup]
+    given = map(compiled.construct_params, rows)
+    for some in _groups([[each[name] for name in compiled.positiontup] for each in given]):
         sql = f"BEGIN NOT ATOMIC {f'{compiled.string}; ' * len(some)}END"
-        await connection.exec_driver_sql(sql, tuple(values))
+        await connection.exec_driver_sql(sql, tuple(value for row in some for value in row))
+
+
+def _groups(rows: Sequence[Sequence[Any]]) -> Generator[Sequence[Sequence[Any]]]:
+    group: list[Sequence[Any]] = []
+    size = 0
+    for row in rows:
+        more = sum(len(value) for value in row if isinstance(value, str))
+        if group and (len(group) == _TOGETHER or size + more > _CHARACTERS):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += more
+    yield group

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from math import inf
 from typing import Any
 
-from sqlalchemy import delete, inspect, select
+from sqlalchemy import bindparam, delete, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.abc import Clock
+from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.pollstore.sql.tables import store_tables
@@ -31,6 +33,40 @@ from chaoying_async.workers.watching import item_of, slot_in
 
 #: How many rows are brought over in one transaction.
 _TOGETHER = 500
+#: Seconds after which it is looked again whether there is such a store.
+_LOOK_AGAIN = 60.0
+
+
+class OldStoreOrders:
+    """Business orders of a store that one process owns, as long as they were not brought over."""
+
+    def __init__(self, prefix: str, clock: Clock) -> None:
+        _, self._texts, _ = store_tables(prefix)
+        self._clock = clock
+        self._is_there = False
+        self._look_again = -inf
+        same = self._texts.c.kind == ORDER, self._texts.c.item == bindparam("p_item")
+        self._find = select(self._texts.c.seq).where(*same)
+
+    async def refuse(self, connection: AsyncConnection, key: str) -> None:
+        """:class:`AttemptInProgressError` where the order of this key is there.
+
+        To be called under the lock of its record in the fleet: what is brought over waits for that.
+        """
+        if not self._is_there and self._clock.monotonic() >= self._look_again:
+            self._is_there = await _has_table(connection, self._texts.name)
+            self._look_again = self._clock.monotonic() + _LOOK_AGAIN
+        if not self._is_there:
+            return
+        if (await connection.execute(self._find, {"p_item": key})).first() is not None:
+            raise AttemptInProgressError(
+                f"{number_in(key)[1]} is in the poll store of before: the fleet takes it over"
+                " within a minute after the process that owns the store has ended; then try again"
+            )
+
+
+async def _has_table(connection: AsyncConnection, name: str) -> bool:
+    return await connection.run_sync(lambda sync: bool(inspect(sync).has_table(name)))
 
 
 class OldStore:
@@ -75,9 +111,7 @@ class OldStore:
     async def _is_there(self) -> bool:
         """Whether there is such a store, and anything in it."""
         async with connected(self._database.engine) as connection:
-            if not await connection.run_sync(
-                lambda sync: inspect(sync).has_table(self._texts.name)
-            ):
+            if not await _has_table(connection, self._texts.name):
                 return False
             return (await connection.execute(self._page.limit(1))).first() is not None
 

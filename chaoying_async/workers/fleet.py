@@ -32,7 +32,7 @@ from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
 from chaoying_async.sql.addresses import advice
 from chaoying_async.sql.engines import check_engine
-from chaoying_async.workers.bringing_over import OldStore
+from chaoying_async.workers.bringing_over import OldStore, OldStoreOrders
 from chaoying_async.workers.database import PATIENCE, FleetDatabase, Sharding
 from chaoying_async.workers.database_clock import DatabaseClock
 from chaoying_async.workers.old_orders import KEEP, OldOrders, check_keep
@@ -350,6 +350,7 @@ class Fleet:
         self._sending = Sending(
             self._database,
             shared,
+            old_store=OldStoreOrders(self._store.table_prefix, self._clock.own),
             by_merchant=self._sharding.by_merchant,
             clock=self._clock,
             rng=self._rng,

@@ -84,6 +84,10 @@ class SendersStore:
             if await self._rows(self._get_locked, ORDER, key):
                 return  # else an old record was there, and was forgotten before we had its lock
 
+    async def check(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """What ``work`` returns, in the transaction that is open."""
+        return await self._do(work)
+
     async def begin(self, text: str, slot: int, then: str) -> bool:
         """Make the row; False where there is one."""
         values = {"item": self._key, "slot": slot, "body": text, "then": then}

@@ -36,6 +36,7 @@ from chaoying_async.sansio.payments.intent import CHECKOUT, REFUND
 from chaoying_async.sansio.payments.machine import Till
 from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 from chaoying_async.sansio.polling.schedule import PollSchedule
+from chaoying_async.workers.bringing_over import OldStoreOrders
 from chaoying_async.workers.database import FleetDatabase
 from chaoying_async.workers.senders_store import SendersStore
 from chaoying_async.workers.watching import check_task, slot_of
@@ -53,6 +54,7 @@ class Sending:
         database: FleetDatabase,
         gateway: Gateway,
         *,
+        old_store: OldStoreOrders,
         by_merchant: bool,
         clock: Clock,
         rng: random.Random,
@@ -60,6 +62,7 @@ class Sending:
     ) -> None:
         self._database = database
         self._gateway = gateway
+        self._old_store = old_store
         self._by_merchant = by_merchant
         self._clock = clock
         self._rng = rng
@@ -99,6 +102,7 @@ class Sending:
 
         async def admit() -> None:
             await store.lock_order(intent.order_key, slot)
+            await store.check(partial(self._old_store.refuse, key=intent.order_key))
             await running.order.admit(intent, getattr(pay.out_trade_no, "attempt", 0))
             if not await store.begin(intent.text(), slot, then):
                 raise AttemptInProgressError(f"{intent.out_trade_no} is being paid already")

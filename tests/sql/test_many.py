@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from sqlalchemy import bindparam, delete, event, insert, select, update
+from sqlalchemy import (
+    Column,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    bindparam,
+    delete,
+    event,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.exc import DBAPIError
 
 from chaoying_async.sql.many import execute_for_each
@@ -99,3 +111,19 @@ async def test_mariadb_gets_hundreds_of_changes_in_a_few_statements(servers: Ser
         async with shop.engine.begin() as connection:
             await execute_for_each(connection, CHANGE, changes)
         assert [sql.count("UPDATE") for sql in sent] == [200, 200, 50]
+
+
+async def test_no_packet_is_larger_than_mariadb_takes(servers: Servers) -> None:
+    """Its usual bound is 16 MiB for all texts of a statement together."""
+    async with sql_shop("mariadb", servers) as shop:
+        note = Table("notes", MetaData(), Column("id", Integer), Column("words", Text(1 << 20)))
+        async with shop.engine.begin() as connection:
+            await connection.run_sync(note.metadata.create_all)
+            await connection.execute(insert(note), [{"id": row} for row in range(200)])
+            change = update(note).where(note.c.id == bindparam("p_id"))
+            change = change.values(words=bindparam("p_words"))
+            texts = [{"p_id": row, "p_words": f"{row}" + "x" * 100_000} for row in range(200)]
+            await execute_for_each(connection, change, texts)
+        async with shop.engine.connect() as connection:
+            found = await connection.execute(select(note.c.words).order_by(note.c.id))
+            assert [*found.scalars()] == [each["p_words"] for each in texts]

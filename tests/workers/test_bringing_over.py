@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import attrs
 import pytest
 from sqlalchemy import select
 
-from chaoying_async import Poller, PollSchedule
+from chaoying_async import AttemptInProgressError, CheckoutStatus, Pay, Poller, PollSchedule
 from chaoying_async.clock import SystemClock
 from chaoying_async.pollstore.sql import SqlPollStore
-from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord
+from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord, key_of
 from chaoying_async.workers import bringing_over
 from chaoying_async.workers.bringing_over import OldStore
 from chaoying_async.workers.tables import fleet_tables
@@ -106,3 +107,29 @@ async def test_an_order_comes_with_its_attempt(
             assert {*found.scalars()} == {ORDER, CHECKOUT}
         assert await old._bring_page(last or 0) == (None, 0)
         await old._owned.release()
+
+
+async def test_an_order_that_was_not_brought_over_yet_is_not_charged(world: FleetWorld) -> None:
+    """M-24, red before: it passed for a new one here, although the old store had it PAID."""
+    record = OrderRecord(
+        out_trade_no="A1000101",
+        attempt=1,
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+        status=CheckoutStatus.PAID,
+    )
+    again = Pay(
+        out_trade_no="A1000102",
+        mch_id="00000001",
+        body="tea",
+        total_fee=100,
+        auth_code="130000000000000001",
+        mch_create_ip="127.0.0.1",
+        op_user_id="cashier01",
+    )
+    async with SqlPollStore(world.url, lease=LEASE) as store:
+        await store.put(ORDER, {key_of("00000001", "A10001"): record.text()})
+        async with world.open(1) as (fleet,):
+            for _ in range(2):
+                with pytest.raises(AttemptInProgressError, match="A10001 is in the poll store"):
+                    await fleet.checkout(again, then=ENDED, order_no="A10001")
+    assert world.gateway.times("A1000102") == []

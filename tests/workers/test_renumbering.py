@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
+from chaoying_async.exceptions import UsageError
 from chaoying_async.workers.renumbering import renumber
 from chaoying_async.workers.tables import fleet_tables
 from tests.pollers import order, orders
@@ -106,3 +108,51 @@ async def test_of_many_that_start_at_once_one_makes_it_anew(
     assert [row[0] for row in rows(old)] == [*range(1, 51)]
     for fleet in fleets:
         await fleet.close()
+
+
+async def test_an_engine_that_commits_by_itself_changes_nothing(
+    old: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """Half of it, and a crash, would lose every order; whoever serves refuses such an engine."""
+    old.execute("INSERT INTO chaoying_fleet VALUES (7, 0, 0, 'poll', 'a', 'b', '', 0, 0, 0)")
+    old.commit()
+    engine = create_async_engine(
+        f"sqlite+aiosqlite:///{tmp_path}/fleet.db", connect_args={"isolation_level": None}
+    )
+    async with engine.begin() as connection:
+        await connection.run_sync(TABLES.metadata.create_all)
+    before = rows(old)
+    with pytest.raises(UsageError, match="by themselves"):
+        await renumber(engine, TABLES)
+    assert rows(old) == before
+    await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("name", "depends"),
+    [
+        ("parcels", "CREATE TABLE parcels (seq REFERENCES Chaoying_Fleet (seq) ON DELETE CASCADE)"),
+        ("waiting", "CREATE VIEW waiting AS SELECT item FROM chaoying_fleet"),
+        (
+            "noted",
+            "CREATE TRIGGER noted AFTER DELETE ON chaoying_fleet BEGIN SELECT 1; END",
+        ),
+    ],
+)
+async def test_what_depends_on_the_table_is_named_and_nothing_is_changed(
+    old: sqlite3.Connection, tmp_path: Path, name: str, depends: str
+) -> None:
+    """SQLite would empty the shop's own table, or leave a view that leads to nothing."""
+    old.execute(depends)
+    old.execute("INSERT INTO chaoying_fleet VALUES (7, 0, 0, 'poll', 'a', 'b', '', 0, 0, 0)")
+    old.commit()
+    before = rows(old)
+    fleet = FleetWorld(f"sqlite:///{tmp_path}/fleet.db").fleet()
+    with pytest.raises(UsageError, match=f"but {name} of the same database"):
+        await fleet._database.open(fleet._sharding)
+    assert rows(old) == before
+    old.execute(f"DROP {depends.split()[1]} {name}")
+    old.commit()
+    await fleet._database.open(fleet._sharding)
+    assert rows(old) == before
+    await fleet.close()

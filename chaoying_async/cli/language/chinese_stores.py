@@ -90,6 +90,8 @@ STORES: Mapping[str, str] = {
     "{} of merchant {}: {}. May it be charged again?": "商户 {1} 的 {0}：{2}。允许再次收款吗？",
     "{} may be charged again, under another out_trade_no": "{} 可以再次收款，须换一个 out_trade_no",
     "the fleet has taken this over: its outcome comes to its task": "集群已接手：它的结果会交给它的任务",
+    "{} is in the poll store of before: the fleet takes it over within a minute after the process that owns the store has ended; then try again": "{} 还在原来的轮询存储里：拥有该存储的进程退出后，集群会在一分钟之内接管，之后再试",
+    "the table {} gives numbers out again and has to be made anew, but {} of the same database depends on it: drop that, start one process of the fleet, and make it again": "表 {} 会重复发放编号，必须重建，但同一个数据库里的 {} 依赖它：请先删除它，启动集群的一个进程，再重新建立它",
     "{} is being paid already": "{} 正在支付中",
     "{} is the number of another refund: a number belongs to one refund for ever": "{} 是另一笔退款的单号：一个单号永远只属于一笔退款",
     "the order names no task: give `then` to Fleet, or --then to the poller": "这笔订单没有写明任务：请给 Fleet 传 `then`，或给 poller 传 --then",
