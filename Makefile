@@ -8,7 +8,9 @@ export PYTHONDONTWRITEBYTECODE :=
 # One worker a core; a file stays on one worker. To debug: make test ARGS='-n0 --pdb'.
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 # What failed beside all others is looked at once more, alone; UNSTEADY=file takes the names of what passed then.
-AGAIN = $(BIN)/python .ci/again.py $$? $(UNSTEADY)
+# Not where pytest was to stop at a failure: nobody knows what would have come after it.
+STOPS := -x% --exitfirst --maxfail% --pdb
+AGAIN = $(if $(filter $(STOPS),$(ARGS)),exit $$?,$(BIN)/python .ci/again.py $$? $(UNSTEADY))
 # One more where servers and processes are waited for: each worker waits a third of its time.
 MORE = PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1 \
   if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')

@@ -54,7 +54,7 @@ def main() -> int:
         print(f"No second look: {reason}.")
         return int(given.status)
     for _ in range(TIMES):
-        alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n0", *failed]
+        alone = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *failed]
         if subprocess.run(alone, check=False).returncode:
             return int(given.status)
     for name in failed:

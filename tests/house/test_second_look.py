@@ -30,9 +30,10 @@ def looked(place: Path, *, fails: tuple[int, ...], name: str = "test_one.py") ->
     test.parent.mkdir(parents=True, exist_ok=True)
     test.write_text(SOURCE.format(count=str(place / "runs"), fails=fails), "utf-8")
     python = (sys.executable, "-W", "ignore")
-    first = subprocess.run((*python, "-m", "pytest", "-q", "."), cwd=place, check=False)
+    bare = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    first = subprocess.run((*python, "-m", "pytest", "-q", "."), cwd=place, env=bare, check=False)
     again = (*python, str(ROOT / ".ci/again.py"), str(first.returncode), "unsteady")
-    status = subprocess.run(again, cwd=place, check=False).returncode
+    status = subprocess.run(again, cwd=place, env=bare, check=False).returncode
     noted = place / "unsteady"
     return status, noted.read_text("utf-8") if noted.exists() else ""
 
@@ -65,6 +66,17 @@ def test_a_run_that_did_not_come_to_its_end_stays_so(tmp_path: Path) -> None:
     """Interrupted, unusable arguments, no tests: pytest's own exit code is kept."""
     (tmp_path / "test_broken.py").write_text("import nothing_of_the_kind\n", "utf-8")
     assert looked(tmp_path, fails=(1,)) == (2, "")
+
+
+@pytest.mark.parametrize(
+    ("more", "looks"),
+    [("-x", False), ("-k a --maxfail=2", False), ("--pdb", False), ("-k x", True)],
+)
+def test_what_stops_at_a_failure_has_no_second_look(more: str, looks: bool) -> None:
+    """What would have come after it was not run."""
+    dry = ("make", "-n", "-o", ".venv/.dev", "test", f"ARGS={more}")
+    said = subprocess.run(dry, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert (".ci/again.py" in said) == looks
 
 
 def test_both_recipes_take_the_second_look() -> None:
