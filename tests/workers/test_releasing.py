@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from chaoying_async import AttemptInProgressError, CheckoutStatus, StoreError, fen
 from chaoying_async.exceptions import UsageError
@@ -43,6 +43,8 @@ UNDER_WAY = attrs.evolve(UNDECIDED, status=None)
 INTENT = attrs.evolve(
     INTENTS["just begun"], mch_id=MERCHANT, out_trade_no="A1000101", order_no=NUMBER
 )
+#: A row as a version that is not written yet may leave it.
+NEWER = '{"a_later_version": true}'
 
 
 class Kept:
@@ -64,6 +66,23 @@ class Kept:
         reading = select(columns.body).where(columns.kind == kind, columns.item == key)
         rows = await self.database.read(reading, {})
         return rows[0].body if rows else None
+
+    async def attempt(self, body: str, *, shard: int = FRESH, age: float = 3600.0) -> None:
+        """The row of the last attempt, written so many seconds ago; a shard's mark may be on it."""
+        await self.write(CHECKOUT, INTENT.key, body)
+        rows = self.database.tables.rows
+        of_attempt = update(rows).where(rows.c.kind == CHECKOUT)
+        created = rows.c.created - round(age * 1_000_000)
+        await self.database.write_rows(of_attempt.values(shard=shard, created=created))
+
+    async def lease(self, shard: int, seconds: float) -> None:
+        """Let somebody have a shard for so long from now on, by the database's clock."""
+        shards, now = self.database.tables.shards, self.database._dialect.now
+        await self.database.write_rows(shards.delete())
+        values = {"id": shard, "token": 1, "lease": 10_000_000}
+        held_until = now + round(seconds * 1_000_000)
+        entry = shards.insert().values(**values, held_until=held_until)
+        await self.database.write_rows(entry, self.database._time())
 
     async def release(self, number: str = NUMBER) -> bool:
         """As a user calls it."""
@@ -123,7 +142,7 @@ async def test_an_order_that_is_under_way_is_not_released(kept: Kept) -> None:
 async def test_what_cannot_be_read_is_for_the_person_who_says_so(kept: Kept) -> None:
     """Nobody asks about an attempt that nobody can read: its row would bar the order for ever."""
     await kept.write(ORDER, KEY, UNDER_WAY.text())
-    await kept.write(CHECKOUT, INTENT.key, '{"damaged":')
+    await kept.attempt('{"damaged":')
     assert await kept.release()
     assert await kept.text(CHECKOUT, INTENT.key) is None
     record = order_record_in(await kept.text() or "")
@@ -132,6 +151,58 @@ async def test_what_cannot_be_read_is_for_the_person_who_says_so(kept: Kept) -> 
     await kept.write(ORDER, KEY, "damaged")
     assert await kept.release()
     assert await kept.text() is None
+
+
+@pytest.mark.parametrize("record", [UNDER_WAY.text(), NEWER], ids=["our record", "their record"])
+@pytest.mark.parametrize("shard", [1, FRESH], ids=["marked", "not marked yet"])
+async def test_what_a_newer_version_may_be_at_work_on_is_not_released(
+    kept: Kept, record: str, shard: int
+) -> None:
+    """Two versions may serve side by side: what is unreadable here has an owner over there."""
+    await kept.write(ORDER, KEY, record)
+    await kept.attempt(NEWER, shard=shard)
+    await kept.lease(1, 60.0)
+    with pytest.raises(AttemptInProgressError, match=r"A1000101 .* serves shard 1 .* version"):
+        await kept.release()
+    assert (await kept.text(), await kept.text(CHECKOUT, INTENT.key)) == (record, NEWER)
+    await kept.lease(0, 60.0)  # another shard
+    assert await kept.release()
+    assert await kept.text() != record
+
+
+@pytest.mark.parametrize("record", [UNDER_WAY.text(), NEWER], ids=["our record", "their record"])
+async def test_what_a_newer_version_may_be_sending_is_not_released(kept: Kept, record: str) -> None:
+    """A till has no shard: its row is nobody's until it says that it leaves, or was silent."""
+    await kept.write(ORDER, KEY, record)
+    await kept.attempt(NEWER, age=500.0)
+    with pytest.raises(AttemptInProgressError, match=r"A1000101 .* less than 10 minutes ago"):
+        await kept.release()
+    assert (await kept.text(), await kept.text(CHECKOUT, INTENT.key)) == (record, NEWER)
+
+
+async def test_an_unreadable_attempt_of_a_shard_that_nobody_has_is_released(kept: Kept) -> None:
+    """However young it is: a mark says that its sender is through with it."""
+    await kept.write(ORDER, KEY, UNDER_WAY.text())
+    await kept.attempt(NEWER, shard=1, age=0.0)
+    await kept.lease(1, -1.0)
+    assert await kept.release()
+    assert await kept.text(CHECKOUT, INTENT.key) is None
+    assert order_record_in(await kept.text() or "").free
+
+
+async def test_an_unreadable_record_waits_for_attempts_of_its_order_alone(kept: Kept) -> None:
+    """A readable attempt says whose it is; that of another order is in nobody's way."""
+    await kept.write(ORDER, KEY, NEWER)
+    await kept.attempt(INTENT.text(), shard=1)
+    with pytest.raises(AttemptInProgressError, match="A1000101 is under way"):
+        await kept.release()
+    assert await kept.text() == NEWER
+    await _forget_all(kept)
+    await kept.write(ORDER, KEY, NEWER)
+    other = attrs.evolve(INTENT, order_no="A10002").text()
+    await kept.attempt(other, shard=1)
+    assert await kept.release()
+    assert (await kept.text(), await kept.text(CHECKOUT, INTENT.key)) == (None, other)
 
 
 async def test_of_an_order_that_was_never_charged_nothing_is_made(kept: Kept) -> None:

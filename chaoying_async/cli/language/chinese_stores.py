@@ -85,6 +85,8 @@ STORES: Mapping[str, str] = {
     "its last attempt {} ended {}": "最后一次收款 {} 的结果为 {}",
     "the record of order {} has changed since it was shown: look at it again": "业务订单 {} 的记录在显示之后已经变化：请重新查看",
     "{} is under way: the fleet finds out how it ended, and tells its task, before anybody can say more": "{} 正在进行：要等集群查明结果并交给它的任务，之后才能由人放行",
+    "{} may be under way: this version cannot read it, and a process of the fleet serves shard {} of it. Call this in the version that the fleet's processes have; where that cannot read it either, end those that serve this shard": "{} 可能正在进行：这个版本读不懂它，而集群中有进程正在负责它所在的分片 {}。请换用与集群进程相同的版本；如果那个版本也读不懂，请先结束负责这个分片的进程",
+    "{} may be under way: this version cannot read it, and it began less than 10 minutes ago. Call this in the version that the fleet's processes have; where that cannot read it either, wait until it is older": "{} 可能正在进行：这个版本读不懂它，而它开始还不到 10 分钟。请换用与集群进程相同的版本；如果那个版本也读不懂，请满 10 分钟后再试",
     "the fleet has no record of order {} of merchant {}": "集群里没有业务订单 {}（商户 {}）的记录",
     "{} is free already": "{} 本来就可以再次收款",
     "{} of merchant {}: {}. May it be charged again?": "商户 {1} 的 {0}：{2}。允许再次收款吗？",
