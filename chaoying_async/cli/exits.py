@@ -355,13 +355,15 @@ def after_explanation(explanation: Explanation) -> Ending:
 
     Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved. So does a
     payment that was sent, if nobody knows what became of it. Where nothing is left to do but to
-    compare the amount it is UNCOMPARED: a script that delivers at 0 must not.
+    compare the amount it is UNCOMPARED: a script that delivers at 0 must not. Where its outcome is
+    still on its way to its task too it is PENDING: the task delivers it.
     """
     code, style = _EXPLAINED[explanation.standing]
     charged = any(step.name == "charged" for step in explanation.next)
     if explanation.against or charged:
         return Ending(Exit.UNKNOWN, "bold red")
     if explanation.standing is OrderStanding.PAID:
-        code = Exit.UNCOMPARED if explanation.lacks_amount_alone else _NEEDED[explanation.needs]
+        uncompared = explanation.lacks_amount_alone
+        code = Exit.UNCOMPARED if uncompared else _NEEDED[explanation.needs_beside_amount]
         return Ending(code, style if code is Exit.OK else "bold yellow")
     return Ending(code, style)

@@ -19,7 +19,8 @@ from chaoying_async.sansio.explanation.from_audit_log import read_audit_log
 from chaoying_async.sansio.explanation.from_gateway import AskedQuery
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.told import Bearing, Witness
-from chaoying_async.sansio.notifications.inbox_values import SeenState
+from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, SeenState
 from chaoying_async.sansio.signing import sign
 from chaoying_async.sansio.values import Fen
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
@@ -161,12 +162,27 @@ class TestAmountThatNobodyCompared:
         assert (found.is_settled, found.amount_compared) == (True, True)
         assert after_explanation(found).exit is Exit.OK
 
-    def test_an_outcome_that_waits_too_changes_nothing(self) -> None:
-        """Exit code 7, not "refused": it is paid."""
-        poll = kept_checkout(kind="poll", status="PAID", bearing=Bearing.PAID, expected=None)
-        found = explain_order(evidence(paid_reply(), kept=(poll,)))
+    @pytest.mark.parametrize("kind", ["poll", "outcome"])
+    def test_an_outcome_on_its_way_to_its_task_comes_first(self, kind: str) -> None:
+        """M-23: who compares and delivers at exit code 7 would deliver beside the task."""
+        kept = kept_checkout(kind=kind, status="PAID", bearing=Bearing.PAID, expected=None)
+        found = explain_order(evidence(paid_reply(), kept=(kept,)))
         assert {each.name for each in found.next} == {"compare-amount", "untaken"}
-        assert after_explanation(found).exit is Exit.UNCOMPARED
+        assert not found.lacks_amount_alone
+        assert after_explanation(found).exit is Exit.PENDING
+        unread = {Witness.INBOX: Inquiry.FAILED}
+        found = explain_order(evidence(paid_reply(), kept=(kept,), inquiries=unread))
+        assert after_explanation(found).exit is Exit.REFUSED
+
+    def test_what_a_person_applied_was_not_compared(self) -> None:
+        """M-13: it takes effect whatever the shop expects."""
+        by_a_person = held(SeenState.DONE, decision=BY_A_PERSON)
+        found = explain_order(evidence(paid_reply(), inbox=by_a_person))
+        assert "right-amount" in {each.name for each in found.unproven}
+        assert not found.amount_compared
+        assert explain_order(evidence(paid_reply(), inbox=by_a_person, wanted=1000)).amount_compared
+        decided = held(SeenState.DONE, decision=Decision.APPLY.value)
+        assert explain_order(evidence(paid_reply(), inbox=decided)).amount_compared
 
     def test_what_is_for_a_person_anyway_keeps_its_code(self) -> None:
         """Exit code 1: a source that could not be read comes before the amount."""

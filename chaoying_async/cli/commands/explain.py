@@ -74,11 +74,11 @@ def explain(out_trade_no: str, **options: Any) -> None:
     Asks the gateway (orderquery and refundquery, which move nothing), reads a poll store, an inbox
     and an audit log where they are given, and holds them against each other. Nothing is changed.
 
-    Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect is
-    still to come; 1: over and not paid, in refund, not found, or something for a person; 3: what
-    was asked contradicts each other, or a payment was sent and nobody knows what became of it; 4:
-    the gateway gave no answer; 5: an answer that cannot be trusted, or another amount; 7: it is
-    paid, and nobody compared the amount (--expected).
+    Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect or
+    its outcome is still to come; 1: over and not paid, in refund, not found, or something for a
+    person; 3: what was asked contradicts each other, or a payment was sent and nobody knows what
+    became of it; 4: the gateway gave no answer; 5: an answer that cannot be trusted, or another
+    amount; 7: it is paid, and nobody compared the amount (--expected).
     """
     where = target(options["url"], options["hosts"])
     who = gateway_options.credentials(

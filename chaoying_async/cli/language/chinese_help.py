@@ -340,8 +340,8 @@ _EXPLAIN: Mapping[str, str] = {
     "Asks the gateway (orderquery and refundquery, which move nothing), reads a poll store, an inbox and an audit log where they are given, and holds them against each other. Nothing is changed.": (
         "查询网关（orderquery 和 refundquery，不动资金），并读取给出的轮询存储、收件箱和审计日志，把它们互相核对。不改动任何内容。"
     ),
-    "Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect is still to come; 1: over and not paid, in refund, not found, or something for a person; 3: what was asked contradicts each other, or a payment was sent and nobody knows what became of it; 4: the gateway gave no answer; 5: an answer that cannot be trusted, or another amount; 7: it is paid, and nobody compared the amount (--expected).": (
-        "退出码 0：已支付，且所有来源一致；6：尚无最终结果，或尚未生效；1：已结束且未支付、已转入退款、查无此单，或需人工处理；"
+    "Exit code 0: it is paid, and all that was asked agrees; 6: not decided yet, or its effect or its outcome is still to come; 1: over and not paid, in refund, not found, or something for a person; 3: what was asked contradicts each other, or a payment was sent and nobody knows what became of it; 4: the gateway gave no answer; 5: an answer that cannot be trusted, or another amount; 7: it is paid, and nobody compared the amount (--expected).": (
+        "退出码 0：已支付，且所有来源一致；6：尚无最终结果、尚未生效，或结果尚未取走；1：已结束且未支付、已转入退款、查无此单，或需人工处理；"
         "3：来源互相矛盾，或支付已发出而结果不明；4：网关没有响应；5：响应不可信，或金额不符；7：已支付，但没有人核对过金额（--expected）。"
     ),
     "A refund to ask about, where no store or log names it; its answer lists the others.": (

@@ -13,7 +13,13 @@ import attrs
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
 from chaoying_async.sansio.notifications.decide import Decision, has_effect
 from chaoying_async.sansio.notifications.facts import NotificationOutcome, kept_facts
-from chaoying_async.sansio.notifications.inbox_values import Aside, Record, SeenState, Ways
+from chaoying_async.sansio.notifications.inbox_values import (
+    BY_A_PERSON,
+    Aside,
+    Record,
+    SeenState,
+    Ways,
+)
 from chaoying_async.sansio.values import Fen
 
 #: How an order's end in the inbox bears on whether it was paid.
@@ -52,8 +58,14 @@ class InboxHolds:
 
     @property
     def was_compared(self) -> bool:
-        """Whether the payment took effect, which a handler grants to the right amount alone."""
-        return self.state is SeenState.DONE and self.payable is not None
+        """Whether a handler gave the payment its effect, and so, as a rule, compared its amount.
+
+        What a person said is to be applied takes effect whatever the shop expects. A handler with
+        ``NO_AMOUNT_CHECK`` compares nothing: what it learnt from a notification has no ``payable``
+        here, but what a query told it has one, and cannot be told from a payment that was compared.
+        """
+        by_a_person = self.record is not None and self.record.entry.decision == BY_A_PERSON
+        return self.state is SeenState.DONE and self.payable is not None and not by_a_person
 
     @property
     def came_after_close(self) -> bool:

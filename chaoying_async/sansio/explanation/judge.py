@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -76,20 +76,32 @@ class Explanation:
     @property
     def needs(self) -> Need:
         """The most that one of the steps calls for."""
-        needs = {each.need for each in self.next}
-        return next((each for each in (Need.PERSON, Need.TIME) if each in needs), Need.NOTHING)
+        return _most(self.next)
+
+    @property
+    def needs_beside_amount(self) -> Need:
+        """The same, but for comparing the amount that was paid."""
+        return _most(each for each in self.next if each.name != COMPARE_AMOUNT.name)
 
     @property
     def lacks_amount_alone(self) -> bool:
-        """Whether a person is needed for one thing alone: to compare the amount that was paid."""
-        for_a_person = {each.name for each in self.next if each.need is Need.PERSON}
-        return for_a_person == {COMPARE_AMOUNT.name}
+        """Whether one thing alone is left, to compare the amount that was paid.
+
+        It is not while an outcome is on its way to its task: whoever compares and delivers would
+        deliver beside it (M-23).
+        """
+        return self.needs is Need.PERSON and self.needs_beside_amount is Need.NOTHING
 
     @property
     def is_settled(self) -> bool:
         """Whether it is paid, everything that was asked agrees, and nothing waits for anybody."""
         paid = self.standing is OrderStanding.PAID
         return paid and self.agrees and self.needs is Need.NOTHING
+
+
+def _most(steps: Iterable[NextStep]) -> Need:
+    needs = {each.need for each in steps}
+    return next((each for each in (Need.PERSON, Need.TIME) if each in needs), Need.NOTHING)
 
 
 def explain_order(evidence: OrderEvidence) -> Explanation:
