@@ -85,7 +85,7 @@ def test_a_process_that_is_struck_leaves_no_order_behind(blow: Blow, after: Happ
 
 def stopped_before_it_left() -> SimulatedWorld:
     """A till is stopped between the COMMIT of its intent and its payment, for minutes."""
-    stop = PlannedBlow(blow=Blow.STOP, after=Happening.SALE, times=1, steps=16, lasts=400.0)
+    stop = PlannedBlow(blow=Blow.STOP, after=Happening.SALE, times=1, steps=22, lasts=400.0)
     return SimulatedWorld(11, fleet(blows=[stop], tills=1.0, storm=520.0))
 
 
