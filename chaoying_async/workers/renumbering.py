@@ -22,7 +22,8 @@ _MADE_BY = text("SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :
 
 #: Views, triggers and foreign keys that name the table.
 _REFERRING = text(
-    "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger') AND instr(sql, :name) > 0"
+    "SELECT name FROM sqlite_master WHERE type IN ('view', 'trigger')"
+    " AND instr(lower(sql), lower(:name)) > 0"
     " UNION SELECT m.name FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f"
     " WHERE m.type = 'table' AND lower(f.\"table\") = lower(:name) ORDER BY 1"
 )

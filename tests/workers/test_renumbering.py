@@ -133,6 +133,7 @@ async def test_an_engine_that_commits_by_itself_changes_nothing(
     [
         ("parcels", "CREATE TABLE parcels (seq REFERENCES Chaoying_Fleet (seq) ON DELETE CASCADE)"),
         ("waiting", "CREATE VIEW waiting AS SELECT item FROM chaoying_fleet"),
+        ("loud", "CREATE VIEW loud AS SELECT item FROM CHAOYING_FLEET"),
         (
             "noted",
             "CREATE TRIGGER noted AFTER DELETE ON chaoying_fleet BEGIN SELECT 1; END",
