@@ -14,6 +14,7 @@ that does not show it, never from an option (M-27).
 - ``field_option``: an option whose help is the words under the field that it sets.
 - ``fields``: options for the fields of requests, made from the request classes.
 - ``messages``: reads a message from a file, from stdin or from ``name=value`` words.
+- ``text_words``: refuses words that are no text, where a database would get them.
 - ``text_files``: turns what editors and PowerShell write into UTF-8.
 - ``stores``: finds the store or inbox that a command names, and explains its errors.
 - ``probe``: makes one harmless call and notes how it ended, for ``chaoying check``.

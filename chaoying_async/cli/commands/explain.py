@@ -13,6 +13,7 @@ from chaoying_async.cli.exits import Exit, after_explanation
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.inquiry.gather import Sources, gathered
 from chaoying_async.cli.language import language, shown
+from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
@@ -43,22 +44,30 @@ from chaoying_async.sansio.explanation import (
 )
 @click.option(
     "--store",
+    callback=text,
     envvar="CHAOYING_STORE",
     show_envvar=True,
     metavar="FILE|URL",
     help="A poll store, with a fleet's tables or without: a SQLite file or a SQLAlchemy URL.",
 )
 @click.option(
-    "--store-prefix", default="chaoying_", show_default=True, help="Of the store's tables."
+    "--store-prefix",
+    callback=text,
+    default="chaoying_",
+    show_default=True,
+    help="Of the store's tables.",
 )
 @click.option(
     "--inbox",
+    callback=text,
     envvar="CHAOYING_INBOX",
     show_envvar=True,
     metavar="FILE|URL",
     help="The inbox: a SQLite file, a SQLAlchemy URL, or redis://...",
 )
-@click.option("--inbox-prefix", help="Of the inbox's tables, or of its keys in Redis.")
+@click.option(
+    "--inbox-prefix", callback=text, help="Of the inbox's tables, or of its keys in Redis."
+)
 @click.option(
     "--audit-log",
     type=click.Path(exists=True, dir_okay=False),

@@ -16,6 +16,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
 from chaoying_async.cli.interrupts import TrackedCall
 from chaoying_async.cli.language import help_pages
+from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.notifications.decide import amounts_in
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -33,14 +34,15 @@ SHOWN = 10
 
 _STORE = click.option(
     "--store",
+    callback=text,
     envvar="CHAOYING_INBOX",
     show_envvar=True,
     required=True,
     metavar="FILE|URL",
     help="A SQLite file, a SQLAlchemy URL, or redis://...",
 )
-_PREFIX = click.option("--prefix", help="Of the tables, or of the keys in Redis.")
-_KEY = (click.argument("mch_id"), click.argument("out_trade_no"))
+_PREFIX = click.option("--prefix", callback=text, help="Of the tables, or of the keys in Redis.")
+_KEY = (click.argument("mch_id", callback=text), click.argument("out_trade_no", callback=text))
 _REPRICE = (
     "Where another amount was paid, first let your own row say what was paid (reprice it): the "
     "WHERE of your on_paid still decides, and on_paid is tried again."

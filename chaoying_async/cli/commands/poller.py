@@ -16,6 +16,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.language import help_pages
+from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import AttemptInProgressError
 from chaoying_async.sansio.api.merchant import GetMchIdResult
@@ -36,13 +37,16 @@ _KEPT, _KEPT_AT_LEAST = 400, 366
 _SECONDS = click.FloatRange(0, min_open=True)
 _STORE = click.option(
     "--store",
+    callback=text,
     envvar="CHAOYING_STORE",
     show_envvar=True,
     required=True,
     metavar="FILE|URL",
     help="A SQLite file or a SQLAlchemy URL.",
 )
-_PREFIX = click.option("--prefix", default="chaoying_", show_default=True, help="Of the tables.")
+_PREFIX = click.option(
+    "--prefix", callback=text, default="chaoying_", show_default=True, help="Of the tables."
+)
 
 
 class _PollerGroup(help_pages.Group):
@@ -57,6 +61,7 @@ class _PollerGroup(help_pages.Group):
 @click.group(name="poller", cls=_PollerGroup, invoke_without_command=True)
 @click.option(
     "--store",
+    callback=text,
     envvar="CHAOYING_STORE",
     metavar="FILE|URL",
     help="A SQLite file or a SQLAlchemy URL; default: CHAOYING_STORE.",
@@ -120,7 +125,9 @@ class _PollerGroup(help_pages.Group):
     of=GetMchIdResult,
     help="For orders that name none. Default: CHAOYING_MCH_ID.",
 )
-@click.option("--name", help="Of this process, in `status`; no other process may have it.")
+@click.option(
+    "--name", callback=text, help="Of this process, in `status`; no other process may have it."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -293,8 +300,8 @@ def reshard_(shards: int, store: str, prefix: str, *, by_merchant: bool | None) 
 
 
 @poller.command(name="release")
-@click.argument("mch_id", metavar="MCH_ID")
-@click.argument("order_no", metavar="ORDER_NO")
+@click.argument("mch_id", callback=text, metavar="MCH_ID")
+@click.argument("order_no", callback=text, metavar="ORDER_NO")
 @_STORE
 @_PREFIX
 @click.option("--yes", is_flag=True, help="Do not ask first.")

@@ -18,6 +18,7 @@ from chaoying_async.cli.exits import Exit, after_outcome, worst
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.language import shown
+from chaoying_async.cli.text_words import text
 from chaoying_async.cli.watch.progress import (
     LiveProgress,
     PlainProgress,
@@ -85,6 +86,7 @@ _SECONDS = click.FloatRange(0, min_open=True)
 )
 @click.option(
     "--store",
+    callback=text,
     metavar="FILE|URL",
     help="Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest.",
 )

@@ -269,6 +269,7 @@ COMMANDS: Mapping[str, str] = {
     "{}, column {}: there are {} columns ({}), separated by {}; is an amount written with a comma? Write 12.30": "{0} 第 {1} 列：应有 {2} 列（{3}），以{4}分隔；是不是金额里写了逗号？应写成 12.30",
     "{}, column {}: its column has no name": "{} 第 {} 列：这一列没有名称",
     "a comma, a semicolon or a tab": "逗号、分号或制表符",
+    "holds bytes that are no UTF-8": "含有不是 UTF-8 的字节",
     "{}: {} is no number: columns are separated by {}": "{}：{} 不是单号：列以{}分隔",
     "{}: {} and {} ({}) are not both fen or both yuan: write all amounts with two decimals (12.00), or all in fen (1200)": "{0}：{1} 与 {2}（{3}）不能一个是分、一个是元：金额请全部写两位小数（12.00），或全部写分（1200）",
     "format the column as text (文本) before the numbers come in, and save as CSV UTF-8 (逗号分隔)": "先把该列设为文本格式，再填入单号，然后另存为 CSV UTF-8（逗号分隔）",

@@ -88,7 +88,10 @@ def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in name else socket.AF_INET
     both = name == "::" and socket.has_dualstack_ipv6()
     try:
+        name.encode("idna")  # as the socket does, which is left open where this fails
         return socket.create_server((name, port), family=family, backlog=2048, dualstack_ipv6=both)
+    except UnicodeError as error:
+        raise OSError(errno.EADDRNOTAVAIL, _NO_ADDRESS.format(host=host)) from error
     except OSError as error:
         if why := _WHY_NOT.get(error.errno or 0):
             raise OSError(error.errno, why.format(port=port, host=host)) from error
