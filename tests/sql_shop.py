@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from sqlalchemy import Column, Integer, MetaData, String, Table, func, insert, select
@@ -17,7 +17,9 @@ from sqlalchemy.orm import DeclarativeBase, Mapped
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, SeenState
 from tests.factories import MCH_ID
-from tests.servers import Servers
+
+if TYPE_CHECKING:
+    from tests.servers import Servers  # whose clients a killed process's successor need not load
 
 OnPaid = Callable[[AsyncConnection], Awaitable[Any]]
 

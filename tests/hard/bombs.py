@@ -1,7 +1,8 @@
 """What is small on the wire and large unpacked; and the memory that meeting it takes.
 
-``python -m tests.hard.bombs aiohttp gzip 50`` prints, as JSON, how 50 calls at once ended, and by
-how many MiB the most memory that the process ever held has grown meanwhile.
+``python -m tests.hard.bombs aiohttp gzip 50 adapter br 2`` prints, a line of JSON for each three
+words, how so many calls at once ended, and by how many MiB the most memory that the process ever
+held has grown since its start.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import resource
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
@@ -105,16 +106,19 @@ async def notifications(coding: str, posts: int) -> Counter[str]:
         await runner.cleanup()
 
 
-def measure(what: Callable[[], Coroutine[Any, Any, Counter[str]]]) -> None:
-    """Print how it ended and how much more memory the process held than before."""
+def main() -> None:
+    """Print how each ended and how much more memory the process has held by then."""
     before = _peak()
-    ends: Counter[str] = asyncio.run(what())
-    print(json.dumps({"ends": ends, "grown": _peak() - before}))  # noqa: T201 - for the test
+    words = sys.argv[1:]
+    for kind, coding, calls in zip(words[::3], words[1::3], words[2::3], strict=True):
+        met = (
+            notifications(coding, int(calls))
+            if kind == "adapter"
+            else replies(kind, coding, int(calls))
+        )
+        ends = asyncio.run(met)
+        print(json.dumps({"ends": ends, "grown": _peak() - before}))  # noqa: T201 - for the test
 
 
 if __name__ == "__main__":
-    _kind, _coding, _calls = sys.argv[1:]
-    if _kind == "adapter":
-        measure(lambda: notifications(_coding, int(_calls)))
-    else:
-        measure(lambda: replies(_kind, _coding, int(_calls)))
+    main()

@@ -70,7 +70,7 @@ from tests.stopped import family
 
 ROOT = Path(__file__).parents[2]
 #: Seconds between two blows, and between two orders.
-BLOWS, ORDERS = (0.2, 2.0), 0.1
+BLOWS, ORDERS = (0.2, 2.0), 0.2
 #: Seconds after the last blow until everything has come to its end.
 PATIENCE = 180.0
 #: Of 20 orders: so many are paid by the customer, and so many are rolled back by the shop.

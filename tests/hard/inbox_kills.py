@@ -1,6 +1,6 @@
 """A shop's process that is killed at any moment, and the gateway that comes again (M-16, M-17).
 
-python -m tests.hard.inbox_kills KIND URL FIRST STEP STORY...
+python -m tests.hard.inbox_kills KIND URL FIRST STORY STEP [STORY STEP]...
 
 The moments are found by running into them: each task of the process is counted before and after
 each of its steps. Before a step: what was waited for has happened, a statement has been executed.
@@ -257,9 +257,12 @@ def kill_everywhere(kind: str, url: str, name: str, first: int, step: int) -> di
 
 
 def main() -> None:
-    kind, url, first, step, *names = sys.argv[1:]
+    kind, url, first, *words = sys.argv[1:]
     logging.getLogger("chaoying_async").setLevel(logging.CRITICAL)  # on_paid fails on purpose
-    results = {name: kill_everywhere(kind, url, name, int(first), int(step)) for name in names}
+    results = {
+        name: kill_everywhere(kind, url, name, int(first), int(step))
+        for name, step in zip(words[::2], words[1::2], strict=True)
+    }
     sys.stdout.write(json.dumps(results))
 
 

@@ -444,8 +444,13 @@ def _check(condition: bool, what: str, world: World) -> None:
         )
 
 
-async def walk(run: Callable[[Choices], Awaitable[str]], odd: int) -> tuple[int, int, Counter[str]]:
-    """Every path with up to so many odd choices: how many, the longest, and their ends."""
+async def walk(
+    run: Callable[[Choices], Awaitable[str]], odd: int, near: int = 100_000, every: int = 1
+) -> tuple[int, int, Counter[str]]:
+    """Every path with up to so many odd choices: how many, the longest, and their ends.
+
+    Behind the first ``near`` places of a path, where it repeats itself, one in ``every`` is odd.
+    """
     ends: Counter[str] = Counter()
     paths = longest = 0
     waiting: list[tuple[list[int], int]] = [([], 0)]
@@ -456,7 +461,7 @@ async def walk(run: Callable[[Choices], Awaitable[str]], odd: int) -> tuple[int,
         paths += 1
         longest = max(longest, len(choices.made))
         for at in range(len(prefix), len(choices.made)):
-            if (cost := spent + choices.costs[at]) <= odd:
+            if (cost := spent + choices.costs[at]) <= odd and (at < near or at % every == 0):
                 ways = range(1, choices.widths[at])
                 waiting += [([*choices.made[:at], way], cost) for way in ways]
     return paths, longest, ends

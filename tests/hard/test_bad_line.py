@@ -24,7 +24,7 @@ from chaoying_async.sansio.polling.status import PollStatus
 from tests.hard.bad_line import Fate, bad_line
 from tests.sizes import FULL
 
-SECONDS = 600 if FULL else 6
+SECONDS = 600 if FULL else 4
 TILLS = 20
 #: Seconds without a byte after which a call is given up, and so long the line stalls.
 PATIENCE, STALL = 0.6, 1.0

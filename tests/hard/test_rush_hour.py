@@ -1,6 +1,6 @@
 """A rush hour over real HTTP, with a gateway that fails one time in five; the books are the judge.
 
-CI takes 150 orders a way, ``FULL=1`` 10,000.
+CI takes 90 orders a way, ``FULL=1`` 10,000.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import pytest
 from tests.hard.faulty_tills import FAULTS, OPEN, UNPAID, Verdict, run
 from tests.sizes import FULL
 
-ORDERS = 10_000 if FULL else 150
+ORDERS = 10_000 if FULL else 90
 #: Of all calls.
 FAULTY = 0.2
 

@@ -119,8 +119,11 @@ def test_no_rule_is_broken_while_two_versions_run(called: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_bug_that_only_two_versions_show_is_found(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same order under two keys takes effect twice; each version by itself is sound."""
-    assert find("an order in an inbox has another key", 1, 60) == 0
+    """The same order under two keys takes effect twice; each version by itself is sound.
+
+    The sixth seed shows it; where it no longer does, those behind it are gone through.
+    """
+    assert find("an order in an inbox has another key", 6, 60) == 0
     assert "M-16" in capsys.readouterr().out
 
 

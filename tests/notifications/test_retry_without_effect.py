@@ -31,7 +31,7 @@ from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, ORDER
 from tests.pollers import Scripted, always
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
-from tests.sizes import thinned
+from tests.sizes import sampled
 
 D = Decision
 KEY = OrderKey(MCH_ID, ORDER)
@@ -130,12 +130,15 @@ CHANGES: dict[str, tuple[ExpectedOrder | None, list[Decision]]] = {
 
 @pytest.mark.parametrize(
     ("change", "way", "together"),
-    [*thinned(product(CHANGES, ["handle", "settle"], [True, False]), every=3)],
+    [*sampled(product(CHANGES, ["handle", "settle"], [True, False]), every=3)],
 )
 async def test_an_order_that_was_set_aside_before_waits_as_a_message_again(
     shop: FailingShop, inbox: InboxForPeople, change: str, way: str, *, together: bool
 ) -> None:
-    """M-17: told once, whether its message is due beside it; and applied when it fits again."""
+    """M-17: told once, whether its message is due beside it; and applied when it fits again.
+
+    One row in three of its product; ``FULL=1``: all.
+    """
     handler = shop.at(inbox)
     await came_too_early(shop, handler, way)
     order, told = CHANGES[change]
