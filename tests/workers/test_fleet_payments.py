@@ -107,7 +107,7 @@ def test_who_never_pays_is_cancelled_by_the_fleet_in_its_window(world: VirtualFl
     assert world.kept == 0
 
 
-@pytest.mark.parametrize(("step", "amount"), sampled(product(STEPS, AMOUNTS), every=7))
+@pytest.mark.parametrize(("step", "amount"), [*sampled(product(STEPS, AMOUNTS), every=7)])
 def test_a_sender_that_dies_at_any_step_leaves_no_payment_without_an_end(
     world: VirtualFleet, step: int, amount: str
 ) -> None:
