@@ -315,14 +315,22 @@ class TestSandbox:
             assert "reset-after" in told["faults"]
 
     def test_its_options_reach_it(self) -> None:
-        """A seed, a fault, a world: the same seed has the same key; the fault strikes."""
+        """A seed, a fault, another world: the same seed has the same key; the fault strikes."""
         with sandbox("--seed", "7", "--fault", "cancel/http-502") as one:
+            assert one.told["console"] == f"{one.url}/console/"
+            assert httpx.get(one.told["console"], trust_env=False, timeout=60).status_code == 200
             result = one.call("send", "cancel", "out_trade_no=A100011", "paytype=WECHAT", "--yes")
             assert result.exit_code == Exit.UNKNOWN
             assert "502" in result.stderr
             key = one.told["key"]
-        with sandbox("--seed", "7") as other:
+        options = ("--seed", "7", "--ignore-case", "--unsigned-failures", "--no-console")
+        with sandbox(*options) as other:
             assert other.told["key"] == key
+            told = other.ask("check")
+            assert (told["sort_order"], told["failures_signed"]) == ("IGNORE_CASE", False)
+            assert "console" not in other.told
+            console = f"{other.url}/console/"
+            assert httpx.get(console, trust_env=False, timeout=60).status_code == 404
 
     def test_other_machines_need_a_token(self) -> None:
         """Bound to all addresses, what is not the gateway's own asks for the token."""
@@ -339,18 +347,6 @@ class TestSandbox:
         short = call("sandbox", "--host", "0.0.0.0", env={"CHAOYING_SANDBOX_TOKEN": "short"})  # noqa: S104
         assert short.exit_code == 2
         assert "characters" in short.stderr
-
-    def test_the_console_is_told_and_can_be_left_out(self) -> None:
-        """Its address stands beside the gateway's; nothing opens by itself."""
-        with sandbox() as running:
-            assert running.told["console"] == f"{running.url}/console/"
-            assert (
-                httpx.get(running.told["console"], trust_env=False, timeout=60).status_code == 200
-            )
-        with sandbox("--no-console") as running:
-            assert "console" not in running.told
-            console = f"{running.url}/console/"
-            assert httpx.get(console, trust_env=False, timeout=60).status_code == 404
 
 
 def test_the_runner_is_the_programs_own_way() -> None:

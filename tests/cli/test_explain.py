@@ -34,7 +34,7 @@ from chaoying_async.sansio.audit import Exchange
 from chaoying_async.sansio.paid import paid_order
 from chaoying_async.sql.engines import engine_at
 from chaoying_async.workers import Fleet
-from tests.cli_calls import Running, sandbox
+from tests.cli_calls import Running, in_thread
 from tests.factories import CANARIES, OPENID
 from tests.servers import Servers
 
@@ -45,7 +45,7 @@ CHINESE = {"LC_ALL": "zh_CN.UTF-8", "LANG": "zh_CN.UTF-8"}
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """One gateway for all tests of this file; each has order numbers of its own."""
-    with sandbox() as made:
+    with in_thread() as made:
         yield made
 
 

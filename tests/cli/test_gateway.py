@@ -13,8 +13,9 @@ from chaoying_async.cli import fields
 from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api import REQUESTS
+from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.enums import Undocumented
-from tests.cli_calls import Running, call, on_a_terminal, said, sandbox
+from tests.cli_calls import Running, call, in_thread, on_a_terminal, said
 
 CODE = "130000000000001111"
 OPENID = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"
@@ -24,7 +25,7 @@ PRODUCTION = "pay.storepos.cn"
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """The document's world, for all tests of this file; each has order numbers of its own."""
-    with sandbox() as made:
+    with in_thread() as made:
         yield made
 
 
@@ -42,9 +43,7 @@ class TestCheck:
     @pytest.mark.parametrize("order", ["ASCII", "IGNORE_CASE"])
     def test_it_tells_which_world_it_is(self, order: str, *, signed: bool) -> None:
         """Order of names and signing of failures; the configured order decides the exit code."""
-        options = ["--ignore-case"] if order == "IGNORE_CASE" else []
-        options += [] if signed else ["--unsigned-failures"]
-        with sandbox(*options) as world:
+        with in_thread(sort_order=SortOrder(order), sign_failures=signed) as world:
             told = world.ask("check")
             wanted = world.ask("check", "--order", order.lower().replace("_", "-"))
         assert told["sort_order"] == wanted["sort_order"] == order
@@ -60,10 +59,10 @@ class TestCheck:
             assert words in result.stdout
         assert "NO" not in result.stdout.replace("NOSUCH", "")
 
-    @pytest.mark.parametrize("options", [[], ["--unsigned-failures"]], ids=["signed", "unsigned"])
-    def test_a_wrong_key_is_told(self, options: list[str]) -> None:
+    @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
+    def test_a_wrong_key_is_told(self, *, signed: bool) -> None:
         """Signed refusals do not verify, unsigned ones say so: both mean the key."""
-        with sandbox(*options) as world:
+        with in_thread(sign_failures=signed) as world:
             told = world.ask("check", env={"CHAOYING_KEY": "another-key-of-the-tests"})
         assert (told["ok"], told["exit"], told["algorithm"]) == (False, 1, None)
         (key,) = [each for each in told["checks"] if each["check"].startswith("key")]
@@ -107,20 +106,20 @@ class TestCheck:
 
     def test_something_before_the_gateway(self) -> None:
         """A proxy's page is no gateway."""
-        with sandbox("--fault", "http-502") as world:
+        with in_thread("http-502") as world:
             told = world.ask("check")
         assert told["exit"] == Exit.UNREACHED
         assert any("HTTP 502" in each["means"] for each in told["checks"])
 
     def test_a_reply_that_is_signed_wrongly(self) -> None:
         """Exit code 5: believe nothing."""
-        with sandbox("--fault", "wrong-sign") as world:
+        with in_thread("wrong-sign") as world:
             told = world.ask("check")
         assert told["exit"] == Exit.UNTRUSTED
 
     def test_nothing_was_moved(self) -> None:
         """Two reads, and no order afterwards."""
-        with sandbox() as world:
+        with in_thread() as world:
             world.ask("check")
             books = world.call("trigger", "pays", "A1")
         assert books.exit_code == 2  # there is no order that could be paid

@@ -3,6 +3,8 @@
 Both are made of copies of the packages that are installed here, so that no index is asked. Neither
 may see the environment of the tests: the archive runs on a bare Python, the other one on its own.
 Freezing takes a minute and a half: ``FULL=1``; what our hook tells PyInstaller is looked at always.
+From a zip archive each process compiles all that it imports, which takes seconds: the demo, which
+is two processes, and most pages of help are for ``FULL=1`` too.
 """
 
 from __future__ import annotations
@@ -26,15 +28,28 @@ from chaoying_async.cli import main
 from chaoying_async.cli.command_line import _FILES
 from tests.cli import packed
 from tests.cli.packed import output_of
-from tests.sizes import cases
+from tests.sizes import FULL, cases
 
 pytestmark = [pytest.mark.tools, pytest.mark.slow, pytest.mark.timeout(900)]
 
 #: Commands, each of which is a process here; the help of those behind comes from the same rooms.
 HELP = cases(
-    ["", "sandbox", "send orderquery", "inbox list", "doctor"],
+    ["send orderquery"],
     more=[
-        *("demo", "trigger", "listen", "check", "query", "refund-query", "watch", "sign"),
+        *(
+            "",
+            "sandbox",
+            "inbox list",
+            "doctor",
+            "demo",
+            "trigger",
+            "listen",
+            "check",
+            "query",
+            "refund-query",
+            "watch",
+            "sign",
+        ),
         *("poller", "send", "verify", "inbox"),
     ],
 )
@@ -116,15 +131,11 @@ def test_pyinstaller_is_told_of_all_that_it_cannot_see() -> None:
     assert told["module_collection_mode"] == {"chaoying_async": "pyz+py"}
 
 
-def test_it_knows_its_version(program: tuple[str, ...]) -> None:
-    """From its own metadata."""
-    assert output_of(*program, "--version") == "chaoying, version 0.1.0\n"
-
-
 def test_every_command_has_its_whole_help(
     program: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The words of fields included, which are read from the source."""
+    """The words of fields included, which are read from the source; its version is its own."""
+    assert output_of(*program, "--version") == "chaoying, version 0.1.0\n"
     pages: dict[str, str] = {}
     for command in HELP:
         assert main([*command.split(), "--help"]) == 0
@@ -134,13 +145,16 @@ def test_every_command_has_its_whole_help(
         assert told.partition("\n")[2] == page, command
 
 
-def test_the_console_has_its_pages_in_both_languages(program: tuple[str, ...]) -> None:
-    """Templates, words, style and script."""
+def test_a_sandbox_has_its_pages_in_both_languages_and_is_asked(program: tuple[str, ...]) -> None:
+    """Templates, words, style and script; and through the engine that a session has there."""
     with _sandbox(program) as told:
         english = httpx.get(told["console"], headers={"accept-language": "en"}, timeout=60)
         chinese = httpx.get(told["console"], headers={"accept-language": "zh-CN"}, timeout=60)
         style = httpx.get(f"{told['console']}static/console.css", timeout=60)
         script = httpx.get(f"{told['console']}static/console.js", timeout=60)
+        names = ("url", "agent_id", "key", "pid", "mch_id")
+        env = {f"CHAOYING_{name.upper()}": told[name] for name in names}
+        assert "signature" in output_of(*program, "check", env=env)
     assert (english.status_code, chinese.status_code) == (200, 200)
     assert "Orders" in english.text
     assert "订单" in chinese.text
@@ -149,14 +163,7 @@ def test_the_console_has_its_pages_in_both_languages(program: tuple[str, ...]) -
     assert len(script.text) > 1000
 
 
-def test_a_gateway_is_asked(program: tuple[str, ...]) -> None:
-    """Through the engine that a session has there; replies are verified."""
-    with _sandbox(program) as told:
-        names = ("url", "agent_id", "key", "pid", "mch_id")
-        env = {f"CHAOYING_{name.upper()}": told[name] for name in names}
-        assert "signature" in output_of(*program, "check", env=env)
-
-
+@pytest.mark.skipif(not FULL, reason="ten seconds; with FULL=1")
 def test_the_demo_starts_another_process_of_itself(program: tuple[str, ...]) -> None:
     """There is no ``python -m chaoying_async`` to start."""
     assert "Everything adds up" in output_of(*program, "demo", "--payments", "5")

@@ -38,7 +38,7 @@ from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord, key_of
 from chaoying_async.workers import Fleet
 from chaoying_async.workers.tables import KEPT
-from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, line_of, said, sandbox
+from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, in_thread, line_of, said
 from tests.pure.stored_values import INTENTS
 
 SOON = PollSchedule(first=0.1, every=0.2, until=30, jitter=0)
@@ -58,7 +58,7 @@ def ended(outcome):
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with sandbox() as made:
+    with in_thread() as made:
         yield made
 
 

@@ -11,7 +11,7 @@ import pytest
 from chaoying_async import Hosts
 from chaoying_async.cli import reach
 from chaoying_async.cli.reach import other_hosts
-from tests.cli_calls import Running, call, said, sandbox
+from tests.cli_calls import Running, call, in_thread, said
 from tests.engines import tls
 from tests.tcp_server import Link, TcpServer, refused_port
 
@@ -75,7 +75,7 @@ async def test_a_host_that_does_not_answer_is_not_waited_for(
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with sandbox() as made:
+    with in_thread() as made:
         yield made
 
 

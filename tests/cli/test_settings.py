@@ -10,7 +10,7 @@ import pytest
 from chaoying_async import Credentials, GatewaySession, Hosts
 from chaoying_async.cli.exits import Exit
 from chaoying_async.exceptions import ParameterError
-from tests.cli_calls import Running, call, sandbox
+from tests.cli_calls import Running, call, in_thread
 
 WHO = ("CHAOYING_AGENT_ID", "CHAOYING_KEY", "CHAOYING_PID")
 MERCHANT = "CHAOYING_MCH_ID"
@@ -36,7 +36,7 @@ PAY = ("send", "pay", "auth_code=130000000000001111", "body=tea", "out_trade_no=
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
-    with sandbox() as made:
+    with in_thread() as made:
         yield made
 
 

@@ -17,7 +17,17 @@ from chaoying_async.cli.exits import _STATUSES, Exit, after_outcome, worst
 from chaoying_async.cli.watch.watch_list import OrderReader
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.polling.status import PollStatus
-from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, on_a_terminal, said, sandbox
+from tests.cli_calls import (
+    PROGRAM,
+    ROOT,
+    Running,
+    call,
+    environment,
+    in_thread,
+    on_a_terminal,
+    said,
+)
+from tests.sizes import FULL, cases
 
 CODE = "130000000000001111"
 QUICK = ("--every", "0.05", "--until", "0.3")
@@ -27,7 +37,7 @@ WECHAT = ("--paytype", "WECHAT")
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """Five payments, each with another end; its tests only ask."""
-    with sandbox() as made:
+    with in_thread() as made:
         for total in ("1000", "1405", "1406", "1412"):
             pay(made, f"A{total}", total)
         yield made
@@ -335,13 +345,17 @@ class TestLists:
         assert (told["out_trade_no"], told["status"]) == ("A1000", "PAID")
 
     def test_stdin_is_read_as_a_file_is(self, running: Running) -> None:
-        """The same refusals in a pipe, with the line."""
+        """The same refusals in a pipe, with the line; with ``FULL=1`` each in a process's."""
         for given, words in (
             (b"A1000\n1.49777E+14\n", "line 2, column 1 (out_trade_no): '1.49777E+14'"),
             (b"out_trade_no,amount\nA1000,1\n", "line 1: the column 'amount' is not known"),
             ("A1000\n茶\n".encode("gbk"), "line 2: not UTF-8"),
             (b"A1000\nA\x001\n", "cannot be seen"),
         ):
+            ours = running.call("watch", "--file", "-", *WECHAT, *QUICK, input=given)
+            assert (ours.exit_code, words in ours.stderr) == (Exit.USAGE, True)
+            if not FULL and given.isascii():
+                continue
             done = subprocess.run(
                 [*PROGRAM, "watch", "--file", "-", *WECHAT, *QUICK],
                 cwd=ROOT,
@@ -413,8 +427,13 @@ class TestAtWork:
             assert process.wait() == Exit.REFUSED
             assert process.stdout.read() == ""
 
-    @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-    @pytest.mark.parametrize("options", [(), ("--json",)], ids=["person", "program"])
+    @pytest.mark.parametrize(
+        ("sign", "options"),
+        cases(
+            [(signal.SIGINT, ()), (signal.SIGTERM, ("--json",))],
+            more=[(signal.SIGINT, ("--json",)), (signal.SIGTERM, ())],
+        ),
+    )
     def test_ctrl_c_says_what_is_pending(
         self, running: Running, sign: signal.Signals, options: tuple[str, ...]
     ) -> None:

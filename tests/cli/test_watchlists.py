@@ -13,8 +13,9 @@ from click.testing import Result
 
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.watch.watch_list import OrderReader
-from tests.cli_calls import PROGRAM, ROOT, Running, environment, sandbox
+from tests.cli_calls import PROGRAM, ROOT, Running, environment, in_thread
 from tests.sizes import cases
+from tests.table import table
 
 CODE = "130000000000001111"
 OPTIONS = ("--paytype", "WECHAT", "--every", "0.05", "--until", "0.3")
@@ -23,7 +24,7 @@ OPTIONS = ("--paytype", "WECHAT", "--every", "0.05", "--until", "0.3")
 @pytest.fixture(scope="module")
 def running() -> Iterator[Running]:
     """One order, A1000, which is paid; its tests only ask."""
-    with sandbox() as made:
+    with in_thread() as made:
         fields = ("out_trade_no=A1000", "body=tea", "total_fee=1000", f"auth_code={CODE}")
         made.call("send", "pay", *fields, "--yes")
         yield made
@@ -110,7 +111,7 @@ class TestEmptyLists:
 
 
 class TestNumbers:
-    @pytest.mark.parametrize(
+    @table(
         ("number", "words"),
         [
             ("########", "too narrow"),
@@ -142,7 +143,7 @@ class TestNumbers:
             ("A1000.", "letters, digits and underscores only"),
         ],
     )
-    @pytest.mark.parametrize("form", ["column", "row", "json"])
+    @table("form", ["column", "row", "json"])
     def test_what_no_order_number_can_be(self, number: str, words: str, form: str) -> None:
         """Refused with its line and what happened to it."""
         text = {
