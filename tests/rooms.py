@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ NEVER_QUICK = ("hard", "cli", "examples")
 SLOW_MARKS = ("outside", "slow", "tools")
 
 
+@cache
 def room(path: Path) -> str:
     """The name of the folder that this file is in."""
     return path.relative_to(TESTS).parts[0]
@@ -80,7 +82,7 @@ def is_quick(item: pytest.Item) -> bool:
     return (
         room(item.path) not in NEVER_QUICK
         and "servers" not in fixtures
-        and not any(item.get_closest_marker(name) for name in SLOW_MARKS)
+        and {mark.name for mark in item.iter_markers()}.isdisjoint(SLOW_MARKS)
     )
 
 

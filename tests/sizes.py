@@ -26,10 +26,10 @@ def sampled(rows: Iterable[T], *, every: int) -> Iterable[T]:
     return rows if FULL else itertools.islice(rows, 0, None, every)
 
 
-def thinned(rows: Iterable[T], *, every: int) -> Iterable[T]:
-    """All rows; for ``make quick`` one in ``every``.
+def thinned(rows: Iterable[T], *, every: int, usual: int = 1) -> Iterable[T]:
+    """One row in ``usual``; for ``make quick`` one in ``every``, with ``FULL=1`` all of them.
 
-    For a product of columns take a prime that divides no column's length: then each value of each
+    For a product of columns take primes that divide no column's length: then each value of each
     column is still met.
     """
-    return itertools.islice(rows, 0, None, every) if QUICK else rows
+    return itertools.islice(rows, 0, None, 1 if FULL else every if QUICK else usual)

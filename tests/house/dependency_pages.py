@@ -181,6 +181,9 @@ PAGES = {
 }
 
 
+FILES = (*PAGES, BILL)
+
+
 def texts() -> dict[Path, str]:
     """Every file that is written here, and what is to stand in it."""
     return {path: page(language) for path, language in PAGES.items()} | {BILL: bill_of_materials()}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import attrs
 
-from tests.house.product import trees
+from tests.house.product import PRODUCT, trees
 
 
 class Kind(StrEnum):
@@ -66,7 +66,7 @@ _NO_MESSAGES = {
     Path("inbox/sql/statements.py"),
     Path("sandbox/document/requirements.py"),
     Path("sansio/fieldnames.py"),
-    *(path for path in trees() if path.match("cli/language/chinese_*.py")),
+    *(path.relative_to(PRODUCT) for path in PRODUCT.glob("cli/language/chinese_*.py")),
 }
 
 

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import attrs
+
+from tests.house.product import trees
 
 # How the standard library itself reads a pattern; it has no public name for that.
 codes: Any = import_module("re._constants")
@@ -67,7 +70,7 @@ def all_of_the_package() -> list[Used]:
     recorded = subprocess.run(
         [sys.executable, "-c", _RECORD], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    calls = {path: list(_calls(path)) for path in PACKAGE.rglob("*.py")}
+    calls = {path: _calls(path) for path in PACKAGE.rglob("*.py")}
     found = [used for path, its_calls in calls.items() for used in _written_out(path, its_calls)]
     for file, line, text, flags, is_bytes in json.loads(recorded.stdout):
         path = Path(file)
@@ -97,9 +100,13 @@ def _end(call: ast.Call) -> int:
     return call.end_lineno or call.lineno
 
 
-def _calls(path: Path) -> Iterator[tuple[ast.Call, str]]:
+@cache
+def _calls(path: Path) -> list[tuple[ast.Call, str]]:
     """Calls of functions of ``re``, and what is done with the pattern."""
-    tree = ast.parse(path.read_text("utf-8"))
+    return [*_calls_of(trees()[path.relative_to(PACKAGE)])]
+
+
+def _calls_of(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
     methods = {
         id(each.value): each.attr for each in ast.walk(tree) if isinstance(each, ast.Attribute)
     }
@@ -142,7 +149,7 @@ def _written_out(path: Path, calls: Sequence[tuple[ast.Call, str]]) -> Iterator[
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             pattern: Any = first.value
             yield Used(where, re.compile(pattern), how)
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(trees()[path.relative_to(PACKAGE)]):
         if isinstance(node, ast.keyword) and node.arg == "pattern":
             value = node.value.value if isinstance(node.value, ast.Constant) else None
             if isinstance(value, str):

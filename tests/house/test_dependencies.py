@@ -46,7 +46,7 @@ def release() -> ModuleType:
     return _script("release_check")
 
 
-@pytest.mark.parametrize("path", dependency_pages.texts(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", dependency_pages.FILES, ids=lambda path: path.name)
 def test_the_lists_say_what_is_asked_for(path: Path) -> None:
     """The pages and the bill of materials are as `make dependencies` would write them now."""
     message = "run `make dependencies`, and look at what has changed: a new package, a new licence?"

@@ -20,12 +20,13 @@ from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.redact import masked_body, shown_urls
 from chaoying_async.sansio.wire.jsontext import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns
+from tests.sizes import FULL
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 SIGN = b"&sign=" + b"A" * 32
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: Bytes that are compared; what takes less than so many seconds is no matter.
-SHORT, LONG, LITTLE = 15_000, 60_000, 0.15
+SHORT, LONG, LITTLE = (15_000, 60_000, 0.15) if FULL else (7_500, 30_000, 0.1)
 #: How many times as long the long one may take: four is linear, sixteen quadratic.
 TIMES = 9
 

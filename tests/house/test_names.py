@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import chaoying_async
+from tests.sizes import FULL
 from tests.table import table
 
 ROOT = Path(__file__).parents[2]
@@ -160,6 +161,7 @@ def test_importing_the_package_loads_no_engine_and_no_extra() -> None:
 
 @pytest.mark.outside
 @pytest.mark.tools
+@pytest.mark.skipif(not FULL, reason="`make types` checks the file with all others; with FULL=1")
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
 def test_type_checkers_know_what_comes_back(checker: str) -> None:
     """``(await gateway.send(OrderQuery(...))).result`` is ``OrderQueryResult | None`` to both."""

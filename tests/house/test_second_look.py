@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.sizes import cases
+
 pytestmark = pytest.mark.outside
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +45,7 @@ def test_what_fails_once_beside_others_and_never_alone_is_named(tmp_path: Path) 
     assert looked(tmp_path, fails=(1,)) == (0, "  test_one.py::test_one\n")
 
 
-@pytest.mark.parametrize("again", [2, 3, 4])
+@pytest.mark.parametrize("again", cases([4], more=[2, 3]))
 def test_what_fails_alone_as_well_has_failed(tmp_path: Path, again: int) -> None:
     """One failure in the three runs alone is enough."""
     assert looked(tmp_path, fails=(1, again)) == (1, "")

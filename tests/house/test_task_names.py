@@ -61,7 +61,7 @@ def test_what_takes_no_name_is_given_no_coroutine() -> None:
     assert found == set(EXCEPTIONS)
 
 
-@table("path", [path for path in trees() if path.parts[0] != "testing"], ids=str)
+@table("path", lambda: (path for path in trees() if path.parts[0] != "testing"), ids=str)
 def test_what_is_gathered_are_tasks(path: Path) -> None:
     """``gather`` makes nameless tasks of coroutines: it is given lists of tasks."""
     for call in _calls(path):

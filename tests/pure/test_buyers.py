@@ -21,7 +21,7 @@ from chaoying_async.sansio.paid import PaidOrder, PaidSource
 from chaoying_async.sansio.redact import without_personal
 from chaoying_async.sansio.values import Fen
 from tests.pure.stored_values import order_text
-from tests.sizes import QUICK
+from tests.sizes import FULL
 from tests.table import table
 
 BUYER = "oCANARY3f72a9"
@@ -148,7 +148,7 @@ PIECES = (
 def test_what_was_blanked_is_not_blanked_again() -> None:
     """M-17: whatever a text is made of, its blanked form stays as it is, so a fingerprint does."""
     dice = random.Random(5)
-    for _ in range(2_000 if QUICK else 20_000):
+    for _ in range(20_000 if FULL else 2_000):
         text = "".join(dice.choices(PIECES, k=dice.randrange(1, 14)))
         once = without_personal({"attach": text})
         assert without_personal(once) == once, text
@@ -171,6 +171,6 @@ FLOODS = {
 def test_no_text_takes_long(flood: str) -> None:
     """64 KiB of anything take milliseconds, not the seconds until the time-out."""
     kept: dict[str, Any] = {}
-    for _ in range(10 if QUICK else 100):
+    for _ in range(100 if FULL else 10):
         kept = without_personal({"attach": FLOODS[flood]})
     assert len(kept["attach"]) <= 2 * 65_536

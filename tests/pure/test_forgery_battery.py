@@ -26,7 +26,7 @@ from chaoying_async.sansio.notifications.message import parse_notification
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from tests.pure.factories import CREDENTIALS, KEY, form, naive_canonical, notification, signed
-from tests.sizes import QUICK
+from tests.sizes import FULL, QUICK
 
 #: The gateway's own, of a WeChat and of an Alipay payment.
 REAL = {
@@ -242,7 +242,7 @@ _BODIES = st.one_of(
 )
 
 
-@settings(max_examples=30 if QUICK else 300, deadline=None)
+@settings(max_examples=300 if FULL else 30 if QUICK else 100, deadline=None)
 @given(body=_BODIES)
 @example(body=b"=" * MAX_BODY)
 @example(body=b"&" * MAX_BODY + b"=")

@@ -21,6 +21,7 @@ from chaoying_async import (
 from chaoying_async.sandbox import Sandbox, Status
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.wire.forms import parse_form
+from chaoying_async.testing import FakeClock
 from tests.factories import AUTH_CODE, MCH_ID, ORDER, REFUND, every_request
 from tests.pure import rulebook, spec
 from tests.sandbox.worlds import (
@@ -35,6 +36,14 @@ from tests.sandbox.worlds import (
 )
 
 NAMES = sorted(every_request())
+
+
+@asynccontextmanager
+async def opened(port: Port, world: World) -> AsyncGenerator[tuple[Sandbox, GatewaySession]]:
+    """A new sandbox with empty books behind that port, and a session with it."""
+    with port.showing(world.sandbox(FakeClock())) as sandbox:
+        async with till(sandbox, port, world) as gateway:
+            yield sandbox, gateway
 
 
 @asynccontextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from chaoying_async import (
-    GatewaySession,
     OutcomeUnknownError,
     SignatureVerificationError,
 )
@@ -16,6 +15,7 @@ from tests.sandbox.documented import (
     WAYS,
     is_refusal,
     made,
+    opened,
     refused,
     till,
 )
@@ -23,6 +23,7 @@ from tests.sandbox.worlds import (
     Port,
     World,
 )
+from tests.table import table
 
 pytestmark = [
     pytest.mark.outside,
@@ -31,15 +32,16 @@ pytestmark = [
 
 
 class TestEveryRefusal:
-    @pytest.mark.parametrize(("name", "code"), sorted(WAYS))
+    @table(("name", "code"), sorted(WAYS))
     async def test_every_code_has_its_error(
-        self, sandbox: Sandbox, gateway: GatewaySession, port: Port, name: str, code: str
+        self, port: Port, world: World, name: str, code: str
     ) -> None:
         """M-09, in both columns: the class that says what to do, signed or not."""
-        changes = WAYS[name, code](sandbox)
-        is_refusal(await refused(gateway, made(name, port, **changes)), name, "FAIL", code)
+        async with opened(port, world) as (sandbox, gateway):
+            changes = WAYS[name, code](sandbox)
+            is_refusal(await refused(gateway, made(name, port, **changes)), name, "FAIL", code)
 
-    @pytest.mark.parametrize("name", NAMES)
+    @table("name", NAMES)
     async def test_strangers_are_told_apart(
         self, sandbox: Sandbox, port: Port, world: World, name: str
     ) -> None:
@@ -52,7 +54,7 @@ class TestEveryRefusal:
                 error = await refused(gateway, made(name, port))
             is_refusal(error, name, state, code)
 
-    @pytest.mark.parametrize("name", NAMES)
+    @table("name", NAMES)
     async def test_a_wrong_key_is_20002_or_a_reply_that_nobody_should_believe(
         self, sandbox: Sandbox, port: Port, world: World, name: str
     ) -> None:

@@ -50,6 +50,7 @@ from tests.sandbox.documented import (
     NAMES,
     is_refusal,
     made,
+    opened,
     refused,
 )
 from tests.sandbox.worlds import (
@@ -62,6 +63,7 @@ from tests.sandbox.worlds import (
     put_terminal,
     signed_by_hand,
 )
+from tests.table import table
 
 pytestmark = [
     pytest.mark.outside,
@@ -81,40 +83,42 @@ ABOUT_ORDERS = ("orderquery", "refund", "cancel")
 
 
 class TestEveryRequest:
-    @pytest.mark.parametrize("name", NAMES)
+    @table("name", NAMES)
     async def test_every_endpoint_brings_its_typed_result(
-        self, sandbox: Sandbox, gateway: GatewaySession, port: Port, name: str
+        self, port: Port, world: World, name: str
     ) -> None:
         """All 19: a result of the request's own class, signed where the document signs (M-08)."""
-        prepare(sandbox)
-        if name in (*ABOUT_ORDERS, "refundquery"):
-            order = put_order(sandbox, ORDER)
-            if name == "refundquery":
-                put_refund(sandbox, order, REFUND)
-        request = made(name, port)
-        reply = await gateway.send(request)
-        assert type(reply.unwrap()) is type(request).result_type
-        assert reply.signed == spec.ENDPOINTS[name]["response_signed_example"]
-        assert sandbox.requests == {name: 1}
+        async with opened(port, world) as (sandbox, gateway):
+            prepare(sandbox)
+            if name in (*ABOUT_ORDERS, "refundquery"):
+                order = put_order(sandbox, ORDER)
+                if name == "refundquery":
+                    put_refund(sandbox, order, REFUND)
+            request = made(name, port)
+            reply = await gateway.send(request)
+            assert type(reply.unwrap()) is type(request).result_type
+            assert reply.signed == spec.ENDPOINTS[name]["response_signed_example"]
+            assert sandbox.requests == {name: 1}
 
-    @pytest.mark.parametrize("file", [*REQUEST_FILES, *REFUSED_REQUESTS])
+    @table("file", [*REQUEST_FILES, *REFUSED_REQUESTS])
     async def test_every_printed_request_is_carried_out(
-        self, sandbox: Sandbox, gateway: GatewaySession, port: Port, file: str
+        self, port: Port, world: World, file: str
     ) -> None:
         """The document's own examples, put right where contradictions.md says they are wrong."""
         name = spec.INDEX[file]["endpoint"]
         request = _example(file, port)
         fields = request.wire_fields()
         number = fields.get("out_trade_no", "1497769914931")
-        if name in (*ABOUT_ORDERS, "refundquery"):
-            order = put_order(sandbox, number, payable=4)
-            if name == "refundquery":
-                put_refund(sandbox, order, fields["out_refund_no"], part=2)
-        put_sms(sandbox, fields.get("mobile", ""), fields.get("valid", ""))
-        put_terminal(sandbox, fields.get("op_device_id", ""))
-        reply = await gateway.send(request)
-        assert type(reply.unwrap()) is type(request).result_type
-        assert sandbox.requests == {name: 1}
+        async with opened(port, world) as (sandbox, gateway):
+            if name in (*ABOUT_ORDERS, "refundquery"):
+                order = put_order(sandbox, number, payable=4)
+                if name == "refundquery":
+                    put_refund(sandbox, order, fields["out_refund_no"], part=2)
+            put_sms(sandbox, fields.get("mobile", ""), fields.get("valid", ""))
+            put_terminal(sandbox, fields.get("op_device_id", ""))
+            reply = await gateway.send(request)
+            assert type(reply.unwrap()) is type(request).result_type
+            assert sandbox.requests == {name: 1}
 
 
 SCANNED = "QrConfGet.scanned_url.txt"

@@ -188,9 +188,9 @@ class TestPages:
     async def test_whatever_is_asked_for(self, visitor: Visitor, path: str) -> None:
         """One value at a time, and all at once; twice, half escaped, and not UTF-8."""
         single = [urlencode({name: value}) for value in VALUES for name in ASKED]
-        queries = [*sampled(single, every=3)]
+        said = ["said=answered&message=" + quote(value) for value in VALUES]
+        queries = [*sampled(single, every=13), *sampled(said, every=3)]
         queries += [urlencode(dict.fromkeys(ASKED, value)) for value in VALUES]
-        queries += ["said=answered&message=" + quote(value) for value in VALUES]
         queries += [
             "%",
             "&&&",
@@ -202,9 +202,9 @@ class TestPages:
             "a=1&" * 2000,
         ]
         for query in queries:
-            said = await ask(visitor.sandbox.app, "GET", path, query)
-            assert said.status < 500, (path, query[:100])
-            assert said.body or said.status == 303
+            answer = await ask(visitor.sandbox.app, "GET", path, query)
+            assert answer.status < 500, (path, query[:100])
+            assert answer.body or answer.status == 303
 
     @pytest.mark.slow
     @pytest.mark.parametrize("path", FORMS)
@@ -260,7 +260,7 @@ class TestPages:
             '"=;',
         ]
         async with made.sandbox, made.client:
-            for value in values:
+            for value in sampled(values, every=3):
                 headers = {**login, name: value}
                 for method, path, body in (
                     ("GET", "/console/", b""),

@@ -54,12 +54,11 @@ def pauses(seed: int, count: int) -> list[float]:
     return [rng.uniform(0.5, 1.0) * longest for longest in (1.0, 2.0, 4.0, 5.0, 5.0)[:count]]
 
 
-@pytest.mark.parametrize("failure", FAILURES)
-@pytest.mark.parametrize("name", READS)
-async def test_a_read_is_repeated_until_it_is_answered(
-    name: str, failure: str, fake_clock: FakeClock
-) -> None:
+@table("failure", FAILURES)
+@table("name", READS)
+async def test_a_read_is_repeated_until_it_is_answered(name: str, failure: str) -> None:
     """M-10: transport errors and statuses other than 200, twice, with exact pauses."""
+    fake_clock = FakeClock()
     gateway = FakeGateway(FAILURES[failure], FAILURES[failure])
     async with session(gateway, clock=fake_clock, rng=random.Random(7)) as till:
         reply_ = await fake_clock.run(till.send(REQUESTS[name]))

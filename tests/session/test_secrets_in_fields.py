@@ -58,7 +58,7 @@ from tests.factories import (
 )
 from tests.fake_gateway import FakeGateway, session
 from tests.session.test_secrets_in_texts import FAILURES, THINGS
-from tests.sizes import thinned
+from tests.sizes import cases, thinned
 from tests.table import table
 
 REQUESTS = every_request()
@@ -238,7 +238,7 @@ def test_notification():
 
 
 @pytest.mark.outside
-@pytest.mark.parametrize("how", ["-q", "-vv"])
+@pytest.mark.parametrize("how", cases(["-vv"], more=["-q"]))
 def test_a_failed_comparison_is_reported_without_secrets(how: str, tmp_path: Path) -> None:
     """M-27: ``assert pay == other`` in a user's test shows *that* they differ, and no value."""
     source = REPORTED.format(key=KEY, code=AUTH_CODE, openid=OPENID)
