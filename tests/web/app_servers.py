@@ -19,20 +19,19 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from socketserver import ThreadingMixIn
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import attrs
-import uvicorn
-import werkzeug.serving
-from aiohttp import web
 from gunicorn import config as gunicorn_config  # type: ignore[import-untyped]
 
 from chaoying_async import ExpectedOrder, MemoryInbox, NotificationHandler, PaidOrder, SystemClock
-from chaoying_async.testing import sign_notification
 from chaoying_async.web.background import BackgroundHandler
 from tests.factories import CREDENTIALS, MCH_ID
 from tests.web import apps as web_apps
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 #: Newer ones put a file into the home directory unless told not to.
 NO_SOCKET = ["--no-control-socket"] if hasattr(gunicorn_config, "ControlSocketDisable") else []
@@ -42,6 +41,8 @@ TOTAL = 100
 
 def notification(out_trade_no: str, **fields: Any) -> bytes:
     """A signed notification of a payment that the shop expects."""
+    from chaoying_async.testing import sign_notification
+
     defaults = {
         "mch_id": MCH_ID,
         "out_trade_no": out_trade_no,
@@ -158,6 +159,8 @@ def wait_for(port: int, alive: Callable[[], bool]) -> None:
 @contextlib.contextmanager
 def in_uvicorn(app: Any, **options: Any) -> Iterator[int]:
     """An ASGI app in uvicorn, in a thread."""
+    import uvicorn
+
     sock = free_socket()
     defaults = {"http": "h11", "loop": "asyncio", "lifespan": "auto"}
     config = uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=5, **defaults | options)
@@ -178,6 +181,8 @@ def in_uvicorn(app: Any, **options: Any) -> Iterator[int]:
 @contextlib.contextmanager
 def in_aiohttp(app: web.Application) -> Iterator[int]:
     """An aiohttp application in its own runner, in a thread."""
+    from aiohttp import web
+
     sock = free_socket()
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
@@ -227,7 +232,9 @@ def in_wsgiref(app: Any) -> Iterator[int]:
 @contextlib.contextmanager
 def in_werkzeug(app: Any) -> Iterator[int]:
     """A WSGI app in werkzeug's server, with threads, as ``flask run`` has it."""
-    server = werkzeug.serving.make_server("127.0.0.1", 0, app, threaded=True)
+    from werkzeug.serving import make_server as make_werkzeug
+
+    server = make_werkzeug("127.0.0.1", 0, app, threaded=True)
     server.daemon_threads = True  # type: ignore[attr-defined]
     with _serving_threads(server) as port:
         yield port

@@ -3,6 +3,9 @@
 The path's first part says what the middleware does with a body: nothing (``/notify``), log it the
 way that is allowed (``/logged/notify``), or take it away (``/stream/...``, ``/form/...``,
 ``/swallow/...``: whatever can go wrong in that framework).
+
+Each function imports its own framework: a process of gunicorn's has one of them, and is started
+ten times.
 """
 
 from __future__ import annotations
@@ -12,29 +15,23 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import django  # type: ignore[import-untyped]
-from aiohttp import web
 from asgiref.sync import iscoroutinefunction
 from django.conf import settings  # type: ignore[import-untyped]
 from django.urls import path as django_path  # type: ignore[import-untyped]
 from django.utils.decorators import sync_and_async_middleware  # type: ignore[import-untyped]
-from fastapi import FastAPI
-from flask import Flask, request
-from starlette.applications import Starlette
-from starlette.middleware.base import BaseHTTPMiddleware
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Mount
 
 from chaoying_async.clock import SystemClock
-from chaoying_async.web.aiohttp import notification_handler
 from chaoying_async.web.asgi import App, notification_app, with_lifespan
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.django import notification_view, sync_notification_view
-from chaoying_async.web.fastapi import add_notification_route
-from chaoying_async.web.flask import add_notification_route as add_to_flask
+
+if TYPE_CHECKING:
+    from aiohttp import web
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 log = logging.getLogger("shop")
 
@@ -85,20 +82,18 @@ def asgi_middleware(app: Any) -> App:
     return middle
 
 
-class StarletteMiddleware(BaseHTTPMiddleware):
+async def starlette_middleware(
+    request: Request, call_next: Callable[[Request], Awaitable[Response]]
+) -> Response:
     """What tutorials show, right and wrong."""
-
-    async def dispatch(
-        self, request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        front = request.url.path.split("/")[1]
-        if front == "logged":
-            log.info("%s bytes", len(await request.body()))
-        if front == "stream":
-            log.info("%s bytes", len(b"".join([part async for part in request.stream()])))
-        if front == "form":
-            log.info("%s fields", len(await request.form()))
-        return await call_next(request)
+    front = request.url.path.split("/")[1]
+    if front == "logged":
+        log.info("%s bytes", len(await request.body()))
+    if front == "stream":
+        log.info("%s bytes", len(b"".join([part async for part in request.stream()])))
+    if front == "form":
+        log.info("%s fields", len(await request.form()))
+    return await call_next(request)
 
 
 def plain(handler: Any) -> App:
@@ -106,18 +101,27 @@ def plain(handler: Any) -> App:
 
 
 def starlette(handler: Any) -> App:
+    from starlette.applications import Starlette
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.routing import Mount
+
     app = Starlette(lifespan=only(lambda: handler))
     for front in FRONTS:  # a mount, so the notify_url ends with a slash
         app.router.routes.append(Mount(f"{front}/notify", notification_app(handler, clock=HASTY)))
-    app.add_middleware(StarletteMiddleware)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=starlette_middleware)
     return asgi_middleware_for_swallowing(app)
 
 
 def fastapi(handler: Any) -> App:
+    from fastapi import FastAPI
+    from starlette.middleware.base import BaseHTTPMiddleware
+
+    from chaoying_async.web.fastapi import add_notification_route
+
     app = FastAPI(lifespan=only(lambda: handler))
     for path in PATHS:
         add_notification_route(app, path, handler, clock=HASTY)
-    app.add_middleware(StarletteMiddleware)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=starlette_middleware)
     return asgi_middleware_for_swallowing(app)
 
 
@@ -165,6 +169,10 @@ def quart(handler: Any) -> App:
 
 
 def aiohttp(opened_handler: Any) -> web.Application:
+    from aiohttp import web
+
+    from chaoying_async.web.aiohttp import notification_handler
+
     @web.middleware
     async def middleware(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -191,6 +199,10 @@ def aiohttp(opened_handler: Any) -> web.Application:
 
 
 def flask(background: BackgroundHandler[Any]) -> Any:
+    from flask import Flask, request
+
+    from chaoying_async.web.flask import add_notification_route
+
     app = Flask("shop")
 
     @app.before_request
@@ -205,7 +217,7 @@ def flask(background: BackgroundHandler[Any]) -> Any:
             log.info("%s fields", len(request.form))
 
     for path in PATHS:
-        add_to_flask(app, path, background, endpoint=path.replace("/", "-"))
+        add_notification_route(app, path, background, endpoint=path.replace("/", "-"))
     return wsgi_middleware(app)
 
 

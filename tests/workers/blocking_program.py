@@ -22,9 +22,10 @@ from chaoying_async import GatewaySession, Hosts, OutcomeUnknownError, Pay, cred
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.workers.blocking import BlockingGateway
 from tests.factories import AUTH_CODE
+from tests.sizes import FULL
 
 PAID, NEVER_PAID = 100, 405
-CHILDREN, THREADS, SALES = 4, 2, 3
+CHILDREN, THREADS, SALES = (4, 2, 3) if FULL else (2, 2, 2)
 
 
 def session() -> GatewaySession:

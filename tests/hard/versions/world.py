@@ -142,9 +142,10 @@ def stories(
 ) -> Iterator[Story]:
     """The stories of the seeds from ``first`` on."""
     clock = SystemClock()
-    for other in (called,) if called else OTHERS:
-        OTHERS[other]()
-        TwoVersions(1, other).run()
+    if seconds is not None:  # loading another version takes none of them
+        for other in (called,) if called else OTHERS:
+            OTHERS[other]()
+            TwoVersions(1, other).run()
     gc.collect()
     gc.freeze()
     until = None if seconds is None else clock.monotonic() + seconds
