@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -20,7 +21,8 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sandbox import Sandbox, Status
-from chaoying_async.sandbox.serving.notifier import SCHEDULE
+from chaoying_async.sandbox.bank.entities import Order
+from chaoying_async.sandbox.serving.notifier import SCHEDULE, Notifier
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 
@@ -227,3 +229,26 @@ class TestNotifications:
             failed = sandbox.sign_notification("X1", pay_result="1", result_code="FAIL")
             outcome = parse_notification(failed, sandbox.credentials).outcome
             assert outcome is NotificationOutcome.NOT_PAID
+
+
+async def test_a_thousand_at_once_are_sent_a_hundred_at_a_time() -> None:
+    """Each is given its three seconds; in a pool of connections most would wait for theirs."""
+    clock = FakeClock()
+    at_work, most = 0, 0
+
+    async def shop(request: httpx.Request) -> httpx.Response:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await clock.sleep(2)
+        at_work -= 1
+        return httpx.Response(200, stream=httpx.ByteStream(b"success"))
+
+    notifier = Notifier(clock, lambda _order: b"", httpx.MockTransport(shop))
+    order = cast(
+        "Order", SimpleNamespace(asked={"notify_url": "http://shop.example/"}, key=("", ""))
+    )
+    sent = await clock.run(asyncio.gather(*(notifier.attempt(order) for _ in range(1000))))
+    assert most == 100
+    assert all(each.accepted and each.took == 2 for each in sent)
+    assert clock.monotonic() == 20

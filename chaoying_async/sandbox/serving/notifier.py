@@ -7,6 +7,7 @@ a query will tell then.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
@@ -23,6 +24,9 @@ SCHEDULE = (0, 15, 15, 15, 30, 180, 180, 1800, 1800, 1800, 1800, 3600)
 PATIENCE = 3.0
 #: The status and body that end the schedule.
 OK, SUCCESS = 200, b"success"
+#: How many are under way at once. httpcore's pool looks through all that wait for it whenever one
+#: ends, so a thousand there would take minutes, and nobody would be notified in time.
+_AT_ONCE = 100
 #: How many attempts are remembered, so that a sandbox can run for weeks.
 KEPT = 20_000
 _HEADERS: Mapping[str, str] = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -86,6 +90,7 @@ class Notifier:
         self._on_attempt = on_attempt
         self._transport = transport
         self._own: httpx.AsyncBaseTransport | None = None
+        self._room = asyncio.Semaphore(_AT_ONCE)
         #: Every attempt so far, oldest first; the oldest are forgotten beyond ``KEPT``.
         self.deliveries: list[Delivery] = []
 
@@ -118,7 +123,22 @@ class Notifier:
     async def attempt(
         self, order: Order, number: int = 1, body: bytes | None = None, *, forged: bool = False
     ) -> Delivery:
-        """Deliver once, now; the result is noted and returned, and nothing is raised."""
+        """Deliver once, now; the result is noted and returned, and nothing is raised.
+
+        Beyond a hundred at once it waits for its turn; the three seconds begin after that.
+        """
+        async with self._room:
+            delivery = await self._attempted(order, number, body, forged=forged)
+        self.deliveries.append(delivery)
+        if len(self.deliveries) > KEPT:
+            del self.deliveries[: KEPT // 2]
+        if self._on_attempt is not None:
+            self._on_attempt(delivery)
+        return delivery
+
+    async def _attempted(
+        self, order: Order, number: int, body: bytes | None, *, forged: bool
+    ) -> Delivery:
         url, body = order.asked["notify_url"], self._write(order) if body is None else body
         at, began = self._clock.now(), self._clock.monotonic()
         status, answer, problem = None, b"", ""
@@ -129,7 +149,7 @@ class Notifier:
             problem = f"no answer within {PATIENCE:g} s"
         except Exception as error:  # noqa: BLE001 - a merchant's app in process may raise anything
             problem = type(error).__name__
-        delivery = Delivery(
+        return Delivery(
             key=order.key,
             attempt=number,
             url=url,
@@ -141,17 +161,11 @@ class Notifier:
             took=self._clock.monotonic() - began,
             forged=forged,
         )
-        self.deliveries.append(delivery)
-        if len(self.deliveries) > KEPT:
-            del self.deliveries[: KEPT // 2]
-        if self._on_attempt is not None:
-            self._on_attempt(delivery)
-        return delivery
 
     async def _post(self, url: str, body: bytes) -> tuple[int, bytes]:
         request = httpx.Request("POST", url, content=body, headers=dict(_HEADERS))
         if (transport := self._transport or self._own) is None:
-            limits = httpx.Limits(max_connections=200)
+            limits = httpx.Limits(max_connections=_AT_ONCE)
             transport = self._own = httpx.AsyncHTTPTransport(trust_env=False, limits=limits)
         response = await transport.handle_async_request(request)
         stream = response.stream  # itself: a mock's response counts as read already
