@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-
-import pytest
+from functools import cache
 
 from tests.examples.shops import ROOT
+from tests.table import table
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = sorted([*ROOT.glob("README*.md"), *ROOT.glob("docs/*.md")])
@@ -17,7 +17,15 @@ PROGRAMS = sorted([*ROOT.glob("examples/**/*.py"), *ROOT.glob("chaoying_async/sa
 LOOKUP = ["mch_id", "out_trade_no"]
 
 
-def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+Shown = tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]
+
+
+@cache
+def functions() -> list[Shown]:
+    return [*_shown()]
+
+
+def _shown() -> Iterator[Shown]:
     """Every function that a page or a program shows."""
     for page in PAGES:
         for code in _BLOCK.findall(page.read_text("utf-8")):
@@ -26,9 +34,7 @@ def functions() -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
         yield from _functions(program.name, program.read_text("utf-8"))
 
 
-def _functions(
-    where: str, code: str
-) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
+def _functions(where: str, code: str) -> Iterator[Shown]:
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield f"{where}: {node.name}", node
@@ -38,16 +44,22 @@ def _arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return [each.arg for each in function.args.args if each.arg != "self"]
 
 
-LOOKUPS = [(where, node) for where, node in functions() if _arguments(node)[:2] == LOOKUP]
-#: Of a paid order, on a connection.
-EFFECTS = [
-    (where, node)
-    for where, node in functions()
-    if _arguments(node)[1:] == ["connection"] and "update" in ast.unparse(node).lower()
-]
+@cache
+def lookups() -> list[Shown]:
+    return [(where, node) for where, node in functions() if _arguments(node)[:2] == LOOKUP]
 
 
-@pytest.mark.parametrize(("where", "function"), LOOKUPS, ids=[where for where, _ in LOOKUPS])
+@cache
+def effects() -> list[Shown]:
+    """Of a paid order, on a connection."""
+    return [
+        (where, node)
+        for where, node in functions()
+        if _arguments(node)[1:] == ["connection"] and "update" in ast.unparse(node).lower()
+    ]
+
+
+@table(("where", "function"), lookups)
 def test_every_lookup_goes_by_the_merchant_too(
     where: str, function: ast.FunctionDef | ast.AsyncFunctionDef
 ) -> None:
@@ -56,7 +68,7 @@ def test_every_lookup_goes_by_the_merchant_too(
     assert "mch_id" in names, where
 
 
-@pytest.mark.parametrize(("where", "function"), EFFECTS, ids=[where for where, _ in EFFECTS])
+@table(("where", "function"), effects)
 def test_every_update_says_what_it_expects_and_raises_where_no_row_fits(
     where: str, function: ast.FunctionDef | ast.AsyncFunctionDef
 ) -> None:
@@ -69,7 +81,7 @@ def test_every_update_says_what_it_expects_and_raises_where_no_row_fits(
 
 def test_there_are_lookups_and_updates_to_look_at() -> None:
     """Both languages, the shops, the worker and the demo."""
-    pages = {where.partition(":")[0] for where, _ in LOOKUPS}
+    pages = {where.partition(":")[0] for where, _ in lookups()}
     assert {"README.md", "README.zh-CN.md", "orders.py", "payments.py", "queue_worker.py"} <= pages
     assert {"warehouse.py", "notifications.md", "inboxes.md", "web.md"} <= pages
-    assert len({where for where, _ in EFFECTS}) >= 7
+    assert len({where for where, _ in effects()}) >= 7

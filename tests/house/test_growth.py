@@ -20,7 +20,7 @@ from chaoying_async.sansio.notifications.reading import peek_mch_id
 from chaoying_async.sansio.redact import masked_body, shown_urls
 from chaoying_async.sansio.wire.jsontext import parse_reply
 from tests.house.patterns import Used, all_of_the_package, grows, of_unknown_patterns
-from tests.sizes import FULL
+from tests.sizes import FULL, cases
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 SIGN = b"&sign=" + b"A" * 32
@@ -50,16 +50,16 @@ class TestPatterns:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("pattern", "how"),
-        [
-            (r"(a+)+$", "search"),
-            (r"\s*([A-Za-z*]+)[\w-]*\s*(?:;\s*q=([0-9.]+))?", "fullmatch"),
-            (r"\s+$", "search"),
-            (r"(a|a)*b", "match"),
-            (r"x*x*y", "fullmatch"),
-            (r"[a-z]+@", "search"),
-            (r"(?:ab)*(?:ab)*c", "fullmatch"),
-            (r'"(.*)\\"', "search"),
-        ],
+        cases(
+            [(r"(a+)+$", "search"), (r"x*x*y", "fullmatch"), (r"[a-z]+@", "search")],
+            more=[
+                (r"\s*([A-Za-z*]+)[\w-]*\s*(?:;\s*q=([0-9.]+))?", "fullmatch"),
+                (r"\s+$", "search"),
+                (r"(a|a)*b", "match"),
+                (r"(?:ab)*(?:ab)*c", "fullmatch"),
+                (r'"(.*)\\"', "search"),
+            ],
+        ),
     )
     def test_a_bad_one_would_be_found(self, pattern: str, how: str) -> None:
         """Nested and neighbouring repetitions, and searches that begin again everywhere."""

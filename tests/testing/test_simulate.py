@@ -31,6 +31,7 @@ from chaoying_async.testing.simulation import (
     outside,
     simulate,
 )
+from tests.sizes import FULL
 
 ROOT = Path(__file__).parents[2]
 METADATA = MetaData()
@@ -79,6 +80,7 @@ def test_a_mail_in_on_paid_is_found_and_its_story_told() -> None:
         "delivered": DELIVERED,
         "check": one_mail,
         "shrink": False,  # which has a test of its own
+        "first": 1 if FULL else 18,  # the first that finds it, or one near by
     }
     with pytest.raises(SimulationFailedError, match="was sent 2 mails") as caught:
         simulate(**options)
@@ -86,7 +88,7 @@ def test_a_mail_in_on_paid_is_found_and_its_story_told() -> None:
     assert f"first={story.seed}, seeds=1" in told
     assert told.count("outside   mail") == 2
     with pytest.raises(SimulationFailedError) as again:
-        simulate(**options, first=story.seed, seeds=1)
+        simulate(**options | {"first": story.seed, "seeds": 1})
     assert str(again.value) == told
 
 
@@ -171,7 +173,7 @@ from tests.testing.test_simulate import METADATA, pack
 
 def test_it(simulate):
     done = simulate(on_paid=pack, tables=METADATA, seeds=500)
-    assert (done.first, done.seeds) == (7, 2)
+    assert (done.first, done.seeds) == (7, 1)
 """
 
 
@@ -180,7 +182,7 @@ def test_the_fixture_takes_its_seeds_from_the_command_line(tmp_path: Path) -> No
     """One story again, without a change to the test."""
     (tmp_path / "test_it.py").write_text(_USERS_TEST)
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--simulate-first=7", "--simulate-seeds=2"],
+        [sys.executable, "-m", "pytest", "-q", "--simulate-first=7", "--simulate-seeds=1"],
         cwd=tmp_path,
         env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
         capture_output=True,

@@ -80,7 +80,7 @@ def run(process: Process, work: Callable[[], Coroutine[Any, Any, Any]], ground: 
 
 _PRINT = """
 from chaoying_async.testing.simulation import SimulatedWorld, campaign, world
-for seed in range(40, 43):
+for seed in range(40, 42):
     print(seed, SimulatedWorld(seed).run().timeline.fingerprint)
 """
 
@@ -100,7 +100,7 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
         for seed in ("0", "4711")
     ]
     assert told[0] == told[1]
-    assert len({line.split()[1] for line in told[0].splitlines()}) == 3
+    assert len({line.split()[1] for line in told[0].splitlines()}) == 2
 
 
 @pytest.mark.slow
@@ -146,8 +146,8 @@ def test_the_seeds_of_several_runs_are_counted_together(tmp_path: Path) -> None:
     """What else stands in the file of figures stays there."""
     figures = tmp_path / "figures.json"
     for first in (5, 7):
-        assert main(["--first", str(first), "--seeds", "2", "--add-to", str(figures)]) == 0
-    worlds: dict[str, object] = {"seeds": 4, "that broke a rule": 0}
+        assert main(["--first", str(first), "--seeds", "1", "--add-to", str(figures)]) == 0
+    worlds: dict[str, object] = {"seeds": 2, "that broke a rule": 0}
     assert json.loads(figures.read_text()) == {"simulated worlds": worlds}
     figures.write_text(json.dumps({"simulated worlds": {"seeds": 1, "what": "tea"}, "soak": 2}))
     campaign.add_figures(figures, 2, 1)
