@@ -2,7 +2,7 @@
 
     python -m tests.hard.fleet_killed sqlite|psycopg|asyncpg|mariadb [--mode effect|settle]
         [--queue none|pgqueuer|celery] [--kills 200] [--restarts 50] [--workers 3]
-        [--minutes 30] [--json PATH]
+        [--minutes 30] [--every 0.1] [--json PATH]
 
 The gateway is a sandbox in this process; each worker is a process of its own, and with a queue its
 workers are, which are killed as often. Orders are handed over all the time, in the transaction of
@@ -69,8 +69,8 @@ from tests.sql_shop import effects, metadata
 from tests.stopped import family
 
 ROOT = Path(__file__).parents[2]
-#: Seconds between two blows, and between two orders.
-BLOWS, ORDERS = (0.2, 2.0), 0.2
+#: Seconds between two blows.
+BLOWS = (0.2, 2.0)
 #: Seconds after the last blow until everything has come to its end.
 PATIENCE = 180.0
 #: Of 20 orders: so many are paid by the customer, and so many are rolled back by the shop.
@@ -162,6 +162,8 @@ class World:
     fleet: Fleet
     notify_url: str
     rng: random.Random
+    #: Seconds between two orders.
+    every: float
     workers: list[Worker] = attrs.field(factory=list)
     counts: Counter[str] = attrs.field(factory=Counter)
     over: bool = False
@@ -230,7 +232,7 @@ class World:
             while not self.over:
                 number += 1
                 orders.create_task(self._order(f"K{number:06d}", number % 20))
-                await asyncio.sleep(ORDERS)
+                await asyncio.sleep(self.every)
 
     async def _order(self, number: str, kind: int) -> None:
         pre_order = WechatPreOrder(
@@ -321,7 +323,9 @@ class World:
 
 
 @asynccontextmanager
-async def world_on(kind: str, mode: str, queue: str, seed: int) -> AsyncGenerator[World]:
+async def world_on(
+    kind: str, mode: str, queue: str, seed: int, every: float
+) -> AsyncGenerator[World]:
     """Everything but the workers."""
     with Servers() as servers, tempfile.TemporaryDirectory() as directory:
         server: Server | None = None
@@ -349,7 +353,7 @@ async def world_on(kind: str, mode: str, queue: str, seed: int) -> AsyncGenerato
             notify_url = f"{shop}/notify" if mode == "settle" else f"{gateway}/nobody"
             fleet, rng = fleet_on(engine, session), random.Random(seed)
             world = World(
-                *(url, mode, crew, server, sandbox, gateway, session, fleet, notify_url, rng)
+                *(url, mode, crew, server, sandbox, gateway, session, fleet, notify_url, rng, every)
             )
             try:
                 yield world
@@ -368,10 +372,11 @@ async def campaign(
     workers: int = 3,
     minutes: float = math.inf,
     seed: int = 1,
+    every: float = 0.1,
 ) -> dict[str, Any]:
     """One campaign; its result has ``problems``, each of which is empty."""
     began = time.monotonic()
-    async with world_on(kind, mode, queue, seed) as world:
+    async with world_on(kind, mode, queue, seed, every) as world:
         team = [Of.FLEET] * workers + [Of.QUEUE] * (2 if queue != "none" else 0)
         await asyncio.gather(*(world.start_worker(of, wait=True) for of in team))
         handing_over = asyncio.create_task(world.hand_over())
@@ -413,6 +418,7 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=50)
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--every", type=float, default=0.1, help="seconds between two orders")
     parser.add_argument("--json", type=Path)
     options = vars(parser.parse_args())
     path: Path | None = options.pop("json")

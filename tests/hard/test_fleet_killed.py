@@ -17,7 +17,7 @@ from tests.servers import Servers, find_program
 from tests.sizes import FULL, cases
 
 ROOT = Path(__file__).parents[2]
-WORKERS, KILLS, RESTARTS = ("3", "200", "50") if FULL else ("2", "2", "1")
+WORKERS, KILLS, RESTARTS, EVERY = ("3", "200", "50", "0.1") if FULL else ("2", "2", "1", "0.4")
 KINDS = [("sqlite", "effect"), ("psycopg", "settle")]
 MORE = [("sqlite", "settle"), ("psycopg", "effect"), ("mariadb", "effect"), ("mariadb", "settle")]
 
@@ -51,7 +51,7 @@ async def _holds(servers: Servers, kind: str, *arguments: str) -> None:
         servers.found(lambda: find_program(*missing))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.hard.fleet_killed", kind, *arguments),
-        *("--workers", WORKERS, "--kills", KILLS, "--restarts", RESTARTS),
+        *("--workers", WORKERS, "--kills", KILLS, "--restarts", RESTARTS, "--every", EVERY),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -74,6 +74,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
+UNREADABLE = {"result_code": "WAT"}
 FAILED: dict[str, Any] = {"pay_result": "1", "transaction_id": None, "out_transaction_id": None}
 
 
@@ -109,11 +110,15 @@ async def test_failures_of_others_orders_do_not_fill_an_inbox(shop: Shop) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("known", "fields"),
+    ("inbox", "known", "fields"),
     cases(
-        [(True, {}), (False, {"result_code": "WAT"})],
-        more=[(False, {}), (True, {"result_code": "WAT"})],
+        [("memory", True, {}), ("sqlite", False, UNREADABLE)],
+        more=[
+            *[("memory", False, {}), ("memory", False, UNREADABLE), ("memory", True, UNREADABLE)],
+            *[("sqlite", False, {}), ("sqlite", True, {}), ("sqlite", True, UNREADABLE)],
+        ],
     ),
+    indirect=["inbox"],
 )
 async def test_what_a_stranger_says_about_many_orders_is_bounded(
     shop: Shop, inbox: InboxForPeople, caplog: pytest.LogCaptureFixture, *, known: bool, fields: Any
