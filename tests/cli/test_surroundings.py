@@ -31,6 +31,7 @@ from tests.cli_calls import (
     process,
     sandbox,
 )
+from tests.sizes import cases
 
 KEY = "key-of-the-surroundings"
 WHO: dict[str, str | None] = {
@@ -80,13 +81,13 @@ class TestFiles:
 
 
 class TestColours:
-    @pytest.mark.parametrize("more", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
-    def test_stderr_has_none_where_the_environment_says_so(self, more: dict[str, str]) -> None:
+    def test_stderr_has_none_where_the_environment_says_so(self) -> None:
         """Errors and remarks too; without it they are red."""
         assert "\x1b[" in _stderr_of_a_terminal({})
-        seen = _stderr_of_a_terminal(more)
-        assert "cannot be reached" in seen
-        assert "\x1b" not in seen
+        for more in cases([{"NO_COLOR": "1"}], more=[{"TERM": "dumb"}]):
+            seen = _stderr_of_a_terminal(more)
+            assert "cannot be reached" in seen
+            assert "\x1b" not in seen
 
 
 def _stderr_of_a_terminal(more: dict[str, str]) -> str:
@@ -120,7 +121,7 @@ def _has_ipv6() -> bool:
 
 @pytest.mark.skipif(not _has_ipv6(), reason="this machine has no ::1")
 class TestAddressesOfIpv6:
-    @pytest.mark.parametrize("host", ["::1", "[::1]"])
+    @pytest.mark.parametrize("host", cases(["::1"], more=["[::1]"]))
     def test_sandbox_and_listen_print_an_address_that_works(self, host: str) -> None:
         """In brackets, as a URL has it; and without a token, since only this machine reaches it."""
         with sandbox("--host", host) as world:

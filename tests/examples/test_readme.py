@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from chaoying_async import GatewaySession, Hosts, SystemClock, TradeType, WechatPreOrder
 from chaoying_async.sandbox import Sandbox
 from tests.examples.shops import PATIENCE, ROOT, environment, running, told, until
+from tests.sizes import cases
 
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -37,10 +38,10 @@ def watching(page: str) -> str:
 
 @pytest.mark.parametrize(
     "page",
-    [
-        *("README.md", "README.zh-CN.md"),
-        *("docs/tutorial-qr-shop.md", "docs/tutorial-qr-shop.zh-CN.md"),
-    ],
+    cases(
+        ["README.md", "docs/tutorial-qr-shop.md"],
+        more=["README.zh-CN.md", "docs/tutorial-qr-shop.zh-CN.md"],  # the same blocks
+    ),
 )
 async def test_the_block_of_the_page_marks_an_order_paid_once(page: str, tmp_path: Path) -> None:
     """As it stands there, with the environment of `chaoying sandbox` and a table of orders."""
