@@ -41,7 +41,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800 if FULL else 180)]
 ROOT = Path(__file__).parents[2]
 #: How many processes of the fleet, web processes, orders, and customers at a time. More orders keep
 #: this process busy, which is gateway and customers at once, and not the fleet.
-WORKERS, WEBS, ORDERS, AT_ONCE = (8, 4, 500, 20) if FULL else (3, 2, 40, 10)
+WORKERS, WEBS, ORDERS, AT_ONCE = (8, 4, 500, 20) if FULL else (2, 2, 25, 10)
 PATIENCE = 120.0
 
 _fleet = fleet_metadata().tables

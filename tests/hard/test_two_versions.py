@@ -22,7 +22,8 @@ from tests.hard.versions.world import TwoVersions, drawn_mix
 from tests.sizes import FULL
 
 STORED = Path(__file__).parents[1] / "data" / "stored"
-SEEDS = range(1, 400 if FULL else 4)
+#: The first is told twice by the test of the story, and judged there.
+SEEDS = range(2, 400 if FULL else 4)
 KEY = "9d101c97133837e13dde2d32a5054abb"
 OLD = PreviousKey("the-old-key", until=datetime(2027, 1, 1, tzinfo=UTC))
 
@@ -98,6 +99,7 @@ def test_deployments_of_every_kind_are_drawn() -> None:
 def test_one_version_follows_the_other_on_the_same_files() -> None:
     """What runs in which process stands in the story, which is the same every time."""
     story = TwoVersions(1, "last").run()
+    assert story.broken == ()
     ran = [
         (line.who, line.what)
         for line in story.timeline

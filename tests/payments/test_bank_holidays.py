@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date, datetime, time, timedelta
+from functools import cache
 
 import chinese_calendar  # type: ignore[import-untyped]
 
@@ -28,12 +29,17 @@ def days() -> Iterator[date]:
         yield FIRST + timedelta(days=number)
 
 
+@cache
+def is_workday(day: date) -> bool:
+    return bool(chinese_calendar.is_workday(day))
+
+
 def answered_by(accepted: date) -> datetime:
     """The end of the third working day after that on which the bank took the refund."""
     day, left = accepted, 3
     while left:
         day += timedelta(days=1)
-        left -= bool(chinese_calendar.is_workday(day))
+        left -= is_workday(day)
     return midnight(day + timedelta(days=1))
 
 

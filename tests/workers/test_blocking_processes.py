@@ -17,6 +17,7 @@ from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
 from tests.examples.shops import environment, running, told
 from tests.factories import CANARIES
+from tests.sizes import cases
 from tests.workers.blocking_program import CHILDREN, SALES
 from tests.workers.fleets import until
 
@@ -65,12 +66,16 @@ async def program(how: str, folder: Path) -> AsyncGenerator[Program]:
 
 
 @pytest.mark.parametrize(
-    ("how", "unpaid"), [("forked_after_use", 0), ("forked_while_a_call_is_under_way", 1)]
+    ("how", "unpaid"),
+    cases([("forked_while_a_call_is_under_way", 1)], more=[("forked_after_use", 0)]),
 )
 async def test_a_child_never_uses_the_loop_of_its_parent(
     how: str, unpaid: int, tmp_path: Path
 ) -> None:
-    """Each has a session of its own, in any number of threads; the parent's goes on."""
+    """Each has a session of its own, in any number of threads; the parent's goes on.
+
+    Without a call under way when it forks: ``FULL=1``.
+    """
     async with program(how, tmp_path) as shop:
         sold = json.loads(await shop.said())["statuses"]
         assert sold == ["PAID"] * (2 + CHILDREN * SALES)

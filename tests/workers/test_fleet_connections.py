@@ -18,7 +18,7 @@ from tests.servers import Servers
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
 
 OURS = LEASES_AT_ONCE + WORK_AT_ONCE
-MANY = 60
+MANY = 30
 
 
 class Shop:

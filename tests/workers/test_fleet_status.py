@@ -99,8 +99,8 @@ async def test_another_cut_loses_nothing_and_fences_old_owners(
     """Each row has the mark of its new shard; no token goes back; all orders come to their ends."""
     world.gateway.script = always(PENDING)
     async with world.open(1) as (fleet,):
-        await fleet.watch_many(orders(20), then=ENDED, schedule=SOON)
-        await until(lambda: fleet.stats().pending == 20)
+        await fleet.watch_many(orders(8), then=ENDED, schedule=SOON)
+        await until(lambda: fleet.stats().pending == 8)
     outside = world.fleet()
     await outside.watch(order("fresh"), then=ENDED, schedule=SOON)
     engine = outside._engine
@@ -123,7 +123,7 @@ async def test_another_cut_loses_nothing_and_fences_old_owners(
     world.gateway.script = always({})
     # A lost lease would give an outcome again, as it may; nothing here is about that.
     async with world.open(2, shards=7, by_merchant=bool(by_merchant), lease=30):
-        await until(lambda: len(GIVEN) == 21)
+        await until(lambda: len(GIVEN) == 9)
     assert {len(outcomes) for outcomes in GIVEN.values()} == {1}
 
 

@@ -114,9 +114,9 @@ async def test_a_rolling_replacement_overlaps_without_an_error(
     await asyncio.gather(*(fleet.__aenter__() for fleet in running))
     handed_over = 0
     for _ in range(3):
-        for number in range(handed_over, handed_over + 10):
+        for number in range(handed_over, handed_over + 5):
             await running[-1].watch(order(f"A{number}"), then=ENDED, schedule=SOON)
-        handed_over += 10
+        handed_over += 5
         fresh = world.fleet(lease=20)
         await fresh.__aenter__()
         await running.pop(0).__aexit__(None, None, None)
