@@ -157,6 +157,10 @@ FULL = (
 )
 
 
+#: Far enough for a mistake that no lost message hides.
+NEAR = (attrs.evolve(CI[0], faults=0),)
+
+
 class Walk:
     """One walk, and what it found."""
 
