@@ -1,7 +1,7 @@
 """How much of a campaign runs: ``FULL=1`` all of it, ``QUICK=1`` a sample of the usual.
 
-``make quick`` sets ``QUICK``. What it thins out, ``make test`` runs whole, or in a sample of its own
-where that takes seconds.
+``make quick`` sets ``QUICK``. What it thins out, ``make test`` runs whole, or in a sample of its
+own where that takes seconds.
 """
 
 from __future__ import annotations
