@@ -226,8 +226,10 @@ def test_words_stand_under_the_field_and_not_above_it() -> None:
 
 
 def _sources() -> dict[str, tuple[ast.Module, list[str]]]:
-    texts = {str(path): (PRODUCT / path).read_text("utf-8") for path in trees()}
-    return {path: (ast.parse(text), text.splitlines()) for path, text in texts.items()}
+    return {
+        str(path): (tree, (PRODUCT / path).read_text("utf-8").splitlines())
+        for path, tree in trees().items()
+    }
 
 
 def test_words_are_read_in_both_languages() -> None:

@@ -18,8 +18,10 @@ def test_a_journey_leads_through_our_code(journey: str) -> None:
 
 @pytest.mark.slow
 def test_the_sizes_are_counted_without_docstrings() -> None:
-    """Statements are fewer than lines, and functions are short."""
-    sizes = measure.sizes()
+    """Statements are fewer than lines, and functions are short; looked at in one room."""
+    sizes = measure.sizes(
+        [path.name for path in measure.PRODUCT.iterdir() if path.name != "polling"]
+    )
     assert 0 < sizes["modules"] < sizes["statements"] < sizes["lines"]
     assert sizes["function length, median"] <= sizes["function length, 90th percentile"]
 
