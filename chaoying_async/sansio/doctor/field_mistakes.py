@@ -53,11 +53,11 @@ def without(left_out: Callable[[str, str], bool]) -> FieldsWay:
 
 
 def renamed(*changes: Callable[[str], str]) -> FieldsWay:
-    """Every name changed."""
+    """Every name changed, but that of the sign, which takes no part by its name."""
 
     def way(message: SignedText) -> Iterator[Pairs]:
         for change in changes:
-            yield tuple((change(name), value) for name, value in message.pairs)
+            yield tuple((n if n == "sign" else change(n), value) for n, value in message.pairs)
 
     return way
 
