@@ -91,7 +91,7 @@ def _read_body(body: bytes) -> SignedText:
     if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return _read_json(body)
     charset = _charset(unquote_to_bytes(body), body)
-    text = body.decode(charset, "replace")
+    text = body.decode(charset)
     if match := _URL_BEFORE_QUERY.match(text):
         text = text[match.end() :].partition("#")[0]
     if text.startswith(_NOT_A_FORM) or "=" not in text:
