@@ -130,7 +130,7 @@ def test_another_programs_form_is_read_alike(fields: dict[str, str]) -> None:
 def test_what_is_no_form_is_refused_before_it_is_parsed(body: str) -> None:
     """XML, JSON, multipart and bodies without `=`: the bytes decide (M-14)."""
     for given_ in (body, body.encode()):
-        with pytest.raises(MalformedMessageError):
+        with pytest.raises(MalformedMessageError, match="is not a form"):
             parse_form(given_)
 
 

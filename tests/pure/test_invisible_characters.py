@@ -29,6 +29,8 @@ INVISIBLE = {
     "Hangul filler": ("{}\u3164", "cannot be printed"),
     "Braille blank": ("\u2800{}", "cannot be printed"),
     "NUL": ("{}\0", "cannot be printed"),
+    "line separator": ("1\u2028{}", "cannot be printed"),
+    "paragraph separator": ("1\u2029{}", "cannot be printed"),
 }
 #: Texts that people write, which may hold anything, and what only looks like one.
 FREE = {
@@ -110,3 +112,11 @@ def test_all_of_them_are_named_at_once() -> None:
     with pytest.raises(ParameterError) as caught:
         OrderQuery(paytype=PayType.WECHAT, mch_id="1\r", out_trade_no="A100011 ")
     assert set(caught.value.problems) == {"mch_id", "out_trade_no"}
+
+
+def test_a_carriage_return_is_named_only_where_one_is() -> None:
+    """It is what files made on Windows leave, and nobody sees it."""
+    for text, named in (("1\r", True), ("1\r\n", True), ("1\n", False), (" 1", False)):
+        which = ", a carriage return" if named else ""
+        rule = f"has blanks or a line end at an end{which}; they are not part of it"
+        assert problems(OrderQuery, "mch_id", text) == {"mch_id": rule}

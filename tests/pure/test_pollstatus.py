@@ -31,6 +31,8 @@ from chaoying_async.exceptions import GATEWAY_ERRORS
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.sansio.polling.status import (
     CONFIGURATION_CODES,
+    ORDER_ADVICE,
+    REFUND_ADVICE,
     REFUND_ENDS,
     TROUBLE_CODES,
     UNASKED,
@@ -240,3 +242,21 @@ def test_any_news_ends_the_counting_of_troubles() -> None:
     assert troubled == Standing(Says.TROUBLE, troubles=2)
     assert taken_together(troubled, OPEN).troubles == 0
     assert taken_together(troubled, NO_NEWS).troubles == 0
+
+
+def test_every_end_of_a_wait_says_what_to_do() -> None:
+    """Of an order and of a refund; the two have only troubles in common."""
+    common = {PollStatus.NOT_FOUND, PollStatus.MISMATCH, PollStatus.REFUSED, PollStatus.EXPIRED}
+    assert common == ORDER_ADVICE.keys() & REFUND_ADVICE.keys()
+    assert ORDER_ADVICE.keys() - common == {PollStatus.PAID, *UNPAID.values()}
+    assert REFUND_ADVICE.keys() - common == {*REFUND_ENDS.values()}
+
+
+def test_whatever_is_read_in_an_answer_about_an_order_was_about_it() -> None:
+    """M-11: an order that was seen is no longer "not found"."""
+    for fields in (
+        {"trade_state": "FAIL", "code": "10004", "base_fee": None},
+        {"trade_state": "REFUND", "code": "10002"},
+        {"trade_state": "PROCESSING", "code": "10001", "base_fee": None},
+    ):
+        assert read(ORDER_QUERY, **fields).about_order

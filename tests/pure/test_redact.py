@@ -157,3 +157,18 @@ def test_nobody_else_has_a_set_of_names() -> None:
         if isinstance(node, ast.ImportFrom) and "SECRET" in {alias.name for alias in node.names}
     }
     assert knows == SEALING | {"sansio/redact.py"}
+
+
+def test_what_is_not_hidden_stays_as_it_is() -> None:
+    """A mask over everything would help nobody who reads a log."""
+    fields = {"out_trade_no": "A1", "attach": "table 7", "total_fee": "1", "openid": ""}
+    assert masked_fields(fields, {}) == fields
+
+
+@pytest.mark.parametrize("packed", ["{}", "[{}]", '"{}"'])
+def test_json_in_a_value_is_masked_however_its_names_are_written(packed: str) -> None:
+    """M-27: an object, a list or a text of JSON, with an escape in the name."""
+    member = r'{"\u006fpenid":"o1 2"}'
+    inner = json.dumps(member)[1:-1] if packed.startswith('"') else member
+    value = packed.replace("{}", inner)
+    assert "o1 2" not in masked_body(json.dumps({"attach": value}).encode(), {}).decode()

@@ -247,3 +247,24 @@ def test_whatever_is_scanned_the_request_stays_under_qrpay_on_the_listed_host(
     assert len(dict(pairs)) == len(pairs)
     assert dict(pairs)["sign"] == naive_sign(pairs)
     assert sent.url.isascii()
+
+
+OWN_NAMES = ("agent_id", "pid", "version", "device_info", "op_device_id", "sign", "key", "method")
+LINK = f"{HOST}/qrpay/0000000100?op_shop_id=1"
+
+
+@table("name", OWN_NAMES)
+def test_the_terminals_own_names_cannot_be_allowed(name: str) -> None:
+    """M-05, C 96: whatever a caller allows, a link brings none of what the terminal sends."""
+    with pytest.raises(ParameterError) as caught:
+        outgoing(f"{LINK}&{name}=1", allow=("more", name))
+    assert "not allowed" in caught.value.problems["url"]
+    assert ("more", "1") in sent_query(outgoing(f"{LINK}&more=1", allow=("more", name)))
+
+
+def test_a_link_of_2048_characters_is_looked_at_and_no_longer_one() -> None:
+    """M-05: the document's have under 100."""
+    start = f"{LINK}&more="
+    outgoing(start + "x" * (2048 - len(start)), allow=["more"])
+    with pytest.raises(ParameterError, match="is not a plain link"):
+        outgoing(start + "x" * (2049 - len(start)), allow=["more"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import pickle
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,8 @@ from chaoying_async.sansio.payments.intent import (
     order_record_in,
 )
 from chaoying_async.sansio.payments.moves import (
+    ADVICE,
+    REFUSAL_ADVICE,
     Ask,
     CancelNews,
     Cancels,
@@ -45,6 +48,7 @@ from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_i
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Answer, PollStatus, Says, refusal
 from chaoying_async.sansio.values import GMT8, Fen
+from tests.pure import factories
 
 EXACT = PollSchedule(jitter=0)
 OPEN = Answer(Says.PENDING, about_order=True)
@@ -381,3 +385,55 @@ def test_an_ended_orders_cancel_is_tried_four_times() -> None:
         elif isinstance(move, Ask):
             till = asked(till, float(second), CLOSED)
     assert tries == 4
+
+
+def test_another_currency_is_another_amount() -> None:
+    """M-13: one fen of another currency is no fen."""
+    for currency, news in ((None, PayNews.PAID), ("CNY", PayNews.PAID), ("USD", PayNews.MISMATCH)):
+        fields = factories.paid(out_trade_no="A100011", base_fee="100", fee_type=currency)
+        request = Pay(
+            mch_id="00000001",
+            out_trade_no="A100011",
+            body="b",
+            total_fee=100,
+            auth_code="130000000000000001",
+        )
+        reply = factories.read(request, factories.reply_body(fields))
+        assert read_pay(request, reply).news is news
+
+
+def test_keys_stay_what_they_are_in_every_version() -> None:
+    """M-18, M-23: a store finds by them what an earlier version wrote."""
+    assert key_of("商户1", "A1") == '["商户1", "A1"]'
+    assert number_in('["商户1", "A1"]') == ("商户1", "A1")
+
+
+def test_every_end_says_what_to_do() -> None:
+    """Each status, each reason that says more, and each refusal that no other number helps."""
+    more = {
+        *("NOT_SENT", "REFUSED", "MISMATCH", "REFUNDED", "UNVERIFIED", "PAID_UNCONFIRMED"),
+        *("AFTER_CANCEL", "UNREADABLE", "STORE_FAILED"),
+    }
+    assert ADVICE.keys() == {*CheckoutStatus, *map(CheckoutReason, more)}
+    assert REFUSAL_ADVICE.keys() == {"20002", "20005", "20012", "20013"}
+
+
+def test_of_a_refund_s_refusal_only_one_of_the_gateway_counts() -> None:
+    """M-25: another error that a text names proves no refusal."""
+    refund = Refund(
+        paytype=PayType.WECHAT, out_trade_no="A10001", out_refund_no="R1", total_fee=2,
+        refund_fee=1, op_user_id="1",
+    )  # fmt: skip
+    error = GatewayError("no", state="FAIL", code="20009")
+    error.msg = "later"
+    intent = RefundIntent(
+        refund=refund, mch_id="1", started=datetime(2026, 1, 1, tzinfo=UTC), refusal=error
+    )
+    found = refund_intent_in(intent.text()).refusal
+    assert found is not None
+    assert (found.code, found.msg, found.quoted) == ("20009", "later", "later")
+    other = json.loads(intent.text())
+    other["refusal"] = {"type": "TransportError", "text": "no"}
+    assert refund_intent_in(json.dumps(other)).refusal is None
+    other["refusal"] = None
+    assert refund_intent_in(json.dumps(other)).refusal is None

@@ -22,6 +22,7 @@ from chaoying_async.sansio.values import (
     Fen,
     fen,
     format_time,
+    parse_http_date,
     parse_time,
     received_fen,
 )
@@ -335,3 +336,27 @@ def test_an_empty_model_says_only_its_name() -> None:
     assert repr(Promotion()) == "Promotion()"
     assert repr(RefundItem(serial_no="0")) == "RefundItem(serial_no='0')"
     assert repr(FundBill(amount=Decimal("0.01"))) == "FundBill(amount=Decimal('0.01'))"
+
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        *[
+            (f"Thu, 05 {name} 2026 08:30:05 GMT", datetime(2026, month, 5, 8, 30, 5, tzinfo=UTC))
+            for month, name in enumerate(MONTHS, 1)
+        ],
+        ("Thu, 05 Mai 2026 08:30:05 GMT", None),
+        ("Thu, 05 May 2026 24:00:00 GMT", None),
+        ("Thu, 31 Feb 2026 08:30:05 GMT", None),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", datetime(1970, 1, 1, tzinfo=UTC)),
+        ("Thu, 31 Dec 2099 23:59:59 GMT", datetime(2099, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        ("Thu, 01 Jan 2100 00:00:00 GMT", None),
+        ("Mon, 01 Jan 0001 00:00:00 GMT", None),
+    ],
+)
+def test_a_date_header_is_read_in_every_month(text: str, moment: datetime | None) -> None:
+    """The gateway's own clock; every other form and every odd year says nothing."""
+    assert parse_http_date(text) == moment

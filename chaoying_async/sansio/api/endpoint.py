@@ -223,7 +223,7 @@ def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
     for name, value in extra.items():
         if not isinstance(name, str) or not isinstance(value, str):
             problems[str(name)] = "an extra parameter has a name and a value of text"
-        elif name in DOCUMENTED or name in ("sign", "key"):
+        elif name in DOCUMENTED or name == "key":
             problems[name] = "is a documented name; extra is for undocumented ones"
         elif why := text_problem(value) or ambiguity(name, value, extra):
             problems[name] = why

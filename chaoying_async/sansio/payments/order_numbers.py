@@ -57,7 +57,7 @@ class OrderNumbers:
         self.last = last
         problems: dict[str, str] = {}
         whole = isinstance(width, int) and not isinstance(width, bool)
-        if not whole or not 1 <= width <= LONGEST - 1:
+        if not whole or width < 1:
             problems["width"] = "must be a whole number, 1 or more"
         elif not isinstance(order_no, str) or _PLAIN(order_no) is None:
             problems["order_no"] = "must be letters and digits"

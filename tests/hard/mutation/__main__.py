@@ -54,7 +54,8 @@ def outcomes(trials: Sequence[Trial], known: Covering) -> Iterator[tuple[Trial, 
     """What became of each: by an exchanged function where that can be."""
     rest = {(each.path, each.mutant): each for each in trials}
     for tried, outcome in trial.exchanged([each for each in trials if each.tests]):
-        if outcome != NOT_SO:
+        # A table may have been read while other modules were loaded: of that an exchange knows not.
+        if outcome != NOT_SO and (tried.mutant.in_function or outcome != SURVIVED):
             del rest[tried.path, tried.mutant]
             yield tried, outcome
     for each in rest.values():

@@ -17,8 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 SANSIO = "chaoying_async/sansio"
-#: Rooms whose quick tests are run: they decide, or drive the engines that act upon what is decided.
-ROOMS = ("pure", "notifications", "payments", "polling")
+#: Rooms whose quick tests are run: they decide, drive the engines that act upon what is decided, or
+#: look at what a session shows of its calls.
+ROOMS = ("pure", "notifications", "payments", "polling", "session", "observing")
 OPTIONS = (
     *("-q", "-s", "-m", "quick", "-p", "no:xdist", "-p", "no:cacheprovider", "-o", "timeout=0"),
     *("--assert=plain", "--tb=native", f"--rootdir={ROOT}"),
@@ -42,10 +43,21 @@ class Covering:
         return self._first(path, {test for line in lines for test in reached.get(line, ())})
 
     def of_file(self, path: str) -> list[str]:
-        """The tests that run any function of a file; all pure ones where it has none."""
+        """The tests that run any function of a file, then pure ones that name it or its folder.
+
+        What a class or a table says is read while nothing of its file runs.
+        """
         found = {test for tests in self.reached.get(path, {}).values() for test in tests}
+        near = self._naming(path) - found
+        return [*self._first(path, found), *self._first(path, near)]
+
+    def _naming(self, path: str) -> set[str]:
+        """The pure tests in files that import this one, or from its folder."""
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        names = [f"from {each} import " for each in (module, module.rpartition(".")[0])]
         pure = {test for test in self.seconds if test.startswith("tests/pure/")}
-        return self._first(path, found or pure)
+        texts = {file: (ROOT / file).read_text("utf-8") for file in map(_file, pure)}
+        return {test for test in pure if any(name in texts[_file(test)] for name in names)}
 
     def _first(self, path: str, tests: set[str]) -> list[str]:
         """Those that spend most of their lines in this file, as far as the time goes."""
@@ -53,13 +65,18 @@ class Covering:
         chosen: list[str] = []
         seconds = 0.0
         for test in sorted(
-            tests, key=lambda test: (-there[test] / (self.breadth[test] or 1), test)
+            tests,
+            key=lambda test: (-there[test] / (self.breadth[test] or 1), self.seconds[test], test),
         ):
             seconds += self.seconds[test]
             if chosen and seconds > MOST_SECONDS:
                 break
             chosen.append(test)
         return chosen
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 class _Recorder:
