@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -17,7 +16,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
+from tests.servers import MissingProgramError, find_program
+
 T = TypeVar("T")
+#: Programs, and Debian's packages that have them.
+PROGRAMS = CHROMIUM, DRIVER = ("chromium", "chromium"), ("chromedriver", "chromium-driver")
 #: Seconds that a page has to show what is expected of it.
 PATIENCE = 60.0
 
@@ -31,10 +34,12 @@ _FLAGS = """
 
 def missing() -> str:
     """Why there is no browser here; empty if there is one. CI has to have it."""
-    programs = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
-    if not programs or os.environ.get("CI"):
-        return ""
-    return f"{' and '.join(programs)} not found: apt-get install chromium chromium-driver"
+    try:
+        for program, package in PROGRAMS:
+            find_program(program, package)
+    except MissingProgramError as error:
+        return "" if os.environ.get("CI") else str(error)
+    return ""
 
 
 needs_browser = pytest.mark.skipif(bool(missing()), reason=missing() or "there is one")
@@ -82,11 +87,11 @@ def chromium(*, language: str = "en") -> Generator[Browser]:
     """A browser of its own, with an empty profile."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = webdriver.ChromeOptions()
-        options.binary_location = shutil.which("chromium") or "/usr/bin/chromium"
+        options.binary_location = find_program(*CHROMIUM)
         for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--lang={language}"):
             options.add_argument(flag)
         options.add_experimental_option("prefs", {"intl.accept_languages": language})
-        service = Service(shutil.which("chromedriver") or "/usr/bin/chromedriver")
+        service = Service(find_program(*DRIVER))
         driver = webdriver.Chrome(options=options, service=service)
         try:
             yield Browser(driver)
