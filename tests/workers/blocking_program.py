@@ -17,12 +17,15 @@ import threading
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 from chaoying_async import GatewaySession, Hosts, OutcomeUnknownError, Pay, credentials_from_env
-from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.workers.blocking import BlockingGateway
 from tests.factories import AUTH_CODE
 from tests.sizes import FULL
+
+if TYPE_CHECKING:
+    from chaoying_async.pollstore.sql import SqlPollStore
 
 PAID, NEVER_PAID = 100, 405
 CHILDREN, THREADS, SALES = (4, 2, 3) if FULL else (2, 2, 2)
@@ -36,8 +39,14 @@ def session() -> GatewaySession:
     )
 
 
+def poll_store() -> SqlPollStore:
+    from chaoying_async.pollstore.sql import SqlPollStore  # most of the ways do without it
+
+    return SqlPollStore(os.environ["POLL_STORE"])
+
+
 gateway = BlockingGateway(session)
-gateway_with_store = BlockingGateway(session, store=lambda: SqlPollStore(os.environ["POLL_STORE"]))
+gateway_with_store = BlockingGateway(session, store=poll_store)
 
 
 def sell(number: str, amount: int = PAID, through: BlockingGateway = gateway) -> str:

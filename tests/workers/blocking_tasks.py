@@ -6,6 +6,7 @@ import os
 
 from celery import Celery  # type: ignore[import-untyped,import-not-found,unused-ignore]
 
+import chaoying_async.pollstore.sql  # noqa: F401 - or a task loads it in the second that it has
 from tests.workers.blocking_program import NEVER_PAID, gateway_with_store, sell
 
 FOLDER = os.environ.get("CELERY_FOLDER", "")
