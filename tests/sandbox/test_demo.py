@@ -56,8 +56,14 @@ async def test_the_demo_adds_up_to_the_fen() -> None:
 def test_a_program_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """`demo --json`: the record and nothing else, on stdout; its exit code. The day is made up."""
 
-    async def run(payments: int, *, console: Console, tell: Callable[[Any], None]) -> int:
-        console.print("a table for a person")
+    async def run(
+        payments: int,
+        *,
+        console: Console | None = None,
+        tell: Callable[[Any], None] = print,
+        **_: Any,
+    ) -> int:
+        (console or Console()).print("a table for a person")
         tell({"ok": False, "payments": payments})
         return 1
 
@@ -65,6 +71,8 @@ def test_a_program_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     result = call("demo", "--payments", "10", "--json")
     assert (result.exit_code, result.stderr) == (1, "")
     assert said(result) == {"ok": False, "payments": 10}
+    result = call("demo", "--payments", "10")
+    assert (result.exit_code, "a table for a person" in result.stdout) == (1, True)
 
 
 @pytest.mark.parametrize(
