@@ -25,8 +25,9 @@ from tests.sizes import FULL
 pytestmark = [pytest.mark.tools, pytest.mark.outside, pytest.mark.timeout(4000 if FULL else 400)]
 
 ROOT = Path(__file__).parents[2]
-#: What is systematic, then what is random: a few calls, or as many as an hour has.
-LENGTH = ("-n", "100000", "--max-time", "3600") if FULL else ("-n", "2")
+#: What is systematic: a thousand calls; then what is random, as much of it as an hour has.
+EVERYTHING = ("--phases", "coverage,fuzzing", "-n", "100000", "--max-time", "3600")
+CALLED = EVERYTHING if FULL else ("--phases", "coverage")
 #: What an answer has to be: no 500, a documented status and type, and what its schema says.
 CHECKS = (
     "not_a_server_error",
@@ -71,7 +72,7 @@ async def ran(sandbox: Sandbox, *options: str, of: Collection[str] = ()) -> tupl
 async def test_no_call_that_it_makes_finds_a_fault() -> None:
     """No 500, no undocumented answer; its calls come as far as orders, in an hour paid ones."""
     sandbox = Sandbox(clock=FastClock(1000))
-    code, said = await ran(sandbox, "--phases", "coverage,fuzzing", *LENGTH)
+    code, said = await ran(sandbox, *CALLED)
     assert code == 0, said
     assert "No issues found" in said
     assert "Tested: 19" in said
