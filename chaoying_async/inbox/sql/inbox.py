@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Insert, MetaData, inspect
+from sqlalchemy import MetaData, inspect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.abc import Clock
@@ -120,21 +120,20 @@ class SqlInbox:
         return self._locks.lock(key, entry)
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
-        timed, due = _due(retry_in)
-        params = aside_params(aside) | due
+        params = aside_params(aside) | {"p_retry": span(retry_in)}
         while True:
             row = await self._aside_row(aside.key, aside.fingerprint)
             if row is None:
-                if await self._set_aside_new(aside, self._asides.new[timed], params):
+                if await self._set_aside_new(aside, params):
                     return True
                 continue  # set aside by somebody else at this very moment
             if row.closed:
                 return False
             seen = {"p_seen": row.decision}
-            if await self._access.write(self._asides.again[timed], params | seen):
+            if await self._access.write(self._asides.again, params | seen):
                 return to_aside(row).decision != aside.decision
 
-    async def _set_aside_new(self, aside: Aside, statement: Insert, params: Params) -> bool:
+    async def _set_aside_new(self, aside: Aside, params: Params) -> bool:
         """Inserts one at a time in this process, so that each counts those before it."""
         key = key_params(aside.key)
         async with self._room.get():
@@ -146,12 +145,11 @@ class SqlInbox:
                 others = await self._access.read(self._asides.foreign, key | limit)
             of_it = any(row.decision.endswith(FOREIGN) for row in rows)
             check_room(aside, messages=len(rows), of_it=of_it, orders=len(others))
-            return await self._access.insert(statement, params)
+            return await self._access.insert(self._asides.new, params)
 
     async def postpone(self, aside: Aside, *, retry_in: float | None) -> None:
-        timed, due = _due(retry_in)
         this = message_params(aside.key, aside.fingerprint)
-        await self._access.write(self._asides.postpone[timed], this | due)
+        await self._access.write(self._asides.postpone, this | {"p_retry": span(retry_in)})
 
     async def close(self, aside: Aside) -> None:
         this = message_params(aside.key, aside.fingerprint)
@@ -232,7 +230,3 @@ def _merged(orders: Iterable[Any], asides: Iterable[Any]) -> list[Record | Aside
         *((row.first_seen, to_aside(row)) for row in asides),
     ]
     return [item for _, item in sorted(items, key=lambda pair: pair[0])]
-
-
-def _due(retry_in: float | None) -> tuple[bool, Params]:
-    return (False, {}) if retry_in is None else (True, {"p_retry": span(retry_in)})

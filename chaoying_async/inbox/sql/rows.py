@@ -22,9 +22,9 @@ from chaoying_async.sql.dialects import EPOCH, microseconds
 Params = dict[str, Any]
 
 
-def span(seconds: float) -> int:
+def span(seconds: float | None) -> int | None:
     """Seconds as whole microseconds."""
-    return round(seconds * 1_000_000)
+    return None if seconds is None else round(seconds * 1_000_000)
 
 
 def key_params(key: OrderKey) -> Params:
