@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chaoying_async.inbox.sql import rows
+from chaoying_async.inbox.sql import tables
 from chaoying_async.sansio.notifications import facts
 from chaoying_async.sansio.notifications.inbox_values import OrderKey
 from chaoying_async.sansio.payments import intent, refunds
@@ -86,13 +86,13 @@ def _(patch: pytest.MonkeyPatch) -> None:
 
 @among_versions("an order in an inbox has another key", "M-16")
 def _(patch: pytest.MonkeyPatch) -> None:
-    key_params = rows.key_params
+    key_params = tables.key_params
 
-    def without_zeros(key: OrderKey) -> rows.Params:
+    def without_zeros(key: OrderKey) -> tables.Params:
         return key_params(OrderKey(key.mch_id.lstrip("0"), key.out_trade_no))
 
     everywhere(patch, key_params, without_zeros)
-    patch.setattr(rows, "_key_of", lambda row: OrderKey(row.mch_id.zfill(8), row.out_trade_no))
+    patch.setattr(tables, "_key_of", lambda row: OrderKey(row.mch_id.zfill(8), row.out_trade_no))
 
 
 @among_versions("a refund's number is written in another form", "M-25")

@@ -5,9 +5,8 @@
 - ``lending``: the connection lent to ``on_paid``, and what it refuses.
 - ``locks``: how each database locks an order without waiting.
 - ``pruning``: forgets what is old, a page at a time.
-- ``rows``: turns rows into records and messages, and those into parameters.
 - ``statements``: every statement of an inbox.
-- ``tables``: the two tables of an inbox.
+- ``tables``: the two tables of an inbox, and how orders and messages become their rows.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.clock import within
 from chaoying_async.exceptions import UsageError
-from chaoying_async.inbox.sql.rows import Params
 from chaoying_async.inbox.sql.statements import Framed
+from chaoying_async.inbox.sql.tables import Params
 from chaoying_async.sql.dialects import is_duplicate
 from chaoying_async.sql.engines import check_engine
 from chaoying_async.sql.loops import PerLoop

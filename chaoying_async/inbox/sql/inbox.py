@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,17 +17,19 @@ from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.locks import LOCKS, LockedRow
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
-from chaoying_async.inbox.sql.rows import (
+from chaoying_async.inbox.sql.statements import AsideStatements, OrderStatements
+from chaoying_async.inbox.sql.tables import (
+    FOREIGN,
     Params,
     aside_params,
+    asides_table,
     key_params,
     message_params,
+    orders_table,
     span,
     to_aside,
     to_record,
 )
-from chaoying_async.inbox.sql.statements import FOREIGN, AsideStatements, OrderStatements
-from chaoying_async.inbox.sql.tables import asides_table, orders_table
 from chaoying_async.sansio.notifications.inbox_values import (
     MOST_FOREIGN,
     MOST_MESSAGES,
@@ -113,8 +115,8 @@ class SqlInbox:
         await self._access.create(self.metadata)
 
     async def look(self, key: OrderKey) -> Record | None:
-        row = await self._row(key)
-        return None if row is None else to_record(row)
+        rows = await self._access.read(self._orders.look, key_params(key))
+        return to_record(rows[0]) if rows else None
 
     def lock(self, key: OrderKey, entry: Entry) -> AbstractAsyncContextManager[LockedRow | None]:
         return self._locks.lock(key, entry)
@@ -122,16 +124,16 @@ class SqlInbox:
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         params = aside_params(aside) | {"p_retry": span(retry_in)}
         while True:
-            row = await self._aside_row(aside.key, aside.fingerprint)
-            if row is None:
+            rows = await self._access.read(self._asides.look, params)
+            if not rows:
                 if await self._set_aside_new(aside, params):
                     return True
                 continue  # set aside by somebody else at this very moment
-            if row.closed:
+            if rows[0].closed:
                 return False
-            seen = {"p_seen": row.decision}
+            seen = {"p_seen": rows[0].decision}
             if await self._access.write(self._asides.again, params | seen):
-                return to_aside(row).decision != aside.decision
+                return to_aside(rows[0]).decision != aside.decision
 
     async def _set_aside_new(self, aside: Aside, params: Params) -> bool:
         """Inserts one at a time in this process, so that each counts those before it."""
@@ -160,18 +162,14 @@ class SqlInbox:
         return [to_aside(row) for row in rows]
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        row = await self._aside_row(key, fingerprint)
-        return None if row is None else to_aside(row)
+        rows = await self._access.read(self._asides.look, message_params(key, fingerprint))
+        return to_aside(rows[0]) if rows else None
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        orders = await self._access.read(self._orders.unfinished, {"p_limit": limit})
-        asides = await self._access.read(self._asides.unfinished, {"p_limit": limit})
-        return _merged(orders, asides)[:limit]
+        return await self._oldest(self._orders.unfinished, self._asides.unfinished, limit)
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        orders = await self._access.read(self._orders.listing, {"p_limit": limit})
-        asides = await self._access.read(self._asides.listing, {"p_limit": limit})
-        return _merged(orders, asides)[:limit]
+        return await self._oldest(self._orders.listing, self._asides.listing, limit)
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
         dismissed = mark is Mark.DISMISS
@@ -187,14 +185,13 @@ class SqlInbox:
         pruned = await prune(self._access, tables, before, window=_WINDOW, keys=keys)
         return pruned + await prune_raw(self._access, self._asides, before)
 
-    async def _row(self, key: OrderKey) -> Any:
-        rows = await self._access.read(self._orders.look, key_params(key))
-        return rows[0] if rows else None
-
-    async def _aside_row(self, key: OrderKey, fingerprint: str) -> Any:
-        this = message_params(key, fingerprint)
-        rows = await self._access.read(self._asides.look, this)
-        return rows[0] if rows else None
+    async def _oldest(self, orders: Any, asides: Any, limit: int) -> Sequence[Record | Aside]:
+        most = {"p_limit": limit}
+        items: list[tuple[int, Record | Aside]] = [
+            *((row.first_seen, to_record(row)) for row in await self._access.read(orders, most)),
+            *((row.first_seen, to_aside(row)) for row in await self._access.read(asides, most)),
+        ]
+        return [item for _, item in sorted(items, key=lambda pair: pair[0])][:limit]
 
 
 @asynccontextmanager
@@ -222,11 +219,3 @@ async def sql_inbox_at(url: str, *, table_prefix: str = DEFAULT_PREFIX) -> Async
         yield inbox
     finally:
         await engine.dispose()
-
-
-def _merged(orders: Iterable[Any], asides: Iterable[Any]) -> list[Record | Aside]:
-    items: list[tuple[int, Record | Aside]] = [
-        *((row.first_seen, to_record(row)) for row in orders),
-        *((row.first_seen, to_aside(row)) for row in asides),
-    ]
-    return [item for _, item in sorted(items, key=lambda pair: pair[0])]

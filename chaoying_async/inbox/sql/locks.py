@@ -26,8 +26,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.inbox.sql.access import Access, run_in_sqlite
 from chaoying_async.inbox.sql.lending import ENDED, lend
-from chaoying_async.inbox.sql.rows import Params, entry_params, key_params, span, to_record
 from chaoying_async.inbox.sql.statements import SAVEPOINT, OrderStatements
+from chaoying_async.inbox.sql.tables import Params, entry_params, key_params, span, to_record
 from chaoying_async.sansio.notifications.inbox_values import (
     Entry,
     LookAgainError,

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from chaoying_async.inbox.sql.access import Access
-from chaoying_async.inbox.sql.rows import Params, message_params, to_aside
 from chaoying_async.inbox.sql.statements import AsideStatements, PruningStatements
+from chaoying_async.inbox.sql.tables import Params, message_params, to_aside
 from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import AHEAD
 from chaoying_async.sql.dialects import microseconds

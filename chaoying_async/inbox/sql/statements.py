@@ -34,6 +34,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from chaoying_async.inbox.sql.tables import ASIDE, ENTRY, FOREIGN
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
 from chaoying_async.sql.dialects import SqlDialect
 
@@ -47,19 +48,6 @@ MARK, SAVEPOINT = "chaoying.locked", "chaoying_locked"
 #: is of transactions that have written, and goes before the first where it is not 0.
 _LIMITS = ("idle_transaction_timeout", "idle_write_transaction_timeout")
 
-#: The columns that tell of a payment.
-ENTRY = (
-    "payload",
-    "first_seen",
-    "payable",
-    "transaction_id",
-    "out_transaction_id",
-    "source",
-    "decision",
-)
-ASIDE = ("decision", "reason", "payload", "first_seen")
-#: Ends the decision of a foreign message, since the tables have no column for that.
-FOREIGN = " (foreign)"
 #: Matches a payload whose raw fields were not taken out yet.
 _WITH_RAW = '%"raw":{"%'
 
