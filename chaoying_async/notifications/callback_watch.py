@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from chaoying_async.abc import Clock
@@ -11,11 +11,7 @@ from chaoying_async.clock import within
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import DecidedMessage
 from chaoying_async.notifications.tasks import must_propagate
-from chaoying_async.sansio.notifications.callback_health import (
-    CallbackCounts,
-    CallbacksDark,
-    MerchantCallbacks,
-)
+from chaoying_async.sansio.notifications.callback_health import CallbackCounts, CallbacksDark
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.paid import PaidSource
 
@@ -33,32 +29,31 @@ class CallbackWatch:
     def __init__(self, clock: Clock, on_callbacks_dark: OnCallbacksDark | None) -> None:
         self._clock = clock
         self._on_callbacks_dark = on_callbacks_dark
-        self._counts = CallbackCounts()
+        #: By merchant, and all together.
+        self.counts = CallbackCounts()
 
     def saw(self, decided: DecidedMessage) -> None:
         """A message took effect, or what it says had taken effect before."""
         mch_id, number = decided.key
         said_by = decided.facts.source
-        source: PaidSource | None = said_by
         is_first = decided.verdict.decision is not Decision.DUPLICATE
-        if not is_first:
-            seen = None if decided.case is None else decided.case.seen
-            source = None if seen is None else seen.source
+        seen = None if decided.case is None else decided.case.seen
+        source = said_by if is_first else None if seen is None else seen.source
         again = False
         if said_by is not PaidSource.QUERY:
             paid_at, delay = decided.facts.time_end, None
             if paid_at is not None and (is_first or source is PaidSource.QUERY):
                 delay = decided.first_seen - paid_at  # else the gateway delivers it once more
-            again = self._counts.heard(mch_id, delay)
+            again = self.counts.heard(mch_id, delay)
         if source is not None:
             now = self._clock.monotonic()
-            again |= self._counts.took_effect(mch_id, number, source, now)
+            again |= self.counts.took_effect(mch_id, number, source, now)
         if again:
             log.warning("callbacks of merchant %r come again", mch_id)
 
     async def tell(self) -> None:
         """Say which merchants' callbacks have ceased: one line at ERROR each, and the hook."""
-        for dark in self._counts.newly_dark(self._clock.monotonic()):
+        for dark in self.counts.newly_dark(self._clock.monotonic()):
             log.error(
                 "no callback came for the last %d paid orders of merchant %r, within %.0f s: they"
                 " were found by query. Is its notify_url right, and can it be reached?",
@@ -75,11 +70,3 @@ class CallbackWatch:
                 log.exception(
                     "on_callbacks_dark failed for merchant %r: only this log says it", dark.mch_id
                 )
-
-    def snapshot(self) -> Mapping[str, MerchantCallbacks]:
-        """The counts by merchant."""
-        return self._counts.snapshot()
-
-    def total(self) -> MerchantCallbacks:
-        """The counts of all merchants together."""
-        return self._counts.total()

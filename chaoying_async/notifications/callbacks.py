@@ -14,8 +14,6 @@ T = TypeVar("T")
 #: ``on_paid(order)`` or ``on_paid(order, connection)``.
 Effect = Callable[..., Awaitable[None] | None]
 
-_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-
 
 async def resolved(value: Awaitable[T] | T) -> T:
     """What the user's function returned, awaited where it is ``async``."""
@@ -44,27 +42,11 @@ def wants_connection(name: str, function: Callable[..., Any], *given: str, lends
     """
     if problem := function_problem(function, Kind.EITHER, None):
         raise ParameterError({name: problem})
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):  # written in C without saying what it takes
+    if function_problem(function, Kind.EITHER, len(given)) is None:
         return False
-    needed = [
-        parameter
-        for parameter in parameters
-        if parameter.kind in _POSITIONAL and parameter.default is parameter.empty
-    ]
-    named = any(
-        parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty
-        for parameter in parameters
-    )
-    positional = sum(parameter.kind in _POSITIONAL for parameter in parameters)
-    any_number = any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters)
-    takes_them = positional >= len(given) or any_number
-    if len(needed) > len(given) + 1 or named or not takes_them:
+    if function_problem(function, Kind.EITHER, len(given) + 1):
         shown = ", ".join(given)
         raise ParameterError({name: f"must take ({shown}) or ({shown}, connection)"})
-    if len(needed) <= len(given):
-        return False
     if not lends:
         raise ParameterError(
             {name: "takes a connection, and this inbox has none to lend: use SqlInbox"}

@@ -243,7 +243,7 @@ class NotificationHandler:
             if must_propagate(error):
                 raise
             work.failed(error)
-            return self._unread(error) if facts is None else self._unended(error)
+            return self._failed(error, unread=facts is None)
         decision, durable, paid, *_ = outcome
         self._counts.decisions[decision] += 1
         body = SUCCESS if is_success(decision, durable=durable) else FAIL
@@ -298,7 +298,8 @@ class NotificationHandler:
 
     def stats(self) -> HandlerStats:
         """What happened since the handler was made. Any thread may ask."""
-        return self._counts.snapshot(self._callbacks.snapshot(), self._callbacks.total())
+        callbacks = self._callbacks.counts
+        return self._counts.snapshot(callbacks.snapshot(), callbacks.total())
 
     async def _run_due_for_ever(self) -> None:
         while True:
@@ -313,23 +314,16 @@ class NotificationHandler:
                 return
             await self._clock.sleep(EVERY)
 
-    def _unread(self, error: BaseException) -> NotificationAnswer:
-        refusal = refused(error)
-        if refusal is None:
-            return self._troubled(error)
-        counter, answer = refusal
-        self._counts.add(counter)
-        if isinstance(error, NotABodyError):
-            log.error("%s", error)
-        return answer
-
-    def _unended(self, error: BaseException) -> NotificationAnswer:
-        if not isinstance(error, LateError):
-            return self._troubled(error)
-        self._counts.add("late")  # the handler owns what was begun, and it goes on
-        return NOT_YET
-
-    def _troubled(self, error: BaseException) -> NotificationAnswer:
+    def _failed(self, error: BaseException, *, unread: bool) -> NotificationAnswer:
+        if unread and (refusal := refused(error)):
+            counter, answer = refusal
+            self._counts.add(counter)
+            if isinstance(error, NotABodyError):
+                log.error("%s", error)
+            return answer
+        if not unread and isinstance(error, LateError):
+            self._counts.add("late")  # the handler owns what was begun, and it goes on
+            return NOT_YET
         self._counts.add("troubled")
         log.error(
             "a notification could not be dealt with: it is answered `fail`, and comes again",

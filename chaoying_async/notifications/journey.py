@@ -167,7 +167,7 @@ class Journey:
                 found = await self._not_run(message, found)
             if isinstance(found, Outcome):
                 return found
-            if found is None and not await self._waited(message.key, wait):
+            if found is None and not await self._waited(decided.key, wait):
                 return await self._nothing_done(message)
 
     async def _decided(self, message: Message) -> tuple[Asked | None, DecidedMessage]:
@@ -270,28 +270,27 @@ class Journey:
         decision, number = decided.verdict.decision, decided.key.out_trade_no
         name = self.effects[decision].name
         self.counts.add("failed")
-        if isinstance(error, TransactionEndedError):
-            reason = f"{name} ended the transaction that it was lent"
-            failures = await self._record(decided, before, SeenState.QUARANTINED, reason)
+        has_ended_it = isinstance(error, TransactionEndedError)
+        reason = f"{name} ended the transaction that it was lent" if has_ended_it else ""
+        failures = await self._record(decided, before, reason)
+        if has_ended_it:
             if failures:
                 await self.reporter.report(Decision.CONFLICT, reason, decided.key)
-            return Outcome(decision, durable=False, is_kept=failures > 0)
-        failures = await self._record(decided, before, SeenState.HELD)
-        if failures > 1:
+        elif failures > 1:
             log.info("%s of order %r failed again: %s", name, number, type(error).__name__)
         else:
             log.error("%s of order %r failed; it is tried again", name, number, exc_info=error)
         return Outcome(decision, durable=False, is_kept=failures > 0)
 
-    async def _record(
-        self, decided: DecidedMessage, before: Record | None, state: SeenState, reason: str = ""
-    ) -> int:
+    async def _record(self, decided: DecidedMessage, before: Record | None, reason: str) -> int:
         """Record a failure under the order's lock; how many there are, 0: it was not recorded.
 
-        Nothing is written over what somebody has done since, nor where somebody is at work now:
-        whoever that is has the order.
+        With a ``reason`` the order is QUARANTINED, else it is tried again. Nothing is written over
+        what somebody has done since, nor where somebody is at work now: whoever that is has the
+        order.
         """
         entry = decided.entry(payload=True)
+        state = SeenState.QUARANTINED if reason else SeenState.HELD
         try:
             async with (
                 self.clock.timeout(RECORD_WITHIN),
@@ -323,9 +322,7 @@ class Journey:
         before = await self.inbox.look(asked.key)
         if before is None or before.state not in _ENDED:
             return None
-        decided = self.decider.judge(message, asked, before)
-        if decided.verdict.paid is None:
-            decided = await self.decider.decide_without_lock(message, asked, before)
+        decided = await self.decider.decide_without_lock(message, asked, before)
         if decided.verdict.paid is not None:
             return None
         return await self._without_effect(decided, message)
@@ -335,10 +332,9 @@ class Journey:
         if decided.key != message.key or decided.verdict.paid is None:
             return False
         before = decided.before
-        is_kept = before is None or message.kept_token == before.token
-        if not is_kept and decided.takes_the_place_of(before):
-            return False
-        if self._lost_its_owner(message):
+        is_kept = before is not None and message.kept_token == before.token
+        replaces = decided.takes_the_place_of(before) and not is_kept
+        if replaces or self._lost_its_owner(message):
             return False
         if message.by_a_person:
             _tell_applied(decided, asked)
@@ -354,11 +350,9 @@ class Journey:
             return found
         if self._lost_its_owner(message):
             return Outcome(Decision.IN_PROGRESS, durable=False)
-        decided = self.decider.judge(message, asked, before)
+        decided = await self.decider.decide_without_lock(message, asked, before)
         if decided.verdict.paid is None:
-            decided = await self.decider.decide_without_lock(message, asked, before)
-            if decided.verdict.paid is None:
-                return await self._without_effect(decided, message)
+            return await self._without_effect(decided, message)
         if before is not None and decided.takes_the_place_of(before):
             await self.reporter.keep_replaced(before)
             message.kept_token = before.token
@@ -400,12 +394,12 @@ class Journey:
         """Whether the handler was closed since the message came: then nothing may begin."""
         return message.has_owner and not self.tasks.is_open
 
-    async def _waited(self, key: OrderKey | None, until: float) -> bool:
+    async def _waited(self, key: OrderKey, until: float) -> bool:
         """Wait until the order may be free; False when no time is left."""
         left = until - self.clock.monotonic()
         if left <= 0:
             return False
-        ended = None if key is None else self.ended(key)
+        ended = self.ended(key)
         if ended is None:
             await self.clock.sleep(min(LOOK_EVERY, left))
             return True

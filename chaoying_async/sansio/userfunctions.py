@@ -46,7 +46,7 @@ def check_functions(kind: Kind, arguments: int, **functions: Any) -> None:
 def function_problem(function: Any, kind: Kind, arguments: int | None) -> str | None:
     """Why this cannot be called with so many arguments by such an owner; None: it can.
 
-    Without ``arguments`` the owner looks at the parameters itself.
+    Without ``arguments`` its parameters are not looked at.
 
     Partials, bound methods and objects with ``__call__`` are seen through, mocks are what they say
     (``AsyncMock`` is async, ``Mock`` is not). A lambda that returns a coroutine is plain.
