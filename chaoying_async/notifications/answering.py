@@ -10,7 +10,7 @@ import attrs
 
 from chaoying_async.exceptions import MalformedMessageError, SignatureVerificationError
 from chaoying_async.notifications.keys import UnknownMerchantError
-from chaoying_async.sansio.notifications.callback_health import MerchantCallbacks
+from chaoying_async.sansio.notifications.callback_health import CallbackCounts, MerchantCallbacks
 from chaoying_async.sansio.notifications.decide import Decision, NotificationAnswer
 from chaoying_async.sansio.notifications.message import FAIL
 from chaoying_async.sansio.notifications.reading import OversizedNotificationError
@@ -84,14 +84,12 @@ class Counts:
     def add(self, counter: str) -> None:
         self._others[counter] += 1
 
-    def snapshot(
-        self, callbacks: Mapping[str, MerchantCallbacks], total: MerchantCallbacks
-    ) -> HandlerStats:
+    def snapshot(self, callbacks: CallbackCounts) -> HandlerStats:
         counters = ("unverified", "malformed", "troubled", "late", "failed", "not_kept")
         return HandlerStats(
             decisions=MappingProxyType(dict(self.decisions)),
             working=len(self.working),
-            callbacks=callbacks,
-            all_callbacks=total,
+            callbacks=callbacks.snapshot(),
+            all_callbacks=callbacks.total(),
             **{name: self._others[name] for name in counters},
         )

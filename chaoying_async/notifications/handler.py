@@ -298,8 +298,7 @@ class NotificationHandler:
 
     def stats(self) -> HandlerStats:
         """What happened since the handler was made. Any thread may ask."""
-        callbacks = self._callbacks.counts
-        return self._counts.snapshot(callbacks.snapshot(), callbacks.total())
+        return self._counts.snapshot(self._callbacks.counts)
 
     async def _run_due_for_ever(self) -> None:
         while True:

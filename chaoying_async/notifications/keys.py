@@ -48,7 +48,8 @@ class Keys:
         The resolver is asked. What it raises comes out; nobody else's key is tried instead.
         """
         mch_id = peek_mch_id(body)
-        if not self._is_unknown(mch_id):
+        until = self._unknown.get(mch_id)
+        if until is None or self._clock.monotonic() >= until:
             found = await within(self._clock, self._budget, resolved(self._resolver(mch_id)))
             if isinstance(found, Credentials):
                 return found
@@ -56,10 +57,6 @@ class Keys:
                 raise TypeError("the resolver must return Credentials or None")
             self._remember(mch_id)
         raise UnknownMerchantError("nobody has a key for this merchant")
-
-    def _is_unknown(self, mch_id: str) -> bool:
-        until = self._unknown.get(mch_id)
-        return until is not None and self._clock.monotonic() < until
 
     def _remember(self, mch_id: str) -> None:
         self._unknown[mch_id] = self._clock.monotonic() + FORGET_AFTER

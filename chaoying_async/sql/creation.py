@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Awaitable, Callable
 
 from sqlalchemy import MetaData
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.sql.transactions import check_commit, connected, limited, whole
 
@@ -14,16 +15,26 @@ from chaoying_async.sql.transactions import check_commit, connected, limited, wh
 _IDLE = 60.0
 
 
-async def make_tables(engine: AsyncEngine, metadata: MetaData) -> None:
-    """Make the tables that are missing; other processes may be doing the same."""
+async def make_tables(
+    engine: AsyncEngine,
+    metadata: MetaData,
+    *,
+    prepare: Callable[[AsyncConnection], Awaitable[None]] = check_commit,
+) -> None:
+    """Make the tables that are missing; other processes may be doing the same.
+
+    ``prepare`` comes first, on a connection without a transaction.
+    """
     for _ in metadata.tables:  # each may have been made between our look and our try
         with contextlib.suppress(DBAPIError):
-            return await whole(engine, _make_tables(engine, metadata))
-    return await whole(engine, _make_tables(engine, metadata))
+            return await whole(engine, _make_tables(engine, metadata, prepare))
+    return await whole(engine, _make_tables(engine, metadata, prepare))
 
 
-async def _make_tables(engine: AsyncEngine, metadata: MetaData) -> None:
+async def _make_tables(
+    engine: AsyncEngine, metadata: MetaData, prepare: Callable[[AsyncConnection], Awaitable[None]]
+) -> None:
     async with connected(engine) as connection:
-        await check_commit(connection)
+        await prepare(connection)
     async with limited(engine, _IDLE) as connection:
         await connection.run_sync(metadata.create_all)

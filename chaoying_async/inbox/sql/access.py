@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections import namedtuple
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy import MetaData, Select, select
@@ -19,6 +19,7 @@ from chaoying_async.clock import within
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.sql.statements import Framed
 from chaoying_async.inbox.sql.tables import Params
+from chaoying_async.sql.creation import make_tables
 from chaoying_async.sql.dialects import is_duplicate
 from chaoying_async.sql.engines import check_engine
 from chaoying_async.sql.loops import PerLoop
@@ -33,8 +34,6 @@ from chaoying_async.sql.transactions import (
 
 T = TypeVar("T")
 
-#: How often a statement is tried that lost a deadlock, or tables that others make at this moment.
-ATTEMPTS = 4
 #: SQLite: seconds to wait for others of this process that write.
 TURN = 30.0
 #: Seconds after which a statement is given up: its connection may be dead, and nobody knows it.
@@ -78,11 +77,7 @@ class Access:
     def __init__(self, engine: AsyncEngine, clock: Clock) -> None:
         self.dialect = check_engine(engine, "SqlInbox", "MemoryInbox")
         self._engine = engine
-        #: Single statements decide by what is there now, and not by an older snapshot. Not as the
-        #: engine's option: cancelled there, SQLAlchemy would lose the connection to the pool.
-        self._sets_level = self.dialect.name == "postgresql"
         self._clock = clock
-        self._one_writer = self.dialect.one_writer
         self._turns = PerLoop(asyncio.Lock)
         self._statements: dict[Any, _Prepared] = {}
 
@@ -93,7 +88,7 @@ class Access:
 
         ``turn``: from :meth:`turn`, of whoever is going to write; it ends with the block.
         """
-        return self._connect_to_sqlite(turn) if self._one_writer else connected(self._engine)
+        return self._connect_to_sqlite(turn) if self.dialect.one_writer else connected(self._engine)
 
     @asynccontextmanager
     async def _connect_to_sqlite(
@@ -121,7 +116,9 @@ class Access:
     async def _connect(self, turn: asyncio.Lock | None = None) -> AsyncGenerator[AsyncConnection]:
         """A connection for a statement of our own."""
         async with self.connect(turn) as connection:
-            if self._sets_level:
+            # Single statements decide by what is there now, and not by an older snapshot. Not as
+            # the engine's option: cancelled there, SQLAlchemy would lose the connection.
+            if self.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="READ COMMITTED")
             yield connection
 
@@ -140,7 +137,7 @@ class Access:
     ) -> Sequence[Any]:
         """All rows of a query, inside a transaction."""
         prepared, values = self._prepared(statement, params)
-        if self._one_writer:
+        if self.dialect.one_writer:
             found, _ = await run_in_sqlite(connection, prepared.sql, values)
         else:
             found = (await connection.exec_driver_sql(prepared.sql, values)).all()
@@ -149,7 +146,7 @@ class Access:
     async def change(self, connection: AsyncConnection, statement: Any, params: Params) -> int:
         """How many rows a statement changed, inside a transaction."""
         prepared, values = self._prepared(statement, params)
-        if self._one_writer:
+        if self.dialect.one_writer:
             return (await run_in_sqlite(connection, prepared.sql, values))[1]
         return (await connection.exec_driver_sql(prepared.sql, values)).rowcount
 
@@ -163,7 +160,7 @@ class Access:
         """Run a statement and commit; how many rows it changed."""
 
         async def write_once() -> int:
-            turn = await self.turn() if self._one_writer else None
+            turn = await self.turn() if self.dialect.one_writer else None
             async with self._connect(turn) as connection:
                 changed = await self.change(connection, statement, params)
                 await connection.commit()
@@ -187,18 +184,7 @@ class Access:
 
     async def create(self, metadata: MetaData) -> None:
         """Make the tables that are missing; other processes may be doing the same."""
-        for _ in range(ATTEMPTS - 1):
-            with suppress(DBAPIError):
-                return await self._create(metadata)
-        return await self._create(metadata)
-
-    async def _create(self, metadata: MetaData) -> None:
-        async with self._connect() as connection:
-            if self._one_writer:
-                async with outside_transaction(connection):
-                    await pragma(connection, "journal_mode", "WAL")
-            await connection.run_sync(metadata.create_all)
-            await connection.commit()
+        await make_tables(self._engine, metadata, prepare=_log_ahead)
 
 
 async def run_in_sqlite(
@@ -243,6 +229,14 @@ async def _raise_as_sqlalchemy(error: Exception, connection: AsyncConnection, sq
         dialect=dialect,
     )
     raise told from error
+
+
+async def _log_ahead(connection: AsyncConnection) -> None:
+    """Put an SQLite file into WAL mode, which it keeps."""
+    if connection.dialect.name == "sqlite":
+        await make_durable(connection)
+        async with outside_transaction(connection):
+            await pragma(connection, "journal_mode", "WAL")
 
 
 async def make_durable(connection: AsyncConnection) -> None:
