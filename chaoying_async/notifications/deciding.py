@@ -308,8 +308,11 @@ class Decider:
                 decided = self.judge(message, asked, before)
         case = decided.case
         is_open = decided.verdict.decision in _WORTH_ASKING and not decided.foreign
-        if is_open and case is not None and case.confirmation is Unconfirmed.NO_ANSWER:
-            message.confirmation = await self._ask_gateway(key, facts, message.until - SPARE)
+        unanswered = case is not None and case.confirmation is Unconfirmed.NO_ANSWER
+        if self._confirm is not None and is_open and unanswered:
+            message.confirmation = await self._ask_gateway(
+                self._confirm, key, facts.paytype, message.until - SPARE
+            )
             decided = self.judge(message, asked, before)
         case = decided.case
         if case is not None and is_told_otherwise(case, decided.verdict):
@@ -380,14 +383,34 @@ class Decider:
             confirmation=confirmation,
         )
 
-    async def _ask_gateway(self, key: OrderKey, facts: Facts, until: float) -> Confirmation:
-        if self._confirm is None:
-            return Unconfirmed.NOT_ASKED
-        asking = _confirmation(self._confirm, key, facts.paytype)
+    async def _ask_gateway(
+        self, gateway: Gateway, key: OrderKey, paytype: str | None, until: float
+    ) -> Confirmation:
+        """What ``orderquery`` says about an order, under the shop's own merchant number (M-18).
+
+        ``paytype`` follows from the notification's page: WECHAT or ALIPAY. "Not found" under it is
+        no answer, since it may be the wrong one; nor is anything that a second query would have to
+        back up (M-06). An order that has gone into refund is not to be delivered: NOT_PAID. Never
+        raises.
+        """
         try:
-            return await within(self._clock, until - self._clock.monotonic(), asking)
-        except TimeoutError:
+            query = OrderQuery(
+                paytype=PayType(paytype or ""), mch_id=key.mch_id, out_trade_no=key.out_trade_no
+            )
+            left = until - self._clock.monotonic()
+            reply = await within(self._clock, left, gateway.send(query))
+            answer = read_answer(query, reply)
+        except BaseException as error:  # whatever it is, it is no answer
+            if must_propagate(error):
+                raise
             return Unconfirmed.NO_ANSWER
+        if answer.says is not Says.ENDED or not answer.sure:
+            return Unconfirmed.NO_ANSWER
+        if answer.status is PollStatus.PAID and isinstance(reply.result, OrderQueryResult):
+            return paid_order(
+                reply.result, mch_id=key.mch_id, raw=reply.raw, source=PaidSource.CONFIRM
+            )
+        return Unconfirmed.NOT_PAID if answer.status in _NOT_PAID else Unconfirmed.NO_ANSWER
 
     def unasked(self, message: Message, key: OrderKey) -> DecidedMessage:
         """What is known of a message before the shop was asked: its order is locked with that."""
@@ -411,35 +434,6 @@ def _as_a_person_said(case: Case, asked: Asked, before: Record | None) -> Decide
         verdict = Judgement(Decision.IN_PROGRESS, "somebody, or a person, has this order")
     first_seen = case.first_seen or case.now
     return DecidedMessage(case.facts, asked.key, verdict, first_seen, before, by_a_person=True)
-
-
-def can_be_asked(gateway: object) -> bool:
-    """Whether this is a gateway at all: whatever goes wrong when it is asked is "no answer"."""
-    return not isinstance(gateway, type) and callable(getattr(gateway, "send", None))
-
-
-async def _confirmation(gateway: Gateway, key: OrderKey, paytype: str | None) -> Confirmation:
-    """What ``orderquery`` says about an order, under the shop's own merchant number (M-18).
-
-    ``paytype`` follows from the notification's page: WECHAT or ALIPAY. "Not found" under it is no
-    answer, since it may be the wrong one; nor is anything that a second query would have to back up
-    (M-06). An order that has gone into refund is not to be delivered: NOT_PAID. Never raises.
-    """
-    try:
-        query = OrderQuery(
-            paytype=PayType(paytype or ""), mch_id=key.mch_id, out_trade_no=key.out_trade_no
-        )
-        reply = await gateway.send(query)
-        answer = read_answer(query, reply)
-    except BaseException as error:  # whatever it is, it is no answer
-        if must_propagate(error):
-            raise
-        return Unconfirmed.NO_ANSWER
-    if answer.says is not Says.ENDED or not answer.sure:
-        return Unconfirmed.NO_ANSWER
-    if answer.status is PollStatus.PAID and isinstance(reply.result, OrderQueryResult):
-        return paid_order(reply.result, mch_id=key.mch_id, raw=reply.raw, source=PaidSource.CONFIRM)
-    return Unconfirmed.NOT_PAID if answer.status in _NOT_PAID else Unconfirmed.NO_ANSWER
 
 
 def as_received(facts: Facts) -> OrderKey:

@@ -57,7 +57,6 @@ class DueWork:
         self._inbox = journey.inbox
         self._decider = journey.decider
         self._reporter = journey.reporter
-        self._tasks = journey.tasks
         self._clock = journey.clock
         self._limits = limits
         #: Orders and messages that an earlier round has not finished.
@@ -101,19 +100,16 @@ class DueWork:
 
     async def _take_up(self, items: Sequence[Record | Aside]) -> None:
         limiter = asyncio.Semaphore(AT_ONCE)
-
-        async def one(item: Record | Aside) -> None:
-            async with limiter:
-                await self._one(item)
-
         async with asyncio.TaskGroup() as group:
             for item in items:
-                group.create_task(one(item), name="chaoying notifications: due")
+                group.create_task(self._one(item, limiter), name="chaoying notifications: due")
 
-    async def _one(self, item: Record | Aside) -> None:
-        until = self._clock.monotonic() + EVERY
-        with suppress(TimeoutError):  # it goes on, and holds up no other work
-            await self._tasks.run(self._watched(item), until=until)
+    async def _one(self, item: Record | Aside, limiter: asyncio.Semaphore) -> None:
+        # What takes longer than a round goes on, and holds up no other work.
+        async with limiter:
+            until = self._clock.monotonic() + EVERY
+            with suppress(TimeoutError):
+                await self._journey.tasks.run(self._watched(item), until=until)
 
     async def _watched(self, item: Record | Aside) -> None:
         """Do it; if that takes longer than a round, the next rounds leave it alone."""

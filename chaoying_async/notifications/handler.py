@@ -19,7 +19,7 @@ from chaoying_async.notifications.answering import (
 )
 from chaoying_async.notifications.callback_watch import CallbackWatch, OnCallbacksDark
 from chaoying_async.notifications.callbacks import Effect, EffectCall
-from chaoying_async.notifications.deciding import Decider, Lookup, can_be_asked
+from chaoying_async.notifications.deciding import Decider, Lookup
 from chaoying_async.notifications.due import EVERY, PATIENCE, DueWork
 from chaoying_async.notifications.journey import Journey, Limits
 from chaoying_async.notifications.keys import Keys, Resolver
@@ -334,7 +334,9 @@ class NotificationHandler:
 def _check_asked(expected: object, confirm: object) -> None:
     if not isinstance(expected, NoAmountCheck) and not callable(expected):
         raise ParameterError({"expected": "must be a function, or NO_AMOUNT_CHECK in full view"})
-    if confirm is not None and not can_be_asked(confirm):
+    # Whatever goes wrong when it is asked would be taken for no answer.
+    sends = not isinstance(confirm, type) and callable(getattr(confirm, "send", None))
+    if confirm is not None and not sends:
         raise ParameterError({"confirm": "must be a session, or what sends as one does"})
 
 
