@@ -332,8 +332,8 @@ class Journey:
         if decided.key != message.key or decided.verdict.paid is None:
             return False
         before = decided.before
-        is_kept = before is not None and message.kept_token == before.token
-        replaces = decided.takes_the_place_of(before) and not is_kept
+        is_kept = before is None or message.kept_token == before.token
+        replaces = not is_kept and decided.takes_the_place_of(before)
         if replaces or self._lost_its_owner(message):
             return False
         if message.by_a_person:
