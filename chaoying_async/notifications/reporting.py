@@ -97,7 +97,7 @@ class Reporter:
             return None
         return retry_in(tries)
 
-    async def set_aside(self, matter: DecidedMessage, tries: int = 0) -> None:
+    async def set_aside(self, matter: DecidedMessage) -> None:
         """Keep the message with its reason, and report it if that is news: at least once.
 
         The message is kept before it is reported, as one that nobody was told of yet, and under its
@@ -119,9 +119,8 @@ class Reporter:
             if not await self._is_ours_to_tell(aside, kept):
                 return
             await self.report(verdict.decision, verdict.reason, aside.key)
-        await self._inbox.set_aside(
-            aside, retry_in=self.next_try(verdict.decision, verdict.reason, tries)
-        )
+        first_try = self.next_try(verdict.decision, verdict.reason, 0)
+        await self._inbox.set_aside(aside, retry_in=first_try)
 
     async def keep_replaced(self, before: Record) -> None:
         """Set aside the payment in an order's record, since another one of the order came first."""
