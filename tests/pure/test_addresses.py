@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from chaoying_async import Hosts, OrderQuery, ParameterError
-from chaoying_async.sansio.hosts import host_and_port
+from chaoying_async import Hosts, OrderQuery, ParameterError, QrConfGet
+from chaoying_async.sansio.hosts import host_and_port, is_trusted
 from tests.table import table
 
 
@@ -45,3 +45,20 @@ def test_an_address_that_no_request_can_be_written_to_is_refused(url: str) -> No
 def test_a_base_address_loses_the_slashes_at_its_end_and_nothing_else(url: str) -> None:
     """Paths follow it that begin with one."""
     assert Hosts.single(url).url_of(OrderQuery) == url.rstrip("/") + "/UnifiedPay/Gateway"
+
+
+def test_a_scanned_link_brings_its_own_address() -> None:
+    """M-05: no base address is put before it, unless somebody gives that call one."""
+    assert Hosts.document().url_of(QrConfGet) == ""
+    given = "https://a.example/b"
+    hosts = Hosts(pay=given, api=given, qrpay=given, overrides={QrConfGet: given})
+    assert hosts.url_of(QrConfGet) == given
+
+
+def test_an_unsigned_refusal_is_believed_over_verified_https_alone() -> None:
+    """M-09: or from this machine; verification is the default."""
+    assert is_trusted("https://pay.example/a")
+    assert not is_trusted("https://pay.example/a", verify=False)
+    assert not is_trusted("http://pay.example/a")
+    for url in ("http://127.0.0.1:8000/a", "http://localhost/a", "http://[::1]/a"):
+        assert is_trusted(url, verify=False)

@@ -15,7 +15,7 @@ from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.wire.forms import MAX_FIELDS, encode_form, parse_form
 from chaoying_async.sansio.wire.jsontext import MAX_DEPTH, parse_json, parse_reply
-from chaoying_async.sansio.wire.structure import read_text
+from chaoying_async.sansio.wire.structure import read_text, structure
 from tests.pure.factories import (
     CREDENTIALS,
     QUERY,
@@ -387,3 +387,32 @@ def test_members_of_other_types_are_none_and_not_guessed() -> None:
     wrong: Mapping[str, Any] = {"name": ["x"], "amount": "1.5", "scope": {}, "goods_detail": "x"}
     (item,) = read_text(json.dumps([wrong]), tuple[Promotion, ...] | None)
     assert (item.name, item.amount, item.scope, item.goods_detail) == (None, None, None, None)
+
+
+def test_a_name_that_comes_twice_is_named_if_the_document_has_it() -> None:
+    """And no other name: a stranger's may be anything (M-27)."""
+    for body, says in (
+        ("pid=1&mch_id=1&mch_id=2", "mch_id comes twice"),
+        ("pid=1&zz=1&zz=2", "a field comes twice"),
+    ):
+        with pytest.raises(MalformedMessageError, match=f"^{says}"):
+            parse_form(body)
+
+
+def test_equals_signs_and_escapes_stand_beside_each_other() -> None:
+    """In one value; ``=41`` is no escape here."""
+    assert parse_form("a=x%20y=41&b=%3D41&c=1%") == {"a": "x y=41", "b": "=41", "c": "1%"}
+
+
+def test_a_reply_of_exactly_the_limit_is_read() -> None:
+    """M-10: one byte more is not."""
+    assert parse_reply(b'{"a":""}', 8) == ({"a": ""}, {"a": ""})
+    with pytest.raises(MalformedMessageError, match="more than 7 bytes"):
+        parse_reply(b'{"a":""}', 7)
+
+
+def test_what_is_no_text_is_left_out_of_a_nested_item() -> None:
+    """A number is one as it came; a list, an object or a truth value says nothing."""
+    odd: Any = {"out_refund_no": True, "refund_id": ["x"], "serial_no": "7"}
+    item = structure(odd, RefundItem)
+    assert (item.out_refund_no, item.refund_id, item.serial_no) == (None, None, "7")

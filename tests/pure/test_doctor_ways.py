@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from urllib.parse import urlencode
 
+import pytest
+
+from chaoying_async import SignAlgorithm
 from chaoying_async.sansio.doctor import diagnose, explain
 from chaoying_async.sansio.doctor.field_mistakes import FIELDS
 from chaoying_async.sansio.doctor.key_mistakes import ALGORITHMS, ENCODINGS, JOINS, KEYS, SHAPES
@@ -20,6 +23,7 @@ from tests.pure.test_doctor_kinds import (
     WHOLE,
     Row,
     appended,
+    decoded,
     digest,
     hashed,
     mac,
@@ -167,6 +171,23 @@ def test_these_are_looked_for_two_at_a_time() -> None:
     common = [mistake.name for rows in tables for mistake in rows if mistake.common]
     assert set(common) == COMMON
     assert len(common) == len(COMMON)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "length"), [("MD5", 32), ("SHA1", 40), ("SHA256", 64), ("HMAC_SHA256", 64)]
+)
+def test_a_sign_has_the_length_of_its_algorithm(algorithm: str, length: int) -> None:
+    """One of another length was made by another one, or is no digest."""
+    for digits, kind in ((length, "unexplained"), (length - 1, "sign-shape"), (80, "sign-shape")):
+        fields = {"a": "1", "sign": "A" * digits}
+        verdict = diagnose(fields, OWNER, algorithm=SignAlgorithm(algorithm))
+        assert named(verdict.findings) == [kind]
+
+
+def test_the_side_that_made_it_is_told() -> None:
+    """Here, where the message was read twice."""
+    row = decoded("read-twice", {"body": "50% off"}, "body=50%25 off")
+    assert "    made by: here: in the message or the key as given" in explain(verdict_of(row))
 
 
 def test_what_is_told_of_a_right_sign() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async import OrderNotFoundError
+from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.explanation import (
@@ -19,7 +19,15 @@ from chaoying_async.sansio.explanation import (
     members_of_explanation,
 )
 from chaoying_async.sansio.explanation.from_audit_log import read_audit_log
-from chaoying_async.sansio.explanation.from_gateway import AskedQuery, bearing_of
+from chaoying_async.sansio.explanation.from_gateway import (
+    AskedQuery,
+    GatewaySays,
+    RefundSays,
+    Silence,
+    bearing_of,
+    next_refund,
+)
+from chaoying_async.sansio.explanation.from_inbox import InboxHolds, told_by_inbox
 from chaoying_async.sansio.explanation.from_store import (
     KeptRecord,
     KeptText,
@@ -27,9 +35,12 @@ from chaoying_async.sansio.explanation.from_store import (
     told_by_store,
 )
 from chaoying_async.sansio.explanation.told import Bearing, Witness
-from chaoying_async.sansio.payments.intent import OrderRecord
-from chaoying_async.sansio.payments.moves import CheckoutStatus
-from chaoying_async.sansio.payments.refunds import RefundIntent
+from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
+from chaoying_async.sansio.payments.intent import Intent, OrderRecord
+from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, CheckoutStatus
+from chaoying_async.sansio.payments.refunds import RefundIntent, full_refund_number
+from chaoying_async.sansio.polling.record import EndedOrder, PendingOrder
+from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 from tests.factories import MCH_ID, ORDER, every_request
@@ -204,6 +215,123 @@ class TestStoresTold:
         steps = [each.name for each in explain_order(evidence(ABSENT, kept=(found,))).next]
         assert "unreadable" in steps
         assert not {"waited-for", "untaken"} & {*steps}
+
+
+def test_a_waiting_poll_and_an_ended_one_are_told_apart() -> None:
+    """Its amount and its moment while it waits; how it ended afterwards. Of this merchant's."""
+    query = OrderQuery(paytype=PayType.ALIPAY, mch_id=MCH_ID, out_trade_no=ORDER)
+    waits = PendingOrder(query=query, expected=1000, schedule=PollSchedule(), started=NOW)
+    ended = EndedOrder(
+        query=query, status=PollStatus.FAILED, reply=None, paid=None, error=None, attempts=3,
+        elapsed=9.0,
+    )  # fmt: skip
+    common: Any = {"witness": Witness.STORE, "kind": "poll", "paytype": "ALIPAY"}
+    for record, expected in (
+        (waits, KeptRecord(**common, ended=False, bearing=Bearing.OPEN, at=NOW, expected=1000)),
+        (ended, KeptRecord(**common, ended=True, status="FAILED", bearing=Bearing.UNPAID)),
+    ):
+        key = json.dumps([MCH_ID, ORDER])
+        text = KeptText(witness=Witness.STORE, kind="poll", key=key, text=record.text(MCH_ID))
+        assert kept_about(text, ORDER, MCH_ID) == expected
+        other = attrs.evolve(text, text=record.text("2"))
+        assert kept_about(other, ORDER, MCH_ID) is None
+        assert ORDER not in repr(text)
+
+
+def test_a_checkout_that_ended_says_how() -> None:
+    """By its reason, where that says more than its status."""
+    intent = Intent(
+        mch_id=MCH_ID, out_trade_no=ORDER, order_no="A10001", total_fee=100, op_user_id="1",
+        started=NOW, paytype="WECHAT", certain=True,
+    )  # fmt: skip
+    common: Any = {
+        "witness": Witness.STORE, "kind": "checkout", "at": NOW, "paytype": "WECHAT",
+        "expected": 100, "attempt": "A10001",
+    }  # fmt: skip
+    unknown = CheckoutEnd(status=CheckoutStatus.UNKNOWN, reason=CheckoutReason.MISMATCH)
+    failed = CheckoutEnd(status=CheckoutStatus.FAILED)
+    for end, expected in (
+        (None, KeptRecord(**common, ended=False, bearing=Bearing.OPEN)),
+        (failed, KeptRecord(**common, ended=True, status="FAILED", bearing=Bearing.UNPAID)),
+        (
+            unknown,
+            KeptRecord(**common, ended=True, status="MISMATCH", bearing=Bearing.OTHER_AMOUNT),
+        ),
+    ):
+        text = attrs.evolve(intent, end=end).text()
+        kept = KeptText(witness=Witness.STORE, kind="checkout", key=intent.key, text=text)
+        assert kept_about(kept, ORDER, MCH_ID) == expected
+
+
+def test_an_outcome_s_reason_comes_before_its_status() -> None:
+    """UNKNOWN alone says nothing."""
+    for reason, bearing in (("MISMATCH", Bearing.OTHER_AMOUNT), (None, Bearing.OPEN)):
+        kept = outcome(of="checkout", status="UNKNOWN", reason=reason)
+        found = kept_about(kept, ORDER, MCH_ID)
+        assert found is not None
+        assert found.bearing is bearing
+
+
+@pytest.mark.parametrize(
+    ("source", "outcome_of", "bearing"),
+    [("NOTIFICATION", "paid", Bearing.PAID), ("NOTIFICATION", "not paid", Bearing.OPEN)],
+)
+def test_what_was_set_aside_is_told_by_its_beginning(
+    source: str, outcome_of: str, bearing: Bearing
+) -> None:
+    """Ten digits of its fingerprint, and the decision without what follows it."""
+    members = {"outcome": outcome_of, "source": source, "mch_id": "1", "out_trade_no": "A1"}
+    aside = Aside(
+        key=OrderKey(MCH_ID, ORDER), fingerprint="0123456789abcdef" * 4, reason="no such order",
+        decision="UNKNOWN_ORDER (untold)", payload=json.dumps(members), first_seen=NOW,
+    )  # fmt: skip
+    (statement,) = told_by_inbox(InboxHolds(asides=(aside,)))
+    assert (statement.bearing, statement.status) == (bearing, "UNKNOWN_ORDER")
+    found = explain_order(evidence(inbox=InboxHolds(asides=(aside,))))
+    assert told(found) == ["inbox: message 0123456789 was set aside, UNKNOWN_ORDER: no such order"]
+    assert {each.name for each in found.next} >= {"asides"}
+
+
+class TestWhomToAskNext:
+    """The wallets and the refunds that a query may be sent about."""
+
+    def test_wallets_that_somebody_named_come_first(self) -> None:
+        """A store, then a log; one that the caller named is asked alone."""
+        log = read_audit_log(as_lines(line("orderquery", PAID_REPLY)), ORDER, MCH_ID)
+        every = [each.value for each in PayType]
+        kept = kept_checkout(paytype="ALIPAY")
+        first = evidence(kept=(kept, kept_checkout(paytype="odd")), log=log).wallets()
+        assert first[:2] == ("ALIPAY", "WECHAT")
+        assert sorted(first) == sorted(every)
+        assert evidence().wallets() == tuple(every)
+        assert evidence(kept=(kept,), log=log).wallets("QQ") == ("QQ",)
+
+    def test_a_refund_is_asked_about_until_its_answer_is_known(self) -> None:
+        """Twice where nothing was said, and not at all where a list has it."""
+        says = GatewaySays(bearing=Bearing.PAID)
+        (query,) = refunds("R-1")
+        no_news = QueryRefusedError("no", state="FAIL", code="20009")
+        once = AskedQuery(at=NOW, query=query, said=no_news)
+        assert next_refund((), says, ("R-1",), ORDER) == ("R-1", False)
+        assert next_refund((once,), says, ("R-1",), ORDER) == ("R-1", False)
+        assert next_refund((once, once), says, ("R-1",), ORDER) is None
+        assert next_refund((once, once), says, ("R-1", "R-2"), ORDER) == ("R-2", False)
+        for status, asked in ((PollStatus.REFUNDED, None), (PollStatus.NOT_FOUND, ("R-2", False))):
+            listed = attrs.evolve(
+                says, refunds_known=True, refunds=(RefundSays(number="R-2", status=status),)
+            )
+            assert next_refund((), listed, ("R-2",), ORDER) == asked
+
+    def test_a_number_is_guessed_only_for_an_order_in_refund(self) -> None:
+        """And only where nobody named one, and the gateway answers."""
+        in_it = GatewaySays(bearing=Bearing.IN_REFUND)
+        guess = next_refund((), in_it, (), ORDER)
+        assert guess == (full_refund_number(ORDER), True)
+        assert next_refund((), GatewaySays(bearing=Bearing.PAID), (), ORDER) is None
+        assert next_refund((), in_it, ("R-1",), ORDER) == ("R-1", False)
+        for silence in (Silence.UNREACHED, Silence.UNBELIEVED, Silence.REFUSED):
+            silent = attrs.evolve(in_it, silence=silence)
+            assert next_refund((), silent, ("R-1",), ORDER) is None
 
 
 class TestGatewayTold:

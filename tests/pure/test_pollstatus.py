@@ -6,6 +6,8 @@ import itertools
 import json
 from typing import Any
 
+import pytest
+
 from chaoying_async import (
     AmbiguousSignatureError,
     ChaoyingError,
@@ -29,6 +31,7 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import GATEWAY_ERRORS
 from chaoying_async.sansio.exchange import build_request, read_reply
+from chaoying_async.sansio.polling.record import number_in, record_key
 from chaoying_async.sansio.polling.status import (
     CONFIGURATION_CODES,
     ORDER_ADVICE,
@@ -260,3 +263,19 @@ def test_whatever_is_read_in_an_answer_about_an_order_was_about_it() -> None:
         {"trade_state": "PROCESSING", "code": "10001", "base_fee": None},
     ):
         assert read(ORDER_QUERY, **fields).about_order
+
+
+def test_keys_of_waits_stay_what_they_are_in_every_version() -> None:
+    """M-23: a store finds by them what an earlier version wrote."""
+    key = record_key(["1", "A1"], 3)
+    assert key == '["1","A1",3]'
+    assert number_in(key) == 3
+    assert [number_in(each) for each in ("x", '["1","A1",-1]', '["1","A1",\u0663]', "")] == [0] * 4
+
+
+def test_a_key_of_500_characters_is_kept_and_no_longer_one() -> None:
+    """What every store takes."""
+    fits = 500 - len('["1","",3]')
+    assert len(record_key(["1", "x" * fits], 3)) == 500
+    with pytest.raises(ParameterError, match="too long"):
+        record_key(["1", "x" * (fits + 1)], 3)

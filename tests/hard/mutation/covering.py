@@ -68,10 +68,9 @@ class Covering:
             tests,
             key=lambda test: (-there[test] / (self.breadth[test] or 1), self.seconds[test], test),
         ):
-            seconds += self.seconds[test]
-            if chosen and seconds > MOST_SECONDS:
-                break
-            chosen.append(test)
+            if not chosen or seconds + self.seconds[test] <= MOST_SECONDS:
+                seconds += self.seconds[test]
+                chosen.append(test)
         return chosen
 
 
