@@ -88,3 +88,14 @@ def test_a_callback_between_them_begins_the_row_anew() -> None:
     assert [*counts.newly_dark(2 * DARK_FOR)] == []
     counts.took_effect("1", "L", PaidSource.QUERY, 0.0)
     assert [*counts.newly_dark(2 * DARK_FOR)] == []
+
+
+def test_ten_thousand_merchants_are_remembered() -> None:
+    """One more, and the oldest is forgotten; its orders stay in the sums."""
+    counts = CallbackCounts()
+    for number in range(10_000):
+        counts.heard(f"{number}", timedelta(seconds=1))
+    assert len(counts.snapshot()) == 10_000
+    counts.heard("one more", None)
+    assert (len(counts.snapshot()), "0" in counts.snapshot()) == (10_000, False)
+    assert counts.total().timed == 10_000

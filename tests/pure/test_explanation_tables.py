@@ -9,28 +9,34 @@ import attrs
 import pytest
 
 from chaoying_async import OrderNotFoundError, TransportError
+from chaoying_async.sansio.api.details import RefundItem
+from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.explanation import (
     Explanation,
     Inquiry,
+    OrderStanding,
     explain_order,
     lines_of,
     members_of_explanation,
 )
 from chaoying_async.sansio.explanation.contradictions import contradictions
 from chaoying_async.sansio.explanation.from_audit_log import read_audit_log
-from chaoying_async.sansio.explanation.from_gateway import GatewaySays, bearing_of
+from chaoying_async.sansio.explanation.from_gateway import AskedQuery, GatewaySays, bearing_of
+from chaoying_async.sansio.explanation.next_steps import Need
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
 from tests.factories import MCH_ID, ORDER
 from tests.pure.test_explanation import (
+    NOW,
     PAID_REPLY,
     as_lines,
     evidence,
     held,
     line,
     paid_reply,
+    refunds,
 )
 from tests.pure.test_explanation_overlooks import in_refund, kept_checkout, unpaid_reply
 
@@ -264,6 +270,12 @@ def test_a_program_gets_these_members_and_no_others() -> None:
     ]  # fmt: skip
 
 
+def test_words_that_a_program_reads_are_their_names() -> None:
+    """How an order stands, how that was said, what it needs, and how asking ended."""
+    for each in (*OrderStanding, *Bearing, *Need, *Inquiry):
+        assert each.value == each.name
+
+
 def test_a_part_without_lines_has_no_heading() -> None:
     """Nothing contradicts: nothing is said of it."""
     text = [*lines_of(explain_order(evidence(paid_reply(), wanted=1000)))]
@@ -287,3 +299,24 @@ def test_an_outcome_that_nobody_took_calls_for_time(state: SeenState | None, nee
     found = explain_order(evidence(paid_reply(), kept=(kept,), inbox=inbox))
     steps = {each.name: each.need.value for each in found.next}
     assert steps["untaken"] == needs
+
+
+@pytest.mark.parametrize(
+    ("back", "whole", "step"),
+    [
+        (400, None, "some-came-back"),
+        (400, 1000, "part-came-back"),
+        (1000, 1000, "all-came-back"),
+        (1000, None, "some-came-back"),
+    ],
+)
+def test_what_came_back_is_held_against_the_whole(back: int, whole: int | None, step: str) -> None:
+    """M-25: a rest is delivered only where everybody knows what it is a rest of."""
+    item = RefundItem(out_refund_no="R-1", base_refund_fee=Fen(back), refund_status="SUCCESS")
+    result = RefundQueryResult(out_trade_no=ORDER, refund_list=(item,))
+    (query,) = refunds("R-1")
+    listed = AskedQuery(at=NOW, query=query, said=attrs.evolve(paid_reply(), result=result))
+    asked = (*evidence(in_refund()).asked, listed)
+    found = explain_order(attrs.evolve(evidence(wanted=whole), asked=asked))
+    assert [each.name for each in found.next] == [step]
+    assert any(f"{back / 100:.2f} yuan" in each for each in lines_of(found))

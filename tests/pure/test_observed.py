@@ -123,3 +123,14 @@ def test_a_mark_tells_orders_apart() -> None:
     """By merchant and number together (M-18)."""
     assert order_mark("1", "A1") == order_mark("1", "A1")
     assert len({order_mark("1", "A1"), order_mark("1", "A2"), order_mark("2", "A1")}) == 3
+
+
+def test_before_it_ends_nobody_knows_how_work_ended() -> None:
+    """Neither how long it took, nor a status or a code."""
+    for work in (call(), ObservedPayment(name="resume"), ObservedMessage(name="run_due")):
+        assert (work.started, work.elapsed, work.error, work.order) == (0.0, 0.0, "", None)
+        assert work.ended is HowItEnded.UNKNOWN
+    assert (call().status, call().round_trips, call().outcome, call().code) == (None, 0, "", "")
+    payment = ObservedPayment(name="resume")
+    assert (payment.status, payment.reason) == ("", "")
+    assert ObservedMessage(name="run_due").decision == ""

@@ -265,6 +265,16 @@ def test_a_rate_is_reached(rate: float) -> None:
     assert count == pytest.approx(20 * rate, rel=0.05, abs=1)
 
 
+@pytest.mark.parametrize("rate", [1, 10, 50, 51, 100, 1000])
+def test_the_first_second_has_as_many_tokens_as_any_other(rate: float) -> None:
+    """A full bucket is no extra: whoever takes all there is gets the rate, and not more."""
+    bucket, now, taken = Bucket.per_second(rate), 0.0, 0
+    while now < 1 - 1e-6:
+        bucket, taken = bucket.take(now), taken + 1
+        now += bucket.wait(now)
+    assert 0.95 * rate <= taken <= rate
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), True, "5"])
 def test_a_rate_is_a_number_above_nothing(rate: float) -> None:
     """None means no limit; nothing else does."""

@@ -264,6 +264,10 @@ def test_refund_intents_and_order_records_come_back() -> None:
 
 def test_numbers_have_a_fixed_width_and_fit_every_endpoint() -> None:
     """C 50, C 49: A10001's 11th attempt is not A100011's first."""
+    assert OrderNumbers("A10", width=2).next() == "A1001"
+    for number, width in (("A1", 2), ("A" * 31, 2), ("A", 40)):
+        with pytest.raises(ParameterError, match="5 to 32"):
+            OrderNumbers(number, width=width)
     numbers = OrderNumbers("A10001")
     made = [numbers.next() for _ in range(11)]
     assert made[0] == "A1000101"
@@ -437,3 +441,9 @@ def test_of_a_refund_s_refusal_only_one_of_the_gateway_counts() -> None:
     assert refund_intent_in(json.dumps(other)).refusal is None
     other["refusal"] = None
     assert refund_intent_in(json.dumps(other)).refusal is None
+
+
+def test_words_that_a_store_keeps_are_their_names() -> None:
+    """M-23: an earlier version, and a program in another language, reads them."""
+    for each in (*CheckoutStatus, *CheckoutReason, *PollStatus):
+        assert each.value == ("" if each is CheckoutReason.NONE else each.name)
