@@ -275,6 +275,15 @@ def test_the_first_second_has_as_many_tokens_as_any_other(rate: float) -> None:
     assert 0.95 * rate <= taken <= rate
 
 
+@pytest.mark.parametrize(("rate", "at_once"), [(0.5, 1), (50, 1), (100, 2), (1000, 20)])
+def test_a_full_bucket_hands_out_one_group_at_once(rate: float, at_once: int) -> None:
+    """One by one up to 50 a second, above that a fiftieth of what a second has."""
+    bucket, taken = Bucket.per_second(rate), 0
+    while not bucket.wait(7.0):
+        bucket, taken = bucket.take(7.0), taken + 1
+    assert taken == at_once
+
+
 @pytest.mark.parametrize("rate", [0, -1, float("inf"), float("nan"), True, "5"])
 def test_a_rate_is_a_number_above_nothing(rate: float) -> None:
     """None means no limit; nothing else does."""
