@@ -174,6 +174,18 @@ def test_these_are_looked_for_two_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (f"{urlencode(SENT, encoding='gbk')}&sign={md5(WHOLE)}", "body-not-utf8"),
+        (f'{{"a":"1","a":"2","d":["茶"],"sign":"{md5(f"{TWICE}&key={KEY}")}"}}', "duplicate-last"),
+    ],
+)
+def test_a_message_that_is_read_all_the_same_has_one_mistake(body: str, kind: str) -> None:
+    """As Chinese systems write it, or with a name twice: nothing else is blamed for it."""
+    assert named(diagnose(body.encode(), OWNER).findings) == [kind]
+
+
+@pytest.mark.parametrize(
     ("algorithm", "length"), [("MD5", 32), ("SHA1", 40), ("SHA256", 64), ("HMAC_SHA256", 64)]
 )
 def test_a_sign_has_the_length_of_its_algorithm(algorithm: str, length: int) -> None:

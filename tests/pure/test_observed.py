@@ -99,6 +99,9 @@ def test_a_payment_is_done_once_it_is_known_what_became_of_the_money() -> None:
         payment = ObservedPayment(name="checkout")
         payment.over("FAILED", "NOT_SENT", known=known)
         assert (payment.status, payment.reason, payment.ended) == ("FAILED", "NOT_SENT", ended)
+    paid_for = ObservedPayment(name="checkout")
+    paid_for.over("PAID", known=True)
+    assert (paid_for.status, paid_for.reason) == ("PAID", "")
 
 
 def test_a_message_is_done_once_nobody_is_at_work_on_it() -> None:
