@@ -414,5 +414,7 @@ def test_a_reply_of_exactly_the_limit_is_read() -> None:
 def test_what_is_no_text_is_left_out_of_a_nested_item() -> None:
     """A number is one as it came; a list, an object or a truth value says nothing."""
     odd: Any = {"out_refund_no": True, "refund_id": ["x"], "serial_no": "7"}
+    odd["refund_channel"] = True
     item = structure(odd, RefundItem)
     assert (item.out_refund_no, item.refund_id, item.serial_no) == (None, None, "7")
+    assert item.refund_channel is None

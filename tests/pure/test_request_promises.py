@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from typing import Any
 
@@ -16,6 +17,7 @@ from chaoying_async import (
     PayType,
     Refund,
     TradeRefundedError,
+    parse_notification,
 )
 from chaoying_async.exceptions import SignatureRefusedError
 from chaoying_async.sansio.api import REQUESTS
@@ -25,7 +27,16 @@ from chaoying_async.sansio.credentials import credentials_from
 from chaoying_async.sansio.exchange import build_request
 from chaoying_async.sansio.redact import hide
 from tests.factories import every_request
-from tests.pure.factories import CREDENTIALS, QUERY, paid, read, reply_body
+from tests.pure.factories import (
+    CREDENTIALS,
+    QUERY,
+    form,
+    notification,
+    paid,
+    read,
+    reply_body,
+    signed,
+)
 from tests.table import table
 
 ENVIRON = {"CHAOYING_AGENT_ID": "1", "CHAOYING_KEY": "k", "CHAOYING_PID": "p"}
@@ -89,8 +100,8 @@ def test_every_bad_member_of_an_item_is_named() -> None:
 def test_parameters_travel_as_a_form_or_in_the_query(call: str) -> None:
     """A GET has neither a body nor a type of one."""
     sent = build_request(EVERY[call], CREDENTIALS)
-    form = ("Content-Type", "application/x-www-form-urlencoded") in sent.headers
-    assert form is (sent.method == "POST") is bool(sent.body)
+    is_form = ("Content-Type", "application/x-www-form-urlencoded") in sent.headers
+    assert is_form is (sent.method == "POST") is bool(sent.body)
     assert ("sign=" in sent.url) is (sent.method == "GET")
 
 
@@ -154,3 +165,11 @@ def test_what_each_call_may_do_is_written_here_once_more() -> None:
     assert {name for name, each in calls.items() if each.repeatable} == reads
     unsigned = {"WECHAT_PreOrder", "ALIPAY_PreOrder", "WXA_Code2Session"}
     assert {name for name, each in calls.items() if not each.must_sign} == unsigned
+
+
+def test_fields_as_received_take_no_part_in_a_hash_or_a_repr() -> None:
+    """M-27: they hold everything, and lists and objects have no hash."""
+    message = parse_notification(form(signed(notification(attach="table 7"))), CREDENTIALS)
+    assert message.raw["attach"] == "table 7"
+    assert hash(message) == hash(copy.copy(message))
+    assert "raw" not in repr(message)
