@@ -172,3 +172,8 @@ def test_json_in_a_value_is_masked_however_its_names_are_written(packed: str) ->
     inner = json.dumps(member)[1:-1] if packed.startswith('"') else member
     value = packed.replace("{}", inner)
     assert "o1 2" not in masked_body(json.dumps({"attach": value}).encode(), {}).decode()
+
+
+def test_a_secret_of_four_characters_is_searched_for() -> None:
+    """M-27: and no shorter one, or every "12" would be blotted out."""
+    assert hide("a 1234 b 123", ["1234", "123"]) == "a *** b 123"
