@@ -1,0 +1,85 @@
+"""What an explanation takes from a log, a record and the gateway, before anything is judged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from chaoying_async import TransportError
+from chaoying_async.sansio.explanation import explain_order
+from chaoying_async.sansio.explanation.from_audit_log import MOST_EXCHANGES, read_audit_log
+from chaoying_async.sansio.explanation.from_inbox import InboxHolds
+from chaoying_async.sansio.explanation.next_steps import Need
+from chaoying_async.sansio.explanation.told import Bearing, Witness
+from chaoying_async.sansio.notifications.inbox_values import SeenState
+from tests.factories import MCH_ID, ORDER
+from tests.pure.test_explanation import PAID_REPLY, as_lines, evidence, held, line, paid_reply
+from tests.pure.test_explanation_overlooks import UNDER_WAY, kept_checkout
+
+
+def test_an_amount_is_known_by_who_wrote_it_down_first() -> None:
+    """A record comes before a log; a log alone is enough."""
+    log = read_audit_log(as_lines(line("pay", PAID_REPLY)), ORDER, MCH_ID)
+    assert evidence(log=log).amounts == {100: Witness.AUDIT_LOG}
+    of_store = kept_checkout(expected=100), kept_checkout(expected=200)
+    assert evidence(log=log, kept=of_store).amounts == {100: Witness.STORE, 200: Witness.STORE}
+    assert evidence().amounts == {}
+
+
+def test_evidence_is_added_to() -> None:
+    """The gateway is asked last, for what the others have named."""
+    asked = evidence(paid_reply()).asked
+    assert evidence(kept=(UNDER_WAY,)).with_asked(asked) == evidence(
+        paid_reply(), kept=(UNDER_WAY,)
+    )
+
+
+def test_a_line_that_names_another_order_is_none_of_ours() -> None:
+    """Even one that cannot be read: it hides nothing of this order."""
+    log = read_audit_log([b"no json", b"{}"], ORDER, MCH_ID)
+    assert (log.exchanges, log.unreadable) == ((), 0)
+
+
+def test_the_newest_exchanges_are_told() -> None:
+    """How many older ones are left out is said."""
+    lines = [
+        json.dumps(line("orderquery", elapsed=number)).encode()
+        for number in range(MOST_EXCHANGES + 2)
+    ]
+    log = read_audit_log(lines, ORDER, MCH_ID)
+    assert (len(log.exchanges), log.left_out) == (MOST_EXCHANGES, 2)
+
+
+@pytest.mark.parametrize("state", SeenState)
+def test_only_a_recorded_payment_can_be_another_one(state: SeenState) -> None:
+    """M-13: an order of which the record says that nobody has paid it names no payment."""
+    holds = held(state, transaction_id="42", out_transaction_id="43")
+    assert holds.is_another_payment(frozenset({"44"})) is (state is not SeenState.NOT_PAID)
+    assert not holds.is_another_payment(frozenset({"43"}))
+    assert not InboxHolds().is_another_payment(frozenset({"44"}))
+
+
+def test_what_is_waited_for_is_named_while_nobody_knows_the_end() -> None:
+    """M-23: once the gateway says paid there is nothing to wait for."""
+    waiting = explain_order(evidence(TransportError("no"), kept=(UNDER_WAY,))).next
+    assert [step.rule for step in waiting if step.name == "waited-for"] == ["M-23"]
+    paid = explain_order(evidence(paid_reply(), kept=(UNDER_WAY,))).next
+    assert "waited-for" not in {step.name for step in paid}
+
+
+def test_what_is_proven_says_what_was_expected() -> None:
+    """M-13: beside the amount that the gateway names."""
+    kept = kept_checkout(expected=999, status="PAID", bearing=Bearing.PAID)
+    found = explain_order(evidence(paid_reply(), kept=(kept,)))
+    assert 999 in {phrase.values.get("expected") for phrase in found.proven}
+
+
+def test_an_end_that_no_task_has_taken_is_named() -> None:
+    """M-23: its record stays until a task has done its work; with the effect there is none left."""
+    kept = kept_checkout(status="PAID", bearing=Bearing.PAID)
+    for inbox, need in ((None, Need.TIME), (held(SeenState.DONE), Need.NOTHING)):
+        steps = explain_order(evidence(paid_reply(), kept=(kept,), inbox=inbox)).next
+        assert [(step.rule, step.need) for step in steps if step.name == "untaken"] == [
+            ("M-23", need)
+        ]
