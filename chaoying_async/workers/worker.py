@@ -233,8 +233,9 @@ class Worker:
     def _doubt(self, look: Look) -> None:
         """Serve no shard that somebody else has: this process may have been stopped for long."""
         for number, served in self.served.items():
-            ours = self._leases[number].token
-            if look.taken.get(number, ours) != ours:
+            owned = self._leases[number]
+            # Who took it may have given it back since, so that nobody seems to have it.
+            if owned.lost or look.taken.get(number, owned.token) != owned.token:
                 served.doubt()
 
     async def _take(self, group: asyncio.TaskGroup, look: Look, wanted: int) -> None:

@@ -139,6 +139,11 @@ class Ownership:
         """The owner's number, which grows with every change of hands; 0: it was never taken."""
         return self._token
 
+    @property
+    def lost(self) -> bool:
+        """Whether it is known that somebody else took the store."""
+        return self._lost
+
     async def take(self) -> None:
         """Become the owner; waits for a dead owner's lease, and raises where the owner lives."""
         first: OwnerRow | None = None
