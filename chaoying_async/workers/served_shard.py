@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from chaoying_async.sansio.polling.record import POLL, PendingOrder, read_pendin
 from chaoying_async.sql.dialects import EPOCH
 from chaoying_async.workers.delivery import OutcomeDelivery
 from chaoying_async.workers.log_texts import log, said
-from chaoying_async.workers.outcomes import poll_report
+from chaoying_async.workers.outcomes import OutcomeReport, poll_report
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.shard import Shard
 from chaoying_async.workers.shard_payments import ShardPayments
@@ -52,9 +52,7 @@ class ServedShard:
         self._poller = poller(shard)
         self._clock = clock
         self._delivery = OutcomeDelivery(shard, queue, clock, rng)
-        self._payments = ShardPayments(
-            shard, gateway, clock=clock, rng=rng, reported=self._delivery.wake
-        )
+        self._payments = ShardPayments(shard, gateway, clock=clock, rng=rng, tell=self._tell)
         self._stopping = asyncio.Event()
         #: How many outcomes are being written down.
         self._under_pen = 0
@@ -185,16 +183,21 @@ class ServedShard:
             report = poll_report(outcome, merchant)
             self._under_pen += 1
             try:
-                await self._until_it_works(lambda: self.shard.tell(POLL, key, report))  # noqa: B023
+                await self._tell(POLL, key, report)
             finally:
                 self._under_pen -= 1
-            self._delivery.wake()
 
-    async def _until_it_works(self, write: Callable[[], Awaitable[None]]) -> None:
+    async def _tell(self, kind: str, key: str, report: OutcomeReport) -> None:
+        """Write an outcome down where its way to the task begins, again until that is answered.
+
+        A COMMIT that failed may have been made: then there is nothing left to write, and the task
+        waits for its outcome all the same.
+        """
         pause = _FIRST_PAUSE
         while True:
             try:
-                return await write()
+                await self.shard.tell(kind, key, report)
+                return self._delivery.wake()
             except _GONE:
                 raise
             except ChaoyingError as error:

@@ -36,11 +36,11 @@ class ShardPayments:
         *,
         clock: Clock,
         rng: random.Random,
-        reported: Callable[[], None],
+        tell: Callable[[str, str, OutcomeReport], Awaitable[None]],
     ) -> None:
         self._shard = shard
         self._clock = clock
-        self._reported = reported
+        self._tell = tell
         checkouts = Records(shard, CHECKOUT)
         self._resuming = Resuming(
             gateway, shard, checkouts, schedule=_PAYMENTS, clock=clock, rng=rng
@@ -87,8 +87,7 @@ class ShardPayments:
             try:
                 report = await self._ways[kind](text)
                 if report is not None:
-                    await self._shard.tell(kind, key, report)
-                    self._reported()
+                    await self._tell(kind, key, report)
                     return
             except ValueError:
                 log.error("the %s %s cannot be read by this version: query it by hand", kind, key)

@@ -116,7 +116,10 @@ def test_no_rule_is_broken_in_the_first_seeds() -> None:
 
 #: Seeds that broke a rule once, and what was wrong.
 _ONCE_BROKEN = {
-    1795899538494: "the shop went on to resume's next outcome although it could not settle this one"
+    1795899538494: "the shop went on to resume's next outcome, and could not settle this one",
+    2012155: "a fleet did not wake the delivery of an outcome whose COMMIT was made and failed",
+    2051365: "the same, on a disk that fails often",
+    2013702: "a fleet kept a shard that another process had taken and given back between two looks",
 }
 
 

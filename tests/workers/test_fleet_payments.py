@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Generator
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ from chaoying_async import (
     Pay,
     PayType,
     Refund,
+    StoreError,
     fen,
 )
+from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, Trouble
 from chaoying_async.testing.simulation.process import Process
 from tests.sizes import cases, sampled
 from tests.workers.virtual import THEN, TOLD, VirtualFleet
@@ -127,6 +131,47 @@ def test_a_sender_that_dies_at_any_step_leaves_no_payment_without_an_end(
     # Where nobody heard how the pay call was answered (20004?), it is not cancelled (M-24).
     assert status in ("PAID", "CANCELLED", "FAILED", "UNKNOWN")
     assert status != "UNKNOWN" or amount == NEVER
+
+
+class Unheard(CalmDisk):
+    """Carries some COMMITs out and says that they failed; the first of them is number 1."""
+
+    def __init__(self, rng: random.Random, unheard: range) -> None:
+        super().__init__(rng)
+        self.commits: int | None = None
+        self._unheard = unheard
+
+    def takes(self, *, commit: bool) -> float:
+        if commit and self.commits is not None:
+            self.commits += 1
+        return super().takes(commit=commit)
+
+    def trouble(self) -> Trouble | None:
+        return Trouble.COMMIT_UNKNOWN if self.commits in self._unheard else None
+
+
+@pytest.mark.parametrize("first", cases((1, 10, 17, 18), more=(*range(2, 17), 19, 20)))
+def test_commits_that_nobody_heard_of_leave_no_payment_without_an_end(
+    world: VirtualFleet, first: int
+) -> None:
+    """Wherever three of them fail in a row, which were made: the task is told, and at once."""
+    process = world.process("a")
+    disk = Unheard(world.rng, range(first, first + 3))
+    fleet = world.fleet(process, disk)
+
+    async def work() -> None:
+        async with fleet:
+            disk.commits = 0
+            with suppress(StoreError):  # then nothing was sent
+                await fleet.checkout(pay(PASSWORD), then=THEN)
+            await world.clock.sleep(10_000)
+
+    process.start(work(), lasts=True)
+    world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(120)))
+    assert disk.commits is not None
+    assert disk.commits > first
+    statuses = {outcome["status"] for outcome in TOLD}
+    assert statuses == ({"PAID"} if world.charged else set())
 
 
 def test_two_processes_charge_one_order_once(world: VirtualFleet) -> None:

@@ -61,9 +61,10 @@ class VirtualFleet:
             self.loop.run_idle(20_000)
         self.loop.close()
 
-    def fleet(self, process: Process, **options: Any) -> Fleet:
+    def fleet(self, process: Process, disk: CalmDisk | None = None, **options: Any) -> Fleet:
         """The fleet of one process, which is not open yet."""
-        files = SimulatedFiles(process, self.loop, self.timeline, CalmDisk(self.rng))
+        disk = disk or CalmDisk(self.rng)
+        files = SimulatedFiles(process, self.loop, self.timeline, disk)
         store = SqlPollStore(files.engine(self.path), shards=2, clock=self.clock)
         return Fleet(store, self._session, look=5.0, rng=self.rng, **options)
 
