@@ -86,11 +86,11 @@ async def checkout(
     a dead process left. Cancelling the awaiting task records UNKNOWN and re-raises; without a
     store it is a line at ERROR. Call ``outcome.done()`` when the outcome took effect.
 
-    A store that fails before the payment leaves is a :class:`~chaoying_async.exceptions.StoreError`
-    whose ``sent`` is False. Before an end is told, the store's lease is read again: where another
-    process has taken the store, or it was closed, this raises (``sent`` says whether the payment
-    may have left) and that process tells the end; where the database fails, it ends UNKNOWN with
-    the reason STORE_FAILED, and stays in the store.
+    A store that fails before the payment leaves, or takes 10 s until then, is a
+    :class:`~chaoying_async.exceptions.StoreError` whose ``sent`` is False. Before an end is told,
+    the store's lease is read again: where another process has taken the store, or it was closed,
+    this raises (``sent`` says whether the payment may have left) and that process tells the end;
+    where the database fails, it ends UNKNOWN with the reason STORE_FAILED, and stays in the store.
     """
     if not isinstance(pay, Payment):
         raise TypeError(f"checkout takes Pay and FacePay, not {type(pay).__name__}")
@@ -207,6 +207,7 @@ class CheckoutCall:
             self._written = True
             await running.records.put(intent.key, intent.text())
             await running.records.hold()
+            running.starts()
         except AttemptInProgressError:
             running.claim.release()
             raise
@@ -215,7 +216,6 @@ class CheckoutCall:
             if isinstance(error, STORE_ERRORS):
                 error.about(_DOING, intent.out_trade_no).sent = False
             raise
-        running.starts()
 
     def _store_failed(self) -> CheckoutOutcome:
         """End UNKNOWN: the store fails, and nobody knows what another process heard since."""

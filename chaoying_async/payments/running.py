@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from chaoying_async.abc import Clock, Gateway, PollStore
-from chaoying_async.exceptions import ProtocolError
+from chaoying_async.exceptions import ProtocolError, StoreError
 from chaoying_async.payments.claims import Key, NumberClaim, number_key, order_key
 from chaoying_async.payments.orders import BusinessOrder
 from chaoying_async.payments.outcome import CheckoutOutcome
@@ -52,6 +52,9 @@ from chaoying_async.sansio.polling.status import Answer, Says, read_answer
 
 #: A ``Date`` header is exact to so many seconds.
 _A_DATE_HAS = 1.0
+#: Seconds from the start that is stored until the pay call leaves, at most: a restarted till
+#: cancels from 30 s after the start.
+_STARTS_WITHIN = 10.0
 #: After so many answers that fail their signature check the key is likely to be wrong.
 _SUSPICIOUS = 2
 
@@ -94,7 +97,17 @@ class RunningPayment:
         self._warned = False
 
     def starts(self) -> None:
-        """Count the seconds from now: the pay call leaves."""
+        """Count the seconds from now: the pay call leaves, soon after the start that is stored.
+
+        :class:`StoreError` where that was too long ago: whoever took the payment up by what is
+        stored would cancel it, or believe that it never arrived, while it is on its way (M-24).
+        """
+        late = (self.clock.now() - self.intent.started).total_seconds()
+        if self.store is not None and late > _STARTS_WITHIN:
+            raise StoreError(
+                f"it took {late:.0f} s to write the payment down: the store is slow or locked, or "
+                "this process was stopped meanwhile"
+            )
         self._zero = self.clock.monotonic()
         self._began = self.clock.now()
 

@@ -248,10 +248,10 @@ class Fleet:
     ) -> CheckoutOutcome | None:
         """Charge a customer from this process, and leave the rest to the fleet (M-24).
 
-        The payment leaves when it is durable that it may, within 5 s of the last look. What its own
-        answer decides is returned, and comes to ``then`` like everything else. None: it is under
-        way, and however this process ends, the fleet asks, cancels in time, and tells ``then``. So
-        let ``then`` act, and show the customer what is returned.
+        The payment leaves when it is durable that it may, within 5 s of the last look and 10 s of
+        the call. What its own answer decides is returned, and comes to ``then`` like everything
+        else. None: it is under way, and however this process ends, the fleet asks, cancels in time,
+        and tells ``then``. So let ``then`` act, and show the customer what is returned.
 
         ``pay`` and the other arguments are those of :func:`~chaoying_async.checkout`; a payment
         code is never written down. One business order is charged once, by all processes together:

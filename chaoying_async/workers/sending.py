@@ -116,7 +116,7 @@ class Sending:
                 began = self._clock.monotonic()
                 await store.hold()
                 if self._clock.monotonic() - began < _COUNTS_FOR:
-                    return
+                    return running.starts()
         except BaseException:
             await self._withdraw(store, running)
             raise
@@ -127,7 +127,6 @@ class Sending:
         self, store: SendersStore, running: RunningPayment, pay: Payment
     ) -> CheckoutOutcome | None:
         call = CheckoutCall(pay, running)
-        running.starts()
         try:
             answer = await call.pay_once()
         except (ParameterError, UsageError):  # refused here, before a byte left

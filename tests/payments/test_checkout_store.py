@@ -234,6 +234,39 @@ async def test_a_store_that_fails_or_is_lost_lets_nothing_leave() -> None:
                 assert (await shop.checkout(100, store=store)).status is CheckoutStatus.PAID
 
 
+class Waiting(Disk):
+    """A store that is slow to write, or in a process that is stopped meanwhile."""
+
+    def __init__(self, shop: TillOnSandbox, seconds: float) -> None:
+        super().__init__()
+        self._shop = shop
+        self._seconds = seconds
+
+    async def hold(self) -> None:
+        await super().hold()
+        seconds, self._seconds = self._seconds, 0.0
+        await self._shop.clock.sleep(seconds)
+
+
+@pytest.mark.parametrize(("seconds", "sent"), [(9.5, True), (10.5, False), (219.0, False)])
+async def test_a_payment_leaves_soon_after_the_start_that_is_stored(
+    *, seconds: float, sent: bool
+) -> None:
+    """M-24: whoever resumes it counts from there, and would cancel what has just left."""
+    async with a_till() as shop:
+        store = Waiting(shop, seconds)
+        async with store:
+            if sent:
+                outcome = await shop.checkout(100, store=store)
+                assert outcome.status is CheckoutStatus.PAID
+                return
+            with pytest.raises(StoreError, match=f"took {seconds:.0f} s to write") as caught:
+                await shop.checkout(100, store=store)
+            assert caught.value.sent is False
+            assert shop.till.sent == []
+            assert [key async for key, _ in store.load("checkout-order")] == []
+
+
 async def test_a_store_that_fails_before_a_cancel_lets_no_cancel_leave() -> None:
     """M-23: it is tried again when the store is back; the outcome is never lost."""
     async with a_till() as shop:

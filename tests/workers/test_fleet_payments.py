@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Generator
 from contextlib import suppress
+from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,30 @@ def test_a_sender_that_dies_at_any_step_leaves_no_payment_without_an_end(
     # Where nobody heard how the pay call was answered (20004?), it is not cancelled (M-24).
     assert status in ("PAID", "CANCELLED", "FAILED", "UNKNOWN")
     assert status != "UNKNOWN" or amount == NEVER
+
+
+@pytest.mark.parametrize("step", cases((24, 48, 60), more=range(120)))
+def test_a_sender_that_stood_still_is_not_cancelled_before_its_time(
+    world: VirtualFleet, step: int
+) -> None:
+    """M-24: what is stored as the start is when the payment left, whenever the till was stopped."""
+    sender = world.process("a")
+    fleet = world.fleet(sender)
+
+    async def work() -> None:
+        async with fleet:
+            sender.arm(step, sender.stop)
+            with suppress(StoreError):  # then nothing was sent
+                await fleet.checkout(pay(NEVER), then=THEN)
+            await world.clock.sleep(10_000)
+
+    sender.start(work(), lasts=True)
+    world.until(lambda: sender.stopped)
+    world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(219)))
+    sender.resume()
+    world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(600)))
+    for order in world.sandbox.ledger.orders.values():
+        assert order.ended is None or order.ended - order.created >= timedelta(seconds=15)
 
 
 class Unheard(CalmDisk):
