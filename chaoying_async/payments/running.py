@@ -196,6 +196,7 @@ class RunningPayment:
             paytype=move.paytype,
             about=isinstance(said, ProtocolError),
             earlier=self.paid_earlier,
+            heard=self.now,
             dice=self.dice(),
         )
         await self.learnt(till)

@@ -38,6 +38,7 @@ def test_no_order_of_events_ends_with_money_wrong() -> None:
     ("name", "value"),
     [
         ("CLOSED_STAYS", 0.0),
+        ("_closed_by", lambda it: it.cancels.last_at),
         ("CANCEL_UNTIL", 400.0),
         ("RESTARTED_CANCEL", (0.0, 270.0)),
         ("_OVER", {**till._OVER, PollStatus.CLOSED: CheckoutEnd(CheckoutStatus.PAID)}),

@@ -64,6 +64,7 @@ LONGEST = 900.0
 class World:
     """The truth. ``late_until``: a payment may come through although the order was closed.
 
+    ``closing``: a cancel that the till believes lost is still on its way.
     ``others``: another till made the order under the same number, before this one's pay call, and
     under a wallet of its own. ``refused``: the pay call was answered 20004.
     """
@@ -71,6 +72,7 @@ class World:
     truth: Truth
     in_flight: bool = False
     reversing: bool = False
+    closing: bool = False
     late_until: float = -1.0
     others: bool = False
     refused: bool = False
@@ -78,7 +80,8 @@ class World:
 
     def becomes(self, truth: Truth) -> World:
         """The same order, and nothing more on its way."""
-        return attrs.evolve(self, truth=truth, in_flight=False, reversing=False, late_until=-1.0)
+        nothing = {"in_flight": False, "reversing": False, "closing": False, "late_until": -1.0}
+        return attrs.evolve(self, truth=truth, **nothing)
 
 
 @attrs.frozen
@@ -340,6 +343,8 @@ def _meanwhile(world: World, now: float) -> Iterator[World]:
     if world.truth is Truth.OPEN:
         for truth in (Truth.PAID, Truth.FAILED, Truth.CLOSED):
             yield world.becomes(truth)
+    if world.truth is Truth.OPEN and world.closing:
+        yield attrs.evolve(world.becomes(Truth.CLOSED), late_until=now + LATE_SUCCESS)
     if world.truth is Truth.CLOSED and now <= world.late_until:
         yield world.becomes(Truth.PAID)
     if world.reversing:
@@ -352,6 +357,7 @@ def _cancel_ends(world: World, now: float) -> Iterator[tuple[int, CancelNews, Wo
     if world.truth is Truth.OPEN:
         closed = world.becomes(Truth.CLOSED)
         carried = [closed, attrs.evolve(closed, late_until=now + LATE_SUCCESS)]
+        yield 1, CancelNews.UNCLEAR, attrs.evolve(world, closing=True)
     elif world.truth is Truth.PAID:
         paid = world.becomes(Truth.PAID)
         carried = [world.becomes(Truth.REVOKED), attrs.evolve(paid, reversing=True)]

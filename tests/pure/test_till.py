@@ -370,6 +370,19 @@ def test_an_order_stays_open_until_an_answer_says_otherwise(
     assert till.open is is_open
 
 
+def test_a_cancel_that_arrives_late_has_its_second_look_from_when_it_is_seen_closed() -> None:
+    """Of one without an answer nobody knows when it closed the order; a payment may follow."""
+    till = asked(opened(), 180.0, OPEN)
+    till = rules.heard_cancel(till, CancelNews.UNCLEAR, ended=260.0)
+    till = asked(till, 280.0, OPEN)
+    till = rules.heard_query(till, CLOSED, sent=295.0, paytype="WECHAT", heard=299.0)
+    assert rules.next_move(till, 299.0) == WaitUntil(329.0)
+    assert rules.next_move(asked(till, 329.0, CLOSED), 329.0) == CheckoutEnd(
+        CheckoutStatus.FAILED, CheckoutReason.CLOSED
+    )
+    assert not isinstance(rules.next_move(asked(till, 329.0, PAID), 329.0), CheckoutEnd)
+
+
 @pytest.mark.parametrize("later", [OPEN, PAID], ids=["open", "paid"])
 def test_what_is_seen_open_or_paid_is_over_no_more(later: Answer) -> None:
     """A closed order that is seen alive was not closed for good."""

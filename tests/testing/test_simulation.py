@@ -120,6 +120,7 @@ _ONCE_BROKEN = {
     2012155: "a fleet did not wake the delivery of an outcome whose COMMIT was made and failed",
     2051365: "the same, on a disk that fails often",
     2013019: "a till that was stopped for long before its payment left was taken for a dead one",
+    2052045: "a cancel that arrived late closed an order, whose payment came after the second look",
     2013702: "a fleet kept a shard that another process had taken and given back between two looks",
 }
 

@@ -60,7 +60,8 @@ _CONFIRM_MORE = 3
 #: Pauses while a cancel's effect is awaited: between queries, and between two cancels.
 EFFECT_EVERY = 5.0
 CANCEL_EVERY = 15.0
-#: An order that was closed unpaid is looked at once more: a payment may have been on its way.
+#: An order that was closed unpaid is looked at once more after so many seconds: a payment may have
+#: been on its way.
 CLOSED_STAYS = 30.0
 #: How long a cancel's effect is asked about, should the cancel have left late.
 _EFFECT_LASTS = 60.0
@@ -117,6 +118,8 @@ class Till:
     """The end that it is known to have come to, other than paid."""
     over_at: float = -1.0
     """When the last query that showed so was sent."""
+    over_since: float = -1.0
+    """When it was first heard of that end."""
     cancels: Cancels = NO_CANCELS
     confirms: int | None = None
     """Queries since a paid answer came after a cancel; None: none came."""
@@ -209,13 +212,15 @@ def heard_query(
     paytype: str,
     about: bool = False,
     earlier: bool = False,
+    heard: float | None = None,
     dice: float = 0.0,
 ) -> Till:
     """The till after a query that left at ``sent``; ``about``: an answer came that may be ours.
 
-    ``answer`` is ``read_answer``'s, with the amount compared; ``earlier`` says of a paid
-    one that the payment was made before the pay call.
+    ``heard`` is when its answer came, by default at once. ``answer`` is ``read_answer``'s, with the
+    amount compared; ``earlier`` says of a paid one that the payment was made before the pay call.
     """
+    heard = sent if heard is None else heard
     refused = answer.status is PollStatus.REFUSED  # asking may be possible again
     if refused or (till.confirms is not None and answer.says is Says.ABSENT):
         answer = _NO_NEWS  # what was paid does not vanish
@@ -242,6 +247,7 @@ def heard_query(
         earlier=earlier if paid else till.earlier,
         over=None if paid or is_open else (over or till.over),
         over_at=till.over_at if over is None else sent,
+        over_since=till.over_since if over is None or till.over else heard,
         wallets=wallets,
         confirms=confirms,
         dice=dice,
@@ -349,7 +355,13 @@ def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> CheckoutEnd |
 
 
 def _looked_again(till: Till) -> bool:
-    return till.over_at >= till.cancels.last_at + CLOSED_STAYS
+    return till.over_at >= _closed_by(till) + CLOSED_STAYS
+
+
+def _closed_by(till: Till) -> float:
+    """When the order was closed, at the latest: a cancel without an answer may arrive late."""
+    last = till.cancels.last_at
+    return last if till.cancels.carried_out else max(last, till.over_since)
 
 
 def _may_be_absent(till: Till) -> bool:
@@ -393,10 +405,13 @@ def _ask_moment(till: Till) -> float | None:
         return _confirm_moment(asked, till.confirms)
     last_cancel = till.cancels.last_at if till.cancels.tries else -_EFFECT_LASTS
     end = max(till.give_up, last_cancel + _EFFECT_LASTS)
+    if till.over in _UNPAID_SO_FAR:
+        closed_by = _closed_by(till)
+        end = max(end, closed_by + _EFFECT_LASTS)
+        if asked < closed_by + CLOSED_STAYS:
+            return closed_by + CLOSED_STAYS
     if asked >= end:
         return None
-    if till.over in _UNPAID_SO_FAR and last_cancel <= asked < last_cancel + CLOSED_STAYS:
-        return last_cancel + CLOSED_STAYS
     troubles = min(till.standing.troubles, _SLOWEST)
     due = max(asked, last_cancel) + EFFECT_EVERY * 2.0**troubles
     if asked >= till.never_arrived and not troubles and _may_be_absent(till):
