@@ -80,8 +80,7 @@ class World:
 
     def becomes(self, truth: Truth) -> World:
         """The same order, and nothing more on its way."""
-        nothing = {"in_flight": False, "reversing": False, "closing": False, "late_until": -1.0}
-        return attrs.evolve(self, truth=truth, **nothing)
+        return World(truth, others=self.others, refused=self.refused, wallet=self.wallet)
 
 
 @attrs.frozen
