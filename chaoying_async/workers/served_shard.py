@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -58,8 +58,8 @@ class ServedShard:
         self._under_pen = 0
         self._doubted = False
         self._taking = asyncio.Lock()
-        #: Rows that were marked in a transaction of which nobody knows whether it was committed.
-        self._unsure: dict[int, tuple[str, str, str]] = {}
+        #: Rows that were to be marked, by their ``seq``, and are not seen to yet.
+        self._unsure: Collection[int] = ()
         #: Whether it takes up what is handed over.
         self.is_open = False
         #: Whether it ended with an error that was not the loss of its lease.
@@ -146,34 +146,31 @@ class ServedShard:
             if not self.is_open:
                 return 0
             await self._make_sure()
-            marks: dict[int, tuple[str, str, str]] = {}
+            marks: dict[int, str | None] = {}
             for row in rows:
                 if row.kind == POLL and self._poller.takes(row.item):
-                    marks[row.seq] = row.kind, row.item, _begun(row)
+                    marks[row.seq] = _begun(row)
                 elif self._payments.takes(row.kind, row.item):
-                    marks[row.seq] = row.kind, row.item, row.body
+                    marks[row.seq] = None  # its sender may have written more since it was read
             if marks:
                 self._unsure = marks
-                await self.shard.mark({seq: body for seq, (_, _, body) in marks.items()})
-                self._unsure = {}
-                self._see_to(marks.values())
+                await self.shard.mark(marks)
+                await self._make_sure()
             return len(marks)
 
     async def _make_sure(self) -> None:
-        """See to what was marked although its COMMIT failed: nobody else would."""
+        """See to what was marked, by the texts that were there by then.
+
+        Also where the COMMIT failed and was made: nobody else would see to it. A row that is not
+        marked was withdrawn, or comes again.
+        """
         if self._unsure:
             marked = await self.shard.marked(self._unsure)
-            found = [self._unsure[seq] for seq in marked]
-            self._unsure = {}
-            self._see_to(found)
-
-    def _see_to(self, marked: Iterable[tuple[str, str, str]]) -> None:
-        """Wait for orders, and see to payments, whose rows have the shard's mark."""
-        marked = list(marked)
-        self._poller.take_up((item, body) for kind, item, body in marked if kind == POLL)
-        for kind, item, body in marked:
-            if kind != POLL:
-                self._payments.take_up(kind, item, body)
+            self._unsure = ()
+            self._poller.take_up((row.item, row.body) for row in marked if row.kind == POLL)
+            for row in marked:
+                if row.kind != POLL:
+                    self._payments.take_up(row.kind, row.item, row.body)
 
     async def _hand_over(self) -> None:
         """Write each outcome down where its way to the task begins."""

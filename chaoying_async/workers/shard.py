@@ -74,12 +74,14 @@ class Shard:
         written = or_(mine, columns.shard == KEPT)
         put = update(rows).where(*same, written).values(body=bindparam("p_body"))
         self._texts = OwnedTexts(engine, owned, TextStatements.of(rows, put, mine), turns)
+        # A body that is not given stays what it is by then: its sender may be writing still.
+        body = func.coalesce(bindparam("p_body", type_=columns.body.type), columns.body)
         self._mark = (
             update(rows)
             .where(columns.seq == bindparam("p_seq"), columns.shard + 0 == FRESH)
-            .values(shard=number, body=bindparam("p_body"))
+            .values(shard=number, body=body)
         )
-        self._marked = select(columns.seq).where(
+        self._marked = select(columns.kind, columns.item, columns.body).where(
             mine, columns.seq.in_(bindparam("p_seqs", expanding=True))
         )
         named = case((columns.then == NO_TASK, then or NO_TASK), else_=columns.then).label("then")
@@ -161,20 +163,23 @@ class Shard:
 
     # ------------------------------------------------------------------------- its own ways
 
-    async def mark(self, bodies: Mapping[int, str]) -> None:
-        """Put the shard's mark on rows that nobody has taken up, by their ``seq``."""
+    async def mark(self, bodies: Mapping[int, str | None]) -> None:
+        """Put the shard's mark on rows that nobody has taken up, by their ``seq``.
+
+        Their bodies are written with it, but those that are None, which stay as they are. A row
+        that is gone, or was taken up by another, is left alone: see :meth:`marked`.
+        """
         marks = [{"p_seq": seq, "p_body": body} for seq, body in bodies.items()]
         with told():
             await self._write(lambda c: execute_for_each(c, self._mark, marks))
 
-    async def marked(self, seqs: Collection[int]) -> list[int]:
-        """Which of these rows have the shard's mark."""
-        found: list[int] = []
+    async def marked(self, seqs: Collection[int]) -> list[Any]:
+        """``kind``, ``item`` and ``body`` of those of these rows that have the shard's mark."""
+        found: list[Any] = []
         for begin in range(0, len(seqs), _READ_AT_A_TIME):
             some = list(islice(seqs, begin, begin + _READ_AT_A_TIME))
             with told():
-                rows = await self._read(self._marked, {"p_seqs": some})
-            found += [row.seq for row in rows]
+                found += await self._read(self._marked, {"p_seqs": some})
         return found
 
     async def tell(self, kind: str, key: str, report: OutcomeReport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Generator
+from collections.abc import Collection, Generator, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import product
@@ -15,6 +15,7 @@ import pytest
 
 from chaoying_async import (
     AttemptInProgressError,
+    ChaoyingError,
     CheckoutStatus,
     GatewayError,
     Pay,
@@ -25,6 +26,7 @@ from chaoying_async import (
 )
 from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, Trouble
 from chaoying_async.testing.simulation.process import Process
+from chaoying_async.workers.database import FleetDatabase
 from tests.sizes import cases, sampled
 from tests.workers.virtual import THEN, TOLD, VirtualFleet
 
@@ -156,6 +158,54 @@ def test_a_sender_that_stood_still_is_not_cancelled_before_its_time(
     world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(600)))
     for order in world.sandbox.ledger.orders.values():
         assert order.ended is None or order.ended - order.created >= timedelta(seconds=15)
+
+
+def test_what_a_sender_learns_while_its_payment_is_taken_up_is_not_lost(
+    world: VirtualFleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-24: another till's sale, by its 20004, is PAID_EARLIER: goods are not given out twice.
+
+    The owner of the shard has read the row, and stands still until the sender, who stood still
+    before, has written what it heard.
+    """
+    owner, sender, other = world.process("b"), world.process("a"), world.process("c")
+    serving, sending = world.fleet(owner), world.fleet(sender)
+    fresh = FleetDatabase.fresh
+
+    async def stands_still(self: FleetDatabase, mine: Collection[int], of: int) -> Sequence[Any]:
+        rows = await fresh(self, mine, of)
+        if rows and self is serving._database:
+            owner.stop()
+            sender.resume()
+        return rows
+
+    async def its_customer_types_a_password() -> None:
+        async with world._session() as gateway:
+            with suppress(ChaoyingError):
+                await gateway.send(pay("14.02"))
+
+    def stops_once_it_has_paid() -> None:
+        if world.sandbox.requests["pay"] < 2 or world.is_locked:
+            sender.arm(0, stops_once_it_has_paid)
+        else:
+            sender.stop()
+
+    async def pays_it_too() -> None:
+        async with sending:
+            sender.arm(0, stops_once_it_has_paid)
+            assert await sending.checkout(pay("14.02"), then=THEN) is None
+            await world.clock.sleep(10_000)
+
+    monkeypatch.setattr(FleetDatabase, "fresh", stands_still)
+    owner.start(serving.run(), lasts=True)
+    world.run(other, its_customer_types_a_password())
+    sender.start(pays_it_too(), lasts=True)
+    world.until(lambda: owner.stopped)
+    world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(5)))
+    owner.resume()
+    world.until(lambda: TOLD)
+    assert [told["status"] for told in TOLD] == ["PAID_EARLIER"]
+    assert world.charged == 1
 
 
 class Unheard(CalmDisk):

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from sqlalchemy import make_url, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.sansio.payments.intent import REFUND
 from chaoying_async.workers import Fleet, served_shard
+from chaoying_async.workers.senders_store import SendersStore
 from chaoying_async.workers.shard import Shard
 from chaoying_async.workers.tables import fleet_tables
 from tests.cutting import Cutting
@@ -159,6 +165,39 @@ async def test_an_order_whose_mark_was_committed_unheard_is_asked_about(
                 Shard.mark = mark  # type: ignore[method-assign]
             assert line.cut
     assert {len(given) for given in GIVEN.values()} == {1}
+
+
+async def test_a_payment_that_is_taken_up_keeps_what_its_sender_wrote_meanwhile(
+    world: FleetWorld,
+) -> None:
+    """M-24: not what the owner of the shard read before; and what was withdrawn is not seen to."""
+    async with world.open(1, shards=1, look=60.0, lease=30) as (fleet,):
+        await until(lambda: all_served(fleet, 1))
+        assert fleet._worker is not None
+        (served,) = fleet._worker.served.values()
+        refunds = [SendersStore(fleet._database, REFUND, name, SystemClock()) for name in "AB"]
+        for store in refunds:
+            await store.begin("begun", 0, ENDED)
+        async with world.fleet(shards=1).handing_over() as other:
+            await other.watch(order("C"), then=ENDED, schedule=SOON)
+        read = [*await rows_of(fleet)]
+        await refunds[0].put(REFUND, {"A": "learnt"})
+        await refunds[1].forget(REFUND, ["B"])
+        taken: list[tuple[str, str, str]] = []
+        with mock.patch.object(served._payments, "take_up", lambda *given: taken.append(given)):
+            await served.take_up(read)
+        assert taken == [(REFUND, "A", "learnt")]
+        (kept,) = [row for row in await rows_of(fleet) if row.kind == REFUND]
+        assert (kept.shard, kept.body) == (served.shard.number, "learnt")
+        with pytest.raises(StoreInUseError):
+            await refunds[0].put(REFUND, {"A": "too late"})
+        await until(lambda: GIVEN)
+    assert [*GIVEN] == ["C"]
+
+
+async def rows_of(fleet: Fleet) -> Sequence[Any]:
+    async with fleet._engine.connect() as connection:
+        return (await connection.execute(select(ROWS))).all()
 
 
 async def test_a_late_renewal_does_not_take_what_was_given_back(on_sqlite: FleetWorld) -> None:

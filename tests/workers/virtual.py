@@ -104,6 +104,16 @@ class VirtualFleet:
         return b"".join(path.read_bytes() for path in Path(self.path).parent.glob("fleet.db*"))
 
     @property
+    def is_locked(self) -> bool:
+        """Whether somebody is writing into the database."""
+        with closing(sqlite3.connect(self.path, timeout=0)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return True
+            return False
+
+    @property
     def charged(self) -> int:
         """How many orders the bank has."""
         return len(self.sandbox.ledger.orders)
