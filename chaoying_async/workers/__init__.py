@@ -20,7 +20,7 @@
 - ``served_shard``: one shard, from when its lease was taken until it is handed back.
 - ``shard``: a poll store over the rows of one shard, and their way to an outcome.
 - ``shard_payments``: sees the payments and refunds of one shard to their end.
-- ``shared_gateway``: one session for all shards of a process, within one limit.
+- ``shared_gateway``: one session for all shards of a process; payments do not wait in it.
 - ``tables``: the fleet's tables.
 - ``taking``: the statement with which a task takes an outcome, once.
 - ``watching``: what is handed over: the rows of orders to wait for.

@@ -81,8 +81,9 @@ class Fleet:
     ``gateway`` makes the session of this process. ``rate`` and ``merchant_rate`` are the queries a
     second of the whole fleet, of which each shard has its part; with ``by_merchant`` all orders of
     a merchant are in one shard, and ``merchant_rate`` is that shard's. ``concurrency`` bounds the
-    calls of this process. Every ``look`` seconds it looks which shards are free and what was handed
-    over; what is handed over in this process is seen at once.
+    queries of this process, but for those about payments of :meth:`checkout`: these, and whatever
+    moves money, wait for a connection of the session at most. Every ``look`` seconds it looks which
+    shards are free and what was handed over; what is handed over in this process is seen at once.
 
     Of each business order that was charged a row stays, so that none is charged twice: until its
     last attempt is ``keep_orders`` old (400 days; 366 at least, None: for ever) and is known to

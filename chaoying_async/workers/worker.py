@@ -297,7 +297,7 @@ class Worker:
 
     def _poller(self, shard: Shard) -> Poller:
         return Poller(
-            self._gateway,
+            self._gateway.in_turn,
             concurrency=self._gateway.max_connections,
             rate=self._rate,
             store=shard,

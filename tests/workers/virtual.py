@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from chaoying_async import GatewaySession
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sandbox import Sandbox
@@ -40,6 +42,8 @@ class VirtualFleet:
         self.clock = SimulatedClock(self.loop)
         self.timeline = Timeline(self.loop.time)
         self.sandbox = Sandbox(clock=self.clock)
+        self.transport: httpx.AsyncBaseTransport = self.sandbox.transport
+        self.shards = 2
         self.path = str(folder / "fleet.db")
         self._processes: list[Process] = []
         with closing(sqlite3.connect(self.path)) as connection:
@@ -65,14 +69,14 @@ class VirtualFleet:
         """The fleet of one process, which is not open yet."""
         disk = disk or CalmDisk(self.rng)
         files = SimulatedFiles(process, self.loop, self.timeline, disk)
-        store = SqlPollStore(files.engine(self.path), shards=2, clock=self.clock)
+        store = SqlPollStore(files.engine(self.path), shards=self.shards, clock=self.clock)
         return Fleet(store, self._session, look=5.0, rng=self.rng, **options)
 
     def _session(self) -> GatewaySession:
         return GatewaySession(
             self.sandbox.credentials,
             mch_id=self.sandbox.mch_id,
-            transport=self.sandbox.transport,
+            transport=self.transport,
             clock=self.clock,
             rng=self.rng,
         )
