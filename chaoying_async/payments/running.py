@@ -263,19 +263,18 @@ class RunningPayment:
         :class:`StoreError` where that cannot be done: the end must not be told then, since whoever
         finds the record would take the payment for an open one, and cancel it (M-23).
         """
-        if self.store is None:
-            return
+        if self.store is not None:
+            await insist(self.clock, partial(self.write_end, end))
+
+    async def write_end(self, end: CheckoutEnd) -> None:
+        """Write down how it ended, once."""
         paid = _worth_keeping(end, self.paid)
         intent = attrs.evolve(self.intent, end=end, paid=paid, interrupted=False)
-
-        async def write() -> None:
-            try:
-                await self.order.close(intent, end)
-            except ValueError as error:  # a record that cannot be read bars its order anyway
-                log.error("%s (order %s)", error, intent.order_no)
-            await self.records.put(intent.key, intent.text())
-
-        await insist(self.clock, write)
+        try:
+            await self.order.close(intent, end)
+        except ValueError as error:  # a record that cannot be read bars its order anyway
+            log.error("%s (order %s)", error, intent.order_no)
+        await self.records.put(intent.key, intent.text())
 
     def settle(self, end: CheckoutEnd) -> None:
         """Free the order where it was not paid, and the number too where the call never left."""

@@ -275,8 +275,9 @@ class Fleet:
 
         Its end comes to ``then``, after days perhaps. What never left, or was refused in words that
         prove that nothing moved, raises as in :func:`~chaoying_async.refund_and_track`, and is not
-        told to ``then``. Called again while it is under way, this sends nothing; another refund
-        under its number is an :class:`~chaoying_async.exceptions.AttemptInProgressError`.
+        told to ``then``. Called again while it is under way, this sends nothing, but for one that
+        never left, as after a :class:`~chaoying_async.exceptions.StoreError`. Another refund under
+        its number is an :class:`~chaoying_async.exceptions.AttemptInProgressError`.
         """
         check_kind("refund", refund, Refund)
         await self._sender().refund(refund, then=then)

@@ -55,6 +55,14 @@ class SendersStore:
             update(rows).where(*same, columns.shard == KEPT).values(body=bindparam("p_body"))
         )
         self._forget = delete(rows).where(*same, columns.shard.in_((FRESH, KEPT)))
+        self._swap = (
+            update(rows)
+            .where(*same, columns.body == bindparam("p_old"))
+            .values(body=bindparam("p_body"))
+        )
+        self._take_back = delete(rows).where(
+            *same, fresh, columns.body.in_(bindparam("p_texts", expanding=True))
+        )
         self._leave = update(rows).where(*same, fresh).values(due=0)
 
     async def together(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -107,6 +115,14 @@ class SendersStore:
         """Let the owner of its shard take it up now."""
         await self._write(self._leave, self._kind, self._key)
 
+    async def swap(self, old: str, new: str) -> bool:
+        """Write ``new`` where ``old`` is, whoever has taken the row up; of several one succeeds."""
+        return bool(await self._write(self._swap, self._kind, self._key, p_old=old, p_body=new))
+
+    async def take_back(self, *texts: str) -> None:
+        """Forget the row where it has one of these texts, and no owner of a shard has marked it."""
+        await self._write(self._take_back, self._kind, self._key, p_texts=texts)
+
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         for key, text in items.items():
             statement = self._put_order if kind == ORDER else self._put
@@ -120,7 +136,9 @@ class SendersStore:
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
         for key in keys:
-            await self._write(self._forget, kind, key)
+            written = await self._write(self._forget, kind, key)
+            if not written and kind == self._kind:
+                raise StoreInUseError(_TAKEN_OVER)
 
     async def load(self, kind: str) -> AsyncGenerator[tuple[str, str]]:
         """Its own, where it is of this kind: a sender knows of nothing else."""
@@ -142,7 +160,7 @@ class SendersStore:
 
         return await self._do(read)
 
-    async def _write(self, statement: Any, kind: str, key: str, **values: str) -> int:
+    async def _write(self, statement: Any, kind: str, key: str, **values: Any) -> int:
         where = {"p_kind": kind, "p_item": key}
 
         async def write(connection: AsyncConnection) -> int:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+import attrs
+
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import (
     AttemptInProgressError,
@@ -25,7 +27,7 @@ from chaoying_async.payments.checkout import (
 )
 from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import shielded
+from chaoying_async.payments.records import insist, shielded
 from chaoying_async.payments.refunds import RefundTracker, differs, observed_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
@@ -137,7 +139,10 @@ class Sending:
             if isinstance(end, Till):
                 await running.learnt(end)
             else:
-                await running.record_end(end)
+                # Together: the order's record may be another attempt's, where the fleet has ended
+                # this one meanwhile.
+                end_here = partial(running.write_end, end)
+                await insist(self._clock, partial(store.together, end_here))
             await store.leaves()
         except (StoreError, StoreInUseError):
             return None  # the fleet asks the gateway, and does not need what was heard here
@@ -147,7 +152,7 @@ class Sending:
         return running.outcome(end, kept=False)
 
     async def _withdraw(self, store: SendersStore, running: RunningPayment) -> None:
-        """Undo what was written: nothing was sent."""
+        """Undo what was written, unless the fleet has taken it over: nothing was sent."""
 
         async def leave_no_trace() -> None:
             await store.forget(CHECKOUT, [running.intent.key])
@@ -163,31 +168,66 @@ class Sending:
         intent = RefundIntent(refund=refund, mch_id=mch_id, started=self._clock.now())
         claim = NumberClaim((self._gateway,), (refund_key(mch_id, number),), again=True)
         store = SendersStore(self._database, REFUND, intent.key, self._clock)
-        tracker = RefundTracker(self._gateway, store, _REFUNDS, self._clock, self._rng)
+        tracker = RefundTracker(self._gateway, None, _REFUNDS, self._clock, self._rng)
         try:
             observed = Observation(observer_of(self._gateway), observed_refund(intent), self._clock)
-            with observed, _unsent("refund", number):
-                if not await store.begin(intent.text(), self._slot(mch_id, number), then):
-                    return await self._join(store, intent)
-                await tracker.sent(intent)
+            with observed:
+                with _unsent("refund", number):
+                    leaving = await self._may_leave(store, intent, then)
+                if leaving is None:
+                    return
+                try:
+                    learnt = await tracker.sent(leaving)
+                except BaseException:
+                    if not tracker.left:
+                        await self._take_back(store, leaving.text())
+                    raise
             with suppress(StoreError, StoreInUseError):  # then the fleet takes it up later
+                if learnt is not leaving:
+                    await store.put(REFUND, {learnt.key: learnt.text()})
                 await store.leaves()
         finally:
             claim.release()
             self._wake()
 
-    async def _join(self, store: SendersStore, intent: RefundIntent) -> None:
-        """The refund is under way already; another one under its number is refused."""
-        text = await store.get(REFUND, intent.key)
-        known = None if text is None else refund_intent_in(text)
-        if known is not None and differs(known.refund, intent.refund):
-            raise AttemptInProgressError(
-                f"{intent.refund.out_refund_no} is the number of another refund: a number "
-                "belongs to one refund for ever"
-            )
+    async def _may_leave(
+        self, store: SendersStore, intent: RefundIntent, then: str
+    ) -> RefundIntent | None:
+        """The refund that this process alone is to send now; None where it may have left before.
+
+        What was handed over and never left is sent when its caller calls again.
+        """
+        waiting, leaving = attrs.evolve(intent, left=False).text(), intent.text()
+        slot = self._slot(intent.mch_id, intent.refund.out_refund_no)
+        try:
+            found = waiting
+            if not await store.begin(waiting, slot, then):
+                found = await store.get(REFUND, intent.key) or ""
+                if not _has_stayed(found, intent):
+                    return None
+            return intent if await store.swap(found, leaving) else None
+        except BaseException:
+            # What another process wrote has another start in it.
+            await self._take_back(store, waiting, leaving)
+            raise
+
+    async def _take_back(self, store: SendersStore, *texts: str) -> None:
+        """Forget what was written of a refund that did not leave."""
+        await shielded(self._clock, partial(store.take_back, *texts))
 
     def _slot(self, mch_id: str, number: str) -> int:
         return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)
+
+
+def _has_stayed(text: str, intent: RefundIntent) -> bool:
+    """Whether the same refund never left; another one under its number is refused."""
+    known = refund_intent_in(text) if text else None
+    if known is not None and differs(known.refund, intent.refund):
+        raise AttemptInProgressError(
+            f"{intent.refund.out_refund_no} is the number of another refund: a number "
+            "belongs to one refund for ever"
+        )
+    return known is not None and not known.left
 
 
 @contextmanager

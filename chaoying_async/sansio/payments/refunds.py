@@ -40,6 +40,8 @@ class RefundIntent:
     mch_id: str
     """The merchant's number, the session's default included."""
     started: datetime
+    left: bool = True
+    """Whether its call may have left; where it is False, it certainly did not."""
     accepted: bool = False
     """The gateway said that it took the refund, so "not found" can no longer be true."""
     refusal: GatewayError | None = attrs.field(default=None, eq=False)
@@ -83,6 +85,8 @@ class RefundIntent:
         """The text that a store keeps."""
         members: dict[str, Any] = {"fields": self.refund.wire_fields(), "status": self.status}
         members |= known_members(self, "refund", "refusal")
+        if self.left:  # as earlier versions wrote it
+            del members["left"]
         if self.refusal is None:
             del members["absent"]
         else:
@@ -100,6 +104,7 @@ def _refund_intent(members: Members) -> RefundIntent:
         refund=_refund(members["fields"]),
         mch_id=str(members["mch_id"]),
         started=value_in(members["started"], datetime),
+        left=bool(members.get("left", True)),
         accepted=bool(members["accepted"]),
         status=value_in(members["status"], PollStatus | None),
         refusal=_refusal(members.get("refusal")),
