@@ -82,9 +82,11 @@ class ShardPayments:
         task.add_done_callback(lambda _: self._under_way.pop((kind, key)))
 
     async def _until_reported(self, kind: str, key: str, text: str) -> None:
-        pause = _FIRST_PAUSE
+        pause, again = _FIRST_PAUSE, False
         while True:
             try:
+                if again:
+                    text = await self._shard.get(kind, key) or text
                 report = await self._ways[kind](text)
                 if report is not None:
                     await self._tell(kind, key, report)
@@ -97,8 +99,7 @@ class ShardPayments:
             except Exception as error:  # noqa: BLE001 - one order must not stop the others
                 log.error("%s %s: %s; tried again in %.0f s", *(kind, key, said(error), pause))
             await self._clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-            text = await self._shard.get(kind, key) or text
+            pause, again = min(2 * pause, _LONGEST_PAUSE), True
 
     async def _checkout(self, text: str) -> OutcomeReport | None:
         """How a payment ended; None where it is to be asked about again."""
