@@ -31,6 +31,7 @@ AGAIN_AFTER = 1.0
 LEAVE_WITHIN = 0.2
 
 _LOST = "the claim was lost while the work under it went on"
+_RUN_OUT = "the claim had run out before the work under it began"
 
 
 @attrs.define
@@ -120,7 +121,7 @@ class Renewal:
     A claim is lost when it is somebody else's, or could not be renewed until :data:`MARGIN` seconds
     before its end; a renewal that raises is tried again. The block then ends with
     ``ClaimLostError``, even if it ignored that it was cancelled; a cancellation that came from
-    outside stays one.
+    outside stays one. Where it is lost before the block begins, the block does not.
     """
 
     def __init__(self, renew: Callable[[], Awaitable[bool]], clock: Clock, since: float) -> None:
@@ -130,6 +131,10 @@ class Renewal:
         self._over = self._lost = False
 
     async def __aenter__(self) -> None:
+        # Its process may have stood still since it asked. Nothing is awaited from here to the
+        # effect, so this is the last moment at which nothing has begun.
+        if self._left() <= 0:
+            raise ClaimLostError(_RUN_OUT)
         block = asyncio.current_task()
         if block is None:
             raise RuntimeError("a claim is held inside a task")

@@ -258,7 +258,8 @@ class Journey:
     def _undone(self, error: LookAgainError, message: Message) -> None:
         message.was_undone = True
         if isinstance(error, ClaimLostError):
-            self.counts.add("failed")
+            if message.stage is not Stage.BEFORE:
+                self.counts.add("failed")
             log.warning("order %r: %s", message.facts.out_trade_no, error)
 
     async def _failed(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import nullcontext
 from typing import Any
+from unittest import mock
 
 import pytest
 import pytest_asyncio
@@ -237,6 +239,33 @@ async def test_leaving_takes_no_longer_than_an_answer_can_wait(
     inbox.leaving = None
     assert not await inbox.is_free()
     await inbox.clock.advance(LEASE)
+    assert await inbox.is_free()
+
+
+@pytest.mark.parametrize(("stopped", "begins"), [(24.0, True), (25.0, False), (60.0, False)])
+async def test_a_block_is_not_begun_once_its_claim_has_run_out(
+    inbox: Watched, *, stopped: float, begins: bool
+) -> None:
+    """M-16: its process stood still between the claim and its answer: somebody may be at work."""
+    claim, begun = inbox._claim, list[float]()
+
+    async def answered_late(key: OrderKey, entry: Entry) -> Claim | None:
+        taken = await claim(key, entry)
+        await inbox.clock.advance(stopped)
+        return taken
+
+    async def work() -> None:
+        async with inbox.lock(ORDER_KEY, inbox.entry()):
+            begun.append(inbox.clock.monotonic())
+
+    with (
+        mock.patch.object(inbox, "_claim", answered_late),
+        nullcontext() if begins else pytest.raises(ClaimLostError, match="had run out before"),
+    ):
+        await work()
+    assert begun == [stopped] * begins
+    assert len(inbox.left) == 1
+    assert inbox.clock.waiting == 0
     assert await inbox.is_free()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -22,6 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     TransactionEndedError,
 )
+from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, ORDER
 from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said, slow
 
@@ -90,6 +91,51 @@ async def test_a_lost_claim_ends_on_paid_and_is_no_failure(shop: Shop, *, swallo
         shop.delivered.clear()
         assert said(await shop.clock.run(handler.handle(shop.body()))) == (D.APPLY, SUCCESS)
     assert len(shop.delivered) == 1
+    assert not shop.told
+
+
+class AnsweredLate(MemoryInbox):
+    """An inbox whose caller stands still between its first claim and the claim's answer."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        super().__init__(clock=self.clock)
+        #: What others do meanwhile.
+        self.others: Callable[[], Awaitable[object]] | None = None
+
+    async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
+        taken = await super()._claim(key, entry)
+        if self.others is not None:
+            others, self.others = self.others, None
+            await self.clock.advance(60)
+            await others()
+        return taken
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_on_paid_is_not_begun_under_a_claim_that_has_run_out(
+    shop: Shop, *, delivered: bool
+) -> None:
+    """M-16: a process that stood still begins nothing beside the next one, and has not failed.
+
+    No time is left to look again by then: the order is kept, and looked at later.
+    """
+    inbox = AnsweredLate()
+    handler, other = shop.handler(inbox), shop.handler(inbox)
+
+    async def delivers() -> None:
+        await shop.clock.advance(1.95)
+        if delivered:
+            assert said(await other.handle(shop.body())) == (D.APPLY, SUCCESS)
+
+    inbox.others = delivers
+    assert said(await handler.handle(shop.body())) == (D.IN_PROGRESS, FAIL)
+    assert len(shop.delivered) == int(delivered)
+    assert handler.stats().failed == 0
+    await inbox.clock.advance(31)
+    assert await handler.run_due() == 1
+    assert len(shop.delivered) == 1
+    assert said(await handler.handle(shop.body())) == (D.DUPLICATE, SUCCESS)
     assert not shop.told
 
 
