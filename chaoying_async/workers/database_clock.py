@@ -20,9 +20,14 @@ class DatabaseClock:
         self._ahead = timedelta()
 
     def compare(self, theirs: datetime, asked: datetime) -> None:
-        """Learn what the database's clock said; ``asked``: ours, when it was asked."""
-        half = (self._clock.now() - asked) / 2
-        self._ahead = theirs - asked - half
+        """Learn what the database's clock said; ``asked``: ours, when it was asked.
+
+        How far it is ahead lies between two bounds, and what we believed is moved to the nearer one
+        only where it lies outside. So a look that took long changes little: nobody knows when in
+        that time the database's clock was read, and this process may have been stopped meanwhile.
+        """
+        least, most = theirs - self._clock.now(), theirs - asked
+        self._ahead = min(max(self._ahead, least), most)
 
     def now(self) -> datetime:
         """The database's wall time, to about the time that a query takes."""

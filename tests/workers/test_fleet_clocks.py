@@ -11,10 +11,14 @@ from sqlalchemy import text
 
 from chaoying_async import PollSchedule
 from chaoying_async.clock import SystemClock
+from chaoying_async.testing import FakeClock
+from chaoying_async.workers.database_clock import DatabaseClock
 from tests.hanging import KINDS
 from tests.pollers import PENDING, always, order
 from tests.servers import Servers
+from tests.sizes import cases
 from tests.workers.fleets import DATABASES, ENDED, FleetWorld, until
+from tests.workers.virtual import VirtualFleet
 
 #: How far the stored deadline may lie from the one that was asked for: taking up is not instant.
 NEAR = timedelta(seconds=5)
@@ -48,3 +52,56 @@ async def test_a_pre_order_ends_when_it_was_to_end_whatever_the_watchers_clock_s
         await watcher._engine.dispose()
     deadline = datetime.fromisoformat(json.loads(body)["deadline"])
     assert abs(deadline - (expires + timedelta(minutes=2))) < NEAR
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("step", cases((2, 9, 13, 14), more=range(40)))
+def test_a_process_that_is_stopped_while_it_asks_keeps_its_clock(tmp_path: Path, step: int) -> None:
+    """M-24: by a clock that is 200 s slow, a payment that was just made is old enough to cancel."""
+    world = VirtualFleet(tmp_path)
+    process = world.process("a")
+    fleet = world.fleet(process)
+    process.start(fleet.run(), lasts=True)
+    world.until(lambda: world.loop.time() > 61)
+    fleet._wake()  # look now
+    process.arm(step, process.stop)
+    world.until(lambda: process.stopped)
+    world.until(lambda: world.loop.time() > 461)
+    process.resume()
+    wrong: list[timedelta] = []
+
+    def looked() -> bool:
+        wrong.append(abs(fleet._clock.now() - world.clock.now()))
+        return world.loop.time() > 471
+
+    world.until(looked)
+    world.close()
+    assert max(wrong) < timedelta(seconds=1)
+
+
+@pytest.mark.parametrize("hours", [-1, 0, 1])
+async def test_a_clock_becomes_right_where_no_query_is_quick(hours: int) -> None:
+    """M-26: as right as a query takes time, after it was set by hand too."""
+    machine = FakeClock()
+    clock = DatabaseClock(machine)
+    for off in (timedelta(hours=hours), timedelta(), timedelta(minutes=hours)):
+        asked = machine.now()
+        await machine.advance(2)
+        theirs = machine.now() + off
+        await machine.advance(1)
+        clock.compare(theirs, asked)
+        assert abs(clock.now() - machine.now() - off) < timedelta(seconds=3)
+
+
+async def test_a_quick_query_is_believed_after_a_slow_one() -> None:
+    """M-26: the clock is as right as the quicker of them took time."""
+    machine = FakeClock()
+    clock = DatabaseClock(machine)
+    off = timedelta(hours=1)
+    for seconds in (400.0, 0.25, 400.0):
+        asked = machine.now()
+        await machine.advance(seconds / 5)
+        theirs = machine.now() + off
+        await machine.advance(seconds * 4 / 5)
+        clock.compare(theirs, asked)
+    assert abs(clock.now() - machine.now() - off) <= timedelta(seconds=0.25)
