@@ -251,8 +251,10 @@ class RefundTracker:
             return None
         try:
             await self.records.forgotten(intent.key)
-            if not is_of(await self.records.get(intent.key), intent):
+            text = await self.records.get(intent.key)
+            if text is None or not is_of(text, intent):
                 return None  # it has ended since it was read
+            intent = refund_intent_in(text)  # or more was learnt of it
             work = observed_refund(intent, "resume_refunds")
             with Observation(observer_of(self._gateway), work, self.clock):
                 outcome = await self.track(intent, at_once=True)

@@ -25,7 +25,7 @@ from chaoying_async.payments.outcome import RefundOutcome
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.payments.intent import REFUND
-from chaoying_async.sansio.payments.refunds import refund_intent_in
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 from tests.tills import ORDER, Counter, TillOnSandbox, a_till
 
 NUMBER = "R-1"
@@ -43,11 +43,11 @@ async def shop() -> AsyncGenerator[TillOnSandbox]:
         yield opened
 
 
-def refund(amount: int = 507) -> Refund:
+def refund(amount: int = 507, number: str = NUMBER) -> Refund:
     return Refund(
         paytype=PayType.WECHAT,
         out_trade_no=ORDER,
-        out_refund_no=NUMBER,
+        out_refund_no=number,
         total_fee=10_000,
         refund_fee=amount,
         op_user_id="op",
@@ -197,6 +197,29 @@ async def test_the_count_goes_on_after_a_restart(shop: TillOnSandbox) -> None:
     assert outcome.refusal is not None
     assert (outcome.refusal.code, bool(outcome.refusal.msg)) == ("20008", True)
     assert shop.sandbox.requests["refund"] == 1
+
+
+async def test_what_was_learnt_since_a_record_was_read_counts(shop: TillOnSandbox) -> None:
+    """M-25: the gateway took the refund before its turn came, so it is not sent again."""
+    intents = [
+        RefundIntent(
+            refund=refund(number=number),
+            mch_id=shop.sandbox.mch_id,
+            started=shop.clock.now(),
+            refusal=GatewayError("state FAIL", state="FAIL", code="20008"),
+        )
+        for number in ("R-1", "R-2")
+    ]
+    async with MemoryPollStore() as store:
+        await store.put(REFUND, {intent.key: intent.text() for intent in intents})
+        left = resume_refunds(shop.till, store, schedule=EXACT, clock=shop.clock, at_once=1)
+        first = await shop.clock.run(anext(left), within=10**8)
+        learnt = attrs.evolve(intents[1], accepted=True)
+        await store.put(REFUND, {learnt.key: learnt.text()})
+        second = await shop.clock.run(anext(left), within=10**8)
+        await left.aclose()
+    assert (first.never_made, second.never_made) == (True, False)
+    assert not second.may_be_sent_again
 
 
 @pytest.mark.parametrize("stored", [True, False])
