@@ -138,11 +138,18 @@ class FleetDatabase:
             enter = partial(self._write, self._enter, {"p_name": FLEET, "p_body": text})
             await self.work.take(enter)
             found = await self.sharding()
+            await self.work.take(self._compare_clocks)  # a payment may come before the first look
         if found != wanted:
             raise UsageError(
                 f"this fleet has {found}, not {wanted}: name what it has, or let `chaoying poller"
                 " reshard` change it while nobody serves it"
             )
+
+    async def _compare_clocks(self) -> None:
+        async with connected(self.engine) as connection:
+            asked = self._clock.own.now()
+            found = await connection.execute(select(self._dialect.now), self._time())
+            self._clock.compare(EPOCH + timedelta(microseconds=int(found.scalar_one())), asked)
 
     async def sharding(self) -> Sharding | None:
         """How the fleet is cut; None where it never was."""

@@ -12,7 +12,7 @@ from chaoying_async.abc import Clock
 class DatabaseClock:
     """The process's clock, put right by what the database's clock was found to be.
 
-    Durations are this process's own. Until the first comparison its wall time is, too.
+    Durations are this process's own. Until the fleet is open its wall time is, too.
     """
 
     def __init__(self, clock: Clock) -> None:

@@ -54,6 +54,17 @@ async def test_a_pre_order_ends_when_it_was_to_end_whatever_the_watchers_clock_s
     assert abs(deadline - (expires + timedelta(minutes=2))) < NEAR
 
 
+@pytest.mark.parametrize("hours", [-1, 1])
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_clock_is_right_as_soon_as_the_fleet_is_open(
+    servers: Servers, kind: str, hours: int
+) -> None:
+    """M-24, M-26: the start of a payment that is made before the first look is stored by it."""
+    fleet = FleetWorld(DATABASES[kind](servers, Path())).fleet(clock=Wrong(hours))
+    async with fleet:
+        assert abs(fleet._clock.now() - datetime.now(UTC)) < NEAR
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("step", cases((2, 9, 13, 14), more=range(40)))
 def test_a_process_that_is_stopped_while_it_asks_keeps_its_clock(tmp_path: Path, step: int) -> None:
