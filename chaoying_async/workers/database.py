@@ -122,7 +122,10 @@ class FleetDatabase:
             workers.c.name == bindparam("p_name"), workers.c.held_until <= bindparam("p_until")
         )
         self._leave = delete(workers).where(workers.c.name == bindparam("p_name"))
-        self._taken = select(shards.c.id, shards.c.token).where(shards.c.held_until > now)
+        # An end further off than a whole lease was written before a clock was set back.
+        self._taken = select(shards.c.id, shards.c.token).where(
+            shards.c.held_until > now, shards.c.held_until <= now + shards.c.lease
+        )
         self._read_sharding = select(workers.c.body).where(workers.c.name == FLEET)
         # Who changes it sees this worker, or this worker sees the change.
         self._keep_sharding = self._read_sharding.with_for_update(read=True)
@@ -170,7 +173,8 @@ class FleetDatabase:
             if workers:
                 self._clock.compare(EPOCH + timedelta(microseconds=now), asked)
             taken = (await connection.execute(self._taken, self._time())).all()
-        live = {name, *(row.name for row in workers if row.held_until > now)}
+        latest = now + self._lease  # further off is what was written before a clock was set back
+        live = {name, *(row.name for row in workers if now < row.held_until <= latest)}
         for row in workers:
             if row.held_until < now - _FORGOTTEN * self._lease:
                 await self._write(self._tidy, {"p_name": row.name, "p_until": row.held_until})

@@ -121,6 +121,7 @@ _ONCE_BROKEN = {
     2051365: "the same, on a disk that fails often",
     2013019: "a till that was stopped for long before its payment left was taken for a dead one",
     2052045: "a cancel that arrived late closed an order, whose payment came after the second look",
+    3015974: "a dead process's orders were nobody's until a clock had made up what it was set back",
     2013702: "a fleet kept a shard that another process had taken and given back between two looks",
 }
 

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from chaoying_async import PollSchedule
 from chaoying_async.clock import SystemClock
 from chaoying_async.testing import FakeClock
+from chaoying_async.workers import Fleet
 from chaoying_async.workers.database_clock import DatabaseClock
 from tests.hanging import KINDS
 from tests.pollers import PENDING, always, order
@@ -116,3 +117,27 @@ async def test_a_quick_query_is_believed_after_a_slow_one() -> None:
         await machine.advance(seconds * 4 / 5)
         clock.compare(theirs, asked)
     assert abs(clock.now() - machine.now() - off) <= timedelta(seconds=0.25)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_what_a_dead_process_had_is_taken_soon_after_a_clock_was_set_back(tmp_path: Path) -> None:
+    """M-26: else nobody would ask about its orders for as long as the clock was set back."""
+    world = VirtualFleet(tmp_path)
+
+    def serves(fleet: Fleet) -> bool:
+        return fleet._worker is not None and len(fleet._worker.served) == 2
+
+    try:
+        world.clock.ahead = 3600.0
+        dead, heir = world.process("a"), world.process("b")
+        before, after = world.fleet(dead), world.fleet(heir)
+        dead.start(before.run(), lasts=True)
+        world.until(lambda: serves(before))
+        dead.kill()
+        world.clock.ahead = 0.0
+        heir.start(after.run(), lasts=True)
+        assert world.until(lambda: serves(after)) < 180
+    finally:
+        world.close()
