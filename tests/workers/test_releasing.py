@@ -256,7 +256,7 @@ def test_a_sender_that_died_leaves_an_order_that_a_person_can_free(
             assert await fleet.release_order(NUMBER)
             return await fleet.checkout(pay(PAID, "A1000102"), then=THEN, order_no=NUMBER)
 
-    monkeypatch.setattr(world.sandbox, "transport", _KillsItsSender(world, sender))
+    world.transport = _KillsItsSender(world, sender)
     sender.start(dies(), lasts=True)
     world.until(lambda: not sender.alive)
     outcome = world.run(later, sells())

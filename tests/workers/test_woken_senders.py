@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from chaoying_async import AttemptInProgressError, StoreError, StoreInUseError
+from chaoying_async.payments.running import RunningPayment
 from chaoying_async.testing.simulation.process import Process
 from chaoying_async.workers import Fleet
+from chaoying_async.workers.senders_store import SendersStore
 from chaoying_async.workers.shard import Shard
 from tests.workers.test_fleet_payments import PAID, PASSWORD, Unheard, pay, refund
 from tests.workers.virtual import THEN, TOLD, VirtualFleet
@@ -53,20 +55,30 @@ def calling(process: Process, fleet: Fleet, number: str) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("step", "amount"),
-    [(28, PAID), (70, FAILS)],
+    ("where", "amount"),
+    [((SendersStore, "hold"), PAID), ((RunningPayment, "write_end"), FAILS)],
     ids=["before its payment left", "when its payment had failed"],
 )
 def test_a_woken_sender_leaves_the_record_of_the_next_attempt_alone(
-    world: VirtualFleet, step: int, amount: str
+    world: VirtualFleet,
+    where: tuple[type[Any], str],
+    amount: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """M-24: one order is charged once, whatever the sender of an earlier attempt believes."""
     sleeper, other = world.process("a"), world.process("b")
     sleeping, awake = world.fleet(sleeper), world.fleet(other)
+    goes_on = getattr(*where)
+
+    async def stops(*arguments: Any) -> Any:
+        monkeypatch.undo()
+        sleeper.stop()
+        await asyncio.sleep(0)
+        return await goes_on(*arguments)
 
     async def sleeps() -> None:
         async with sleeping:
-            sleeper.arm(step, sleeper.stop)
+            monkeypatch.setattr(*where, stops)
             with suppress(StoreInUseError):
                 await sleeping.checkout(pay(amount), then=THEN, order_no="O1")
             await world.clock.sleep(100_000)
