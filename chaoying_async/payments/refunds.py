@@ -223,19 +223,8 @@ class RefundTracker:
         text = await self.records.get(intent.key)
         if text is None:
             return intent, tried
-        try:
-            known = refund_intent_in(text)
-        except ValueError as error:
-            raise AttemptInProgressError(
-                f"the store's record of refund {intent.refund.out_refund_no} cannot be read: "
-                "query it by hand"
-            ) from error
         self.left = True
-        if differs(known.refund, intent.refund):
-            raise AttemptInProgressError(
-                f"{intent.refund.out_refund_no} is the number of another refund: a number "
-                "belongs to one refund for ever"
-            )
+        known = the_same_refund(text, intent)
         if known.may_be_sent_again:
             self._before, self.left = text, False
             return intent, False
@@ -375,9 +364,23 @@ def _of_another_order(refund: Refund, said: Reply[Any] | Exception) -> bool:
     return bool(refund.out_trade_no and named) and named != refund.out_trade_no
 
 
-def differs(known: Refund, wanted: Refund) -> bool:
-    """Whether two requests under one number are two refunds; another operator may send the same."""
-    return any(getattr(known, name) != getattr(wanted, name) for name in _IDENTITY)
+def the_same_refund(text: str, intent: RefundIntent) -> RefundIntent:
+    """The refund in a store's text; :class:`AttemptInProgressError` where it is another one.
+
+    Another operator may send the same.
+    """
+    number = intent.refund.out_refund_no
+    try:
+        known = refund_intent_in(text)
+    except ValueError as error:
+        raise AttemptInProgressError(
+            f"the store's record of refund {number} cannot be read: query it by hand"
+        ) from error
+    if any(getattr(known.refund, name) != getattr(intent.refund, name) for name in _IDENTITY):
+        raise AttemptInProgressError(
+            f"{number} is the number of another refund: a number belongs to one refund for ever"
+        )
+    return known
 
 
 _IDENTITY = ("paytype", "out_trade_no", "transaction_id", "total_fee", "refund_fee")

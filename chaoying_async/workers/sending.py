@@ -28,7 +28,7 @@ from chaoying_async.payments.checkout import (
 from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import insist, shielded
-from chaoying_async.payments.refunds import RefundTracker, differs, observed_refund
+from chaoying_async.payments.refunds import RefundTracker, observed_refund, the_same_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
 from chaoying_async.pollstore.failures import store_error
@@ -36,7 +36,7 @@ from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.payments.hearing import Payment
 from chaoying_async.sansio.payments.intent import CHECKOUT, REFUND
 from chaoying_async.sansio.payments.machine import Till
-from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
+from chaoying_async.sansio.payments.refunds import RefundIntent
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.workers.bringing_over import OldStoreOrders
 from chaoying_async.workers.database import FleetDatabase
@@ -202,9 +202,10 @@ class Sending:
         try:
             found = waiting
             if not await store.begin(waiting, slot, then):
-                found = await store.get(REFUND, intent.key) or ""
-                if not _has_stayed(found, intent):
+                text = await store.get(REFUND, intent.key)
+                if text is None or the_same_refund(text, intent).left:
                     return None
+                found = text
             return intent if await store.swap(found, leaving) else None
         except BaseException:
             # What another process wrote has another start in it.
@@ -217,17 +218,6 @@ class Sending:
 
     def _slot(self, mch_id: str, number: str) -> int:
         return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)
-
-
-def _has_stayed(text: str, intent: RefundIntent) -> bool:
-    """Whether the same refund never left; another one under its number is refused."""
-    known = refund_intent_in(text) if text else None
-    if known is not None and differs(known.refund, intent.refund):
-        raise AttemptInProgressError(
-            f"{intent.refund.out_refund_no} is the number of another refund: a number "
-            "belongs to one refund for ever"
-        )
-    return known is not None and not known.left
 
 
 @contextmanager

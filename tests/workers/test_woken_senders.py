@@ -13,7 +13,10 @@ import pytest
 
 from chaoying_async import AttemptInProgressError, StoreError, StoreInUseError
 from chaoying_async.payments.running import RunningPayment
-from chaoying_async.testing.simulation.process import Process
+from chaoying_async.sansio.payments.intent import REFUND, key_of
+from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
+from chaoying_async.sansio.polling.status import Answer, Says
+from chaoying_async.testing.simulation.process import BEGINNING, Process
 from chaoying_async.workers import Fleet
 from chaoying_async.workers.senders_store import SendersStore
 from chaoying_async.workers.shard import Shard
@@ -153,6 +156,31 @@ def test_a_refund_that_never_left_is_sent_when_it_is_called_again(
     passes(world, 120)
     assert world.kept == 0
     assert {told["of"]: told["status"] for told in TOLD}["refund"] == "REFUNDED"
+
+
+def test_a_refund_that_the_gateway_was_seen_to_have_is_not_sent_again() -> None:
+    """M-25: also where whoever asked about it had read that it had not left."""
+    known = RefundIntent(refund=refund(), mch_id="00000001", started=BEGINNING, left=False)
+    assert not refund_intent_in(known.text()).left
+    assert refund_intent_in(known.text().replace("false", "null", 1)).left
+    seen = known.asked(Answer(Says.PENDING, about_order=True), BEGINNING)
+    assert refund_intent_in(seen.text()).left
+
+
+def test_a_refunds_row_that_nobody_can_read_is_said_to_be_so(world: VirtualFleet) -> None:
+    """M-25: nothing is sent under its number, and no error of the reader comes out."""
+    process = world.process("a")
+
+    async def work() -> None:
+        async with world.fleet(process) as fleet:
+            store = SendersStore(
+                fleet._database, REFUND, key_of("00000001", "R1000101"), world.clock
+            )
+            await store.begin("{", 0, THEN)
+            await fleet.refund(refund(), then=THEN)
+
+    with pytest.raises(AttemptInProgressError, match="cannot be read: query it by hand"):
+        world.run(process, work())
 
 
 def test_one_payments_trouble_with_the_store_is_not_its_shards(

@@ -75,7 +75,8 @@ class RefundIntent:
     def asked(self, answer: Answer, now: datetime) -> RefundIntent:
         """The intent after one more query."""
         if answer.about_order:
-            return attrs.evolve(self, accepted=True, absent=0, absent_since=None, absent_until=None)
+            seen = attrs.evolve(self, left=True, accepted=True)
+            return attrs.evolve(seen, absent=0, absent_since=None, absent_until=None)
         if answer.says is not Says.ABSENT or self.refusal is None:
             return self
         since = self.absent_since or now
@@ -104,7 +105,7 @@ def _refund_intent(members: Members) -> RefundIntent:
         refund=_refund(members["fields"]),
         mch_id=str(members["mch_id"]),
         started=value_in(members["started"], datetime),
-        left=bool(members.get("left", True)),
+        left=members.get("left") is not False,  # in doubt it did
         accepted=bool(members["accepted"]),
         status=value_in(members["status"], PollStatus | None),
         refusal=_refusal(members.get("refusal")),
