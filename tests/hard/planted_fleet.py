@@ -10,10 +10,13 @@ import pytest
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.payments import running
 from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.workers import delivery
 from chaoying_async.workers.database import FleetDatabase
+from chaoying_async.workers.outcomes import OutcomeReport
 from chaoying_async.workers.senders_store import SendersStore
 from chaoying_async.workers.sending import Sending
+from chaoying_async.workers.served_shard import ServedShard
 from tests.hard.planting import planted
 
 
@@ -66,6 +69,24 @@ def _(patch: pytest.MonkeyPatch) -> None:
         """Let it leave, whoever has taken it up meanwhile."""
 
     patch.setattr(Sending, "_look", unread)
+
+
+@planted("a payment leaves however long ago its start was written down", "M-24")
+def _(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(running, "_STARTS_WITHIN", float("inf"))
+
+
+@planted("an outcome whose COMMIT failed and was made wakes nobody", "M-23")
+def _(patch: pytest.MonkeyPatch) -> None:
+    tell = ServedShard._tell
+
+    async def tells(self: ServedShard, kind: str, key: str, report: OutcomeReport) -> None:
+        if kind == POLL:
+            return await tell(self, kind, key, report)
+        await self.shard.tell(kind, key, report)
+        return self._delivery.wake()
+
+    patch.setattr(ServedShard, "_tell", tells)
 
 
 @planted("a shard has two owners", "M-26")
