@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -49,12 +50,13 @@ async def ran(sandbox: Sandbox, *options: str, of: Collection[str] = ()) -> tupl
         "NO_COLOR": "1",
     }
     chosen = [word for name in of for word in ("--include-operation-id", name)]
+    folder = TemporaryDirectory()  # of its own: what it finds is kept, and tried first next time
     async with sandbox, sandbox.serve() as url:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json"),
             *("--checks", ",".join(CHECKS), "--suppress-health-check", "all", "--seed", "1"),
             *("--continue-on-failure", "--no-shrink", *chosen, *options),
-            cwd=ROOT,
+            cwd=folder.name,
             env=settings,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
@@ -65,6 +67,7 @@ async def ran(sandbox: Sandbox, *options: str, of: Collection[str] = ()) -> tupl
         finally:
             if process.returncode is None:
                 process.kill()
+            folder.cleanup()
     assert process.returncode is not None
     return process.returncode, said.decode(errors="replace")
 

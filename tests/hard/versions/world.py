@@ -77,13 +77,10 @@ def drawn_mix(seed: int, called: str) -> tuple[Weather, Mix]:
     """
     rng = random.Random(f"{seed}/versions")
     weather = drawn(random.Random(seed))
-    weather = attrs.evolve(
-        weather,
-        processes=max(2, weather.processes),
-        rivals=weather.rivals or rng.random() < 0.5,
-    )
+    weather = attrs.evolve(weather, rivals=weather.rivals or rng.random() < 0.5)
     if called == "next":  # the last version has no fleet
         weather = with_fleet(random.Random(f"{seed}/fleet"), weather)
+    weather = attrs.evolve(weather, processes=max(2, weather.processes))
     weather = changed(random.Random(f"{seed}/changes"), weather)
     weather = random.Random(f"{seed}/waiting").choice(_THEMES)(weather)
     slots, storm = weather.processes, weather.storm
