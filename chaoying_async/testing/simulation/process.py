@@ -187,12 +187,14 @@ class Process:
             task.cancel()
 
     async def cancel_work(self) -> None:
-        """Cancel all that the program began, but who asks, and wait for its end."""
+        """Cancel all that the program began, but who asks, and wait for its end.
+
+        A customer may come in meanwhile, so it looks again.
+        """
         me = asyncio.current_task()
-        others = [task for task in self.work if task is not me]
-        for task in others:
-            task.cancel()
-        if others:
+        while others := [task for task in self.work if task is not me and not task.done()]:
+            for task in others:
+                task.cancel()
             await asyncio.wait(others)
 
     def left_over(self) -> list[SimulatedTask[Any]]:
