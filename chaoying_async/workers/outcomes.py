@@ -36,7 +36,7 @@ class OutcomeReport:
 
     def numbered(self, seq: int) -> dict[str, Any]:
         """The outcome; ``seq`` grows with every wait for the same order."""
-        return {"id": f"{self.mch_id}:{self.number}:{seq}", "seq": seq, **self.members}
+        return {**_named(f"{self.mch_id}:{self.number}:{seq}", seq), **self.members}
 
 
 def outcome_item(seq: int, item: str) -> str:
@@ -52,6 +52,16 @@ def item_in(item: str) -> str:
 def text_of(outcome: Mapping[str, Any]) -> str:
     """The text of an outcome in its row."""
     return encoded(outcome)
+
+
+def text_begins(seq: int, id_: str) -> str:
+    """What the text of this very outcome begins with, and no other's does."""
+    return f"{encoded(_named(id_, seq))[:-1]},"
+
+
+def _named(id_: str, seq: int) -> dict[str, Any]:
+    """The members that every outcome begins with."""
+    return {"id": id_, "seq": seq}
 
 
 def poll_report(outcome: PollOutcome[Any], mch_id: str) -> OutcomeReport:

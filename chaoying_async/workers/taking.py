@@ -9,7 +9,7 @@ from sqlalchemy import Delete, delete, func
 
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sql.columns import DEFAULT_PREFIX
-from chaoying_async.workers.outcomes import KEPT_UNTIL_TAKEN, check_outcome, outcome_item
+from chaoying_async.workers.outcomes import KEPT_UNTIL_TAKEN, check_outcome, text_begins
 from chaoying_async.workers.tables import fleet_tables
 
 
@@ -36,12 +36,8 @@ def took_effect(outcome: Mapping[str, Any], *, table_prefix: str = DEFAULT_PREFI
         raise ParameterError({"id": "must be the text that the task was called with"})
     if outcome.get(KEPT_UNTIL_TAKEN) is not True:
         raise UsageError("the fleet kept no row of this outcome: give its queue a `patience`")
-    number = id_.rpartition(":")[0].rpartition(":")[2]
     rows = fleet_tables(table_prefix).rows
-    # By the number alone no index is scanned. The rest holds for the row of this very outcome; not
-    # by LIKE, which on SQLite takes A7 for a7.
-    return delete(rows).where(
-        rows.c.seq == seq,
-        rows.c.item.startswith(outcome_item(seq, ""), autoescape=True),
-        func.replace(rows.c.item, f'"{number}"', "") != rows.c.item,
-    )
+    # The row's number finds it by the table's key. It may be another outcome's, where the table was
+    # made anew, so the text decides; not by LIKE, which on SQLite takes A7 for a7.
+    begins = text_begins(seq, id_)
+    return delete(rows).where(rows.c.seq == seq, func.substr(rows.c.body, 1, len(begins)) == begins)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,26 @@ async def test_a_task_that_is_rolled_back_gets_it_again(world: FleetWorld) -> No
         sent = len(queue.sent)
         await until(lambda: len(queue.sent) > sent)
         assert await took(engine, queue.sent[-1])
+        await engine.dispose()
+
+
+#: What a number of another program's, or of the gateway's, may hold.
+ODD_NUMBERS = ["POS7:A1", "7:7", "订单1", "😀" * 30, 'A"1"', "A\\1", "A'1", "%_", "L" * 440]
+
+
+async def test_an_outcome_is_taken_once_whatever_its_number_holds(world: FleetWorld) -> None:
+    """One that no row is found for would look as if it had taken effect before: nobody acts."""
+    queue = LosingQueue(lost=0, patience=60)
+    async with world.open(1, queue=queue, lease=15) as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        for number in ODD_NUMBERS:
+            await fleet.watch(order(number), then=ENDED, schedule=SOON)
+        await until(lambda: len(queue.sent) == len(ODD_NUMBERS))
+        for outcome in queue.sent:
+            travelled = json.loads(json.dumps(outcome))
+            assert await took(engine, travelled), number_of(outcome)
+            assert not await took(engine, travelled), number_of(outcome)
+        assert await kept(engine) == 0
         await engine.dispose()
 
 
@@ -203,34 +224,36 @@ def test_it_is_a_statement_for_code_that_is_not_async(tmp_path: Path) -> None:
     with engine.begin() as connection:
         for prefix in ("chaoying_", "other_"):
             fleet_tables(prefix).metadata.create_all(connection)
-        _put(connection, "other_", 7, '7 ["orderquery","m1","WECHAT","out_trade_no","A7",0]')
+        _put(connection, "other_", 7, '{"id":"m1:A7:7","seq":7,"of":"orderquery"}')
         assert connection.execute(took_effect(OUTCOME)).rowcount == 0
         assert connection.execute(took_effect(OUTCOME, table_prefix="other_")).rowcount == 1
     engine.dispose()
 
 
 @pytest.mark.parametrize(
-    "item",
+    ("seq", "body"),
     [
-        '["m1","A7"]',
-        '7 ["orderquery","m1","WECHAT","out_trade_no","a7",0]',
-        '7 ["orderquery","m1","WECHAT","out_trade_no","A77",0]',
-        '77 ["m1","A7"]',
+        (7, '{"version":1,"query":{"of":"orderquery","mch_id":"m1","out_trade_no":"A7"}}'),
+        (7, '{"id":"m1:a7:7","seq":7,"of":"orderquery"}'),
+        (7, '{"id":"m1:A77:7","seq":7,"of":"orderquery"}'),
+        (7, '{"id":"m1:A7:7","seq":77,"of":"orderquery"}'),
+        (77, '{"id":"m1:A7:7","seq":7,"of":"orderquery"}'),
+        (7, '{"id":"m1:B8:7","seq":7,"msg":"{\\"id\\":\\"m1:A7:7\\",\\"seq\\":7,"}'),
     ],
 )
-def test_another_rows_number_takes_nothing(tmp_path: Path, item: str) -> None:
+def test_another_rows_number_takes_nothing(tmp_path: Path, seq: int, body: str) -> None:
     """A table that was restored or made anew: a payment under way, another order's outcome."""
     engine = create_engine(f"sqlite:///{tmp_path}/shop.db")
     with engine.begin() as connection:
         fleet_tables("chaoying_").metadata.create_all(connection)
-        _put(connection, "chaoying_", 7, item)
+        _put(connection, "chaoying_", seq, body)
         assert connection.execute(took_effect(OUTCOME)).rowcount == 0
     engine.dispose()
 
 
-def _put(connection: Connection, prefix: str, seq: int, item: str) -> None:
-    values = {"shard": 0, "slot": 0, "kind": "", "body": "", "then": "", "created": 0, "due": 0}
-    row = {"seq": seq, "item": item, "tries": 0, **values}
+def _put(connection: Connection, prefix: str, seq: int, body: str) -> None:
+    values = {"shard": 0, "slot": 0, "kind": "", "item": "", "then": "", "created": 0, "due": 0}
+    row = {"seq": seq, "body": body, "tries": 0, **values}
     connection.execute(fleet_tables(prefix).rows.insert().values(**row))
 
 
