@@ -55,6 +55,14 @@ def encoded(members: Members) -> str:
 _ENCODER = json.JSONEncoder(default=str, separators=(",", ":"))
 
 
+def spellings(text: str) -> frozenset[str]:
+    """How a text may stand inside JSON: whoever looks for it there has to look for each.
+
+    Our texts are ASCII, of the keys some are not, and a log may have been written anew.
+    """
+    return frozenset(json.dumps(text, ensure_ascii=ascii_)[1:-1] for ascii_ in (True, False))
+
+
 def read_record(text: str, read: Callable[[dict[str, Any]], T], what: str) -> T:
     """What ``read`` makes of the members in a text; a ``ValueError`` where it can make nothing.
 

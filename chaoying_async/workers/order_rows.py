@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.pollstore.failures import told
+from chaoying_async.sansio.stored import spellings
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.transactions import connected, whole
 from chaoying_async.workers.tables import FleetTables
@@ -49,10 +49,14 @@ async def rows_naming(
     :class:`~chaoying_async.exceptions.StoreError` where there is no fleet.
     """
     columns = tables.rows.c
-    spelt = json.dumps(number)[1:-1]
+    named = (
+        each.contains(spelt, autoescape=True)
+        for each in _texts(columns)
+        for spelt in spellings(number)
+    )
     naming = (
         select(columns.kind, columns.item, columns.body, columns.created, columns.tries)
-        .where(or_(*(each.contains(spelt, autoescape=True) for each in _texts(columns))))
+        .where(or_(*named))
         .order_by(columns.seq)
         .limit(_MOST)
     )

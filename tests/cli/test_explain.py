@@ -23,6 +23,7 @@ from chaoying_async import (
     PaidOrder,
     Pay,
     PayType,
+    PollSchedule,
     Refund,
     checkout,
 )
@@ -32,6 +33,7 @@ from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.audit import Exchange
 from chaoying_async.sansio.paid import paid_order
+from chaoying_async.sansio.polling.record import POLL, PendingOrder, record_key
 from chaoying_async.sql.engines import engine_at
 from chaoying_async.workers import Fleet
 from tests.cli_calls import Running, in_thread
@@ -352,6 +354,24 @@ def test_a_fleets_tables_are_read_beside_it(running: Running, tmp_path: Path) ->
     told: dict[str, Any] = running.ask("explain", "E1001101", "--store", str(url))
     assert (told["status"], told["expected"]) == ("OPEN", 1405)
     assert "fleet" in {each["witness"] for each in told["timeline"]}
+    assert "waited-for" in {step["name"] for step in told["steps"]}
+
+
+def test_a_number_of_any_characters_is_found_in_a_store(running: Running, tmp_path: Path) -> None:
+    """Though it is spelt another way in the store's texts; the gateway knows no such order."""
+    path, number = tmp_path / "polls.db", '订单"7"'
+    who = running.told["mch_id"]
+    query = OrderQuery(paytype=PayType.WECHAT, mch_id=who, out_trade_no=number)
+    waits = PendingOrder(
+        query=query, expected=7, schedule=PollSchedule(), started=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+
+    async def write() -> None:
+        async with SqlPollStore(path) as store:
+            await store.put(POLL, {record_key((number,), 1): waits.text(who)})
+
+    asyncio.run(write())
+    told: dict[str, Any] = running.ask("explain", number, "--store", str(path))
     assert "waited-for" in {step["name"] for step in told["steps"]}
 
 

@@ -9,9 +9,11 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError
+from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError, RefundQuery
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
+from chaoying_async.sansio.audit import record as audited
+from chaoying_async.sansio.exchange import build_request
 from chaoying_async.sansio.explanation import (
     Explanation,
     explain_order,
@@ -36,14 +38,14 @@ from chaoying_async.sansio.explanation.from_store import (
 )
 from chaoying_async.sansio.explanation.told import Bearing, Witness
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
-from chaoying_async.sansio.payments.intent import Intent, OrderRecord
+from chaoying_async.sansio.payments.intent import Intent, OrderRecord, key_of
 from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.refunds import RefundIntent, full_refund_number
-from chaoying_async.sansio.polling.record import EndedOrder, PendingOrder
+from chaoying_async.sansio.polling.record import EndedOrder, PendingOrder, record_key
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.sansio.values import Fen
-from tests.factories import MCH_ID, ORDER, every_request
+from tests.factories import CREDENTIALS, MCH_ID, ORDER, every_request
 from tests.pure.test_explanation import (
     NOW,
     PAID_REPLY,
@@ -236,6 +238,27 @@ def test_a_waiting_poll_and_an_ended_one_are_told_apart() -> None:
         other = attrs.evolve(text, text=record.text("2"))
         assert kept_about(other, ORDER, MCH_ID) is None
         assert ORDER not in repr(text)
+
+
+@pytest.mark.parametrize("number", ["订单1", 'A"1"', "A\\1", "POS7:A1"])
+def test_an_order_of_any_characters_is_found_in_every_text(number: str) -> None:
+    """Though its number is spelt another way inside JSON."""
+    query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=number)
+    pending = PendingOrder(query=query, expected=1, schedule=PollSchedule(), started=NOW)
+    key = record_key(("orderquery", MCH_ID, "WECHAT", "out_trade_no", number), 0)
+    waiting = KeptText(witness=Witness.STORE, kind="poll", key=key, text=pending.text(MCH_ID))
+    mine = business_order(key=key_of(MCH_ID, number))
+    kept = [waiting, mine, business_order(number=number), outcome(out_trade_no=number)]
+    assert all(kept_about(each, number, MCH_ID) for each in kept)
+    logged = audited(build_request(query, CREDENTIALS), CREDENTIALS, elapsed=0.2).line(NOW)
+    of_refund = RefundQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_refund_no="R1")
+    replied = audited(
+        *(build_request(of_refund, CREDENTIALS), CREDENTIALS),
+        elapsed=0.2,
+        body=json.dumps({"out_trade_no": number}).encode(),
+    ).line(NOW)
+    for line_ in (logged, replied, json.dumps(json.loads(replied))):
+        assert len(read_audit_log([line_.encode()], number, MCH_ID).exchanges) == 1
 
 
 def test_a_checkout_that_ended_says_how() -> None:

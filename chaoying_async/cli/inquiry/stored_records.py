@@ -10,7 +10,7 @@ import attrs
 
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import StoreError, StoreTrouble
-from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, kept_about
+from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, is_named, kept_about
 from chaoying_async.sansio.explanation.told import Bearing, Witness
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND
 from chaoying_async.sansio.polling.record import POLL
@@ -69,7 +69,7 @@ async def _in_store(source: SqlPollStore, _prefix: str, number: str) -> list[Kep
         KeptText(witness=Witness.STORE, kind=kind, key=key, text=text)
         for kind in (ORDER, CHECKOUT, REFUND, POLL)
         for key, text in await source.peek(kind)
-        if number in f"{key}{text}"
+        if is_named(number, key, text)
     ]
 
 

@@ -21,8 +21,9 @@ from chaoying_async.sansio.explanation.from_gateway import bearing_of
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Value, Witness, word
 from chaoying_async.sansio.meaning import Family, Meaning, classify
 from chaoying_async.sansio.polling.status import UNPAID
+from chaoying_async.sansio.stored import spellings
 from chaoying_async.sansio.values import fen_or_none
-from chaoying_async.sansio.wire.forms import parse_form
+from chaoying_async.sansio.wire.forms import encode_form, parse_form
 from chaoying_async.sansio.wire.jsontext import parse_reply
 
 #: Bytes of a line; a longer one is none of ours.
@@ -104,12 +105,12 @@ def read_audit_log(lines: Iterable[bytes | None], number: str, mch_id: str) -> A
     """
     found: list[LoggedExchange] = []
     unreadable = left_out = 0
-    names = number.encode("utf-8", "replace")
+    names = _spelt(number)
     for line in lines:
         if line is None or len(line) > LONGEST_LINE:
             unreadable += 1
             continue
-        if names not in line:
+        if not any(spelt in line for spelt in names):
             continue
         try:
             exchange = _exchange(line, number, mch_id)
@@ -125,6 +126,14 @@ def read_audit_log(lines: Iterable[bytes | None], number: str, mch_id: str) -> A
                 del found[0]
                 left_out += 1
     return AuditLog(exchanges=tuple(found), unreadable=unreadable, left_out=left_out)
+
+
+def _spelt(number: str) -> frozenset[bytes]:
+    """How the number may stand in a line: in JSON, in a form, and in a JSON text within JSON."""
+    once = spellings(number)
+    within = (outer for inner in once for outer in spellings(inner))
+    found = {*once, *within, encode_form([("", number)]).removeprefix("=")}
+    return frozenset(each.encode("utf-8", "replace") for each in found)
 
 
 def _exchange(line: bytes, number: str, mch_id: str) -> LoggedExchange | None:

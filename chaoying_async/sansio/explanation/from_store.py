@@ -29,6 +29,7 @@ from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.refunds import refund_intent_in
 from chaoying_async.sansio.polling.record import POLL, EndedOrder, read_pending
 from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.sansio.stored import spellings
 
 #: The kind of a fleet's rows that hold an outcome until it was delivered.
 OUTCOME = "outcome"
@@ -105,10 +106,15 @@ def _member(text: str) -> CheckoutStatus | CheckoutReason | None:
     return None
 
 
+def is_named(number: str, key: str, text: str) -> bool:
+    """Whether the number stands somewhere in a key or a text; it may be another order's too."""
+    return any(spelt in f"{key}{text}" for spelt in spellings(number))
+
+
 def kept_about(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
     """What a text says of that order; None where it is about another one."""
     read = _READERS.get(kept.kind)
-    if read is None or number not in f"{kept.key}{kept.text}":
+    if read is None or not is_named(number, kept.key, kept.text):
         return None
     try:
         found = read(kept, number, mch_id)
