@@ -8,13 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from functools import partial
 
 import attrs
 
 from chaoying_async.abc import Clock, PollStore
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
 from chaoying_async.payments.claims import number_key, refund_key, registry_of
-from chaoying_async.pollstore.errands import Task, errands_of
+from chaoying_async.pollstore.errands import Errands, Task, errands_of
+from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.payments.intent import (
     CHECKOUT,
@@ -38,6 +40,9 @@ STORE_ERRORS = (StoreError, *GONE)
 SHIELDED_FOR = 10.0
 #: Seconds after which a store that failed is tried again.
 _AGAIN = (1.0, 2.0, 4.0)
+#: Seconds before it is tried once more to take a record back.
+_TAKE_BACK_AGAIN = 2.0
+_TAKE_BACK = "take back"
 
 
 class Records:
@@ -151,6 +156,42 @@ async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
         except asyncio.CancelledError:
             continue  # the caller raises it again when this is written down
     return not task.cancelled() and task.exception() is None
+
+
+async def take_back(
+    errands: Errands, clock: Clock, intent: RefundIntent, work: Callable[[], Awaitable[None]]
+) -> None:
+    """Undo what was written of a refund that certainly never left.
+
+    Where the store fails, this goes on in the background until it is done; whoever sends the refund
+    next waits for that (:func:`taken_back`), since its record says that it may have left (M-25).
+    """
+    if not await shielded(clock, work):
+        number = intent.refund.out_refund_no
+        log.error(
+            "refund %s never left, but its record, which says that it may have, could not be taken "
+            "back: it is tried again until it is",
+            number,
+        )
+        errands.begin((_TAKE_BACK, intent.key), f"refund {number}", partial(_insist, clock, work))
+
+
+async def taken_back(errands: Errands, clock: Clock, key: str) -> None:
+    """Wait until that is done; :class:`StoreError` where the store fails still."""
+    if (task := errands.under_way((_TAKE_BACK, key))) is not None:
+        with told():
+            async with clock.timeout(SHIELDED_FOR):
+                await asyncio.wait([task])
+
+
+async def _insist(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            return await work()
+        except GONE:
+            return None  # the store's next owner asks about it
+        except StoreError:
+            await clock.sleep(_TAKE_BACK_AGAIN)
 
 
 _READ: Mapping[type, Callable[[str], Intent | RefundIntent]] = {

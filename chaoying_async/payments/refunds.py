@@ -30,11 +30,12 @@ from chaoying_async.payments.records import (
     forget_refund,
     is_of,
     log,
-    shielded,
+    take_back,
+    taken_back,
 )
 from chaoying_async.payments.running import as_they_end
 from chaoying_async.polling.order import PolledOrder, ask, merchant_of, read_said
-from chaoying_async.pollstore.errands import Durable, durable
+from chaoying_async.pollstore.errands import Durable, durable, errands_of
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.meaning import Family, Meaning
@@ -219,7 +220,7 @@ class RefundTracker:
 
     async def admitted(self, intent: RefundIntent, *, tried: bool) -> tuple[RefundIntent, bool]:
         """The refund as the store knows it, and whether it may have left before."""
-        await self.records.forgotten(intent.key)
+        await self._settled(intent)
         text = await self.records.get(intent.key)
         if text is None:
             return intent, tried
@@ -239,7 +240,7 @@ class RefundTracker:
         except AttemptInProgressError:
             return None
         try:
-            await self.records.forgotten(intent.key)
+            await self._settled(intent)
             text = await self.records.get(intent.key)
             if text is None or not is_of(text, intent):
                 return None  # it has ended since it was read
@@ -262,6 +263,11 @@ class RefundTracker:
             return None
         finally:
             claim.release()
+
+    async def _settled(self, intent: RefundIntent) -> None:
+        """Wait for whatever would undo what is written of this refund from now on."""
+        await self.records.forgotten(intent.key)
+        await taken_back(errands_of(self.records.store), self.clock, intent.key)
 
     async def sent(self, intent: RefundIntent) -> RefundIntent:
         """Send the refund, once; raise the error if it proves that nothing moved."""
@@ -291,14 +297,14 @@ class RefundTracker:
     async def _take_back(self, intent: RefundIntent) -> None:
         """Write into the store what it held before: nothing moved."""
 
-        async def take_back() -> None:
+        async def undo() -> None:
             if self._before is None:
-                await self.records.forget(intent.key)
+                await self.records.drop(intent.key)
             else:
-                await self.records.note(intent.key, self._before)
+                await self.records.put(intent.key, self._before)
 
-        if self.records.store is not None:
-            await shielded(self.clock, take_back)
+        if (store := self.records.store) is not None:
+            await take_back(errands_of(store), self.clock, intent, undo)
 
     async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
         """Ask until the refund has ended; ``at_once`` where it was sent some time ago."""

@@ -89,8 +89,13 @@ class Errands:
         except TimeoutError:
             count = len(self._here())
             log.warning(
-                "the store is closed before %d outcomes were forgotten: they come again", count
+                "the store is closed before %d records were forgotten: they come again", count
             )
+
+    def drop(self) -> None:
+        """End all tasks as they are."""
+        for task in self._here():
+            task.cancel()
 
     def _here(self) -> list[Task]:
         here = asyncio.get_running_loop()

@@ -275,9 +275,11 @@ class Fleet:
 
         Its end comes to ``then``, after days perhaps. What never left, or was refused in words that
         prove that nothing moved, raises as in :func:`~chaoying_async.refund_and_track`, and is not
-        told to ``then``. Called again while it is under way, this sends nothing, but for one that
-        never left, as after a :class:`~chaoying_async.exceptions.StoreError`. Another refund under
-        its number is an :class:`~chaoying_async.exceptions.AttemptInProgressError`.
+        told to ``then``. Called again while it is under way, this sends nothing; what never left,
+        as after a :class:`~chaoying_async.exceptions.StoreError`, it sends. While nobody knows
+        whether it left, since its sender is at work, or has ended and the gateway was not seen to
+        have the refund, this is an :class:`~chaoying_async.exceptions.AttemptInProgressError`: call
+        again in a minute. Another refund under its number is one, too.
         """
         check_kind("refund", refund, Refund)
         await self._sender().refund(refund, then=then)
@@ -358,6 +360,7 @@ class Fleet:
             rng=self._rng,
             wake=self._wake,
         )
+        self._closing.push_async_callback(self._sending.close)
         self._worker = Worker(
             self._name or _own_name(self._rng),
             self._database,

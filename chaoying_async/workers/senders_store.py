@@ -48,6 +48,7 @@ class SendersStore:
         same = columns.kind == bindparam("p_kind"), columns.item == bindparam("p_item")
         fresh = columns.shard == FRESH
         self._get = select(columns.body).where(*same)
+        self._found = select(columns.body, columns.due).where(*same)
         self._get_locked = select(columns.body).where(*same).with_for_update()
         self._hold = select(columns.seq).where(*same, fresh)
         self._put = update(rows).where(*same, fresh).values(body=bindparam("p_body"))
@@ -118,6 +119,11 @@ class SendersStore:
     async def swap(self, old: str, new: str) -> bool:
         """Write ``new`` where ``old`` is, whoever has taken the row up; of several one succeeds."""
         return bool(await self._write(self._swap, self._kind, self._key, p_old=old, p_body=new))
+
+    async def found(self) -> tuple[str, bool] | None:
+        """The row's text, and whether its sender said that it leaves; None: there is no row."""
+        rows = await self._rows(self._found, self._kind, self._key)
+        return (rows[0].body, rows[0].due == 0) if rows else None
 
     async def take_back(self, *texts: str) -> None:
         """Forget the row where it has one of these texts, and no owner of a shard has marked it."""

@@ -27,10 +27,11 @@ from chaoying_async.payments.checkout import (
 )
 from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import insist, shielded
+from chaoying_async.payments.records import insist, shielded, take_back, taken_back
 from chaoying_async.payments.refunds import RefundTracker, observed_refund, the_same_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
+from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import store_error
 from chaoying_async.sansio.api.follow_up import Refund
 from chaoying_async.sansio.payments.hearing import Payment
@@ -69,6 +70,15 @@ class Sending:
         self._clock = clock
         self._rng = rng
         self._wake = wake
+        #: Refunds whose records could not be taken back yet.
+        self._errands = Errands()
+
+    async def close(self) -> None:
+        """Take back what never left, as long as the database answers, and leave nothing running."""
+        try:
+            await self._errands.finish(self._clock)
+        finally:
+            self._errands.drop()
 
     async def checkout(self, pay: Payment, *, then: str, **options: Any) -> CheckoutOutcome | None:
         """See :meth:`Fleet.checkout`."""
@@ -166,58 +176,90 @@ class Sending:
         number = refund.out_refund_no
         mch_id = merchant_of(self._gateway, refund.mch_id, "refund", number)
         intent = RefundIntent(refund=refund, mch_id=mch_id, started=self._clock.now())
-        claim = NumberClaim((self._gateway,), (refund_key(mch_id, number),), again=True)
+        # Of senders alone: whoever asks about it here is no reason for an error.
+        claim = NumberClaim((self,), (refund_key(mch_id, number),), again=True)
         store = SendersStore(self._database, REFUND, intent.key, self._clock)
         tracker = RefundTracker(self._gateway, None, _REFUNDS, self._clock, self._rng)
         try:
             observed = Observation(observer_of(self._gateway), observed_refund(intent), self._clock)
             with observed:
                 with _unsent("refund", number):
-                    leaving = await self._may_leave(store, intent, then)
-                if leaving is None:
-                    return
+                    await taken_back(self._errands, self._clock, intent.key)
+                    if not await self._may_leave(store, intent, then):
+                        return
                 try:
-                    learnt = await tracker.sent(leaving)
+                    learnt = await tracker.sent(intent)
                 except BaseException:
                     if not tracker.left:
-                        await self._take_back(store, leaving.text())
+                        await self._take_back(store, intent)
                     raise
             with suppress(StoreError, StoreInUseError):  # then the fleet takes it up later
-                if learnt is not leaving:
+                if learnt is not intent:
                     await store.put(REFUND, {learnt.key: learnt.text()})
                 await store.leaves()
         finally:
             claim.release()
             self._wake()
 
-    async def _may_leave(
-        self, store: SendersStore, intent: RefundIntent, then: str
-    ) -> RefundIntent | None:
-        """The refund that this process alone is to send now; None where it may have left before.
+    async def _may_leave(self, store: SendersStore, intent: RefundIntent, then: str) -> bool:
+        """Whether this process alone is to send the refund now; False where it left before.
 
         What was handed over and never left is sent when its caller calls again.
         """
-        waiting, leaving = attrs.evolve(intent, left=False).text(), intent.text()
+        waiting, leaving = _waiting(intent), intent.text()
         slot = self._slot(intent.mch_id, intent.refund.out_refund_no)
         try:
-            found = waiting
-            if not await store.begin(waiting, slot, then):
-                text = await store.get(REFUND, intent.key)
-                if text is None or the_same_refund(text, intent).left:
-                    return None
-                found = text
-            return intent if await store.swap(found, leaving) else None
+            while True:  # until a row is ours, or says how it stands
+                found = waiting
+                if not await store.begin(waiting, slot, then):
+                    row = await store.found()
+                    if row is None:
+                        continue  # its sender has taken it back since
+                    if _left(intent, *row):
+                        return False
+                    found = row[0]
+                if await store.swap(found, leaving):
+                    return True
+        except AttemptInProgressError:
+            raise
         except BaseException:
-            # What another process wrote has another start in it.
-            await self._take_back(store, waiting, leaving)
+            await self._take_back(store, intent)
             raise
 
-    async def _take_back(self, store: SendersStore, *texts: str) -> None:
-        """Forget what was written of a refund that did not leave."""
-        await shielded(self._clock, partial(store.take_back, *texts))
+    async def _take_back(self, store: SendersStore, intent: RefundIntent) -> None:
+        """Forget what was written of a refund that did not leave, or write down that it did not.
+
+        What another process wrote has another start in it.
+        """
+        waiting, leaving = _waiting(intent), intent.text()
+
+        async def undo() -> None:
+            await store.take_back(waiting, leaving)
+            await store.swap(leaving, waiting)  # where an owner of its shard has marked it
+
+        await take_back(self._errands, self._clock, intent, undo)
 
     def _slot(self, mch_id: str, number: str) -> int:
         return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)
+
+
+def _waiting(intent: RefundIntent) -> str:
+    """The text of a refund that has not left."""
+    return attrs.evolve(intent, left=False).text()
+
+
+def _left(intent: RefundIntent, text: str, said: bool) -> bool:  # noqa: FBT001 - as it is stored
+    """Whether the refund of this record left; ``said``: its sender said so.
+
+    :class:`AttemptInProgressError` while nobody knows.
+    """
+    known = the_same_refund(text, intent)
+    if known.left and not said and not known.heard_of:
+        raise AttemptInProgressError(
+            f"whether the refund {intent.refund.out_refund_no} left is not known yet: call again "
+            "in a minute, and send no other one meanwhile"
+        )
+    return known.left
 
 
 @contextmanager

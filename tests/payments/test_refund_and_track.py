@@ -16,6 +16,7 @@ from chaoying_async import (
     PollStatus,
     Refund,
     RequestNotSentError,
+    StoreError,
     StoreInUseError,
     TradePendingError,
     VersionTooLowError,
@@ -383,3 +384,56 @@ async def test_a_record_that_cannot_be_read_lets_no_refund_leave(shop: TillOnSan
         with pytest.raises(AttemptInProgressError, match="cannot be read"):
             await tracked(shop, refund(100), store=store)
     assert refunds_sent(shop) == 0
+
+
+class Failing(MemoryPollStore):
+    """A store that keeps the first refund, says that it failed, and is away from then on."""
+
+    away = kept_one = False
+
+    async def put(self, kind: str, items: Any) -> None:
+        self.check()
+        await super().put(kind, items)
+        if not self.kept_one:
+            self.kept_one = self.away = True
+            self.check()
+
+    async def get(self, kind: str, key: str) -> str | None:
+        self.check()
+        return await super().get(kind, key)
+
+    async def forget(self, kind: str, keys: Any) -> None:
+        self.check()
+        await super().forget(kind, keys)
+
+    def check(self) -> None:
+        if self.away:
+            raise ConnectionResetError
+
+
+async def test_a_refund_whose_record_could_not_be_taken_back_is_sent_the_next_time(
+    shop: TillOnSandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-25: "nothing was sent: call again" stays true while the store is away, and after that."""
+    async with Failing() as store:
+        for _ in range(2):
+            with pytest.raises(StoreError) as raised:
+                await tracked(shop, refund(100), store=store)
+            assert raised.value.sent is False
+        assert "refund R-1 never left, but its record" in caplog.text
+        store.away = False
+        assert (await tracked(shop, refund(100), store=store)).status is PollStatus.REFUNDED
+        assert refunds_sent(shop) == 1
+
+
+async def test_what_could_not_be_taken_back_is_gone_when_the_store_is_back(
+    shop: TillOnSandbox,
+) -> None:
+    """M-25: so the next process does not ask for days about a refund that never left."""
+    async with Failing() as store:
+        with pytest.raises(StoreError):
+            await tracked(shop, refund(100), store=store)
+        store.away = False
+        left = [each async for each in resume_refunds(shop.till, store, clock=shop.clock)]
+        await shop.clock.advance(5)
+        assert (left, await kept(store)) == ([], [])

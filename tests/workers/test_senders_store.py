@@ -38,6 +38,17 @@ async def test_of_several_senders_one_may_send(world: FleetWorld) -> None:
         assert await several[0].get(REFUND, "R1") == texts[won.index(True)]
 
 
+async def test_whether_its_sender_said_that_it_leaves_stands_in_the_row(world: FleetWorld) -> None:
+    """M-25: "under way" is said of a refund that left, and of no other."""
+    async with world.open(1) as (fleet,):
+        (store,) = stores(fleet)
+        assert await store.found() is None
+        await store.begin("waits", 0, ENDED)
+        assert await store.found() == ("waits", False)
+        await store.leaves()
+        assert await store.found() == ("waits", True)
+
+
 async def test_what_another_process_wrote_is_not_taken_back(world: FleetWorld) -> None:
     """M-23: a process that does not know whether its COMMIT was made takes back its own alone."""
     async with world.open(1) as (fleet,):

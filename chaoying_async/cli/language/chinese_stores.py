@@ -96,6 +96,7 @@ STORES: Mapping[str, str] = {
     "{} is in the poll store of before: the fleet takes it over within a minute after the process that owns the store has ended; then try again": "{} 还在原来的轮询存储里：拥有该存储的进程退出后，集群会在一分钟之内接管，之后再试",
     "the table {} gives numbers out again and has to be made anew, but {} of the same database depends on it: drop that, start one process of the fleet, and make it again": "表 {} 会重复发放编号，必须重建，但同一个数据库里的 {} 依赖它：请先删除它，启动集群的一个进程，再重新建立它",
     "{} is being paid already": "{} 正在支付中",
+    "whether the refund {} left is not known yet: call again in a minute, and send no other one meanwhile": "退款 {} 是否已经发出还不清楚：一分钟后再调用一次，在此之前不要发另一笔",
     "{} is the number of another refund: a number belongs to one refund for ever": "{} 是另一笔退款的单号：一个单号永远只属于一笔退款",
     "the order names no task: give `then` to Fleet, or --then to the poller": "这笔订单没有写明任务：请给 Fleet 传 `then`，或给 poller 传 --then",
     "names the task that gets the outcome: text of at most {} characters": "应为接收结果的任务名：不超过 {} 个字符的文本",

@@ -59,6 +59,11 @@ class RefundIntent:
         return key_of(self.mch_id, self.refund.out_refund_no)
 
     @property
+    def heard_of(self) -> bool:
+        """Whether the gateway said anything of this refund, or waiting for it has ended."""
+        return self.accepted or self.refusal is not None or self.status is not None
+
+    @property
     def never_made(self) -> bool:
         """Whether it was never made: refused, and then unknown to enough queries (M-25)."""
         since, until = self.absent_since, self.absent_until
