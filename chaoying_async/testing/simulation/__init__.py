@@ -23,6 +23,7 @@ It needs the extras ``[testing,sql]``::
 - ``log_lines``: hears what is logged while a world happens.
 - ``loop``: the event loop: virtual time, no threads, every choice by the dice.
 - ``network``: the wire between shop and gateway, and what can happen on it.
+- ``outages``: in which worlds a process loses its network, and for how long.
 - ``process``: processes that are killed, stopped, resumed, and whose tasks are cancelled.
 - ``sales``: the customers: who buys what, and how their payment goes.
 - ``shop_program``: what each of the shop's processes runs: it sells, polls, refunds, is notified.

@@ -271,7 +271,10 @@ class Computer:
         for slot, program in self.running.items():
             if program.process.name == name:
                 strike = partial(self._strike, slot, program, planned)
-                program.process.arm(planned.steps, strike)
+                if planned.blow is Blow.CUT_OFF and not planned.steps:
+                    strike()  # while the process waits: a reply finds it no more
+                else:
+                    program.process.arm(planned.steps, strike)
                 return
 
     def _strike(self, slot: int, program: ShopProgram, planned: PlannedBlow) -> None:
@@ -287,6 +290,9 @@ class Computer:
                 self._network.later(planned.lasts, process.resume)
             case Blow.CANCEL:
                 process.cancel(self._rng)
+            case Blow.CUT_OFF:
+                process.cut()
+                self._network.later(planned.lasts, process.reconnect)
 
     def _replace(self, slot: int, why: str) -> None:
         program = self.running.get(slot)
@@ -311,3 +317,4 @@ class Computer:
         for program in self.programs:
             program.process.arm(0, lambda: None)
             program.process.resume()
+            program.process.reconnect()

@@ -57,12 +57,15 @@ class Trouble(Enum):
     """A COMMIT fails, and SQLite has rolled back by itself."""
     COMMIT_UNKNOWN = "disk I/O error, and yet committed"
     """A COMMIT is carried out, and an error is raised all the same."""
+    GONE = "unable to open database file"
+    """Nothing can be done with it: its process is cut off."""
 
 
 _CODES = {
     Trouble.BUSY: sqlite3.SQLITE_BUSY,
     Trouble.FULL: sqlite3.SQLITE_FULL,
     Trouble.READ_ONLY: sqlite3.SQLITE_READONLY,
+    Trouble.GONE: sqlite3.SQLITE_CANTOPEN,
 }
 _ON_COMMIT = (Trouble.COMMIT_FAILS, Trouble.COMMIT_ROLLED_BACK, Trouble.COMMIT_UNKNOWN)
 
@@ -300,6 +303,8 @@ class SimulatedFiles:
 
     def trouble(self, name: str) -> Trouble | None:
         """What goes wrong with this call."""
+        if self.process.cut_off:
+            return self._out_of_reach(name)
         found = self.disk.trouble()
         if found is None:
             return None
@@ -309,6 +314,13 @@ class SimulatedFiles:
         if found in (Trouble.FULL, Trouble.READ_ONLY):
             return found if writes or (name == "COMMIT" and found is Trouble.FULL) else None
         return found if writes or name.upper().startswith("SELECT") else None
+
+    def _out_of_reach(self, name: str) -> Trouble | None:
+        """A COMMIT was made before its answer was lost, or was not: as the steps have it."""
+        if name == "COMMIT":
+            heard = self.process.steps % 2
+            return Trouble.COMMIT_UNKNOWN if heard else Trouble.COMMIT_ROLLED_BACK
+        return None if name in _INSTANT else Trouble.GONE
 
     def note(self, happening: Happening, what: str) -> None:
         """Write a line into the world's story."""

@@ -108,6 +108,8 @@ class Network:
         if "total_fee" in fields:
             self._amounts.setdefault(number, fields["total_fee"])
         fault = None if self.calm else struck(self._rng, self._weather.wire)
+        if process.cut_off:
+            fault = WireFault.REFUSED
         self.left[endpoint, number] += 1
         self.sent.setdefault((endpoint, number), self._loop.time())
         said = f" ({fault.value})" if fault else ""
@@ -278,6 +280,9 @@ class _Call:
         return body if twist is None else twist(self.network, self, body)
 
     def _come(self, status: int, body: bytes) -> None:
+        if self.process.cut_off:
+            self._fail(TransportError("reset by peer"))
+            return
         self.network.tell(self, _shown(status, body))
         if not self.reply.done():
             self.reply.set_result(HttpReply(status, self.network.headers, body))

@@ -77,6 +77,8 @@ class Blow(Enum):
     """As by SIGSTOP: nothing of it runs until it is resumed, and its locks stay."""
     CANCEL = "cancel"
     """One of its own tasks is cancelled, as when a client hangs up."""
+    CUT_OFF = "cut off"
+    """Its network is away: it reaches neither database nor gateway, and nobody reaches it."""
 
 
 class Process:
@@ -88,6 +90,8 @@ class Process:
         self._timeline = timeline
         self.alive = True
         self.stopped = False
+        #: Whether its network is away.
+        self.cut_off = False
         #: The key that it may not believe any more, if there is one.
         self.ended_key: Callable[[], Credentials | None] = lambda: None
         #: What it did outside of its database.
@@ -178,6 +182,18 @@ class Process:
         waiting, self._put_away = self._put_away, []
         for step in waiting:
             self._loop.again(step)
+
+    def cut(self) -> None:
+        """Take its network away."""
+        if self.alive and not self.cut_off:
+            self._note("is cut off")
+            self.cut_off = True
+
+    def reconnect(self) -> None:
+        """Give its network back."""
+        if self.cut_off:
+            self._note("is connected again")
+            self.cut_off = False
 
     def cancel(self, rng: random.Random) -> None:
         """Cancel one of the tasks that the program began, of those that do not last."""

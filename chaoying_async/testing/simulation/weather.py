@@ -68,6 +68,8 @@ _WIRE: Sequence[WireFault] = tuple(fault for fault in WireFault if fault is not 
 _MAIL: Sequence[MailFault] = tuple(
     fault for fault in MailFault if fault not in (MailFault.OLD_KEY, MailFault.OTHERS_KEY)
 )
+_DISK: Sequence[Trouble] = tuple(each for each in Trouble if each is not Trouble.GONE)
+_BLOWS = (Blow.KILL, Blow.STOP, Blow.CANCEL)
 
 
 @attrs.frozen(kw_only=True)
@@ -265,7 +267,7 @@ def _hammered(rng: random.Random, weather: Weather) -> Weather:
         tills=0.0,
         blows=blows,
         mail={MailFault.TWICE: 0.5, MailFault.TRICKLED: 0.2, MailFault.UNHEARD: 0.2},
-        disk={rng.choice(list(Trouble)): rng.choice((0.0, 0.02, 0.1))},
+        disk={rng.choice(_DISK): rng.choice((0.0, 0.02, 0.1))},
         attempts=rng.choice((2, 12)),
         storm=100.0,
     )
@@ -353,7 +355,7 @@ def _anything(rng: random.Random) -> Weather:
     return Weather(
         wire=_some(rng, _WIRE, rare, 0.5),
         mail=_some(rng, _MAIL, rare, 0.6),
-        disk=_some(rng, Trouble, rare * rng.choice((0, 0.5, 1)), 0.15),
+        disk=_some(rng, _DISK, rare * rng.choice((0, 0.5, 1)), 0.15),
         blows=[] if calm else _blows(rng),
         processes=processes,
         rivals=rng.random() < 0.25,  # noqa: PLR2004
@@ -406,7 +408,7 @@ _COMMITS = 4
 
 
 def _blows(rng: random.Random) -> list[PlannedBlow]:
-    kinds = rng.choice(((), (Blow.KILL,), (Blow.STOP,), (Blow.CANCEL,), tuple(Blow)))
+    kinds = rng.choice(((), (Blow.KILL,), (Blow.STOP,), (Blow.CANCEL,), _BLOWS))
     return [
         PlannedBlow(
             blow=rng.choice(kinds),

@@ -35,6 +35,7 @@ from chaoying_async.testing.simulation.key_ring import KeyRing
 from chaoying_async.testing.simulation.log_lines import LogLines
 from chaoying_async.testing.simulation.loop import SimulatedLoop, SimulationError
 from chaoying_async.testing.simulation.network import Network
+from chaoying_async.testing.simulation.outages import with_outages
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
 from chaoying_async.testing.simulation.shrink import without as plainer
@@ -82,6 +83,7 @@ class SimulatedWorld:
         elif weather is None:
             self.weather = with_fleet(random.Random(f"{seed}/fleet"), self.weather)
             self.weather = changed(random.Random(f"{seed}/changes"), self.weather)
+            self.weather = with_outages(random.Random(f"{seed}/unplugged"), self.weather)
         self.weather = plainer(self.weather, without)
         # Dice of their own, so that what is taken away from one leaves the others as they were.
         wire, mail, disk, sales, steps = (
@@ -250,7 +252,11 @@ class SimulatedWorld:
         self, key: Key, body: bytes, *, untrue: str = "", outdated: bool = False
     ) -> bytes | None:
         await self._clock.sleep(self._network.way())
-        ready = [program for program in self._computer.programs if program.is_open]
+        ready = [
+            program
+            for program in self._computer.programs
+            if program.is_open and not program.process.cut_off
+        ]
         if not ready:
             return None
         program = self._rng.choice(ready)
