@@ -349,9 +349,9 @@ class Poller:
         """End the wait for a payment that was learnt another way; True if there was one to end.
 
         For verified notifications, whose ``mch_id`` is the one of your query. The expected amount
-        is held against ``payable``: another one ends MISMATCH. Where it has to be compared and is
-        not known, or some of it came back (:class:`RefundedOrder`), the order is asked about now
-        instead, and the answer is False.
+        is held against ``payable``: another one, or another currency, ends MISMATCH. Where it has
+        to be compared and is not known, or some of it came back (:class:`RefundedOrder`), the order
+        is asked about now instead, and the answer is False.
         """
         check_paid(paid_order)
         order = self._orders.of_payment(paid_order)
@@ -361,7 +361,7 @@ class Poller:
         if uncompared or isinstance(paid_order, RefundedOrder):
             self._scheduler.ask_now(order)
             return False
-        fits = amount_fits(order.expected, paid_order.payable)
+        fits = amount_fits(order.expected, paid_order.payable, paid_order.fee_type)
         status = PollStatus.PAID if fits else PollStatus.MISMATCH
         self._finish(order, self._scheduler.outcome(order, status, paid=paid_order))
         return True

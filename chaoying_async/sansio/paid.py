@@ -68,7 +68,20 @@ class PaidOrder(Model):
     source: PaidSource
     """How the payment was learnt.（得知支付的途径）"""
     raw: Mapping[str, Any] = SealedMap({})
-    """Every field of the message that told of it, as received.（收到的全部字段）"""
+    """Every field of the message that told of it, as received; of an order that was written down in
+    between those about the buyer are not there, or none is.
+    （收到的全部字段，中间落过库的订单没有买家信息，或者为空）
+    """
+    fee_type: str | None = attrs.field(
+        default=attrs.Factory(lambda self: _currency(self.raw), takes_self=True)
+    )
+    """The currency of ``payable``; None where nothing names one, which is CNY.
+    （币种，未给出时为 None，即人民币）
+    """
+
+
+def _currency(raw: Mapping[str, Any]) -> str | None:
+    return str(raw.get("fee_type") or "") or None
 
 
 def known_numbers(*numbers: str | None) -> frozenset[str]:

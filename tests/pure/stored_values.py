@@ -413,7 +413,7 @@ PAID_ORDERS: Mapping[str, PaidOrder] = {
 
 def order_text(order: PaidOrder) -> str:
     """A paid order as earlier versions wrote it into an inbox."""
-    names = [name_of(field) for field in fields_of(PaidOrder)]
+    names = [name_of(field) for field in fields_of(PaidOrder) if field.name != "fee_type"]
     told = {name: getattr(order, name) for name in names} | {"raw": without_personal(order.raw)}
     return json.dumps(told, default=plain, separators=(",", ":"))
 

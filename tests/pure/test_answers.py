@@ -302,5 +302,5 @@ def test_a_paid_order_has_the_fields_of_the_rules() -> None:
     """M-13 names them."""
     assert [field.alias for field in fields_of(PaidOrder)] == [
         *("mch_id", "out_trade_no", "transaction_id", "out_transaction_id", "payable", "paid"),
-        *("coupon_fee", "paytype", "time_end", "source", "raw"),
+        *("coupon_fee", "paytype", "time_end", "source", "raw", "fee_type"),
     ]

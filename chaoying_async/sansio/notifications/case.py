@@ -267,6 +267,7 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
         paytype=facts.paytype,
         time_end=facts.time_end,
         source=facts.source,
+        fee_type=facts.fee_type,
         raw=facts.raw,
     )
 

@@ -291,7 +291,7 @@ def _another_currency(case: Case) -> str | None:
     fitting = (None, "", case.order.fee_type)
     fits = case.facts.fee_type in fitting
     if case.confirmed is not None:
-        fits = fits and case.confirmed.raw.get("fee_type") in fitting
+        fits = fits and case.confirmed.fee_type in fitting
     return None if fits else "another currency than expected"
 
 

@@ -85,7 +85,7 @@ def _of_pay_reply(pay: Payment, reply: Reply[Any]) -> PayAnswer:
     if reply.meaning is Meaning.RESULT and result is not None:
         if result.out_trade_no != pay.out_trade_no:  # a session refuses it before (M-06)
             return PayAnswer(PayNews.UNDECIDED, seen=True, suspect=True)
-        fits = amount_fits(pay.total_fee, result.base_fee, getattr(result, "fee_type", None))
+        fits = amount_fits(pay.total_fee, result.base_fee, reply.raw.get("fee_type"))
         return PayAnswer(PayNews.PAID if fits else PayNews.MISMATCH)
     if reply.meaning is Meaning.FAILED and (status := UNPAID.get(reply.code or "")):
         return PayAnswer(PayNews.FAILED, status)
