@@ -227,7 +227,7 @@ class RefundTracker:
         self.left = True
         known = the_same_refund(text, intent)
         if known.may_be_sent_again:
-            self._before, self.left = text, False
+            self._before, self.left = text, not known.never_made
             return intent, False
         return known, True
 

@@ -437,3 +437,17 @@ async def test_what_could_not_be_taken_back_is_gone_when_the_store_is_back(
         left = [each async for each in resume_refunds(shop.till, store, clock=shop.clock)]
         await shop.clock.advance(5)
         assert (left, await kept(store)) == ([], [])
+
+
+async def test_what_was_sent_before_is_never_said_to_have_stayed(shop: TillOnSandbox) -> None:
+    """M-25: after NOTSURE the store fails as it is sent again; the first sending may have left."""
+    async with Failing() as store:
+        store.kept_one = True
+        assert (await tracked(shop, refund(503), store=store)).status is PollStatus.NOTSURE
+        store.kept_one = False
+        with pytest.raises(StoreError) as raised:
+            await tracked(shop, refund(503), store=store)
+        assert raised.value.sent is True
+        store.away = False
+        assert (await tracked(shop, refund(503), store=store)).status is PollStatus.REFUNDED
+        assert refunds_sent(shop) == 2
