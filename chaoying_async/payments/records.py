@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 
 import attrs
@@ -40,8 +41,8 @@ STORE_ERRORS = (StoreError, *GONE)
 SHIELDED_FOR = 10.0
 #: Seconds after which a store that failed is tried again.
 _AGAIN = (1.0, 2.0, 4.0)
-#: Seconds before it is tried once more to take a record back.
-_TAKE_BACK_AGAIN = 2.0
+#: The same for what is tried in the background until it is done.
+_UNTIL_DONE = 2.0
 _TAKE_BACK = "take back"
 
 
@@ -94,14 +95,16 @@ class Records:
         """
         await insist(clock, self.hold)
 
-    async def note(self, key: str, text: str) -> None:
-        """Write a text; if the store fails, log that and go on."""
+    async def note(self, key: str, text: str) -> bool:
+        """Write a text; if the store fails, log that and go on. Whether it was written."""
         try:
             await self.put(key, text)
         except GONE:
             raise
         except ChaoyingError as error:
             self._complain(key, error)
+            return False
+        return True
 
     async def forget(self, key: str) -> None:
         """Drop a text; if the store fails, the text comes again, which does no harm."""
@@ -173,7 +176,9 @@ async def take_back(
             "back: it is tried again until it is",
             number,
         )
-        errands.begin((_TAKE_BACK, intent.key), f"refund {number}", partial(_insist, clock, work))
+        errands.begin(
+            (_TAKE_BACK, intent.key), f"refund {number}", partial(until_done, clock, work)
+        )
 
 
 async def taken_back(errands: Errands, clock: Clock, key: str) -> None:
@@ -184,14 +189,14 @@ async def taken_back(errands: Errands, clock: Clock, key: str) -> None:
                 await asyncio.wait([task])
 
 
-async def _insist(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            return await work()
-        except GONE:
-            return None  # the store's next owner asks about it
-        except StoreError:
-            await clock.sleep(_TAKE_BACK_AGAIN)
+async def until_done(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:
+    """Try it again while the store fails, and is ours: its next owner asks the gateway."""
+    with suppress(*GONE):
+        while True:
+            try:
+                return await work()
+            except StoreError:
+                await clock.sleep(_UNTIL_DONE)
 
 
 _READ: Mapping[type, Callable[[str], Intent | RefundIntent]] = {

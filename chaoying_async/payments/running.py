@@ -253,9 +253,9 @@ class RunningPayment:
     async def learnt(self, till: Till) -> None:
         """Write down what a restart must know: that the order exists, its wallet, its cancels."""
         self.intent = self.intent.learnt(till)
-        if self.intent != self._kept:
-            self._kept = self.intent
-            await self.records.note(self.intent.key, self.intent.text())
+        now = self.intent
+        if now != self._kept and await self.records.note(now.key, now.text()):
+            self._kept = now
 
     async def record_end(self, end: CheckoutEnd) -> None:
         """Write down how it ended, the order first: dying in between, it is asked about again.

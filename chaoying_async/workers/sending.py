@@ -27,7 +27,7 @@ from chaoying_async.payments.checkout import (
 )
 from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import insist, shielded, take_back, taken_back
+from chaoying_async.payments.records import insist, shielded, take_back, taken_back, until_done
 from chaoying_async.payments.refunds import RefundTracker, observed_refund, the_same_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
@@ -70,11 +70,11 @@ class Sending:
         self._clock = clock
         self._rng = rng
         self._wake = wake
-        #: Refunds whose records could not be taken back yet.
+        #: What could not be written down yet: how payments were answered, that refunds stayed.
         self._errands = Errands()
 
     async def close(self) -> None:
-        """Take back what never left, as long as the database answers, and leave nothing running."""
+        """Write down what is left, where the database answers in time; leave nothing running."""
         try:
             await self._errands.finish(self._clock)
         finally:
@@ -145,17 +145,30 @@ class Sending:
             await self._withdraw(store, running)
             raise
         end = call.answered(answer, _PAYMENTS.begun(self._clock.now()))
+        if isinstance(end, Till):
+            running.intent = learnt = running.intent.learnt(end)
+            write = partial(running.records.put, learnt.key, learnt.text())
+        else:
+            write = partial(running.write_end, end)
+
+        async def heard() -> None:
+            await write()
+            await store.leaves()
+
+        # Together: the order's record may be another attempt's, where the fleet has ended this one
+        # meanwhile.
+        write_down = partial(store.together, heard)
         try:
             if isinstance(end, Till):
-                await running.learnt(end)
+                await write_down()
             else:
-                # Together: the order's record may be another attempt's, where the fleet has ended
-                # this one meanwhile.
-                end_here = partial(running.write_end, end)
-                await insist(self._clock, partial(store.together, end_here))
-            await store.leaves()
-        except (StoreError, StoreInUseError):
-            return None  # the fleet asks the gateway, and does not need what was heard here
+                await insist(self._clock, write_down)
+        except StoreInUseError:
+            return None  # the fleet asks the gateway
+        except StoreError:  # the gateway may not say again what was heard here: whose sale it is
+            later = partial(until_done, self._clock, write_down)
+            self._errands.begin(("heard", running.intent.key), "a payment's answer", later)
+            return None
         if isinstance(end, Till):
             return None
         running.settle(end)

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 
+from chaoying_async import TransportError
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
@@ -55,6 +56,36 @@ async def test_after_a_restart_nothing_is_cancelled_either(seconds: float) -> No
         assert (outcome.status, outcome.reason) == ("UNKNOWN", CheckoutReason.STILL_OPEN)
         assert shop.till.at("cancel") == []
         assert shop.status() == "OPEN"
+
+
+class FailsOnce(MemoryPollStore):
+    """A store that cannot write what the pay call was answered."""
+
+    puts = 0
+
+    async def put(self, kind: str, items: Any) -> None:
+        self.puts += kind == CHECKOUT
+        if (kind, self.puts) == (CHECKOUT, 2):
+            raise ConnectionResetError
+        await super().put(kind, items)
+
+
+async def test_what_the_store_would_not_take_is_written_with_what_is_heard_next() -> None:
+    """M-24: that it was answered 20004, although no query is answered at all."""
+
+    def lost(request: Any) -> None:
+        if request.endpoint.name == "orderquery":
+            raise TransportError("lost")
+
+    async with a_till() as shop, FailsOnce() as store:
+        await sold_before(shop, 1, 405)
+        shop.till.before = lost
+        running = asyncio.ensure_future(shop.charging(store=store, amount=405))
+        await shop.clock.advance(30)
+        ((_, text),) = [each async for each in store.load(CHECKOUT)]
+        assert json.loads(text)["used"] is True
+        running.cancel()
+        await asyncio.wait([running])
 
 
 async def test_a_process_that_died_before_it_heard_the_answer_cancels_nothing() -> None:

@@ -11,6 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from chaoying_async import (
@@ -203,6 +204,56 @@ def test_what_a_sender_learns_while_its_payment_is_taken_up_is_not_lost(
     world.until(lambda: owner.stopped)
     world.loop.run_until_complete(world.loop.create_task(asyncio.sleep(5)))
     owner.resume()
+    world.until(lambda: TOLD)
+    assert [told["status"] for told in TOLD] == ["PAID_EARLIER"]
+    assert world.charged == 1
+
+
+class Away(CalmDisk):
+    """A database that is away for a while."""
+
+    is_away = False
+
+    def trouble(self) -> Trouble | None:
+        return Trouble.BUSY if self.is_away else None
+
+
+class HearsAndLosesIt(httpx.AsyncBaseTransport):
+    """A network that takes the database away for 20 s with the answer to the second payment."""
+
+    def __init__(self, world: VirtualFleet, disk: Away) -> None:
+        self._world, self._disk, self._inner = world, disk, world.transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        before = self._world.sandbox.requests.get("pay", 0)
+        response = await self._inner.handle_async_request(request)
+        if before < 2 <= self._world.sandbox.requests["pay"]:
+            self._disk.is_away = True
+            self._world.loop.call_later(20, setattr, self._disk, "is_away", False)
+        return response
+
+
+def test_what_was_answered_while_the_database_was_away_is_written_down_later(
+    world: VirtualFleet,
+) -> None:
+    """M-24: 20004: else another till's sale would pass for this one, and goods be given out."""
+    sender, other = world.process("a"), world.process("c")
+    disk = Away(world.rng)
+    world.transport = HearsAndLosesIt(world, disk)
+    sending = world.fleet(sender, disk)
+
+    async def its_customer_types_a_password() -> None:
+        async with world._session() as gateway:
+            with suppress(ChaoyingError):
+                await gateway.send(pay("14.02"))
+
+    async def pays_it_too() -> None:
+        async with sending:
+            assert await sending.checkout(pay("14.02"), then=THEN) is None
+            await world.clock.sleep(10_000)
+
+    world.run(other, its_customer_types_a_password())
+    sender.start(pays_it_too(), lasts=True)
     world.until(lambda: TOLD)
     assert [told["status"] for told in TOLD] == ["PAID_EARLIER"]
     assert world.charged == 1
