@@ -92,7 +92,7 @@ def listed(shop: ShopOnDisk) -> list[dict[str, Any]]:
 
 
 def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: ShopOnDisk) -> None:
-    """M-27: order, amount, why, since when; a table for people, lines for programs."""
+    """M-27: order, amount, why, since when, and no signature; a table, or lines for programs."""
     shop(told("A1", 99), told("B1", 5), told("A2", 100))
     found = {(each["what"], each["out_trade_no"]) for each in listed(shop)}
     assert ("CONFLICT", "A1") in found
@@ -102,6 +102,9 @@ def test_what_waits_is_listed_with_its_reason_and_nothing_about_the_buyer(shop: 
     assert shown.exit_code == 0
     assert "B1" in shown.output
     assert "openid" not in shown.output
+    for each in listed(shop):
+        assert each["kept"]["raw"]["sign"] == "***"
+        assert each["kept"]["total_fee"] == each["paid"]
 
 
 def test_an_empty_inbox_says_so(shop: ShopOnDisk) -> None:

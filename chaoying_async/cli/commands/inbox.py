@@ -26,6 +26,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
+from chaoying_async.sansio.redact import masked_fields
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ def list_(store: str, prefix: str | None, limit: int) -> None:
     found = _run(store, prefix, lambda box: box.listing(limit))
     if output.as_json():
         for item in found:
-            output.tell(_as_record(item) | {"kept": _kept(item)})
+            output.tell(_as_record(item) | {"kept": masked_fields(_kept(item), {})})
         return
     if not found:
         output.say("nothing waits")
