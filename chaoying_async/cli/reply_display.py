@@ -14,18 +14,25 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.language import shown
 from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
-from chaoying_async.sansio.polling.status import PollStatus
+from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Standing
 from chaoying_async.sansio.redact import masked_fields
 
 _STATUS = frozenset({"state", "code", "msg", "trade_state", "sign", "nonce_str"})
 
 
-def show(request: Request[Any], reply: Reply[Any], *, qr: bool | None = None) -> Exit:
+def show(
+    request: Request[Any],
+    reply: Reply[Any],
+    *,
+    before: Standing = UNASKED,
+    qr: bool | None = None,
+) -> Exit:
     """Show a reply; returns the exit code. ``qr``: draw ``code_url``; None: on a terminal only.
 
-    The exit code follows the reply, even if showing the reply fails.
+    ``before`` is what earlier replies to the same request said. The exit code follows the reply,
+    even if showing the reply fails.
     """
-    told = reply_status.said(request, reply)
+    told = reply_status.said(request, reply, before)
     try:
         if output.as_json():
             fields = masked_fields(reply.raw, request.wire_fields())

@@ -20,11 +20,15 @@ from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.paid import refunded_order
 from chaoying_async.sansio.polling.status import (
     REFUND_ENDS,
+    UNASKED,
     UNPAID,
+    Answer,
     PollStatus,
     Says,
+    Standing,
     read_answer,
     refund_item,
+    taken_together,
 )
 from chaoying_async.sansio.values import Fen
 
@@ -72,10 +76,21 @@ class ReplyStatus:
         return ": ".join(part for part in (told, self.words) if part)
 
 
-def said(request: Request[Any], reply: Reply[Any]) -> ReplyStatus:
-    """What the reply to this request says."""
-    status = _status(request, reply)
-    if isinstance(status, PollStatus):
+_UNNAMED = (
+    "one such answer decides nothing: query it again, and neither deliver nor charge before a "
+    "second one says the same"
+)
+
+
+def said(request: Request[Any], reply: Reply[Any], before: Standing = UNASKED) -> ReplyStatus:
+    """What the reply to this request says; ``before``: what earlier replies to it said."""
+    answer = _answer(request, reply)
+    status = answer.status if answer.says is Says.ENDED else None
+    if status is not None and not taken_together(before, answer).counts:
+        words = f"the answer says {status}, and does not name the order"
+        end = Ending(Exit.PENDING, "bold yellow", _UNNAMED)
+        return ReplyStatus(status=PENDING, words=words, end=end)
+    if status is not None:
         refund = isinstance(request, RefundQuery)
         back = None if refund else refunded_order(reply.raw)
         end = after_status(status, refund=refund, paid=back)
@@ -100,16 +115,23 @@ def said(request: Request[Any], reply: Reply[Any]) -> ReplyStatus:
 _TRADES = frozenset({Family.PAY, Family.QUERY, Family.REFUND, Family.REFUND_QUERY, Family.CANCEL})
 
 
-def _status(request: Request[Any], reply: Reply[Any]) -> PollStatus | None:
-    """The status of what has ended; None: it has not."""
+def needs_second(request: Request[Any], reply: Reply[Any]) -> Standing | None:
+    """What was heard, where it is an end that counts only if a second query says it (M-06)."""
+    heard = taken_together(UNASKED, _answer(request, reply))
+    return heard if heard.says is Says.ENDED and not heard.counts else None
+
+
+def _answer(request: Request[Any], reply: Reply[Any]) -> Answer:
+    """What the reply says of what has ended; an end that does not name its order is not sure."""
     if isinstance(request, OrderQuery | RefundQuery):
-        answer = read_answer(request, reply)
-        return answer.status if answer.says is Says.ENDED else None
-    if reply.endpoint.family is not Family.PAY:
-        return None
-    if reply.meaning is Meaning.FAILED:
-        return UNPAID.get(reply.code or "")
-    return _PAID_OR_NOT.get(reply.meaning)
+        return read_answer(request, reply)
+    status: PollStatus | None = None
+    if reply.endpoint.family is Family.PAY:
+        failed = reply.meaning is Meaning.FAILED
+        status = UNPAID.get(reply.code or "") if failed else _PAID_OR_NOT.get(reply.meaning)
+    if status is None:
+        return Answer(Says.PENDING)
+    return Answer(Says.ENDED, status, sure=bool(reply.raw.get("out_trade_no")))
 
 
 _PAID_OR_NOT: Mapping[Meaning, PollStatus] = {

@@ -28,11 +28,14 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.meaning import Meaning, classify
-from tests.cli_calls import Running, in_thread, on_a_terminal
+from chaoying_async.testing import signed_reply
+from tests.cli_calls import Running, UsersProgram, in_thread, on_a_terminal
+from tests.factories import CREDENTIALS
 from tests.sizes import cases
 from tests.table import table
 
 CODE = "130000000000001111"
+WHO = {"agent_id": CREDENTIALS.agent_id, "key": CREDENTIALS.key, "pid": CREDENTIALS.pid}
 
 #: refund_fee's last three digits, and what `watch --refunds` says of such a refund.
 REFUNDS = [
@@ -295,6 +298,92 @@ class TestEveryMeaning:
                 assert "charge" not in said.end.then
 
 
+class TestEndsThatNameNoOrder:
+    """M-06: such an end may be another order's; it counts when a second query says the same."""
+
+    ENDS = (("FAIL", "10006", "FAILED"), ("FAIL", "10004", "CLOSED"), ("REFUND", None, "REFUNDED"))
+
+    @staticmethod
+    def reply(trade_state: str, code: str | None, **named: Any) -> bytes:
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
+        nameless = named or {"out_trade_no": None, "mch_id": None}
+        return signed_reply(query, CREDENTIALS, trade_state=trade_state, code=code, **nameless)
+
+    @staticmethod
+    def asked(*answers: bytes, command: str = "query A100011 --paytype WECHAT") -> tuple[Any, int]:
+        """What the command says as JSON, and how many queries it sent."""
+        gateway = UsersProgram(*answers)
+        with gateway.serving() as url:
+            shell = Running(url=url, told={"url": url, "mch_id": "00000001", **WHO})
+            told = shell.ask(*command.split())
+        return told, len(gateway.got)
+
+    @pytest.mark.parametrize(("trade_state", "code", "status"), ENDS)
+    def test_query_asks_a_second_time(
+        self, trade_state: str, code: str | None, status: str
+    ) -> None:
+        """Twice the same is the end, as `watch` and `explain` say."""
+        one = self.reply(trade_state, code)
+        told, queries = self.asked(one, one)
+        assert (told["status"], told["exit"], queries) == (status, Exit.REFUSED, 2)
+
+    def test_an_end_that_names_its_order_is_asked_about_once(self) -> None:
+        """As before."""
+        told, queries = self.asked(self.reply("FAIL", "10006", out_trade_no="A100011"))
+        assert (told["status"], queries) == ("FAILED", 1)
+
+    def test_the_second_answer_decides(self) -> None:
+        """What the first said was another order's: this one is paid."""
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
+        paid = signed_reply(query, CREDENTIALS, base_fee=1230, total_fee=1230)
+        told, queries = self.asked(self.reply("FAIL", "10006"), paid)
+        assert (told["status"], told["exit"], queries) == ("PAID", Exit.OK, 2)
+
+    @pytest.mark.parametrize("code", ["20007", "20009"])
+    def test_a_second_query_without_news_leaves_it_open(self, code: str) -> None:
+        """Neither "not found" nor "failed": they contradict each other, or say nothing (M-11)."""
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
+        refused = signed_reply(query, CREDENTIALS, state="FAIL", code=code, trade_state=None)
+        told, _queries = self.asked(self.reply("FAIL", "10006"), refused)
+        assert (told["status"], told["exit"]) == ("PENDING", Exit.PENDING)
+
+    def test_two_ends_that_differ_leave_it_open(self) -> None:
+        """CLOSED after FAILED: nobody knows."""
+        told, _queries = self.asked(self.reply("FAIL", "10006"), self.reply("FAIL", "10004"))
+        assert (told["status"], told["exit"]) == ("PENDING", Exit.PENDING)
+
+    @pytest.mark.parametrize(("trade_state", "code", "status"), ENDS)
+    @pytest.mark.parametrize(
+        "fields",
+        ["orderquery paytype=WECHAT", f"pay body=tea total_fee=1230 auth_code={CODE} --yes"],
+    )
+    def test_what_sends_one_request_leaves_it_open(
+        self, fields: str, trade_state: str, code: str | None, status: str
+    ) -> None:
+        """`send` says what was heard, and that it decides nothing."""
+        command = f"send {fields} out_trade_no=A100011"
+        told, requests = self.asked(self.reply(trade_state, code), command=command)
+        assert (told["status"], told["exit"], requests) == ("PENDING", Exit.PENDING, 1)
+        assert told["ok"] is False
+        assert "before a second one says the same" in told["next"]
+
+    def test_a_person_is_told_what_was_heard(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """In both languages, and with what to do."""
+        request = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
+        reply = answered(request, Meaning.FAILED, code="10006", trade_state="FAIL")
+        reply_display.show(request, reply)
+        first, *_ = capsys.readouterr().out.splitlines()
+        assert "PENDING: the answer says FAILED, and does not name the order" in first
+        monkeypatch.delenv("LANGUAGE", raising=False)
+        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+        reply_display.show(request, reply)
+        first, then, *_ = capsys.readouterr().out.splitlines()
+        assert "PENDING: 响应说 FAILED，但没有写明是哪笔订单" in first
+        assert "不要再次收款" in then
+
+
 class TestGatewaysWords:
     """Why it failed, as the gateway says it."""
 
@@ -302,7 +391,7 @@ class TestGatewaysWords:
     def failed(msg: str | None) -> tuple[Request[Any], Reply[Any]]:
         request = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
         reply = answered(request, Meaning.FAILED, code="10006", trade_state="FAIL")
-        return request, attrs.evolve(reply, msg=msg)
+        return request, attrs.evolve(reply, msg=msg, raw={"out_trade_no": "A100011"})
 
     @pytest.mark.parametrize("msg", ["SUCCESS", " success ", "", None])
     def test_no_failure_is_called_a_success(self, msg: str | None) -> None:

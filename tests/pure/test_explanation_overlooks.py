@@ -266,13 +266,20 @@ def _answer(**more: str) -> Any:
 def test_a_payment_of_which_nobody_knows_is_never_a_plain_refusal(
     said: Exception, before: Exit
 ) -> None:
-    """Exit code 3 while its checkout is under way, or its logged call has no answer."""
+    """Exit code 3 while its checkout is under way, or its logged call has no answer.
+
+    An answer that does not name the order is none (M-06).
+    """
     assert after_explanation(explain_order(evidence(said, said))).exit is before
     unanswered = read_audit_log(as_lines(line("pay")), ORDER, MCH_ID)
-    for more in ({"kept": (UNDER_WAY,)}, {"log": unanswered}):
+    failed = {"state": "SUCCESS", "trade_state": "FAIL", "code": "10006"}
+    unnamed = read_audit_log(as_lines(line("pay", failed)), ORDER, MCH_ID)
+    for more in ({"kept": (UNDER_WAY,)}, {"log": unanswered}, {"log": unnamed}):
         found = explain_order(evidence(said, said, **more))
         assert "charged" in {step.name for step in found.next}
         assert after_explanation(found).exit is Exit.UNKNOWN
+    named = read_audit_log(as_lines(line("pay", failed | {"out_trade_no": ORDER})), ORDER, MCH_ID)
+    assert after_explanation(explain_order(evidence(said, said, log=named))).exit is before
     over = kept_checkout(status="FAILED", bearing=Bearing.UNPAID)
     found = explain_order(evidence(said, said, kept=(over,)))
     assert after_explanation(found).exit is before

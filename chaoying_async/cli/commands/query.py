@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from chaoying_async.cli import gateway_options, interrupts, output, reply_display
+from chaoying_async.abc import Gateway
+from chaoying_async.cli import gateway_options, interrupts, output, reply_display, reply_status
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.exceptions import OrderNotFoundError, QueryRefusedError
@@ -15,6 +16,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.api.merchant import GetMchIdResult
 from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.polling.status import UNASKED, Standing
 
 Ask = Callable[[PayType], Request[Any]]
 
@@ -45,8 +47,9 @@ MERCHANT = click.option(
 def query(out_trade_no: str | None, **options: Any) -> None:
     """Ask how an order ended (订单查询, orderquery).
 
-    OUT_TRADE_NO is your own number (商户订单号). Exit code 0: paid; 6: not decided yet; 1: over and
-    not paid, in refund, or not found.
+    OUT_TRADE_NO is your own number (商户订单号). An end that does not name its order is asked about
+    a second time. Exit code 0: paid; 6: not decided yet; 1: over and not paid, in refund, or not
+    found.
     """
     transaction_id = options["transaction_id"]
     if bool(out_trade_no) == bool(transaction_id):
@@ -91,17 +94,29 @@ def _run(options: dict[str, Any], ask: Ask) -> None:
     )
     wallets = [PayType(options["paytype"])] if options["paytype"] else list(PayType)
 
-    async def asked() -> tuple[Request[Any], Reply[Any]]:
+    async def asked() -> tuple[Request[Any], Reply[Any], Standing]:
         refused: list[OrderNotFoundError | QueryRefusedError] = []
         async with session(where, who, mch_id=options["mch_id"]) as gateway:
             for wallet in wallets:
                 request = ask(wallet)
                 try:
-                    return request, await gateway.send(request)
+                    return request, *await _decided(gateway, request)
                 except (OrderNotFoundError, QueryRefusedError) as error:
                     refused.append(error)
         # If one wallet could not say, the answer is not "not found", whatever others said (M-11).
         raise next((each for each in refused if isinstance(each, QueryRefusedError)), refused[-1])
 
-    request, reply = interrupts.run(asked())
-    output.end(reply_display.show(request, reply))
+    request, reply, before = interrupts.run(asked())
+    output.end(reply_display.show(request, reply, before=before))
+
+
+async def _decided(gateway: Gateway, request: Request[Any]) -> tuple[Reply[Any], Standing]:
+    """The reply that counts, and what the one before it said: some ends take two (M-06)."""
+    reply = await gateway.send(request)
+    heard = reply_status.needs_second(request, reply)
+    if heard is None:
+        return reply, UNASKED
+    try:
+        return await gateway.send(request), heard
+    except (OrderNotFoundError, QueryRefusedError):
+        return reply, UNASKED  # no news, or a contradiction: it stays undecided (M-11)

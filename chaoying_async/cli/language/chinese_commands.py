@@ -256,6 +256,8 @@ COMMANDS: Mapping[str, str] = {
     "accepted, and not carried out yet: chaoying refund-query {}": "已受理，尚未执行：chaoying refund-query {}",
     "it is cancelled once a query shows it closed or revoked: chaoying query {}": "查询到已关闭或已撤销时，撤销才算完成：chaoying query {}",
     "it can be paid now, and is not yet: chaoying query {}": "现在可以支付，尚未支付：chaoying query {}",
+    "the answer says {}, and does not name the order": "响应说 {}，但没有写明是哪笔订单",
+    "one such answer decides nothing: query it again, and neither deliver nor charge before a second one says the same": "这样的响应一次不能作数：请再次查询，第二次结果相同之前，不要发货，也不要再次收款",
     "not decided yet, and banks take days: ask again, and send no other refund meanwhile": "尚无最终结果，银行需要数日：稍后再查，在此期间不要发起另一笔退款",
     "while opening {}": "打开{}时",
     "there is no file {}": "没有文件 {}",

@@ -161,8 +161,8 @@ _GATEWAY: Mapping[str, str] = {
         "退出码 0：全部一致；1：有不一致；4、5：没有响应，或响应不可信。"
     ),
     "Ask how an order ended (订单查询, orderquery).": "查询订单的结果（订单查询，orderquery）。",
-    "OUT_TRADE_NO is your own number (商户订单号). Exit code 0: paid; 6: not decided yet; 1: over and not paid, in refund, or not found.": (
-        "OUT_TRADE_NO 是你自己的商户订单号。退出码 0：已支付；6：尚无最终结果；1：已结束且未支付、已转入退款或查无此单。"
+    "OUT_TRADE_NO is your own number (商户订单号). An end that does not name its order is asked about a second time. Exit code 0: paid; 6: not decided yet; 1: over and not paid, in refund, or not found.": (
+        "OUT_TRADE_NO 是你自己的商户订单号。没有写明订单的终态会再查一次。退出码 0：已支付；6：尚无最终结果；1：已结束且未支付、已转入退款或查无此单。"
     ),
     "Left out, each wallet is asked in turn until one knows the number.": (
         "不填时逐个支付渠道查询，直到查到这个单号。"

@@ -122,8 +122,11 @@ class OrderEvidence:
         logged = self.log.exchanges if self.log else ()
         sent = [each for each in logged if each.charged is not None]
         answered = {logged_bearing(each) for each in sent if each.meaning is not None}
-        unanswered = any(each.meaning is None for each in sent)
-        return bool(ends) or unanswered or bool(answered & {*PAID_ONCE, Bearing.OPEN})
+        return (
+            bool(ends)
+            or any(each.is_open for each in sent)
+            or bool(answered & {*PAID_ONCE, Bearing.OPEN})
+        )
 
     @property
     def charged(self) -> bool:

@@ -86,6 +86,14 @@ class LoggedExchange:
         fields = (self.reply.get(name) or None for name in ("state", "code", "trade_state"))
         return classify(self.family, *fields)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a payment was sent, and no answer says for sure what became of it (M-06)."""
+        if self.charged is None or self.meaning is None:
+            return self.charged is not None
+        unsure = self.family is Family.PAY and self.meaning in (Meaning.FAILED, Meaning.REFUNDED)
+        return unsure and not self.reply.get("out_trade_no")
+
 
 @attrs.frozen(kw_only=True)
 class AuditLog:
