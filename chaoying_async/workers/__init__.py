@@ -23,6 +23,7 @@
 - ``shared_gateway``: one session for all shards of a process; payments do not wait in it.
 - ``tables``: the fleet's tables.
 - ``taking``: the statement with which a task takes an outcome, once.
+- ``this_process``: tells this process from the one that it was forked from.
 - ``watching``: what is handed over: the rows of orders to wait for.
 - ``worker``: takes this process's share of the shards, serves them, and hands them back.
 """

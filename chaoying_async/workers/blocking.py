@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from concurrent.futures import Future, wait
@@ -31,6 +30,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.payments.hearing import Payment
 from chaoying_async.sansio.userfunctions import Kind, check_functions
+from chaoying_async.workers.this_process import this_process
 
 if TYPE_CHECKING:
     from chaoying_async.sansio.polling.status import Query
@@ -88,8 +88,8 @@ class BlockingGateway:
         self._make_fleet = fleet
         #: By process. A child keeps its parent's untouched: to tidy it up would write to
         #: connections that belong to the parent, and its lock may have been copied locked.
-        self._loops: dict[int, _BackgroundLoop] = {}
-        self._locks: dict[int, threading.Lock] = {}
+        self._loops: dict[object, _BackgroundLoop] = {}
+        self._locks: dict[object, threading.Lock] = {}
         self._closed = False
 
     def send(self, request: Request[T], *, within: float | None = None, **options: Any) -> Reply[T]:
@@ -163,7 +163,7 @@ class BlockingGateway:
         process is closed.
         """
         with self._lock():
-            loop = self._loops.get(os.getpid())
+            loop = self._loops.get(this_process())
             if loop is not None and loop.is_here:
                 raise UsageError("close() waits for this loop: call it from another thread")
             self._closed = True
@@ -200,13 +200,13 @@ class BlockingGateway:
         with self._lock():
             if self._closed:
                 raise UsageError("this BlockingGateway is closed: make another one")
-            loop = self._loops.get(os.getpid())
+            loop = self._loops.get(this_process())
             if loop is None or loop.is_over:
-                loop = self._loops[os.getpid()] = _BackgroundLoop(self._open)
+                loop = self._loops[this_process()] = _BackgroundLoop(self._open)
             return loop
 
     def _lock(self) -> threading.Lock:
-        return self._locks.setdefault(os.getpid(), threading.Lock())
+        return self._locks.setdefault(this_process(), threading.Lock())
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[_Opened]:
@@ -301,7 +301,7 @@ class _BackgroundLoop:
 
     def __init__(self, make: Callable[[], AbstractAsyncContextManager[_Opened]]) -> None:
         self._make = make
-        self._process = os.getpid()
+        self._process = this_process()
         self._opened: Future[tuple[_Opened, asyncio.AbstractEventLoop]] = Future()
         self._closing = threading.Event()
         self._over = threading.Event()
@@ -373,7 +373,7 @@ class _BackgroundLoop:
     def close(self) -> None:
         """Cancel what is under way, close what is open, end the loop; in its own process only."""
         atexit.unregister(self.close)
-        if self._process == os.getpid():
+        if self._process is this_process():
             self._closing.set()
             self._keeper.join(CLOSES_WITHIN)
 

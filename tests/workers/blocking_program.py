@@ -87,12 +87,20 @@ def forked_while_a_call_is_under_way() -> None:
     forked_after_use()
 
 
-def preforked() -> None:
+def forked_into_the_number_of_its_parent() -> None:
+    """As a grandchild may be: the number of a process that is gone is given out again."""
+    sell("BEFORE1")
+    parent = os.getpid()
+    preforked(lambda: setattr(os, "getpid", lambda: parent))
+
+
+def preforked(first: Callable[[], None] = lambda: None) -> None:
     """As gunicorn and Celery do: the program is loaded, then forked; children end by themselves."""
     children = []
     for number in range(CHILDREN):
         child = os.fork()
         if child == 0:
+            first()
             sold = sell_in_threads(f"CHILD{number}")
             sys.exit(0 if sold == ["PAID"] * SALES else 3)
         children.append(child)
@@ -132,6 +140,7 @@ WAYS: dict[str, Callable[[], None]] = {
     for each in (
         forked_after_use,
         forked_while_a_call_is_under_way,
+        forked_into_the_number_of_its_parent,
         preforked,
         interrupted,
         ended_with_a_payment_under_way,

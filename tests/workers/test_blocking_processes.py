@@ -93,6 +93,15 @@ async def test_processes_that_were_forked_before_the_first_call_sell_and_end(
         assert shop.sandbox.requests["pay"] == CHILDREN * SALES
 
 
+async def test_a_child_never_uses_the_loop_of_a_dead_process_whose_number_it_got(
+    tmp_path: Path,
+) -> None:
+    """Numbers of processes are given out again, to grandchildren of the dead one too."""
+    async with program("forked_into_the_number_of_its_parent", tmp_path) as shop:
+        assert json.loads(await shop.said()) == {"statuses": [0] * CHILDREN}
+        assert shop.sandbox.requests["pay"] == 1 + CHILDREN * SALES
+
+
 async def test_ctrl_c_leaves_no_payment_unrecorded(tmp_path: Path) -> None:
     """M-24: the interrupt arrives when the store says UNKNOWN, and the store is free again."""
     async with program("interrupted", tmp_path) as shop:

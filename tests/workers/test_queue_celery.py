@@ -148,14 +148,21 @@ async def test_a_closed_queue_opens_again(servers: Servers) -> None:
     assert len(messages(broker)) == 2
 
 
-async def test_a_queue_works_after_a_fork(servers: Servers) -> None:
-    """A child process has no threads of its parent, and must not share its connection."""
+@pytest.mark.parametrize("same_number", [False, True])
+async def test_a_queue_works_after_a_fork(*, same_number: bool, servers: Servers) -> None:
+    """A child process has no threads of its parent, and must not share its connection.
+
+    Nor has a grandchild that got the number of the process that made them, which is gone.
+    """
+    mine = os.getpid()
     broker = servers.redis_url()
     queue = CeleryQueue(shop_app(broker))
     await queue.send(NAME, outcome(1), None)
 
     def in_child() -> None:
         status = 1
+        if same_number:
+            os.getpid = lambda: mine
         try:
             asyncio.run(queue.send(NAME, outcome(2), None))
             status = 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import UsageError
 from chaoying_async.workers.queues.payloads import as_plain
+from chaoying_async.workers.this_process import this_process
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -88,7 +88,7 @@ class CeleryQueue:
         """Send the outcome; at least once, also where this raises."""
         plain = as_plain(outcome)
         senders = self._senders
-        if senders is None or senders.pid != os.getpid():
+        if senders is None or senders.process is not this_process():
             senders = self._senders = _Senders(self._app, self._most, self._timeout)
         # Not anyio's threads: when a caller gives up on one, its limiter takes it for free, and
         # every further call would add a thread that waits for the broker. Here the caller leaves
@@ -118,7 +118,7 @@ class CeleryQueue:
     def close(self) -> None:
         """Close the connections; what is being sent is sent. A later ``send`` opens new ones."""
         senders, self._senders = self._senders, None
-        if senders is not None and senders.pid == os.getpid():
+        if senders is not None and senders.process is this_process():
             senders.close()
 
     def _send(self, senders: _Senders, message: _QueuedOutcome) -> None:
@@ -175,7 +175,7 @@ class _Senders:
     """The threads of one process that send, and the broker's connection of each."""
 
     def __init__(self, app: Any, most: int, timeout: float) -> None:
-        self.pid = os.getpid()
+        self.process = this_process()
         #: When a message was sent last.
         self.went_well = -math.inf
         self.threads = ThreadPoolExecutor(most, thread_name_prefix="chaoying-celery")
