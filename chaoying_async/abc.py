@@ -199,10 +199,10 @@ class Inbox(Protocol):
         block a handler calls nothing else of the inbox, so it needs one connection at a time.
 
         ``entry`` is what the message says of the payment. An inbox that shows others an order that
-        is locked keeps it from here on, so that they see that the order is HELD, and take it up
-        when its holder has died; it goes again where nothing is saved. Where nobody would read it,
-        its payload is empty: in an inbox that lends its connection, and in one that has an
-        attribute ``shows_claims`` which is False.
+        is locked keeps it from here on, where the order is new or NOT_PAID, so that they see that
+        the order is HELD, and take it up when its holder has died; where nothing is saved, the
+        record is again what it was. Where nobody would read it, its payload is empty: in an inbox
+        that lends its connection, and in one that has an attribute ``shows_claims`` which is False.
 
         Raises :class:`~chaoying_async.sansio.notifications.inbox_values.LookAgainError` where the
         block was rolled back for the sake of somebody else, or its lock was lost. After any other

@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import attrs
 import pytest
 
 from chaoying_async.abc import LockedOrder
@@ -237,16 +238,27 @@ async def test_an_error_of_the_block_comes_out_as_it_is(bench: Bench) -> None:
         assert caught.value is error
 
 
-async def test_others_see_a_locked_order_with_its_message_or_not_at_all(bench: Bench) -> None:
-    """M-16, M-17: as a handler takes it, which writes the message down only where it is read."""
-    entry = an_entry(bench)
+@pytest.mark.parametrize("heard", [False, True])
+async def test_others_see_a_locked_order_with_its_message_or_as_it_was(
+    bench: Bench, heard: bool
+) -> None:
+    """M-16, M-17: as a handler takes it, which writes the message down only where it is read.
+
+    An order of which only a failure was heard is no other than a new one.
+    """
+    if heard:
+        await saved(bench, NOT_PAID, payload='{"failed":1}', reason="why")
+    before, entry = await bench.other.look(KEY), an_entry(bench)
     shows = getattr(bench.inbox, "shows_claims", not bench.inbox.lends_connection)
     async with bench.inbox.lock(KEY, entry) as order:
         assert order is not None
         seen = await bench.other.look(KEY)
-        shown = None if seen is None else seen.entry.payload
-        assert shown == (entry.payload if shows else None)
-    assert await bench.other.look(KEY) is None
+        if shows:
+            assert seen is not None
+            assert (seen.state, seen.entry.payload) == (HELD, entry.payload)
+        else:
+            assert (seen and attrs.evolve(seen, lease=0.0)) == before
+    assert await bench.other.look(KEY) == before
 
 
 async def test_what_a_function_is_lent_is_a_connection_or_nothing(bench: Bench) -> None:

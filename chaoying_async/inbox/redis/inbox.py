@@ -101,7 +101,7 @@ class RedisInbox(LeasingInbox):
         return found
 
     async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
-        args = (milliseconds(LEASE), *entry_args(entry), _KEEP)
+        args = (milliseconds(LEASE), *entry_args(entry))
         token, before, left = await self._on_order(scripts.CLAIM, key, *args)
         fields = to_hash(before)
         record = to_record(key, fields, left) if fields else None
@@ -118,8 +118,11 @@ class RedisInbox(LeasingInbox):
         return bool(await self._on_claim(scripts.SAVE, claim, *args))
 
     async def _leave(self, claim: Claim) -> None:
-        before = claim.before.token if claim.before is not None else ""
-        await self._on_claim(scripts.LEAVE, claim, before)
+        before = claim.before
+        told: Sequence[Any] = [""]
+        if before is not None:
+            told = [before.token, str(before.state), *entry_args(before.entry)]
+        await self._on_claim(scripts.LEAVE, claim, _KEEP, *told)
 
     async def set_aside(self, aside: Aside, *, retry_in: float | None) -> bool:
         told = (aside.decision, aside.reason, aside.payload, microseconds(aside.first_seen))

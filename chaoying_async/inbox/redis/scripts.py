@@ -76,9 +76,10 @@ end
 _ORDERS: Final = _NOW + _END + _ORDER
 _ASIDES: Final = _NOW + _END + _ASIDE
 
-#: lease ms, payload, first_seen, facts, keep ms -> token (0: not taken), the hash before, the lease
-#: left. The token is the time, so that no claim has one that another had. A record stays what it
-#: is, and does not expire while somebody works on it. A new order is HELD from here on.
+#: lease ms, payload, first_seen, facts -> token (0: not taken), the hash before, the lease left.
+#: The token is the time, so that no claim has one that another had. A new order, and one of which
+#: only failures were heard, is HELD from here on, so that it is found if its holder dies. Any other
+#: record stays what it is.
 CLAIM: Final = (
     _ORDERS
     + """
@@ -88,10 +89,13 @@ if left > 0 or state == 'DONE' then return {0, before, left} end
 local token = fresh_token()
 redis.call('HSET', order, 'token', token)
 redis.call('SET', lease, token, 'PX', ARGV[2])
-if redis.call('PTTL', order) > 0 then redis.call('PEXPIRE', order, ARGV[6]) end
-if not state then
-  redis.call('HSET', order, 'state', 'HELD', 'failures', 0, 'payload', ARGV[3],
-    'first_seen', ARGV[4], 'facts', ARGV[5])
+if not state or state == 'NOT_PAID' then
+  redis.call('HSETNX', order, 'failures', 0)
+  redis.call('HSET', order, 'state', 'HELD', 'payload', ARGV[3], 'first_seen', ARGV[4],
+    'facts', ARGV[5])
+  redis.call('HDEL', order, 'decided')
+  redis.call('PERSIST', order)
+  redis.call('ZREM', sets.ended, name)
   redis.call('ZADD', sets.due, now() + ARGV[2], name)
   redis.call('ZADD', sets.open, ARGV[4], name)
 end
@@ -109,18 +113,24 @@ return 1
 """
 )
 
-#: token, the token before or '' where the claim had made the hash
+#: token, keep ms, the token before or '' where the claim had made the hash; state, payload,
+#: first_seen and facts before
 LEAVE: Final = (
     _ORDERS
     + """
 if not ours(ARGV[2]) then return 0 end
 redis.call('DEL', lease)
-if ARGV[3] ~= '' then
-  redis.call('HSET', order, 'token', ARGV[3])
-else
+if ARGV[4] == '' then
   redis.call('DEL', order)
   redis.call('ZREM', sets.due, name)
   redis.call('ZREM', sets.open, name)
+  return 1
+end
+redis.call('HSET', order, 'token', ARGV[4])
+if ARGV[5] == 'NOT_PAID' then
+  redis.call('HSET', order, 'state', ARGV[5], 'payload', ARGV[6], 'first_seen', ARGV[7],
+    'facts', ARGV[8])
+  ended(order, sets, name, ARGV[3])
 end
 return 1
 """
