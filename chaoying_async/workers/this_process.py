@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 
-class _Mark:
+class _ProcessMark:
     """Stands for one process: compared as what it is, and renewed in a forked child.
 
     A process number would not do: it is given out again once its process is gone, to a grandchild
@@ -13,12 +13,12 @@ class _Mark:
     """
 
 
-_mark = _Mark()
+_mark = _ProcessMark()
 
 
 def _renew() -> None:
     global _mark  # noqa: PLW0603 - one process, one mark
-    _mark = _Mark()
+    _mark = _ProcessMark()
 
 
 if hasattr(os, "register_at_fork"):
