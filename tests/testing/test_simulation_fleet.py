@@ -13,10 +13,13 @@ from chaoying_async.testing.simulation import SimulatedWorld
 from chaoying_async.testing.simulation import world as world_module
 from chaoying_async.testing.simulation.changes import Changes
 from chaoying_async.testing.simulation.checks import BothBooks
-from chaoying_async.testing.simulation.fleet_checks import FLEET_CHECKS
+from chaoying_async.testing.simulation.fleet_checks import (
+    FLEET_CHECKS,
+    who_waits_again_is_told_again,
+)
 from chaoying_async.testing.simulation.fleet_weather import SHARE, with_fleet
 from chaoying_async.testing.simulation.process import Blow
-from chaoying_async.testing.simulation.surroundings import GivenOutcome, Told
+from chaoying_async.testing.simulation.surroundings import AGAIN, GivenOutcome, Told, Word
 from chaoying_async.testing.simulation.timeline import Happening
 from chaoying_async.testing.simulation.weather import PlannedBlow, Weather, drawn
 from chaoying_async.workers.sending import Sending
@@ -159,3 +162,26 @@ def test_a_payment_with_two_outcomes_is_seen(seen: BothBooks) -> None:
     """It was handed over once."""
     other = attrs.evolve(seen.given[0], name="another")
     assert "2 outcomes" in complaints(seen, [*seen.given, other])[0]
+
+
+def test_a_wait_that_was_begun_again_and_forgotten_is_seen(seen: BothBooks) -> None:
+    """Neither was it asked about since, nor did its end come; what is paid need not be."""
+    number, *paid = [each.number for each in seen.sales if not each.at_till]
+    again = [Word(5000.0, "shop1", Told.ORDER, each, AGAIN) for each in (number, *paid)]
+    told = [attrs.evolve(each, status="EXPIRED") for each in seen.words if each.number == number]
+    rest = [each for each in seen.words if each.number != number]
+    books = attrs.evolve(seen, words=[*rest, *told, *again])
+    assert list(who_waits_again_is_told_again(books)) == [
+        f"M-23: {number} was waited for once more, and not asked about since"
+    ]
+    asked = {**seen.sent_last, ("orderquery", number): 5001.0}
+    assert list(who_waits_again_is_told_again(attrs.evolve(books, sent_last=asked))) == [
+        f"M-23: {number} was waited for once more, and no task was told how it ended"
+    ]
+
+
+def test_an_order_that_is_waited_for_once_more_comes_to_its_task_again() -> None:
+    """Unless it is known to be paid."""
+    world = SimulatedWorld(11, fleet(tills=0.0, asks_again=1.0))
+    assert world.run().broken == ()
+    assert any(word.status == AGAIN for word in world.words)

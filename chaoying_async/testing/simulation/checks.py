@@ -49,6 +49,8 @@ class BothBooks:
     """How often each call left for each number."""
     sent: Mapping[tuple[str, str], float]
     """When each call left first for each number."""
+    sent_last: Mapping[tuple[str, str], float]
+    """When it left last."""
     replied: Mapping[tuple[str, str], float]
     """When the first reply came, or its loss."""
     repeated: Collection[str]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import attrs
@@ -151,6 +152,10 @@ class CornerShop:
 
     async def _write_down(self, number: str, total_fee: int, connection: AsyncConnection) -> None:
         """Nothing more: a user's shop has an order of its own."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A transaction of the shop's own."""
+        return self._engine.begin()
 
     async def close_order(self, number: str) -> None:
         """Close an order that is still open."""

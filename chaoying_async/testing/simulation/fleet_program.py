@@ -27,7 +27,7 @@ from chaoying_async.session import GatewaySession
 from chaoying_async.testing.simulation.corner_shop import Return, ShopFailedError
 from chaoying_async.testing.simulation.sales import Purchase
 from chaoying_async.testing.simulation.shop_program import ShopProgram
-from chaoying_async.testing.simulation.surroundings import GivenOutcome, Told
+from chaoying_async.testing.simulation.surroundings import AGAIN, GivenOutcome, Told
 from chaoying_async.workers.fleet import Fleet
 from chaoying_async.workers.outcomes import paid_order_of
 
@@ -139,21 +139,50 @@ class FleetProgram(ShopProgram):
     # ------------------------------------------------------------------------------------- selling
 
     async def _write_order(self, sale: Purchase, kind: str) -> None:
-        fleet, fee = self._fleet, sale.total_fee
+        fleet = self._fleet
         if fleet is None:
             raise ShopFailedError("this process closes")
 
         async def hand_over(connection: AsyncConnection) -> None:
-            query = OrderQuery(paytype=PayType.WECHAT, out_trade_no=sale.number)
-            await fleet.watch(
-                query, then=_THEN, expected=fee, schedule=_CODES, connection=connection
-            )
+            await self._watch(fleet, sale, connection)
             if self._rng.random() < self._world.weather.takes_back:
                 raise ShopFailedError("the customer has changed their mind")
 
         await self.shop.write_order(
-            sale.number, self._world.mch_id, fee, kind, None if sale.at_till else hand_over
+            sale.number,
+            self._world.mch_id,
+            sale.total_fee,
+            kind,
+            None if sale.at_till else hand_over,
         )
+
+    async def _watch(self, fleet: Fleet, sale: Purchase, connection: AsyncConnection) -> None:
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no=sale.number)
+        fee = sale.total_fee
+        await fleet.watch(query, then=_THEN, expected=fee, schedule=_CODES, connection=connection)
+
+    async def _by_code(self, sale: Purchase) -> None:
+        again = self._world.weather.asks_again
+        if again and self._rng.random() < again:
+            self.process.start(self._ask_again(sale), f"again {sale.number}")
+        await super()._by_code(sale)
+
+    async def _ask_again(self, sale: Purchase) -> None:
+        """Wait for the order once more, in a transaction that lasts for a while."""
+        name = f"again {sale.number}"
+        self._busy.add(name)
+        try:
+            await self._clock.sleep(self._rng.uniform(0.0, 1.1 * _CODES.until))
+            if (fleet := self._fleet) is None:
+                return
+            async with self.shop.transaction() as connection:
+                await self._watch(fleet, sale, connection)
+                await self._clock.sleep(self._rng.uniform(0.0, 2.0))
+            self._word(Told.ORDER, sale.number, AGAIN)
+        except (ChaoyingError, SQLAlchemyError) as error:
+            self._word(Told.ERROR, sale.number, type(error).__name__)
+        finally:
+            self._busy.discard(name)
 
     async def _at_till(self, sale: Purchase) -> None:
         fleet = self._fleet

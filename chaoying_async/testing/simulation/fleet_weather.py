@@ -13,6 +13,8 @@ from chaoying_async.testing.simulation.weather import PlannedBlow, Weather
 
 #: In how many worlds the shop has a fleet.
 SHARE = 0.25
+#: In how many of these it waits for an order more than once.
+_ASKED_AGAIN = 0.2
 #: One file has one writer at a time, and every process of a fleet writes all the time.
 _SLOWEST_DISK = 0.2
 
@@ -34,6 +36,13 @@ def with_fleet(rng: random.Random, weather: Weather) -> Weather:
         slow_disk=min(weather.slow_disk, _SLOWEST_DISK),
     )
     return rng.choice(_MOSTLY)(rng, weather)
+
+
+def asked_again(rng: random.Random, weather: Weather) -> Weather:
+    """The same weather, in which a shop with a fleet may wait for an order more than once."""
+    if not weather.shards or rng.random() >= _ASKED_AGAIN:
+        return weather
+    return attrs.evolve(weather, asks_again=0.7, tills=min(weather.tills, 0.5))
 
 
 def _plain(rng: random.Random, weather: Weather) -> Weather:

@@ -75,6 +75,8 @@ class Network:
         #: When each call left first, and when its first reply came.
         self.sent: dict[tuple[str, str], float] = {}
         self.replied: dict[tuple[str, str], float] = {}
+        #: When each call left last.
+        self.sent_last: dict[tuple[str, str], float] = {}
         #: Orders of which a reply to their payment said that they were there already.
         self.repeated: set[str] = set()
         #: How many requests have left, and are still to reach the gateway.
@@ -112,6 +114,7 @@ class Network:
             fault = WireFault.REFUSED
         self.left[endpoint, number] += 1
         self.sent.setdefault((endpoint, number), self._loop.time())
+        self.sent_last[endpoint, number] = self._loop.time()
         said = f" ({fault.value})" if fault else ""
         self._timeline.note(Happening.SENT, f"{endpoint} {number}{said}", process.name)
         call = _Call(

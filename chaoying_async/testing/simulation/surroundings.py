@@ -25,6 +25,10 @@ class Told(StrEnum):
     """A call that raised."""
 
 
+#: What a shop says that waits for an order once more; no status has this name.
+AGAIN = "waited for once more"
+
+
 @attrs.frozen
 class Word:
     """Something that the library told the shop."""

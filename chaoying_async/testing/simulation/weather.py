@@ -149,6 +149,8 @@ class Weather:
     """Into how many shards the orders of the shop's fleet are cut; 0: it has no fleet."""
     takes_back: float = 0.0
     """How likely a transaction that has handed an order over to the fleet is rolled back."""
+    asks_again: float = 0.0
+    """How likely the shop waits once more for an order by a code, some time later."""
     changes: Changes = attrs.field(factory=Changes)
     """What changes in the middle of it."""
 

@@ -29,7 +29,7 @@ from chaoying_async.testing.simulation.checks import CHECKS, BothBooks
 from chaoying_async.testing.simulation.computer import Computer, Program, todays_program
 from chaoying_async.testing.simulation.far_side import FarSide
 from chaoying_async.testing.simulation.fleet_checks import FLEET_CHECKS
-from chaoying_async.testing.simulation.fleet_weather import with_fleet
+from chaoying_async.testing.simulation.fleet_weather import asked_again, with_fleet
 from chaoying_async.testing.simulation.front_door import NOWHERE
 from chaoying_async.testing.simulation.key_ring import KeyRing
 from chaoying_async.testing.simulation.log_lines import LogLines
@@ -84,6 +84,7 @@ class SimulatedWorld:
             self.weather = with_fleet(random.Random(f"{seed}/fleet"), self.weather)
             self.weather = changed(random.Random(f"{seed}/changes"), self.weather)
             self.weather = with_outages(random.Random(f"{seed}/unplugged"), self.weather)
+            self.weather = asked_again(random.Random(f"{seed}/again"), self.weather)
         self.weather = plainer(self.weather, without)
         # Dice of their own, so that what is taken away from one leaves the others as they were.
         wire, mail, disk, sales, steps = (
@@ -343,6 +344,7 @@ class SimulatedWorld:
             returns=dict(read("SELECT refund_no, state FROM shop_returns").fetchall()),
             left=self._network.left,
             sent=self._network.sent,
+            sent_last=self._network.sent_last,
             replied=self._network.replied,
             repeated=self._network.repeated,
             tracked=self.tracked,
