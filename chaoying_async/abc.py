@@ -46,7 +46,9 @@ class Gateway(Protocol):
     """The part of a session that pollers, checkouts and handlers need: it sends any request.
 
     A gateway of your own may lack ``mch_id``; each request then has to name its merchant. If it has
-    an ``observer`` (an :class:`Observer` or None), checkouts and refunds are told to that one.
+    an ``observer`` (an :class:`Observer` or None), checkouts and refunds are told to that one. If
+    it has a ``timeout`` (an ``httpx.Timeout``), as a session has, its payments leave in time or not
+    at all (M-24).
     """
 
     @property

@@ -141,7 +141,8 @@ class GatewaySession:
         check_functions(Kind.PLAIN, 1, on_exchange=on_exchange)
         check_observer(observer)
         self._phases = phases
-        self._timeout = phases(timeout)
+        #: The phase time-outs of calls that name none.
+        self.timeout = phases(timeout)
         self._deadline = deadline
         self._max_reply_bytes = max_reply_bytes
         self._verified = _verifies(verify)
@@ -255,7 +256,7 @@ class GatewaySession:
             hosts=self.hosts,
             verify=self._verified,
         )
-        phases = self._timeout if timeout is None else self._phases(timeout)
+        phases = self.timeout if timeout is None else self._phases(timeout)
         if self.observer is None:
             return await self._ended(engine, outgoing, phases)
         call = _observed(outgoing)

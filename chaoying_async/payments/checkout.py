@@ -249,7 +249,7 @@ class CheckoutCall:
 
         A payment that is refused here, before a byte left, raises.
         """
-        said = await ask(self._running.gateway, self._pay)
+        said = await ask(self._running.gateway, self._pay, **self._running.sending)
         if isinstance(said, (ParameterError, UsageError)):
             raise said
         self._running.heard(said)

@@ -21,7 +21,7 @@ from chaoying_async.payments.claims import Key, NumberClaim, number_key, order_k
 from chaoying_async.payments.orders import BusinessOrder
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import Records, forget_attempt, insist, log
-from chaoying_async.polling.order import ask
+from chaoying_async.polling.order import ask, leaving_within
 from chaoying_async.pollstore.errands import Durable, durable
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import Cancel as CancelRequest
@@ -55,6 +55,8 @@ _A_DATE_HAS = 1.0
 #: Seconds from the start that is stored until the pay call leaves, at most: a restarted till
 #: cancels from 30 s after the start.
 _STARTS_WITHIN = 10.0
+#: Seconds in which a call that is late may leave all the same; 0 would be no limit at all.
+_LEAST = 0.1
 #: After so many answers that fail their signature check the key is likely to be wrong.
 _SUSPICIOUS = 2
 
@@ -95,6 +97,8 @@ class RunningPayment:
         self.replies: list[Reply[Any] | Exception] = []
         self.paid: PaidOrder | None = None
         self._warned = False
+        #: Options of the pay call, which has to leave in time.
+        self.sending: dict[str, Any] = {}
 
     def starts(self) -> None:
         """Count the seconds from now: the pay call leaves, soon after the start that is stored.
@@ -103,13 +107,15 @@ class RunningPayment:
         stored would cancel it, or believe that it never arrived, while it is on its way (M-24).
         """
         late = (self.clock.now() - self.intent.started).total_seconds()
-        if self.store is not None and late > _STARTS_WITHIN:
+        if self.store is not None and late > _STARTS_WITHIN - _LEAST:
             raise StoreError(
                 f"it took {late:.0f} s to write the payment down: the store is slow or locked, or "
                 "this process was stopped meanwhile"
             )
         self._zero = self.clock.monotonic()
         self._began = self.clock.now()
+        if self.store is not None:
+            self.sending = leaving_within(self.gateway, _STARTS_WITHIN - late)
 
     def heard(self, said: Reply[Any] | Exception) -> None:
         """Keep a reply or an error; log a warning, once, when none of them can be believed."""
@@ -240,7 +246,8 @@ class RunningPayment:
                     mch_id=intent.mch_id,
                     out_trade_no=intent.out_trade_no,
                     op_user_id=intent.op_user_id,
-                )
+                ),
+                **leaving_within(self.gateway, max(_LEAST, move.until - self.now)),
             )
         except Exception as error:  # noqa: BLE001 - read_cancel says what it means
             said = error

@@ -5,6 +5,7 @@ The poller and ``refund_and_track`` both ask until :meth:`PolledOrder.decide` na
 
 from __future__ import annotations
 
+from math import inf
 from typing import Any
 
 from chaoying_async.abc import Gateway
@@ -81,12 +82,27 @@ class PolledOrder:
         self.standing = taken_together(self.standing, answer)
 
 
-async def ask(gateway: Gateway, request: Request[Any]) -> Reply[Any] | Exception:
+async def ask(gateway: Gateway, request: Request[Any], **options: Any) -> Reply[Any] | Exception:
     """Send a request; an error is an answer too, and is returned."""
     try:
-        return await gateway.send(request)
+        return await gateway.send(request, **options)
     except Exception as error:  # noqa: BLE001 - whoever asks reads what it means
         return error
+
+
+def leaving_within(gateway: Gateway, seconds: float) -> dict[str, Any]:
+    """Options with which a call leaves within so many seconds, or is not sent at all.
+
+    It waits for a place in the session's pool, and then for a new connection. A gateway of the
+    user's that has no such time-outs waits as long as it does.
+    """
+    phases: Any = getattr(gateway, "timeout", None)
+    if not hasattr(phases, "as_dict"):
+        return {}
+    parts = phases.as_dict()
+    connect = min(seconds / 2, parts["connect"] or inf)
+    pool = min(seconds - connect, parts["pool"] or inf)
+    return {"timeout": type(phases)(**parts | {"connect": connect, "pool": pool})}
 
 
 def read_said(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from functools import lru_cache
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -117,8 +119,8 @@ class HttpxEngine:
         address, handled = parse_url(url), sys.exception()
         fields = [*headers, ("Connection", "close")]
         request = build_request(method, address, fields, body, timeout)
-        began = request.extensions["trace"] = _Began()
         await self._gate.enter(timeout.pool)
+        began = request.extensions["trace"] = _Began(timeout.connect)
         try:
             response = await self._transport(address).handle_async_request(request)
             return await _read(response, max_bytes, of_ours=True)
@@ -158,9 +160,16 @@ def _proxy(via: Via) -> httpx.Proxy:
 
 
 class _Began:
-    """httpcore's public ``trace`` hook; true from when the first byte is about to be written."""
+    """httpcore's public ``trace`` hook; true from when the first byte is about to be written.
 
-    _seen = False
+    ``connect`` is for all that opening a connection takes, as it is for aiohttp's engine; httpx's
+    is for each step of it, and a proxy's answer is none of them. What took longer is not sent.
+    """
+
+    def __init__(self, connect: float | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._until = self._loop.time() + (inf if connect is None else connect)
+        self._seen = False
 
     def __bool__(self) -> bool:
         return self._seen
@@ -168,7 +177,11 @@ class _Began:
     async def __call__(self, event: str, info: dict[str, Any]) -> None:
         # The hook hears of a proxy's CONNECT too, which holds no byte of the request.
         if event.endswith(".send_request_headers.started"):
-            self._seen |= getattr(info.get("request"), "method", b"") != b"CONNECT"
+            if getattr(info.get("request"), "method", b"") == b"CONNECT":
+                return
+            if not self._seen and self._loop.time() > self._until:
+                raise httpx.ConnectTimeout("")
+            self._seen = True
 
 
 @lru_cache(maxsize=64)

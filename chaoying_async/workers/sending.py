@@ -167,7 +167,8 @@ class Sending:
             return None  # the fleet asks the gateway
         except StoreError:  # the gateway may not say again what was heard here: whose sale it is
             later = partial(until_done, self._clock, write_down)
-            self._errands.begin(("heard", running.intent.key), "a payment's answer", later)
+            key = running.intent.key
+            self._errands.begin((CHECKOUT, key), f"{CHECKOUT} {key}", later)
             return None
         if isinstance(end, Till):
             return None

@@ -32,6 +32,7 @@ class SharedGateway:
         self.mch_id = default_of(gateway, "mch_id")
         self.op_user_id = default_of(gateway, "op_user_id")
         self.observer = observer_of(gateway)
+        self.timeout = getattr(gateway, "timeout", None)
         #: What pollers use.
         self.in_turn = InTurn(gateway, self.max_connections)
 

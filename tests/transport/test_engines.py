@@ -103,27 +103,32 @@ async def test_r38_credentials_of_the_environments_proxy_reach_the_proxy_alone(
             assert b"user:pw" not in head
 
 
+async def tunnel(link: Link, port: int) -> None:
+    """Answer CONNECT, and carry bytes both ways."""
+    back, out = await asyncio.open_connection("127.0.0.1", port)
+    await link.send(b"HTTP/1.1 200 OK\r\n\r\n")
+
+    async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            sink.write(data)
+
+    try:
+        await asyncio.gather(pump(link.reader, out), pump(back, link.writer))
+    finally:
+        out.close()
+
+
 async def test_a_proxy_tunnel_carries_the_request_and_its_credentials_stay_with_the_proxy() -> None:
     """CONNECT with Proxy-Authorization, then TLS to the gateway inside it, reused."""
     connects: list[bytes] = []
 
-    async def tunnel(link: Link) -> None:
+    async def connected(link: Link) -> None:
         connects.append(await link.reader.readuntil(b"\r\n\r\n"))
-        back, out = await asyncio.open_connection("127.0.0.1", server.port)
-        await link.send(b"HTTP/1.1 200 OK\r\n\r\n")
-
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while data := await source.read(65536):
-                sink.write(data)
-
-        try:
-            await asyncio.gather(pump(link.reader, out), pump(back, link.writer))
-        finally:
-            out.close()
+        await tunnel(link, server.port)
 
     for kind in ("aiohttp", "httpx"):
         connects.clear()
-        async with TcpServer(polite, tls().server) as server, TcpServer(tunnel) as proxy:
+        async with TcpServer(polite, tls().server) as server, TcpServer(connected) as proxy:
             url = f"http://user:pw@127.0.0.1:{proxy.port}"
             async with running(kind, verify=tls().client, proxy=url) as engine:
                 assert await call(engine, server.url("/pay")) == (200, b"ok")
@@ -133,6 +138,28 @@ async def test_a_proxy_tunnel_carries_the_request_and_its_credentials_stay_with_
         assert b"proxy-authorization: basic dxnlcjpwdw==" in connects[0].lower()
         assert len(server.requests) == 2
         assert not any(b"roxy" in request for request in server.requests)
+
+
+@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
+async def test_nothing_is_sent_on_a_connection_that_took_too_long(kind: str) -> None:
+    """M-24: a proxy that answers late; each step was quick enough for httpx."""
+
+    async def late(link: Link) -> None:
+        until = asyncio.get_running_loop().time() + 0.3
+        await link.reader.readuntil(b"\r\n\r\n")
+        while asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        await tunnel(link, server.port)
+
+    timeout = httpx.Timeout(5.0, connect=0.25)
+    async with (
+        TcpServer(polite, tls().server) as server,
+        TcpServer(late) as proxy,
+        running(kind, verify=tls().client, proxy=proxy.url()) as engine,
+    ):
+        error = await failure(engine, server.url("/pay"), timeout=timeout)
+    assert type(error) is NOT_SENT
+    assert server.requests == []
 
 
 async def test_r12_tls_is_verified_by_default_and_a_path_names_the_authority(
