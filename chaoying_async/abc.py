@@ -274,6 +274,9 @@ class InboxForPeople(Inbox, Protocol):
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
         """Delete the payloads of what ended (DONE, NOT_PAID, dismissed) before then; how many.
 
+        A message whose fingerprint is
+        :data:`~chaoying_async.sansio.notifications.inbox_values.FIRST` retains its payload: a
+        second payment of its order is told by it.
         Open messages that came before then lose their raw fields, and keep numbers and amounts.
         With ``keys``, ``foreign`` messages and the records of what ended are deleted altogether,
         except those whose message or effect is younger than :attr:`Inbox.window` and ``AHEAD`` (10

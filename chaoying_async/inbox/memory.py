@@ -17,6 +17,7 @@ from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
+    FIRST,
     Aside,
     Entry,
     InboxFullError,
@@ -252,7 +253,8 @@ class MemoryInbox(LeasingInbox):
                 order.record = attrs.evolve(record, entry=attrs.evolve(entry, payload=""))
                 pruned += 1
         for kept in self._asides.values():
-            payload = "" if kept.closed else without_raw(kept.aside.payload)
+            emptied = kept.closed and kept.aside.fingerprint != FIRST
+            payload = "" if emptied else without_raw(kept.aside.payload)
             if kept.aside.first_seen < before and payload != kept.aside.payload:
                 kept.aside = attrs.evolve(kept.aside, payload=payload)
                 pruned += 1

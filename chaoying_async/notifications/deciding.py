@@ -39,9 +39,11 @@ from chaoying_async.sansio.notifications.facts import (
     NotificationOutcome,
     facts_from_text,
     to_text,
+    without_raw,
 )
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
+    FIRST,
     LONGEST_MCH_ID,
     LONGEST_NUMBER,
     Aside,
@@ -73,9 +75,6 @@ _NOT_PAID = frozenset(
     {PollStatus.FAILED, PollStatus.CLOSED, PollStatus.REVOKED, PollStatus.REFUNDED}
 )
 
-#: The name under which an order's first message of the other way is kept; no message has such a
-#: fingerprint.
-FIRST: Final = "0" * 64
 #: Seconds until ``run_due`` closes that message, where the process died before it could.
 CLOSED_IN: Final = 30.0
 
@@ -355,13 +354,13 @@ class Decider:
                 fingerprint=FIRST,
                 decision=Decision.DUPLICATE,
                 reason=OTHER_NUMBERS,
-                payload=to_text(facts),
+                payload=without_raw(to_text(facts)),
                 first_seen=first_seen,
             )
             await self._inbox.set_aside(first, retry_in=CLOSED_IN)
             await self._inbox.close(first)  # it needs nobody's attention
             kept = await self._inbox.aside(key, FIRST)
-        # Where the payload has been pruned, nobody can tell any more.
+        # Where an earlier version has pruned the payload, nobody can tell any more.
         if kept is None or not kept.payload:
             return False
         return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)

@@ -18,6 +18,7 @@ from chaoying_async.sansio.notifications.facts import (
 )
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
+    FIRST,
     MOST_MESSAGES,
     Aside,
     Mark,
@@ -163,6 +164,18 @@ async def test_pruning_forgets_what_was_said_and_keeps_that_it_was(bench: Bench)
     assert (await record_of(bench)).entry.payload
     assert list(await bench.other.asides(KEY)) == [kept]
     assert await bench.people.prune(ago(bench, days=399)) == 0
+
+
+async def test_pruning_keeps_what_a_second_payment_is_told_by(bench: Bench) -> None:
+    """M-15, M-19: the closed message whose numbers the next one is compared with."""
+    text = a_text()
+    first = an_aside(bench, fingerprint=FIRST, payload=text, first_seen=ago(bench, days=3))
+    await put_aside(bench, first)
+    await bench.inbox.close(first)
+    assert await bench.people.prune(ago(bench, days=2)) == 0
+    kept = await bench.other.aside(KEY, FIRST)
+    assert kept is not None
+    assert kept.payload == text
 
 
 async def test_pruning_keeps_which_way_each_number_was_learnt(bench: Bench) -> None:

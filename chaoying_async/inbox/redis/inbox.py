@@ -28,6 +28,7 @@ from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
+    FIRST,
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
@@ -169,7 +170,8 @@ class RedisInbox(LeasingInbox):
         """As every inbox's ``prune``; what ended is forgotten after a day in any case."""
         until = microseconds(before)
         pruned = 0
-        names = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
+        ended = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
+        names = [name for name in ended if key_of(name)[1] != FIRST]
         for at in range(0, len(names), _PAGE):
             pruned += await self._prune(names[at : at + _PAGE], until)
         waiting = [text(name) for name in await self._client.zrange(self._open, 0, -1)]

@@ -35,7 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 
 from chaoying_async.inbox.sql.tables import ASIDE, ENTRY, FOREIGN
-from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Mark, SeenState
+from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, FIRST, Mark, SeenState
 from chaoying_async.sql.dialects import SqlDialect
 
 _ENDED = (SeenState.DONE, SeenState.NOT_PAID)
@@ -90,11 +90,11 @@ class PruningStatements:
     """
 
     def __init__(
-        self, table: Table, ended: ColumnElement[bool], forgotten: ColumnElement[bool]
+        self, table: Table, emptied: ColumnElement[bool], forgotten: ColumnElement[bool]
     ) -> None:
         c = table.c
         old = and_(c.first_seen >= p("after"), c.first_seen < p("before"))
-        has_body = and_(ended, c.payload != "")
+        has_body = and_(emptied, c.payload != "")
         page = select(c.first_seen).where(old).order_by(c.first_seen).limit(p("limit"))
         of_page = and_(old, c.first_seen <= p("last"))
         #: True: the rows go; False: only their payloads.
@@ -240,7 +240,8 @@ class AsideStatements:
             .where(c.mch_id == p("mch_id"), c.out_trade_no != p("out_trade_no"), is_open, foreign)
             .limit(p("limit"))
         )
-        self.pruning = PruningStatements(table, is_closed, or_(is_closed, foreign))
+        emptied = and_(is_closed, c.fingerprint != FIRST)
+        self.pruning = PruningStatements(table, emptied, or_(is_closed, foreign))
         names = {name: p(name) for name in ("mch_id", "out_trade_no", "fingerprint", *ASIDE)}
         unused = {"tries": 0, "mark": null(), "closed": False}
         self.new = dialect.insert_new(table).values(names | unused | {"due": due})

@@ -23,6 +23,11 @@ AHEAD = timedelta(minutes=10)
 LONGEST_MCH_ID, LONGEST_NUMBER = 64, 128
 
 
+#: The fingerprint under which an order's first message of the other way is kept, closed (M-13): the
+#: next one is compared with its numbers, so pruning leaves its payload. No message has such a one.
+FIRST: Final = "0" * 64
+
+
 class OrderKey(NamedTuple):
     """Which order, byte for byte: case, trailing blanks and full-width letters count (M-18).
 
