@@ -60,7 +60,9 @@ class HandlerStats:
     late: int
     """Deliveries that were answered before their work had ended."""
     failed: int
-    """Runs of ``on_paid`` that ended without an effect."""
+    """Runs of ``on_paid`` that ended without an effect; one that was undone for another
+    transaction's sake and done again at once is none.
+    """
     working: int
     """Orders that are being worked on now."""
     not_kept: int = 0

@@ -92,6 +92,16 @@ class NotRun(NamedTuple):
     """Its record, read under the lock."""
 
 
+class Undone(NamedTuple):
+    """A try that came to nothing for somebody else's sake; nobody else is known to be at work."""
+
+    error: LookAgainError
+    decided: DecidedMessage
+    before: Record | None
+    has_run: bool
+    """Whether the user's function had begun."""
+
+
 class Work(NamedTuple):
     """Work on an order in this process."""
 
@@ -154,7 +164,7 @@ class Journey:
         while True:
             asked, decided = await self._decided(message)
             message.key, at_work = decided.key, self.ended(decided.key)
-            found: Outcome | NotRun | None
+            found: Outcome | NotRun | Undone | None
             if at_work is not None and asked is not None:
                 found = await self._beside_our_own(message, asked)
             elif not has_effect(decided.verdict.decision):
@@ -167,8 +177,8 @@ class Journey:
                 found = await self._not_run(message, found)
             if isinstance(found, Outcome):
                 return found
-            if found is None and not await self._waited(decided.key, wait):
-                return await self._nothing_done(message)
+            if not isinstance(found, NotRun) and not await self._waited(decided.key, wait):
+                return await self._nothing_done(message, found)
 
     async def _decided(self, message: Message) -> tuple[Asked | None, DecidedMessage]:
         """What the shop says, and what is to be done; a shop that is asked later says nothing."""
@@ -199,10 +209,10 @@ class Journey:
 
     async def _attempt(
         self, message: Message, asked: Asked | None, decided: DecidedMessage
-    ) -> Outcome | NotRun | None:
+    ) -> Outcome | NotRun | Undone | None:
         """Lock the order, decide again, take effect, record it: one block, left by one commit.
 
-        None where the order is somebody else's, or the work was undone for somebody else's sake.
+        None where the order is somebody else's.
         """
         key, work = decided.key, Work(asyncio.Event(), self.clock.monotonic())
         if self.ended(key) is None:
@@ -210,7 +220,7 @@ class Journey:
         # Written down for a lock only where somebody may read it there (``Inbox.lock``).
         is_shown = getattr(self.inbox, "shows_claims", not self.inbox.lends_connection)
         entry = decided.entry(payload=is_shown)
-        before, runs, message.stage = None, False, Stage.BEFORE
+        before, runs = None, False
         try:
             async with self.inbox.lock(key, entry) as order:
                 if order is None:
@@ -227,8 +237,7 @@ class Journey:
                 await self._take_effect(message, decided, order)
                 await order.save(SeenState.DONE, decided.entry(payload=False))
         except LookAgainError as error:
-            self._undone(error, message)
-            return None
+            return self._undone(Undone(error, decided, before, runs), message)
         except BaseException as error:
             if not runs:
                 raise
@@ -255,12 +264,18 @@ class Journey:
             if returned is not None:  # it may be work that nobody has begun
                 refuse_unbegun(effect.name, returned)
 
-    def _undone(self, error: LookAgainError, message: Message) -> None:
+    def _undone(self, last: Undone, message: Message) -> Undone | None:
+        """What is known of a try that was undone; None where somebody else may have the claim."""
+        has_begun = message.stage is not Stage.BEFORE
         message.was_undone = True
-        if isinstance(error, ClaimLostError):
-            if message.stage is not Stage.BEFORE:
-                self.counts.add("failed")
-            log.warning("order %r: %s", message.facts.out_trade_no, error)
+        if last.has_run:
+            message.stage = Stage.RUNNING  # so that nobody gives it up: its end is to be recorded
+        if not isinstance(last.error, ClaimLostError):
+            return last
+        if has_begun:
+            self.counts.add("failed")
+        log.warning("order %r: %s", message.facts.out_trade_no, last.error)
+        return None
 
     async def _failed(
         self, error: BaseException, decided: DecidedMessage, before: Record | None
@@ -384,8 +399,17 @@ class Journey:
             return Outcome(decision, durable=False, reason=reason)
         return Outcome(decision, durable=True, reason=reason, is_kept=True)
 
-    async def _nothing_done(self, message: Message) -> Outcome:
-        """The end of a message that has no time left to wait for somebody else's work."""
+    async def _nothing_done(self, message: Message, last: Undone | None) -> Outcome:
+        """The end of a message that has no time left to wait for somebody else's work.
+
+        Where its last try was undone nobody else has the order: its own work may be what stands in
+        its way. So that is a failure, and somebody hears of it.
+        """
+        if last is not None and last.has_run:
+            message.stage = Stage.AFTER
+            return await self._failed(last.error.__cause__ or last.error, *last[1:3])
+        if last is not None and self.decider.asks_inside:
+            raise last.error
         if message.was_undone:  # and whoever was in its way may work on something else
             message.stage = Stage.AFTER
             await self.reporter.keep_in_progress(message.facts, message.first_seen)

@@ -129,9 +129,13 @@ def may_be_tried_again(error: DBAPIError) -> bool:
     return not _TRY_AGAIN.isdisjoint(_codes(error))
 
 
-def is_for_others(error: BaseException) -> bool:
-    """Whether an error comes from such a thing, or from a lock that somebody else has (M-16)."""
-    return any(isinstance(e, DBAPIError) and _is_others_fault(e) for e in error_chain(error))
+def is_for_others(error: BaseException, *, handled: BaseException | None = None) -> bool:
+    """Whether an error comes from such a thing, or from a lock that somebody else has (M-16).
+
+    ``handled``: an error that says nothing about this one, see ``error_chain``.
+    """
+    chain = error_chain(error, handled=handled)
+    return any(isinstance(each, DBAPIError) and _is_others_fault(each) for each in chain)
 
 
 def _is_others_fault(error: DBAPIError) -> bool:

@@ -16,12 +16,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.inbox_values import SeenState
+from chaoying_async.sansio.notifications.inbox_values import LookAgainError, SeenState
 from tests.servers import Servers
-from tests.shop import FAIL, SUCCESS
-from tests.sql.shops import delivery, handler_of, key_of, on_paid
-from tests.sql_shop import KEY, SqlShop, an_entry, sql_shop
+from tests.shop import FAIL, SUCCESS, queried
+from tests.sql.shops import delivery, expected, handler_of, key_of, on_paid
+from tests.sql_shop import KEY, SqlShop, an_entry, sql_shop, take_effect
 
 PG_LEVELS = ("READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE")
 LEVELS = [
@@ -196,19 +197,45 @@ async def test_however_on_paid_says_that_it_lost(
 
 
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
-async def test_who_always_loses_is_told_to_come_again(servers: Servers, kind: str) -> None:
-    """M-16: the budget ends, nothing is recorded as a failure, and the next delivery is served."""
+async def test_who_always_loses_is_told_to_come_again(
+    servers: Servers, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-16: the budget ends, a person can see it, and the next delivery is served."""
     async with sql_shop(kind, servers) as shop:
         await _hurdle(shop, "on_paid", CODES[kind][0], times=1_000_000)
-        handler = handler_of(shop, budget=0.4)
-        answer = await handler.handle(delivery("1"))
-        assert (answer.decision, answer.body) == (Decision.IN_PROGRESS, FAIL)
-        assert handler.stats().failed == 0
-        assert await shop.inbox.look(key_of("1")) is None
+        for failures in (1, 2):
+            async with handler_of(shop, budget=0.4) as handler:
+                assert (await handler.handle(delivery("1"))).body == FAIL
+            record = await shop.inbox.look(key_of("1"))
+            assert record is not None
+            assert (record.state, record.failures) == (SeenState.HELD, failures)
+            assert handler.stats().failed == 1
+        said = [one.levelname for one in caplog.records if one.name.startswith("chaoying")]
+        assert said == ["ERROR", "INFO"]
         await _remove(shop)
-        answer = await handler.handle(delivery("1"))
+        answer = await handler_of(shop).handle(delivery("1"))
         assert (answer.decision, answer.body) == (Decision.APPLY, SUCCESS)
         assert await shop.effects() == 1
+
+
+@pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
+async def test_a_lookup_under_the_lock_that_always_loses_has_failed(
+    servers: Servers, kind: str
+) -> None:
+    """M-14, M-16: nothing has run, so nothing is recorded; the caller hears of it."""
+
+    async def ask(mch_id: str, number: str, connection: Any) -> ExpectedOrder:
+        await take_effect(connection, "asked")
+        return await expected(mch_id, number)
+
+    async with sql_shop(kind, servers) as shop:
+        await _hurdle(shop, "on_paid", CODES[kind][0], times=1_000_000)
+        handler = handler_of(shop, budget=0.4, expected=ask)
+        with pytest.raises(LookAgainError):
+            await handler.settle(queried(out_trade_no="1"))
+        assert await shop.inbox.look(key_of("1")) is None
+        await _remove(shop)
+        assert (await handler.handle(delivery("1"))).body == SUCCESS
 
 
 # ------------------------------------------------------------------------------------- COMMIT

@@ -15,6 +15,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.inbox.sql.access import Access
+from chaoying_async.inbox.sql.lending import tell_whose
 from chaoying_async.inbox.sql.locks import LOCKS, LockedRow
 from chaoying_async.inbox.sql.pruning import prune, prune_raw
 from chaoying_async.inbox.sql.statements import AsideStatements, OrderStatements
@@ -96,6 +97,7 @@ class SqlInbox:
         self.metadata = MetaData()
         self._orders = OrderStatements(orders_table(self.metadata, table_prefix), dialect, idle)
         self._asides = AsideStatements(asides_table(self.metadata, table_prefix), dialect)
+        tell_whose(engine)
         self._locks = LOCKS[dialect.name](self._access, self._orders)
         self._room = PerLoop(asyncio.Lock)
 

@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.inbox.sql.access import Access, run_in_sqlite
-from chaoying_async.inbox.sql.lending import ENDED, lend
+from chaoying_async.inbox.sql.lending import ENDED, UNDONE, lend
 from chaoying_async.inbox.sql.statements import SAVEPOINT, OrderStatements
 from chaoying_async.inbox.sql.tables import Params, entry_params, key_params, span, to_record
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -129,6 +129,7 @@ class Locks:
         params: Params,
         connecting: AbstractAsyncContextManager[AsyncConnection],
     ) -> AsyncGenerator[LockedRow | None]:
+        of_the_block: Exception | None = None
         try:
             async with connecting as connection:
                 is_ours, before = await self._taken(connection, params)
@@ -137,17 +138,21 @@ class Locks:
                     try:
                         check_transaction(connection)
                         await self._begin(connection, params, before)
-                        yield order
+                        try:
+                            yield order
+                        except Exception as error:
+                            of_the_block = error  # lend() says whose it is
+                            raise
                         if order.change is not None:
                             await self._commit(connection, *order.change)
                     finally:
                         await self._give_back(connection)
                     return
-            yield LockedRow(self, entry, params, before) if is_ours else None
         except Exception as error:
-            if is_for_others(error):
-                raise LookAgainError("the database undid it for somebody else's sake") from error
+            if error is not of_the_block and is_for_others(error, handled=of_the_block):
+                raise LookAgainError(UNDONE) from error
             raise
+        yield LockedRow(self, entry, params, before) if is_ours else None
 
     async def _taken(self, connection: AsyncConnection, params: Params) -> Taken:
         try:
