@@ -151,19 +151,26 @@ class OutcomeDelivery:
     async def _give(self, then: str, outcome: Mapping[str, Any]) -> None:
         """Bring an outcome to its task, or into its queue; whatever goes wrong is the task's.
 
-        A task may well raise our own errors, which say nothing of this shard, or be cancelled by
-        somebody who does not want to end its delivery.
+        A task may well raise our own errors, which say nothing of this shard, or be cancelled, by
+        itself too, which is not to end its delivery: so it has an asyncio task of its own.
         """
+        giving = asyncio.get_running_loop().create_task(
+            self._give_now(then, outcome), name="chaoying fleet: the user's task"
+        )
         try:
-            if self._queue is None:
-                await run_task(then, outcome, self._threads)
-            else:
-                await self._queue.send(then, outcome, None)
+            await giving
         except asyncio.CancelledError as error:
             this = asyncio.current_task()
             if this is None or this.cancelling():
                 raise
             raise _TaskError("it was cancelled") from error
+
+    async def _give_now(self, then: str, outcome: Mapping[str, Any]) -> None:
+        try:
+            if self._queue is None:
+                await run_task(then, outcome, self._threads)
+            else:
+                await self._queue.send(then, outcome, None)
         except (Exception, SystemExit) as error:
             raise _TaskError(said(error)) from error
 

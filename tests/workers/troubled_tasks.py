@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from chaoying_async.exceptions import SessionClosedError, StoreInUseError
@@ -23,6 +24,15 @@ async def _cancelled() -> None:
     inner = asyncio.ensure_future(asyncio.sleep(60))
     inner.cancel()
     await inner
+
+
+async def _ends_itself(*, later: bool) -> None:
+    """As a time-out or a scope of a library does that cancels the task which it is in."""
+    this = asyncio.current_task()
+    assert this is not None
+    this.cancel()
+    if not later:
+        await asyncio.sleep(60)
 
 
 async def _hangs() -> None:
@@ -47,6 +57,8 @@ TROUBLES: Mapping[str, Callable[[], Any]] = {
     "IN_USE": _raising(StoreInUseError("the task's own store")),
     "EXITS": _raising(SystemExit(1)),
     "CANCELLED": _cancelled,
+    "ENDS_ITSELF": partial(_ends_itself, later=False),
+    "ENDS_ITSELF_LATER": partial(_ends_itself, later=True),
     "HANGS": _hangs,
 }
 
