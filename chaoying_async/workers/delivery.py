@@ -18,7 +18,7 @@ from anyio import CapacityLimiter
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreInUseError
 from chaoying_async.workers.log_texts import log, said
-from chaoying_async.workers.outcomes import KEPT_UNTIL_TAKEN
+from chaoying_async.workers.outcomes import KEPT_IN, KEPT_UNTIL_TAKEN
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.shard import Shard, check_named
 
@@ -143,7 +143,8 @@ class OutcomeDelivery:
         When it is due again is written before it is sent: afterwards its task may have the row.
         """
         if await self._shard.lend(row.seq, patience):
-            await self._give(row.then, {**outcome, KEPT_UNTIL_TAKEN: True})
+            where = {KEPT_UNTIL_TAKEN: True, KEPT_IN: self._shard.table_prefix}
+            await self._give(row.then, {**outcome, **where})
         else:
             self._with_tasks[row.seq] = self._clock.monotonic() + _WHILE_TAKEN
         self.wake()  # it may be due again before any other

@@ -22,6 +22,9 @@ OUTCOME = "outcome"
 #: The member of an outcome whose row stays until the task has taken it: see ``took_effect``.
 KEPT_UNTIL_TAKEN = "kept"
 
+#: The member that says with what the names of the fleet's tables begin, where that is so.
+KEPT_IN = "table_prefix"
+
 #: The numbers of a query that an outcome names.
 _NUMBERS = ("out_trade_no", "transaction_id", "out_refund_no", "refund_id")
 

@@ -55,6 +55,7 @@ class Shard:
     ) -> None:
         self._turns = turns
         self.number = number
+        self.table_prefix = tables.prefix
         #: The poller that is open on it; see ``polling.records``.
         self.polled_by: object | None = None
         #: Outcomes being forgotten in the background.

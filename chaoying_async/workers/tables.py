@@ -30,6 +30,7 @@ LONGEST_NAME = 255
 class FleetTables:
     """The tables of one prefix."""
 
+    prefix: str
     metadata: MetaData
     rows: Table
     shards: Table
@@ -98,6 +99,7 @@ def fleet_tables(prefix: str) -> FleetTables:
     """The same tables for every fleet: what was compiled for one serves the next."""
     metadata = MetaData()
     return FleetTables(
+        prefix,
         metadata,
         rows_table(metadata, prefix),
         shards_table(metadata, prefix),

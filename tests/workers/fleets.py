@@ -49,7 +49,8 @@ class FleetWorld:
         shards = options.pop("shards", 4)
         lease = options.pop("lease", LEASE)
         clock = options.pop("store_clock", None)
-        store = SqlPollStore(self.url, shards=shards, lease=lease, clock=clock)
+        named = {name: options.pop(name) for name in ("table_prefix",) if name in options}
+        store = SqlPollStore(self.url, shards=shards, lease=lease, clock=clock, **named)
         return Fleet(store, lambda: self.gateway, **options)
 
     @asynccontextmanager

@@ -120,6 +120,26 @@ async def test_an_outcome_is_taken_once_whatever_its_number_holds(world: FleetWo
         await engine.dispose()
 
 
+async def test_an_outcome_says_which_fleets_it_is(tmp_path: Path) -> None:
+    """Looked for in another fleet's tables, it would look as if it had taken effect before."""
+    queue = LosingQueue(lost=0, patience=60)
+    world = FleetWorld(f"sqlite:///{tmp_path}/fleet.db")
+    async with world.open(1):
+        pass  # the tables of another fleet, in the same database
+    async with world.open(1, queue=queue, lease=15, table_prefix="shop_") as (fleet,):
+        engine = create_async_engine(fleet._engine.url)
+        await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
+        await until(lambda: queue.sent)
+        (outcome,) = queue.sent
+        with pytest.raises(UsageError, match="shop_"):
+            took_effect(outcome, table_prefix="chaoying_")
+        with pytest.raises(ParameterError, match="table_prefix"):
+            took_effect({**outcome, "table_prefix": 7})
+        assert str(took_effect(outcome)) == str(took_effect(outcome, table_prefix="shop_"))
+        assert await took(engine, outcome)
+        await engine.dispose()
+
+
 @pytest.mark.parametrize("kind", ["psycopg", "asyncpg", "mariadb"])
 async def test_a_task_longer_than_the_patience_stops_nobody(servers: Servers, kind: str) -> None:
     """It has the row in its open transaction: it is not sent again, and others are."""

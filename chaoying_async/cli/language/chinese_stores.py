@@ -107,6 +107,7 @@ STORES: Mapping[str, str] = {
     "must be the whole number that the task was called with": "必须是调用任务时传入的整数",
     "must be the text that the task was called with": "必须是调用任务时传入的文本",
     "the fleet kept no row of this outcome: give its queue a `patience`": "集群没有保留这个结果：请给它的队列设置 `patience`",
+    "the fleet keeps this outcome in tables named {}..., not {}...: leave `table_prefix` out": "集群把这个结果放在以 {} 开头的表里，而不是 {}：请不要传 `table_prefix`",
     "a queue that joins the fleet's transactions keeps no rows: its patience is None": "加入集群事务的队列不保留结果：它的 patience 应为 None",
     "cannot be read: {} in one of its fields": "无法读取：某个字段里出现 {}",
     "is missing": "缺失",
