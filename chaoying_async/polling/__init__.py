@@ -6,6 +6,7 @@
 - ``queue``: finds the next order to ask about, by time and then by urgency.
 - ``scheduler``: sends the queries that are due, within the limits of rate and concurrency.
 - ``records``: what is written into a store, when, and what may be given out after that.
+- ``joined``: records of orders that are waited for already, and whose end is theirs.
 - ``consumers``: hands outcomes to those who wait for one order, or read them as they come.
 - ``outcome``: ``PollOutcome``, what to do about each, and ``PollStats``.
 

@@ -39,19 +39,19 @@ W_co = TypeVar("W_co", bound=PaidOrder | RefundItem, covariant=True)
 class Receipt:
     """Says that an outcome was taken, so that a poller's store may forget its record."""
 
-    _key: str
+    key: str
     _owed: Collection[str]
     """The keys of all records whose outcome was not taken yet."""
     _taken: Callable[[str], Awaitable[None]]
 
     def __call__(self) -> Awaitable[None]:
         """Say that the outcome was taken; awaited, this returns when that is durable."""
-        return self._taken(self._key)
+        return self._taken(self.key)
 
     @property
     def is_open(self) -> bool:
         """Whether the outcome was not taken yet."""
-        return self._key in self._owed
+        return self.key in self._owed
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +225,12 @@ _ERRORS: Mapping[PollStatus, Callable[[PollOutcome[Any]], ChaoyingError]] = {
     PollStatus.CHANGED: _open_refund,
     PollStatus.NOTSURE: _open_refund,
 }
+
+
+def record_of(outcome: PollOutcome[Any]) -> str:
+    """The key of an outcome's record in the poller's store; empty where it has none."""
+    forget = outcome._forget  # noqa: SLF001 - of this file's own class
+    return forget.key if isinstance(forget, Receipt) else ""
 
 
 @attrs.frozen(kw_only=True)

@@ -332,11 +332,7 @@ class Poller:
 
         Records that were there when the poller was opened are taken up already.
         """
-        collector = self._collector()
-        found = LoadedRecords([], [])
-        for key, text in texts:
-            self._records.read(key, text, found)
-        self._take_up(found, collector)
+        self._take_up(self._records.read(texts), self._collector())
 
     def _take_up(self, found: LoadedRecords, collector: Collector) -> None:
         for outcome in found.ended:
@@ -430,10 +426,12 @@ class Poller:
         order = QueuedOrder(
             waiting.query, self._key(waiting.query)[0], waiting.schedule, waiting.expected, started
         )
-        if not self._records.restore(key, order):
-            return
         order.attempts, order.standing = waiting.attempts, waiting.standing
         order.sent = started + waiting.sent
+        if self._records.restore(key, order):
+            self._wait_for(order, sink)
+
+    def _wait_for(self, order: QueuedOrder, sink: Collector) -> None:
         order.sinks = sink.alone
         sink.open += 1
         self._orders.add(order.key, order)
@@ -468,6 +466,8 @@ class Poller:
         if not self._records.ended(order, sinks, outcome):
             for sink in sinks:
                 sink.deliver(outcome)
+        elif (following := self._records.next_wait(order, outcome.status)) and self._tracked:
+            self._wait_for(following, self._tracked)
 
     def _forget(self, order: QueuedOrder) -> None:
         order.ended = True

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 from itertools import islice
@@ -29,6 +29,7 @@ from chaoying_async.exceptions import (
     StoreError,
     StoreInUseError,
 )
+from chaoying_async.polling.joined import JoinedRecords
 from chaoying_async.polling.outcome import PollOutcome, Receipt
 from chaoying_async.polling.queue import Key, QueuedOrder, Sink
 from chaoying_async.pollstore.errands import Durable, Task, durable, errands_of
@@ -43,6 +44,7 @@ from chaoying_async.sansio.polling.record import (
     read_pending,
     record_key,
 )
+from chaoying_async.sansio.polling.status import PollStatus
 
 log = logging.getLogger("chaoying_async.polling")
 
@@ -109,6 +111,7 @@ class PollRecords:
         self._held: dict[str, tuple[tuple[Sink, ...], PollOutcome[Any]]] = {}
         #: Records of outcomes that no consumer has taken yet.
         self._untaken: set[str] = set()
+        self._joined = JoinedRecords(clock)
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
         self._error: Exception | None = None
@@ -138,14 +141,20 @@ class PollRecords:
         self._mark(self)
         try:
             async for key, text in self._texts.load(POLL):
-                self.read(key, text, found)
+                self._read(key, text, found)
         except BaseException:
             self._mark(None)
             raise
         return found
 
-    def read(self, key: str, text: str, found: LoadedRecords) -> None:
-        """Add a record to what was found; one that cannot be read stays where it is."""
+    def read(self, texts: Iterable[tuple[str, str]]) -> LoadedRecords:
+        """Read records by their keys; one that cannot be read stays where it is."""
+        found = LoadedRecords([], [])
+        for key, text in texts:
+            self._read(key, text, found)
+        return found
+
+    def _read(self, key: str, text: str, found: LoadedRecords) -> None:
         self._last_number = max(self._last_number, number_in(key))
         try:
             pending = read_pending(text)
@@ -173,12 +182,29 @@ class PollRecords:
         log.error("the poll store's record %s cannot be read by this version: it stays there", key)
 
     def restore(self, key: str, order: QueuedOrder) -> bool:
-        """Whether this order has that record; False where another record is of the same order."""
-        if order.key in self._keys:
-            self._cannot_read(key)
-            return False
-        self._keys[order.key] = key
-        return True
+        """Whether this order is to be waited for; its record is that one.
+
+        Not where another record is of the same order: see :mod:`~chaoying_async.polling.joined`.
+        """
+        first = self._keys.get(order.key)
+        if first is None and not self._joined.is_over(order):
+            self._keys[order.key] = key
+            return True
+        if first is None or (first != key and not self._joined.join(key, order)):
+            self._change(key, None)
+        return False
+
+    def next_wait(self, order: QueuedOrder, status: PollStatus) -> QueuedOrder | None:
+        """How an order that ended is waited for next, where a record had joined too late."""
+        joined = self._joined.ended(order, status)
+        if joined is None:
+            return None
+        key, following = joined
+        if following is None:
+            self._change(key, None)
+        else:
+            self._keys[order.key] = key
+        return following
 
     def start(self) -> None:
         """Begin to write."""

@@ -29,7 +29,7 @@ from chaoying_async.sql.transactions import connected, transaction
 from chaoying_async.workers.database import FleetDatabase, Sharding
 from chaoying_async.workers.log_texts import log
 from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK
-from chaoying_async.workers.watching import item_of, slot_in
+from chaoying_async.workers.watching import row_kind, slot_in
 
 #: How many rows are brought over in one transaction.
 _TOGETHER = 500
@@ -166,8 +166,8 @@ class OldStore:
                 *(row.kind, row.item),
             )
             return 0
-        shard = KEPT if row.kind == ORDER else FRESH
-        await connection.execute(self._database.handing_over(row.kind, values, shard=shard))
+        shard, kind = KEPT if row.kind == ORDER else FRESH, row_kind(row.kind, row.item)
+        await connection.execute(self._database.handing_over(kind, values, shard=shard))
         gone = delete(self._texts).where(self._texts.c.seq == row.seq)
         return int((await connection.execute(gone)).rowcount)
 
@@ -179,7 +179,6 @@ class OldStore:
                 record = read_pending(body)
             except ValueError:
                 return None
-            values["item"] = item_of(record.query, record.query.mch_id or "")
             if isinstance(record, PendingOrder):
                 values["created"] = microseconds(record.started)
         elif kind not in (CHECKOUT, REFUND, ORDER):

@@ -25,12 +25,12 @@ from chaoying_async.sql.transactions import connected, limit_idling, limited, tr
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.database_clock import DatabaseClock
 from chaoying_async.workers.renumbering import renumber
-from chaoying_async.workers.tables import FRESH, FleetTables
+from chaoying_async.workers.tables import FRESH, WATCH, FleetTables
 
 #: The name of the row that says how the fleet is cut: no worker has it.
 FLEET = ""
 #: What a fleet sees to its end. Other kinds may be a newer version's, and are left to it.
-WAITED_FOR = (POLL, CHECKOUT, REFUND)
+WAITED_FOR = (POLL, WATCH, CHECKOUT, REFUND)
 #: How many rows of a kind are taken up at a time.
 FRESH_AT_A_TIME = 2000
 #: How many connections a process uses at a time for leases, and for everything else.

@@ -27,7 +27,6 @@ from chaoying_async.sansio.api.face import FacePay
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.payments.hearing import Payment
-from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
 from chaoying_async.sql.addresses import advice
@@ -40,7 +39,7 @@ from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.releasing import release
 from chaoying_async.workers.sending import Sending
 from chaoying_async.workers.shared_gateway import SharedGateway
-from chaoying_async.workers.tables import fleet_tables
+from chaoying_async.workers.tables import WATCH, fleet_tables
 from chaoying_async.workers.watching import Watch, check_task, watch_of
 from chaoying_async.workers.worker import FleetStats, Worker
 
@@ -171,7 +170,7 @@ class Fleet:
         when a process first serves, or by your migrations (``fleet_metadata``).
         """
         watch = self._watch(query, then, expected, schedule)
-        return self._database.handing_over(POLL, watch.values())
+        return self._database.handing_over(WATCH, watch.values())
 
     async def watch(
         self,
@@ -189,8 +188,9 @@ class Fleet:
         ``expected`` is the amount in fen; another one ends MISMATCH. ``schedule`` is
         M-22's for payments or refunds by default. On a ``connection`` of yours this is part of your
         transaction, and durable when you commit; else it is durable on return. An order that is
-        waited for already is joined: its first ``then`` and amount count. The query names its
-        merchant, or the session of ``gateway`` does (M-18).
+        waited for already is joined: its first ``then`` and amount count. Where that wait's last
+        query left before you committed, this is a wait of its own, with another outcome. The query
+        names its merchant, or the session of ``gateway`` does (M-18).
         """
         statement = self.watching(query, then=then, expected=expected, schedule=schedule)
         if connection is not None:
@@ -230,7 +230,7 @@ class Fleet:
     ) -> None:
         if not batch:
             return
-        statement = self._database.handing_over_many(POLL)
+        statement = self._database.handing_over_many(WATCH)
         rows = [{f"p_{name}": value for name, value in row.items()} for row in batch]
         if connection is not None:
             await connection.execute(statement, rows)
@@ -324,6 +324,7 @@ class Fleet:
             schedule=schedule,
             by_merchant=self._sharding.by_merchant,
             now=self._clock.now(),
+            rng=self._rng,
         )
 
     def _default_merchant(self, *about: str, where: str = "") -> str:

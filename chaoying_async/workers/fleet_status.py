@@ -18,7 +18,7 @@ from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.transactions import connected, whole
 from chaoying_async.workers.database import FLEET, Sharding
 from chaoying_async.workers.outcomes import OUTCOME
-from chaoying_async.workers.tables import FRESH, KEPT, FleetTables
+from chaoying_async.workers.tables import FRESH, KEPT, WATCH, FleetTables
 
 _MICRO = 1_000_000
 #: The place of the merchant in the key of what is waited for.
@@ -189,7 +189,7 @@ class _StatusReading:
         found: dict[str, list[int]] = {}
         for place, (text, path, mine) in enumerate(
             (
-                (columns.item, _MERCHANT, columns.kind == POLL),
+                (columns.item, _MERCHANT, columns.kind.in_((POLL, WATCH))),
                 (columns.body, "$.mch_id", columns.kind == OUTCOME),
             )
         ):

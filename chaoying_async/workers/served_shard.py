@@ -13,7 +13,7 @@ import attrs
 
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreInUseError
-from chaoying_async.polling.outcome import PollStats
+from chaoying_async.polling.outcome import PollStats, record_of
 from chaoying_async.polling.poller import Poller
 from chaoying_async.sansio.polling.record import POLL, PendingOrder, read_pending
 from chaoying_async.sql.dialects import EPOCH
@@ -23,7 +23,7 @@ from chaoying_async.workers.outcomes import OutcomeReport, poll_report
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.shard import Shard
 from chaoying_async.workers.shard_payments import ShardPayments
-from chaoying_async.workers.watching import item_of
+from chaoying_async.workers.tables import WATCH
 
 #: Seconds before a write that failed is tried again, doubling.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
@@ -32,6 +32,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 30.0
 GRACE, _LOOK_AGAIN = 10.0, 0.05
 #: How many outcomes of a shard are written down at a time.
 _WRITERS = 8
+#: The kinds of rows that the poller asks about.
+_WATCHED = (POLL, WATCH)
 _GONE = (StoreInUseError, SessionClosedError)
 
 
@@ -148,7 +150,7 @@ class ServedShard:
             await self._make_sure()
             marks: dict[int, str | None] = {}
             for row in rows:
-                if row.kind == POLL and self._poller.takes(row.item):
+                if row.kind in _WATCHED and self._poller.takes(row.item):
                     marks[row.seq] = _begun(row)
                 elif self._payments.takes(row.kind, row.item):
                     marks[row.seq] = None  # its sender may have written more since it was read
@@ -167,20 +169,19 @@ class ServedShard:
         if self._unsure:
             marked = await self.shard.marked(self._unsure)
             self._unsure = ()
-            self._poller.take_up((row.item, row.body) for row in marked if row.kind == POLL)
+            self._poller.take_up((row.item, row.body) for row in marked if row.kind in _WATCHED)
             for row in marked:
-                if row.kind != POLL:
+                if row.kind not in _WATCHED:
                     self._payments.take_up(row.kind, row.item, row.body)
 
     async def _hand_over(self) -> None:
         """Write each outcome down where its way to the task begins."""
         async for outcome in self._poller.outcomes():
             merchant = outcome.query.mch_id or ""
-            key = item_of(outcome.query, merchant)
             report = poll_report(outcome, merchant)
             self._under_pen += 1
             try:
-                await self._tell(POLL, key, report)
+                await self._tell(POLL, record_of(outcome), report)
             finally:
                 self._under_pen -= 1
 

@@ -18,13 +18,15 @@ from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
 from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.many import execute_for_each
 from chaoying_async.sql.transactions import connected, transaction
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item, text_of
 from chaoying_async.workers.queues.protocol import OutcomeQueue
-from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, FleetTables
+from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, WATCH, FleetTables
+from chaoying_async.workers.watching import row_kind
 
 log = logging.getLogger("chaoying_async.workers")
 
@@ -82,8 +84,10 @@ class Shard:
             .where(columns.seq == bindparam("p_seq"), columns.shard + 0 == FRESH)
             .values(shard=number, body=body)
         )
-        self._marked = select(columns.kind, columns.item, columns.body).where(
-            mine, columns.seq.in_(bindparam("p_seqs", expanding=True))
+        self._marked = (
+            select(columns.kind, columns.item, columns.body)
+            .where(mine, columns.seq.in_(bindparam("p_seqs", expanding=True)))
+            .order_by(columns.seq)  # of two watches of one order the first one counts
         )
         named = case((columns.then == NO_TASK, then or NO_TASK), else_=columns.then).label("then")
         self._row = select(columns.seq, named).where(*same, mine)
@@ -142,20 +146,25 @@ class Shard:
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         self._owned.check()
-        await self._texts.put(kind, items)
+        for of_kind in _row_kinds(kind):
+            some = {key: text for key, text in items.items() if row_kind(kind, key) == of_kind}
+            await self._texts.put(of_kind, some)
 
     async def forget(self, kind: str, keys: Collection[str]) -> None:
         """Delete the texts under these keys, but what was handed over since and not taken up."""
         self._owned.check()
-        await self._texts.forget(kind, keys)
+        for of_kind in _row_kinds(kind):
+            some = [key for key in keys if row_kind(kind, key) == of_kind]
+            await self._texts.forget(of_kind, some)
 
     async def get(self, kind: str, key: str) -> str | None:
         self._owned.check()
-        return await self._texts.get(kind, key)
+        return await self._texts.get(row_kind(kind, key), key)
 
     async def load(self, kind: str) -> AsyncGenerator[tuple[str, str]]:
-        async for row in self._texts.pages(kind, self._owned.check):
-            yield row.item, row.body
+        for of_kind in _row_kinds(kind):
+            async for row in self._texts.pages(of_kind, self._owned.check):
+                yield row.item, row.body
 
     async def hold(self) -> None:
         self._owned.check()
@@ -190,7 +199,7 @@ class Shard:
         joins none, the row holds the outcome until it was delivered. Where the row is gone this was
         done before.
         """
-        where = {"p_kind": kind, "p_item": key}
+        where = {"p_kind": row_kind(kind, key), "p_item": key}
         with told():
             if self._queue is not None and self._queue.joins:
                 try:
@@ -309,6 +318,11 @@ def check_named(then: str) -> None:
     """:class:`UsageError` for an order that names no task, in a process that has none for it."""
     if then == NO_TASK:
         raise UsageError("the order names no task: give `then` to Fleet, or --then to the poller")
+
+
+def _row_kinds(kind: str) -> Sequence[str]:
+    """The kinds of rows that hold a poller's records of that kind."""
+    return (POLL, WATCH) if kind == POLL else (kind,)
 
 
 async def _execute(statement: Any, values: Any, connection: AsyncConnection) -> None:

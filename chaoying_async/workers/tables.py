@@ -19,6 +19,10 @@ FRESH = -1
 #: In place of a shard: nobody takes the row up; it is read by its key.
 KEPT = -2
 
+#: The kind of the row of one watch: each has a row of its own, under the number in its key. Rows of
+#: the kind ``poll`` have no such number: an earlier version wrote them, one for each order.
+WATCH = "watch"
+
 #: In place of a task's name: the order names none, so the process that serves it does.
 NO_TASK = ""
 

@@ -6,6 +6,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
+from random import Random
 from typing import Any
 
 import attrs
@@ -13,13 +14,21 @@ import attrs
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.polling.order import check_amount, number_of
 from chaoying_async.sansio.api.follow_up import RefundQuery
-from chaoying_async.sansio.polling.record import PendingOrder, check_keepable, record_key
+from chaoying_async.sansio.polling.record import (
+    POLL,
+    PendingOrder,
+    check_keepable,
+    number_in,
+    record_key,
+)
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
-from chaoying_async.workers.tables import LONGEST_NAME, NO_TASK
+from chaoying_async.workers.tables import LONGEST_NAME, NO_TASK, WATCH
 
 #: The last slot is one less: what a signed column of four bytes takes.
 _SLOTS = 2**31
+#: Of chance in the number of a watch, beside the microsecond of its time.
+_BITS = 20
 #: How many parts the key of a payment, a refund or a business order has; others have more.
 _OF_A_PAYMENT = 2
 _PAYMENTS, _REFUNDS = PollSchedule(), PollSchedule.refunds()
@@ -57,10 +66,19 @@ def slot_in(item: str, *, by_merchant: bool) -> int | None:
         return None
 
 
-def item_of(query: Query, mch_id: str) -> str:
-    """The key of the row of an order that is waited for: an order has one such row at a time."""
+def row_kind(kind: str, item: str) -> str:
+    """The kind of the row of a poller's record of that kind and key."""
+    return WATCH if kind == POLL and number_in(item) else kind
+
+
+def _item_of(query: Query, mch_id: str, now: datetime, rng: Random) -> str:
+    """The key of one watch: no two are alike, in no process, so none is lost in another's row.
+
+    Whose row it meets could end before the COMMIT of the transaction in which it was written.
+    """
     name, number = number_of(query)
-    return record_key((query.endpoint.name, mch_id, str(query.paytype), name, number), 0)
+    unique = abs(int(now.timestamp() * 1e6)) << _BITS | rng.getrandbits(_BITS) | 1
+    return record_key((query.endpoint.name, mch_id, str(query.paytype), name, number), unique)
 
 
 def watch_of(
@@ -72,6 +90,7 @@ def watch_of(
     schedule: PollSchedule | None,
     by_merchant: bool,
     now: datetime,
+    rng: Random,
 ) -> Watch:
     """The row of a query; :class:`ParameterError` for what cannot be written down, or waited for.
 
@@ -86,7 +105,7 @@ def watch_of(
     kept = begun if chosen.ends is None else attrs.evolve(begun, ends=chosen.ends)
     pending = PendingOrder(query=query, expected=expected, schedule=kept, started=now)
     number = () if by_merchant else number_of(query)
-    item, slot = item_of(query, mch_id), slot_of(mch_id, *number)
+    item, slot = _item_of(query, mch_id, now, rng), slot_of(mch_id, *number)
     return Watch(item, slot, pending.text(mch_id), then or NO_TASK)
 
 

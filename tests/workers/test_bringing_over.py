@@ -51,6 +51,24 @@ async def test_orders_of_the_old_store_reach_the_task_of_orders_that_name_none(
         assert [item async for item in store.load("poll")] == []
 
 
+async def test_an_order_that_was_waited_for_again_brings_both_waits_over(
+    world: FleetWorld,
+) -> None:
+    """Red before: the outcome that nobody took kept the row, and nobody asked any more (M-23)."""
+    world.gateway.script = lambda *_: PENDING
+    store = SqlPollStore(world.url, lease=LEASE)
+    brief = PollSchedule(first=0.05, every=0.05, until=0.2, jitter=0)
+    async with store, Poller(world.gateway, LATER, store=store) as poller:
+        poller.track(order("A100001"), 100, schedule=brief)
+        await until(lambda: poller.stats().unread)
+        poller.track(order("A100001"), 100)
+        await poller.kept()
+    world.gateway.script = lambda number, _: {}
+    async with world.open(1, then=ENDED):
+        await until(lambda: len(GIVEN.get("A100001", ())) == 2)
+    assert {outcome["status"] for outcome in GIVEN["A100001"]} == {"EXPIRED", "PAID"}
+
+
 async def test_what_is_brought_over_has_the_slot_that_a_new_one_would_have(
     world: FleetWorld,
 ) -> None:

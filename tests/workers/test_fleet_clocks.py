@@ -48,7 +48,7 @@ async def test_a_pre_order_ends_when_it_was_to_end_whatever_the_watchers_clock_s
         await watcher.watch(order(), then=ENDED, schedule=PollSchedule.preorder(expires))
         await until(lambda: serving.stats().pending)
         async with serving._engine.connect() as connection:
-            rows = "SELECT body FROM chaoying_fleet WHERE kind = 'poll'"
+            rows = "SELECT body FROM chaoying_fleet WHERE kind = 'watch'"
             body = (await connection.execute(text(rows))).scalar_one()
         await watcher._engine.dispose()
     deadline = datetime.fromisoformat(json.loads(body)["deadline"])

@@ -13,14 +13,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chaoying_async import StoreError, UsageError
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, REFUND, key_of
-from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.testing import FakeClock
 from chaoying_async.workers import Fleet
 from chaoying_async.workers.database import Sharding
 from chaoying_async.workers.fleet_status import FleetStatus, fleet_status
 from chaoying_async.workers.outcomes import OUTCOME
 from chaoying_async.workers.resharding import reshard
-from chaoying_async.workers.tables import KEPT, fleet_tables
+from chaoying_async.workers.tables import KEPT, WATCH, fleet_tables
 from chaoying_async.workers.watching import slot_of
 from tests.pollers import PENDING, always, order, orders
 from tests.servers import Servers
@@ -150,7 +149,7 @@ async def test_all_rows_of_a_merchant_change_their_slots(world: FleetWorld) -> N
     assert set((await slots(by_merchant=True)).values()) == {slot_of("00000001")}
     watched = slot_of("00000001", "out_trade_no", "A1")
     paid = dict.fromkeys(keys, slot_of("00000001", "A2"))
-    assert await slots(by_merchant=False) == {POLL: watched, **paid}
+    assert await slots(by_merchant=False) == {WATCH: watched, **paid}
     await outside.close()
 
 

@@ -41,7 +41,7 @@ async def test_what_names_the_order_is_found_and_nothing_is_taken(world: FleetWo
             await web.watch(order(number), then=ENDED)
     assert len(await _rows(world, "A100")) == 2
     (found,) = await _rows(world, "B_00")
-    assert (found.kind, found.tries) == ("poll", 0)
+    assert (found.kind, found.tries) == ("watch", 0)
     assert "B_00" in found.item
     assert abs((SystemClock().now() - found.written).total_seconds()) < 600
     assert len(await _rows(world, "B_00")) == 1
@@ -63,7 +63,7 @@ async def test_a_number_of_any_characters_is_found(world: FleetWorld) -> None:
                 rows = fleet_tables("chaoying_").rows
                 await connection.execute(rows.insert().values(**row, **more))
     for number in numbers:
-        assert {each.kind for each in await _rows(world, number)} == {"poll", "checkout-order"}
+        assert {each.kind for each in await _rows(world, number)} == {"watch", "checkout-order"}
 
 
 async def test_a_database_without_a_fleet_says_so(world: FleetWorld) -> None:

@@ -101,7 +101,7 @@ async def test_a_task_that_is_rolled_back_gets_it_again(world: FleetWorld) -> No
 
 
 #: What a number of another program's, or of the gateway's, may hold.
-ODD_NUMBERS = ["POS7:A1", "7:7", "订单1", "😀" * 30, 'A"1"', "A\\1", "A'1", "%_", "L" * 440]
+ODD_NUMBERS = ["POS7:A1", "7:7", "订单1", "😀" * 30, 'A"1"', "A\\1", "A'1", "%_", "L" * 420]
 
 
 async def test_an_outcome_is_taken_once_whatever_its_number_holds(world: FleetWorld) -> None:

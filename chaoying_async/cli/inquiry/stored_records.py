@@ -75,7 +75,7 @@ async def _in_store(source: SqlPollStore, _prefix: str, number: str) -> list[Kep
 
 async def _in_fleet(source: SqlPollStore, prefix: str, number: str) -> list[KeptText]:
     from chaoying_async.workers.order_rows import rows_naming
-    from chaoying_async.workers.tables import fleet_tables
+    from chaoying_async.workers.tables import WATCH, fleet_tables
 
     engine = source.new_engine()
     try:
@@ -85,7 +85,7 @@ async def _in_fleet(source: SqlPollStore, prefix: str, number: str) -> list[Kept
     return [
         KeptText(
             witness=Witness.FLEET,
-            kind=row.kind,
+            kind=POLL if row.kind == WATCH else row.kind,
             key=row.item,
             text=row.body,
             written=row.written,
