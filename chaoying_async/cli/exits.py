@@ -268,7 +268,9 @@ _STATUSES: Mapping[PollStatus, Ending] = {
         Exit.REFUSED, "yellow", "no such number under this paytype and merchant: are they right?"
     ),
     PollStatus.MISMATCH: Ending(
-        Exit.UNTRUSTED, "bold red", "another amount than expected: a person looks, deliver nothing"
+        Exit.UNTRUSTED,
+        "bold red",
+        "another amount or currency than expected: a person looks, deliver nothing",
     ),
     PollStatus.REFUSED: Ending(
         Exit.REFUSED, "bold red", "the gateway will not be asked: put that right and watch again"
@@ -295,7 +297,7 @@ _REFUND_STATUSES: Mapping[PollStatus, Ending] = {
         " mend the cause and send it again under the same number",
     ),
     PollStatus.MISMATCH: Ending(
-        Exit.UNTRUSTED, "bold red", "another amount than expected: a person looks"
+        Exit.UNTRUSTED, "bold red", "another amount or currency than expected: a person looks"
     ),
     PollStatus.EXPIRED: Ending(
         Exit.PENDING,

@@ -18,7 +18,7 @@ from chaoying_async.cli import exits, interrupts, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.language import shown
 from chaoying_async.exceptions import ChaoyingError, GatewayError, OutcomeUnknownError, StoreError
-from chaoying_async.sansio.values import Fen
+from chaoying_async.sansio.currency import amount_in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -192,9 +192,9 @@ def printable(value: object) -> str:
     return "".join(c if c.isprintable() or c == " " else "�" for c in str(value))
 
 
-def yuan(fen: int | None) -> str:
-    """An amount for a person; empty where there is none."""
-    return "" if fen is None else shown(f"{Fen(fen).yuan} yuan")
+def money(amount: int | None, fee_type: str | None = None, spec: str = "") -> str:
+    """An amount for a person; empty where there is none. ``spec`` formats the number."""
+    return "" if amount is None else shown(amount_in_words(amount, fee_type, spec))
 
 
 def remark(text: str, colour: str | None = None) -> None:

@@ -14,6 +14,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.language import shown
 from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
+from chaoying_async.sansio.currency import is_yuan, shown_code
 from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Standing
 from chaoying_async.sansio.redact import masked_fields
 
@@ -59,7 +60,9 @@ def _show(request: Request[Any], reply: Reply[Any], told: ReplyStatus, *, qr: bo
     fields = masked_fields(reply.raw, request.wire_fields())
     rows = reply_status.refunds(request, reply)
     if rows:
-        output.show_table("refunds", _REFUND_COLUMNS, map(_cells, rows), wraps=("what to do",))
+        output.show_table(
+            "refunds", _REFUND_COLUMNS, _cells(rows, told.fee_type), wraps=("what to do",)
+        )
     output.show_pairs("", _rows(reply, fields, leave_out={"refund_list"} if rows else set()))
     if (url := fields.get("code_url")) and (sys.stdout.isatty() if qr is None else qr):
         draw(str(url))
@@ -71,19 +74,20 @@ _REFUND_COLUMNS = (
 )
 
 
-def _cells(row: RefundRow) -> tuple[object, ...]:
-    item = row.item
-    return (
-        item.out_refund_no,
-        row.status,
-        item.refund_status,
-        output.yuan(item.base_refund_fee),
-        output.yuan(item.refund_fee) if row.status == PollStatus.REFUNDED else None,
-        item.refund_id,
-        item.refund_time and item.refund_time.isoformat(sep=" "),
-        shown("yes") if row.asked else "",
-        row.end.then,
-    )
+def _cells(rows: Iterable[RefundRow], fee_type: str | None) -> Iterator[tuple[object, ...]]:
+    for row in rows:
+        item, came = row.item, row.status == PollStatus.REFUNDED
+        yield (
+            item.out_refund_no,
+            row.status,
+            item.refund_status,
+            output.money(item.base_refund_fee, fee_type),
+            output.money(item.refund_fee, fee_type) if came else None,
+            item.refund_id,
+            item.refund_time and item.refund_time.isoformat(sep=" "),
+            shown("yes") if row.asked else "",
+            row.end.then,
+        )
 
 
 def draw(text: str) -> None:
@@ -103,6 +107,7 @@ def _record(
         "endpoint": reply.endpoint.name,
         "status": told.status or None,
         "payable": told.amount,
+        "fee_type": None if told.amount is None else told.fee_type or "CNY",
         "meaning": reply.meaning.name,
         "state": reply.state,
         "code": reply.code,
@@ -134,12 +139,17 @@ def _rows(
     yield shown("signed"), shown("yes, and verified" if reply.signed else "no")
     for name, value in fields.items():
         if name not in _STATUS and name not in leave_out:
-            yield name, readable(name, value)
+            yield name, readable(name, value, reply_status.fee_type_of(reply))
 
 
-def readable(name: str, value: Any) -> object:
-    """The value for a person: an amount in yuan too, and JSON as a text."""
+def readable(name: str, value: Any, fee_type: str | None = None) -> object:
+    """The value for a person: an amount in yuan too, and JSON as a text.
+
+    An amount of another currency, which ``fee_type`` names, is told with that.
+    """
     if name.endswith("_fee") and isinstance(value, str) and value.isascii() and value.isdigit():
+        if not is_yuan(fee_type):
+            return shown(f"{value} (fee_type {shown_code(fee_type)})")
         return shown(f"{value} fen = {int(value) // 100}.{int(value) % 100:02d} yuan")
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request, failure_words
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery, RefundQueryResult
+from chaoying_async.sansio.currency import amount_in_words
 from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.paid import refunded_order
 from chaoying_async.sansio.polling.status import (
@@ -26,11 +27,11 @@ from chaoying_async.sansio.polling.status import (
     PollStatus,
     Says,
     Standing,
+    amount_fits,
     read_answer,
     refund_item,
     taken_together,
 )
-from chaoying_async.sansio.values import Fen
 
 #: The status of an order or refund that is not decided yet.
 PENDING = "PENDING"
@@ -64,14 +65,17 @@ class ReplyStatus:
     """Words where there is no status."""
     end: Ending
     amount: int | None = None
-    """The amount that the status is about, in fen."""
+    """The amount that the status is about, in fen; the number as it came, if not in CNY."""
+    fee_type: str | None = None
+    """The currency that the reply names."""
     msg: str | None = None
     """Why it failed, in the gateway's words (余额不足), which are never translated."""
 
     @property
     def line(self) -> str:
         """For a person, in our words: ``PAID 12.30 yuan``."""
-        amount = "" if self.amount is None else f"{Fen(self.amount).yuan} yuan"
+        known = self.amount is not None
+        amount = amount_in_words(self.amount or 0, self.fee_type) if known else ""
         told = " ".join(part for part in (self.status, amount) if part)
         return ": ".join(part for part in (told, self.words) if part)
 
@@ -84,6 +88,16 @@ _UNNAMED = (
 
 def said(request: Request[Any], reply: Reply[Any], before: Standing = UNASKED) -> ReplyStatus:
     """What the reply to this request says; ``before``: what earlier replies to it said."""
+    told = _said(request, reply, before)
+    return attrs.evolve(told, fee_type=fee_type_of(reply))
+
+
+def fee_type_of(reply: Reply[Any]) -> str | None:
+    """The currency that a reply names; None where it names none, which is CNY."""
+    return str(reply.raw.get("fee_type") or "") or None
+
+
+def _said(request: Request[Any], reply: Reply[Any], before: Standing) -> ReplyStatus:
     answer = _answer(request, reply)
     status = answer.status if answer.says is Says.ENDED else None
     if status is not None and not taken_together(before, answer).counts:
@@ -131,6 +145,10 @@ def _answer(request: Request[Any], reply: Reply[Any]) -> Answer:
         status = UNPAID.get(reply.code or "") if failed else _PAID_OR_NOT.get(reply.meaning)
     if status is None:
         return Answer(Says.PENDING)
+    if status is PollStatus.PAID and not amount_fits(
+        getattr(request, "total_fee", None), _amount(request, reply), fee_type_of(reply)
+    ):
+        status = PollStatus.MISMATCH
     return Answer(Says.ENDED, status, sure=bool(reply.raw.get("out_trade_no")))
 
 

@@ -29,6 +29,7 @@ from chaoying_async.notifications.tasks import (
     Stage,
     must_propagate,
 )
+from chaoying_async.sansio.currency import fen_in_words
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
@@ -439,12 +440,14 @@ def _tell_applied(decided: DecidedMessage, asked: Asked) -> None:
     """Log that an order is delivered on a person's word alone; the record says so as well."""
     facts, expected = decided.facts, asked.expected
     told = facts.payable if facts.payable is not None else facts.total_fee
-    wanted = f"{expected.total_fee} fen expected" if isinstance(expected, ExpectedOrder) else ""
+    wanted = ""
+    if isinstance(expected, ExpectedOrder):
+        wanted = f"{fen_in_words(expected.total_fee, expected.fee_type)} expected"
     log.warning(
-        "on_paid is run for order %r of merchant %r because a person said so: %s fen paid, %s",
+        "on_paid is run for order %r of merchant %r because a person said so: %s paid, %s",
         decided.key.out_trade_no,
         decided.key.mch_id,
-        told,
+        "an unknown amount" if told is None else fen_in_words(told, facts.fee_type),
         wanted or "no known order",
     )
 

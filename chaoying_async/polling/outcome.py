@@ -21,6 +21,7 @@ from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, failure_words, order_of
 from chaoying_async.sansio.api.follow_up import RefundQuery
+from chaoying_async.sansio.currency import is_yuan, shown_code
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import (
     ORDER_ADVICE,
@@ -179,7 +180,10 @@ def _refunded(outcome: PollOutcome[Any]) -> ChaoyingError:
 
 
 def _mismatch(outcome: PollOutcome[Any]) -> ChaoyingError:
-    found = outcome.paid.payable if outcome.paid is not None else None
+    paid = outcome.paid
+    if paid is not None and not is_yuan(paid.fee_type):
+        return ReplyMismatchError(f"another currency than CNY: {shown_code(paid.fee_type)}")
+    found = None if paid is None else paid.payable
     return ReplyMismatchError(f"another amount than the expected one: {found} fen")
 
 

@@ -7,6 +7,7 @@ function needs is an argument, so synchronous programs use this part as it is.
 - ``audit``: the record of one exchange, with everything personal masked.
 - ``call_numbers``: how the calls of a session ended, and how long they took, counted.
 - ``credentials``: who signs, with which keys, and how.
+- ``currency``: an amount in words, in yuan or in the currency that a message names.
 - ``doctor``: which mistake makes this sign out of this message and this key.
 - ``enums``: the code tables of the document.
 - ``errorchain``: from an error to everything that led to it.

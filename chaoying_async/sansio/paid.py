@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.sansio.currency import amount_in_words, figure
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.model import Model, model
 from chaoying_async.sansio.sealed import SealedMap
@@ -200,8 +201,11 @@ def advice_in_refund(order: PaidOrder | None) -> str:
         )
     whole = order.refunded_of if isinstance(order, RefundedOrder) else None
     if whole is not None and back >= whole:
-        return f"it was paid, and all of it came back ({back.yuan} yuan): deliver nothing"
-    came = f"{back.yuan} yuan" if whole is None else f"{back.yuan} of {whole.yuan} yuan"
+        all_of_it = amount_in_words(back, order.fee_type)
+        return f"it was paid, and all of it came back ({all_of_it}): deliver nothing"
+    came = amount_in_words(back if whole is None else whole, order.fee_type)
+    if whole is not None:
+        came = f"{figure(back, order.fee_type)} of {came}"
     return (
         f"it was paid, and {came} came back so far; more may: deliver nothing before its refunds "
         "have ended (refundquery), and do not charge again"

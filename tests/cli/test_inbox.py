@@ -17,7 +17,7 @@ from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.inbox.sql.inbox import sql_inbox_at
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sansio.notifications.decide import amounts_in
+from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Aside, OrderKey, Record
 from chaoying_async.testing import FakeClock
 from tests.cli_calls import NOTHING, call, on_a_terminal
@@ -69,9 +69,9 @@ class ShopOnDisk:
         return None if total is None else ExpectedOrder(total_fee=total, mch_id=mch_id)
 
 
-def told(number: str, total: int) -> Deed:
+def told(number: str, total: int, **more: Any) -> Deed:
     async def deed(handler: NotificationHandler, sandbox: Sandbox) -> None:
-        await handler.handle(sandbox.sign_notification(number, total_fee=total))
+        await handler.handle(sandbox.sign_notification(number, total_fee=total, **more))
 
     return deed
 
@@ -198,6 +198,39 @@ def test_both_amounts_of_a_conflict_are_shown_wherever_it_is_decided(
     assert recorded(shop, "A1").entry.decision == BY_A_PERSON
 
 
+@pytest.mark.parametrize("expected", [123000, 5, None], ids=["same number", "other", "unknown"])
+def test_another_currency_is_never_shown_as_yuan(
+    shop: ShopOnDisk, caplog: pytest.LogCaptureFixture, expected: int | None
+) -> None:
+    """M-13: list, JSON, the question, the answer and the log name it; a person is warned of it."""
+    number = "B1" if expected is None else "A1"
+    if expected is not None:
+        shop.expected[number] = expected
+    shop(told(number, 123000, fee_type="JPY"))
+    where = ("--store", str(shop.path))
+    (one,) = listed(shop)
+    assert (one["expected"], one["paid"], one["fee_type"]) == (expected, 123000, "JPY")
+    assert one["expected_fee_type"] == (None if expected is None else "CNY")
+    assert one["fen"] is None
+    outputs = [
+        call("inbox", "list", *where).output,
+        call("inbox", "apply", one["mch_id"], number, *where, input="n\n").stderr,
+        call("inbox", "apply", one["mch_id"], number, *where, "--yes").output,
+    ]
+    for output in outputs:
+        assert "123000 (fee_type JPY)" in output
+        assert "1230.00 yuan paid" not in output
+        assert "1230.00 yuan" not in output or expected == 123000
+    assert "It was paid in another currency" in outputs[1]
+    assert "reprice" not in outputs[1]
+    caplog.clear()
+    shop(due)
+    ours = [each for each in caplog.records if each.name.startswith("chaoying_async")]
+    said = [line for each in ours if "a person said so" in (line := each.getMessage())]
+    wanted = "no known order" if expected is None else f"{expected} fen expected"
+    assert [f"123000 (fee_type JPY) paid, {wanted}" in line for line in said] == [True]
+
+
 def test_an_unknown_order_is_applied_with_what_was_paid(shop: ShopOnDisk) -> None:
     """Nothing is expected of it: the question names what was paid, and no other amount."""
     shop(told("B1", 5))
@@ -226,8 +259,14 @@ def test_no_width_cuts_what_identifies_an_order(shop: ShopOnDisk, columns: str) 
 
 def test_amounts_are_read_out_of_the_reason_that_names_them() -> None:
     """What an older version wrote down has the expected one only; other reasons have none."""
-    assert amounts_in("another amount than the expected 1230 fen: 413 fen") == (1230, 413)
-    assert amounts_in("another amount than the expected 1230 fen") == (1230, None)
+    known = ToldAmount(1230), ToldAmount(413)
+    assert amounts_in("another amount than the expected 1230 fen: 413 fen") == known
+    assert amounts_in("another amount than the expected 1230 fen") == (ToldAmount(1230), None)
+    other = ToldAmount(1230), ToldAmount(1230, "USD")
+    told = "another currency than the expected 1230 fen: 1230 (fee_type USD)"
+    assert amounts_in(told) == other
+    assert amounts_in("another currency than the expected 1230 fen: USD") == (other[0], None)
+    assert amounts_in("another currency than expected") == (None, None)
     assert amounts_in("the shop knows no such order") == (None, None)
 
 

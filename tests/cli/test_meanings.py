@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 import pytest
+from click.testing import Result
 
 from chaoying_async import (
     Cancel,
     Fen,
     MerchantConfigError,
     OrderQuery,
+    PaidOrder,
+    PaidSource,
     Pay,
     PayType,
     PollOutcome,
@@ -23,7 +27,7 @@ from chaoying_async import (
 )
 from chaoying_async.cli import reply_display, reply_status
 from chaoying_async.cli.exits import Exit, after_error
-from chaoying_async.cli.watch.progress import PlainProgress
+from chaoying_async.cli.watch.progress import PlainProgress, Tally
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
@@ -35,6 +39,8 @@ from tests.sizes import cases
 from tests.table import table
 
 CODE = "130000000000001111"
+CHINESE = {"LC_ALL": "zh_CN.UTF-8", "LANGUAGE": ""}
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 WHO = {"agent_id": CREDENTIALS.agent_id, "key": CREDENTIALS.key, "pid": CREDENTIALS.pid}
 
 #: refund_fee's last three digits, and what `watch --refunds` says of such a refund.
@@ -296,6 +302,81 @@ class TestEveryMeaning:
                 said = reply_status.said(request, answered(request, meaning, code="10004"))
                 assert said.end.exit is Exit.PENDING
                 assert "charge" not in said.end.then
+
+
+class TestAnotherCurrency:
+    """M-13: a number of another currency is no fen, and is never shown as yuan."""
+
+    ASKS = (
+        "query A100011 --paytype WECHAT",
+        "send orderquery paytype=WECHAT out_trade_no=A100011",
+        f"send pay body=tea total_fee=730 auth_code={CODE} --yes out_trade_no=A100011",
+        "watch A100011 --paytype WECHAT --every 0.1",
+        "watch A100011=730 --paytype WECHAT --every 0.1",
+    )
+
+    @staticmethod
+    def paid(**more: Any) -> bytes:
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
+        paid = {"base_fee": 730, "total_fee": 730, "fee_type": "USD", "transaction_id": "T1"}
+        return signed_reply(query, CREDENTIALS, **paid | more)
+
+    @pytest.mark.parametrize("zh", [False, True])
+    @pytest.mark.parametrize("command", ASKS)
+    def test_it_is_named_with_its_number(self, command: str, *, zh: bool) -> None:
+        """In every row, sum and advice, in both languages."""
+        shown = told_by(self.paid(), command=command, env=CHINESE if zh else {}).stdout
+        assert ("730（fee_type USD）" if zh else "730 (fee_type USD)") in shown
+        assert "7.30" not in shown
+
+    @pytest.mark.parametrize("command", ASKS)
+    def test_a_program_reads_it(self, command: str) -> None:
+        """Beside the number; CNY where nothing is named."""
+        told = json.loads(told_by(self.paid(), command=f"{command} --json").stdout)
+        assert (told["payable"], told["fee_type"]) == (730, "USD")
+        plain = json.loads(told_by(self.paid(fee_type=None), command=f"{command} --json").stdout)
+        assert (plain["payable"], plain["fee_type"]) == (730, "CNY")
+
+    def test_a_payment_in_it_is_not_what_was_asked_for(self) -> None:
+        """As a checkout says: the request was in fen."""
+        told = json.loads(told_by(self.paid(), command=f"{self.ASKS[2]} --json").stdout)
+        assert (told["status"], told["exit"], told["ok"]) == ("MISMATCH", Exit.UNTRUSTED, False)
+
+    def test_what_came_back_is_in_that_currency(self) -> None:
+        """Of an order in refund: the advice names it."""
+        reply = self.paid(trade_state="REFUND", code=None, refund_fee=400)
+        shown = told_by(reply, command=self.ASKS[0]).stdout
+        assert "4.00" not in shown
+        assert "400 of 730 (fee_type USD) came back so far" in shown
+
+    def test_sums_of_two_currencies_are_two(self, capsys: pytest.CaptureFixture[str]) -> None:
+        """Nothing adds dollars to yuan."""
+        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
+        tally = Tally()
+        for fee_type in ("USD", "CNY", "USD", None):
+            paid = PaidOrder(
+                mch_id="1",
+                out_trade_no="A100011",
+                payable=Fen(123000),
+                source=PaidSource.QUERY,
+                fee_type=fee_type,
+            )
+            tally.add(PollOutcome[Any](query=query, status=PollStatus.PAID, paid=paid))
+        tally.show()
+        assert "246,000 (fee_type USD) + 2,460.00 yuan" in capsys.readouterr().out
+
+    def test_what_is_no_code_is_not_shown(self) -> None:
+        """Whatever a message has there."""
+        shown = told_by(self.paid(fee_type="yuan) \x1b[2J"), command=self.ASKS[0]).stdout
+        assert "PAID 730 (fee_type ?)" in shown
+
+
+def told_by(*answers: bytes, command: str, env: Mapping[str, str] = NO_MORE) -> Result:
+    """What the command prints whose gateway answers with these."""
+    gateway = UsersProgram(*answers)
+    with gateway.serving() as url:
+        shell = Running(url=url, told={"url": url, "mch_id": "00000001", **WHO})
+        return shell.call(*command.split(), env={"LC_ALL": "C", **env})
 
 
 class TestEndsThatNameNoOrder:

@@ -18,7 +18,8 @@ from chaoying_async.cli.interrupts import TrackedCall
 from chaoying_async.cli.language import help_pages
 from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
-from chaoying_async.sansio.notifications.decide import amounts_in
+from chaoying_async.sansio.currency import is_yuan, shown_code
+from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Mark,
@@ -47,6 +48,10 @@ _KEY = (click.argument("mch_id", callback=text), click.argument("out_trade_no", 
 _REPRICE = (
     "Where another amount was paid, first let your own row say what was paid (reprice it): the "
     "WHERE of your on_paid still decides, and on_paid is tried again."
+)
+_CURRENCY = (
+    "It was paid in another currency, and the WHERE of your on_paid does not see that where it "
+    "compares numbers: apply it only if that much of that currency is what you want for it."
 )
 
 
@@ -97,15 +102,14 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         if found.problem:
             output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
-            if found.differs:
-                output.remark(_REPRICE)
+            if found.advice:
+                output.remark(found.advice)
             output.confirm(f"run on_paid for {out_trade_no} of merchant {mch_id}, {found.amounts}?")
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
-        amounts = {"expected": found.expected, "paid": found.paid}
         output.result(
-            {"ok": True, "mark": mark, **named, **amounts},
+            {"ok": True, "mark": mark, **named, **found.members},
             f"{out_trade_no} of merchant {mch_id}: {mark}, {found.amounts}; a running handler acts"
             " on it",
         )
@@ -153,9 +157,9 @@ class _MarkTarget:
 
     fingerprint: str | None = None
     problem: str = ""
-    expected: int | None = None
-    """Fen, as far as they are known."""
-    paid: int | None = None
+    expected: ToldAmount | None = None
+    """As far as it is known."""
+    paid: ToldAmount | None = None
 
     @classmethod
     def of(cls, item: Record | Aside) -> _MarkTarget:
@@ -165,15 +169,25 @@ class _MarkTarget:
         return cls(fingerprint=fingerprint, expected=expected, paid=paid)
 
     @property
-    def differs(self) -> bool:
-        """Whether another amount was paid than was expected when the message came."""
-        return self.expected is not None and self.expected != self.paid
+    def advice(self) -> str:
+        """What to see to before it is applied; empty where nothing is known to differ."""
+        wanted = None if self.expected is None else self.expected.fee_type
+        if self.paid is not None and self.paid.fee_type != wanted:
+            return _CURRENCY
+        return _REPRICE if self.expected is not None and self.expected != self.paid else ""
 
     @property
     def amounts(self) -> str:
         """Both amounts in words, as far as they were written down."""
-        paid = f"{output.yuan(self.paid) or 'an amount that was not recorded'} paid"
-        return paid if self.expected is None else f"{paid}, {output.yuan(self.expected)} expected"
+        paid = _money(self.paid) or "an amount that was not recorded"
+        if self.expected is None:
+            return f"{paid} paid"
+        return f"{paid} paid, {_money(self.expected)} expected"
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Both amounts as JSON has them."""
+        return _members(self.expected, self.paid)
 
 
 async def _found(
@@ -237,17 +251,35 @@ _COLUMNS = (
 
 def _cells(item: Record | Aside) -> list[object]:
     record = _as_record(item)
-    amounts = {name: output.yuan(record[name]) for name in ("expected", "paid")}
+    expected, paid = map(_money, _amounts(item))
+    amounts = {"expected": expected, "paid": paid}
     return [(record | amounts)[name] for name in _COLUMNS]
 
 
-def _amounts(item: Record | Aside) -> tuple[int | None, int | None]:
-    """The expected amount, as far as the reason names it, and the paid one; fen."""
+def _amounts(item: Record | Aside) -> tuple[ToldAmount | None, ToldAmount | None]:
+    """The expected amount, as far as the reason names it, and the paid one."""
     expected, found = amounts_in(item.reason)
     kept = _kept(item)
     payable = item.entry.payable if isinstance(item, Record) else None
-    known = (found, payable, *(kept.get(name) for name in ("payable", "total_fee", "paid")))
-    return expected, next((amount for amount in known if amount is not None), None)
+    named = kept.get("fee_type") or kept.get("raw", {}).get("fee_type")
+    fee_type = None if is_yuan(named) else shown_code(named)
+    numbers = (payable, *(kept.get(name) for name in ("payable", "total_fee", "paid")))
+    known = (ToldAmount(each, fee_type) for each in numbers if each is not None)
+    return expected, found or next(known, None)
+
+
+def _money(amount: ToldAmount | None) -> str:
+    return "" if amount is None else output.money(amount.number, amount.fee_type)
+
+
+def _members(expected: ToldAmount | None, paid: ToldAmount | None) -> dict[str, Any]:
+    """Numbers are fen where ``fee_type`` is CNY."""
+    return {
+        "expected": None if expected is None else expected.number,
+        "expected_fee_type": None if expected is None else shown_code(expected.fee_type),
+        "paid": None if paid is None else paid.number,
+        "fee_type": None if paid is None else shown_code(paid.fee_type),
+    }
 
 
 def _kept(item: Record | Aside) -> dict[str, Any]:
@@ -261,15 +293,14 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
     common = {
         "mch_id": item.key.mch_id,
         "out_trade_no": item.key.out_trade_no,
-        "expected": expected,
-        "paid": paid,
+        **_members(expected, paid),
+        "fen": paid.number if paid is not None and is_yuan(paid.fee_type) else None,
         "transaction_id": _kept(item).get("transaction_id"),
     }
     if isinstance(item, Record):
         return common | {
             "what": item.state,
             "since": item.entry.first_seen.isoformat(timespec="seconds"),
-            "fen": paid,
             "why": item.reason or (f"on_paid failed {item.failures} times" * bool(item.failures)),
             "mark": None,
             "message": None,
@@ -277,7 +308,6 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
     return common | {
         "what": item.decision,
         "since": item.first_seen.isoformat(timespec="seconds"),
-        "fen": paid,
         "why": item.reason,
         "mark": item.mark,
         "message": item.fingerprint[:SHOWN],

@@ -165,7 +165,10 @@ def _tell(heard: ReceivedDelivery) -> None:
     output.say(f"{arrived}  {words}", style=style)
     output.say(f"  {shown(_OUTCOMES[notification.outcome])}")
     raw = notification.raw
-    output.show_pairs("", ((name, reply_display.readable(name, raw.get(name))) for name in _SHOWN))
+    shown_fields = (
+        (name, reply_display.readable(name, raw.get(name), raw.get("fee_type"))) for name in _SHOWN
+    )
+    output.show_pairs("", shown_fields)
 
 
 def _record(heard: ReceivedDelivery) -> dict[str, Any]:

@@ -192,9 +192,11 @@ def _confirm(request: Request[Any], where: Target, *, yes: bool, production: boo
         )
     if yes:
         return
+    fields_sent = request.wire_fields()
+    fee_type = fields_sent.get("fee_type")
     listed = ", ".join(
-        f"{name} {reply_display.readable(name, text)}"
-        for name, text in request.wire_fields().items()
+        f"{name} {reply_display.readable(name, text, fee_type)}"
+        for name, text in fields_sent.items()
         if name in _TOLD and not is_hidden(name)
     )
     output.confirm(

@@ -10,10 +10,11 @@ import attrs
 from chaoying_async.cli import output
 from chaoying_async.cli.exits import Exit, after_outcome
 from chaoying_async.cli.language import shown
+from chaoying_async.cli.reply_status import fee_type_of
 from chaoying_async.polling import PollOutcome, PollStats
 from chaoying_async.sansio.api.follow_up import RefundQuery
+from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.polling.status import PollStatus, Query
-from chaoying_async.sansio.values import Fen
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -24,13 +25,13 @@ class Tally:
     """Counts and amounts of the orders that have ended."""
 
     counts: Counter[PollStatus] = attrs.field(factory=Counter)
-    amounts: Counter[PollStatus] = attrs.field(factory=Counter)
-    """Sums in fen, as far as amounts are known."""
+    amounts: Counter[tuple[PollStatus, str | None]] = attrs.field(factory=Counter)
+    """Sums for each currency, in fen if it is CNY, as far as amounts are known."""
     says: dict[PollStatus, str] = attrs.field(factory=dict)
 
     def add(self, outcome: PollOutcome[Any]) -> None:
         self.counts[outcome.status] += 1
-        self.amounts[outcome.status] += amount_of(outcome) or 0
+        self.amounts[outcome.status, currency_of(outcome)] += amount_of(outcome) or 0
         self.says[outcome.status] = after_outcome(outcome).then
 
     def show(self) -> None:
@@ -45,8 +46,8 @@ class Tally:
         output.show_table("How they ended", columns, rows, wraps=("what to do",))
 
     def _amount(self, status: PollStatus) -> str:
-        fen = self.amounts[status]
-        return shown(f"{Fen(fen).yuan:,} yuan") if fen else ""
+        sums = (each for each in self.amounts.items() if each[0][0] is status and each[1])
+        return " + ".join(output.money(amount, of, ",") for (_status, of), amount in sums)
 
 
 class PlainProgress:
@@ -154,14 +155,14 @@ def figures(stats: PollStats) -> list[tuple[str, str]]:
 
 def line(outcome: PollOutcome[Any]) -> str:
     """One outcome in one line, for a person."""
-    fen, end = amount_of(outcome), after_outcome(outcome)
-    yuan = shown(f"{Fen(fen).yuan:,} yuan") if fen is not None else ""
+    end = after_outcome(outcome)
+    money = output.money(amount_of(outcome), currency_of(outcome), ",")
     queries = "query" if outcome.attempts == 1 else "queries"
     asked = shown(f"{outcome.attempts} {queries}, {outcome.elapsed:.0f} s")
     why, error = outcome.msg or "", outcome.error
     if error is not None:
         why = shown(f"{type(error).__name__}: {error}", getattr(error, "quoted", ""))
-    parts = (f"{outcome.status:<13}", number_of(outcome.query), yuan, asked, why, shown(end.then))
+    parts = (f"{outcome.status:<13}", number_of(outcome.query), money, asked, why, shown(end.then))
     return output.printable("  ".join(part for part in parts if part))
 
 
@@ -179,6 +180,15 @@ def amount_of(outcome: PollOutcome[Any]) -> int | None:
     return outcome.paid.payable if outcome.paid is not None else None
 
 
+def currency_of(outcome: PollOutcome[Any]) -> str | None:
+    """The currency of that amount, where it is not CNY."""
+    if outcome.paid is not None:
+        named = outcome.paid.fee_type
+    else:
+        named = None if outcome.reply is None else fee_type_of(outcome.reply)
+    return None if is_yuan(named) else named
+
+
 def record(outcome: PollOutcome[Any]) -> dict[str, Any]:
     """One outcome as a record, for programs."""
     query, end, reply = outcome.query, after_outcome(outcome), outcome.reply
@@ -191,6 +201,7 @@ def record(outcome: PollOutcome[Any]) -> dict[str, Any]:
         "status": outcome.status,
         **named,
         "payable": amount_of(outcome),
+        "fee_type": None if amount_of(outcome) is None else currency_of(outcome) or "CNY",
         "refunded": outcome.refunded,
         "code": reply.code if reply is not None else getattr(error, "code", None),
         "error": type(error).__name__ if error is not None else None,

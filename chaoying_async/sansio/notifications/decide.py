@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
+from chaoying_async.sansio.currency import fen_in_words, shown_code
 from chaoying_async.sansio.model import Model, model
 from chaoying_async.sansio.notifications.case import (
     Case,
@@ -289,10 +290,18 @@ def _another_currency(case: Case) -> str | None:
     if case.order is None:
         return None
     fitting = (None, "", case.order.fee_type)
-    fits = case.facts.fee_type in fitting
+    named = [
+        (case.facts.fee_type, case.payable if case.payable is not None else case.facts.total_fee)
+    ]
     if case.confirmed is not None:
-        fits = fits and case.confirmed.fee_type in fitting
-    return None if fits else "another currency than expected"
+        named.append((case.confirmed.fee_type, case.confirmed.payable))
+    found = next((each for each in named if each[0] not in fitting), None)
+    if found is None:
+        return None
+    fee_type, amount = found
+    expected = fen_in_words(case.order.total_fee, case.order.fee_type)
+    told = shown_code(fee_type) if amount is None else fen_in_words(amount, fee_type)
+    return f"another currency than the expected {expected}: {told}"
 
 
 def _not_confirmed(case: Case) -> str | None:
@@ -306,19 +315,35 @@ def _another_amount(case: Case) -> str | None:
     known, expected = case.payable, case.order.total_fee
     if known is None or known == expected:  # None: a query could tell
         return None
-    return f"another amount than the expected {expected} fen: {known} fen"
+    wanted, found = (fen_in_words(each, case.order.fee_type) for each in (expected, known))
+    return f"another amount than the expected {wanted}: {found}"
 
 
-_AMOUNTS = re.compile(r"another amount than the expected ([0-9]+) fen(?:: ([0-9]+) fen)?").fullmatch
+class ToldAmount(NamedTuple):
+    """An amount that a reason names."""
+
+    number: int
+    """In fen, or as it came in another currency."""
+    fee_type: str | None = None
+    """The other currency; None: CNY."""
 
 
-def amounts_in(reason: str) -> tuple[int | None, int | None]:
-    """The expected and the found amount in a reason, in fen; None where it names none."""
+_AMOUNT = r"([0-9]+) (?:fen|\(fee_type ([A-Za-z]{1,8}|\?)\))"
+_AMOUNTS = re.compile(
+    rf"another (?:amount|currency) than the expected {_AMOUNT}(?:: (?:{_AMOUNT}|[A-Za-z?]+))?"
+).fullmatch
+
+
+def amounts_in(reason: str) -> tuple[ToldAmount | None, ToldAmount | None]:
+    """The expected and the found amount in a reason; None where it names none."""
     told = _AMOUNTS(reason)
     if told is None:
         return None, None
-    expected, found = told.groups()
-    return int(expected), None if found is None else int(found)
+    expected, wanted_in, found, found_in = told.groups()
+    return (
+        ToldAmount(int(expected), wanted_in),
+        None if found is None else ToldAmount(int(found), found_in),
+    )
 
 
 def _unconfirmed(case: Case) -> str | None:

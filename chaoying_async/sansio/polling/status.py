@@ -29,7 +29,7 @@ from chaoying_async.sansio.api.follow_up import (
     RefundQuery,
     RefundQueryResult,
 )
-from chaoying_async.sansio.enums import FeeType
+from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.meaning import Family, Meaning
 
 #: What can be waited for.
@@ -53,7 +53,9 @@ class PollStatus(StrEnum):
     """To the very end the gateway knew no such order. Under a wrong ``paytype`` this means nothing.
     """
     MISMATCH = "MISMATCH"
-    """Paid (or refunded), but another amount than expected: for a person, and never delivered."""
+    """Paid (or refunded), but another amount or currency than expected: for a person, and never
+    delivered.
+    """
     REFUSED = "REFUSED"
     """The gateway will not be asked (configuration); the order itself may be in any state."""
     EXPIRED = "EXPIRED"
@@ -75,7 +77,9 @@ ORDER_ADVICE: Mapping[PollStatus, str] = {
     PollStatus.CLOSED: _OVER,
     PollStatus.REVOKED: _OVER,
     PollStatus.NOT_FOUND: f"{_UNKNOWN}; are paytype and merchant right?",
-    PollStatus.MISMATCH: "another amount than expected: a person looks, deliver nothing",
+    PollStatus.MISMATCH: (
+        "another amount or currency than expected: a person looks, deliver nothing"
+    ),
     PollStatus.REFUSED: "the gateway will not be asked: put that right and query it again",
     PollStatus.EXPIRED: _UNKNOWN,
 }
@@ -204,7 +208,7 @@ def amount_fits(expected: int | None, found: int | None, fee_type: str | None = 
     """Whether an amount is the expected one, where both are known (M-13). All in fen."""
     if expected is None:
         return True
-    return found in (None, expected) and fee_type in (None, "", FeeType.CNY)
+    return found in (None, expected) and is_yuan(fee_type)
 
 
 def _names(query: Query, reply: Reply[Any]) -> bool:
