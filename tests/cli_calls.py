@@ -24,6 +24,7 @@ from click.testing import CliRunner, Result
 from chaoying_async.cli.command_line import chaoying
 from chaoying_async.sandbox import Plan, Sandbox
 from chaoying_async.sandbox.speed import FastClock
+from tests.factories import CREDENTIALS, MCH_ID
 
 ROOT = Path(__file__).parent.parent
 PROGRAM = (sys.executable, "-m", "chaoying_async")
@@ -35,6 +36,8 @@ NOTHING: dict[str, str | None] = {
         "SANDBOX_TOKEN",
     )
 }
+
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen(kw_only=True)
@@ -158,7 +161,7 @@ def on_a_terminal(
     env: dict[str, str | None],
     typed: str = "",
     *,
-    more: Mapping[str, str] = MappingProxyType({}),
+    more: Mapping[str, str] = NO_MORE,
 ) -> str:
     """What a person at a terminal sees who types this once something is asked.
 
@@ -218,6 +221,17 @@ class UsersProgram:
             finally:
                 server.shutdown()
                 thread.join()
+
+
+def told_by(*answers: bytes, command: str, env: Mapping[str, str] = NO_MORE) -> Result:
+    """What the command prints whose gateway gives these answers, one after the other."""
+    gateway = UsersProgram(*answers)
+    with gateway.serving() as url:
+        who = {"agent_id": CREDENTIALS.agent_id, "key": CREDENTIALS.key, "pid": CREDENTIALS.pid}
+        shell = Running(url=url, told={"url": url, "mch_id": MCH_ID, **who})
+        result = shell.call(*command.split(), env={"LC_ALL": "C", **env})
+    assert len(gateway.got) == len(answers), "each answer is asked for, and no more"
+    return result
 
 
 def commands() -> list[str]:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from types import MappingProxyType
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
 import pytest
-from click.testing import Result
 
 from chaoying_async import (
     Cancel,
     Fen,
     MerchantConfigError,
     OrderQuery,
-    PaidOrder,
-    PaidSource,
     Pay,
     PayType,
     PollOutcome,
@@ -27,21 +23,16 @@ from chaoying_async import (
 )
 from chaoying_async.cli import reply_display, reply_status
 from chaoying_async.cli.exits import Exit, after_error
-from chaoying_async.cli.watch.progress import PlainProgress, Tally
+from chaoying_async.cli.watch.progress import PlainProgress
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.meaning import Meaning, classify
-from chaoying_async.testing import signed_reply
-from tests.cli_calls import Running, UsersProgram, in_thread, on_a_terminal
-from tests.factories import CREDENTIALS
+from tests.cli_calls import Running, in_thread, on_a_terminal
 from tests.sizes import cases
 from tests.table import table
 
 CODE = "130000000000001111"
-CHINESE = {"LC_ALL": "zh_CN.UTF-8", "LANGUAGE": ""}
-NO_MORE: Mapping[str, str] = MappingProxyType({})
-WHO = {"agent_id": CREDENTIALS.agent_id, "key": CREDENTIALS.key, "pid": CREDENTIALS.pid}
 
 #: refund_fee's last three digits, and what `watch --refunds` says of such a refund.
 REFUNDS = [
@@ -302,167 +293,6 @@ class TestEveryMeaning:
                 said = reply_status.said(request, answered(request, meaning, code="10004"))
                 assert said.end.exit is Exit.PENDING
                 assert "charge" not in said.end.then
-
-
-class TestAnotherCurrency:
-    """M-13: a number of another currency is no fen, and is never shown as yuan."""
-
-    ASKS = (
-        "query A100011 --paytype WECHAT",
-        "send orderquery paytype=WECHAT out_trade_no=A100011",
-        f"send pay body=tea total_fee=730 auth_code={CODE} --yes out_trade_no=A100011",
-        "watch A100011 --paytype WECHAT --every 0.1",
-        "watch A100011=730 --paytype WECHAT --every 0.1",
-    )
-
-    @staticmethod
-    def paid(**more: Any) -> bytes:
-        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
-        paid = {"base_fee": 730, "total_fee": 730, "fee_type": "USD", "transaction_id": "T1"}
-        return signed_reply(query, CREDENTIALS, **paid | more)
-
-    @pytest.mark.parametrize("zh", [False, True])
-    @pytest.mark.parametrize("command", ASKS)
-    def test_it_is_named_with_its_number(self, command: str, *, zh: bool) -> None:
-        """In every row, sum and advice, in both languages."""
-        shown = told_by(self.paid(), command=command, env=CHINESE if zh else {}).stdout
-        assert ("730（fee_type USD）" if zh else "730 (fee_type USD)") in shown
-        assert "7.30" not in shown
-
-    @pytest.mark.parametrize("command", ASKS)
-    def test_a_program_reads_it(self, command: str) -> None:
-        """Beside the number; CNY where nothing is named."""
-        told = json.loads(told_by(self.paid(), command=f"{command} --json").stdout)
-        assert (told["payable"], told["fee_type"]) == (730, "USD")
-        plain = json.loads(told_by(self.paid(fee_type=None), command=f"{command} --json").stdout)
-        assert (plain["payable"], plain["fee_type"]) == (730, "CNY")
-
-    def test_a_payment_in_it_is_not_what_was_asked_for(self) -> None:
-        """As a checkout says: the request was in fen."""
-        told = json.loads(told_by(self.paid(), command=f"{self.ASKS[2]} --json").stdout)
-        assert (told["status"], told["exit"], told["ok"]) == ("MISMATCH", Exit.UNTRUSTED, False)
-
-    def test_what_came_back_is_in_that_currency(self) -> None:
-        """Of an order in refund: the advice names it."""
-        reply = self.paid(trade_state="REFUND", code=None, refund_fee=400)
-        shown = told_by(reply, command=self.ASKS[0]).stdout
-        assert "4.00" not in shown
-        assert "400 of 730 (fee_type USD) came back so far" in shown
-
-    def test_sums_of_two_currencies_are_two(self, capsys: pytest.CaptureFixture[str]) -> None:
-        """Nothing adds dollars to yuan."""
-        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
-        tally = Tally()
-        for fee_type in ("USD", "CNY", "USD", None):
-            paid = PaidOrder(
-                mch_id="1",
-                out_trade_no="A100011",
-                payable=Fen(123000),
-                source=PaidSource.QUERY,
-                fee_type=fee_type,
-            )
-            tally.add(PollOutcome[Any](query=query, status=PollStatus.PAID, paid=paid))
-        tally.show()
-        assert "246,000 (fee_type USD) + 2,460.00 yuan" in capsys.readouterr().out
-
-    def test_what_is_no_code_is_not_shown(self) -> None:
-        """Whatever a message has there."""
-        shown = told_by(self.paid(fee_type="yuan) \x1b[2J"), command=self.ASKS[0]).stdout
-        assert "PAID 730 (fee_type ?)" in shown
-
-
-def told_by(*answers: bytes, command: str, env: Mapping[str, str] = NO_MORE) -> Result:
-    """What the command prints whose gateway answers with these."""
-    gateway = UsersProgram(*answers)
-    with gateway.serving() as url:
-        shell = Running(url=url, told={"url": url, "mch_id": "00000001", **WHO})
-        return shell.call(*command.split(), env={"LC_ALL": "C", **env})
-
-
-class TestEndsThatNameNoOrder:
-    """M-06: such an end may be another order's; it counts when a second query says the same."""
-
-    ENDS = (("FAIL", "10006", "FAILED"), ("FAIL", "10004", "CLOSED"), ("REFUND", None, "REFUNDED"))
-
-    @staticmethod
-    def reply(trade_state: str, code: str | None, **named: Any) -> bytes:
-        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
-        nameless = named or {"out_trade_no": None, "mch_id": None}
-        return signed_reply(query, CREDENTIALS, trade_state=trade_state, code=code, **nameless)
-
-    @staticmethod
-    def asked(*answers: bytes, command: str = "query A100011 --paytype WECHAT") -> tuple[Any, int]:
-        """What the command says as JSON, and how many queries it sent."""
-        gateway = UsersProgram(*answers)
-        with gateway.serving() as url:
-            shell = Running(url=url, told={"url": url, "mch_id": "00000001", **WHO})
-            told = shell.ask(*command.split())
-        return told, len(gateway.got)
-
-    @pytest.mark.parametrize(("trade_state", "code", "status"), ENDS)
-    def test_query_asks_a_second_time(
-        self, trade_state: str, code: str | None, status: str
-    ) -> None:
-        """Twice the same is the end, as `watch` and `explain` say."""
-        one = self.reply(trade_state, code)
-        told, queries = self.asked(one, one)
-        assert (told["status"], told["exit"], queries) == (status, Exit.REFUSED, 2)
-
-    def test_an_end_that_names_its_order_is_asked_about_once(self) -> None:
-        """As before."""
-        told, queries = self.asked(self.reply("FAIL", "10006", out_trade_no="A100011"))
-        assert (told["status"], queries) == ("FAILED", 1)
-
-    def test_the_second_answer_decides(self) -> None:
-        """What the first said was another order's: this one is paid."""
-        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
-        paid = signed_reply(query, CREDENTIALS, base_fee=1230, total_fee=1230)
-        told, queries = self.asked(self.reply("FAIL", "10006"), paid)
-        assert (told["status"], told["exit"], queries) == ("PAID", Exit.OK, 2)
-
-    @pytest.mark.parametrize("code", ["20007", "20009"])
-    def test_a_second_query_without_news_leaves_it_open(self, code: str) -> None:
-        """Neither "not found" nor "failed": they contradict each other, or say nothing (M-11)."""
-        query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", mch_id="00000001")
-        refused = signed_reply(query, CREDENTIALS, state="FAIL", code=code, trade_state=None)
-        told, _queries = self.asked(self.reply("FAIL", "10006"), refused)
-        assert (told["status"], told["exit"]) == ("PENDING", Exit.PENDING)
-
-    def test_two_ends_that_differ_leave_it_open(self) -> None:
-        """CLOSED after FAILED: nobody knows."""
-        told, _queries = self.asked(self.reply("FAIL", "10006"), self.reply("FAIL", "10004"))
-        assert (told["status"], told["exit"]) == ("PENDING", Exit.PENDING)
-
-    @pytest.mark.parametrize(("trade_state", "code", "status"), ENDS)
-    @pytest.mark.parametrize(
-        "fields",
-        ["orderquery paytype=WECHAT", f"pay body=tea total_fee=1230 auth_code={CODE} --yes"],
-    )
-    def test_what_sends_one_request_leaves_it_open(
-        self, fields: str, trade_state: str, code: str | None, status: str
-    ) -> None:
-        """`send` says what was heard, and that it decides nothing."""
-        command = f"send {fields} out_trade_no=A100011"
-        told, requests = self.asked(self.reply(trade_state, code), command=command)
-        assert (told["status"], told["exit"], requests) == ("PENDING", Exit.PENDING, 1)
-        assert told["ok"] is False
-        assert "before a second one says the same" in told["next"]
-
-    def test_a_person_is_told_what_was_heard(
-        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        """In both languages, and with what to do."""
-        request = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
-        reply = answered(request, Meaning.FAILED, code="10006", trade_state="FAIL")
-        reply_display.show(request, reply)
-        first, *_ = capsys.readouterr().out.splitlines()
-        assert "PENDING: the answer says FAILED, and does not name the order" in first
-        monkeypatch.delenv("LANGUAGE", raising=False)
-        monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
-        reply_display.show(request, reply)
-        first, then, *_ = capsys.readouterr().out.splitlines()
-        assert "PENDING: 响应说 FAILED，但没有写明是哪笔订单" in first
-        assert "不要再次收款" in then
 
 
 class TestGatewaysWords:
