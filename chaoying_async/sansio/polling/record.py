@@ -194,12 +194,14 @@ def _shared(kind: Any, may_lack: tuple[str, ...], *members: tuple[str, Any]) -> 
 
 def _ended(members: Members) -> EndedOrder:
     query = _query(members["query"])
-    reply, error = members.get("reply"), members.get("error")
+    reply, error, paid = (members.get(name) for name in ("reply", "error", "paid"))
+    if reply and paid:  # earlier versions kept the currency there alone
+        paid = {"fee_type": reply["fields"].get("fee_type")} | paid
     return EndedOrder(
         query=query,
         status=PollStatus(members["status"]),
         reply=None if reply is None else _reply(query, reply),
-        paid=value_in(members.get("paid"), PaidOrder | None),
+        paid=value_in(paid, PaidOrder | None),
         error=None if error is None else error_in(error),
         attempts=value_in(members["attempts"], int),
         elapsed=_seconds(members["elapsed"]),
