@@ -132,6 +132,17 @@ async def test_a_gateway_that_raises_anything_is_no_answer(shop: Shop) -> None:
     assert said(await handler.handle(shop.body())) == (D.UNCONFIRMED, FAIL)
 
 
+async def test_the_currency_is_the_messages_where_the_query_names_none(shop: Shop) -> None:
+    """M-13: whoever compares the delivered order again compares what was compared here."""
+    shop.orders[ORDER] = ExpectedOrder(PRICE, MCH_ID, fee_type="HKD")
+    says = gateway(shop, total_fee="90", coupon_fee="10", fee_type=None)
+    answer = await shop.handler(confirm=says).handle(
+        shop.body(total_fee=90, coupon_fee=10, fee_type="HKD")
+    )
+    assert said(answer) == (D.APPLY, SUCCESS)
+    assert [order.fee_type for order in shop.delivered] == ["HKD"]
+
+
 async def test_an_unreadable_message_is_decided_by_the_query(shop: Shop) -> None:
     """M-15: with confirm= even a message that can be read in two ways does its work: it rings."""
     fields = texts(message(shop.clock.now(), time_end="20260101080000"))

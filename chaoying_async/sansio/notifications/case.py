@@ -250,6 +250,7 @@ def order_of_case(case: Case, mch_id: str | None = None) -> PaidOrder:
         }
         told["mch_id"], told["out_trade_no"] = mch_id, facts.out_trade_no
         told["source"] = PaidSource.CONFIRM
+        told["fee_type"] = told["fee_type"] or facts.fee_type
         if not case.unclear and not (told["transaction_id"] or told["out_transaction_id"]):
             # Else a redelivery could not be told from another payment.
             told["transaction_id"] = facts.transaction_id
