@@ -15,14 +15,13 @@ from chaoying_async.exceptions import (
     SessionClosedError,
     StoreError,
     StoreInUseError,
-    UsageError,
 )
 from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import GONE, STORE_ERRORS, log, shielded
 from chaoying_async.payments.running import RunningPayment, keys_of
-from chaoying_async.polling.order import ask, default_of, merchant_of
+from chaoying_async.polling.order import ask, default_of, merchant_of, refused_here
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
@@ -171,6 +170,8 @@ class CheckoutCall:
         self._end: CheckoutEnd | None = None
         #: Whether the intent was written: before that, a record under its key is somebody else's.
         self._written = False
+        #: Whether the payment was refused in this process, before a byte left.
+        self.refused_here = False
 
     async def run(self, schedule: PollSchedule) -> CheckoutOutcome:
         """Write the intent down, pay, ask until it has ended, and write the end down."""
@@ -178,11 +179,8 @@ class CheckoutCall:
         await self._admit()
         try:
             answer = await self.pay_once()
-        except (ParameterError, UsageError):  # refused here, before a byte left
-            await self._withdraw()
-            raise
         except BaseException:
-            await self._interrupt()
+            await (self._withdraw() if self.refused_here else self._interrupt())
             raise
         try:
             self._end = end = await self._to_the_end(answer, schedule)
@@ -250,7 +248,8 @@ class CheckoutCall:
         A payment that is refused here, before a byte left, raises.
         """
         said = await ask(self._running.gateway, self._pay, **self._running.sending)
-        if isinstance(said, (ParameterError, UsageError)):
+        if isinstance(said, Exception) and refused_here(said):
+            self.refused_here = True
             raise said
         self._running.heard(said)
         try:

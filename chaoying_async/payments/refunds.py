@@ -16,9 +16,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import (
     AttemptInProgressError,
     GatewayError,
-    ParameterError,
     RequestNotSentError,
-    UsageError,
 )
 from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import Key, NumberClaim, refund_key, registry_of
@@ -34,7 +32,7 @@ from chaoying_async.payments.records import (
     taken_back,
 )
 from chaoying_async.payments.running import as_they_end
-from chaoying_async.polling.order import PolledOrder, ask, merchant_of, read_said
+from chaoying_async.polling.order import PolledOrder, ask, merchant_of, read_said, refused_here
 from chaoying_async.pollstore.errands import Durable, durable, errands_of
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
@@ -279,8 +277,8 @@ class RefundTracker:
             raise
         tried, self.left = self.left, True
         said = await ask(self._gateway, intent.refund)
-        settled = isinstance(said, _UNSENT) or moved_nothing(said, Family.REFUND)
-        if isinstance(said, Exception) and settled:
+        never_left = isinstance(said, RequestNotSentError) or refused_here(said)
+        if isinstance(said, Exception) and (never_left or moved_nothing(said, Family.REFUND)):
             self.left = tried
             await self._take_back(intent)
             raise said
@@ -349,10 +347,6 @@ class RefundTracker:
         ended = attrs.evolve(intent, status=status)
         await self.records.note(ended.key, ended.text())
         return outcome
-
-
-#: Errors of a call that was refused here, or never left.
-_UNSENT = (RequestNotSentError, ParameterError, UsageError)
 
 
 def _done(store: PollStore, intent: RefundIntent) -> Durable:

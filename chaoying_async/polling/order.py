@@ -9,7 +9,7 @@ from math import inf
 from typing import Any
 
 from chaoying_async.abc import Gateway
-from chaoying_async.exceptions import ParameterError
+from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.polling.schedule import (
@@ -29,6 +29,7 @@ from chaoying_async.sansio.polling.status import (
     read_answer,
     taken_together,
 )
+from chaoying_async.transport.event_hooks import RequestHookRaised
 
 
 class PolledOrder:
@@ -88,6 +89,15 @@ async def ask(gateway: Gateway, request: Request[Any], **options: Any) -> Reply[
         return await gateway.send(request, **options)
     except Exception as error:  # noqa: BLE001 - whoever asks reads what it means
         return error
+
+
+def refused_here(said: object) -> bool:
+    """Whether what :func:`ask` got was refused in this process, by us or by a hook: it never left.
+
+    The session raises a request hook's own error in the place of a ``RequestHookRaised``.
+    """
+    by_hook = isinstance(getattr(said, "__context__", None), RequestHookRaised)
+    return by_hook or isinstance(said, (ParameterError, UsageError))
 
 
 def leaving_within(gateway: Gateway, seconds: float) -> dict[str, Any]:

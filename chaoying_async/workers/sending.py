@@ -13,10 +13,8 @@ import attrs
 from chaoying_async.abc import Clock, Gateway
 from chaoying_async.exceptions import (
     AttemptInProgressError,
-    ParameterError,
     StoreError,
     StoreInUseError,
-    UsageError,
 )
 from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.checkout import (
@@ -141,8 +139,9 @@ class Sending:
         call = CheckoutCall(pay, running)
         try:
             answer = await call.pay_once()
-        except (ParameterError, UsageError):  # refused here, before a byte left
-            await self._withdraw(store, running)
+        except Exception:
+            if call.refused_here:
+                await self._withdraw(store, running)
             raise
         end = call.answered(answer, _PAYMENTS.begun(self._clock.now()))
         if isinstance(end, Till):
