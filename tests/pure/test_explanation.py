@@ -420,10 +420,10 @@ def test_nobody_delivers_an_order_whose_refund_was_begun() -> None:
     assert alone.is_settled
 
 
-def paid_reply() -> Any:
+def paid_reply(**more: str) -> Any:
     """A signed answer that the order is paid, verified."""
     query = OrderQuery(paytype=PayType.WECHAT, mch_id=MCH_ID, out_trade_no=ORDER)
-    fields = PAID_REPLY | {"base_fee": "1000", "total_fee": "1000"}
+    fields = PAID_REPLY | {"base_fee": "1000", "total_fee": "1000"} | more
     fields["sign"] = sign(fields, CREDENTIALS.key)
     outgoing = build_request(query, CREDENTIALS)
     return read_reply(outgoing, 200, json.dumps(fields).encode(), CREDENTIALS, now=NOW)

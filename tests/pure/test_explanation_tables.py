@@ -252,6 +252,7 @@ def test_a_program_gets_these_members_and_no_others() -> None:
         "agrees": True,
         "expected": 1000,
         "payable": 1000,
+        "fee_type": "CNY",
         "amount_compared": True,
         "returned": None,
         "refunds": [],

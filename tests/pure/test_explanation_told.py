@@ -405,7 +405,8 @@ class TestGatewayTold:
         at = "2026-01-01T12:00:00+08:00"
         assert members["refunds"] == [
             {"out_refund_no": number, "status": "REFUNDED" if at else None,
-             "base_refund_fee": 400, "refund_fee": back, "refund_time": at}
+             "base_refund_fee": 400, "refund_fee": back,
+             "fee_type": "CNY", "refund_time": at}
             for number, back, at in (("R-1", 300, at), ("5000", 300, at), ("R-3", None, None))
         ]  # fmt: skip
         said = [each["says"] for each in members["timeline"]]

@@ -10,7 +10,14 @@ import attrs
 from chaoying_async.sansio.explanation.evidence import OrderEvidence
 from chaoying_async.sansio.explanation.from_audit_log import logged_bearing
 from chaoying_async.sansio.explanation.from_gateway import GatewaySays
-from chaoying_async.sansio.explanation.told import PAID_ONCE, Bearing, Statement, Value, Witness
+from chaoying_async.sansio.explanation.told import (
+    PAID_ONCE,
+    Bearing,
+    Statement,
+    Value,
+    Witness,
+    amount_of,
+)
 from chaoying_async.sansio.paid import known_numbers
 from chaoying_async.sansio.polling.status import PollStatus
 
@@ -105,6 +112,9 @@ def _payments(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Phrase]:
     numbers = known_numbers(says.paid.transaction_id, says.paid.out_transaction_id)
     if evidence.inbox.is_another_payment(numbers):
         yield Phrase(name="two-payments")
-    here, there = evidence.inbox.payable, says.paid.payable
+    there = amount_of(says.paid.payable, says.fee_type)
+    here = evidence.inbox.amount
+    if not evidence.inbox.keeps_message:  # nobody knows its currency any more
+        here = amount_of(evidence.inbox.payable, says.fee_type)
     if here is not None and there is not None and here != there:
         yield Phrase(name="two-amounts", values={"amount": here, "other": there})

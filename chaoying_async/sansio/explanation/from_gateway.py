@@ -24,7 +24,15 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult, RefundQueryResult
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
+from chaoying_async.sansio.explanation.told import (
+    Bearing,
+    ForeignAmount,
+    Statement,
+    Witness,
+    amount_of,
+    sentence,
+    word,
+)
 from chaoying_async.sansio.meaning import Meaning
 from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, paid_order, refunded_order
 from chaoying_async.sansio.payments.refunds import full_refund_number
@@ -80,10 +88,17 @@ class RefundSays:
     """How it ended; None while it has not."""
     applied: int | None = None
     """What was applied for, in fen."""
+    fee_type: str | None = None
+    """The currency of these amounts; None where nothing names one, which is CNY."""
     returned: int | None = None
     """What came back in cash, in fen, where it ended well."""
     at: datetime | None = None
     """When it came back."""
+
+    @property
+    def amount(self) -> int | ForeignAmount | None:
+        """What was applied for, as it is told."""
+        return amount_of(self.applied, self.fee_type)
 
 
 @attrs.frozen(kw_only=True)
@@ -108,6 +123,11 @@ class GatewaySays:
     """Numbers of refunds that were asked about and are another order's."""
     at: datetime | None = None
     """When the answer came that decides."""
+
+    @property
+    def fee_type(self) -> str | None:
+        """The currency of the order; None where nothing names one, which is CNY."""
+        return None if self.paid is None else self.paid.fee_type
 
     @property
     def returned(self) -> int | None:
@@ -222,6 +242,7 @@ def gateway_says(
     refunds = [each for each in asked if not isinstance(each.query, OrderQuery)]
     said = _of_order(orders, number, mch_id, expected)
     items, listed, foreign = _of_refunds(refunds, number)
+    items = tuple(attrs.evolve(each, fee_type=each.fee_type or said.fee_type) for each in items)
     return attrs.evolve(said, refunds=items, refunds_known=listed, foreign=foreign)
 
 
@@ -323,7 +344,7 @@ def _of_refunds(
             listed = True
             for place, item in enumerate(result.refund_list):
                 # Not by the number as it is shown: strange ones would all be one and the same.
-                found[item.out_refund_no or item.refund_id or place] = _refund(item)
+                found[item.out_refund_no or item.refund_id or place] = _refund(item, each.said)
     return tuple(found.values()), listed, tuple(foreign)
 
 
@@ -333,13 +354,14 @@ def _is_absent(asked: AskedQuery) -> bool:
     return read_answer(asked.query, asked.said).says is Says.ABSENT
 
 
-def _refund(item: RefundItem) -> RefundSays:
+def _refund(item: RefundItem, reply: Reply[Any] | Exception) -> RefundSays:
     status = REFUND_ENDS.get(item.refund_status or "")
     came = status is PollStatus.REFUNDED
     return RefundSays(
         number=word(item.out_refund_no or item.refund_id or ""),
         status=status,
         applied=item.base_refund_fee,
+        fee_type=str(getattr(reply, "raw", {}).get("fee_type") or "") or None,
         returned=item.refund_fee if came else None,
         at=item.refund_time if came else None,
     )
@@ -357,7 +379,10 @@ def told_by_gateway(
             witness=Witness.GATEWAY,
             what="gateway-paid-at",
             at=paid.time_end,
-            values={"amount": paid.payable, "number": word(paid.transaction_id or "?")},
+            values={
+                "amount": amount_of(paid.payable, paid.fee_type),
+                "number": word(paid.transaction_id or "?"),
+            },
             status=str(says.status or ""),
         )
     for refund in says.refunds:
@@ -366,7 +391,7 @@ def told_by_gateway(
                 witness=Witness.GATEWAY,
                 what="gateway-refunded-at",
                 at=refund.at,
-                values={"number": refund.number, "amount": refund.applied},
+                values={"number": refund.number, "amount": refund.amount},
                 status=str(refund.status or ""),
             )
 

@@ -10,7 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
-from chaoying_async.sansio.explanation.told import Bearing, Statement, Witness, sentence, word
+from chaoying_async.sansio.explanation.told import (
+    Bearing,
+    ForeignAmount,
+    Statement,
+    Witness,
+    amount_of,
+    sentence,
+    word,
+)
 from chaoying_async.sansio.notifications.decide import Decision, has_effect
 from chaoying_async.sansio.notifications.facts import NotificationOutcome, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import (
@@ -57,6 +65,21 @@ class InboxHolds:
         return None if found is None else Fen(found)
 
     @property
+    def keeps_message(self) -> bool:
+        """Whether the message of the recorded payment is kept still."""
+        return self.record is not None and bool(self.record.entry.payload)
+
+    @property
+    def fee_type(self) -> str | None:
+        """The currency of that payment; None where nothing names one, which is CNY."""
+        return None if self.record is None else _currency_in(self.record)
+
+    @property
+    def amount(self) -> int | ForeignAmount | None:
+        """The order amount as it is told."""
+        return amount_of(self.payable, self.fee_type)
+
+    @property
     def was_compared(self) -> bool:
         """Whether a handler gave the payment its effect, and so, as a rule, compared its amount.
 
@@ -95,13 +118,14 @@ def _record(record: Record) -> Statement:
         at=record.entry.first_seen,
         values={
             "source": word(record.entry.source or "NOTIFICATION"),
-            "amount": record.entry.payable,
+            "amount": amount_of(record.entry.payable, _currency_in(record)),
             "failures": record.failures,
             "reason": sentence(record.reason),
         },
         bearing=bearing_of_record(record),
         proves=True,
         payable=record.entry.payable,
+        fee_type=_currency_in(record),
         status=record.state.value,
     )
 
@@ -135,6 +159,14 @@ def _aside(aside: Aside) -> Statement:
         proves=True,
         status=decision,
     )
+
+
+def _currency_in(record: Record) -> str | None:
+    """The currency that the record's message names, as long as that is kept."""
+    try:
+        return kept_facts(record.entry.payload, record.entry.source or "NOTIFICATION").fee_type
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _bearing_in(payload: str, source: str) -> Bearing:

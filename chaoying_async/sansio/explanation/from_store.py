@@ -267,6 +267,7 @@ def told_by_store(kept: KeptRecord) -> Iterator[Statement]:
         bearing=kept.bearing,
         proves=kept.ended,
         payable=None if kept.paid is None else kept.paid.payable,
+        fee_type=None if kept.paid is None else kept.paid.fee_type,
         status=kept.status,
     )
     if kept.released is not None:

@@ -25,7 +25,14 @@ from chaoying_async.sansio.explanation.next_steps import (
     next_steps,
 )
 from chaoying_async.sansio.explanation.standing import OrderStanding, standing_of
-from chaoying_async.sansio.explanation.told import Bearing, Statement, Value, Witness, sentence
+from chaoying_async.sansio.explanation.told import (
+    Bearing,
+    Statement,
+    Value,
+    Witness,
+    amount_of,
+    sentence,
+)
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 
 _LAST = datetime.max.replace(tzinfo=UTC)
@@ -47,6 +54,8 @@ class Explanation:
     """The amount that it should have, in fen."""
     payable: int | None
     """The order amount as the gateway names it, or else the inbox or a store; fen."""
+    fee_type: str | None
+    """Its currency; None where nothing names one, which is CNY."""
     amount_compared: bool
     """Whether somebody said what the order costs, or its handler compared that (M-13)."""
     returned: int | None
@@ -110,13 +119,15 @@ def explain_order(evidence: OrderEvidence) -> Explanation:
     told = [*_told(evidence, says)]
     standing = standing_of(says, told)
     against = contradictions(evidence, says, told)
+    payable, fee_type = _payable(says, told)
     return Explanation(
         mch_id=evidence.mch_id,
         out_trade_no=evidence.out_trade_no,
         now=evidence.now,
         standing=standing,
         expected=evidence.expected,
-        payable=_payable(says, told),
+        payable=payable,
+        fee_type=fee_type,
         amount_compared=evidence.amount_compared,
         returned=says.returned,
         refunds=says.refunds,
@@ -140,10 +151,12 @@ def _told(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Statement]:
     yield from told_by_gateway(evidence.asked, says, evidence.out_trade_no)
 
 
-def _payable(says: GatewaySays, told: list[Statement]) -> int | None:
-    here = None if says.paid is None else says.paid.payable
-    others = (each.payable for each in told if each.proves and each.payable is not None)
-    return here if here is not None else next(others, None)
+def _payable(says: GatewaySays, told: list[Statement]) -> tuple[int | None, str | None]:
+    """The order amount and its currency."""
+    if says.paid is not None and says.paid.payable is not None:
+        return says.paid.payable, says.fee_type
+    others = (each for each in told if each.proves and each.payable is not None)
+    return next(((each.payable, each.fee_type) for each in others), (None, None))
 
 
 #: What the gateway's answer proves, by how it bears on the payment.
@@ -163,20 +176,20 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
         paid = says.paid
         values: dict[str, Value] = {
             "status": str(says.status or ""),
-            "amount": None if paid is None else paid.payable,
+            "amount": amount_of(None if paid is None else paid.payable, says.fee_type),
             "expected": evidence.expected,
         }
         yield Phrase(name=name, values=values)
     for refund in says.refunds:
         if refund.status is not None and refund.applied is not None:
-            values = {"number": refund.number, "amount": refund.applied}
+            values = {"number": refund.number, "amount": refund.amount}
             yield Phrase(name="refund-stands", values=values | {"status": str(refund.status)})
     if evidence.inbox is not None and evidence.inbox.record is not None:
         record = evidence.inbox.record
         took_effect = record.state is SeenState.DONE
         name = "effect" if took_effect else _BY_RECORD.get(bearing_of_record(record), "")
         if name:
-            yield Phrase(name=name, values={"amount": evidence.inbox.payable})
+            yield Phrase(name=name, values={"amount": evidence.inbox.amount})
     for each in told:
         of_another = each.what == "attempt-ended" and each.bearing is Bearing.NONE
         if each.witness not in (Witness.STORE, Witness.FLEET) or of_another:

@@ -7,12 +7,13 @@ from enum import StrEnum
 
 import attrs
 
+from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.explanation.contradictions import Phrase
 from chaoying_async.sansio.explanation.evidence import OrderEvidence
 from chaoying_async.sansio.explanation.from_gateway import GatewaySays, RefundSays
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.standing import OrderStanding
-from chaoying_async.sansio.explanation.told import Bearing, Value
+from chaoying_async.sansio.explanation.told import Bearing, Value, amount_of
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.paid import RefundedOrder
 from chaoying_async.sansio.payments.moves import CheckoutStatus
@@ -149,7 +150,7 @@ def _of_a_paid_one(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextS
 
 
 def _compare_amount(says: GatewaySays) -> NextStep:
-    amount = None if says.paid is None else says.paid.payable
+    amount = amount_of(None if says.paid is None else says.paid.payable, says.fee_type)
     return attrs.evolve(COMPARE_AMOUNT, values={"amount": amount})
 
 
@@ -172,7 +173,10 @@ def _by_its_inbox(evidence: OrderEvidence) -> NextStep:
 
 def _of_one_in_refund(evidence: OrderEvidence, says: GatewaySays) -> NextStep:
     back, whole = says.returned, _whole(evidence, says)
-    values = {"amount": back, "whole": whole}
+    values: dict[str, Value] = {
+        "amount": amount_of(back, says.fee_type),
+        "whole": amount_of(whole, says.fee_type),
+    }
     if back is None:
         return NextStep(name="refund-unknown", rule="M-25", need=Need.PERSON)
     if whole is not None and back >= whole:
@@ -189,8 +193,10 @@ def _whole(evidence: OrderEvidence, says: GatewaySays) -> int | None:
     if not says.refunds_known and isinstance(says.paid, RefundedOrder):
         return says.paid.refunded_of
     named = None if says.paid is None else says.paid.payable
+    if named is not None or not is_yuan(says.fee_type):
+        return named  # others tell of fen
     inbox = None if evidence.inbox is None else evidence.inbox.payable
-    return next((each for each in (named, inbox, evidence.expected) if each is not None), None)
+    return inbox if inbox is not None else evidence.expected
 
 
 def _of_refunds(says: GatewaySays) -> Iterator[NextStep]:
@@ -201,7 +207,7 @@ def _of_refunds(says: GatewaySays) -> Iterator[NextStep]:
 
 
 def _refund_values(refund: RefundSays) -> Mapping[str, Value]:
-    return {"number": refund.number, "amount": refund.applied}
+    return {"number": refund.number, "amount": refund.amount}
 
 
 def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:

@@ -19,7 +19,7 @@ from chaoying_async.sansio.explanation.contradictions import Phrase
 from chaoying_async.sansio.explanation.from_gateway import RefundSays
 from chaoying_async.sansio.explanation.judge import Explanation
 from chaoying_async.sansio.explanation.next_steps import NextStep
-from chaoying_async.sansio.explanation.told import Statement, Value
+from chaoying_async.sansio.explanation.told import ForeignAmount, Statement, Value, amount_of
 from chaoying_async.sansio.values import GMT8, Fen
 
 Language = Literal["en", "zh"]
@@ -60,7 +60,8 @@ class Teller:
     def standing(self, explanation: Explanation) -> str:
         """How the order stands, in a sentence."""
         text = words(self.lang)["standing"][explanation.standing.value]
-        amounts = {"amount": explanation.payable, "expected": explanation.expected}
+        paid = amount_of(explanation.payable, explanation.fee_type)
+        amounts: dict[str, Value] = {"amount": paid, "expected": explanation.expected}
         return self._filled(text, amounts)
 
     def phrase(self, part: str, phrase: Phrase) -> str:
@@ -88,7 +89,10 @@ class Teller:
         return at.astimezone(GMT8).strftime("%Y-%m-%d %H:%M:%S")
 
     def amount(self, amount: Value) -> str:
-        """An amount in yuan, or that it is not known."""
+        """An amount in yuan or with its currency, or that it is not known."""
+        if isinstance(amount, ForeignAmount):
+            foreign: str = words(self.lang)["frame"]["foreign"]
+            return foreign.format(amount=amount.number, fee_type=amount.fee_type)
         if not isinstance(amount, int):
             return str(words(self.lang)["frame"]["no-amount"])
         yuan: str = words(self.lang)["frame"]["yuan"]
@@ -154,6 +158,7 @@ def members_of_explanation(explanation: Explanation) -> dict[str, Any]:
         "agrees": explanation.agrees,
         "expected": explanation.expected,
         "payable": explanation.payable,
+        "fee_type": None if explanation.payable is None else explanation.fee_type or "CNY",
         "amount_compared": explanation.amount_compared,
         "returned": explanation.returned,
         "refunds": [_refund(each) for each in explanation.refunds],
@@ -180,6 +185,7 @@ def _refund(refund: RefundSays) -> dict[str, Any]:
         "status": None if refund.status is None else refund.status.value,
         "base_refund_fee": refund.applied,
         "refund_fee": refund.returned,
+        "fee_type": None if refund.applied is None else refund.fee_type or "CNY",
         "refund_time": _iso(refund.at),
     }
 

@@ -9,10 +9,30 @@ from enum import StrEnum
 
 import attrs
 
+from chaoying_async.sansio.currency import is_yuan, shown_code
 from chaoying_async.sansio.printable import one_line
 
-#: What a sentence is filled with. Amounts are whole numbers of fen.
-Value = str | int | None
+
+@attrs.frozen
+class ForeignAmount:
+    """An amount in another currency than CNY."""
+
+    number: int
+    """As it came."""
+    fee_type: str
+    """The currency, fit to be shown."""
+
+
+#: What a sentence is filled with. Amounts are whole numbers of fen, or of another currency.
+Value = str | int | ForeignAmount | None
+
+
+def amount_of(number: int | None, fee_type: str | None) -> int | ForeignAmount | None:
+    """The amount as a sentence is filled with it."""
+    if number is None or is_yuan(fee_type):
+        return number
+    return ForeignAmount(number, shown_code(fee_type))
+
 
 _NOTHING: Mapping[str, Value] = {}
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
@@ -73,6 +93,8 @@ class Statement:
     """Whether a signature was verified for it, by us or by the shop's own library."""
     payable: int | None = None
     """The order amount that it names, in fen."""
+    fee_type: str | None = None
+    """The currency of that amount; None where nothing names one, which is CNY."""
     status: str = ""
     """The status by which its witness calls it; empty where there is none."""
 
