@@ -381,8 +381,8 @@ class Journey:
         if decision is Decision.IN_PROGRESS:
             return None
         if decision is Decision.DUPLICATE:
-            if reason == OTHER_NUMBERS:
-                log.warning("order %r: %s", decided.key.out_trade_no, OTHER_NUMBERS)
+            if reason != TAKEN_EFFECT:
+                log.warning("order %r: %s", decided.key.out_trade_no, reason)
             self.callbacks.saw(decided)
             return Outcome(decision, durable=True, paid=decided.done)
         if self._lost_its_owner(message):

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Collection, Coroutine
 from contextlib import suppress
 from enum import Enum
 from typing import Any, Final, TypeVar
+from weakref import WeakSet
 
 import attrs
 
@@ -45,20 +46,6 @@ class Progress:
         """Whether nothing but a database is waited for."""
         return self.stage in (Stage.AFTER, Stage.GIVEN_UP)
 
-    def cause_of(self, error: BaseException) -> BaseException:
-        """What ended the work of the task that asks: a time-out, where its recording was given up.
-
-        That is no cancellation then, and the task goes on.
-        """
-        task = asyncio.current_task()
-        if self.stage is not Stage.GIVEN_UP or task is None:
-            return error
-        self.stage = Stage.RUNNING
-        others = task.uncancel()
-        if others or not isinstance(error, asyncio.CancelledError):
-            return error
-        return TimeoutError("recording it took too long")
-
 
 class LateError(TimeoutError):
     """The work has not ended by the moment until which its caller waits."""
@@ -79,6 +66,8 @@ class OwnedTasks:
         self.is_open = False
         #: Each with what is set when it has ended.
         self._tasks: dict[asyncio.Task[Any], asyncio.Event] = {}
+        #: Those that were cancelled here, with their owner or in their caller's stead.
+        self._cut_off: WeakSet[asyncio.Task[Any]] = WeakSet()
         self._ticker: asyncio.Task[None] | None = None
 
     def open(self, ticker: Coroutine[Any, Any, None]) -> None:
@@ -104,7 +93,7 @@ class OwnedTasks:
         finally:
             tasks = [*self._tasks, *filter(None, [self._ticker])]
             for task in tasks:
-                task.cancel()
+                self._cut(task)
             await ended(tasks)
             self.opened, self._ticker = False, None
         return in_time
@@ -133,12 +122,35 @@ class OwnedTasks:
         except asyncio.CancelledError:
             if is_owned:  # nobody waits any more, and it may still be given up in time
                 self._begun(self._waited(task, progress, until, to_the_end=True))
-            elif task.cancel():
+            elif self._cut(task):
                 await asyncio.wait([task], timeout=_CLEAN_UP)
             raise
-        if task.cancelled() and task.cancelling():
+        if task.cancelled() and (task in self._cut_off or progress.is_recording):
             raise CutOffError("the work was cancelled with its owner")
         return await only_exceptions(task)  # which has ended
+
+    def cause_of(self, error: BaseException, progress: Progress) -> BaseException:
+        """What ended the user's function, in its own task, which goes on unless it was cut off.
+
+        A time-out, where recording its end was given up. A cancellation that did not come from here
+        is the function's own: it may hold the task that it runs in, and a watchdog of its own
+        cancels just that (M-17).
+        """
+        given_up = progress.stage is Stage.GIVEN_UP
+        if given_up:
+            progress.stage = Stage.RUNNING
+        task = asyncio.current_task()
+        if task is None or task in self._cut_off:
+            return error
+        while task.uncancel():
+            pass
+        if given_up and isinstance(error, asyncio.CancelledError):
+            return TimeoutError("recording it took too long")
+        return error
+
+    def _cut(self, task: asyncio.Task[Any]) -> bool:
+        self._cut_off.add(task)
+        return task.cancel()
 
     def _begun(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name="chaoying notifications: work")
@@ -192,7 +204,7 @@ class OwnedTasks:
             with suppress(TimeoutError):
                 async with self._clock.timeout(_LAST_MOMENT):
                     await self._tasks[task].wait()
-        if task.cancel():
+        if self._cut(task):
             raise LateError
 
     def _forget(self, task: asyncio.Task[Any]) -> None:

@@ -146,11 +146,18 @@ async def ends_well(shop: Shop, doing: Doing, *, due: bool = False, inside: bool
     told = f"{shop.end.__name__} {shop.place} {doing.__name__} due={due} inside={inside}"
     before = asyncio.all_tasks()
     async with asyncio.timeout(20):
-        done = await doing(shop.handler(inside=inside), number)
+        handler = shop.handler(inside=inside)
+        done = await doing(handler, number)
         found = await books.effects(number)
         assert found == int(done) or (found and not done and books.engine is None), told
         record = await books.inbox.look(OrderKey(MCH_ID, number))
         assert done or record is None or record.lease == 0, told  # nobody seems to work on it
+        recorded = record is not None and record.state is SeenState.DONE
+        if not (done or recorded) and shop.place in (BEFORE, DURING, BEHIND):
+            assert handler.stats().failed == 1, told  # somebody hears of it
+            # A server may take its time to let go of a lock whose connection was thrown away.
+            assert record is None or record.failures == 1, told
+            assert record is not None or books.engine is not None, told
         if due:
             await books.pass_time(40)
             await shop.handler(inside=inside).run_due()

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
-from chaoying_async.notifications.tasks import CutOffError, OwnedTasks
+from chaoying_async.notifications.tasks import OwnedTasks, StrayEndError
 from chaoying_async.testing.fake_clock import FakeClock
 
 WHO: ContextVar[str] = ContextVar("WHO", default="nobody")
@@ -104,7 +104,7 @@ async def test_work_that_cancels_itself_ends_there_and_spoils_nothing(waits: boo
         reached.append("the next one's end")
 
     async with opened() as tasks:
-        with pytest.raises(CutOffError):
+        with pytest.raises(StrayEndError):
             await tasks.run(odd())
         await tasks.run(next_one())
     assert reached == ["the next one's end"]

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -18,9 +18,9 @@ from chaoying_async.inbox.leases import Claim
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK
 from chaoying_async.sansio.notifications.decide import Decision
-from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, cancelled, failing, said, slow
+from tests.shop import FAIL, SUCCESS, Shop, cancelled, failing, queried, said, slow
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -233,17 +233,67 @@ async def test_run_due_retries_after_30_s_doubling_to_an_hour(shop: Shop) -> Non
     assert set(waits[7:]) == {3600}
 
 
-async def test_work_cancelled_by_its_own_code_is_a_failure_like_any_other(shop: Shop) -> None:
-    """A CancelledError that nobody asked for is on_paid's own, and ends nothing but its try."""
+async def _raises(_order: PaidOrder | None = None) -> None:
+    raise asyncio.CancelledError
 
-    async def cancels(_order: PaidOrder) -> None:
-        raise asyncio.CancelledError
 
+async def _has_a_watchdog(_order: PaidOrder | None = None) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().call_soon(task.cancel)
+    await asyncio.Event().wait()
+
+
+async def _has_two(_order: PaidOrder | None = None) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    await _has_a_watchdog()
+
+
+CANCELS = pytest.mark.parametrize("cancels", [_raises, _has_a_watchdog, _has_two])
+
+
+@CANCELS
+@pytest.mark.parametrize("opened", [True, False])
+async def test_work_cancelled_by_its_own_code_is_a_failure_like_any_other(
+    shop: Shop, cancels: Any, caplog: pytest.LogCaptureFixture, *, opened: bool
+) -> None:
+    """M-17: a cancellation that nobody asked for is on_paid's own: counted, logged and retried."""
     shop.before = cancels
-    async with shop.handler() as handler:
+    inbox = shop.inbox()
+    handler = shop.handler(inbox)
+    async with opening(handler, opened):
         assert said(await handler.handle(shop.body())) == (D.APPLY, FAIL)
-        shop.before = None
-        assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
+        assert await handler.settle(queried()) is D.IN_PROGRESS
+    record = await inbox.look(ORDER_KEY)
+    assert record is not None
+    assert (record.state, record.failures) == (SeenState.HELD, 2)
+    assert handler.stats().failed == 2
+    assert [one.levelno for one in caplog.records if one.levelno >= logging.WARNING] == [
+        logging.ERROR
+    ]
+    shop.before = None
+    await shop.clock.advance(61)
+    assert await handler.run_due() == 1
+    assert len(shop.delivered) == 1
+
+
+@CANCELS
+async def test_a_lookup_cancelled_by_its_own_code_is_one_that_failed(
+    shop: Shop, cancels: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-14: `fail`, and the log says that something is wrong, as with any other error of its."""
+
+    async def expected(_mch_id: str, _out_trade_no: str) -> None:
+        await cancels()
+
+    async with shop.handler(expected=expected) as handler:
+        assert said(await handler.handle(shop.body())) == (None, FAIL)
+        assert handler.stats().troubled == 1
+    assert [one.levelno for one in caplog.records] == [logging.ERROR]
 
 
 @pytest.mark.parametrize("where", ["look", "lock", "set_aside", "aside"])
