@@ -144,7 +144,7 @@ class NotificationHandler:
         )
         self._callbacks = CallbackWatch(self._clock, on_callbacks_dark)
         self._budget, self._grace = _seconds("budget", budget), _seconds("grace", grace)
-        self._keys = Keys(credentials, self._clock, self._budget)
+        self._keys = Keys(credentials, self._clock)
         lends = inbox.lends_connection
         effects = {Decision.APPLY: EffectCall.of("on_paid", on_paid, lends=lends)}
         if on_paid_after_close is not None:
@@ -230,15 +230,15 @@ class NotificationHandler:
     async def _answer(
         self, body: bytes | str, kind: Wallet | None, work: ObservedMessage
     ) -> NotificationAnswer:
-        facts = None
+        facts, came = None, self._clock.monotonic()
         try:
             # Shy, since the frames of what fails below are logged (M-27).
             raw = body = shy(raw_bytes(body))
-            credentials = self._keys.own or await self._keys.of(raw)
+            credentials = self._keys.own or await self._keys.of(raw, came + self._budget)
             now = self._clock.now() if credentials.previous_keys else None
             facts = read_facts(raw, credentials, kind, now)
             work.order = order_mark(facts.mch_id, facts.out_trade_no)
-            outcome = await self._journey.run(facts, self._limits)
+            outcome = await self._journey.run(facts, self._limits, came=came)
         except BaseException as error:  # any input at all gives an answer
             if must_propagate(error):
                 raise

@@ -134,14 +134,16 @@ class Journey:
         first_seen: datetime | None = None,
         by_a_person: bool = False,
         key: OrderKey | None = None,
+        came: float | None = None,
     ) -> Outcome:
         """Decide about a message and do what was decided, in a task of its own.
 
         What the shop's lookup or the inbox raise comes out, and a ``LateError`` of ``limits``.
         ``first_seen``: when this very message first came, if it was set aside before.
-        ``by_a_person``: a person said that it is to be applied; ``key``: to this order.
+        ``by_a_person``: a person said that it is to be applied; ``key``: to this order. ``came``:
+        the moment from which ``limits`` count, if that is not now.
         """
-        came = self.clock.monotonic()
+        came = self.clock.monotonic() if came is None else came
         message = Message(
             facts,
             first_seen,
@@ -242,7 +244,7 @@ class Journey:
         except BaseException as error:
             if not runs:
                 raise
-            return await self._failed(message.cause_of(error), decided, before)
+            return await self._failed(self.tasks.cause_of(error, message), decided, before)
         finally:
             if self.working.get(key) is work:
                 del self.working[key]

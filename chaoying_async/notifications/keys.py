@@ -27,7 +27,7 @@ class UnknownMerchantError(MalformedMessageError):
 class Keys:
     """Whose key verifies a body: one merchant's, or the resolver's answer by its number (M-20)."""
 
-    def __init__(self, source: Credentials | Resolver, clock: Clock, budget: float) -> None:
+    def __init__(self, source: Credentials | Resolver, clock: Clock) -> None:
         #: The one merchant's, where no resolver is asked.
         self.own = source if isinstance(source, Credentials) else None
         if not isinstance(source, Credentials):
@@ -38,19 +38,18 @@ class Keys:
             check_functions(Kind.EITHER, 1, credentials=source)
             self._resolver: Resolver = source
         self._clock = clock
-        #: Seconds that the resolver may take.
-        self._budget = budget
         self._unknown: OrderedDict[str, float] = OrderedDict()
 
-    async def of(self, body: bytes) -> Credentials:
+    async def of(self, body: bytes, until: float) -> Credentials:
         """The credentials that must verify this body, or :class:`UnknownMerchantError`.
 
-        The resolver is asked. What it raises comes out; nobody else's key is tried instead.
+        The resolver is asked, until a moment of the monotonic clock. What it raises comes out;
+        nobody else's key is tried instead.
         """
         mch_id = peek_mch_id(body)
-        until = self._unknown.get(mch_id)
-        if until is None or self._clock.monotonic() >= until:
-            found = await within(self._clock, self._budget, resolved(self._resolver(mch_id)))
+        remembered, now = self._unknown.get(mch_id), self._clock.monotonic()
+        if remembered is None or now >= remembered:
+            found = await within(self._clock, until - now, resolved(self._resolver(mch_id)))
             if isinstance(found, Credentials):
                 return found
             if found is not None:

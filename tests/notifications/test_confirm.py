@@ -29,7 +29,7 @@ from chaoying_async.sansio.signing import texts
 from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, KEY, MCH_ID, ORDER
 from tests.pollers import ABSENT, CLOSED, PENDING, UNNAMED, Scripted, always
-from tests.shop import FAIL, PRICE, SUCCESS, Dead, Shop, message, queried, said
+from tests.shop import FAIL, PRICE, SUCCESS, Dead, Shop, message, queried, said, slow
 from tests.sizes import sampled
 
 D = Decision
@@ -268,6 +268,27 @@ async def test_a_resolver_that_hangs_or_returns_nonsense_is_answered_fail(shop: 
         task = asyncio.create_task(shop.handler(credentials=resolver).handle(shop.body()))
         await shop.clock.advance(2)
         assert task.result().body == FAIL
+
+
+@pytest.mark.parametrize("takes", [0.5, 1.9])
+async def test_a_slow_resolver_leaves_its_order_the_rest_of_the_one_budget(
+    shop: Shop, takes: float
+) -> None:
+    """M-14: the answer is out 2 s after the body came, for the gateway waits no more than 3 s."""
+    shop.before = slow(shop, 1.8)
+
+    async def resolver(_mch_id: str) -> Credentials:
+        await shop.clock.sleep(takes)
+        return CREDENTIALS
+
+    async with shop.handler(credentials=resolver, grace=0.0) as handler:
+        task = asyncio.create_task(handler.handle(shop.body()))
+        await shop.clock.advance(takes)
+        assert not task.done()
+        await shop.clock.advance(2 - takes)
+        assert said(task.result()) == (Decision.IN_PROGRESS, FAIL)
+        await shop.clock.advance(takes)
+        assert len(shop.delivered) == 1  # it went on
 
 
 async def test_a_previous_key_ends_on_the_handlers_clock(shop: Shop) -> None:
