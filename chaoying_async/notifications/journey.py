@@ -31,7 +31,7 @@ from chaoying_async.notifications.tasks import (
 )
 from chaoying_async.sansio.currency import fen_in_words
 from chaoying_async.sansio.notifications.case import ExpectedOrder
-from chaoying_async.sansio.notifications.decide import OTHER_NUMBERS, Decision, has_effect
+from chaoying_async.sansio.notifications.decide import TAKEN_EFFECT, Decision, has_effect
 from chaoying_async.sansio.notifications.facts import Facts
 from chaoying_async.sansio.notifications.inbox_values import (
     ClaimLostError,

@@ -18,6 +18,7 @@ from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage, 
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.sansio.notifications.decide import (
     ANOTHER_PAYMENT,
+    PERHAPS_ANOTHER,
     Decision,
     Judgement,
     SetAside,
@@ -51,7 +52,7 @@ TELL_WITHIN = 20.0
 #: Seconds between two lines about messages for which there was no room.
 REFUSALS_EVERY = 60.0
 #: The reasons of a CONFLICT that nothing but a person can end.
-SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, TWO_PAYMENTS})
+SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, PERHAPS_ANOTHER, TWO_PAYMENTS})
 #: What a message's decision ends in, in the inbox, until somebody was told of it.
 _UNTOLD = " (untold)"
 

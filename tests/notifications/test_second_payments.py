@@ -15,7 +15,7 @@ from chaoying_async import PaidOrder
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.notifications import NotificationHandler
 from chaoying_async.sansio.notifications import inbox_values
-from chaoying_async.sansio.notifications.decide import Decision
+from chaoying_async.sansio.notifications.decide import PERHAPS_ANOTHER, Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from chaoying_async.sansio.paid import PaidSource
 from tests.factories import MCH_ID, ORDER
@@ -152,6 +152,47 @@ async def test_messages_without_numbers_are_no_other_payment(shop: Shop) -> None
     assert await handler.settle(queried(transaction_id="Q1")) is D.APPLY
     for fields in (nameless, FIRST, nameless):
         assert said(await handler.handle(shop.body(**fields))) == (D.DUPLICATE, SUCCESS)
+
+
+NAMELESS: dict[str, Any] = {"transaction_id": None, "out_transaction_id": None}
+BLANK: dict[str, Any] = {"transaction_id": "", "out_transaction_id": ""}
+
+
+@pytest.mark.parametrize("fields", [NAMELESS, BLANK])
+async def test_a_payment_without_numbers_that_comes_again_is_the_same_one(
+    shop: Shop, fields: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-15: nobody is told of a second payment that does not exist; a warning says what is odd."""
+    handler = shop.handler()
+    body = shop.body(**fields)
+    assert said(await handler.handle(body)) == (D.APPLY, SUCCESS)
+    for _ in range(2):
+        assert said(await handler.handle(body)) == (D.DUPLICATE, SUCCESS)
+    assert not shop.told
+    assert [line.levelno for line in caplog.records] == [logging.WARNING] * 2
+
+
+async def test_so_is_one_that_a_query_has_found(shop: Shop) -> None:
+    """M-15: an outcome may come twice, and settling it again does no harm."""
+    handler = shop.handler()
+    assert await handler.settle(queried(transaction_id=None)) is D.APPLY
+    for _ in range(2):
+        assert await handler.settle(queried(transaction_id=None)) is D.DUPLICATE
+    assert not shop.told
+
+
+@pytest.mark.parametrize("first", [NAMELESS, FIRST])
+async def test_where_one_message_alone_names_its_payment_a_person_has_to_look(
+    shop: Shop, first: dict[str, Any]
+) -> None:
+    """M-13, M-15: it may be another payment or the same one, and that is what the reason says."""
+    handler = shop.handler()
+    second = FIRST if first is NAMELESS else NAMELESS
+    assert said(await handler.handle(shop.body(**first))) == (D.APPLY, SUCCESS)
+    assert said(await handler.handle(shop.body(**second))) == (D.CONFLICT, FAIL)
+    await shop.clock.advance(4000)
+    await handler.run_due()
+    assert [aside.reason for aside in shop.told] == [PERHAPS_ANOTHER]
 
 
 class Broken(MemoryInbox):

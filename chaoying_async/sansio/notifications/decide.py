@@ -201,16 +201,16 @@ def _duplicate(case: Case) -> str | None:
     numbers, same_way, other_way = case.numbers, seen.numbers, seen.other_numbers
     if other_source(case):
         same_way, other_way = other_way, same_way
-    if same_way & numbers:
-        return TAKEN_EFFECT
-    if same_way and numbers:
-        return None  # told in the same way, under other numbers: another payment
+    if same_way and numbers:  # told in the same way: other numbers are another payment
+        return TAKEN_EFFECT if same_way & numbers else None
     if other_way & numbers:
         return TAKEN_EFFECT
     # Not taken for the same payment: a failure, or what another merchant's key has signed.
     if case.facts.outcome is NotificationOutcome.NOT_PAID or case.is_anothers:
         return None
-    return OTHER_NUMBERS if other_source(case) else None
+    if other_source(case):
+        return OTHER_NUMBERS
+    return None if same_way or numbers else NO_NUMBERS
 
 
 #: The reason of a DUPLICATE that names the payment by a number that is known.
@@ -221,6 +221,11 @@ TAKEN_EFFECT = "this payment has taken effect already"
 OTHER_NUMBERS = (
     "the order has taken effect already; a query and a notification name different transactions"
 )
+
+
+#: The reason of a DUPLICATE that names no transaction, like the one that took effect, in the same
+#: way: a redelivery, most likely. It deserves a warning too.
+NO_NUMBERS = "the order has taken effect already; neither message of it names a transaction"
 
 
 def other_source(case: Case) -> bool:
@@ -275,11 +280,17 @@ def _quarantined(case: Case) -> str | None:
 
 
 def _another_payment(case: Case) -> str | None:
-    done = case.seen is not None and case.seen.state is SeenState.DONE
-    return ANOTHER_PAYMENT if done else None
+    if case.seen is None or case.seen.state is not SeenState.DONE:
+        return None
+    same_way = case.seen.other_numbers if other_source(case) else case.seen.numbers
+    return ANOTHER_PAYMENT if same_way and case.numbers else PERHAPS_ANOTHER
 
 
 ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
+PERHAPS_ANOTHER = (
+    "the order has taken effect already; whether by this payment nobody can tell, since one message"
+    " names no transaction"
+)
 
 
 def _another_merchant(case: Case) -> str | None:
