@@ -162,23 +162,28 @@ async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
 
 
 async def take_back(
-    errands: Errands, clock: Clock, intent: RefundIntent, work: Callable[[], Awaitable[None]]
+    errands: Errands,
+    clock: Clock,
+    intent: Intent | RefundIntent,
+    work: Callable[[], Awaitable[None]],
+    *,
+    error: BaseException,
 ) -> None:
-    """Undo what was written of a refund that certainly never left.
+    """Undo what was written of a payment or refund that certainly never left, by its ``error``.
 
-    Where the store fails, this goes on in the background until it is done; whoever sends the refund
-    next waits for that (:func:`taken_back`), since its record says that it may have left (M-25).
+    Where the store fails, this goes on in the background until it is done; whoever sends it next
+    waits for that (:func:`taken_back`), since its record says that it may have left (M-25).
     """
-    if not await shielded(clock, work):
-        number = intent.refund.out_refund_no
+    name = f"{CHECKOUT if isinstance(intent, Intent) else REFUND} {number_in(intent.key)[1]}"
+    if not isinstance(error, StoreError):  # else who called has waited for the store already
+        if await shielded(clock, work):
+            return
         log.error(
-            "refund %s never left, but its record, which says that it may have, could not be taken "
-            "back: it is tried again until it is",
-            number,
+            "%s never left, but its record, which says that it may have, could not be taken back: "
+            "it is tried again until it is",
+            name,
         )
-        errands.begin(
-            (_TAKE_BACK, intent.key), f"refund {number}", partial(until_done, clock, work)
-        )
+    errands.begin((_TAKE_BACK, intent.key), name, partial(until_done, clock, work))
 
 
 async def taken_back(errands: Errands, clock: Clock, key: str) -> None:

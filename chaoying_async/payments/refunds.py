@@ -272,15 +272,15 @@ class RefundTracker:
         try:
             await self.records.put(intent.key, intent.text())
             await self.records.hold()
-        except BaseException:
-            await self._take_back(intent)
+        except BaseException as error:
+            await self._take_back(intent, error)
             raise
         tried, self.left = self.left, True
         said = await ask(self._gateway, intent.refund)
         never_left = isinstance(said, RequestNotSentError) or refused_here(said)
         if isinstance(said, Exception) and (never_left or moved_nothing(said, Family.REFUND)):
             self.left = tried
-            await self._take_back(intent)
+            await self._take_back(intent, said)
             raise said
         learnt = intent
         refusal = said if isinstance(said, GatewayError) else getattr(said, "refusal", None)
@@ -292,7 +292,7 @@ class RefundTracker:
             await self.records.note(learnt.key, learnt.text())
         return learnt
 
-    async def _take_back(self, intent: RefundIntent) -> None:
+    async def _take_back(self, intent: RefundIntent, error: BaseException) -> None:
         """Write into the store what it held before: nothing moved."""
 
         async def undo() -> None:
@@ -302,7 +302,7 @@ class RefundTracker:
                 await self.records.put(intent.key, self._before)
 
         if (store := self.records.store) is not None:
-            await take_back(errands_of(store), self.clock, intent, undo)
+            await take_back(errands_of(store), self.clock, intent, undo, error=error)
 
     async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
         """Ask until the refund has ended; ``at_once`` where it was sent some time ago."""

@@ -125,9 +125,9 @@ class SendersStore:
         rows = await self._rows(self._found, self._kind, self._key)
         return (rows[0].body, rows[0].due == 0) if rows else None
 
-    async def take_back(self, *texts: str) -> None:
+    async def take_back(self, *texts: str) -> bool:
         """Forget the row where it has one of these texts, and no owner of a shard has marked it."""
-        await self._write(self._take_back, self._kind, self._key, p_texts=texts)
+        return bool(await self._write(self._take_back, self._kind, self._key, p_texts=texts))
 
     async def put(self, kind: str, items: Mapping[str, str]) -> None:
         for key, text in items.items():

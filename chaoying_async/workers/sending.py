@@ -25,7 +25,7 @@ from chaoying_async.payments.checkout import (
 )
 from chaoying_async.payments.claims import NumberClaim, order_key, refund_key, registry_of
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import insist, shielded, take_back, taken_back, until_done
+from chaoying_async.payments.records import insist, take_back, taken_back, until_done
 from chaoying_async.payments.refunds import RefundTracker, observed_refund, the_same_refund
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import merchant_of
@@ -93,8 +93,8 @@ class Sending:
             work = observed_checkout(intent)
             with Observation(observer_of(self._gateway), work, self._clock):
                 with _unsent("checkout", intent.out_trade_no):
-                    await self._admit(store, running, pay, then)
-                    await self._look(store, running)
+                    await taken_back(self._errands, self._clock, intent.key)
+                    await self._may_pay(store, running, pay, then)
                 outcome = await self._pay(store, running, pay)
                 if outcome is not None:  # else the fleet sees it to its end
                     tell_checkout(work, outcome)
@@ -102,6 +102,19 @@ class Sending:
         finally:
             claim.release()  # changes nothing where it was settled
             self._wake()
+
+    async def _may_pay(
+        self, store: SendersStore, running: RunningPayment, pay: Payment, then: str
+    ) -> None:
+        """Return when the payment may leave."""
+        try:
+            await self._admit(store, running, pay, then)
+            await self._look(store, running)
+        except AttemptInProgressError:
+            raise
+        except BaseException as error:
+            await self._withdraw(store, running, error)
+            raise
 
     async def _admit(
         self, store: SendersStore, running: RunningPayment, pay: Payment, then: str
@@ -121,16 +134,11 @@ class Sending:
 
     async def _look(self, store: SendersStore, running: RunningPayment) -> None:
         """Read that the intent is there and ours; what is read late says nothing any more."""
-        try:
-            for _ in range(_LOOKS):
-                began = self._clock.monotonic()
-                await store.hold()
-                if self._clock.monotonic() - began < _COUNTS_FOR:
-                    return running.starts()
-        except BaseException:
-            await self._withdraw(store, running)
-            raise
-        await self._withdraw(store, running)
+        for _ in range(_LOOKS):
+            began = self._clock.monotonic()
+            await store.hold()
+            if self._clock.monotonic() - began < _COUNTS_FOR:
+                return running.starts()
         raise store_error(TimeoutError())
 
     async def _pay(
@@ -139,9 +147,9 @@ class Sending:
         call = CheckoutCall(pay, running)
         try:
             answer = await call.pay_once()
-        except Exception:
+        except Exception as error:
             if call.refused_here:
-                await self._withdraw(store, running)
+                await self._withdraw(store, running, error)
             raise
         end = call.answered(answer, _PAYMENTS.begun(self._clock.now()))
         if isinstance(end, Till):
@@ -174,14 +182,18 @@ class Sending:
         running.settle(end)
         return running.outcome(end, kept=False)
 
-    async def _withdraw(self, store: SendersStore, running: RunningPayment) -> None:
+    async def _withdraw(
+        self, store: SendersStore, running: RunningPayment, error: BaseException
+    ) -> None:
         """Undo what was written, unless the fleet has taken it over: nothing was sent."""
+        intent = running.intent
 
         async def leave_no_trace() -> None:
-            await store.forget(CHECKOUT, [running.intent.key])
-            await running.order.withdraw(running.intent)
+            if await store.take_back(intent.text()):
+                await running.order.withdraw(intent)
 
-        await shielded(self._clock, partial(store.together, leave_no_trace))
+        work = partial(store.together, leave_no_trace)
+        await take_back(self._errands, self._clock, intent, work, error=error)
 
     async def refund(self, refund: Refund, *, then: str) -> None:
         """See :meth:`Fleet.refund`."""
@@ -202,9 +214,9 @@ class Sending:
                         return
                 try:
                     learnt = await tracker.sent(intent)
-                except BaseException:
+                except BaseException as error:
                     if not tracker.left:
-                        await self._take_back(store, intent)
+                        await self._take_back(store, intent, error)
                     raise
             with suppress(StoreError, StoreInUseError):  # then the fleet takes it up later
                 if learnt is not intent:
@@ -235,11 +247,13 @@ class Sending:
                     return True
         except AttemptInProgressError:
             raise
-        except BaseException:
-            await self._take_back(store, intent)
+        except BaseException as error:
+            await self._take_back(store, intent, error)
             raise
 
-    async def _take_back(self, store: SendersStore, intent: RefundIntent) -> None:
+    async def _take_back(
+        self, store: SendersStore, intent: RefundIntent, error: BaseException
+    ) -> None:
         """Forget what was written of a refund that did not leave, or write down that it did not.
 
         What another process wrote has another start in it.
@@ -250,7 +264,7 @@ class Sending:
             await store.take_back(waiting, leaving)
             await store.swap(leaving, waiting)  # where an owner of its shard has marked it
 
-        await take_back(self._errands, self._clock, intent, undo)
+        await take_back(self._errands, self._clock, intent, undo, error=error)
 
     def _slot(self, mch_id: str, number: str) -> int:
         return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)

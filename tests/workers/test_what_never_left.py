@@ -1,4 +1,4 @@
-"""Refunds that certainly never left, while the database cannot be told so (M-25)."""
+"""Payments and refunds that certainly never left, while the database cannot be told so (M-24, M-25)."""
 
 from __future__ import annotations
 
@@ -135,11 +135,12 @@ def shop(tmp_path: Path) -> Generator[Shop]:
     found.close()
 
 
-def test_the_next_call_sends_what_never_left(shop: Shop) -> None:
+def test_the_next_call_sends_what_never_left(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     """M-25: the network was away for 20 s, so the refund's record could not be taken back."""
     shop.loses_its_network(20)
     shop.sells_and_pays_back()
     assert shop.said == ["RequestNotSentError"]
+    assert "refund R1000101 never left, but its record" in caplog.text
     shop.passes(15)
     assert shop.call(shop.a) == "under way"
     shop.ends_well()
@@ -241,3 +242,39 @@ def test_a_refund_that_this_process_asks_about_is_under_way(shop: Shop) -> None:
     shop.passes(10)
     assert shop.call(shop.a, "5.02") == "under way"
     assert shop.sent == 1
+
+
+@pytest.mark.parametrize("step", ["together", "hold"])
+def test_a_payment_that_never_left_is_sent_by_the_next_call(
+    shop: Shop, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-24: what wrote it down was made, and the database was away for 20 s from then on."""
+    real: Any = getattr(SendersStore, step)
+
+    async def unheard(self: SendersStore, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        shop.disk.now = Trouble.COMMIT_UNKNOWN
+        try:
+            return await real(self, *arguments)
+        finally:
+            shop.goes(20)
+
+    async def pays() -> None:
+        try:
+            await shop.fleets["a"].checkout(pay(), then=THEN)
+            shop.said.append("paid")
+        except ChaoyingError as error:
+            shop.said.append(f"{type(error).__name__} {error.sent}")
+
+    monkeypatch.setattr(SendersStore, step, unheard)
+    shop.opens(shop.a)
+    shop.a.start(pays())
+    shop.until(lambda: shop.said)
+    assert shop.said == ["StoreError False"]
+    shop.passes(25)
+    shop.a.start(pays())
+    shop.until(lambda: len(shop.said) == 2)
+    assert shop.said[1] == "paid"
+    shop.until(lambda: TOLD)
+    assert [told["status"] for told in TOLD] == ["PAID"]
+    assert shop.charged == 1
