@@ -1,4 +1,4 @@
-"""Payments and refunds that certainly never left, while the database cannot be told so (M-24, M-25)."""
+"""Payments and refunds that never left, while the database cannot be told so (M-24, M-25)."""
 
 from __future__ import annotations
 
