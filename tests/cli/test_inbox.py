@@ -36,6 +36,7 @@ class ShopOnDisk:
         self.shipped: list[str] = []
         self.clock = FakeClock()
         self.broken = False
+        self.knows_as = ""
 
     def __call__(self, *deeds: Deed) -> None:
         """Open the handler, do these, and close it."""
@@ -66,7 +67,7 @@ class ShopOnDisk:
 
     async def _lookup(self, mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
         total = self.expected.get(out_trade_no)
-        return None if total is None else ExpectedOrder(total_fee=total, mch_id=mch_id)
+        return None if total is None else ExpectedOrder(total, self.knows_as or mch_id)
 
 
 def told(number: str, total: int, **more: Any) -> Deed:
@@ -229,6 +230,21 @@ def test_another_currency_is_never_shown_as_yuan(
     said = [line for each in ours if "a person said so" in (line := each.getMessage())]
     wanted = "no known order" if expected is None else f"{expected} fen expected"
     assert [f"123000 (fee_type JPY) paid, {wanted}" in line for line in said] == [True]
+
+
+def test_the_question_names_the_merchant_whose_order_it_is(shop: ShopOnDisk) -> None:
+    """M-18: a message about another merchant has its effect on the order that the shop knows."""
+    shop.knows_as = "00000002"
+    shop(told("A1", 100))
+    where = ("--store", str(shop.path))
+    (one,) = listed(shop)
+    assert (one["mch_id"], one["expected_mch_id"]) == ("00000001", "00000002")
+    assert "00000002" in call("inbox", "list", *where).output
+    asked = call("inbox", "apply", "00000001", "A1", *where, input="y\n")
+    assert "run on_paid for A1 of merchant 00000002, 1.00 yuan paid?" in asked.stderr
+    assert "The message is about merchant 00000001" in asked.stderr
+    shop(due)
+    assert shop.shipped == ["A1"]
 
 
 def test_an_unknown_order_is_applied_with_what_was_paid(shop: ShopOnDisk) -> None:

@@ -19,7 +19,7 @@ from chaoying_async.cli.language import help_pages
 from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.currency import is_yuan, shown_code
-from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in
+from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in, merchant_in
 from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Mark,
@@ -102,9 +102,15 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         if found.problem:
             output.end(output.refused("NothingMarked", found.problem, Exit.REFUSED))
         if mark is Mark.APPLY and not yes:
+            if found.merchant is not None:
+                output.remark(
+                    f"The message is about merchant {mch_id}, and the shop knows the order as"
+                    f" merchant {found.merchant}'s: on_paid is run for that one."
+                )
             if found.advice:
                 output.remark(found.advice)
-            output.confirm(f"run on_paid for {out_trade_no} of merchant {mch_id}, {found.amounts}?")
+            whose = mch_id if found.merchant is None else found.merchant
+            output.confirm(f"run on_paid for {out_trade_no} of merchant {whose}, {found.amounts}?")
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
@@ -160,13 +166,15 @@ class _MarkTarget:
     expected: ToldAmount | None = None
     """As far as it is known."""
     paid: ToldAmount | None = None
+    merchant: str | None = None
+    """Whose order on_paid is run for, where the message is about another merchant."""
 
     @classmethod
     def of(cls, item: Record | Aside) -> _MarkTarget:
         """The target for one line of the list."""
         expected, paid = _amounts(item)
         fingerprint = item.fingerprint if isinstance(item, Aside) else None
-        return cls(fingerprint=fingerprint, expected=expected, paid=paid)
+        return cls(fingerprint, expected=expected, paid=paid, merchant=merchant_in(item.reason))
 
     @property
     def advice(self) -> str:
@@ -293,6 +301,7 @@ def _as_record(item: Record | Aside) -> dict[str, Any]:
     common = {
         "mch_id": item.key.mch_id,
         "out_trade_no": item.key.out_trade_no,
+        "expected_mch_id": merchant_in(item.reason),
         **_members(expected, paid),
         "fen": paid.number if paid is not None and is_yuan(paid.fee_type) else None,
         "transaction_id": _kept(item).get("transaction_id"),

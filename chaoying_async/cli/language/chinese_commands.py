@@ -110,6 +110,7 @@ COMMANDS: Mapping[str, str] = {
     "this order took effect already, and on_paid is not run again: what still waits about it can only be dismissed": "这笔订单已经生效，不会再次执行 on_paid：剩下的通知只能 dismiss（不再处理）",
     "a handler works on this order, or tries it again by itself: there is nothing to decide": "处理程序正在处理这笔订单，或会自行重试：不需要人工决定",
     "It was paid in another currency, and the WHERE of your on_paid does not see that where it compares numbers: apply it only if that much of that currency is what you want for it.": "这笔是用其他币种支付的：on_paid 的 WHERE 条件如果只比较数字，就看不出来。只有这个币种的这个金额正是你要收的，才能 apply。",
+    "The message is about merchant {}, and the shop knows the order as merchant {}'s: on_paid is run for that one.": "消息是商户 {0} 的，而商户系统里这笔订单属于商户 {1}：on_paid 会对商户 {1} 的订单执行。",
     "{} paid, {} expected": "实付 {}，应付 {}",
     "an amount that was not recorded": "没有记录的金额",
     "several messages wait for this order: name one with --message": "这笔订单有多条待处理的通知：用 --message 指定一条",

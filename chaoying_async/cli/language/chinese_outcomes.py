@@ -73,7 +73,7 @@ OUTCOMES: Mapping[str, str] = {
     "the order has taken effect already; neither message of it names a transaction": "订单已经生效；两条消息都没有交易单号",
     "the order has taken effect already; whether by this payment nobody can tell, since one message"
     " names no transaction": "订单已经生效；是否因为这笔支付，无法判断：其中一条消息没有交易单号",
-    "another merchant than expected": "商户与预期不符",
+    "another merchant than the expected {}": "商户与预期的 {} 不符",
     "another currency than the expected {}: {}": "币种与预期的 {} 不符：{}",
     "another currency than CNY: {}": "币种不是 CNY：{}",
     "{} fen": "{} 分",

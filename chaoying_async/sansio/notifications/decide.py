@@ -294,7 +294,18 @@ PERHAPS_ANOTHER = (
 
 
 def _another_merchant(case: Case) -> str | None:
-    return "another merchant than expected" if case.is_anothers else None
+    if case.order is None or not case.is_anothers:
+        return None
+    return f"another merchant than the expected {case.order.mch_id}"
+
+
+_MERCHANT = re.compile(r"another merchant than the expected (.+)", re.DOTALL).fullmatch
+
+
+def merchant_in(reason: str) -> str | None:
+    """The merchant that a reason says the shop knows the order under; None where it names none."""
+    told = _MERCHANT(reason)
+    return None if told is None else told[1]
 
 
 def _another_currency(case: Case) -> str | None:
