@@ -304,7 +304,10 @@ class TradePendingError(_TradeError):
 
 
 class TradeFailedError(_TradeError):
-    """The order is over and was not paid: closed, cancelled or failed (M-07)."""
+    """The order is over and was not paid: closed, cancelled or failed (M-07).
+
+    The answer to a refund, its query or a cancel never says so.
+    """
 
 
 class TradeRefundedError(_TradeError):

@@ -194,7 +194,6 @@ _REFUND_ROWS: tuple[tuple[type[ChaoyingError], Exit, str], ...] = (
         Exit.PENDING,
         "not decided yet: ask again, and send no other refund meanwhile",
     ),
-    (TradeFailedError, Exit.PENDING, "not accepted: query its out_refund_no"),
     (TradeRefundedError, Exit.PENDING, "not accepted: query its out_refund_no"),
     *_FOLLOW_UP_ROWS,
 )

@@ -64,7 +64,7 @@ class Meaning(Enum):
     REFUNDED = "the order has gone into refund"
     """The order was paid and has gone into refund."""
     FAILED = "the order is over and was not paid"
-    """The order is over and was not paid."""
+    """The order is over and was not paid. No answer to a refund, its query or a cancel says so."""
     PENDING = "the outcome is not known yet"
     """The outcome is not known yet: ask again. Unknown values and contradictions count as this
     (M-11).
@@ -131,6 +131,8 @@ RESULT_RULES: Mapping[Family, ResultRule] = {
 
 #: Over without payment: trade_state FAIL with one of these (M-07).
 _ENDED_UNPAID = frozenset({"10004", "10005", "10006"})
+#: Here the same words are of the refund or the cancel, and do not prove that it was not done.
+_DONE_WITH_AN_ORDER = frozenset({Family.REFUND, Family.REFUND_QUERY, Family.CANCEL})
 _REFUND_CODE = "10002"
 
 _NEVER_STARTED = frozenset({"20002", "20005", "20012", "20013"})
@@ -168,14 +170,15 @@ def classify(
         return Meaning.NOT_CONFIGURED
     if holds:
         return Meaning.RESULT
-    return _without_result(rule, code, trade_state)
+    return _without_result(family, code, trade_state)
 
 
-def _without_result(rule: ResultRule, code: str | None, trade_state: str | None) -> Meaning:
+def _without_result(family: Family, code: str | None, trade_state: str | None) -> Meaning:
+    rule = RESULT_RULES[family]
     status = None if rule.code is _ANY else code  # a number of minutes says nothing (C 26)
     if trade_state == "REFUND" or status == _REFUND_CODE:
         return Meaning.REFUNDED
-    if trade_state == "FAIL" and status in _ENDED_UNPAID:
+    if trade_state == "FAIL" and status in _ENDED_UNPAID and family not in _DONE_WITH_AN_ORDER:
         return Meaning.FAILED
     return Meaning.PENDING
 

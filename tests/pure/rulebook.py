@@ -80,7 +80,8 @@ def unwrap_raises(name: str, code: str | None, trade_state: str | None) -> str:
     status = None if name == SMS else code
     if trade_state == "REFUND" or status == "10002":
         return "TradeRefundedError"
-    if trade_state == "FAIL" and status in ("10004", "10005", "10006"):
+    about_the_payment = name not in ("refund", "refundquery", "cancel")
+    if about_the_payment and trade_state == "FAIL" and status in ("10004", "10005", "10006"):
         return "TradeFailedError"
     return "TradePendingError"
 

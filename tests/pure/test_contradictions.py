@@ -177,6 +177,18 @@ def test_status_fields_that_contradict_each_other_are_pending(
     assert read(QUERY, reply_body(paid(**changes))).meaning is meaning
 
 
+@table("code", ["10004", "10005", "10006"])
+@table("cls", [Refund, RefundQuery, Cancel])
+def test_a_refund_or_cancel_is_never_told_to_take_a_new_number(cls: Any, code: str) -> None:
+    """Whatever failed there: the refund may be on its way, the order be paid; ask again (M-25)."""
+    members = {"state": "SUCCESS", "trade_state": "FAIL", "code": code, "msg": "支付错误"}
+    for body in (reply_body(members), json.dumps(members).encode()):
+        reply = read(full_request(cls), body)
+        assert reply.meaning is Meaning.PENDING
+        with pytest.raises(TradePendingError):
+            reply.unwrap()
+
+
 def test_version_too_low_is_an_error_of_its_own() -> None:
     """No retry helps; whether money moved is still asked (C 28)."""
     body = reply_body({"state": "VER", "msg": "版本过低"})
