@@ -204,9 +204,12 @@ class TestListen:
     def test_a_person_reads_it(self, running: Running) -> None:
         """Outcome, order, amount in yuan, time of arrival, and a sentence beside each slug."""
         before = datetime.now(UTC).replace(microsecond=0)
-        with process("listen", "--count", "4", env=running.env) as listener:
+        with process("listen", "--count", "5", env=running.env) as listener:
             assert listener.stdout is not None
             notify_url = listener.stdout.readline().split()[1]
+            more = {"total_fee": 730, "fee_type": "USD", "time_end": before}
+            order = {"mch_id": "00000001", "out_trade_no": "A100012"}
+            httpx.post(notify_url, content=sign_notification(_who(running), **order, **more))
             running.call("trigger", "paid", "--notify-url", notify_url, "--total-fee", "1230")
             running.call("trigger", "forged", "--notify-url", notify_url)
             running.call("trigger", "not-paid", "--notify-url", notify_url)
@@ -215,7 +218,7 @@ class TestListen:
         lines = shown.splitlines()
         heads = [each for each in lines if "answered 200" in each]
         times = [datetime.fromisoformat(each[:25]) for each in heads]
-        assert len(times) == 4
+        assert len(times) == 5
         assert all(before <= each <= datetime.now(UTC) for each in times)
         # Told once the doctor is done: those that came later may be told before it.
         unexplained = next(n for n, line in enumerate(lines) if "REFUSED" in line) + 1
@@ -228,6 +231,8 @@ class TestListen:
             assert words in shown
         assert "PAID" in shown
         assert "12.30 yuan" in shown
+        assert "730 (fee_type USD)" in shown
+        assert "7.30" not in shown
         assert "REFUSED" in shown
         assert OPENID not in shown
 

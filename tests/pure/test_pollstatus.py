@@ -118,6 +118,8 @@ def test_a_refund_ends_by_its_own_status_alone(refund_status: str | None) -> Non
     assert found.says is (Says.ENDED if found.status else Says.PENDING)
     if refund_status == "SUCCESS":
         assert read(REFUND_QUERY, 41, refund_list=listed).status is PollStatus.MISMATCH
+        other_currency = read(REFUND_QUERY, 40, refund_list=listed, fee_type="USD")
+        assert other_currency.status is PollStatus.MISMATCH
 
 
 @table("code", ["10002", "10004", "10005", "10006"])

@@ -195,7 +195,8 @@ def _of_refund(query: Query, reply: Reply[Any], expected: int | None) -> Answer:
     status = REFUND_ENDS.get(item.refund_status or "") if item else None
     if item is None or status is None:
         return _undecided(reply)
-    if status is PollStatus.REFUNDED and not amount_fits(expected, item.base_refund_fee):
+    fee_type = reply.raw.get("fee_type")
+    if status is PollStatus.REFUNDED and not amount_fits(expected, item.base_refund_fee, fee_type):
         status = PollStatus.MISMATCH
     return Answer(Says.ENDED, status)
 
