@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Final
 
 from chaoying_async.abc import Observer
 from chaoying_async.clock import within
@@ -45,6 +46,11 @@ EVERY = 30.0
 #: Seconds that everything before the effect may take where no gateway waits for an answer.
 PATIENCE = 30.0
 Name = tuple[OrderKey, str]
+#: The reason of a quarantined order of which nothing was kept but its row.
+CUT_SHORT: Final = (
+    "its transaction was ended before its work was: whether it took effect is not known, and no"
+    " message of it was kept"
+)
 _OVER = frozenset({Decision.DUPLICATE, Decision.NOT_PAID})
 
 
@@ -143,6 +149,7 @@ class DueWork:
         """
         entry = record.entry
         if not entry.payload:
+            await self._quarantine(record)
             return None
         facts = kept_facts(entry.payload, entry.source)
         if entry.decision == BY_A_PERSON:  # whatever the shop expects by now
@@ -158,6 +165,19 @@ class DueWork:
             news = waiting is None or waiting.decision != decision
             await self._give_up(record, outcome, seen_to=seen_to, told=seen_to and news)
         return outcome
+
+    async def _quarantine(self, record: Record) -> None:
+        """End an order whose row was committed before its work had ended, and so has no message.
+
+        A function of the user's has ended the transaction that it was lent, and either returned
+        nothing to run, or its process died. A person has to look.
+        """
+        async with self._inbox.lock(record.key, record.entry) as order:
+            if order is None or order.before is None or order.before.token != record.token:
+                return
+            entry, failures = order.before.entry, record.failures
+            await order.save(SeenState.QUARANTINED, entry, failures=failures, reason=CUT_SHORT)
+        await self._reporter.report(Decision.CONFLICT, CUT_SHORT, record.key)
 
     async def _give_up(
         self, record: Record, outcome: Outcome, *, seen_to: bool, told: bool

@@ -13,9 +13,11 @@ from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.notifications.due import CUT_SHORT
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Mark, SeenState
+from tests.inbox.benches import AGEING
 from tests.servers import Servers
 from tests.shop import FAIL, SUCCESS
 from tests.sizes import cases
@@ -312,3 +314,27 @@ async def test_a_lookup_that_ends_the_transaction_lets_nothing_take_effect(
         assert (await till.handler().handle(delivery(NUMBER))).body == FAIL
         assert till.begun == 0
         assert await till.shop.effects() == 0
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+async def test_a_row_that_a_lookup_committed_before_anything_was_done_is_told_of_once(
+    servers: Servers, kind: str
+) -> None:
+    """M-16, M-17: it has no message to run again, so run_due gives it to a person and is done."""
+
+    async def ending(_mch_id: str, _out_trade_no: str, connection: Any) -> None:
+        await _commit(connection)
+
+    async with till_at(kind, servers, _nested_raises, ending) as till:
+        assert (await till.handler().handle(delivery(NUMBER))).decision == Decision.UNKNOWN_ORDER
+        orders, _asides = AGEING
+        async with till.shop.engine.begin() as connection:  # the row has a lease of a minute
+            await connection.execute(orders, {"span": 61_000_000})
+        assert await till.handler().run_due() == 1
+        assert await till.shop.state(key_of(NUMBER)) == "QUARANTINED"
+        assert await till.handler().run_due() == 0
+        assert till.reasons() == [
+            (Decision.UNKNOWN_ORDER, "the shop knows no such order"),
+            (Decision.CONFLICT, CUT_SHORT),
+        ]
+        assert till.begun == 0

@@ -70,6 +70,8 @@ OUTCOMES: Mapping[str, str] = {
     "it was paid more than 10 minutes in the future": "支付时间在 10 分钟之后的将来",
     "the order is in quarantine: a person has to decide": "订单已被隔离：需人工决定",
     "the order has taken effect already, by another payment": "订单已因另一笔支付生效",
+    "its transaction was ended before its work was: whether it took effect is not known, and no"
+    " message of it was kept": "事务在工作完成之前就被结束：是否已生效不得而知，也没有保留它的消息",
     "the order has taken effect already; neither message of it names a transaction": "订单已经生效；两条消息都没有交易单号",
     "the order has taken effect already; whether by this payment nobody can tell, since one message"
     " names no transaction": "订单已经生效；是否因为这笔支付，无法判断：其中一条消息没有交易单号",
