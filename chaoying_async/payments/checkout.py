@@ -19,9 +19,18 @@ from chaoying_async.exceptions import (
 from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
-from chaoying_async.payments.records import GONE, STORE_ERRORS, log, shielded
+from chaoying_async.payments.records import (
+    GONE,
+    STORE_ERRORS,
+    is_of,
+    log,
+    shielded,
+    take_back,
+    taken_back,
+)
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import ask, default_of, merchant_of, refused_here
+from chaoying_async.pollstore.errands import errands_of
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
@@ -179,8 +188,8 @@ class CheckoutCall:
         await self._admit()
         try:
             answer = await self.pay_once()
-        except BaseException:
-            await (self._withdraw() if self.refused_here else self._interrupt())
+        except BaseException as error:
+            await (self._withdraw(error) if self.refused_here else self._interrupt())
             raise
         try:
             self._end = end = await self._to_the_end(answer, schedule)
@@ -201,6 +210,7 @@ class CheckoutCall:
         """Write down the order and the intent, before a byte leaves."""
         running, intent = self._running, self._running.intent
         try:
+            await taken_back(errands_of(running.store), running.clock, intent.key)
             await running.order.admit(intent, getattr(self._pay.out_trade_no, "attempt", 0))
             self._written = True
             await running.records.put(intent.key, intent.text())
@@ -210,7 +220,7 @@ class CheckoutCall:
             running.claim.release()
             raise
         except BaseException as error:
-            await self._withdraw()
+            await self._withdraw(error)
             if isinstance(error, STORE_ERRORS):
                 error.about(_DOING, intent.out_trade_no).sent = False
             raise
@@ -229,17 +239,21 @@ class CheckoutCall:
         error.sent = self._end is None or self._end.reason is not CheckoutReason.NOT_SENT
         error.about(_DOING, self._running.intent.out_trade_no)
 
-    async def _withdraw(self) -> None:
-        """Undo what was written: nothing was sent."""
+    async def _withdraw(self, error: BaseException) -> None:
+        """Undo what was written, the order first: as long as the attempt stands, no other begins.
+
+        Nothing was sent.
+        """
         running, intent = self._running, self._running.intent
 
         async def leave_no_trace() -> None:
-            if self._written:
-                await running.records.forget(intent.key)
             await running.order.withdraw(intent)
+            if self._written and is_of(await running.records.get(intent.key), intent):
+                await running.records.drop(intent.key)
 
-        if running.store is not None:
-            await shielded(running.clock, leave_no_trace)
+        if (store := running.store) is not None:
+            errands = errands_of(store)
+            await take_back(errands, running.clock, intent, leave_no_trace, error=error)
         running.claim.release()
 
     async def pay_once(self) -> PayAnswer:

@@ -72,13 +72,14 @@ class BusinessOrder:
         )
 
     async def withdraw(self, intent: Intent) -> None:
-        """Write the record as it was before, if it was touched at all: nothing was sent."""
-        if self._record is None:
+        """Write the record as it was before, where it is this attempt's: nothing was sent."""
+        key, record = intent.order_key, self._record
+        if record is None or await self._orders.get(key) != record.text():
             return
         if self._before is not None:
-            await self._orders.note(intent.order_key, self._before)
+            await self._orders.put(key, self._before)
         else:
-            await self._orders.forget(intent.order_key)
+            await self._orders.drop(key)
 
     async def close(self, intent: Intent, end: CheckoutEnd) -> None:
         """Write down how the attempt ended; raises what the store raises."""
