@@ -166,8 +166,9 @@ class Fleet:
         """The statement that hands an order over, for a connection or session that is not async.
 
         ``connection.execute(fleet.watching(...))``, in the transaction of your order's row. Its
-        arguments are those of :meth:`watch`. The fleet's tables have to be there: they are made
-        when a process first serves, or by your migrations (``fleet_metadata``).
+        arguments are those of :meth:`watch`. A statement is one watch, however often it is
+        executed: make another one to wait again. The fleet's tables have to be there: they are
+        made when a process first serves, or by your migrations (``fleet_metadata``).
         """
         watch = self._watch(query, then, expected, schedule)
         return self._database.handing_over(WATCH, watch.values())
