@@ -19,7 +19,8 @@ from chaoying_async.sandbox.serving.server import listening
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.testing import FakeClock
-from tests.tills import EXACT, Counter, a_till, pay
+from tests.payments.sold_before import Off, losing_the_pay_reply, sold_before
+from tests.tills import EXACT, WECHAT_CODE, Counter, a_till, pay
 
 
 async def test_a_served_sandbox_dates_its_replies_by_its_own_clock() -> None:
@@ -65,6 +66,43 @@ async def test_a_date_of_any_year_leaves_the_outcome_readable(year: int) -> None
         outcome = await shop.checkout(100)
         assert outcome.status in (CheckoutStatus.PAID, CheckoutStatus.PAID_EARLIER)
         assert (outcome.status is CheckoutStatus.PAID) == (year != 2099)
+
+
+@pytest.mark.parametrize(
+    ("behind", "status"), [(0, "PAID"), (2, "PAID"), (60, "PAID"), (62, "PAID_EARLIER")]
+)
+async def test_a_wallets_clock_a_minute_behind_makes_no_payment_an_earlier_one(
+    behind: float, status: str
+) -> None:
+    """M-24: time_end may be the wallet's, and the Date is the web server's; the call paid."""
+
+    def by_the_wallets_clock(_: Any, reply: Any) -> Any:
+        time_end = reply.result.time_end - timedelta(seconds=behind)
+        return attrs.evolve(reply, result=attrs.evolve(reply.result, time_end=time_end))
+
+    async with a_till() as shop:
+        shop.till.after = by_the_wallets_clock
+        assert (await shop.checkout(100)).status == status
+
+
+@pytest.mark.parametrize("ours", [-800, 0, 800])
+@pytest.mark.parametrize(("age", "status"), [(None, "PAID"), (86_400, "PAID_EARLIER")])
+async def test_a_date_that_prints_beijing_time_as_gmt_makes_no_payment_an_earlier_one(
+    ours: float, age: float | None, status: str
+) -> None:
+    """M-24: eight hours ahead of us, it says nothing; what is really older is told all the same."""
+
+    def in_beijing(_: Any, reply: Any) -> Any:
+        return attrs.evolve(reply, date=reply.date + timedelta(hours=8))
+
+    async with a_till() as shop:
+        if age is not None:
+            await sold_before(shop, age, auth_code=WECHAT_CODE)
+            losing_the_pay_reply(shop)
+        shop.till.after = in_beijing
+        clock = Off(shop.clock, ours)
+        outcome = await shop.clock.run(checkout(shop.till, pay(100), schedule=EXACT, clock=clock))
+        assert outcome.status == status
 
 
 def _http(year: int) -> str:
