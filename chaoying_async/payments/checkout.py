@@ -41,6 +41,7 @@ from chaoying_async.sansio.payments.intent import Intent
 from chaoying_async.sansio.payments.machine import Till, opened
 from chaoying_async.sansio.payments.moves import CheckoutEnd, CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.order_numbers import AttemptNumber
+from chaoying_async.sansio.payments.wallets import askable
 from chaoying_async.sansio.polling.schedule import PollSchedule
 
 DEFAULT_SCHEDULE = PollSchedule()
@@ -277,8 +278,8 @@ class CheckoutCall:
     def _note(self, reply: Reply[Any], *, paid: bool) -> None:
         """Keep what was paid, and the wallet, where the reply names it."""
         running, intent = self._running, self._running.intent
-        named = reply.raw.get("paytype")
-        if not intent.certain and isinstance(named, str) and named:
+        named = askable(reply.raw.get("paytype"))
+        if not intent.certain and named is not None:
             known = named in PayType._value2member_map_
             if known or intent.paytype is None:  # a name in no table (C 29) is better than none
                 running.intent = intent = attrs.evolve(intent, paytype=named, certain=known)

@@ -15,6 +15,7 @@ import attrs
 from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.sansio.payments.machine import Till
 from chaoying_async.sansio.payments.moves import NO_CANCELS, Cancels, CheckoutEnd, CheckoutStatus
+from chaoying_async.sansio.payments.wallets import askable
 from chaoying_async.sansio.stored import (
     Members,
     encoded,
@@ -123,7 +124,10 @@ def _intent(members: Members) -> Intent:
     if intent.total_fee < 1:  # None would compare nothing
         raise ValueError("without an amount")
     return attrs.evolve(
-        intent, cancels=cancels, end=value_in(members, CheckoutEnd) if ended else None
+        intent,
+        paytype=askable(intent.paytype),
+        cancels=cancels,
+        end=value_in(members, CheckoutEnd) if ended else None,
     )
 
 

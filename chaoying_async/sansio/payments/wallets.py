@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import attrs
 
+from chaoying_async.sansio.api.field_rules import text_problem
 from chaoying_async.sansio.enums import PayType
+
+
+def askable(named: object) -> str | None:
+    """The wallet that a reply or a record names; None where no request could name it."""
+    return named if isinstance(named, str) and named and text_problem(named) is None else None
 
 
 @attrs.frozen(kw_only=True)
