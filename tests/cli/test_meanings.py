@@ -289,8 +289,10 @@ class TestEveryMeaning:
     def test_a_refund_is_never_advised_about_charging(self) -> None:
         """M-25: nor is a query of one."""
         for request in self.REQUESTS[2:4]:
-            for meaning in (Meaning.PENDING, Meaning.REFUNDED, Meaning.FAILED):
-                said = reply_status.said(request, answered(request, meaning, code="10004"))
+            for code, state in (("10004", "FAIL"), ("10002", "REFUND"), ("10001", "NEED_QUERY")):
+                meaning = classify(request.endpoint.family, "SUCCESS", code, state)
+                reply = answered(request, meaning, code=code, trade_state=state)
+                said = reply_status.said(request, reply)
                 assert said.end.exit is Exit.PENDING
                 assert "charge" not in said.end.then
 
