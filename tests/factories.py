@@ -157,5 +157,5 @@ def body_of(fields: dict[str, str], *, signed: bool = True) -> bytes:
     """A reply's bytes, signed by :data:`CREDENTIALS` unless told otherwise."""
     message = dict(fields)
     if signed:
-        message["sign"] = sign_for(CREDENTIALS, message)[1]
+        message["sign"] = sign_for(CREDENTIALS, message)
     return json.dumps(message, ensure_ascii=False).encode()

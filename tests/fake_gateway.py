@@ -63,7 +63,7 @@ class FakeGateway(httpx.AsyncBaseTransport):
         if name in ("pay", "facepay"):
             fields |= {"base_fee": form["total_fee"], "total_fee": form["total_fee"]}
         fields |= changes
-        fields["sign"] = sign_for(self.agents[form["agent_id"]], fields)[1]
+        fields["sign"] = sign_for(self.agents[form["agent_id"]], fields)
         return json.dumps(fields).encode()
 
     async def aclose(self) -> None:

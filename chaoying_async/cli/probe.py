@@ -150,7 +150,7 @@ def name_order(asked: ProbeResult, who: Credentials) -> SortOrder | None:
     fits = [
         order
         for order in SortOrder
-        if sign_for(attrs.evolve(who, sort_order=order), raw)[1] == raw["sign"].upper()
+        if sign_for(attrs.evolve(who, sort_order=order), raw) == raw["sign"].upper()
     ]
     return fits[0] if len(fits) == 1 else None
 

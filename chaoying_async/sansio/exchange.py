@@ -127,15 +127,17 @@ def build_request(
         if isinstance(request, QrConfGet):
             return _scanned(request, fields, credentials, hosts, verify=verify)
         fields |= common_fields(request, credentials)
-        canonical, fields["sign"] = _sign(credentials, fields)
-        text = f"{_encoded(canonical, fields)}&sign={fields['sign']}"
+        sign = _sign(credentials, fields)
+        # In the order that is signed, which the gateway does not need.
+        text = encode_form([*sorted(fields.items()), ("sign", sign)])
+        fields["sign"] = sign
     except ParameterError as error:
         error.about(request.endpoint.name, order_of(request))
         raise
     return _outgoing(request, hosts.url_of(type(request)), text, fields, verify=verify)
 
 
-def _sign(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, str]:
+def _sign(credentials: Credentials, fields: Mapping[str, str]) -> str:
     """Sign; what cannot be signed is a mistake in the call, named by field (M-04)."""
     try:
         return sign_for(credentials, fields)
@@ -146,17 +148,6 @@ def _sign(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, str
             if (problem := text_problem(value) or ambiguity(name, value, fields))
         }
         raise ParameterError(problems) from None
-
-
-_NEEDS_NO_ESCAPE = re.compile(r"[A-Za-z0-9_.~=&-]*").fullmatch
-
-
-def _encoded(canonical: str, fields: Mapping[str, str]) -> str:
-    """The signed map as a form; where nothing needs escaping, the canonical string itself."""
-    pairs = len(fields) - 1  # without sign
-    if _NEEDS_NO_ESCAPE(canonical) and canonical.count("=") == pairs:
-        return canonical
-    return encode_form((name, fields[name]) for name in sorted(fields) if name != "sign")
 
 
 def _outgoing(
@@ -240,7 +231,7 @@ def _scanned(
     signed = link.fields | own
     if request.code_number_from_path:
         signed = {"code_number": link.code_number} | signed
-    _, sign = _sign(credentials, signed)
+    sign = _sign(credentials, signed)
     appended = encode_form([*sorted(own.items()), ("sign", sign)])
     url = f"{link.base}?{link.query}" if link.query else link.base
     return _outgoing(request, url, appended, signed | {"sign": sign}, verify=verify)

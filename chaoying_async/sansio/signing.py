@@ -114,7 +114,7 @@ def sign(
     :class:`~chaoying_async.exceptions.ParameterError`.
     """
     fields = texts(params)
-    return _sign_texts(fields, _checked_key(key), algorithm, order)[1]
+    return _sign_texts(fields, _checked_key(key), algorithm, order)
 
 
 def verify(
@@ -136,8 +136,8 @@ def verify(
     _verify_texts(texts(params), tuple(map(_checked_key, keys)), algorithm)
 
 
-def sign_for(credentials: Credentials, fields: Mapping[str, str]) -> tuple[str, str]:
-    """The canonical string and the signature of a map of texts, with these credentials."""
+def sign_for(credentials: Credentials, fields: Mapping[str, str]) -> str:
+    """The signature of a map of texts, with these credentials."""
     return _sign_texts(fields, credentials.key, credentials.algorithm, credentials.sort_order)
 
 
@@ -255,11 +255,11 @@ def _checked_key(key: str) -> str:
 
 def _sign_texts(
     fields: Mapping[str, str], key: str, algorithm: SignAlgorithm, order: SortOrder
-) -> tuple[str, str]:
+) -> str:
     parts = _parts(fields, order)
     canonical = "&".join(parts)
     _refuse_ambiguity(fields, canonical, len(parts))
-    return canonical, _digest(canonical, key, algorithm)
+    return _digest(canonical, key, algorithm)
 
 
 def _digest(canonical: str, key: str, algorithm: SignAlgorithm) -> str:

@@ -94,7 +94,7 @@ def _signed(
     message: dict[str, str], credentials: Credentials, given: Mapping[str, Any]
 ) -> dict[str, str]:
     if "sign" not in given:
-        message["sign"] = sign_for(credentials, message)[1]
+        message["sign"] = sign_for(credentials, message)
     return message
 
 

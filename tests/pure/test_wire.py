@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +61,25 @@ def test_extra_parameters_are_signed_and_sent(request_: Request[Any]) -> None:
     assert fields["shopType"] == "a b&c"
     assert "empty" not in fields
     assert fields["sign"] == naive_sign(fields)
+
+
+@full
+def test_what_is_signed_is_what_is_sent_whatever_a_value_holds(request_: Request[Any]) -> None:
+    """In every text of every request, also where it alone needs to be escaped (M-03)."""
+    texts = [name for name, value in request_.wire_fields().items() if isinstance(value, str)]
+    tried = 0
+    warnings.simplefilter("ignore", ChaoyingWarning)  # pytest puts it back
+    for name in (*texts, "shopType"):
+        for value in ("R&D", "x&total_fee", "x=y", "+", "%26", "~"):
+            change = {"extra": {name: value}} if name == "shopType" else {name: value}
+            with contextlib.suppress(ParameterError, TypeError):
+                outgoing = build_request(changed(request_, **change), CREDENTIALS)
+                fields = _wire(outgoing)
+                assert fields[name] == value
+                assert fields["sign"] == naive_sign(fields)
+                assert fields == outgoing.fields
+                tried += 1
+    assert tried >= 6
 
 
 @table(
