@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import random
-import ssl
 import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -130,6 +129,7 @@ class GatewaySession:
             check_numbers,
             phases,
         )
+        from chaoying_async.transport.tls import proves  # noqa: PLC0415
 
         check_numbers(
             timeout=timeout,
@@ -145,7 +145,9 @@ class GatewaySession:
         self.timeout = phases(timeout)
         self._deadline = deadline
         self._max_reply_bytes = max_reply_bytes
-        self._verified = _verifies(verify)
+        # Of an ordinary httpx transport it cannot be seen, and is believed.
+        self._verified = proves(verify) and getattr(transport, "verifies", True)
+        self._direct = proxy is None and getattr(transport, "direct", True)
         self._require_signed = require_signed
         self._on_exchange = on_exchange
         #: Who is told of the calls, checkouts and refunds of this session; None: nobody.
@@ -255,6 +257,7 @@ class GatewaySession:
             defaults=self.defaults,
             hosts=self.hosts,
             verify=self._verified,
+            direct=self._direct,
         )
         phases = self.timeout if timeout is None else self._phases(timeout)
         if self.observer is None:
@@ -468,13 +471,6 @@ def _observed(outgoing: Outgoing[Any]) -> ObservedCall:
         address=outgoing.url.partition("?")[0],
         order=None if number is None else order_mark(fields.get("mch_id", ""), number),
     )
-
-
-def _verifies(verify: Verify) -> bool:
-    """Whether ``verify`` proves who answers (M-09); an ``SSLContext`` of the user's may not."""
-    if isinstance(verify, ssl.SSLContext):
-        return verify.verify_mode is ssl.CERT_REQUIRED and verify.check_hostname
-    return verify is not False
 
 
 def _emit(level: int, line: str, fields: Mapping[str, Any]) -> None:

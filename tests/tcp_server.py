@@ -10,7 +10,9 @@ import struct
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
-from typing import Self
+from typing import Any, Self
+
+import pytest
 
 #: What a server does with one connection.
 Script = Callable[["Link"], Awaitable[None]]
@@ -143,3 +145,15 @@ def packed_zeros(wbits: int, flush: int) -> bytes:
     """Fifty megabytes, small on the wire."""
     packer = zlib.compressobj(1, wbits=wbits)
     return packer.compress(bytes(50_000_000)) + packer.flush(flush)
+
+
+def as_elsewhere(patch: pytest.MonkeyPatch) -> str:
+    """A name that leads to this machine, and is no loopback address: nobody knows that it does."""
+    real, name = socket.getaddrinfo, "gateway.test"
+
+    def resolved(host: Any, *args: Any, **options: Any) -> Any:
+        here = host in (name, name.encode())
+        return real("127.0.0.1" if here else host, *args, **options)
+
+    patch.setattr(socket, "getaddrinfo", resolved)
+    return name

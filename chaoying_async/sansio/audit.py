@@ -11,8 +11,7 @@ import attrs
 from chaoying_async.sansio.api.endpoint import Endpoint
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.exchange import Outgoing
-from chaoying_async.sansio.redact import masked_body, masked_form
-from chaoying_async.sansio.signing import hide_keys
+from chaoying_async.sansio.redact import hide_keys, masked_body, masked_form
 
 
 @attrs.frozen(kw_only=True, repr=False)
@@ -74,6 +73,10 @@ def record(
     error: BaseException | None = None,
 ) -> Exchange:
     """The record of ``outgoing`` and what came of it."""
+    reply = None
+    if body is not None:
+        masked = masked_body(body, outgoing.fields).decode()
+        reply = hide_keys(masked, credentials).encode()
     return Exchange(
         endpoint=outgoing.endpoint,
         order=outgoing.order,
@@ -81,7 +84,7 @@ def record(
         url=outgoing.url.partition("?")[0],
         request=masked_form(outgoing.fields),
         status=status,
-        reply=None if body is None else hide_keys(credentials, masked_body(body, outgoing.fields)),
+        reply=reply,
         elapsed=elapsed,
         error=error,
     )

@@ -43,10 +43,10 @@ from chaoying_async.sansio.hosts import Hosts, host_and_port, is_trusted
 from chaoying_async.sansio.matching import advise, check_answers
 from chaoying_async.sansio.meaning import Family, Meaning, classify, may_be_unsigned
 from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line, unclean
-from chaoying_async.sansio.redact import hide, is_hidden
+from chaoying_async.sansio.redact import hide, hide_keys, is_hidden
 from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
-from chaoying_async.sansio.signing import ambiguity, hide_keys, sign_for, verify_for
+from chaoying_async.sansio.signing import ambiguity, sign_for, verify_for
 from chaoying_async.sansio.values import parse_http_date
 from chaoying_async.sansio.wire.forms import encode_form
 from chaoying_async.sansio.wire.jsontext import MAX_REPLY, parse_reply
@@ -114,8 +114,12 @@ def build_request(
     defaults: Defaults = Defaults(),
     hosts: Hosts = _DOCUMENT,
     verify: bool = True,
+    direct: bool = True,
 ) -> Outgoing[T]:
     """Sign a request and say where it goes; nothing is sent here.
+
+    ``verify``: the server's certificate is checked; ``direct``: no proxy is asked for addresses of
+    this machine. Both decide what an unsigned refusal proves (M-09).
 
     What depends on more than the request is checked now, with a
     :class:`~chaoying_async.exceptions.ParameterError` that names every problem: a merchant number
@@ -124,17 +128,25 @@ def build_request(
     check_request(request)
     try:
         fields = resolved_fields(request, defaults)
-        if isinstance(request, QrConfGet):
-            return _scanned(request, fields, credentials, hosts, verify=verify)
-        fields |= common_fields(request, credentials)
-        sign = _sign(credentials, fields)
-        # In the order that is signed, which the gateway does not need.
-        text = encode_form([*sorted(fields.items()), ("sign", sign)])
-        fields["sign"] = sign
+        url, text, fields = _signed(request, fields, credentials, hosts)
     except ParameterError as error:
         error.about(request.endpoint.name, order_of(request))
         raise
-    return _outgoing(request, hosts.url_of(type(request)), text, fields, verify=verify)
+    trusted = is_trusted(url, verify=verify, direct=direct)
+    return _outgoing(request, url, text, fields, trusted=trusted)
+
+
+def _signed(
+    request: Request[Any], fields: dict[str, str], credentials: Credentials, hosts: Hosts
+) -> tuple[str, str, dict[str, str]]:
+    """Where it goes, the form that is sent, and what was signed."""
+    if isinstance(request, QrConfGet):
+        return _signed_scan(request, fields, credentials, hosts)
+    fields |= common_fields(request, credentials)
+    sign = _sign(credentials, fields)
+    # In the order that is signed, which the gateway does not need.
+    text = encode_form([*sorted(fields.items()), ("sign", sign)])
+    return hosts.url_of(type(request)), text, fields | {"sign": sign}
 
 
 def _sign(credentials: Credentials, fields: Mapping[str, str]) -> str:
@@ -151,11 +163,10 @@ def _sign(credentials: Credentials, fields: Mapping[str, str]) -> str:
 
 
 def _outgoing(
-    request: Request[T], url: str, text: str, fields: Mapping[str, str], *, verify: bool
+    request: Request[T], url: str, text: str, fields: Mapping[str, str], *, trusted: bool
 ) -> Outgoing[T]:
     endpoint = request.endpoint
     post = endpoint.http_method == "POST"
-    trusted = is_trusted(url, verify=verify)
     if not post:
         url = f"{url}{'&' if '?' in url else '?'}{text}"
     return Outgoing(
@@ -215,14 +226,12 @@ def common_fields(request: Request[Any], credentials: Credentials) -> dict[str, 
     return common
 
 
-def _scanned(
+def _signed_scan(
     request: QrConfGet,
     fields: dict[str, str],
     credentials: Credentials,
     hosts: Hosts,
-    *,
-    verify: bool,
-) -> Outgoing[Any]:
+) -> tuple[str, str, dict[str, str]]:
     """A scanned link keeps its own query's bytes; what it brought is signed along (C 96)."""
     link = read_link(request.url, hosts, request.allow)
     own = fields | common_fields(request, credentials)
@@ -234,7 +243,7 @@ def _scanned(
     sign = _sign(credentials, signed)
     appended = encode_form([*sorted(own.items()), ("sign", sign)])
     url = f"{link.base}?{link.query}" if link.query else link.base
-    return _outgoing(request, url, appended, signed | {"sign": sign}, verify=verify)
+    return url, appended, signed | {"sign": sign}
 
 
 def read_reply(
@@ -442,9 +451,7 @@ def _gateway_error(
 def _without_keys(value: Any, credentials: Credentials) -> Any:
     """A value of a refusal, with every key that it echoes masked, however deep it stands (M-27)."""
     if isinstance(value, str):
-        return hide_keys(credentials, value.encode("utf-8", "surrogatepass")).decode(
-            "utf-8", "surrogatepass"
-        )
+        return hide_keys(value, credentials)
     if isinstance(value, Mapping):
         return {
             _without_keys(name, credentials): _without_keys(each, credentials)
@@ -459,4 +466,4 @@ def _message(text: str, credentials: Credentials, *messages: Mapping[str, str]) 
     """A gateway's message, fit for a log line: nothing personal, no key (M-27), bounded."""
     secrets = (each[name] for each in messages for name in each if is_hidden(name))
     text = hide(text.encode("utf-8", "replace").decode(), secrets)
-    return one_line(hide_keys(credentials, text.encode()).decode(), LONGEST_MESSAGE)
+    return one_line(hide_keys(text, credentials), LONGEST_MESSAGE)

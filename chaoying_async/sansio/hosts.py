@@ -199,7 +199,10 @@ def is_loopback(host: str | None) -> bool:
 
 
 @lru_cache(maxsize=64)
-def is_trusted(url: str, *, verify: bool = True) -> bool:
-    """Whether an unsigned refusal can be believed: by verified https, or from loopback (M-09)."""
+def is_trusted(url: str, *, verify: bool = True, direct: bool = True) -> bool:
+    """Whether an unsigned refusal can be believed: by verified https, or from loopback (M-09).
+
+    Without ``direct`` a proxy is asked for that address, and may be anywhere.
+    """
     parts: SplitResult = urlsplit(url)
-    return (parts.scheme == "https" and verify) or is_loopback(parts.hostname)
+    return (parts.scheme == "https" and verify) or (direct and is_loopback(parts.hostname))

@@ -26,6 +26,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
 
 from chaoying_async.exceptions import MalformedMessageError
+from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.fieldnames import DOCUMENTED, SECRET, SHORTEST_SEARCHED
 from chaoying_async.sansio.wire.forms import encode_form
 from chaoying_async.sansio.wire.jsontext import compact_json, parse_json_exactly
@@ -148,6 +149,12 @@ def hide(text: str, secrets: Iterable[str], shortest: int = SHORTEST_SEARCHED) -
         if len(spelling) >= shortest:
             text = text.replace(spelling, MASK)
     return text
+
+
+def hide_keys(text: str, credentials: Credentials) -> str:
+    """The text with every key as ``***``: a gateway may echo the string to sign (M-27)."""
+    keys = (credentials.key, *(old.key for old in credentials.previous_keys))
+    return hide(text, keys, shortest=1)
 
 
 def _spellings(secret: str) -> set[str]:

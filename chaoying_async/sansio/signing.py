@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any
-from urllib.parse import quote_plus
 
 from chaoying_async.exceptions import (
     AmbiguousSignatureError,
@@ -189,14 +188,6 @@ def _still_counting(credentials: Credentials, now: datetime | None) -> tuple[str
     return tuple(
         old.key for old in credentials.previous_keys if now is not None and now < old.until
     )
-
-
-def hide_keys(credentials: Credentials, text: bytes) -> bytes:
-    """The text with every key as ``***``: a gateway may echo the string to sign (M-27)."""
-    for key in (credentials.key, *(old.key for old in credentials.previous_keys)):
-        for form in {key, quote_plus(key)}:
-            text = text.replace(form.encode(), b"***")
-    return text
 
 
 def texts(params: Mapping[str, object]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from chaoying_async.transport.errors import not_sent, translate
 from chaoying_async.transport.fair_queue import FairQueue
 from chaoying_async.transport.proxies import Proxies, ProxyGiven, Via
 from chaoying_async.transport.request_bytes import Address, parse_url, request_head, with_body
-from chaoying_async.transport.tls import Cert, Verify, tls_context
+from chaoying_async.transport.tls import Cert, Verify, proves, tls_context
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest
@@ -75,6 +75,7 @@ class AiohttpTransport(NativeTransport):
         self._wire = aiohttp_connections
         self._context = tls_context(verify, cert, trust_env=trust_env)
         self._proxies = Proxies(proxy, trust_env=trust_env)
+        self.verifies, self.direct = proves(self._context), proxy is None
         self._gate = FairQueue(limits.max_connections, clock)
         keep = limits.max_keepalive_connections
         self._keep = float("inf") if keep is None else keep

@@ -46,6 +46,11 @@ class NativeTransport(httpx.AsyncBaseTransport):
     :class:`Engine`: a transport that cannot is an ordinary ``httpx.AsyncBaseTransport``.
     """
 
+    verifies: bool = True
+    """Whether it checks the server's certificate (M-09)."""
+    direct: bool = True
+    """Whether it asks no proxy for addresses of this machine (M-09)."""
+
     async def round_trip(
         self,
         method: str,

@@ -26,7 +26,7 @@ import attrs
 import httpx
 
 from chaoying_async.exceptions import ParameterError, RequestNotSentError
-from chaoying_async.sansio.hosts import is_resolvable
+from chaoying_async.sansio.hosts import is_loopback, is_resolvable
 from chaoying_async.sansio.sealed import sealing
 from chaoying_async.transport.request_bytes import Address, request_head
 
@@ -89,6 +89,8 @@ class Proxies:
     def _is_left_out(self, address: Address) -> bool:
         if self._given is not None:
             return False
+        if is_loopback(address.host):  # plain http is for this machine, and stays on it (M-05)
+            return True
         if self._no_proxy is None:  # proxies of the operating system: it has its own exceptions
             return bool(urllib.request.proxy_bypass(address.host))  # noqa: TID251 - with trust_env
         return is_left_out(self._no_proxy, address.host, address.port)

@@ -40,6 +40,13 @@ def tls_context(verify: Verify, cert: Cert, *, trust_env: bool) -> ssl.SSLContex
     return context
 
 
+def proves(verify: Verify) -> bool:
+    """Whether ``verify`` proves who answers (M-09); an ``SSLContext`` of the user's may not."""
+    if isinstance(verify, ssl.SSLContext):
+        return verify.verify_mode is ssl.CERT_REQUIRED and verify.check_hostname
+    return verify is not False
+
+
 def _base(
     verify: Verify, *, trust_env: bool, chain: tuple[str, ...] | None
 ) -> ssl.SSLContext | str:

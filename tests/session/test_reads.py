@@ -33,7 +33,7 @@ from tests.factories import MONEY, answer_fields, body_of, every_request
 from tests.fake_gateway import FakeGateway, Trickle, session
 from tests.hostile_links import GOOD, HOSTILE
 from tests.table import table
-from tests.tcp_server import Link, reply, serving
+from tests.tcp_server import Link, as_elsewhere, reply, serving
 
 REQUESTS = every_request()
 READS = sorted(name for name, request in REQUESTS.items() if request.endpoint.repeatable)
@@ -343,7 +343,8 @@ async def test_proxies_of_the_environment_are_used_only_when_asked_for(
             monkeypatch.setenv(name, proxy.url(""))
         monkeypatch.delenv("no_proxy", raising=False)
         monkeypatch.delenv("NO_PROXY", raising=False)
-        hosts = Hosts.single(server.url(""))
+        away = f"http://{as_elsewhere(monkeypatch)}:{server.port}"
+        hosts = Hosts.single(away, dangerous_allow_http=True)
         async with session(None, hosts=hosts, trust_env=trust) as till:
             await till.send(REQUESTS["orderquery"])
         assert (len(proxy.requests), len(server.requests)) == ((1, 0) if trust else (0, 1))

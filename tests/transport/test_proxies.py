@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,22 @@ import httpx
 import pytest
 import trustme
 
-from chaoying_async import GatewaySession, Hosts, ParameterError, RequestNotSentError
+from chaoying_async import (
+    ChaoyingWarning,
+    GatewaySession,
+    Hosts,
+    OutcomeUnknownError,
+    ParameterError,
+    RequestNotSentError,
+    SystemClock,
+)
+from chaoying_async.transport import AiohttpTransport
 from chaoying_async.transport.proxies import Proxies, is_left_out
 from chaoying_async.transport.request_bytes import parse_url
 from tests.engines import ENGINES, call, running
-from tests.factories import CREDENTIALS
+from tests.factories import CREDENTIALS, every_request
 from tests.table import table
-from tests.tcp_server import TcpServer, polite
+from tests.tcp_server import Link, TcpServer, as_elsewhere, polite, reply
 
 SECRET = "hal@f#TAIL"
 #: Names that Python's resolver refuses with an error that does not say "not sent".
@@ -95,18 +106,65 @@ def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_what_no_proxy_names_gets_its_request_directly(
     kind: str, variable: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On either engine, by port and by network; everything else goes through the proxy."""
+    """On either engine, by name and by port; everything else goes through the proxy."""
+    name = as_elsewhere(monkeypatch)
     async with TcpServer(polite) as server, TcpServer(polite) as proxy:
+        url = f"http://{name}:{server.port}/pay"
         monkeypatch.setenv("http_proxy", proxy.url())
-        for entry in (f"127.0.0.1:{server.port}", "127.0.0.0/8", "10.0.0.1,127.0.0.1"):
+        for entry in (f"{name}:{server.port}", ".test", f"10.0.0.1,{name}"):
             monkeypatch.setenv(variable, entry)
             async with running(kind, trust_env=True) as engine:
-                assert await call(engine, server.url("/pay")) == (200, b"ok")
+                assert await call(engine, url) == (200, b"ok")
         assert (len(server.requests), len(proxy.requests)) == (3, 0)
-        monkeypatch.setenv(variable, f"127.0.0.1:{server.port + 1},128.0.0.0/8")
+        monkeypatch.setenv(variable, f"{name}:{server.port + 1},128.0.0.0/8")
         async with running(kind, trust_env=True) as engine:
-            await call(engine, server.url("/pay"))
+            await call(engine, url)
         assert (len(server.requests), len(proxy.requests)) == (3, 1)
+
+
+@pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
+async def test_what_is_sent_to_this_machine_stays_on_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain http is for that alone (M-05): a proxy of the environment does not get it."""
+    async with TcpServer(polite) as server, TcpServer(polite) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url())
+        async with running(kind, trust_env=True) as engine:
+            for host in ("127.0.0.1", "localhost"):
+                assert await call(engine, f"http://{host}:{server.port}/pay") == (200, b"ok")
+        assert (len(server.requests), len(proxy.requests)) == (2, 0)
+
+
+@pytest.mark.parametrize("through", [{"proxy": True}, {"transport": True}])
+async def test_who_may_be_anybody_proves_nothing_by_an_unsigned_refusal(
+    through: Mapping[str, bool],
+) -> None:
+    """M-09: a proxy may answer in the place of this machine, whoever was told to use it."""
+    refusal = reply(b'{"state":"FAIL","code":"20005","msg":"no such merchant"}')
+
+    async def refusing(link: Link) -> None:
+        await link.request()
+        await link.send(refusal)
+
+    async with TcpServer(refusing) as proxy, AsyncExitStack() as stack:
+        how: dict[str, Any] = {"proxy": proxy.url()}
+        if "transport" in through:
+            made = AiohttpTransport(limits=httpx.Limits(), clock=SystemClock(), **how)
+            stack.push_async_callback(made.aclose)
+            how = {"transport": made}
+        hosts = Hosts.single("http://127.0.0.1:9")
+        async with GatewaySession(CREDENTIALS, hosts=hosts, **how) as till:
+            with pytest.raises(OutcomeUnknownError):
+                await till.send(every_request()["pay"])
+
+
+async def test_a_transport_of_ours_that_verifies_nothing_is_warned_of() -> None:
+    """M-09: as a session is with ``verify=False``; no unsigned refusal is believed then."""
+    made = AiohttpTransport(limits=httpx.Limits(), verify=False, clock=SystemClock())
+    with pytest.warns(ChaoyingWarning, match="verifies nothing"):
+        async with GatewaySession(CREDENTIALS, transport=made):
+            pass
+    await made.aclose()
 
 
 def test_small_letters_win_and_each_scheme_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
