@@ -224,7 +224,8 @@ class DueWork:
                 "order %r of merchant %r has taken effect already: on_paid is not run again",
                 *(aside.key.out_trade_no, aside.key.mch_id),
             )
-        if decision in _OVER or (has_effect(decision) and (outcome.durable or by_a_person)):
+        is_the_orders = outcome.durable or (by_a_person and outcome.is_kept)
+        if decision in _OVER or (has_effect(decision) and is_the_orders):
             await self._inbox.close(
                 aside
             )  # it took effect, or the order itself is due from here on

@@ -306,21 +306,23 @@ class Journey:
 
         With a ``reason`` the order is QUARANTINED, else it is tried again. Nothing is written over
         what somebody has done since, nor where somebody is at work now: whoever that is has the
-        order.
+        order. That may be the very transaction that has failed, whose connection was thrown away,
+        and which the server has not ended yet: so the message is kept, and due soon.
         """
         entry = decided.entry(payload=True)
         state = SeenState.QUARANTINED if reason else SeenState.HELD
+        failures = 0
         try:
-            async with (
-                self.clock.timeout(RECORD_WITHIN),
-                self.inbox.lock(decided.key, entry) as order,
-            ):
-                if order is None or not is_as_it_was(order.before, before):
-                    return 0
-                failures = 0 if order.before is None else order.before.failures
-                retry = retry_in(failures)
-                failures += 1
-                await order.save(state, entry, failures=failures, reason=reason, retry_in=retry)
+            async with self.clock.timeout(RECORD_WITHIN):
+                async with self.inbox.lock(decided.key, entry) as order:
+                    if order is not None and is_as_it_was(order.before, before):
+                        failures = 0 if order.before is None else order.before.failures
+                        retry = retry_in(failures)
+                        failures += 1
+                        told: Any = {"failures": failures, "reason": reason, "retry_in": retry}
+                        await order.save(state, entry, **told)
+                if order is None and not reason:
+                    await self.reporter.keep_in_progress(decided.facts, decided.first_seen)
         except BaseException as error:  # the gateway delivers the message again
             if must_propagate(error):
                 raise

@@ -17,12 +17,13 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     Entry,
     LookAgainError,
+    Mark,
     OrderKey,
     Record,
     SeenState,
 )
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, queried, said
+from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said
 
 D = Decision
 KEY = OrderKey(MCH_ID, ORDER)
@@ -171,3 +172,31 @@ async def test_where_somebody_else_is_at_work_then_it_is_no_failure(
     (kept,) = await inbox.listing(10)
     assert isinstance(kept, Aside)
     assert kept.decision == D.IN_PROGRESS
+
+
+@pytest.mark.parametrize("is_applied", [False, True])
+async def test_a_failure_that_cannot_be_recorded_since_the_order_is_locked_is_tried_again(
+    *, is_applied: bool
+) -> None:
+    """M-17: the lock may be the dead transaction's own, whose connection was thrown away."""
+    shop = Shop(before=failing(2 if is_applied else 1))
+    inbox = Undoing(shop, 0)
+    handler = shop.handler(inbox)
+    if is_applied:
+        known = shop.orders.pop(ORDER)
+        await handler.handle(shop.body())
+        shop.orders[ORDER] = known
+        (waits,) = await inbox.asides(KEY)
+        assert await inbox.mark(KEY, Mark.APPLY, waits.fingerprint)
+    inbox.asked, inbox.is_taken = 0, True
+    if is_applied:
+        assert await handler.run_due() == 1
+    else:
+        assert said(await handler.handle(shop.body())) == (D.APPLY, FAIL)
+    assert (await inbox.look(KEY), len(await inbox.asides(KEY))) == (None, 1)
+    inbox.is_taken = False
+    for _ in range(2):
+        await shop.clock.advance(31)
+        await handler.run_due()
+    assert len(shop.delivered) == 1
+    assert not await inbox.listing(10)
