@@ -31,7 +31,7 @@ from chaoying_async.payments.records import (
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import ask, default_of, merchant_of, refused_here
 from chaoying_async.pollstore.errands import errands_of
-from chaoying_async.sansio.api.endpoint import Reply
+from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.observed import ObservedPayment, order_mark
@@ -103,6 +103,7 @@ async def checkout(
     """
     if not isinstance(pay, Payment):
         raise TypeError(f"checkout takes Pay and FacePay, not {type(pay).__name__}")
+    check_kind("schedule", schedule, PollSchedule)
     clock = clock or SystemClock()
     intent = intent_of(
         *(gateway, pay, clock), paytype=paytype, order_no=order_no, allow_no_cancel=allow_no_cancel
@@ -111,10 +112,13 @@ async def checkout(
     work = observed_checkout(intent)
     with Observation(observer_of(gateway), work, clock):
         claim = NumberClaim(owners, keys_of(intent), again=False)
-        running = RunningPayment(
-            gateway, store, claim, intent, age=0.0, clock=clock, rng=rng or random.Random()
-        )
-        outcome = await CheckoutCall(pay, running).run(schedule.begun(clock.now()))
+        try:
+            running = RunningPayment(
+                gateway, store, claim, intent, age=0.0, clock=clock, rng=rng or random.Random()
+            )
+            outcome = await CheckoutCall(pay, running).run(schedule.begun(clock.now()))
+        finally:
+            claim.release()  # changes nothing where it was settled
         tell_checkout(work, outcome)
         return outcome
 
@@ -330,12 +334,14 @@ class CheckoutCall:
                 unknown = attrs.evolve(intent, interrupted=True)
                 await running.records.put(unknown.key, unknown.text())
 
-        kept = running.store is not None and await shielded(running.clock, record)
-        if not kept:
-            log.error(
-                "checkout of %s was ended from outside while its payment was under way: %s, "
-                "so query it before anything else",
-                intent.out_trade_no,
-                CheckoutStatus.UNKNOWN if end is None else end.status,
-            )
-        running.settle(end or CheckoutEnd(CheckoutStatus.UNKNOWN))
+        try:
+            kept = running.store is not None and await shielded(running.clock, record)
+            if not kept:
+                log.error(
+                    "checkout of %s was ended from outside while its payment was under way: %s, "
+                    "so query it before anything else",
+                    intent.out_trade_no,
+                    CheckoutStatus.UNKNOWN if end is None else end.status,
+                )
+        finally:
+            running.settle(end or CheckoutEnd(CheckoutStatus.UNKNOWN))

@@ -98,6 +98,7 @@ async def refund_and_track(
     whether the refund may have left. Its end is told only after the store's lease was read again.
     """
     check_kind("refund", refund, Refund)
+    check_kind("schedule", schedule, PollSchedule)
     clock = clock or SystemClock()
     number = refund.out_refund_no
     mch_id = merchant_of(gateway, refund.mch_id, "refund", number)

@@ -236,8 +236,8 @@ def check_request(request: object) -> None:
         raise TypeError(f"send takes a request such as Pay(...), not {_kind_of(request)}")
 
 
-def check_kind(name: str, value: object, *kinds: type[Request[Any]]) -> None:
-    """A ParameterError for ``name`` where the value is none of these requests."""
+def check_kind(name: str, value: object, *kinds: type[Any]) -> None:
+    """A ParameterError for ``name`` where the value is of none of these kinds."""
     if not isinstance(value, kinds):
         wanted = " or ".join(f"{kind.__name__}(...)" for kind in kinds)
         raise ParameterError({name: f"must be {wanted}, not {_kind_of(value)}"})
