@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import attrs
-from sqlalchemy import Executable, bindparam, delete, literal, select, update
+from sqlalchemy import Executable, bindparam, delete, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import Insert
 
@@ -31,6 +31,9 @@ from chaoying_async.workers.tables import FRESH, WATCH, FleetTables
 FLEET = ""
 #: What a fleet sees to its end. Other kinds may be a newer version's, and are left to it.
 WAITED_FOR = (POLL, WATCH, CHECKOUT, REFUND)
+#: Seconds after which the owner of its shard takes a payment up that its sender said no more of:
+#: longer than a pay call takes.
+HEAD_START = 60
 #: How many rows of a kind are taken up at a time.
 FRESH_AT_A_TIME = 2000
 #: How many connections a process uses at a time for leases, and for everything else.
@@ -203,14 +206,15 @@ class FleetDatabase:
         """Rows of these shards that nobody has taken up, in the order in which they are seen.
 
         They are found by having nobody's mark, never by a number or a time: a transaction that
-        began earlier may commit later.
+        began earlier may commit later. What is due later than ever was meant was written before a
+        clock was set back.
         """
-        columns = self.tables.rows.c
+        columns, now = self.tables.rows.c, self._dialect.now
         statement = (
             select(columns.seq, columns.slot, columns.kind, columns.item)
             .add_columns(columns.body, columns.created)
             .where(columns.shard == FRESH, columns.kind == bindparam("p_kind"))
-            .where(columns.due <= self._dialect.now)
+            .where(or_(columns.due <= now, columns.due > now + HEAD_START * _MICRO))
             .order_by(columns.seq)
             .limit(FRESH_AT_A_TIME)
         )

@@ -15,14 +15,11 @@ from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.failures import told
 from chaoying_async.sansio.payments.intent import ORDER
 from chaoying_async.sql.dialects import is_duplicate
-from chaoying_async.workers.database import PATIENCE, FleetDatabase
+from chaoying_async.workers.database import HEAD_START, PATIENCE, FleetDatabase
 from chaoying_async.workers.tables import FRESH, KEPT
 
 T = TypeVar("T")
 
-#: Seconds after which the owner of its shard takes a payment up that its sender said no more of:
-#: longer than a pay call takes.
-HEAD_START = 60
 _TAKEN_OVER = "the fleet has taken this over: its outcome comes to its task"
 
 

@@ -11,8 +11,10 @@ from sqlalchemy import text
 
 from chaoying_async import PollSchedule
 from chaoying_async.clock import SystemClock
+from chaoying_async.sansio.payments.intent import REFUND
 from chaoying_async.testing import FakeClock
 from chaoying_async.workers import Fleet
+from chaoying_async.workers.database import HEAD_START
 from chaoying_async.workers.database_clock import DatabaseClock
 from tests.hanging import KINDS
 from tests.pollers import PENDING, always, order
@@ -141,3 +143,20 @@ def test_what_a_dead_process_had_is_taken_soon_after_a_clock_was_set_back(tmp_pa
         assert world.until(lambda: serves(after)) < 180
     finally:
         world.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_payment_is_not_left_alone_for_as_long_as_a_clock_was_set_back(
+    servers: Servers, kind: str
+) -> None:
+    """M-26: its sender died, and before that its clock was an hour ahead."""
+    world = FleetWorld(DATABASES[kind](servers, Path()))
+    async with world.fleet() as fleet:
+        database = fleet._database
+        values = {"slot": 0, "body": "{}", "then": ENDED}
+        async with fleet._engine.begin() as connection:
+            for item, due in (("of its sender", HEAD_START), ("of nobody", HEAD_START + 3600)):
+                row = database.handing_over_new(REFUND, {"item": item, **values}, due=due)
+                await connection.execute(row)
+        found = await database.fresh([0], 1)
+    assert [row.item for row in found] == ["of nobody"]
