@@ -48,8 +48,8 @@ def _(patch: pytest.MonkeyPatch) -> None:
 def _(patch: pytest.MonkeyPatch) -> None:
     of = Keys.of
 
-    async def anybodys(self: Keys, body: bytes) -> Credentials:
-        found = await of(self, body)
+    async def anybodys(self: Keys, body: bytes, until: float) -> Credentials:
+        found = await of(self, body, until)
         fields = read_form(body)
         for merchant in MERCHANTS[:2]:
             other: Any = await self._resolver(merchant.mch_id)  # type: ignore[misc]
