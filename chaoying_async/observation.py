@@ -1,9 +1,9 @@
-"""Tells an observer of a piece of work, and keeps the observer's own errors away from it."""
+"""Tells an observer and the log of a piece of work, and keeps their own errors away from it."""
 
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 from typing import Any, Final
 
@@ -11,7 +11,24 @@ from chaoying_async.abc import Clock, Observer
 from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.observed import ObservedWork
 
-log: Final = logging.getLogger("chaoying_async")
+
+class SafeLog(logging.LoggerAdapter[logging.Logger]):
+    """A logger that swallows whatever logging raises: it must not hide what happened to the money.
+
+    A filter or a record factory of the program may refuse a record, or every record.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(logging.getLogger(name), {})
+
+    def log(self, level: int, msg: object, *args: object, **options: Any) -> None:
+        """Log, or lose the line."""
+        options.setdefault("stacklevel", 2)  # the line is its caller's
+        with suppress(Exception):
+            super().log(level, msg, *args, **options)
+
+
+log: Final = SafeLog("chaoying_async")
 
 _ENDS_THE_PROGRAM: Final = (SystemExit, KeyboardInterrupt)
 

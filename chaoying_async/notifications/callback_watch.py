@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -11,11 +10,12 @@ from chaoying_async.clock import within
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import DecidedMessage
 from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.observation import SafeLog
 from chaoying_async.sansio.notifications.callback_health import CallbackCounts, CallbacksDark
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.paid import PaidSource
 
-log: Final = logging.getLogger("chaoying_async.notifications")
+log: Final = SafeLog("chaoying_async.notifications")
 
 OnCallbacksDark = Callable[[CallbacksDark], Awaitable[None] | None]
 

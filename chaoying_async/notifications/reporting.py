@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -16,6 +15,7 @@ from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage, as_received
 from chaoying_async.notifications.tasks import must_propagate
+from chaoying_async.observation import SafeLog
 from chaoying_async.sansio.notifications.decide import (
     ANOTHER_PAYMENT,
     PERHAPS_ANOTHER,
@@ -38,7 +38,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 from chaoying_async.sansio.notifications.message import Notification, notification_of
 from chaoying_async.sansio.paid import PaidSource
 
-log: Final = logging.getLogger("chaoying_async.notifications")
+log: Final = SafeLog("chaoying_async.notifications")
 
 OnConflict = Callable[[SetAside], Awaitable[None] | None]
 OnNotPaid = Callable[[Notification], Awaitable[None] | None]

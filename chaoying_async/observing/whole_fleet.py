@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -12,13 +11,14 @@ import attrs
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import ParameterError, SessionClosedError
+from chaoying_async.observation import SafeLog
 from chaoying_async.workers.fleet_status import FleetStatus, fleet_status
 from chaoying_async.workers.tables import fleet_tables
 
 if TYPE_CHECKING:
     from chaoying_async.pollstore.sql import SqlPollStore
 
-log: Final = logging.getLogger("chaoying_async.workers")
+log: Final = SafeLog("chaoying_async.workers")
 
 #: Seconds between two looks, and after one that failed at the latest.
 EVERY, AGAIN = 30.0, 5.0

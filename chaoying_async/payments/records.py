@@ -6,7 +6,6 @@ Without a store nothing is written.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ import attrs
 
 from chaoying_async.abc import Clock, PollStore
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
+from chaoying_async.observation import SafeLog
 from chaoying_async.payments.claims import number_key, refund_key, registry_of
 from chaoying_async.pollstore.errands import Errands, Task, errands_of
 from chaoying_async.pollstore.failures import told
@@ -31,7 +31,7 @@ from chaoying_async.sansio.payments.intent import (
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_in
 
-log = logging.getLogger("chaoying_async.payments")
+log = SafeLog("chaoying_async.payments")
 
 #: Errors of a store that is not ours any more, or not open: pay, cancel and tell nothing then.
 GONE = (StoreInUseError, SessionClosedError)

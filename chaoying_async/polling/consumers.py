@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
 from chaoying_async.exceptions import UsageError
+from chaoying_async.observation import SafeLog
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.polling.queue import Sink
 
-log = logging.getLogger("chaoying_async.polling")
+log = SafeLog("chaoying_async.polling")
 
 
 class Waiter:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
@@ -29,6 +28,7 @@ from chaoying_async.exceptions import (
     StoreError,
     StoreInUseError,
 )
+from chaoying_async.observation import SafeLog
 from chaoying_async.polling.joined import JoinedRecords
 from chaoying_async.polling.outcome import PollOutcome, Receipt
 from chaoying_async.polling.queue import Key, QueuedOrder, Sink
@@ -46,7 +46,7 @@ from chaoying_async.sansio.polling.record import (
 )
 from chaoying_async.sansio.polling.status import PollStatus
 
-log = logging.getLogger("chaoying_async.polling")
+log = SafeLog("chaoying_async.polling")
 
 #: Seconds after which answers that did not decide are written, all of them together. Less than the
 #: 5 s between two queries of a payment (M-22): who is killed asks each order once more, not twice.

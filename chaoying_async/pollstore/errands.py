@@ -8,16 +8,16 @@ once the store's block was left. A user's own store that has none cannot wait: t
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Generator, Hashable
 from functools import partial
 from weakref import WeakKeyDictionary
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
+from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.failures import told
 
-log = logging.getLogger("chaoying_async.pollstore")
+log = SafeLog("chaoying_async.pollstore")
 
 #: Seconds that closing a store waits for its errands.
 LAST = 10.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-
 from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.observation import SafeLog
 
-log = logging.getLogger("chaoying_async.workers")
+log = SafeLog("chaoying_async.workers")
 
 
 def said(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -14,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError, UsageError
+from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
@@ -28,7 +28,7 @@ from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, WATCH, FleetTables
 from chaoying_async.workers.watching import row_kind
 
-log = logging.getLogger("chaoying_async.workers")
+log = SafeLog("chaoying_async.workers")
 
 _MICRO = 1_000_000
 #: How many rows one statement names.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from functools import partial
 from math import inf
@@ -15,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
+from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sql.batching import Batches, Take
@@ -22,7 +22,7 @@ from chaoying_async.sql.many import execute_for_each
 from chaoying_async.sql.transactions import connected, transaction
 from chaoying_async.sql.turns import Turns
 
-log = logging.getLogger("chaoying_async.pollstore")
+log = SafeLog("chaoying_async.pollstore")
 
 #: Rows that are read at a time.
 _PAGE = 5000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
@@ -13,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
+from chaoying_async.observation import SafeLog
 from chaoying_async.sql.addresses import shown_url
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.transactions import check_transaction, connected, limited, transaction
 from chaoying_async.sql.turns import Turns
 
-log = logging.getLogger("chaoying_async.pollstore")
+log = SafeLog("chaoying_async.pollstore")
 
 _MICRO = 1_000_000
 #: Seconds between two looks at somebody else's lease.

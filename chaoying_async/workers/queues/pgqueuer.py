@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
@@ -26,10 +25,11 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import UsageError
+from chaoying_async.observation import SafeLog
 from chaoying_async.sql.transactions import driver_of
 from chaoying_async.workers.queues.payloads import as_text
 
-log = logging.getLogger("chaoying_async.workers")
+log = SafeLog("chaoying_async.workers")
 
 Task = TypeVar("Task", bound=Callable[[dict[str, Any]], Awaitable[None]])
 
