@@ -16,7 +16,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox.serving.faults import Fault
 from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
-from tests.payments.sold_before import TOLD_BY_TIME, Off, losing_the_pay_reply, sold_before
+from tests.payments.sold_before import AGES, Off, losing_the_pay_reply, sold_before
 from tests.tills import EXACT, Counter, TillOnSandbox, a_till, pay
 
 
@@ -102,7 +102,7 @@ async def test_a_process_that_died_before_it_heard_the_answer_cancels_nothing() 
         assert shop.status() == "OPEN"
 
 
-@pytest.mark.parametrize("age", TOLD_BY_TIME)
+@pytest.mark.parametrize("age", AGES)
 @pytest.mark.parametrize("dated", [True, False])
 async def test_resume_compares_with_the_stored_start(age: float, dated: bool) -> None:
     """M-24: by the offset that the dead process learnt; without a Date, 15 minutes are allowed."""

@@ -68,23 +68,6 @@ async def test_a_date_of_any_year_leaves_the_outcome_readable(year: int) -> None
         assert (outcome.status is CheckoutStatus.PAID) == (year != 2099)
 
 
-@pytest.mark.parametrize(
-    ("behind", "status"), [(0, "PAID"), (2, "PAID"), (60, "PAID"), (62, "PAID_EARLIER")]
-)
-async def test_a_wallets_clock_a_minute_behind_makes_no_payment_an_earlier_one(
-    behind: float, status: str
-) -> None:
-    """M-24: time_end may be the wallet's, and the Date is the web server's; the call paid."""
-
-    def by_the_wallets_clock(_: Any, reply: Any) -> Any:
-        time_end = reply.result.time_end - timedelta(seconds=behind)
-        return attrs.evolve(reply, result=attrs.evolve(reply.result, time_end=time_end))
-
-    async with a_till() as shop:
-        shop.till.after = by_the_wallets_clock
-        assert (await shop.checkout(100)).status == status
-
-
 @pytest.mark.parametrize("ours", [-800, 0, 800])
 @pytest.mark.parametrize(("age", "status"), [(None, "PAID"), (86_400, "PAID_EARLIER")])
 async def test_a_date_that_prints_beijing_time_as_gmt_makes_no_payment_an_earlier_one(

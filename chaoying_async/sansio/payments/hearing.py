@@ -97,8 +97,6 @@ _USED = "20004"
 
 #: Without a ``Date`` header our clock is as good as any: so much may lie between it and theirs.
 _CLOCKS_APART = timedelta(minutes=15)
-#: ``time_end`` may be the wallet's, and a ``Date`` a web server's: clocks that a network sets.
-_SERVERS_APART = timedelta(minutes=1)
 #: So much ahead of us is a ``Date`` whose server prints Beijing time as GMT.
 _BEIJING = timedelta(hours=8)
 
@@ -106,17 +104,15 @@ _BEIJING = timedelta(hours=8)
 def made_earlier(time_end: datetime | None, started: datetime, ahead: float | None) -> bool:
     """Whether a payment was made before the pay call that ``started``, and so not by it (M-24).
 
-    ``time_end`` is the gateway's clock's, and ``started`` is ours; ``ahead`` is by how many seconds
-    theirs was ahead, None where no reply had a ``Date``. In doubt it was not made earlier: a reply
-    that says so (20004) does not come to this question, so that only a payment of the last minute,
-    under the very same number, by a call whose own answer was lost, is taken for this call's.
+    ``time_end`` is the gateway's clock's, in whole seconds, and ``started`` is ours; ``ahead`` is
+    by how many seconds theirs was ahead, None where no reply had a ``Date``.
     """
     if time_end is None or time_end.utcoffset() is None:
         return False
     found = None if ahead is None else timedelta(seconds=ahead)
     if found is None or abs(found - _BEIJING) <= _CLOCKS_APART:
         return time_end < started - _CLOCKS_APART
-    return time_end < started + found - _SERVERS_APART
+    return time_end < (started + found).replace(microsecond=0)
 
 
 def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
