@@ -74,7 +74,8 @@ async def refund_and_track(
       :class:`~chaoying_async.exceptions.GatewayError` raised by the *first* call with this number,
       are certain: then, and only then, another refund with another number is safe;
     - ``CHANGED`` is for a person: the money came back and has to be paid out another way;
-    - ``MISMATCH`` is for a person: another amount, or the number is another order's refund's;
+    - ``MISMATCH`` is for a person: another amount or none that can be read, or the number is
+      another order's refund's;
     - ``NOT_FOUND`` with ``never_made``: the call was refused (``outcome.refusal`` says why: too
       little money in the account, a wrong parameter), and six queries over half an hour or more
       found no such refund. Mend the cause, and send it again **under the same number** (call this

@@ -122,6 +122,17 @@ def test_a_refund_ends_by_its_own_status_alone(refund_status: str | None) -> Non
         assert other_currency.status is PollStatus.MISMATCH
 
 
+@table("amount", [None, "", "5.00", "-500", "４0", "4e1"])
+def test_a_refund_whose_amount_cannot_be_read_is_not_the_expected_one(amount: str | None) -> None:
+    """M-13: required by the document; "nothing is left to do" would be a guess (M-25)."""
+    item = {"out_refund_no": REFUND, "refund_status": "SUCCESS", "refund_fee": "1"}
+    if amount is not None:
+        item["base_refund_fee"] = amount
+    listed = json.dumps([item])
+    assert read(REFUND_QUERY, 40, refund_list=listed).status is PollStatus.MISMATCH
+    assert read(REFUND_QUERY, None, refund_list=listed).status is PollStatus.REFUNDED
+
+
 @table("code", ["10002", "10004", "10005", "10006"])
 @table("trade_state", ["FAIL", "REFUND"])
 def test_an_orders_end_is_no_news_about_a_refund(code: str, trade_state: str) -> None:

@@ -121,7 +121,9 @@ OUTCOMES: Mapping[str, str] = {
     "the gateway will not be asked: put that right and query it again": "网关拒绝查询：请先排除原因，再次查询",
     "not known: query it again later, and send no other refund meanwhile": "尚不可知：稍后再查，在此期间不要发起另一笔退款",
     "the money is on its way back: nothing is left to do": "款项正在退回：无需再做什么",
-    "another amount, or another order's refund: a person looks": "金额不符，或是另一笔订单的退款：需人工核对",
+    "another amount or none that can be read, or another order's refund: a person looks": (
+        "金额不符或读不出，或是另一笔订单的退款：需人工核对"
+    ),
     "the gateway will not be asked: put that right, and query it again": "网关拒绝查询：请先排除原因，再次查询",
     "it is over": "已结束",
     "there is no such order": "没有这笔订单",

@@ -90,7 +90,9 @@ REFUND_ADVICE: Mapping[PollStatus, str] = {
     PollStatus.REFUND_FAILED: "the refund failed: a new one takes a new number",
     PollStatus.NOTSURE: "send the same refund again, under the same number",
     PollStatus.CHANGED: "a person pays it out another way",
-    PollStatus.MISMATCH: "another amount, or another order's refund: a person looks",
+    PollStatus.MISMATCH: (
+        "another amount or none that can be read, or another order's refund: a person looks"
+    ),
     PollStatus.NOT_FOUND: _LATER,
     PollStatus.REFUSED: "the gateway will not be asked: put that right, and query it again",
     PollStatus.EXPIRED: _LATER,
@@ -195,9 +197,11 @@ def _of_refund(query: Query, reply: Reply[Any], expected: int | None) -> Answer:
     status = REFUND_ENDS.get(item.refund_status or "") if item else None
     if item is None or status is None:
         return _undecided(reply)
-    fee_type = reply.raw.get("fee_type")
-    if status is PollStatus.REFUNDED and not amount_fits(expected, item.base_refund_fee, fee_type):
-        status = PollStatus.MISMATCH
+    if status is PollStatus.REFUNDED:
+        amount, fee_type = item.base_refund_fee, reply.raw.get("fee_type")
+        unread = expected is not None and amount is None  # the document requires it
+        if unread or not amount_fits(expected, amount, fee_type):
+            status = PollStatus.MISMATCH
     return Answer(Says.ENDED, status)
 
 
