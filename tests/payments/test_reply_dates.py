@@ -88,6 +88,21 @@ async def test_a_date_that_prints_beijing_time_as_gmt_makes_no_payment_an_earlie
         assert outcome.status == status
 
 
+@pytest.mark.parametrize("hours", [-7, -8, -9])
+@pytest.mark.parametrize(("age", "status"), [(None, "PAID"), (3600, "PAID_EARLIER")])
+async def test_a_till_whose_own_clock_is_hours_behind_knows_its_sales(
+    hours: int, age: float | None, status: str
+) -> None:
+    """M-24: eight hours are no Beijing time printed as GMT, where the payment's time has them."""
+    async with a_till() as shop:
+        if age is not None:
+            await sold_before(shop, age, auth_code=WECHAT_CODE)
+            losing_the_pay_reply(shop)
+        clock = Off(shop.clock, hours * 3600)
+        outcome = await shop.clock.run(checkout(shop.till, pay(100), schedule=EXACT, clock=clock))
+        assert outcome.status == status
+
+
 def _http(year: int) -> str:
     return f"Thu, 01 Jan {year:04} 00:00:00 GMT"
 

@@ -97,7 +97,7 @@ _USED = "20004"
 
 #: Without a ``Date`` header our clock is as good as any: so much may lie between it and theirs.
 _CLOCKS_APART = timedelta(minutes=15)
-#: So much ahead of us is a ``Date`` whose server prints Beijing time as GMT.
+#: So much ahead of us, where ``time_end`` is not, is a ``Date`` that prints Beijing time as GMT.
 _BEIJING = timedelta(hours=8)
 
 
@@ -109,10 +109,12 @@ def made_earlier(time_end: datetime | None, started: datetime, ahead: float | No
     """
     if time_end is None or time_end.utcoffset() is None:
         return False
-    found = None if ahead is None else timedelta(seconds=ahead)
-    if found is None or abs(found - _BEIJING) <= _CLOCKS_APART:
+    if ahead is None:
         return time_end < started - _CLOCKS_APART
-    return time_end < (started + found).replace(microsecond=0)
+    theirs = started + timedelta(seconds=ahead)
+    if abs(theirs - started - _BEIJING) <= _CLOCKS_APART and time_end <= started + _CLOCKS_APART:
+        return time_end < started - _CLOCKS_APART  # else it is our clock that is 8 hours behind
+    return time_end < theirs.replace(microsecond=0)
 
 
 def read_cancel(said: Reply[Any] | BaseException) -> CancelNews:
