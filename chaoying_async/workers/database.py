@@ -206,15 +206,17 @@ class FleetDatabase:
         """Rows of these shards that nobody has taken up, in the order in which they are seen.
 
         They are found by having nobody's mark, never by a number or a time: a transaction that
-        began earlier may commit later. What is due later than ever was meant was written before a
-        clock was set back.
+        began earlier may commit later. What is due much later than ever was meant was written
+        before a clock was set back. Whose own time is as old as that has lost its lease, and marks
+        nothing.
         """
         columns, now = self.tables.rows.c, self._dialect.now
+        never = now + 2 * HEAD_START * _MICRO + self._lease
         statement = (
             select(columns.seq, columns.slot, columns.kind, columns.item)
             .add_columns(columns.body, columns.created)
             .where(columns.shard == FRESH, columns.kind == bindparam("p_kind"))
-            .where(or_(columns.due <= now, columns.due > now + HEAD_START * _MICRO))
+            .where(or_(columns.due <= now, columns.due > never))
             .order_by(columns.seq)
             .limit(FRESH_AT_A_TIME)
         )
@@ -223,9 +225,12 @@ class FleetDatabase:
         found: list[Any] = []
         with told():
             for kind in WAITED_FOR:  # one after the other, as the index has them
-                values = {"p_kind": kind} | self._time()
-                found += await self.leases.take(partial(self._read, statement, values))
+                found += await self.leases.take(partial(self._read_now, statement, kind))
         return found
+
+    async def _read_now(self, statement: Executable, kind: str) -> Sequence[Any]:
+        """By the time of this turn, which may have been waited for."""
+        return await self._read(statement, {"p_kind": kind} | self._time())
 
     def handing_over(
         self, kind: str, values: Mapping[str, Any], *, due: int = 0, shard: int = FRESH

@@ -149,13 +149,17 @@ def test_what_a_dead_process_had_is_taken_soon_after_a_clock_was_set_back(tmp_pa
 async def test_a_payment_is_not_left_alone_for_as_long_as_a_clock_was_set_back(
     servers: Servers, kind: str
 ) -> None:
-    """M-26: its sender died, and before that its clock was an hour ahead."""
+    """M-26: its sender died, and before that its clock was an hour ahead; a little is no sign."""
     world = FleetWorld(DATABASES[kind](servers, Path()))
     async with world.fleet() as fleet:
         database = fleet._database
         values = {"slot": 0, "body": "{}", "then": ENDED}
         async with fleet._engine.begin() as connection:
-            for item, due in (("of its sender", HEAD_START), ("of nobody", HEAD_START + 3600)):
+            for item, due in (
+                ("of its sender", HEAD_START),
+                ("seen by who waited for its turn", HEAD_START + 10),
+                ("of nobody", HEAD_START + 3600),
+            ):
                 row = database.handing_over_new(REFUND, {"item": item, **values}, due=due)
                 await connection.execute(row)
         found = await database.fresh([0], 1)
