@@ -189,7 +189,7 @@ def is_loopback(host: str | None) -> bool:
     """Whether it is localhost or a loopback address: what is sent there stays on this machine."""
     if not host:
         return False
-    name = host.rstrip(".").lower()
+    name = host.strip("[]").rstrip(".").lower()
     if name == "localhost" or name.endswith(_LOCAL_SUFFIX):
         return True
     try:

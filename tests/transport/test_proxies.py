@@ -133,6 +133,8 @@ async def test_what_is_sent_to_this_machine_stays_on_it(
             for host in ("127.0.0.1", "localhost"):
                 assert await call(engine, f"http://{host}:{server.port}/pay") == (200, b"ok")
         assert (len(server.requests), len(proxy.requests)) == (2, 0)
+        for host in ("[::1]", "LOCALHOST.", "till.localhost", "127.8.9.10"):
+            assert Proxies(trust_env=True).to(parse_url(f"http://{host}:9/pay")) is None
 
 
 @pytest.mark.parametrize("through", [{"proxy": True}, {"transport": True}])
