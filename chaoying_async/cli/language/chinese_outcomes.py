@@ -72,9 +72,8 @@ OUTCOMES: Mapping[str, str] = {
     "the order has taken effect already, by another payment": "订单已因另一笔支付生效",
     "its transaction was ended before its work was: whether it took effect is not known, and no"
     " message of it was kept": "事务在工作完成之前就被结束：是否已生效不得而知，也没有保留它的消息",
-    "the order has taken effect already; neither message of it names a transaction": "订单已经生效；两条消息都没有交易单号",
-    "the order has taken effect already; whether by this payment nobody can tell, since one message"
-    " names no transaction": "订单已经生效；是否因为这笔支付，无法判断：其中一条消息没有交易单号",
+    "the order has taken effect already; whether by this payment nobody can tell, since a message"
+    " names no transaction": "订单已经生效；是否因为这笔支付，无法判断：有一条消息没有交易单号",
     "another merchant than the expected {}": "商户与预期的 {} 不符",
     "another currency than the expected {}: {}": "币种与预期的 {} 不符：{}",
     "another currency than CNY: {}": "币种不是 CNY：{}",

@@ -208,9 +208,7 @@ def _duplicate(case: Case) -> str | None:
     # Not taken for the same payment: a failure, or what another merchant's key has signed.
     if case.facts.outcome is NotificationOutcome.NOT_PAID or case.is_anothers:
         return None
-    if other_source(case):
-        return OTHER_NUMBERS
-    return None if same_way or numbers else NO_NUMBERS
+    return OTHER_NUMBERS if other_source(case) else None
 
 
 #: The reason of a DUPLICATE that names the payment by a number that is known.
@@ -221,11 +219,6 @@ TAKEN_EFFECT = "this payment has taken effect already"
 OTHER_NUMBERS = (
     "the order has taken effect already; a query and a notification name different transactions"
 )
-
-
-#: The reason of a DUPLICATE that names no transaction, like the one that took effect, in the same
-#: way: a redelivery, most likely. It deserves a warning too.
-NO_NUMBERS = "the order has taken effect already; neither message of it names a transaction"
 
 
 def other_source(case: Case) -> bool:
@@ -288,7 +281,7 @@ def _another_payment(case: Case) -> str | None:
 
 ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
 PERHAPS_ANOTHER = (
-    "the order has taken effect already; whether by this payment nobody can tell, since one message"
+    "the order has taken effect already; whether by this payment nobody can tell, since a message"
     " names no transaction"
 )
 
