@@ -47,8 +47,8 @@ class Gateway(Protocol):
 
     A gateway of your own may lack ``mch_id``; each request then has to name its merchant. If it has
     an ``observer`` (an :class:`Observer` or None), checkouts and refunds are told to that one. If
-    it has a ``timeout`` (an ``httpx.Timeout``), as a session has, its payments leave in time or not
-    at all (M-24).
+    it has a ``timeout`` (an ``httpx.Timeout``), as a session has, and its :meth:`send` takes one,
+    its payments leave in time or not at all (M-24).
     """
 
     @property

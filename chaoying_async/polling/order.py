@@ -29,6 +29,7 @@ from chaoying_async.sansio.polling.status import (
     read_answer,
     taken_together,
 )
+from chaoying_async.sansio.userfunctions import takes_named
 from chaoying_async.transport.event_hooks import RequestHookRaised
 
 
@@ -104,10 +105,10 @@ def leaving_within(gateway: Gateway, seconds: float) -> dict[str, Any]:
     """Options with which a call leaves within so many seconds, or is not sent at all.
 
     It waits for a place in the session's pool, and then for a new connection. A gateway of the
-    user's that has no such time-outs waits as long as it does.
+    user's that has no such time-outs, or whose ``send`` takes none, waits as long as it does.
     """
     phases: Any = getattr(gateway, "timeout", None)
-    if not hasattr(phases, "as_dict"):
+    if not (hasattr(phases, "as_dict") and takes_named(gateway.send, "timeout")):
         return {}
     parts = phases.as_dict()
     connect = min(seconds / 2, parts["connect"] or inf)

@@ -96,6 +96,15 @@ def _inner(function: Any) -> Any:
     return function
 
 
+def takes_named(function: Any, name: str) -> bool:
+    """Whether it can be called with an argument of this name; one that does not say so cannot."""
+    try:
+        inspect.signature(function).bind_partial(**{name: None})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
 def _takes(function: Any, arguments: int) -> bool:
     try:
         signature = inspect.signature(function)

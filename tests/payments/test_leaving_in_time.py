@@ -100,6 +100,34 @@ async def test_what_the_store_took_is_not_there_for_the_connection(
     assert till.given["orderquery"] is None
 
 
+class Wrapped:
+    """A shop's own gateway: all is the session's but ``send``, which knows no time-out."""
+
+    def __init__(self, session: GatewaySession) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    async def send(self, request: Any) -> Any:
+        return await self._session.send(request)
+
+
+async def test_a_gateway_that_takes_no_time_out_is_given_none() -> None:
+    """What it cannot be told cannot keep it from paying, nor from cancelling."""
+    async with a_till() as shop, MemoryPollStore() as store:
+        gateway = Wrapped(shop.till.session)
+        assert gateway.timeout is not None
+        for number, status in ((100, "PAID"), (405, "CANCELLED")):
+            sold = checkout(
+                gateway,  # type: ignore[arg-type]
+                pay(number, f"ORDER{number}"),
+                store=store,
+                clock=shop.clock,
+            )
+            assert (await shop.clock.run(sold)).status == status
+
+
 async def test_without_a_store_nobody_takes_it_up_and_it_waits_as_long_as_it_may() -> None:
     """What this process knows of the start is right, however long the payment waited."""
     async with a_till() as shop:
