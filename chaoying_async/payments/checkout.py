@@ -29,7 +29,7 @@ from chaoying_async.payments.records import (
     taken_back,
 )
 from chaoying_async.payments.running import RunningPayment, keys_of
-from chaoying_async.polling.order import ask, default_of, merchant_of, refused_here
+from chaoying_async.polling.order import ask_once, default_of, merchant_of
 from chaoying_async.pollstore.errands import errands_of
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import OrderQuery
@@ -266,11 +266,11 @@ class CheckoutCall:
 
         A payment that is refused here, before a byte left, raises.
         """
-        said = await ask(self._running.gateway, self._pay, **self._running.sending)
-        if isinstance(said, Exception) and refused_here(said):
-            self.refused_here = True
+        running = self._running
+        said, self.refused_here = await ask_once(running.gateway, self._pay, **running.sending)
+        if isinstance(said, Exception) and self.refused_here:
             raise said
-        self._running.heard(said)
+        running.heard(said)
         try:
             answer = read_pay(self._pay, said)
             if isinstance(said, Reply):

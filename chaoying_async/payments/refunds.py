@@ -32,7 +32,7 @@ from chaoying_async.payments.records import (
     taken_back,
 )
 from chaoying_async.payments.running import as_they_end
-from chaoying_async.polling.order import PolledOrder, ask, merchant_of, read_said, refused_here
+from chaoying_async.polling.order import PolledOrder, ask, ask_once, merchant_of, read_said
 from chaoying_async.pollstore.errands import Durable, durable, errands_of
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
@@ -278,8 +278,8 @@ class RefundTracker:
             await self._take_back(intent, error)
             raise
         tried, self.left = self.left, True
-        said = await ask(self._gateway, intent.refund)
-        never_left = isinstance(said, RequestNotSentError) or refused_here(said)
+        said, refused_here = await ask_once(self._gateway, intent.refund)
+        never_left = isinstance(said, RequestNotSentError) or refused_here
         if isinstance(said, Exception) and (never_left or moved_nothing(said, Family.REFUND)):
             self.left = tried
             await self._take_back(intent, said)

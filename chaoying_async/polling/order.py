@@ -30,7 +30,7 @@ from chaoying_async.sansio.polling.status import (
     taken_together,
 )
 from chaoying_async.sansio.userfunctions import takes_named
-from chaoying_async.transport.event_hooks import RequestHookRaised
+from chaoying_async.transport.event_hooks import watched
 
 
 class PolledOrder:
@@ -92,13 +92,20 @@ async def ask(gateway: Gateway, request: Request[Any], **options: Any) -> Reply[
         return error
 
 
-def refused_here(said: object) -> bool:
-    """Whether what :func:`ask` got was refused in this process, by us or by a hook: it never left.
+async def ask_once(
+    gateway: Gateway, request: Request[Any], **options: Any
+) -> tuple[Reply[Any] | Exception, bool]:
+    """The same; and whether it was refused in this process, by us or by a hook: it never left."""
+    with watched() as calls:
+        said = await ask(gateway, request, **options)
+    return said, calls.never_left or isinstance(said, (ParameterError, UsageError))
 
-    The session raises a request hook's own error in the place of a ``RequestHookRaised``.
-    """
-    by_hook = isinstance(getattr(said, "__context__", None), RequestHookRaised)
-    return by_hook or isinstance(said, (ParameterError, UsageError))
+
+def phases_of(gateway: Gateway) -> Any:
+    """The time-outs of a gateway whose ``send`` takes other ones; else None."""
+    phases = getattr(gateway, "timeout", None)
+    takes_it = hasattr(phases, "as_dict") and takes_named(gateway.send, "timeout")
+    return phases if takes_it else None
 
 
 def leaving_within(gateway: Gateway, seconds: float) -> dict[str, Any]:
@@ -107,8 +114,8 @@ def leaving_within(gateway: Gateway, seconds: float) -> dict[str, Any]:
     It waits for a place in the session's pool, and then for a new connection. A gateway of the
     user's that has no such time-outs, or whose ``send`` takes none, waits as long as it does.
     """
-    phases: Any = getattr(gateway, "timeout", None)
-    if not (hasattr(phases, "as_dict") and takes_named(gateway.send, "timeout")):
+    phases = phases_of(gateway)
+    if phases is None:
         return {}
     parts = phases.as_dict()
     connect = min(seconds / 2, parts["connect"] or inf)

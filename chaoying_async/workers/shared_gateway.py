@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from chaoying_async.abc import Gateway
 from chaoying_async.observation import observer_of
-from chaoying_async.polling.order import default_of
+from chaoying_async.polling.order import default_of, phases_of
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQuery
 from chaoying_async.sansio.call_numbers import SessionStats
@@ -32,7 +32,7 @@ class SharedGateway:
         self.mch_id = default_of(gateway, "mch_id")
         self.op_user_id = default_of(gateway, "op_user_id")
         self.observer = observer_of(gateway)
-        self.timeout = getattr(gateway, "timeout", None)
+        self.timeout = phases_of(gateway)
         #: What pollers use.
         self.in_turn = InTurn(gateway, self.max_connections)
 
@@ -47,7 +47,7 @@ class SharedGateway:
         # Refunds take days, so there may be thousands, and nothing is cancelled by their answers.
         at_once = not isinstance(request, RefundQuery)
         gateway = self._gateway if at_once else self.in_turn
-        return await gateway.send(request, timeout=timeout)
+        return await gateway.send(request, **_given(timeout))
 
 
 class InTurn:
@@ -61,4 +61,9 @@ class InTurn:
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
         """See :class:`~chaoying_async.abc.Gateway`."""
         async with self._places:
-            return await self._gateway.send(request, timeout=timeout)
+            return await self._gateway.send(request, **_given(timeout))
+
+
+def _given(timeout: Any) -> dict[str, Any]:
+    """A gateway of the user's may take none."""
+    return {} if timeout is None else {"timeout": timeout}

@@ -10,10 +10,12 @@ import httpx
 import pytest
 
 from chaoying_async import GatewaySession
+from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.refunds import refund_and_track
 from chaoying_async.pollstore import MemoryPollStore
+from tests.factories import MCH_ID
 from tests.payments.test_refund_and_track import refund
-from tests.tills import ORDER, TillOnSandbox, a_till
+from tests.tills import ORDER, TillOnSandbox, a_till, pay
 from tests.workers import test_fleet_payments as fleets
 from tests.workers.virtual import THEN, TOLD, VirtualFleet
 
@@ -37,14 +39,14 @@ def raising(field: str) -> dict[str, list[Any]]:
     return {"request": [hook]}
 
 
-def hooked(shop: TillOnSandbox, field: str) -> GatewaySession:
+def hooked(shop: TillOnSandbox, field: str, hooks: Any = None) -> GatewaySession:
     """A session with the same sandbox, and such hooks."""
     return GatewaySession(
         shop.sandbox.credentials,
         mch_id=shop.sandbox.mch_id,
         op_user_id="op",
         transport=shop.sandbox.transport,
-        event_hooks=raising(field),
+        event_hooks=hooks or raising(field),
         clock=shop.clock,
     )
 
@@ -91,6 +93,43 @@ async def test_a_payment_that_a_hook_stopped_is_sent_the_next_time(*, kept: bool
 
             assert (await again(call)).status == "PAID"
         assert shop.status(ORDER) == "PAID"
+
+
+async def test_what_left_is_not_taken_for_stopped_by_an_error_that_a_hook_raised_before() -> None:
+    """A gateway of the user's may raise the same object afterwards: the money is on its way."""
+    shared, hooks = HookError(), raising("auth_code")
+    [stopping] = hooks["request"]
+
+    async def hook(request: httpx.Request) -> None:
+        try:
+            await stopping(request)
+        except HookError:
+            raise shared  # noqa: B904 - the very same object, as a breaker has it
+
+    class Breaking:
+        mch_id = None
+
+        def __init__(self, session: GatewaySession) -> None:
+            self._session = session
+
+        async def send(self, request: Any, **options: Any) -> Any:
+            reply = await self._session.send(request, **options)
+            if request.endpoint.name == "pay":
+                raise shared
+            return reply
+
+    async with a_till() as shop, MemoryPollStore() as store:
+        hooks["request"] = [hook]
+        async with hooked(shop, "auth_code", hooks) as session:
+            gateway: Any = Breaking(session)
+
+            async def call() -> Any:
+                sold = checkout(gateway, pay(100, mch_id=MCH_ID), store=store, clock=shop.clock)
+                return await shop.clock.run(sold)
+
+            with pytest.raises(HookError):
+                await call()
+            assert (await call()).status == "PAID"
 
 
 @pytest.mark.slow

@@ -112,3 +112,21 @@ async def test_what_pollers_ask_keeps_to_the_limit() -> None:
     await asyncio.wait(asked)
     assert gateway.most_under_way == 2
     assert [task.cancelled() for task in asked] == [False, True, True, True, False, False]
+
+
+class Plain:
+    """A gateway of the user's that has a session's time-outs, and whose ``send`` takes none."""
+
+    mch_id = "1"
+    timeout = httpx.Timeout(5)
+
+    async def send(self, request: Any) -> Any:
+        return request
+
+
+async def test_a_gateway_that_takes_no_time_out_is_given_none() -> None:
+    """What is sent at once, and what waits for its turn."""
+    shared = SharedGateway(Plain(), 2)  # type: ignore[arg-type]
+    assert shared.timeout is None
+    assert await shared.send(order()) is not None
+    assert await shared.in_turn.send(order()) is not None
