@@ -204,7 +204,7 @@ async def test_who_always_loses_is_told_to_come_again(
     async with sql_shop(kind, servers) as shop:
         await _hurdle(shop, "on_paid", CODES[kind][0], times=1_000_000)
         for failures in (1, 2):
-            async with handler_of(shop, budget=0.4) as handler:
+            async with handler_of(shop, budget=1.0) as handler:
                 assert (await handler.handle(delivery("1"))).body == FAIL
             record = await shop.inbox.look(key_of("1"))
             assert record is not None
