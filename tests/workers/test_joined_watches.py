@@ -72,7 +72,7 @@ def told() -> list[str]:
 async def test_what_is_committed_after_the_earlier_wait_has_ended_is_asked_about(
     world: FleetWorld,
 ) -> None:
-    """Red before: it had joined that wait, and nobody asked again when the customer paid."""
+    """The customer pays when that wait is over, and the task hears of it."""
     async with world.open(1, lease=30, shards=1) as (fleet,):
         await fleet.watch(order(), then=ENDED, schedule=BRIEF)
         await until(lambda: world.gateway.asked)
