@@ -83,7 +83,7 @@ async def test_a_record_that_is_seen_while_its_order_is_waited_for_shares_the_en
 
 
 async def test_a_record_that_is_seen_after_the_last_query_left_is_waited_for() -> None:
-    """Red before: an answer that was on its way ended what nobody had asked about yet (M-23)."""
+    """An answer that was on its way is no end of what nobody had asked about yet (M-23)."""
     async with shared() as one:
         await one.hand_over(1)
         await one.world.clock.advance(179)

@@ -54,7 +54,7 @@ async def test_orders_of_the_old_store_reach_the_task_of_orders_that_name_none(
 async def test_an_order_that_was_waited_for_again_brings_both_waits_over(
     world: FleetWorld,
 ) -> None:
-    """Red before: the outcome that nobody took kept the row, and nobody asked any more (M-23)."""
+    """The outcome that nobody took is told, and the wait begun after it goes on (M-23)."""
     world.gateway.script = lambda *_: PENDING
     store = SqlPollStore(world.url, lease=LEASE)
     brief = PollSchedule(first=0.05, every=0.05, until=0.2, jitter=0)

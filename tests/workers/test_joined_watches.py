@@ -140,7 +140,7 @@ async def test_transactions_that_watch_the_same_orders_do_not_wait_for_each_othe
 async def test_a_wait_that_has_ended_and_is_not_told_yet_is_not_joined(
     on_sqlite: FleetWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Red before: the database hung between the end and its way to the task."""
+    """The database hangs between the end of the wait before and its way to the task."""
     goes_on, ended, tell = asyncio.Event(), asyncio.Event(), Shard.tell
 
     async def hangs(self: Shard, *given: Any) -> None:
@@ -161,7 +161,7 @@ async def test_a_wait_that_has_ended_and_is_not_told_yet_is_not_joined(
 async def test_a_wait_whose_process_died_before_it_was_told_is_not_joined(
     on_sqlite: FleetWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Red before: the next process found an end in the row, and had nothing to ask about."""
+    """The process dies between the two, and the next one finds an end in the row."""
     tell = Shard.tell
 
     async def dies(self: Shard, *_: Any) -> None:
