@@ -13,7 +13,7 @@ from functools import partial
 from weakref import WeakKeyDictionary
 
 from chaoying_async.abc import Clock
-from chaoying_async.exceptions import UsageError
+from chaoying_async.exceptions import SessionClosedError, UsageError
 from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.failures import told
 
@@ -81,21 +81,19 @@ class Errands:
             del self._tasks[key]
 
     async def finish(self, clock: Clock) -> None:
-        """Wait until all tasks have ended, for :data:`LAST` seconds at most."""
+        """Wait until all tasks have ended, for :data:`LAST` seconds at most; then end them."""
         try:
             async with clock.timeout(LAST):
                 while waiting := self._here():
                     await asyncio.wait(waiting)
         except TimeoutError:
-            count = len(self._here())
+            left = self._here()
             log.warning(
-                "the store is closed before %d records were forgotten: they come again", count
+                "the store is closed before %d records were forgotten: they come again", len(left)
             )
-
-    def drop(self) -> None:
-        """End all tasks as they are."""
-        for task in self._here():
-            task.cancel()
+        finally:
+            for task in self._here():
+                task.cancel()
 
     def _here(self) -> list[Task]:
         here = asyncio.get_running_loop()
@@ -117,7 +115,10 @@ def durable(task: Task) -> Durable:
     """What ``done()`` returns for a task of :class:`Errands`."""
 
     async def until() -> None:
-        if (error := await asyncio.shield(task)) is not None:
+        await asyncio.wait([task])
+        if task.cancelled():
+            raise SessionClosedError("the store was closed before that")
+        if (error := task.result()) is not None:
             raise error
 
     return Durable(until)

@@ -73,10 +73,7 @@ class Sending:
 
     async def close(self) -> None:
         """Write down what is left, where the database answers in time; leave nothing running."""
-        try:
-            await self._errands.finish(self._clock)
-        finally:
-            self._errands.drop()
+        await self._errands.finish(self._clock)
 
     async def checkout(self, pay: Payment, *, then: str, **options: Any) -> CheckoutOutcome | None:
         """See :meth:`Fleet.checkout`."""

@@ -12,12 +12,14 @@ from typing import Any
 
 import pytest
 
-from chaoying_async import StoreError, StoreInUseError, UsageError
+from chaoying_async import SessionClosedError, StoreError, StoreInUseError, UsageError
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.refunds import refund_and_track, resume_refunds
 from chaoying_async.payments.resume import resume
 from chaoying_async.pollstore import MemoryPollStore
+from chaoying_async.pollstore.errands import Errands, durable
 from chaoying_async.pollstore.sql import SqlPollStore
+from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID
 from tests.owners import OwnStore
 from tests.pollers import PAID, Scripted, always, order, poller_on, reply_to
@@ -174,6 +176,20 @@ async def test_a_disk_that_is_full_forgets_nothing() -> None:
         for one in (outcome, refunded):
             with pytest.raises(StoreError, match="disk is full"):
                 await one.done()
+
+
+async def test_nothing_runs_on_once_the_store_was_left() -> None:
+    """Where it stays away for longer than leaving it waits; who awaits `done()` is told."""
+    clock, errands = FakeClock(), Errands()
+
+    async def away() -> None:
+        await clock.sleep(3600.0)
+
+    task = errands.begin("a key", "checkout A1", away)
+    await clock.run(errands.finish(clock))
+    with pytest.raises(SessionClosedError, match="closed before that"):
+        await durable(task)
+    assert task.cancelled()
 
 
 async def test_without_a_store_there_is_nothing_to_wait_for() -> None:

@@ -122,6 +122,7 @@ _ONCE_BROKEN = {
     2013019: "a till that was stopped for long before its payment left was taken for a dead one",
     2052045: "a cancel that arrived late closed an order, whose payment came after the second look",
     3015974: "a dead process's orders were nobody's until a clock had made up what it was set back",
+    3107842: "a record was being taken back still after its store had been left",
     2013702: "a fleet kept a shard that another process had taken and given back between two looks",
 }
 

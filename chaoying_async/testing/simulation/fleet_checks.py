@@ -43,7 +43,9 @@ def an_outcome_is_always_the_same(found: BothBooks) -> Iterator[str]:
 
 def who_waits_again_is_told_again(found: BothBooks) -> Iterator[str]:
     """M-23: what is waited for once more is asked about since, unless it is known to be paid."""
-    for again in (word for word in found.words if word.status == AGAIN):
+    for again in found.words:
+        if again.status != AGAIN or again.told is Told.ERROR:  # nobody knows whether it is
+            continue
         number = again.number
         told = [word for word in found.words if word.number == number and word.status != AGAIN]
         if any(word.told is Told.ORDER and word.status == PollStatus.PAID for word in told):

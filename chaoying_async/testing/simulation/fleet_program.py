@@ -179,8 +179,8 @@ class FleetProgram(ShopProgram):
                 await self._watch(fleet, sale, connection)
                 await self._clock.sleep(self._rng.uniform(0.0, 2.0))
             self._word(Told.ORDER, sale.number, AGAIN)
-        except (ChaoyingError, SQLAlchemyError) as error:
-            self._word(Told.ERROR, sale.number, type(error).__name__)
+        except (ChaoyingError, SQLAlchemyError):
+            self._word(Told.ERROR, sale.number, AGAIN)  # a COMMIT that failed may be made
         finally:
             self._busy.discard(name)
 
