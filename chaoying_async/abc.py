@@ -57,7 +57,11 @@ class Gateway(Protocol):
         ...
 
     async def send(self, request: Request[T], *, timeout: Any = None) -> Reply[T]:
-        """Send one request once (reads may be repeated) and return its verified reply."""
+        """Send one request once (reads may be repeated) and return its verified reply.
+
+        A call that moves money may go by another session only where the first one's certainly has
+        not left: ``RequestNotSentError``, or an error of a request hook.
+        """
         ...
 
 

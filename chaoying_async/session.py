@@ -42,6 +42,7 @@ from chaoying_async.sansio.hosts import Hosts, host_and_port
 from chaoying_async.sansio.observed import ObservedCall, begins_order, order_mark
 from chaoying_async.sansio.printable import one_line
 from chaoying_async.sansio.userfunctions import Kind, check_functions, refuse_unbegun
+from chaoying_async.transport import departures
 from chaoying_async.transport.event_hooks import RequestHookRaised
 from chaoying_async.transport.observed_engine import ObservedEngine
 
@@ -401,6 +402,7 @@ class GatewaySession:
         else:
             return answer
         finally:
+            departures.note(problem)
             if self._on_exchange is not None:
                 self._audit(outgoing, started, answer, problem)
 

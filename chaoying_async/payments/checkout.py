@@ -30,7 +30,6 @@ from chaoying_async.payments.records import (
 )
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import ask_once, default_of, merchant_of
-from chaoying_async.pollstore.errands import errands_of
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented
@@ -215,7 +214,7 @@ class CheckoutCall:
         """Write down the order and the intent, before a byte leaves."""
         running, intent = self._running, self._running.intent
         try:
-            await taken_back(errands_of(running.store), running.clock, intent.key)
+            await taken_back(running.store, running.clock, intent)
             await running.order.admit(intent, getattr(self._pay.out_trade_no, "attempt", 0))
             self._written = True
             await running.records.put(intent.key, intent.text())
@@ -257,8 +256,7 @@ class CheckoutCall:
                 await running.records.drop(intent.key)
 
         if (store := running.store) is not None:
-            errands = errands_of(store)
-            await take_back(errands, running.clock, intent, leave_no_trace, error=error)
+            await take_back(store, running.clock, intent, leave_no_trace, error=error)
         running.claim.release()
 
     async def pay_once(self) -> PayAnswer:

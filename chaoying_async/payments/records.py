@@ -16,7 +16,7 @@ from chaoying_async.abc import Clock, PollStore
 from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
 from chaoying_async.observation import SafeLog
 from chaoying_async.payments.claims import number_key, refund_key, registry_of
-from chaoying_async.pollstore.errands import Errands, Task, errands_of
+from chaoying_async.pollstore.errands import Task, errands_of
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.payments.intent import (
@@ -162,7 +162,7 @@ async def shielded(clock: Clock, work: Callable[[], Awaitable[None]]) -> bool:
 
 
 async def take_back(
-    errands: Errands,
+    store: object,
     clock: Clock,
     intent: Intent | RefundIntent,
     work: Callable[[], Awaitable[None]],
@@ -183,15 +183,20 @@ async def take_back(
             "it is tried again until it is",
             name,
         )
-    errands.begin((_TAKE_BACK, intent.key), name, partial(until_done, clock, work))
+    errands_of(store).begin(_of(store, intent), name, partial(until_done, clock, work))
 
 
-async def taken_back(errands: Errands, clock: Clock, key: str) -> None:
+async def taken_back(store: object, clock: Clock, intent: Intent | RefundIntent) -> None:
     """Wait until that is done; :class:`StoreError` where the store fails still."""
-    if (task := errands.under_way((_TAKE_BACK, key))) is not None:
+    if (task := errands_of(store).under_way(_of(store, intent))) is not None:
         with told():
             async with clock.timeout(SHIELDED_FOR):
                 await asyncio.wait([task])
+
+
+def _of(store: object, intent: Intent | RefundIntent) -> tuple[str, int, type, str]:
+    """The key of that errand: a payment and a refund may have one number."""
+    return _TAKE_BACK, id(store), type(intent), intent.key
 
 
 async def until_done(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:

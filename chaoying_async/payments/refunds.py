@@ -33,7 +33,7 @@ from chaoying_async.payments.records import (
 )
 from chaoying_async.payments.running import as_they_end
 from chaoying_async.polling.order import PolledOrder, ask, ask_once, merchant_of, read_said
-from chaoying_async.pollstore.errands import Durable, durable, errands_of
+from chaoying_async.pollstore.errands import Durable, durable
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.meaning import Family, Meaning
@@ -267,7 +267,7 @@ class RefundTracker:
     async def _settled(self, intent: RefundIntent) -> None:
         """Wait for whatever would undo what is written of this refund from now on."""
         await self.records.forgotten(intent.key)
-        await taken_back(errands_of(self.records.store), self.clock, intent.key)
+        await taken_back(self.records.store, self.clock, intent)
 
     async def sent(self, intent: RefundIntent) -> RefundIntent:
         """Send the refund, once; raise the error if it proves that nothing moved."""
@@ -304,7 +304,7 @@ class RefundTracker:
                 await self.records.put(intent.key, self._before)
 
         if (store := self.records.store) is not None:
-            await take_back(errands_of(store), self.clock, intent, undo, error=error)
+            await take_back(store, self.clock, intent, undo, error=error)
 
     async def track(self, intent: RefundIntent, *, at_once: bool) -> RefundOutcome:
         """Ask until the refund has ended; ``at_once`` where it was sent some time ago."""

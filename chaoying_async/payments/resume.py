@@ -30,7 +30,7 @@ from chaoying_async.payments.records import (
     taken_back,
 )
 from chaoying_async.payments.running import RunningPayment, as_they_end, keys_of, outcome_of
-from chaoying_async.pollstore.errands import durable, errands_of
+from chaoying_async.pollstore.errands import durable
 from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, intent_in, number_in
 from chaoying_async.sansio.payments.machine import reopened
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
@@ -168,7 +168,7 @@ class Resuming:
     async def _still_left(self, intent: Intent) -> Intent | None:
         """The attempt as the store has it now; None if it has ended since it was read."""
         await self.records.forgotten(intent.key)
-        await taken_back(errands_of(self._store), self._clock, intent.key)
+        await taken_back(self._store, self._clock, intent)
         text = await self.records.get(intent.key)
         if text is None:
             return None

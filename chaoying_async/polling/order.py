@@ -9,7 +9,12 @@ from math import inf
 from typing import Any
 
 from chaoying_async.abc import Gateway
-from chaoying_async.exceptions import ParameterError, UsageError
+from chaoying_async.exceptions import (
+    OutcomeUnknownError,
+    ParameterError,
+    RequestNotSentError,
+    UsageError,
+)
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.polling.schedule import (
@@ -30,7 +35,7 @@ from chaoying_async.sansio.polling.status import (
     taken_together,
 )
 from chaoying_async.sansio.userfunctions import takes_named
-from chaoying_async.transport.event_hooks import watched
+from chaoying_async.transport.departures import watched
 
 
 class PolledOrder:
@@ -95,10 +100,20 @@ async def ask(gateway: Gateway, request: Request[Any], **options: Any) -> Reply[
 async def ask_once(
     gateway: Gateway, request: Request[Any], **options: Any
 ) -> tuple[Reply[Any] | Exception, bool]:
-    """The same; and whether it was refused in this process, by us or by a hook: it never left."""
+    """The same; and whether it was refused in this process, by us or by a hook: it never left.
+
+    An error that says so is not believed where the call has left all the same.
+    """
     with watched() as calls:
         said = await ask(gateway, request, **options)
-    return said, calls.never_left or isinstance(said, (ParameterError, UsageError))
+    refused_here = said is calls.stopped_by or isinstance(said, (ParameterError, UsageError))
+    if calls.left and (refused_here or isinstance(said, RequestNotSentError)):
+        unknown = OutcomeUnknownError(
+            "it had left all the same: query it under the same number before anything else"
+        )
+        unknown.__cause__ = said if isinstance(said, Exception) else None
+        return unknown, False
+    return said, refused_here
 
 
 def phases_of(gateway: Gateway) -> Any:

@@ -11,6 +11,7 @@
 - ``aiohttp_connections``: connections over aiohttp; no other file of this package touches aiohttp.
 - ``httpx_engine``: the user's own transport as an engine, and httpx's engine as the fallback.
 - ``event_hooks``: calls the user's request and response hooks around any engine.
+- ``departures``: notes whether a call has left, through whatever gateway of the user's.
 - ``observed_engine``: notes for an observer how often a call was sent, and the answer's status.
 - ``proxies``: decides which proxy leads to an address, and what ``NO_PROXY`` leaves out.
 - ``tls``: makes one TLS context for each set of settings.

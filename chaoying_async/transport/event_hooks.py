@@ -7,9 +7,7 @@ hooks are used: the session imports this module, and ``import chaoying_async`` m
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from chaoying_async.exceptions import ParameterError, TransportError
@@ -57,32 +55,6 @@ def checked(hooks: Hooks | None) -> Hooks:
     return found
 
 
-class HookedCalls:
-    """What became of the calls of one block at the request hooks of their session."""
-
-    def __init__(self) -> None:
-        self.stopped = self.passed = False
-
-    @property
-    def never_left(self) -> bool:
-        """Whether a hook has stopped them, and none has passed."""
-        return self.stopped and not self.passed
-
-
-_WATCHED: ContextVar[HookedCalls | None] = ContextVar("chaoying_async.hooks", default=None)
-
-
-@contextmanager
-def watched() -> Generator[HookedCalls]:
-    """Watch what is sent in this block, through whatever gateway of the user's."""
-    calls = HookedCalls()
-    token = _WATCHED.set(calls)
-    try:
-        yield calls
-    finally:
-        _WATCHED.reset(token)
-
-
 class HookedEngine:
     """An engine whose requests and responses pass the user's hooks, as httpx's own objects.
 
@@ -109,15 +81,12 @@ class HookedEngine:
     ) -> HttpReply:
         import httpx  # noqa: PLC0415 - see the top
 
-        calls = _WATCHED.get() or HookedCalls()
         request = httpx.Request(method, url, headers=list(headers), content=body)
         try:
             for hook in self._on_request:
                 await hook(request)
         except Exception as error:
-            calls.stopped = True
             raise RequestHookRaised(error) from error
-        calls.passed = True
         changed = tuple(
             (name, value)
             for name, value in request.headers.multi_items()

@@ -69,11 +69,11 @@ class Sending:
         self._rng = rng
         self._wake = wake
         #: What could not be written down yet: how payments were answered, that refunds stayed.
-        self._errands = Errands()
+        self.errands = Errands()
 
     async def close(self) -> None:
         """Write down what is left, where the database answers in time; leave nothing running."""
-        await self._errands.finish(self._clock)
+        await self.errands.finish(self._clock)
 
     async def checkout(self, pay: Payment, *, then: str, **options: Any) -> CheckoutOutcome | None:
         """See :meth:`Fleet.checkout`."""
@@ -90,7 +90,7 @@ class Sending:
             work = observed_checkout(intent)
             with Observation(observer_of(self._gateway), work, self._clock):
                 with _unsent("checkout", intent.out_trade_no):
-                    await taken_back(self._errands, self._clock, intent.key)
+                    await taken_back(self, self._clock, intent)
                     await self._may_pay(store, running, pay, then)
                 outcome = await self._pay(store, running, pay)
                 if outcome is not None:  # else the fleet sees it to its end
@@ -172,7 +172,7 @@ class Sending:
         except StoreError:  # the gateway may not say again what was heard here: whose sale it is
             later = partial(until_done, self._clock, write_down)
             key = running.intent.key
-            self._errands.begin((CHECKOUT, key), f"{CHECKOUT} {key}", later)
+            self.errands.begin((CHECKOUT, key), f"{CHECKOUT} {key}", later)
             return None
         if isinstance(end, Till):
             return None
@@ -190,7 +190,7 @@ class Sending:
                 await running.order.withdraw(intent)
 
         work = partial(store.together, leave_no_trace)
-        await take_back(self._errands, self._clock, intent, work, error=error)
+        await take_back(self, self._clock, intent, work, error=error)
 
     async def refund(self, refund: Refund, *, then: str) -> None:
         """See :meth:`Fleet.refund`."""
@@ -206,7 +206,7 @@ class Sending:
             observed = Observation(observer_of(self._gateway), observed_refund(intent), self._clock)
             with observed:
                 with _unsent("refund", number):
-                    await taken_back(self._errands, self._clock, intent.key)
+                    await taken_back(self, self._clock, intent)
                     if not await self._may_leave(store, intent, then):
                         return
                 try:
@@ -261,7 +261,7 @@ class Sending:
             await store.take_back(waiting, leaving)
             await store.swap(leaving, waiting)  # where an owner of its shard has marked it
 
-        await take_back(self._errands, self._clock, intent, undo, error=error)
+        await take_back(self, self._clock, intent, undo, error=error)
 
     def _slot(self, mch_id: str, number: str) -> int:
         return slot_of(mch_id) if self._by_merchant else slot_of(mch_id, number)

@@ -51,6 +51,7 @@ REQUESTS: Mapping[str, str] = {
     "{}: device_info is required for QQ Wallet, whose code this seems to be: name it in the request or give the session a default (C 69)": "{}：付款码像是 QQ 钱包的，device_info 必填：请在请求里写明，或给会话设默认值（C 69）",
     "stands in the scanned link already": "扫到的链接里已经有了",
     "it may have been carried out ({}): query it under the same number before anything else": "请求可能已经执行（{}）：先用同一个单号查询，再做别的",
+    "it had left all the same: query it under the same number before anything else": "请求其实已经发出：先用同一个单号查询，再做别的",
     "the reply has no known state (SUCCESS, FAIL or VER)": "响应没有已知的 state（SUCCESS、FAIL 或 VER）",
     "{}, says a reply without a signature": "一条没有签名的响应说：{}",
     "{}: coupon_fee is above base_fee (C 48)": "{}：coupon_fee 大于 base_fee（C 48）",
