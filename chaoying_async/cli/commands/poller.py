@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import httpx
+from click.core import ParameterSource
 
 from chaoying_async.cli import gateway_options, interrupts, output, stores
 from chaoying_async.cli.exits import Exit
@@ -50,12 +51,24 @@ _PREFIX = click.option(
 
 
 class _PollerGroup(help_pages.Group):
-    """A group whose options are those of serving, which its commands share where they have them."""
+    """A group whose options are those of serving; before a command's name they are its options."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        given = {name: ctx.params[name] for name in ("store", "prefix") if ctx.params[name]}
-        ctx.default_map = dict.fromkeys(self.commands, given)
-        return super().invoke(ctx)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Put what was typed before the name behind it: the command refuses what it lacks.
+
+        click's own way, `default_map`, counts less than a variable of the environment.
+        """
+        name, command, rest = super().resolve_command(ctx, args)
+        typed = [
+            option.opts[0] if option.is_flag else f"{option.opts[0]}={ctx.params[option.name]}"
+            for option in self.params
+            if isinstance(option, click.Option)
+            and option.name in ctx.params
+            and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+        ]
+        return name, command, [*typed, *rest]
 
 
 @click.group(name="poller", cls=_PollerGroup, invoke_without_command=True)
