@@ -10,6 +10,7 @@ import attrs
 import pytest
 
 from chaoying_async import (
+    AlipayPreOrder,
     MchReg,
     OrderQuery,
     Pay,
@@ -88,7 +89,7 @@ def test_what_is_signed_is_what_is_sent_whatever_a_value_holds(request_: Request
         ({"sign": "x"}, "sign"),
         ({"key": "x"}, "key"),
         ({"total_fee": "1"}, "total_fee"),
-        ({"FullName": "1"}, "FullName"),
+        ({"version": "1"}, "version"),
         ({"method": "refund"}, "method"),
         ({"a b": "1"}, "a b"),
         ({"": "1"}, ""),
@@ -103,6 +104,25 @@ def test_extra_may_not_be_or_hide_a_documented_field(extra: Any, name: str) -> N
     with pytest.raises(ParameterError) as caught:
         MchReg(extra=extra)
     assert set(caught.value.problems) == {name}
+
+
+def test_a_registration_may_hold_what_describes_a_merchant_elsewhere() -> None:
+    """Support hands out its parameters, and the document has no table of them (C 104)."""
+    for name in ("FullName", "ShortName", "mch_full_name", "mobile", "username", "DealType"):
+        request = MchReg(extra={name: "x"})
+        assert build_request(request, CREDENTIALS).fields[name] == "x"
+    with pytest.raises(ParameterError, match="FullName"):
+        OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1", extra={"FullName": "x"})
+
+
+def test_the_old_alipay_preorder_takes_what_came_after_its_version() -> None:
+    """Later versions of the document list goods_detail."""
+    fields: dict[str, Any] = {"out_trade_no": "A100011", "body": "tea", "total_fee": 1}
+    request = AlipayPreOrder(
+        **fields, trade_type="NATIVE", mch_id="1", extra={"goods_detail": '[{"goods_id":"a"}]'}
+    )
+    sent = build_request(request, CREDENTIALS).fields
+    assert sent["goods_detail"] == '[{"goods_id":"a"}]'
 
 
 def test_an_undocumented_value_is_sent_when_it_is_said_to_be_one() -> None:

@@ -157,9 +157,13 @@ class Request(Model, Generic[T_co]):
     """Rules that the document contradicts itself about: a :class:`ChaoyingWarning` is all."""
     not_sent: ClassVar[frozenset[str]] = frozenset({"extra"})
     """Fields that steer the call and are no parameters of it."""
+    extra_takes: ClassVar[frozenset[str]] = frozenset()
+    """Names of the document's other calls that ``extra`` may hold all the same."""
 
     extra: Mapping[str, str] = attrs.field(factory=dict, converter=_own_copy, hash=False)
-    """Parameters that the document does not list, as text; a documented name is refused.
+    """Parameters that the document does not list, as text; a documented name is refused,
+    but for those by which :class:`MchReg` may describe a merchant and for ``goods_detail`` of
+    :class:`AlipayPreOrder`, which came after v2.9.0.
     （文档未列出的参数）
     """
 
@@ -168,7 +172,7 @@ class Request(Model, Generic[T_co]):
         for check in self.checks:
             problems.update(check(self))
         if self.extra:
-            problems.update(_extra_problems(self.extra))
+            problems.update(_extra_problems(self.extra, self.extra_takes))
             problems.update(self._problems_beside_extra(problems))
         if problems:
             raise ParameterError(problems).about(self.endpoint.name, order_of(self))
@@ -218,12 +222,13 @@ class Request(Model, Generic[T_co]):
         return fields
 
 
-def _extra_problems(extra: Mapping[str, str]) -> dict[str, str]:
+def _extra_problems(extra: Mapping[str, str], taken: frozenset[str]) -> dict[str, str]:
     problems: dict[str, str] = {}
+    refused = DOCUMENTED - taken | {"key"}
     for name, value in extra.items():
         if not isinstance(name, str) or not isinstance(value, str):
             problems[str(name)] = "an extra parameter has a name and a value of text"
-        elif name in DOCUMENTED or name == "key":
+        elif name in refused:
             problems[name] = "is a documented name; extra is for undocumented ones"
         elif why := text_problem(value) or ambiguity(name, value, extra):
             problems[name] = why

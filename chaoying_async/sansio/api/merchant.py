@@ -45,6 +45,11 @@ class MchReg(Request[MchRegResult]):
         path="/UnifiedPay/Mch_Reg",
     )
     result_type = MchRegResult
+    # By these names other calls describe a merchant: support may ask for them here.
+    extra_takes = frozenset(
+        {"FullName", "ShortName", "mch_full_name", "mch_short_name"}
+        | {"mobile", "password", "services", "username"}
+    )
 
 
 @model

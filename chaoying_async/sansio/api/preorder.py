@@ -248,6 +248,7 @@ class AlipayPreOrder(Request[AlipayPreOrderResult]):
         must_sign=False,
     )
     result_type = AlipayPreOrderResult
+    extra_takes = frozenset({"goods_detail"})  # taken since after v2.9.0
     needed = ("mch_id",)
     checks = (
         NeededWhen("trade_type", ("JSPAY",), ("buyer_logon_id", "buyer_id")),
