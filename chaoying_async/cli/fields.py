@@ -116,6 +116,10 @@ def _value(spec: FieldSpec, text: str) -> Any:
     return text
 
 
+#: An amount has at most 15; `int()` refuses more than 4,300 with words of its own.
+_DIGITS = 18
+
+
 def amount(text: str) -> int:
     """The amount in fen: digits are fen; with a decimal point they are yuan."""
     if "." in text:
@@ -123,7 +127,7 @@ def amount(text: str) -> int:
             return fen(text)
         except ValueError:
             raise ValueError("must be fen (1230) or yuan with two decimals (12.30)") from None
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
         raise ValueError("must be fen (1230) or yuan with two decimals (12.30)")
     return int(text)
 

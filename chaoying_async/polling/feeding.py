@@ -29,10 +29,18 @@ _PULLED_AT_A_TIME = 100
 
 
 async def each(source: PollItems) -> AsyncGenerator[PollItem]:
-    """The items of either kind of iterable, pulled one by one."""
+    """The items of either kind of iterable, pulled one by one; a generator is closed at the end.
+
+    One that was left to the garbage collector would keep what it has opened.
+    """
     if isinstance(source, AsyncIterable):
-        async for item in source:
-            yield item
+        items = aiter(source)
+        try:
+            async for item in items:
+                yield item
+        finally:
+            if isinstance(items, AsyncGenerator):
+                await items.aclose()
     else:
         for item in source:
             yield item

@@ -281,7 +281,7 @@ class Poller:
 
         ``queries`` may be endless: it is pulled only while fewer than ``at_once`` of its orders
         are waited for or wait to be taken. What it raises comes out here, after the outcomes so
-        far. A consumer that stops early leaves nothing running.
+        far; a generator is closed. A consumer that stops early leaves nothing running.
 
         A store keeps what was pulled, and what an early stop left it keeps for the next poller,
         whose :meth:`outcomes` and :meth:`drain` have it: read those too.

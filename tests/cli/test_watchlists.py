@@ -37,7 +37,8 @@ def watched(running: Running, tmp_path: Path, text: str, *more: str) -> Result:
 
 
 def rows(text: str, *, refunds: bool = False) -> list[Any]:
-    return list(OrderReader(refunds=refunds, paytype="WECHAT").rows(text.splitlines()))
+    reader = OrderReader(refunds=refunds, paytype="WECHAT", mch_id="00000001")
+    return [each for each, _ in reader.rows(text.splitlines())]
 
 
 class TestAmounts:

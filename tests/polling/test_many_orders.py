@@ -230,6 +230,30 @@ async def test_what_the_source_raises_comes_out_after_the_outcomes() -> None:
             await collected(poller.run([], at_once=0))
 
 
+@pytest.mark.parametrize("how", ["a refused order", "a consumer that stops"])
+async def test_a_source_that_is_a_generator_is_closed_with_the_run(how: str) -> None:
+    """What it has opened it gives back, and not when it is found to be garbage."""
+    left = asyncio.Event()
+
+    async def source() -> AsyncIterator[Any]:
+        try:
+            yield order()
+            yield (order("A2"), -1) if how == "a refused order" else order("A2")
+        finally:
+            left.set()
+
+    clock, queries = FakeClock(), source()
+    async with poller_on(Scripted(clock, always(PAID))) as poller:
+        outcomes = poller.run(queries, at_once=1)
+        if how == "a refused order":
+            with pytest.raises(ParameterError, match="expected"):
+                await clock.run(collected(outcomes))
+        else:
+            assert (await clock.run(anext(outcomes))).status is PollStatus.PAID
+            await outcomes.aclose()
+    assert left.is_set()
+
+
 #: Amounts that choose a course in the sandbox, and how each ends for a poll.
 COURSES = {
     400: PollStatus.PAID,

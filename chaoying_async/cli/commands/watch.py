@@ -28,6 +28,7 @@ from chaoying_async.cli.watch.progress import (
 )
 from chaoying_async.cli.watch.watch_list import OrderReader, wanted
 from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import ParameterError
 from chaoying_async.polling import Poller, PollOutcome
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.api.merchant import GetMchIdResult
@@ -106,7 +107,9 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
     if not numbers and options["file"] is None and options["store"] is None:
         raise click.UsageError("watch what? Give numbers, or a --file")
     asked = WatchRequest(
-        reader=OrderReader(refunds=options["refunds"], paytype=options["paytype"]),
+        reader=OrderReader(
+            refunds=options["refunds"], paytype=options["paytype"], mch_id=options["mch_id"]
+        ),
         numbers=numbers,
         file=options["file"],
         schedule=_schedule(options),
@@ -234,6 +237,8 @@ async def _followed(
     finally:
         raised = await _cancelled(following, looking, stopping)
     for each in raised:
+        if isinstance(each, ParameterError):  # of a pipe's line, or of an order in the store
+            raise click.UsageError(str(each)) from each
         if isinstance(each, Exception):
             raise each
     return ended, pending

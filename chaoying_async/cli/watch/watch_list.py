@@ -8,6 +8,7 @@ Without a header the columns are the number and the amount (see ``csv_rows``).
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import re
@@ -27,12 +28,15 @@ from chaoying_async.cli.text_files import in_utf8
 from chaoying_async.cli.watch.csv_rows import BLANKS, CsvRows, Place, unknown
 from chaoying_async.cli.watch.damaged_numbers import damage, impossible, looks_rounded
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.polling.order import check_amount, number_of
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery
 from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.polling.status import Query
 
 #: A query, and the expected amount in fen; None: any.
 WatchedOrder = tuple[Query, int | None]
+#: The same with where it is written.
+PlacedOrder = tuple[WatchedOrder, Place]
 
 #: For orders and for refunds: your own number, which a bare number is, and the gateway's.
 _NUMBERS: Mapping[bool, tuple[str, str]] = {
@@ -47,14 +51,15 @@ _LONGEST = 64 * 1024
 
 @attrs.frozen(kw_only=True)
 class OrderReader:
-    """Makes queries of words and lines; ``paytype`` is for lines that name none."""
+    """Makes queries of words and lines; ``paytype``, ``mch_id``: for those that name none."""
 
     refunds: bool
     paytype: str | None
+    mch_id: str | None
     _doubted: list[str] = attrs.field(init=False, factory=list, eq=False)
     """The first number that a spreadsheet may have rounded; only one is reported."""
 
-    def argument(self, word: str) -> WatchedOrder:
+    def argument(self, word: str) -> PlacedOrder:
         """``NUMBER`` or ``NUMBER=AMOUNT``."""
         number, separator, expected = word.partition("=")
         fields = {_NUMBERS[self.refunds][0]: number}
@@ -62,7 +67,7 @@ class OrderReader:
             fields["expected"] = expected
         return self._wanted(fields, Place(word))
 
-    def rows(self, lines: Iterable[str]) -> Iterator[WatchedOrder]:
+    def rows(self, lines: Iterable[str]) -> Iterator[PlacedOrder]:
         """The queries of all lines that are not empty."""
         rows = self._csv()
         for place, line in enumerate(lines, start=1):
@@ -73,12 +78,30 @@ class OrderReader:
     async def arriving(self, pipe: asyncio.StreamReader) -> AsyncGenerator[WatchedOrder]:
         """The queries of lines, as they are written into a pipe."""
         rows = self._csv()
-        place = 0
-        while line := await pipe.readline():
-            place += 1
+        for place in itertools.count(1):
+            try:
+                line = await pipe.readline()
+            except ValueError:
+                raise click.UsageError(f"line {place}: is longer than 64 KiB") from None
+            if not line:
+                return
             found = self._line(rows, _decoded(line, place), f"line {place}")
             if found is not None:
-                yield found
+                yield found[0]
+
+    def agreeing(
+        self, found: Iterable[PlacedOrder], amounts: dict[tuple[str, ...], tuple[int, str]]
+    ) -> Iterator[WatchedOrder]:
+        """The same orders; refuses one that has another amount in ``amounts``, where all go."""
+        for (query, expected), place in found:
+            if expected is not None:
+                key = (str(query.paytype), query.mch_id or self.mch_id or "", *number_of(query))
+                first, line = amounts.setdefault(key, (expected, place.line))
+                if first != expected:
+                    raise click.UsageError(
+                        f"{place.of('expected')}: {line} has another amount for this order"
+                    )
+            yield query, expected
 
     def _csv(self) -> CsvRows:
         return CsvRows(_NUMBERS[self.refunds], self.known)
@@ -88,7 +111,7 @@ class OrderReader:
         """The names of columns and JSON members that a line may have."""
         return (*_NUMBERS[self.refunds], *_MORE)
 
-    def _line(self, rows: CsvRows, line: str, place: str) -> WatchedOrder | None:
+    def _line(self, rows: CsvRows, line: str, place: str) -> PlacedOrder | None:
         text = line.strip(f"{BLANKS}\r\n").removeprefix("\ufeff")
         if not text.strip(f"{BLANKS}\t"):
             return None
@@ -99,15 +122,21 @@ class OrderReader:
         found = rows.fields(text, place)
         return None if found is None else self._wanted(*found)
 
-    def _wanted(self, fields: Mapping[str, Any], place: Place) -> WatchedOrder:
+    def _wanted(self, fields: Mapping[str, Any], place: Place) -> PlacedOrder:
         names = _NUMBERS[self.refunds]
         numbers = {name: whole for name in names if (whole := self._whole(name, fields, place))}
         if not numbers:
             raise click.UsageError(f"{place.line}: {self._needs}")
-        wallet = fields.get("paytype") or self.paytype
-        if not wallet:
+        wallet = fields.get("paytype")
+        wallet = self.paytype if wallet in (None, "") else wallet
+        if wallet is None:
             raise click.UsageError(
                 f"{place.line}: under which paytype? name it there, or as --paytype"
+            )
+        merchant = self._whole("mch_id", fields, place)
+        if not (merchant or self.mch_id):
+            raise click.UsageError(
+                f"{place.of('mch_id')}: of which merchant? name it there, or as --mch-id"
             )
         try:
             expected = _expected(fields["expected"]) if "expected" in fields else None
@@ -117,13 +146,14 @@ class OrderReader:
             more: dict[str, Any] = {
                 **numbers,
                 "paytype": PayType(wallet),
-                "mch_id": self._whole("mch_id", fields, place),
+                "mch_id": merchant,
             }
-            return RefundQuery(**more) if self.refunds else OrderQuery(**more), expected
+            query = RefundQuery(**more) if self.refunds else OrderQuery(**more)
         except ParameterError as error:
             raise click.UsageError(f"{place.of(next(iter(error.problems)))}: {error}") from error
         except ValueError as error:
             raise click.UsageError(f"{place.of('paytype')}: {error}") from error
+        return (query, expected), place
 
     @property
     def _needs(self) -> str:
@@ -175,38 +205,49 @@ def _expected(given: object) -> int | None:
             "no amount is there, and nothing would be compared: if that is meant, leave out the "
             "separator, or the whole column"
         )
-    if isinstance(given, int) and not isinstance(given, bool):
-        return given
     if isinstance(given, str):
-        return amount(given)
+        return _in_range(amount(given))
+    if isinstance(given, int) and not isinstance(given, bool):
+        return _in_range(given)
     raise ValueError('expected must be fen (1230), or yuan as a text ("12.30")')
+
+
+def _in_range(expected: int) -> int:
+    try:
+        check_amount(expected)
+    except ParameterError:
+        raise ValueError("must not be below 0, and have at most 15 digits in fen") from None
+    return expected
 
 
 async def wanted(
     reader: OrderReader, words: Iterable[str], file: str | None
 ) -> AsyncGenerator[WatchedOrder]:
-    """The command line first, then the file; ``-`` is stdin. A pipe is read as it is written."""
-    for word in words:
-        yield reader.argument(word)
-    if file is None:
-        return
+    """The command line first, then the file; ``-`` is stdin. A pipe is read as it is written.
+
+    A mistake in any word and any line is reported before anything is asked, but for a pipe's.
+    """
+    amounts: dict[tuple[str, ...], tuple[int, str]] = {}
+    given = list(reader.agreeing(map(reader.argument, words), amounts))
+    piped = file == "-" and _is_pipe()
     empty = True
     try:
-        if file == "-" and _is_pipe():
+        lines = [] if file is None or piped else _LINE_END.split(_decoded(_bytes(file), 1))
+        for _ in reader.agreeing(reader.rows(lines), amounts):
+            empty = False
+        amounts.clear()
+        for each in given:
+            yield each
+        for each, _ in reader.rows(lines):
+            yield each
+        if piped:
             async with _stdin() as pipe:
                 async for each in reader.arriving(pipe):
                     empty = False
                     yield each
-        else:
-            lines = _LINE_END.split(_decoded(_bytes(file), 1))
-            for _ in reader.rows(lines):
-                pass  # report a mistake in any line before anything is asked
-            for each in reader.rows(lines):
-                empty = False
-                yield each
     except NotUtf8Error as error:
         raise click.UsageError(f"{file}, {error}") from error
-    if empty:
+    if empty and file is not None:
         name = "stdin" if file == "-" else file
         raise click.UsageError(f"{name} names no order: nothing of it was asked about")
 
@@ -251,7 +292,5 @@ async def _stdin() -> AsyncGenerator[asyncio.StreamReader]:
     )
     try:
         yield pipe
-    except asyncio.LimitOverrunError as error:
-        raise click.UsageError("stdin: a line is too long") from error
     finally:
         transport.close()
