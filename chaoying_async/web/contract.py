@@ -14,17 +14,17 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
 from chaoying_async.exceptions import ParameterError
+from chaoying_async.observation import SafeLog
 from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.notifications.message import FAIL
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 
-log = logging.getLogger("chaoying_async.web")
+log = SafeLog("chaoying_async.web")
 
 #: ``int()`` refuses more than 4,300 digits; no body has a length of more than 18.
 _DIGITS: Final = 18

@@ -16,6 +16,8 @@ from concurrent.futures import (
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
+from chaoying_async.threads import context_for_a_loop
+
 H = TypeVar("H")
 T = TypeVar("T")
 
@@ -62,8 +64,13 @@ class LoopThread(Generic[H]):
 
     def run(self, coroutine: Coroutine[Any, Any, T], patience: float | None = None) -> T:
         """The coroutine's result. It goes on after ``patience``. Call :meth:`opened` before."""
+        loop = self._opened.result()[1]
+
+        def hand_over() -> Future[T]:
+            return asyncio.run_coroutine_threadsafe(coroutine, loop)
+
         try:
-            future = asyncio.run_coroutine_threadsafe(coroutine, self._opened.result()[1])
+            future = context_for_a_loop().run(hand_over)
         except RuntimeError as error:  # the loop is closed
             coroutine.close()
             raise NoResultError from error

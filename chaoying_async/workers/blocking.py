@@ -30,6 +30,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.payments.hearing import Payment
 from chaoying_async.sansio.userfunctions import Kind, check_functions
+from chaoying_async.threads import context_for_a_loop
 from chaoying_async.workers.this_process import this_process
 
 if TYPE_CHECKING:
@@ -352,7 +353,8 @@ class _BackgroundLoop:
         self, call: _WaitedCall[Any], loop: asyncio.AbstractEventLoop, within: float | None
     ) -> None:
         try:
-            loop.call_soon_threadsafe(call.begin, self._tasks)
+            context = context_for_a_loop()
+            loop.call_soon_threadsafe(call.begin, self._tasks, context=context)
         except RuntimeError:
             raise _NotBegunError("the background loop is closed") from None
         patience = BEGINS_WITHIN if within is None else min(within, BEGINS_WITHIN)

@@ -117,12 +117,9 @@ def test_a_registration_may_hold_what_describes_a_merchant_elsewhere() -> None:
 
 def test_the_old_alipay_preorder_takes_what_came_after_its_version() -> None:
     """Later versions of the document list goods_detail."""
-    fields: dict[str, Any] = {"out_trade_no": "A100011", "body": "tea", "total_fee": 1}
-    request = AlipayPreOrder(
-        **fields, trade_type="NATIVE", mch_id="1", extra={"goods_detail": '[{"goods_id":"a"}]'}
-    )
-    sent = build_request(request, CREDENTIALS).fields
-    assert sent["goods_detail"] == '[{"goods_id":"a"}]'
+    extra = {"goods_detail": '[{"goods_id":"a"}]'}
+    request = full_request(AlipayPreOrder, extra=extra)
+    assert build_request(request, CREDENTIALS).fields["goods_detail"] == extra["goods_detail"]
 
 
 def test_an_undocumented_value_is_sent_when_it_is_said_to_be_one() -> None:

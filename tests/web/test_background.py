@@ -9,10 +9,12 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asgiref.sync import ThreadSensitiveContext, sync_to_async
 
 from chaoying_async import Wallet
 from chaoying_async.exceptions import UsageError
@@ -54,6 +56,30 @@ def test_all_threads_share_one_handler_in_one_loop() -> None:
     assert fake.events == ["opened", "closed"]
     assert fake.threads == {"chaoying-notifications"}
     assert len(fake.loops) == 1
+
+
+async def _behind_asgi(view: Callable[[], Any]) -> Any:
+    """How Django behind an ASGI server calls a synchronous view."""
+    async with ThreadSensitiveContext():
+        return await sync_to_async(view)()
+
+
+async def test_a_shop_may_call_the_orm_while_djangos_thread_waits() -> None:
+    """`sync_to_async` takes another thread than the one that waits for the answer."""
+    named = ContextVar("a trace", default="")
+    found: list[str] = []
+
+    async def shop(body: bytes) -> None:
+        async with asyncio.timeout(10.0):
+            await sync_to_async(found.append)(named.get())
+
+    def view() -> Any:
+        named.set("the request's")
+        return background.handle(b"a=1")
+
+    with BackgroundHandler(Fake(shop).open) as background:
+        assert await _behind_asgi(view) is SUCCESS
+    assert found == ["the request's"]
 
 
 def test_nothing_is_made_before_it_is_needed() -> None:

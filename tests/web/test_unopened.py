@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Generator
 from typing import Any
@@ -112,6 +113,23 @@ async def test_the_same_under_aiohttp(caplog: pytest.LogCaptureFixture) -> None:
         assert await (await client.post("/notify", data=shop.body)).read() == b"success"
     (line,) = lines(caplog)
     assert "cleanup_ctx" in line
+
+
+async def test_a_line_that_cannot_be_logged_costs_no_answer() -> None:
+    """A logging filter of the program that raises is no reason to answer `fail`."""
+    shop, logger = SlowShop(0), logging.getLogger("chaoying_async.web")
+
+    def needs_a_tenant(record: Any) -> bool:
+        return bool(record.tenant)
+
+    logger.addFilter(needs_a_tenant)
+    try:
+        transport = ASGITransport(notification_app(shop.handler))
+        async with AsyncClient(transport=transport, base_url="http://shop.test") as gateway:
+            assert (await gateway.post("/", content=shop.body)).text == "success"
+    finally:
+        logger.removeFilter(needs_a_tenant)
+    assert shop.paid == ["A100011"]
 
 
 async def test_an_open_handler_is_not_complained_of(caplog: pytest.LogCaptureFixture) -> None:
