@@ -199,7 +199,7 @@ def _writer(kind: type[Any], left_out: tuple[str, ...]) -> Callable[[Any], dict[
     from cattrs.gen import make_dict_unstructure_fn, override  # noqa: PLC0415
 
     omitted: dict[str, Any] = dict.fromkeys(left_out, override(omit=True))
-    return make_dict_unstructure_fn(kind, _converter(), _cattrs_use_alias=True, **omitted)
+    return make_dict_unstructure_fn(kind, _converter(), **omitted)
 
 
 @cache

@@ -6,6 +6,8 @@ import ast
 from pathlib import Path
 from types import ModuleType
 
+import pytest
+
 from tests.hard.mutation import mutants, trial
 
 SOURCE = '''
@@ -87,3 +89,12 @@ def test_a_function_that_the_module_calls_itself_is_loaded_anew() -> None:
     ]:
         found = mutants.mutants_of(source + calls)
         assert [each.in_function for each in found if each.line == 2] == [not anew]
+
+
+@pytest.mark.parametrize(
+    ("decorator", "anew"), [("cache", True), ("lru_cache(maxsize=2)", True), ("final", False)]
+)
+def test_a_function_whose_answers_are_kept_is_loaded_anew(decorator: str, anew: bool) -> None:
+    """Only the first test that calls it runs its lines, so others that notice would be left out."""
+    found = mutants.mutants_of(f"@{decorator}\ndef limit():\n    return 1\n")
+    assert {each.in_function for each in found} == {not anew}

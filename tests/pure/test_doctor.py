@@ -200,6 +200,30 @@ def test_other_mistakes_with_the_same_sign_are_told() -> None:
     assert verdict.findings[0].mistake == "zero-dropped"
     assert "field-left-out" in verdict.findings[0].also
     assert "field-left-out" in explain(verdict)
+    assert "zero-dropped" not in verdict.findings[0].also
+
+
+def test_the_sign_itself_is_none_of_the_fields() -> None:
+    """Nobody signs the sign: blanks around it are told of, but not as a field's."""
+    sign = signing.sign({"attach": "x", "pid": "A"}, KEY)
+    findings = diagnose(form({"attach": " x ", "pid": "A"}, f" {sign} "), KEY).findings
+
+    assert [(each.mistake, each.fields) for each in findings] == [
+        ("values-trimmed", ("attach",)),
+        ("sign-unclean", ()),
+    ]
+
+
+@pytest.mark.parametrize("lost", [1, 4])
+def test_a_sign_is_known_while_at_most_four_characters_are_lost(lost: int) -> None:
+    """Or came to it; after more of them it could be anybody's."""
+    sign = signing.sign(FIELDS, KEY)
+    for damaged in (sign[lost:], sign[:9] + sign[9 + lost :], sign + "0" * lost):
+        (finding,) = diagnose({**FIELDS, "sign": damaged}, KEY).findings
+        assert finding.mistake == "sign-damaged"
+    for strange in (sign[5:], sign + "0" * 5):
+        (finding,) = diagnose({**FIELDS, "sign": strange}, KEY).findings
+        assert finding.mistake == "sign-shape"
 
 
 def test_what_cannot_be_explained_is_said_to_be_so() -> None:

@@ -8,7 +8,12 @@ import pytest
 
 from chaoying_async import TransportError
 from chaoying_async.sansio.explanation import explain_order
-from chaoying_async.sansio.explanation.from_audit_log import MOST_EXCHANGES, read_audit_log
+from chaoying_async.sansio.explanation.evidence import Inquiry
+from chaoying_async.sansio.explanation.from_audit_log import (
+    MOST_EXCHANGES,
+    AuditLog,
+    read_audit_log,
+)
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.next_steps import Need
 from chaoying_async.sansio.explanation.told import Bearing, Witness
@@ -33,6 +38,15 @@ def test_evidence_is_added_to() -> None:
     assert evidence(kept=(UNDER_WAY,)).with_asked(asked) == evidence(
         paid_reply(), kept=(UNDER_WAY,)
     )
+    known = evidence(paid_reply()).noted({Witness.STORE: Inquiry.FAILED})
+    both = known.noted({Witness.INBOX: Inquiry.FAILED})
+    assert (both.asked, both.inquiry(Witness.STORE)) == (asked, Inquiry.FAILED)
+
+
+def test_a_log_without_lines_tells_what_no_log_does() -> None:
+    """Nothing of it is unreadable, nor left out."""
+    assert read_audit_log([], ORDER, MCH_ID) == AuditLog()
+    assert (AuditLog().unreadable, AuditLog().left_out) == (0, 0)
 
 
 def test_a_line_that_names_another_order_is_none_of_ours() -> None:

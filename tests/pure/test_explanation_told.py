@@ -174,6 +174,7 @@ class TestStoresTold:
         assert found is not None
         (statement,) = told_by_store(found)
         assert (statement.bearing, statement.proves) == (bearing, found.ended)
+        assert bool(statement.status) is found.ended
         who = {Witness.STORE: "poll store", Witness.FLEET: "fleet"}[kept.witness]
         assert f"{who}: {text}" in "\n".join(lines_of(explain_order(evidence(kept=(found,)))))
 

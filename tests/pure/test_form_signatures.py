@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chaoying_async import Credentials
-from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.exceptions import ChaoyingError, SignatureVerificationError
 from chaoying_async.sansio.credentials import SignAlgorithm, SortOrder
 from chaoying_async.sansio.fieldnames import TOP_LEVEL
 from chaoying_async.sansio.signing import (
@@ -78,6 +78,17 @@ def test_pieces_say_what_fields_say(
     assert by_pieces == ended(verify_for, credentials, received, None)
     if spoilt in ("missing", "flipped", "empty", "é"):
         assert by_pieces[0] != "verified"
+
+
+@pytest.mark.parametrize("empty", ["attach", "body", "version"])
+def test_a_sign_over_empty_values_is_wrong(empty: str) -> None:
+    """They are left out of what is signed (M-01), wherever they would stand in it."""
+    fields = {"attach": "1", "body": "2", "version": "3"} | {empty: ""}
+    body = "&".join(f"{name}={value}" for name, value in fields.items())
+    wrong = _digest(body, KEY, SignAlgorithm.MD5)
+    credentials = Credentials(agent_id="1", key=KEY, pid="2")
+    with pytest.raises(SignatureVerificationError):
+        verify_form(credentials, *split_form(f"{body}&sign={wrong}"), None)
 
 
 def test_a_name_with_a_digit_sorts_before_its_value() -> None:

@@ -19,7 +19,13 @@ from chaoying_async import (
     ReplyMismatchError,
 )
 from chaoying_async.sansio.notifications.case import Case, Unconfirmed
-from chaoying_async.sansio.notifications.decide import Decision, ToldAmount, amounts_in, judge
+from chaoying_async.sansio.notifications.decide import (
+    Decision,
+    ToldAmount,
+    amounts_in,
+    judge,
+    merchant_in,
+)
 from chaoying_async.sansio.notifications.facts import facts_of_order
 from chaoying_async.sansio.values import Fen
 
@@ -84,6 +90,13 @@ def test_both_amounts_are_named(
     assert told == f"another {words}"
     named = ToldAmount(*expected), None if found is None else ToldAmount(*found)
     assert amounts_in(told) == named
+
+
+def test_the_merchant_that_the_shop_knows_the_order_under_is_read_out_again() -> None:
+    """Of any other reason there is none."""
+    told = reason(attrs.evolve(PAID, mch_id="2"), "CNY")  # type: ignore[misc]
+    assert merchant_in(told) == "1"
+    assert merchant_in(reason(PAID, "CNY")) is None
 
 
 def test_what_a_confirming_query_names_is_told() -> None:

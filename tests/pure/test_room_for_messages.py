@@ -5,18 +5,37 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 
 from chaoying_async.sansio.notifications.inbox_values import (
+    FIRST,
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
+    Entry,
     OrderKey,
     TooManyWaitError,
     check_room,
 )
 
 FULL = pytest.raises(TooManyWaitError)
+
+
+def test_the_bounds_are_the_rules() -> None:
+    """M-15: of one order, and of one merchant's unknown ones."""
+    assert (MOST_MESSAGES, MOST_FOREIGN) == (20, 200)
+
+
+def test_the_mark_of_a_first_message_stays_what_it_is() -> None:
+    """M-13: rows of every version bear it, where else a message's SHA-256 stands."""
+    assert FIRST == "0" * 64
+
+
+def test_what_is_not_known_of_a_payment_is_empty() -> None:
+    """An inbox of the user's own need not name what it does not keep."""
+    entry = Entry("", datetime(2026, 1, 1, tzinfo=UTC))
+    assert not any(attrs.astuple(entry, filter=lambda field, _: field.name != "first_seen"))
 
 
 @pytest.mark.parametrize(

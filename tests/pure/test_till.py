@@ -104,6 +104,17 @@ def test_a_cancel_that_succeeded_is_not_cancelled_without_a_later_query() -> Non
     )
 
 
+def test_a_second_look_without_an_answer_is_taken_again_after_a_pause() -> None:
+    """A gateway in trouble is not asked again at once."""
+    till = asked(opened(), 180.0, OPEN)
+    till = rules.heard_cancel(till, CancelNews.CARRIED_OUT, ended=180.0)
+    till = asked(asked(till, 185.0, CLOSED), 210.0, TROUBLE)
+    move = rules.next_move(till, 210.0)
+    assert isinstance(move, WaitUntil)
+    assert move.moment >= 210.0 + rules.EFFECT_EVERY
+    assert rules.next_move(till, move.moment) == Ask("WECHAT")
+
+
 def test_a_reversed_payment_is_cancelled_at_once() -> None:
     """M-24: revoked or refunded, nothing can come any more."""
     for status in (PollStatus.REVOKED, PollStatus.REFUNDED):

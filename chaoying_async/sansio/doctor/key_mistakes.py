@@ -220,7 +220,7 @@ JOINS: tuple[Mistake[JoinWay], ...] = (
     ),
     Mistake("key-sorted-in", _SIGNER, _sorted_in),
     Mistake("key-missing", _SIGNER, lambda text, _: text, lambda text, _: text + b"&key="),
-    Mistake("key-not-last", _SIGNER, _joined(b"", b"&key=", b"&"), _joined(b"", b"&key=", b"\n")),
+    Mistake("key-not-last", _SIGNER, _joined(b"", b"&key=", b"&")),
     Mistake("utf-16", _SIGNER, *map(_whole, map(_recoded, ("utf-16-le", "utf-16-be", "utf-16")))),
     Mistake("whole-recased", _SIGNER, _whole(bytes.upper), _whole(bytes.lower)),
     Mistake("whole-url-encoded", _SIGNER, _whole(lambda whole: quote_plus(whole).encode())),

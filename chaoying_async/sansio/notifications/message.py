@@ -46,8 +46,6 @@ class _Field(Generic[T]):
 
     def __init__(self, hint: Any) -> None:
         self.hint = hint
-        self.name = ""
-        self.secret = False
 
     def __set_name__(self, owner: type[Any], name: str) -> None:
         self.name = name

@@ -54,7 +54,8 @@ class Mutant:
     in_function: bool
     """Whether it is in a function's body, so that the function's code can be exchanged.
 
-    A function that the module calls while it is loaded has done its work before that.
+    A function that the module calls while it is loaded has done its work before that. Of one whose
+    answers are kept, only the first test that calls it is known to reach it.
     """
 
 
@@ -137,7 +138,8 @@ class _Walk(ast.NodeTransformer):
         node.args.defaults = [self.visit(each) for each in node.args.defaults]  # type: ignore[misc]
         node.args.kw_defaults = [each and self.visit(each) for each in node.args.kw_defaults]  # type: ignore[misc]
         self._texts = node.name not in _NO_TEXTS_IN
-        before, self._is_loading = self._is_loading, self._is_loading or node.name in self._loading
+        once = node.name in self._loading or any(map(_is_cache, node.decorator_list))
+        before, self._is_loading = self._is_loading, self._is_loading or once
         self._depth += 1
         node.body = [self.visit(each) for each in node.body]  # type: ignore[misc]
         self._depth -= 1
@@ -211,6 +213,10 @@ def _with(node: ast.AST, **changes: object) -> ast.AST:
 def _short(node: ast.AST) -> str:
     text = ast.unparse(node).partition("\n")[0]
     return text if len(text) <= 70 else f"{text[:67]}..."
+
+
+def _is_cache(decorator: ast.AST) -> bool:
+    return "cache" in ast.unparse(decorator)
 
 
 def _other_texts(value: str | bytes) -> Iterator[tuple[str, ast.AST]]:
