@@ -13,6 +13,7 @@ that does not show it, never from an option (M-27).
 - ``gateway_options``: options that say which gateway is asked, and as whom; reads the key.
 - ``field_option``: an option whose help is the words under the field that it sets.
 - ``fields``: options for the fields of requests, made from the request classes.
+- ``ranges``: the ranges of options that are numbers.
 - ``messages``: reads a message from a file, from stdin or from ``name=value`` words.
 - ``text_words``: refuses words that are no text, where a database would get them.
 - ``text_files``: turns what editors and PowerShell write into UTF-8.

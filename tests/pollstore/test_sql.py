@@ -411,8 +411,9 @@ async def test_what_cannot_keep_a_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="StaticPool"):
         await SqlPollStore(engine).__aenter__()
     await engine.dispose()
-    with pytest.raises(ParameterError, match="lease"):
-        SqlPollStore(tmp_path / "polls.db", lease=0)
+    for lease in (0, float("inf"), float("nan")):
+        with pytest.raises(ParameterError, match="lease"):
+            SqlPollStore(tmp_path / "polls.db", lease=lease)
 
 
 def test_tables_can_be_kept_by_alembic() -> None:

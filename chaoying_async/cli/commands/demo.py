@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import click
 
-from chaoying_async.cli import interrupts, output
+from chaoying_async.cli import interrupts, output, ranges
 from chaoying_async.cli.language import shown
 
 
 @click.command(name="demo")
-@click.option(
-    "--payments", type=click.IntRange(1), default=200, show_default=True, help="How many."
-)
+@click.option("--payments", type=ranges.COUNT, default=200, show_default=True, help="How many.")
 @output.json_option
 @click.pass_context
 def demo(ctx: click.Context, payments: int) -> None:

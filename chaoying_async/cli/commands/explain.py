@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from chaoying_async.cli import gateway_options, interrupts, output
+from chaoying_async.cli import gateway_options, interrupts, output, ranges
 from chaoying_async.cli.commands.query import MERCHANT, PAYTYPE
 from chaoying_async.cli.exits import Exit, after_explanation
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
@@ -38,7 +38,7 @@ from chaoying_async.sansio.explanation import (
 )
 @click.option(
     "--expected",
-    type=click.IntRange(1),
+    type=ranges.FEN,
     metavar="FEN",
     help="What the order costs, in fen; else the amount that a store or a log has of it.",
 )

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from chaoying_async.abc import InboxForPeople
-from chaoying_async.cli import interrupts, output, stores
+from chaoying_async.cli import interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
 from chaoying_async.cli.interrupts import TrackedCall
@@ -68,7 +68,7 @@ def inbox() -> None:
 @inbox.command(name="list")
 @_STORE
 @_PREFIX
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True)
+@click.option("--limit", type=ranges.COUNT, default=100, show_default=True)
 @output.json_option
 def list_(store: str, prefix: str | None, limit: int) -> None:
     """What waits: messages set aside, and orders quarantined or being worked on, oldest first."""
@@ -136,7 +136,7 @@ _marking("dismiss", Mark.DISMISS, "Nothing is to be done about it any more.")
 @inbox.command(name="prune")
 @_STORE
 @_PREFIX
-@click.option("--older-than", type=click.IntRange(0), required=True, metavar="DAYS")
+@click.option("--older-than", type=ranges.DAYS_AGO, required=True, metavar="DAYS")
 @click.option("--keys", is_flag=True, help="Forget the orders too, none inside the window.")
 @output.json_option
 def prune(store: str, prefix: str | None, older_than: int, *, keys: bool) -> None:

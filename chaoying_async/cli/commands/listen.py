@@ -13,7 +13,7 @@ import anyio
 import click
 
 from chaoying_async.abc import Clock
-from chaoying_async.cli import gateway_options, interrupts, output, reply_display
+from chaoying_async.cli import gateway_options, interrupts, output, ranges, reply_display
 from chaoying_async.cli.gateway_options import SignerOptions
 from chaoying_async.cli.language import language, shown
 from chaoying_async.cli.listen.forwarder import ForwardAttempt, Forwarder
@@ -51,7 +51,7 @@ def _address(_ctx: click.Context, _parameter: click.Parameter, url: str | None) 
     type=click.Path(dir_okay=False, path_type=Path),
     help="Keep verified ones, whole, in a file; what was not passed on yet is taken up.",
 )
-@click.option("--count", type=click.IntRange(1), help="End after so many deliveries.")
+@click.option("--count", type=ranges.COUNT, help="End after so many deliveries.")
 @gateway_options.who_options
 @output.json_option
 def listen(port: int, host: str, count: int | None, **options: Any) -> None:

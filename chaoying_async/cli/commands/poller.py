@@ -12,7 +12,7 @@ import click
 import httpx
 from click.core import ParameterSource
 
-from chaoying_async.cli import gateway_options, interrupts, output, stores
+from chaoying_async.cli import gateway_options, interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
@@ -35,7 +35,6 @@ GRACE = 20.0
 _SHARDS = 16
 #: Days; written here too, since the fleet is loaded when it is needed.
 _KEPT, _KEPT_AT_LEAST = 400, 366
-_SECONDS = click.FloatRange(0, min_open=True)
 _STORE = click.option(
     "--store",
     callback=text,
@@ -109,13 +108,13 @@ class _PollerGroup(help_pages.Group):
 @click.option("--by-merchant", is_flag=True, help="All orders of a merchant in one shard.")
 @click.option(
     "--lease",
-    type=_SECONDS,
+    type=ranges.FiniteRange(0, 86_400, min_open=True),
     default=15.0,
     show_default=True,
     help="Seconds after which the shards of a dead process are taken over.",
 )
-@click.option("--rate", type=_SECONDS, help="Queries a second, of the whole fleet.")
-@click.option("--merchant-rate", type=_SECONDS, help="The same for one merchant.")
+@click.option("--rate", type=ranges.ABOVE_ZERO, help="Queries a second, of the whole fleet.")
+@click.option("--merchant-rate", type=ranges.ABOVE_ZERO, help="The same for one merchant.")
 @click.option(
     "--keep-orders",
     type=click.IntRange(_KEPT_AT_LEAST, 1_000_000),
@@ -149,7 +148,7 @@ class _PollerGroup(help_pages.Group):
 )
 @click.option(
     "--whole-fleet",
-    type=_SECONDS,
+    type=ranges.ABOVE_ZERO,
     metavar="SECONDS",
     help="With --port: read the numbers of the whole fleet from its tables so often, for /metrics;"
     " one process is enough.",
@@ -157,7 +156,7 @@ class _PollerGroup(help_pages.Group):
 @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option(
     "--grace",
-    type=_SECONDS,
+    type=ranges.ABOVE_ZERO,
     default=GRACE,
     show_default=True,
     help="Seconds from a signal to the end of the process, at the latest.",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaoying_async.cli import interrupts, output
+from chaoying_async.cli import interrupts, output, ranges
 from chaoying_async.cli.language import shown, shown_by_sandbox
 from chaoying_async.environment import settings_from_env
 from chaoying_async.sansio.api.field_rules import absolute_url
@@ -65,7 +65,7 @@ def _list_scenarios(ctx: click.Context, _parameter: click.Parameter, value: bool
 @output.json_option
 @click.option(
     "--speed",
-    type=click.FloatRange(0, 1e9, min_open=True),
+    type=ranges.ABOVE_ZERO,
     default=1.0,
     help="Run time so many times as fast.",
 )

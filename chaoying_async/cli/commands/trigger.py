@@ -9,7 +9,7 @@ from typing import Any
 import click
 import httpx
 
-from chaoying_async.cli import interrupts, output
+from chaoying_async.cli import interrupts, output, ranges
 from chaoying_async.cli.commands.sandbox import TOKEN
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.field_option import FieldOption
@@ -76,10 +76,10 @@ def _list_events(ctx: click.Context, _parameter: click.Parameter, value: bool) -
 )
 @click.option(
     "--total-fee",
-    type=click.IntRange(1),
+    type=ranges.FEN,
     help="In fen, digits only; for an order that nobody made.",
 )
-@click.option("--late", type=click.FloatRange(0), help="Seconds of the sandbox's clock to wait.")
+@click.option("--late", type=ranges.ZERO_OR_MORE, help="Seconds of the sandbox's clock to wait.")
 @click.option("--seed", type=int, help="With fault: the same seed breaks the same requests.")
 @output.json_option
 @click.option(

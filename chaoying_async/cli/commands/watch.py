@@ -13,7 +13,7 @@ import attrs
 import click
 
 from chaoying_async.abc import PollStore
-from chaoying_async.cli import gateway_options, interrupts, output, stores
+from chaoying_async.cli import gateway_options, interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit, after_outcome, worst
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
@@ -49,7 +49,6 @@ _SCHEDULES: dict[str, Callable[[], PollSchedule]] = {
     "preorders": PollSchedule.preorder,
     "refunds": PollSchedule.refunds,
 }
-_SECONDS = click.FloatRange(0, min_open=True)
 
 
 @click.command(name="watch")
@@ -75,9 +74,11 @@ _SECONDS = click.FloatRange(0, min_open=True)
     type=click.Choice(tuple(_SCHEDULES)),
     help="When to ask; default: payments (5 s, to 3 min), with --refunds refunds (15 days).",
 )
-@click.option("--every", type=_SECONDS, help="Seconds between two queries, instead.")
-@click.option("--until", type=_SECONDS, help="Seconds after which it is undecided, instead.")
-@click.option("--rate", type=_SECONDS, help="At most so many queries a second.")
+@click.option("--every", type=ranges.ABOVE_ZERO, help="Seconds between two queries, instead.")
+@click.option(
+    "--until", type=ranges.ABOVE_ZERO, help="Seconds after which it is undecided, instead."
+)
+@click.option("--rate", type=ranges.ABOVE_ZERO, help="At most so many queries a second.")
 @click.option(
     "--concurrency",
     type=click.IntRange(1, _CONNECTIONS),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -122,7 +123,7 @@ class SqlPollStore:
     ) -> None:
         self._opened: _OpenStore | None = None
         self._opening = False
-        if not lease > 0:
+        if not 0 < lease < math.inf:
             raise ParameterError({"lease": "must be a number of seconds above 0"})
         self.lease = lease
         self.shards = shards
