@@ -101,6 +101,9 @@ def of_fleet(stats: FleetStats) -> Iterator[Reading]:
 
 def of_whole_fleet(stats: WholeFleetStats) -> Iterator[Reading]:
     """A whole fleet as its tables have it: by shard, by process, by merchant."""
+    yield Reading("chaoying_fleet_whole_read_seconds", (), stats.age)
+    if stats.status is None:
+        return
     for shard in stats.status.shards:
         labels = ("new" if shard.number is None else str(shard.number),)
         oldest = shard.oldest_undelivered or 0.0
@@ -121,7 +124,6 @@ def of_whole_fleet(stats: WholeFleetStats) -> Iterator[Reading]:
         labels = (merchant.mch_id,)
         yield Reading("chaoying_fleet_merchant_pending", labels, merchant.pending)
         yield Reading("chaoying_fleet_merchant_undelivered", labels, merchant.undelivered)
-    yield Reading("chaoying_fleet_whole_read_seconds", (), stats.age)
 
 
 def of_handler(stats: HandlerStats, *, merchants: bool) -> Iterator[Reading]:

@@ -30,10 +30,10 @@ PATIENCE = 20.0
 class WholeFleetStats:
     """What the tables of a fleet said, and how long ago."""
 
-    status: FleetStatus
-    """The numbers, as ``chaoying poller status`` shows them."""
+    status: FleetStatus | None
+    """The numbers, as ``chaoying poller status`` shows them; None before the first look."""
     age: float
-    """Seconds since they were read."""
+    """Seconds since they were read; before the first look, since there could have been one."""
 
 
 class WholeFleet:
@@ -51,7 +51,7 @@ class WholeFleet:
     by merchant too, which reads every row.
 
     :meth:`stats` reads nothing: no scrape waits for the database. Where a look fails (a line at
-    WARNING), the last numbers stay, and their age grows.
+    WARNING), the last numbers stay, and their age grows; so it does where there are none yet.
     """
 
     def __init__(
@@ -68,19 +68,20 @@ class WholeFleet:
         self._every = every
         self._merchants = merchants
         self._clock = clock or SystemClock()
-        self._found: tuple[FleetStatus, float] | None = None
+        self._found: tuple[FleetStatus | None, float] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def stats(self) -> WholeFleetStats:
-        """The last numbers; :class:`SessionClosedError` before the first, and outside the block."""
+        """The last numbers; :class:`SessionClosedError` outside the block."""
         if self._found is None:
-            raise SessionClosedError("the fleet's tables have not been read")
+            raise SessionClosedError("this WholeFleet is not open: use it inside `async with`")
         status, at = self._found
         return WholeFleetStats(status=status, age=max(0.0, self._clock.monotonic() - at))
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
             raise SessionClosedError("this WholeFleet is open already")
+        self._found = None, self._clock.monotonic()
         self._task = asyncio.create_task(self._read_for_ever(), name="chaoying fleet: numbers")
         return self
 

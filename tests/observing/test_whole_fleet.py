@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from chaoying_async import ParameterError, SessionClosedError
+from chaoying_async.observing.watched import Watched
 from chaoying_async.observing.whole_fleet import AGAIN, WholeFleet
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.testing import FakeClock
@@ -19,11 +20,9 @@ from tests.workers.fleets import ENDED, FleetWorld
 async def seen(whole: WholeFleet, pending: int) -> None:
     """Wait until a look has brought this number: a look works in SQLite's own thread."""
     while True:
-        try:
-            if whole.stats().status.pending == pending:
-                return
-        except SessionClosedError:
-            pass
+        status = whole.stats().status
+        if status is not None and status.pending == pending:
+            return
         await asyncio.sleep(0.01)
 
 
@@ -42,12 +41,12 @@ async def test_it_looks_every_so_often_and_not_when_it_is_asked(tmp_path: Path) 
         pass  # which makes the tables
     await handed_over(world, ["A1", "A2"])
     async with WholeFleet(SqlPollStore(path), every=30.0, clock=clock) as whole:
-        with pytest.raises(SessionClosedError):
-            whole.stats()
+        assert (whole.stats().status, whole.stats().age) == (None, 0.0)
         await seen(whole, 2)
         await handed_over(world, ["A3"])
         await clock.advance(29)
-        assert (whole.stats().status.pending, whole.stats().age) == (2, 29.0)
+        assert whole.stats().age == 29.0
+        await seen(whole, 2)
         await clock.advance(1)
         await seen(whole, 3)
         assert whole.stats().age == 0.0
@@ -75,6 +74,24 @@ async def test_a_look_that_fails_is_made_again_and_the_last_numbers_stay(
     assert caplog.messages == [
         "the numbers of the whole fleet could not be read (StoreError): tried again in 5 s"
     ]
+
+
+async def test_tables_that_could_never_be_read_are_told_by_their_age(tmp_path: Path) -> None:
+    """Another prefix after a deployment: ChaoyingFleetNumbersOld fires, and nothing is made up."""
+    path, clock = tmp_path / "fleet.db", FakeClock(databases=True)
+    async with FleetWorld(str(path)).open(1):
+        pass
+    store = SqlPollStore(path, table_prefix="wrong_")
+    whole = WholeFleet(store, every=30.0, clock=clock)
+    watched = Watched(whole_fleet=whole)
+    assert watched.readings() == {}
+    async with whole:
+        for _ in range(61):
+            await clock.advance(10)
+        (metric,) = watched.readings()
+        (reading,) = watched.readings()[metric].values()
+        assert (metric, reading.value) == ("chaoying_fleet_whole_read_seconds", 610.0)
+    assert watched.readings() == {}
 
 
 @pytest.mark.parametrize("every", [0, -1, float("nan")])
