@@ -13,6 +13,7 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import ExpectedOrder, NotificationHandler, PaidOrder
+from chaoying_async.cli import output
 from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.inbox.sql.inbox import sql_inbox_at
@@ -218,10 +219,10 @@ def test_another_currency_is_never_shown_as_yuan(
         call("inbox", "apply", one["mch_id"], number, *where, input="n\n").stderr,
         call("inbox", "apply", one["mch_id"], number, *where, "--yes").output,
     ]
-    for output in outputs:
-        assert "123000 (fee_type JPY)" in output
-        assert "1230.00 yuan paid" not in output
-        assert "1230.00 yuan" not in output or expected == 123000
+    for printed in outputs:
+        assert "123000 (fee_type JPY)" in printed
+        assert "1230.00 yuan paid" not in printed
+        assert "1230.00 yuan" not in printed or expected == 123000
     assert "It was paid in another currency" in outputs[1]
     assert "reprice" not in outputs[1]
     caplog.clear()
@@ -369,3 +370,49 @@ def an_aside_of(number: str) -> Aside:
         payload="{}",
         first_seen=datetime(2026, 1, 1, tzinfo=UTC),
     )
+
+
+def test_what_changed_while_a_person_was_asked_is_not_applied(
+    shop: ShopOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-17: the answer was about what was shown, and that is no longer so."""
+    shop(told("A1", 99))
+    mch_id = listed(shop)[0]["mch_id"]
+    store = ("--store", str(shop.path))
+
+    def meanwhile(question: str) -> None:
+        assert "0.99 yuan paid, 1.00 yuan expected" in question
+        shop.expected["A1"] = 98
+        assert call("inbox", "retry", mch_id, "A1", *store).exit_code == 0
+        shop(due)
+
+    monkeypatch.setattr(output, "confirm", meanwhile)
+    result = call("inbox", "apply", mch_id, "A1", *store)
+    assert (result.exit_code, "has changed since it was shown" in result.stderr) == (1, True)
+    assert [(each["expected"], each["mark"]) for each in listed(shop)] == [(98, None)]
+    monkeypatch.setattr(output, "confirm", lambda question: None)
+    assert call("inbox", "apply", mch_id, "A1", *store).exit_code == 0
+    shop(due)
+    assert shop.shipped == ["A1"]
+
+
+def test_a_list_that_is_cut_says_so(shop: ShopOnDisk) -> None:
+    """On stderr, so that a program's lines stay lines; a list that is whole says nothing."""
+    shop(told("A1", 99), told("B1", 5), told("B2", 5))
+    store = ("--store", str(shop.path), "--json")
+    cut = call("inbox", "list", *store, "--limit", "2")
+    assert (cut.exit_code, len(cut.stdout.splitlines())) == (0, 2)
+    assert "more than 2 wait: the oldest are shown, --limit shows more" in cut.stderr
+    whole = call("inbox", "list", *store, "--limit", "3")
+    assert (len(whole.stdout.splitlines()), whole.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("digits", ["", " "])
+def test_no_digits_name_no_message(shop: ShopOnDisk, digits: str) -> None:
+    """`--message "$UNSET"` is a usage error, and marks nothing."""
+    shop(told("A1", 99))
+    mch_id = listed(shop)[0]["mch_id"]
+    store = ("--store", str(shop.path))
+    result = call("inbox", "dismiss", mch_id, "A1", "--message", digits, *store)
+    assert (result.exit_code, "which message?" in result.stderr) == (2, True)
+    assert [each["what"] for each in listed(shop)] == ["CONFLICT"]

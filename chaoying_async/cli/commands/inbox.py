@@ -15,7 +15,7 @@ from chaoying_async.cli import interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
 from chaoying_async.cli.interrupts import TrackedCall
-from chaoying_async.cli.language import help_pages
+from chaoying_async.cli.language import help_pages, shown
 from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.currency import is_yuan, shown_code
@@ -72,7 +72,11 @@ def inbox() -> None:
 @output.json_option
 def list_(store: str, prefix: str | None, limit: int) -> None:
     """What waits: messages set aside, and orders quarantined or being worked on, oldest first."""
-    found = _run(store, prefix, lambda box: box.listing(limit))
+    found = _run(store, prefix, lambda box: box.listing(limit + 1))
+    if len(found) > limit:
+        found = found[:limit]
+        words = f"more than {limit} wait: the oldest are shown, --limit shows more"
+        click.echo(output.printable(shown(words)), err=True)
     if output.as_json():
         for item in found:
             output.tell(_as_record(item) | {"kept": masked_fields(_kept(item), {})})
@@ -97,6 +101,8 @@ def _marking(name: str, mark: Mark, words: str) -> None:
         *,
         yes: bool,
     ) -> None:
+        if fingerprint is not None and not fingerprint.strip():
+            raise click.UsageError("which message? --message is empty")
         key = OrderKey(mch_id, out_trade_no)
         found = _run(store, prefix, lambda box: _found(box, key, mark, fingerprint))
         if found.problem:
@@ -111,6 +117,8 @@ def _marking(name: str, mark: Mark, words: str) -> None:
                 output.remark(found.advice)
             whose = mch_id if found.merchant is None else found.merchant
             output.confirm(f"run on_paid for {out_trade_no} of merchant {whose}, {found.amounts}?")
+            if _run(store, prefix, lambda box: _found(box, key, mark, fingerprint)) != found:
+                output.end(output.refused("NothingMarked", _CHANGED, Exit.REFUSED))
         if not _marked(store, prefix, lambda box: box.mark(key, mark, found.fingerprint)):
             output.end(output.refused("NothingMarked", _NOTHING, Exit.REFUSED))
         named = {"mch_id": mch_id, "out_trade_no": out_trade_no, "message": found.fingerprint}
@@ -150,6 +158,7 @@ def prune(store: str, prefix: str | None, older_than: int, *, keys: bool) -> Non
 
 
 _NOTHING = "there is no such thing to decide about: see `chaoying inbox list`"
+_CHANGED = "this has changed since it was shown, and nothing is marked: look at it again"
 _DONE = (
     "this order took effect already, and on_paid is not run again: what still waits about it can "
     "only be dismissed"
