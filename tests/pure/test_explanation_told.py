@@ -388,6 +388,43 @@ class TestGatewayTold:
         assert told(found) == [f"gateway: orderquery under WECHAT: SUCCESS SUCCESS 10000, {words}"]
         assert [*lines_of(found, "zh")]
 
+    def test_a_refund_of_another_order_is_none_of_ours(self) -> None:
+        """M-06: nothing of its list is told, and that it came speaks against the numbers."""
+        item = RefundItem(out_refund_no="R-1", refund_status="SUCCESS", refund_fee=Fen(400))
+        (query,) = refunds("R-1")
+        for number, returned, against in ((f"{ORDER}1", None, 1), (ORDER, 400, 0), (None, 400, 0)):
+            result = RefundQueryResult(out_trade_no=number, refund_list=(item,))
+            said = AskedQuery(at=NOW, query=query, said=attrs.evolve(paid_reply(), result=result))
+            found = explain_order(
+                attrs.evolve(evidence(), asked=(*evidence(in_refund()).asked, said))
+            )
+            assert [each.returned for each in found.refunds] == [returned] * (returned is not None)
+            names = [phrase.name for phrase in found.against]
+            assert names.count("refund-of-another") == against
+
+    def test_what_came_at_an_unknown_time_is_told_as_such(self) -> None:
+        """The line of a record without a moment."""
+        found = explain_order(evidence(kept=(kept_checkout(status="PAID", at=None),)))
+        assert any(each.startswith("at an unknown time") for each in lines_of(found))
+
+    @pytest.mark.parametrize(
+        ("status", "name", "need"),
+        [
+            ("FAIL", "refund-failed", "PERSON"),
+            ("CHANGE", "refund-changed", "PERSON"),
+            ("NOTSURE", "refund-notsure", "PERSON"),
+            ("PROCESSING", "refund-pending", "TIME"),
+        ],
+    )
+    def test_each_end_of_a_refund_has_its_step(self, status: str, name: str, need: str) -> None:
+        """M-25: money that came back to nobody is for a person; what goes on takes time."""
+        item = RefundItem(out_refund_no="R-1", refund_status=status, base_refund_fee=Fen(400))
+        result = RefundQueryResult(out_trade_no=ORDER, refund_list=(item,))
+        (query,) = refunds("R-1")
+        said = AskedQuery(at=NOW, query=query, said=attrs.evolve(paid_reply(), result=result))
+        found = explain_order(attrs.evolve(evidence(), asked=(*evidence(in_refund()).asked, said)))
+        assert (name, need) in {(step.name, step.need.value) for step in found.next}
+
     def test_each_refund_is_told_by_its_number_and_dated(self) -> None:
         """Its own number, or else the platform's; one that is not known yet has no moment."""
         common: Any = {"base_refund_fee": Fen(400), "refund_fee": Fen(300), "refund_time": NOW}

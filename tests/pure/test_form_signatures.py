@@ -102,6 +102,14 @@ def test_a_name_with_a_digit_sorts_before_its_value() -> None:
     verify_form(credentials, *split_form(body), None)
 
 
+def test_a_form_with_odd_pieces_is_verified_by_its_fields() -> None:
+    """Some platforms leave a separator behind; what is signed are the fields."""
+    fields = {"body": "2", "mch_id": "9"}
+    body = f"body=2&&mch_id=9&sign={sign(fields, KEY)}&"
+    credentials = Credentials(agent_id="1", key=KEY, pid="2")
+    verify_form(credentials, *split_form(body), None)
+
+
 @pytest.mark.parametrize("body", ["a=1&&b=2", "a=1&b", "a=1&", "&a=1"])
 def test_odd_pieces_are_not_handed_on(body: str) -> None:
     """Blank ones and those without a value are no pieces of what was signed."""

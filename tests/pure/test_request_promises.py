@@ -21,10 +21,11 @@ from chaoying_async import (
 )
 from chaoying_async.exceptions import SignatureRefusedError
 from chaoying_async.sansio.api import REQUESTS
-from chaoying_async.sansio.api.endpoint import check_kind, check_request
+from chaoying_async.sansio.api.endpoint import Request, check_kind, check_request
 from chaoying_async.sansio.api.field_rules import GoodsDetail
 from chaoying_async.sansio.credentials import credentials_from
 from chaoying_async.sansio.exchange import build_request
+from chaoying_async.sansio.model import model
 from tests.factories import every_request
 from tests.pure.factories import (
     CREDENTIALS,
@@ -40,6 +41,13 @@ from tests.table import table
 
 ENVIRON = {"CHAOYING_AGENT_ID": "1", "CHAOYING_KEY": "k", "CHAOYING_PID": "p"}
 EVERY = every_request()
+
+
+@model
+class Unchecked(Request[Any]):
+    """A request with a field that nobody checks."""
+
+    shop: str = ""
 
 
 @table("text", ['""', '"k"', "'k'", "`k`", "“k”", "‘k’", "\"k'", '"secret"'])
@@ -68,6 +76,28 @@ def test_what_the_document_names_is_no_extra_parameter(name: str) -> None:
     """It would be sent beside the field, or in its place."""
     with pytest.raises(ParameterError, match="documented name"):
         OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1", extra={name: "1"})
+
+
+@table("extra", [{"shop": 5}, {"shop": None}, {5: "x"}])
+def test_an_extra_parameter_that_is_no_text_is_named(extra: Any) -> None:
+    """What it would be sent as nobody knows."""
+    with pytest.raises(ParameterError, match="a name and a value of text") as caught:
+        OrderQuery(paytype=PayType.WECHAT, out_trade_no="A1", extra=extra)
+    assert set(caught.value.problems) == {str(name) for name in extra}
+
+
+@table("call", sorted(EVERY))
+def test_every_call_says_who_is_calling(call: str) -> None:
+    """The agent, its platform and its version; a terminal names its own platform."""
+    sent = build_request(EVERY[call], CREDENTIALS).fields
+    assert (sent["agent_id"], sent["version"]) == (CREDENTIALS.agent_id, CREDENTIALS.version)
+    assert sent["pid"] == getattr(EVERY[call], "pid", CREDENTIALS.pid)
+
+
+def test_a_field_without_a_rule_is_never_sent() -> None:
+    """Whoever adds one hears of it with the first request."""
+    with pytest.raises(TypeError, match="has no rule"):
+        Unchecked(shop="1").wire_fields()
 
 
 def test_another_request_than_is_wanted_is_named() -> None:

@@ -143,6 +143,25 @@ def test_a_paid_answer_after_a_cancel_must_stay() -> None:
     )
 
 
+def test_a_last_confirmation_that_is_not_answered_is_asked_for_three_times_more() -> None:
+    """M-24: every five seconds; then a person has to look."""
+    till = rules.heard_cancel(asked(opened(), 180.0, OPEN), CancelNews.UNCLEAR, ended=180.0)
+    till = asked(till, 185.0, PAID)
+    at = 185.0
+    for pause in rules.CONFIRM[:-1]:
+        at += pause
+        till = asked(till, at, PAID)
+    at += rules.CONFIRM[-1]
+    till = asked(till, at, TROUBLE)
+    for _ in range(3):
+        assert rules.next_move(till, at) == WaitUntil(at + 5)
+        at += 5
+        till = asked(till, at, TROUBLE)
+    assert rules.next_move(till, at) == CheckoutEnd(
+        CheckoutStatus.UNKNOWN, CheckoutReason.PAID_UNCONFIRMED
+    )
+
+
 def test_not_found_needs_no_other_answer_ever() -> None:
     """M-24: seen once, or a doubtful answer to pay, and it never ends NOT_FOUND."""
     for till in (opened(seen=True), opened(suspect=True), opened()):

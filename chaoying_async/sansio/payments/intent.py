@@ -21,7 +21,6 @@ from chaoying_async.sansio.stored import (
     encoded,
     known_members,
     members_of,
-    paid_members,
     read_record,
     value_in,
 )
@@ -95,10 +94,8 @@ class Intent:
 
     def text(self) -> str:
         """The text that a store keeps."""
-        members = known_members(self, "end", "cancels", "paid")
+        members = known_members(self, "end", "cancels")
         members["cancels"] = known_members(self.cancels, "last_at")
-        if self.paid is not None:
-            members["paid"] = paid_members(self.paid)
         if self.interrupted:
             members["status"] = CheckoutStatus.UNKNOWN
         if self.end is not None:
