@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from contextvars import Context, copy_context
 
-#: How asgiref finds the one thread in which a request's synchronous code may run (Django). That
-#: thread is the one that waits here, so work that looked for it would wait for itself.
-_ASGIREF = (
-    "asgiref.",
-    "async_single_thread_context",
-    "deadlock_context",
-    "thread_sensitive_context",
-)
+#: A trace of OpenTelemetry's, and what structlog adds to each line. What else a framework keeps in
+#: context variables is the request's, which may end before the work does: its database session,
+#: the one thread in which Django lets its synchronous code run.
+_FOLLOWS = ("current_context", "structlog_")
 
 
 def context_for_a_loop() -> Context:
-    """The caller's context variables, a trace's among them, but for what means its own thread."""
+    """A context for the work: nothing of the caller's but what only says where it came from."""
     context = Context()
     for variable, value in copy_context().items():
-        if not variable.name.startswith(_ASGIREF):
+        if variable.name.startswith(_FOLLOWS):
             context.run(variable.set, value)
     return context

@@ -7,8 +7,9 @@ import atexit
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from enum import Enum
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
@@ -18,10 +19,12 @@ from anyio.from_thread import start_blocking_portal
 from chaoying_async.abc import Gateway, PollStore
 from chaoying_async.exceptions import (
     OutcomeUnknownError,
+    ParameterError,
     RequestNotSentError,
     TransportError,
     UsageError,
 )
+from chaoying_async.observation import log
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
 from chaoying_async.payments.records import SHIELDED_FOR
@@ -45,6 +48,8 @@ LOOP_THREAD = "chaoying-blocking"
 BEGINS_WITHIN = 10.0
 #: Seconds that a call which is given up may take to write down that it is UNKNOWN.
 RECORDS_WITHIN = SHIELDED_FOR + 2.0
+#: Seconds that a caller may be ready to wait.
+_YEAR = 366 * 86_400.0
 #: Seconds that closing may take.
 CLOSES_WITHIN = RECORDS_WITHIN + 3.0
 
@@ -70,7 +75,8 @@ class BlockingGateway:
     UNKNOWN in the store, and as a line at ERROR where there is none (M-24). ``within`` then raises
     :class:`~chaoying_async.exceptions.OutcomeUnknownError` where money may have moved, else a
     ``TransportError``; a :class:`~chaoying_async.exceptions.RequestNotSentError` says that the call
-    was never begun. A call that ended in that moment after all returns how.
+    was never begun. A call that ended in that moment after all returns how; where it was
+    interrupted, a line at ERROR says how, if it moves money.
 
     In a running event loop every call is a :class:`~chaoying_async.exceptions.UsageError`. What
     blocks in an event hook or in ``on_exchange`` blocks the calls of all threads.
@@ -189,8 +195,10 @@ class BlockingGateway:
         unknown: type[TransportError] = OutcomeUnknownError,
         about: tuple[str, str] = ("", ""),
     ) -> T:
+        _check_within(within, about)
+        moves_money = unknown is OutcomeUnknownError
         try:
-            return self._loop().run(work, within)
+            return self._loop().run(work, within, about if moves_money else None)
         except _NotBegunError as error:
             raise RequestNotSentError(str(error)).about(*about) from None
         except _GivenUpError as error:
@@ -249,6 +257,14 @@ def _refuse_in_a_loop(instead: str) -> None:
         raise UsageError(f"an event loop runs here, and would stand still: {instead}")
 
 
+def _check_within(within: Any, about: tuple[str, str]) -> None:
+    """Before anything is sent: no clock waits for more seconds than these."""
+    number = isinstance(within, (int, float)) and not isinstance(within, bool)
+    if within is not None and not (number and within <= _YEAR):
+        words = "must be a number of seconds, a year at most; None waits to the end"
+        raise ParameterError({"within": words}).about(*about)
+
+
 class _NotBegunError(Exception):
     """The loop did not begin the call, and never will."""
 
@@ -292,6 +308,50 @@ class _WaitedCall(Generic[T]):
             self.result.set_result(task.result())
 
 
+def _tell_lost(about: tuple[str, str], result: Future[Any]) -> None:
+    """Log how a call ended whose thread was interrupted at that very moment."""
+    error = None if result.cancelled() else result.exception()
+    if result.cancelled() or isinstance(error, _GivenUpError):
+        return  # nothing has moved, or what was cancelled has said so
+    ended = type(error).__name__ if error is not None else _end_of(result.result())
+    log.error(
+        "%s %s ended %s while its thread was being interrupted, so nobody was told: ask for it by "
+        "its number before anything else",
+        *about,
+        ended,
+    )
+
+
+def _end_of(value: Any) -> str:
+    """In one word: the status of an outcome, or the meaning of a reply."""
+    said = getattr(value, "status", None) or getattr(value, "meaning", None)
+    return said.name if isinstance(said, Enum) else type(value).__name__
+
+
+class _Pool(ThreadPoolExecutor):
+    """For looking names up. Python shuts every pool before its threads that still sell have ended.
+
+    Then each work has a thread of its own.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **options: Any) -> Future[T]:
+        try:
+            return super().submit(fn, *args, **options)
+        except RuntimeError:
+            result: Future[T] = Future()
+            work = partial(_work, result, partial(fn, *args, **options))
+            threading.Thread(target=work, name="chaoying-blocking-last", daemon=True).start()
+            return result
+
+
+def _work(result: Future[T], work: Callable[[], T]) -> None:
+    if result.set_running_or_notify_cancel():
+        try:
+            result.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            result.set_exception(error)
+
+
 class _BackgroundLoop:
     """An event loop in a thread of this process, with something open in it.
 
@@ -326,8 +386,16 @@ class _BackgroundLoop:
         """Whether the caller runs in this loop, which must never wait for itself."""
         return threading.current_thread().name == LOOP_THREAD
 
-    def run(self, work: Callable[[_Opened], Coroutine[Any, Any, T]], within: float | None) -> T:
-        """What ``work`` returns; its error; or one that says that it was given up."""
+    def run(
+        self,
+        work: Callable[[_Opened], Coroutine[Any, Any, T]],
+        within: float | None,
+        about: tuple[str, str] | None,
+    ) -> T:
+        """What ``work`` returns; its error; or one that says that it was given up.
+
+        ``about``: what moves money is called so in the log, should its end come to nobody.
+        """
         try:
             opened, loop = self._opened.result(within)
         except TimeoutError:
@@ -342,6 +410,8 @@ class _BackgroundLoop:
             raise
         except BaseException:  # Ctrl-C, a soft time limit, a server that ends its thread
             self._give_up(call, loop)
+            if about is not None and call.result.done():
+                _tell_lost(about, call.result)
             raise
         if not call.result.done():
             self._give_up(call, loop)
@@ -395,10 +465,12 @@ class _BackgroundLoop:
                 raise  # while closing: threading's excepthook reports it
         finally:
             self._over.set()
+            atexit.unregister(self.close)  # else each that could not be opened would be kept
 
     @asynccontextmanager
     async def _serving(self) -> AsyncGenerator[_Opened]:
         threading.current_thread().name = LOOP_THREAD  # older anyios name it themselves
+        asyncio.get_running_loop().set_default_executor(_Pool())
         async with self._make() as opened:
             try:
                 yield opened

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 from asgiref.sync import ThreadSensitiveContext, sync_to_async
+from opentelemetry.trace import NonRecordingSpan, SpanContext, get_current_span, use_span
+from structlog.contextvars import bind_contextvars, get_contextvars
 
 from chaoying_async import Wallet
 from chaoying_async.exceptions import UsageError
@@ -22,6 +24,8 @@ from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import HttpAnswer, Refusal
 
 SUCCESS = Refusal(200, body=b"success")
+#: As a framework keeps one for each request, and closes it with that.
+_SESSION = ContextVar("a session", default="none")
 
 
 class Fake:
@@ -65,21 +69,30 @@ async def _behind_asgi(view: Callable[[], Any]) -> Any:
 
 
 async def test_a_shop_may_call_the_orm_while_djangos_thread_waits() -> None:
-    """`sync_to_async` takes another thread than the one that waits for the answer."""
-    named = ContextVar("a trace", default="")
-    found: list[str] = []
+    """`sync_to_async` takes another thread than the one that waits for the answer.
+
+    What the request ends is not the shop's, which may outlive it; its trace is.
+    """
+    found: dict[str, Any] = {}
 
     async def shop(body: bytes) -> None:
         async with asyncio.timeout(10.0):
-            await sync_to_async(found.append)(named.get())
+            found["here"] = get_contextvars() | {"session": _SESSION.get()}
+            await sync_to_async(lambda: found.setdefault("called", True))()
+            found["traced"] = get_current_span() is span
+
+    span = NonRecordingSpan(SpanContext(1, 2, is_remote=False))
 
     def view() -> Any:
-        named.set("the request's")
-        return background.handle(b"a=1")
+        _SESSION.set("the request's")
+        bind_contextvars(request="R1")
+        with use_span(span):
+            return background.handle(b"a=1")
 
     with BackgroundHandler(Fake(shop).open) as background:
         assert await _behind_asgi(view) is SUCCESS
-    assert found == ["the request's"]
+    here = {"request": "R1", "session": "none"}
+    assert found == {"here": here, "traced": True, "called": True}
 
 
 def test_nothing_is_made_before_it_is_needed() -> None:

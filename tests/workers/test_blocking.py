@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import math
+import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -234,6 +238,76 @@ def test_a_call_that_opening_keeps_waiting_was_not_sent(shop: Shop) -> None:
         opens.set()
         assert gateway.checkout(pay("A10001")).status is CheckoutStatus.PAID
         assert shop.requests("pay") == 1
+
+
+@pytest.mark.parametrize("within", [math.inf, math.nan, 10**12, "90", Decimal(90), True], ids=repr)
+def test_nothing_is_sent_where_no_clock_can_wait_so_long(
+    within: Any, gateway: BlockingGateway, shop: Shop
+) -> None:
+    """Else the customer would have been charged when the caller hears of it."""
+    with pytest.raises(ParameterError, match="within: must be a number of seconds"):
+        gateway.checkout(pay("A10001"), within=within)
+    assert shop.sandboxes[-1].ledger.orders == {}
+
+
+def _is_a_loop(each: object) -> bool:
+    return type(each) is blocking_module._BackgroundLoop and each.is_over
+
+
+def test_what_cannot_be_opened_leaves_nothing_behind_however_often_it_is_tried() -> None:
+    """A database may be away for hours while customers come."""
+
+    def away() -> Any:
+        raise OSError("no database")
+
+    gateway = BlockingGateway(away)
+    for _ in range(3):
+        with pytest.raises(OSError, match="no database"):
+            gateway.send(query("A10001"))
+    for thread in threading.enumerate():
+        if thread.name == "chaoying-blocking-keeper":
+            thread.join(10)
+    gc.collect()
+    loops = [*gateway._loops.values()]
+    assert not [each for each in gc.get_objects() if _is_a_loop(each) and each not in loops]
+
+
+class SoftTimeLimitError(Exception):
+    """As Celery raises one in the main thread of a worker's child."""
+
+
+@pytest.mark.parametrize("calls", ["checkout", "send"])
+def test_what_ends_while_its_thread_is_interrupted_is_told_in_the_log(
+    calls: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-24: the money has moved, and the caller has an exception that knows nothing of it."""
+    sandbox = Sandbox(clock=SystemClock())
+
+    def at_its_end(exchange: object) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        interrupted.wait(10)
+
+    def limit(*_: object) -> None:
+        interrupted.set()
+        raise SoftTimeLimitError
+
+    def session() -> GatewaySession:
+        return GatewaySession(
+            sandbox.credentials,
+            mch_id=sandbox.mch_id,
+            transport=sandbox.transport,
+            on_exchange=at_its_end,
+        )
+
+    interrupted, before = threading.Event(), signal.signal(signal.SIGUSR1, limit)
+    try:
+        with BlockingGateway(session) as gateway, pytest.raises(SoftTimeLimitError):
+            getattr(gateway, calls)(pay("A10001"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    [line] = [each for each in caplog.records if each.levelname == "ERROR"]
+    ended = "checkout A10001 ended PAID" if calls == "checkout" else "pay A10001 ended RESULT"
+    assert line.getMessage().startswith(f"{ended} while its thread was being interrupted")
 
 
 def test_what_is_no_function_is_refused_when_the_gateway_is_made() -> None:

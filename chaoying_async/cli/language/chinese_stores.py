@@ -69,6 +69,7 @@ STORES: Mapping[str, str] = {
     "an engine in AUTOCOMMIT has no transactions: give {} another one": "AUTOCOMMIT 引擎没有事务：请给 {} 另一个引擎",
     "a StaticPool (an in-memory SQLite database) has one connection for everybody, whose transactions would mix: use a file, or {}": "StaticPool（内存里的 SQLite）所有人共用一个连接，事务会混在一起：请用文件，或 {}",
     "this engine's pool belongs to another event loop (asyncio.run makes a new one each time), and {}'s connections work in their own loop only: make the engine inside the loop, or await engine.dispose() before the loop ends, or give the engine poolclass=NullPool": "这个引擎的连接池属于另一个事件循环（每次 asyncio.run 都是新的），{} 的连接只能在自己的循环里使用：请在循环内创建引擎，或在循环结束前 await engine.dispose()，或给引擎 poolclass=NullPool",
+    "must be a number of seconds, a year at most; None waits to the end": "必须是秒数，最多一年；None 表示一直等到结束",
     "must be a whole number from 1 to {}": "必须是 1 到 {} 之间的整数",
     "{} shards by {}": "{} 个分片，按 {} 划分",
     "this fleet has {}, not {}: name what it has, or let `chaoying poller reshard` change it while nobody serves it": "这个集群是{}，不是{}：请写它实际的设置，或在没有进程服务时用 `chaoying poller reshard` 更改",
