@@ -74,8 +74,8 @@ class RedisInbox(LeasingInbox):
 
     ``client`` is a ``redis.asyncio.Redis``, with ``decode_responses`` or without, of Redis 5 or
     later. It stays yours, and is never closed. ``prefix`` begins every key; on a cluster's node it
-    needs a hash tag, ``"{chaoying}:"``. ``clock`` says when a claim is renewed; how long it lasts,
-    Redis says.
+    needs a hash tag, ``"{chaoying}:"``. Handlers that do different things need a prefix each: each
+    takes up whatever waits. ``clock`` says when a claim is renewed; how long it lasts, Redis says.
     """
 
     def __init__(

@@ -63,7 +63,8 @@ class SqlInbox:
     MariaDB (aiomysql); MySQL is not supported. It stays yours: it is never closed, and may be used
     for anything else.
     Any number of processes may share the database. Call :meth:`create_tables` once, or keep the
-    tables with Alembic (:attr:`metadata`).
+    tables with Alembic (:attr:`metadata`). Handlers that do different things in one database (two
+    agents, or goods and top-ups) need a ``table_prefix`` each: each takes up whatever waits.
 
     On SQLite there is one writer at a time: while ``on_paid`` runs, every other writer waits, no
     longer than the engine's ``connect_args={"timeout": ...}`` (5 s). Keep ``on_paid`` short there.
