@@ -9,9 +9,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote_plus
 
+from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.meaning import Family
+from chaoying_async.sansio.model import fields_of, wire_name_of
 from chaoying_async.sansio.signing import sign_for, texts
 from chaoying_async.sansio.values import format_time
 
@@ -27,16 +29,23 @@ def signed_reply(
     """The body of a reply to ``request``: a success, unless ``fields`` say otherwise.
 
     It repeats the identifiers of the request; for a payment the amounts too, and for a refund
-    query its one refund, done. An order query needs its amounts from you. ``fields`` are added
-    or take the place of what is there; None takes one out. Lists and dicts become JSON text, as
-    the document packs them, and aware datetimes its own format. ``sign=None`` leaves the signature
-    off, any other ``sign`` is sent as it is::
+    query its one refund, done. A query names no amounts: give it ``base_fee`` and ``total_fee``,
+    or for a refund ``base_refund_fee`` and ``refund_fee``; without them whoever expects an amount
+    finds a mismatch. ``fields`` are added or take the place of what is there; None takes one out.
+    For a refund query the fields of a refund go into its refund, unless you give ``refund_list``.
+    Lists and dicts become JSON text, as the document packs them, and aware datetimes its own
+    format. ``sign=None`` leaves the signature off, any other ``sign`` is sent as it is::
 
         signed_reply(query, credentials, base_fee=100, total_fee=100)  # paid
         signed_reply(query, credentials, trade_state="NEED_QUERY", code="10001")  # not yet
         signed_reply(pay, credentials, state="FAIL", code="20005", trade_state=None)  # refused
+        signed_reply(refund_query, credentials, base_refund_fee=100, refund_fee=100)  # went back
     """
-    message = texts(_packed(_success(request) | fields))
+    success = _success(request)
+    if request.endpoint.family is Family.REFUND_QUERY and "refund_list" not in fields:
+        refund = {"refund_status": "SUCCESS"} | _taken(success) | _taken(fields)
+        success["refund_list"] = [texts(_packed(refund))]
+    message = texts(_packed(success | fields))
     return json.dumps(_signed(message, credentials, fields), ensure_ascii=False).encode()
 
 
@@ -67,9 +76,6 @@ def _success(request: Request[Any] | type[Request[Any]]) -> dict[str, Any]:
     success |= {name: sent[name] for name in _ECHOED if name in sent}
     if family is Family.PAY:
         success |= {"base_fee": sent["total_fee"], "total_fee": sent["total_fee"]}
-    if family is Family.REFUND_QUERY:
-        numbers = {name: sent[name] for name in ("out_refund_no", "refund_id") if name in sent}
-        success["refund_list"] = json.dumps([numbers | {"refund_status": "SUCCESS"}])
     if family is Family.REFUND:
         success |= {
             "base_fee": sent["total_fee"],
@@ -78,6 +84,12 @@ def _success(request: Request[Any] | type[Request[Any]]) -> dict[str, Any]:
             "refund_fee": sent["refund_fee"],
         }
     return success
+
+
+def _taken(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of one refund, which are then no longer among the others."""
+    names = map(wire_name_of, fields_of(RefundItem))
+    return {name: fields.pop(name) for name in names if name in fields}
 
 
 def _packed(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -18,12 +19,14 @@ from chaoying_async import (
     OrderQuery,
     Pay,
     PayType,
+    PollStatus,
     Refund,
     RefundQuery,
     TradePendingError,
     TransportError,
     WechatNotification,
     parse_notification,
+    refund_and_track,
 )
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.testing import FakeClock, sign_notification, signed_reply
@@ -188,3 +191,40 @@ def test_a_signed_reply_to_a_refund_query_lists_its_refund() -> None:
     reply = read_reply(outgoing, 200, signed_reply(query, CREDENTIALS), CREDENTIALS, now=None)
     (refund,) = reply.unwrap().refund_list
     assert (refund.out_refund_no, refund.refund_status) == ("R-1", "SUCCESS")
+
+
+async def test_a_tracked_refund_is_refunded_by_signed_replies(
+    gateway_router: respx.MockRouter,
+    gateway_transport: httpx.AsyncBaseTransport,
+    fake_clock: FakeClock,
+) -> None:
+    """The amounts of a refund query's reply are its refund's, and refund_and_track reads them."""
+    refund = Refund(
+        paytype=PayType.WECHAT, out_trade_no="A1", out_refund_no="R1", total_fee=9, refund_fee=3
+    )
+    query = RefundQuery(paytype=PayType.WECHAT, out_refund_no="R1")
+    amounts = {"base_refund_fee": 3, "refund_fee": 2, "coupon_refund_fee": None}
+    route = gateway_router.post("https://pay.storepos.cn/UnifiedPay/Gateway")
+    route.side_effect = [
+        httpx.Response(200, content=signed_reply(refund, CREDENTIALS)),
+        httpx.Response(200, content=signed_reply(query, CREDENTIALS, refund_status="PROCESSING")),
+        httpx.Response(200, content=signed_reply(query, CREDENTIALS, **amounts)),
+    ]
+    async with GatewaySession(
+        CREDENTIALS, mch_id="1", op_user_id="9", transport=gateway_transport, clock=fake_clock
+    ) as gateway:
+        outcome = await fake_clock.run(
+            refund_and_track(gateway, refund, clock=fake_clock), within=10**6
+        )
+    assert outcome.status is PollStatus.REFUNDED
+    assert route.call_count == 3
+    assert outcome.refund is not None
+    assert (outcome.refund.base_refund_fee, outcome.refund.refund_fee) == (3, 2)
+
+
+def test_a_refund_list_of_your_own_is_the_whole_list() -> None:
+    """It takes the place of the one refund, and nothing is put into it."""
+    query = RefundQuery(paytype=PayType.WECHAT, mch_id="1", out_refund_no="R1")
+    entries = [{"out_refund_no": "R1", "base_refund_fee": "5"}, {"out_refund_no": "R2"}]
+    reply = json.loads(signed_reply(query, CREDENTIALS, refund_list=entries))
+    assert json.loads(reply["refund_list"]) == entries
