@@ -142,5 +142,5 @@ def _time(text: str) -> Any:
 def _goods(text: str) -> list[GoodsDetail]:
     try:
         return [GoodsDetail(**item) for item in json.loads(text)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise ValueError("must be a JSON list of goods_detail items") from None

@@ -401,6 +401,7 @@ class TestFields:
             ("time_start", "tomorrow"),
             ("goods_detail", "[1]"),
             ("goods_detail", "{"),
+            ("goods_detail", "[" * 100_000),
             ("trade_type", "BARTER"),
         ],
     )
