@@ -54,7 +54,13 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     Ways,
 )
-from chaoying_async.sansio.paid import PaidOrder, PaidSource, paid_order
+from chaoying_async.sansio.paid import (
+    PaidOrder,
+    PaidSource,
+    paid_order,
+    paid_under,
+    requested_paytype,
+)
 from chaoying_async.sansio.polling.status import PollStatus, Says, read_answer
 from chaoying_async.sansio.values import Fen
 
@@ -387,14 +393,32 @@ class Decider:
     ) -> Confirmation:
         """What ``orderquery`` says about an order, under the shop's own merchant number (M-18).
 
-        ``paytype`` follows from the notification's page: WECHAT or ALIPAY. "Not found" under it is
-        no answer, since it may be the wrong one; nor is anything that a second query would have to
-        back up (M-06). An order that has gone into refund is not to be delivered: NOT_PAID. Never
-        raises.
+        ``paytype`` follows from the notification's page: WECHAT or ALIPAY. Where nothing names the
+        wallet, each is asked until one says paid; that another says otherwise of the number is no
+        answer then.
+        """
+        if paytype:
+            return await self._ask_under(gateway, key, paytype, until)
+        for wallet in PayType:
+            said = await self._ask_under(gateway, key, wallet, until)
+            if isinstance(said, PaidOrder):
+                return said
+        return Unconfirmed.NO_ANSWER
+
+    async def _ask_under(
+        self, gateway: Gateway, key: OrderKey, paytype: str, until: float
+    ) -> Confirmation:
+        """What one wallet's query says.
+
+        "Not found" is no answer, since the wallet may be the wrong one; nor is anything that a
+        second query would have to back up (M-06). An order that has gone into refund is not to be
+        delivered: NOT_PAID. Never raises.
         """
         try:
             query = OrderQuery(
-                paytype=PayType(paytype or ""), mch_id=key.mch_id, out_trade_no=key.out_trade_no
+                paytype=requested_paytype(paytype),
+                mch_id=key.mch_id,
+                out_trade_no=key.out_trade_no,
             )
             left = until - self._clock.monotonic()
             reply = await within(self._clock, left, gateway.send(query))
@@ -406,9 +430,10 @@ class Decider:
         if answer.says is not Says.ENDED or not answer.sure:
             return Unconfirmed.NO_ANSWER
         if answer.status is PollStatus.PAID and isinstance(reply.result, OrderQueryResult):
-            return paid_order(
+            paid = paid_order(
                 reply.result, mch_id=key.mch_id, raw=reply.raw, source=PaidSource.CONFIRM
             )
+            return paid_under(paid, paytype)
         return Unconfirmed.NOT_PAID if answer.status in _NOT_PAID else Unconfirmed.NO_ANSWER
 
     def unasked(self, message: Message, key: OrderKey) -> DecidedMessage:

@@ -16,10 +16,12 @@ from chaoying_async import (
     Credentials,
     GatewaySession,
     PaidSource,
+    ParameterError,
     PayType,
     PreviousKey,
     TradeType,
     WechatPreOrder,
+    suggested_refund,
 )
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
@@ -42,8 +44,12 @@ def shop() -> Shop:
 
 def gateway(shop: Shop, **says: Any) -> Scripted:
     """Answers every orderquery: paid as ordered, unless ``says`` changes it."""
+    return gateway_saying(shop.clock, says)
+
+
+def gateway_saying(clock: FakeClock, says: dict[str, Any]) -> Scripted:
     paid = {"base_fee": str(PRICE), "total_fee": str(PRICE), "time_end": "20260101080000"}
-    return Scripted(shop.clock, always(paid | says))
+    return Scripted(clock, always(paid | says))
 
 
 # ------------------------------------------------------------------------------------- confirm
@@ -124,6 +130,65 @@ async def test_a_gateway_that_never_answers_costs_the_budget_and_no_more(
     assert shop.reasons() == [D.UNCONFIRMED]
     if opened:
         await handler.__aexit__(None, None, None)
+
+
+#: A payment whose message names no wallet: that of a third one, or without a trade type.
+NAMELESS = [
+    {"trade_type": trade_type, "sub_openid": None}
+    for trade_type in ("pay.unionpay.native", "pay.ecny.native", None)
+]
+
+
+class Wallets:
+    """A gateway that knows the order under some wallets, and says what it is told to of each."""
+
+    mch_id = None
+
+    def __init__(self, shop: Shop, **says: dict[str, Any]) -> None:
+        self.says = says
+        self.clock = shop.clock
+        self.asked: list[str] = []
+
+    async def send(self, request: Any, *, timeout: Any = None) -> Any:
+        self.asked.append(request.paytype)
+        said = self.says.get(request.paytype, ABSENT)
+        return await gateway_saying(self.clock, said).send(request)
+
+
+@pytest.mark.parametrize("fields", NAMELESS)
+async def test_where_nothing_names_the_wallet_each_is_asked(
+    shop: Shop, fields: dict[str, Any]
+) -> None:
+    """C 82, C 32: a query may try; what it finds is the wallet that the order is delivered with."""
+    asked = Wallets(shop, WECHAT=CLOSED, UNIONPAY={"paytype": None})
+    handler = shop.handler(confirm=asked)
+    assert said(await handler.handle(shop.body(**fields))) == (D.APPLY, SUCCESS)
+    (order,) = shop.delivered
+    assert (order.paytype, order.source) == (PayType.UNIONPAY, PaidSource.CONFIRM)
+    assert asked.asked == ["WECHAT", "ALIPAY", "JDPAY", "QQ", "UNIONPAY"]
+
+
+@pytest.mark.parametrize("fields", NAMELESS)
+async def test_no_wallet_that_was_tried_can_deny_a_payment(
+    shop: Shop, fields: dict[str, Any]
+) -> None:
+    """M-11: another attempt under the same number may have failed; the message is asked again."""
+    handler = shop.handler(confirm=Wallets(shop, WECHAT=CLOSED))
+    assert said(await handler.handle(shop.body(**fields))) == (D.UNCONFIRMED, FAIL)
+    assert not shop.delivered
+
+
+@pytest.mark.parametrize("fields", NAMELESS)
+async def test_an_order_of_no_known_wallet_suggests_no_refund(
+    shop: Shop, fields: dict[str, Any]
+) -> None:
+    """C 32: never guess for a refund; under another wallet it is answered "not found"."""
+    handler = shop.handler()
+    assert said(await handler.handle(shop.body(**fields))) == (D.APPLY, SUCCESS)
+    (order,) = shop.delivered
+    assert order.paytype is None
+    with pytest.raises(ParameterError, match="paytype: is not known of this order"):
+        suggested_refund(order, op_user_id="cashier")
 
 
 async def test_a_gateway_that_raises_anything_is_no_answer(shop: Shop) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.notifications.facts import (
     LONGEST_TEXT,
     MOST_KEPT,
@@ -24,7 +25,7 @@ from chaoying_async.sansio.notifications.message import (
     WechatNotification,
     notification_of,
 )
-from chaoying_async.sansio.notifications.reading import facts_of_fields
+from chaoying_async.sansio.notifications.reading import facts_of_fields, wallet_of
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, refunded_order
 from chaoying_async.sansio.values import Fen
 from tests.pure.factories import notification
@@ -91,6 +92,22 @@ def test_a_kept_message_is_of_its_wallet_again(wallet: Wallet, paytype: str, kin
     """M-17: `on_not_paid` gets at a later try what it would have got at once."""
     facts = facts_of_fields(notification(paytype=paytype), wallet)
     assert type(notification_of(facts_from_text(to_text(facts)))) is kind
+
+
+@pytest.mark.parametrize("trade_type", ["", "pay.unionpay.native", "pay.Alipay.native"])
+def test_a_message_that_names_no_wallet_has_none_when_it_is_read_again(trade_type: str) -> None:
+    """C 82: read like WeChat's page, but nothing says that WeChat Pay was used."""
+    facts = facts_of_fields(told := notification(trade_type=trade_type), wallet_of(told))
+    kept = facts_from_text(to_text(facts))
+    assert kept.paytype is None
+    assert type(notification_of(kept)) is WechatNotification
+
+
+@pytest.mark.parametrize("trade_type", ["pay.weixin.native", "pay.wechat.micropay"])
+def test_both_names_of_wechat_say_so(trade_type: str) -> None:
+    """C 82: the notification's example has the one, the query's the other."""
+    told = notification(trade_type=trade_type)
+    assert facts_of_fields(told, wallet_of(told)).paytype is PayType.WECHAT
 
 
 def test_what_is_short_is_written_as_ever() -> None:

@@ -238,8 +238,8 @@ def parse_notification(
     """Verify a notification's body over every field as received, then type it.
 
     ``kind`` says which ``notify_url`` it came to; without it a ``buyer_user_id`` or a
-    ``pay.alipay...`` trade type means Alipay (C 82). ``now`` (aware) lets previous keys count
-    until they end (M-21).
+    ``pay.alipay...`` trade type means Alipay (C 82). What names neither wallet is read as
+    WeChat's page. ``now`` (aware) lets previous keys count until they end (M-21).
 
     Raises :class:`~chaoying_async.exceptions.MalformedMessageError` for what is not a form, is too
     large, or lacks ``mch_id`` or ``out_trade_no``, and
@@ -264,7 +264,7 @@ def typed(
     fields: Mapping[str, str], kind: Wallet | None = None
 ) -> WechatNotification | AlipayNotification:
     """A notification of fields that are verified already."""
-    return _MODELS[kind or wallet_of(fields)](raw=fields)
+    return _MODELS[kind or wallet_of(fields) or Wallet.WECHAT](raw=fields)
 
 
 def facts_of(notification: Notification) -> Facts:

@@ -38,9 +38,10 @@ _MCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 # Names of their own: looking a member up in its enum is as slow as a call.
 _WECHAT, _ALIPAY = Wallet
 
-_PAYTYPES: Mapping[Wallet, PayType] = {
+_PAYTYPES: Mapping[Wallet | None, PayType | None] = {
     Wallet.WECHAT: PayType.WECHAT,
     Wallet.ALIPAY: PayType.ALIPAY,
+    None: None,
 }
 # A name of its own: looking a member up in its enum is as slow as a call.
 _NOTIFICATION = PaidSource.NOTIFICATION
@@ -142,17 +143,20 @@ _OWN_FIELDS: tuple[tuple[Wallet, tuple[str, ...]], ...] = (
     (_WECHAT, ("sub_openid", "sub_appid", "wx_mch_id", "wx_sub_mch_id", "promotion_detail")),
     (_ALIPAY, ("buyer_logon_id", "fund_bill_list", "invoice_amount")),
 )
+_TRADE_TYPES = (("pay.alipay", _ALIPAY), ("pay.weixin", _WECHAT), ("pay.wechat", _WECHAT))
 
 
-def wallet_of(fields: Mapping[str, Any]) -> Wallet:
-    """Which page of the document these fields read like (C 82).
+def wallet_of(fields: Mapping[str, Any]) -> Wallet | None:
+    """Which page of the document these fields read like (C 82); None where nothing says so.
 
-    WeChat's page prints Alipay's trade types, so ``trade_type`` is asked last.
+    WeChat's page prints Alipay's trade types, so ``trade_type`` is asked last. One of a third
+    wallet (``pay.unionpay.native``), or none, is neither: a refund under a guess would fail.
     """
     for wallet, names in _OWN_FIELDS:
         if any(map(fields.get, names)):
             return wallet
-    return _ALIPAY if fields.get("trade_type", "").startswith("pay.alipay") else _WECHAT
+    told: str = fields.get("trade_type", "")
+    return next((wallet for start, wallet in _TRADE_TYPES if told.startswith(start)), None)
 
 
 _PAID = NotificationOutcome.PAID
@@ -204,7 +208,7 @@ def _pay_result_kind(text: str | None) -> str | None:
     return "failure" if number and int(text) != 0 else "unknown"
 
 
-def facts_of_fields(fields: Mapping[str, str], wallet: Wallet) -> Facts:
+def facts_of_fields(fields: Mapping[str, str], wallet: Wallet | None) -> Facts:
     """The facts in the verified fields of a notification.
 
     The fields are read as the attributes of a :class:`Notification` are, at a third of the cost.
