@@ -10,6 +10,8 @@ import pytest
 
 from chaoying_async.sansio.notifications.inbox_values import (
     FIRST,
+    LONGEST_MCH_ID,
+    LONGEST_NUMBER,
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
@@ -23,8 +25,9 @@ FULL = pytest.raises(TooManyWaitError)
 
 
 def test_the_bounds_are_the_rules() -> None:
-    """M-15: of one order, and of one merchant's unknown ones."""
+    """M-15: of one order, and of one merchant's unknown ones; M-18: what every column holds."""
     assert (MOST_MESSAGES, MOST_FOREIGN) == (20, 200)
+    assert (LONGEST_MCH_ID, LONGEST_NUMBER) == (64, 128)
 
 
 def test_the_mark_of_a_first_message_stays_what_it_is() -> None:
