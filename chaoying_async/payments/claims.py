@@ -102,6 +102,11 @@ def registry_of(owner: object) -> ClaimRegistry:
         return _OTHERS
 
 
+def remember(owner: object, earlier: object) -> None:
+    """Let a gateway keep what an earlier one knew, whose event loop is over."""
+    _REGISTRIES[owner] = registry_of(earlier)
+
+
 class NumberClaim:
     """What one checkout or refund has taken, in every registry that is concerned."""
 

@@ -26,6 +26,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.observation import log
 from chaoying_async.payments.checkout import checkout
+from chaoying_async.payments.claims import remember
 from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
 from chaoying_async.payments.records import SHIELDED_FOR
 from chaoying_async.payments.refunds import refund_and_track
@@ -97,6 +98,8 @@ class BlockingGateway:
         #: connections that belong to the parent, and its lock may have been copied locked.
         self._loops: dict[object, _BackgroundLoop] = {}
         self._locks: dict[object, threading.Lock] = {}
+        #: The last one of each; after a loop fell over the next knows what was not to be charged.
+        self._gateways: dict[object, Gateway] = {}
         self._closed = False
 
     def send(self, request: Request[T], *, within: float | None = None, **options: Any) -> Reply[T]:
@@ -223,6 +226,9 @@ class BlockingGateway:
             enter = stack.enter_async_context
             store = None if self._make_store is None else await enter(self._make_store())
             gateway = await enter(self._make())
+            if (earlier := self._gateways.get(this_process())) is not None:
+                remember(gateway, earlier)
+            self._gateways[this_process()] = gateway
             fleet = None if self._make_fleet is None else await enter(self._make_fleet())
             yield _Opened(gateway, store, fleet)
 

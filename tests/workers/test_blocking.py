@@ -6,6 +6,7 @@ import asyncio
 import gc
 import math
 import signal
+import sys
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -248,6 +249,34 @@ def test_nothing_is_sent_where_no_clock_can_wait_so_long(
     with pytest.raises(ParameterError, match="within: must be a number of seconds"):
         gateway.checkout(pay("A10001"), within=within)
     assert shop.sandboxes[-1].ledger.orders == {}
+
+
+def test_after_its_loop_fell_over_no_order_is_charged_again() -> None:
+    """M-24: a hook ended the loop while the payment was under way, and its end is not known."""
+    sandbox = Sandbox(clock=SystemClock())
+    falls = [True]
+
+    async def response(_: object) -> None:
+        if falls and falls.pop():
+            sys.exit("a hook ends the program")
+
+    def session() -> GatewaySession:
+        return GatewaySession(
+            sandbox.credentials,
+            mch_id=sandbox.mch_id,
+            transport=sandbox.transport,
+            event_hooks={"response": [response]},
+        )
+
+    with BlockingGateway(session) as gateway:
+        with pytest.raises(SystemExit):
+            gateway.checkout(pay("A10001A1"), order_no="A10001")
+        [loop] = gateway._loops.values()
+        assert loop._over.wait(20)
+        for number in ("A10001A1", "A10001A2"):
+            with pytest.raises(AttemptInProgressError):
+                gateway.checkout(pay(number), order_no="A10001")
+    assert sandbox.requests["pay"] == 1
 
 
 def _is_a_loop(each: object) -> bool:
