@@ -1,5 +1,6 @@
 """Polling on as many machines as it takes, and outcomes that arrive in the user's own tasks.
 
+- ``background_loop``: an event loop in a thread, for calls that other threads wait for.
 - ``blocking``: ``BlockingGateway``, calls that wait, for code without an event loop.
 - ``bringing_over``: takes over what a store of one owner holds.
 - ``database``: what the processes of a fleet share: its cut, who lives, which shards are free.

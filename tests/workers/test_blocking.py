@@ -39,7 +39,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
 from chaoying_async.sansio.polling.status import PollStatus
-from chaoying_async.workers import blocking as blocking_module
+from chaoying_async.workers import background_loop
 from chaoying_async.workers.blocking import BlockingGateway
 from tests.factories import AUTH_CODE
 from tests.pollers import order
@@ -280,7 +280,7 @@ def test_after_its_loop_fell_over_no_order_is_charged_again() -> None:
 
 
 def _is_a_loop(each: object) -> bool:
-    return type(each) is blocking_module._BackgroundLoop and each.is_over
+    return type(each) is background_loop.BackgroundLoop and each.is_over
 
 
 def test_what_cannot_be_opened_leaves_nothing_behind_however_often_it_is_tried() -> None:
@@ -418,7 +418,7 @@ class TestGivenUp:
         self, gateway: BlockingGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A thread comes back although its call swallows the cancellation."""
-        monkeypatch.setattr(blocking_module, "RECORDS_WITHIN", 0.05)
+        monkeypatch.setattr(background_loop, "RECORDS_WITHIN", 0.05)
         ends = threading.Event()
 
         async def stubborn(session: object) -> None:
@@ -450,7 +450,7 @@ class TestBlockedLoop:
         with in_a_thread(lambda: gateway.call(blocks)) as result:
             assert entered.wait(20)
             with monkeypatch.context() as hasty:
-                hasty.setattr(blocking_module, "BEGINS_WITHIN", 0.05)
+                hasty.setattr(background_loop, "BEGINS_WITHIN", 0.05)
                 with pytest.raises(RequestNotSentError, match="block"):
                     gateway.checkout(pay("A10002"))
             release.set()
@@ -462,7 +462,7 @@ class TestBlockedLoop:
         self, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A process that ends is not held by what blocks its loop."""
-        monkeypatch.setattr(blocking_module, "CLOSES_WITHIN", 0.05)
+        monkeypatch.setattr(background_loop, "CLOSES_WITHIN", 0.05)
         gateway = shop.gateway()
         entered, release = threading.Event(), threading.Event()
 
