@@ -13,6 +13,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Mapping
+from datetime import date
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -195,6 +196,16 @@ def _one_of(values: tuple[str, ...]) -> Check:
     return lambda value: None if value in values else f"must be one of {', '.join(values)}"
 
 
+def _time(value: str) -> str | None:
+    if not _DIGITS(value):
+        return "must be a time as yyyyMMddHHmmss"
+    try:
+        date.fromisoformat(value[:8])
+    except ValueError:
+        return "must be a day that exists"
+    return None
+
+
 def _ip(value: str) -> str | None:
     try:
         ipaddress.ip_address(value)
@@ -231,6 +242,9 @@ _PLAIN_ADDRESS = re.compile(r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
 _ADDRESS = re.compile(r"https?://[^\s/\\;]+(/[^\s\\;]*)?").fullmatch
 
 
+_DIGITS = re.compile(r"20[0-9]{6}([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]", re.ASCII).fullmatch
+
+
 def _good(item: Mapping[str, Any]) -> bool:
     goods_id = item.get("goods_id")
     return (
@@ -251,10 +265,7 @@ KINDS: Mapping[str, Check] = {
         r"[A-Za-z0-9]{5,32}", "must be 5 to 32 letters or digits, without underscores"
     ),
     "refund-number": _matching(r".{1,32}", "must have at most 32 characters"),
-    "time": _matching(
-        r"20[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]",
-        "must be a time as yyyyMMddHHmmss",
-    ),
+    "time": _time,
     "notify-url": _notify_url,
     "ip": _ip,
     "goods": _goods,
