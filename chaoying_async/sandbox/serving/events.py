@@ -7,12 +7,12 @@ signed with the right key: a signature says who wrote a message, not that it is 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 
 import attrs
 
-from chaoying_async.sandbox.bank.entities import Order, OrderKind, Status
+from chaoying_async.sandbox.bank.entities import Key, Order, OrderKind, Status
 from chaoying_async.sandbox.bank.reply_fields import notification_fields, stamp
 from chaoying_async.sandbox.document.http_messages import written_form
 from chaoying_async.sandbox.document.signature import signature
@@ -58,6 +58,26 @@ def _unreadable(gateway: SandboxGateway, _order: Order, fields: Fields) -> bytes
     return json.dumps({**fields, "sign": sign}, ensure_ascii=False).encode()
 
 
+def _other_order(gateway: SandboxGateway, order: Order, fields: Fields) -> bytes:
+    number = order.out_trade_no
+    tails = (letter * length for letter in "XYZ" for length in range(1, len(number) + 1))
+    keys = ((order.mch_id, f"{number[: -len(tail)]}{tail}") for tail in tails)
+    _, other = _unknown(gateway, order, keys)
+    return gateway.signed_form({**fields, "out_trade_no": other})
+
+
+def _other_merchant(gateway: SandboxGateway, order: Order, fields: Fields) -> bytes:
+    merchants = ("00000002", *sorted(gateway.ledger.merchants), "00000000")
+    keys = ((mch_id, order.out_trade_no) for mch_id in merchants)
+    other, _ = _unknown(gateway, order, keys)
+    return gateway.signed_form({**fields, "mch_id": other})
+
+
+def _unknown(gateway: SandboxGateway, order: Order, keys: Iterable[Key]) -> Key:
+    """The first of these that names neither this order nor another one that was made here."""
+    return next(key for key in keys if key != order.key and key not in gateway.ledger.orders)
+
+
 #: Name to event.
 EVENTS: Mapping[str, Event] = {
     "paid": Event("the true notification: paid", _signed()),
@@ -79,13 +99,8 @@ EVENTS: Mapping[str, Event] = {
             {**fields, "total_fee": str(int(fields["total_fee"]) + 1)}
         ),
     ),
-    "other-order": Event(
-        "signed; names an order that you do not know",
-        lambda gateway, _, fields: gateway.signed_form(
-            {**fields, "out_trade_no": f"{fields['out_trade_no'][:-1]}X"}
-        ),
-    ),
-    "other-merchant": Event("signed; names another merchant", _signed(mch_id="00000002")),
+    "other-order": Event("signed; names an order that you do not know", _other_order),
+    "other-merchant": Event("signed; names another merchant", _other_merchant),
     "contradiction": Event(
         "signed; pay_result says paid, result_code says not", _signed(result_code="FAIL")
     ),
