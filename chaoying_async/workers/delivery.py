@@ -172,7 +172,9 @@ class OutcomeDelivery:
                 await run_task(then, outcome, self._threads)
             else:
                 await self._queue.send(then, outcome, None)
-        except (Exception, SystemExit) as error:
+        except (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
             raise _TaskError(said(error)) from error
 
     async def _forget(self, seq: int) -> None:

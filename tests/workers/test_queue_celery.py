@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import redis
 from celery import Celery  # type: ignore[import-untyped]
-from celery.exceptions import Reject  # type: ignore[import-untyped]
+from celery.exceptions import Reject, Retry  # type: ignore[import-untyped]
 from kombu.exceptions import OperationalError
 
 from chaoying_async.exceptions import UsageError
@@ -238,6 +238,31 @@ def test_a_retry_that_cannot_be_sent_gives_the_message_back() -> None:
     with pytest.raises(Reject) as given_back:
         our_celery._again(task, outcome(1), ValueError("why it failed"))
     assert given_back.value.requeue
+
+
+@pytest.mark.parametrize("how", ["raised", "by a helper", "by the task itself"])
+def test_a_retry_that_sent_no_message_is_a_failure(how: str) -> None:
+    """Another task, called as a function, raises one: Celery would acknowledge the message."""
+    app = Celery("shop", set_as_current=False)
+    calls = 0
+
+    @app.task(name="shop.helper", bind=True, shared=False)
+    def helper(self: Any) -> None:
+        self.retry()
+
+    def order_ended(_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raises[how]()
+
+    def raised() -> None:
+        raise Retry
+
+    task = outcome_task(app, NAME)(order_ended)
+    raises = {"raised": raised, "by a helper": helper, "by the task itself": task.retry}
+    assert task.apply(kwargs={"outcome": outcome(1)}).successful()
+    assert calls == 2
 
 
 @pytest.mark.parametrize(("retries", "seconds"), [(0, 1), (1, 2), (5, 32), (6, 60), (10_000, 60)])

@@ -23,7 +23,7 @@ from chaoying_async import Fen, PayType
 from chaoying_async.exceptions import UsageError
 from tests.servers import Servers
 from tests.workers.queues.kits import KITS, Joining, Kit, kill, opened, outcome, until
-from tests.workers.queues.shop_task import NAME, NEWER
+from tests.workers.queues.shop_task import NAME, NEWER, TROUBLES
 
 pytestmark = pytest.mark.outside
 
@@ -125,6 +125,14 @@ async def test_a_task_that_raises_runs_again_until_it_returns(kit: Kit) -> None:
         (kit.folder / "broken").unlink()
         await until(lambda: ids(kit.effects) == {"shop:A00001:1"})
     assert "the shop's own database is away" in kit.log.read_text()  # a person can see why
+
+
+async def test_a_task_that_is_cancelled_or_ends_otherwise_runs_again(kit: Kit) -> None:
+    """Also by what is no Exception: workers that catch only those drop the job, or keep it."""
+    sent = [outcome(number, trouble=trouble) for number, trouble in enumerate(TROUBLES)]
+    await kit.send(*sent)
+    async with kit.worker():
+        await until(lambda: ids(kit.effects) == ids(sent))
 
 
 async def test_a_job_of_a_killed_worker_is_taken_up_by_another(kit: Kit) -> None:

@@ -20,6 +20,10 @@ LET_GO = threading.Event()
 HERE = __name__
 
 
+class OfALibrary(BaseException):
+    """As trio's Cancelled, greenlet's exit and gevent's Timeout: no Exception."""
+
+
 async def _cancelled() -> None:
     inner = asyncio.ensure_future(asyncio.sleep(60))
     inner.cancel()
@@ -56,6 +60,8 @@ TROUBLES: Mapping[str, Callable[[], Any]] = {
     "CLOSED": _raising(SessionClosedError("the task's own session")),
     "IN_USE": _raising(StoreInUseError("the task's own store")),
     "EXITS": _raising(SystemExit(1)),
+    "OF_A_LIBRARY": _raising(OfALibrary()),
+    "GROUP": _raising(BaseExceptionGroup("of a task group", [OfALibrary()])),
     "CANCELLED": _cancelled,
     "ENDS_ITSELF": partial(_ends_itself, later=False),
     "ENDS_ITSELF_LATER": partial(_ends_itself, later=True),

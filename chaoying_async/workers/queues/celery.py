@@ -224,11 +224,13 @@ def outcome_task(app: Any, name: str, **options: Any) -> Callable[[Callable[...,
         @outcome_task(app, "shop.order_ended")
         def order_ended(outcome): ...
 
-    The message is acknowledged when the function has returned. If it raises, the function runs
-    again later, for ever: after 1 s, doubling to a minute. If its process is killed, Celery takes
-    the message up at once; if the whole worker is killed, with Redis only when the
-    ``visibility_timeout`` has passed (an hour, unless ``broker_transport_options`` says otherwise;
-    it has to be longer than any task runs, else the task runs twice at once).
+    The message is acknowledged when the function has returned. If it raises, or is cancelled, the
+    function runs again later, for ever: after 1 s, doubling to a minute. Celery's own ``Ignore``
+    and ``Reject`` are obeyed: they end an outcome, and so does a ``retry`` of yours that cannot be
+    sent; just raise. If its process is killed, Celery takes the message up at once; if the whole
+    worker is killed, with Redis only when the ``visibility_timeout`` has passed (an hour, unless
+    ``broker_transport_options`` says otherwise; it has to be longer than any task runs, else the
+    task runs twice at once).
 
     So the function may see one outcome twice, and has to be idempotent by ``outcome["id"]``.
     ``options`` are further ones of ``app.task``.
@@ -239,9 +241,11 @@ def outcome_task(app: Any, name: str, **options: Any) -> Callable[[Callable[...,
         def run(self: Any, outcome: dict[str, Any]) -> None:
             try:
                 function(outcome)
-            except (Ignore, Reject, Retry):
-                raise
-            except Exception as error:  # noqa: BLE001 - Celery would drop the message
+            except (Ignore, Reject, SystemExit, KeyboardInterrupt):
+                raise  # an exit is a lost worker for Celery, which takes the message up again
+            except BaseException as error:  # Celery would drop the message
+                if isinstance(error, Retry) and error.sig is not None:
+                    raise  # with the message that comes next
                 _again(self, outcome, error)
 
         kept = {
@@ -258,7 +262,7 @@ def outcome_task(app: Any, name: str, **options: Any) -> Callable[[Callable[...,
     return register
 
 
-def _again(task: Any, outcome: dict[str, Any], error: Exception) -> None:
+def _again(task: Any, outcome: dict[str, Any], error: BaseException) -> None:
     delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(task.request.retries, 10))
     log.warning("%s failed and runs again in %s s", task.name, delay, exc_info=error)
     try:

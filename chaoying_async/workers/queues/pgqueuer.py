@@ -8,7 +8,6 @@ Embed PgQueuer: make its ``PgQueuer`` object in your worker and await its ``run(
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -176,10 +175,11 @@ class _UntilItReturns(EntrypointExecutor):
     async def execute(self, job: Job, context: Context) -> None:
         try:
             await super().execute(job, context)
-        except RetryRequested:
+        except (RetryRequested, SystemExit, KeyboardInterrupt, GeneratorExit):
             raise
-        # PgQueuer would delete a job that raised, and one whose worker was told to stop.
-        except (Exception, asyncio.CancelledError) as error:
+        # PgQueuer would delete a job that raised, and one whose worker was told to stop. One that
+        # raised what is no Exception would wait for the heartbeat's time-out, and nobody hear why.
+        except BaseException as error:
             delay = min(_LAST_RETRY, _FIRST_RETRY * 2 ** min(job.attempts, 10))
             log.warning(
                 "%s failed with job %s and runs again in %s s",

@@ -2,6 +2,7 @@
 
 The test and the worker talk through a folder: ``held`` keeps the task waiting, ``broken`` lets it
 raise; it writes a line to ``began`` when it starts and one to ``effects`` when it has its effect.
+An outcome with a ``trouble`` ends its first call with that.
 With ``TAKES_FROM`` it takes outcomes out of the fleet's table in that database, each once.
 """
 
@@ -11,17 +12,26 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import create_engine
 
 from chaoying_async.workers import took_effect
+from tests.workers.troubled_tasks import OfALibrary
 
 NAME = "shop.order_ended"
 #: A task that only workers know which are started with KNOWS_NEWER.
 NEWER = "shop.newer_task"
+
+
+#: What ends a task, and is no Exception.
+TROUBLES: Mapping[str, Callable[[], BaseException]] = {
+    "cancelled": asyncio.CancelledError,
+    "a library's own": OfALibrary,
+    "a group": lambda: BaseExceptionGroup("of a task group", [OfALibrary()]),
+}
 
 
 def folder() -> Path:
@@ -49,9 +59,16 @@ def noted(where: Path) -> list[dict[str, Any]]:
 def _take_effect(outcome: Mapping[str, Any]) -> None:
     if (folder() / "broken").exists():
         raise ConnectionError("the shop's own database is away")
+    if "trouble" in outcome and _calls(outcome) == 1:
+        make = TROUBLES[outcome["trouble"]]
+        raise make()
     if "TAKES_FROM" in os.environ and not _taken(outcome):
         return
     note(folder() / "effects", outcome)
+
+
+def _calls(outcome: Mapping[str, Any]) -> int:
+    return sum(each["id"] == outcome["id"] for each in noted(folder() / "began"))
 
 
 def _taken(outcome: Mapping[str, Any]) -> bool:
