@@ -99,6 +99,27 @@ def test_an_empty_required_field_is_as_good_as_none(request_: Request[Any]) -> N
                 assert "required" in problems[spec.name]
 
 
+@full
+def test_an_empty_optional_field_is_as_good_as_none(request_: Request[Any]) -> None:
+    """`""` and None are both what was left out: refused and sent alike, alone and together (C 8).
+
+    A terminal's `pid` that was left out is the terminals' own (C 94).
+    """
+    cls = type(request_)
+    required = {spec.name for spec in field_specs(cls) if spec.required}
+    optional = [spec.name for spec in field_specs(cls) if not spec.required]
+    for names in [[name] for name in optional] + [optional]:
+        expected = _problems(cls, **dict.fromkeys(names))
+        assert _problems(cls, **dict.fromkeys(names, "")) == expected, names
+        if not expected:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ChaoyingWarning)
+                empty, none = (full_request(cls, **dict.fromkeys(names, it)) for it in ("", None))
+            assert empty.wire_fields() == none.wire_fields(), names
+            assert empty.wire_fields().get("pid") == ("CySoftPayBox" if "pid" in optional else None)
+            assert required <= empty.wire_fields().keys()
+
+
 @table(
     ("cls", "name", "good", "bad"),
     [

@@ -11,6 +11,8 @@ from typing import Any
 
 import attrs
 
+from chaoying_async.sansio.api.field_rules import is_absent
+
 #: A rule over several fields of a request: answers with field names, and what is wrong with each.
 Problems = Callable[[Any], Mapping[str, str]]
 
@@ -85,7 +87,7 @@ class InOrder:
     def __call__(self, request: Any) -> Mapping[str, str]:
         low, high = getattr(request, self.earlier), getattr(request, self.later)
         try:
-            wrong = low is not None and high is not None and low >= high
+            wrong = not is_absent(low) and not is_absent(high) and low >= high
         except TypeError:  # another rule already refused one of them
             return {}
         return {self.later: f"must be after {self.earlier}"} if wrong else {}

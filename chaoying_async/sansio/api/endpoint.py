@@ -22,7 +22,7 @@ from chaoying_async.exceptions import (
     TradeRefundedError,
 )
 from chaoying_async.sansio.api.combined_rules import Problems
-from chaoying_async.sansio.api.field_rules import Rule, text_problem
+from chaoying_async.sansio.api.field_rules import Rule, is_absent, text_problem
 from chaoying_async.sansio.enums import Code, State, TradeState
 from chaoying_async.sansio.fieldnames import DOCUMENTED
 from chaoying_async.sansio.meaning import WITHOUT_RESULT, Family, Meaning
@@ -142,7 +142,8 @@ class Request(Model, Generic[T_co]):
 
     A request that breaks a rule of the document raises a
     :class:`~chaoying_async.exceptions.ParameterError` that names every bad field. A required field
-    that is not named at all is Python's ``TypeError``; an empty one is a bad field.
+    that is not named at all is Python's ``TypeError``; an empty one is a bad field. An optional
+    field that is empty or None is left out.
     """
 
     endpoint: ClassVar[Endpoint]
@@ -185,7 +186,7 @@ class Request(Model, Generic[T_co]):
         problems: dict[str, str] = {}
         for spec in field_specs(type(self)):
             value = getattr(self, spec.name)
-            if value is None or value == "":
+            if is_absent(value):
                 if spec.required:
                     problems[spec.name] = "is required"
             elif spec.required and isinstance(value, str) and not value.strip():
@@ -199,7 +200,7 @@ class Request(Model, Generic[T_co]):
         problems: dict[str, str] = {}
         for spec in field_specs(type(self)):
             value = getattr(self, spec.name)
-            if value is None or spec.name in known:
+            if is_absent(value) or spec.name in known:
                 continue
             if why := ambiguity(spec.name, spec.rule.wire(value), self.extra):
                 problems[spec.name] = why
@@ -215,7 +216,7 @@ class Request(Model, Generic[T_co]):
         fields: dict[str, str] = {}
         for spec in field_specs(type(self)):
             value = getattr(self, spec.name)
-            if value is not None and (text := spec.rule.wire(value)):
+            if not is_absent(value) and (text := spec.rule.wire(value)):
                 fields[spec.name] = text
         if self.extra:
             fields.update((name, text) for name, text in self.extra.items() if text)

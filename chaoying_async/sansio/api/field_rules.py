@@ -41,6 +41,11 @@ class Rule(Protocol):
         ...
 
 
+def is_absent(value: Any) -> bool:
+    """Whether a field was left out: None, or the empty text that a form has for it (C 8)."""
+    return value is None or value == ""
+
+
 def text_problem(value: Any) -> str | None:
     """What is wrong with a value for any text field: it is no text, or ambiguous (M-04)."""
     if not isinstance(value, str):

@@ -7,13 +7,17 @@ from typing import Final
 import attrs
 
 from chaoying_async.sansio.api.endpoint import Endpoint, Host, Request
-from chaoying_async.sansio.api.field_rules import Identifier
+from chaoying_async.sansio.api.field_rules import Identifier, is_absent
 from chaoying_async.sansio.enums import MchState
 from chaoying_async.sansio.meaning import Family
 from chaoying_async.sansio.model import Model, model
 
 #: What terminals must send as ``User-Agent``; their default ``pid``, too (C 94).
 TERMINAL: Final = "CySoftPayBox"
+
+
+def _or_the_terminals(pid: str) -> str:
+    return TERMINAL if is_absent(pid) else pid
 
 
 @model
@@ -65,7 +69,7 @@ class PayBoxConfGet(Request[PayBoxConfGetResult]):
     result_type = PayBoxConfGetResult
     needed = ("device_info",)
 
-    pid: Identifier = TERMINAL
+    pid: Identifier = attrs.field(default=TERMINAL, converter=_or_the_terminals)
     """The product name; by default the terminals' own, in place of the agent's (C 94).
     （调用方产品名称，默认为终端自己的名称）
     """
@@ -117,7 +121,7 @@ class QrConfGet(Request[QrConfGetResult]):
     97).
     （是否把链接路径的最后一段作为 code_number 签名）
     """
-    pid: Identifier = TERMINAL
+    pid: Identifier = attrs.field(default=TERMINAL, converter=_or_the_terminals)
     """The product name; by default the terminals' own, in place of the agent's (C 94).
     （调用方产品名称，默认为终端自己的名称）
     """
