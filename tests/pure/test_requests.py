@@ -144,8 +144,11 @@ def test_an_empty_optional_field_is_as_good_as_none(request_: Request[Any]) -> N
         (
             WechatPreOrder,
             "notify_url",
-            ["https://a.example/n", "http://a.example:8080/n/7"],
-            ["https://a/n?x=1", "https://a/n#x", "a/n", "ftp://a/n", "https:///n", "https://a/ n"],
+            ["https://a.example/n", "http://a.example:8080/n/7", "https://[::1]:65535/n"],
+            [
+                *("https://a/n?x=1", "https://a/n#x", "a/n", "ftp://a/n", "https:///n"),
+                *("https://a/ n", "https://a:0/n", "https://a:65536/n", "https://a:x/n"),
+            ],
         ),
         (
             WxAddSubDevConfig,

@@ -191,12 +191,15 @@ class UrlListRule(_Text):
 
 
 def absolute_url(text: str) -> bool:
-    """Whether it is ``http(s)://host...`` with nothing that could hide another host."""
+    """Whether it is ``http(s)://host...`` with nothing that could hide another host.
+
+    A port has to be one: 1 to 65535.
+    """
     if re.search(r"[\x00-\x20\x7f\\]", text) or not text.isprintable() or unclean(text):
         return False
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 
