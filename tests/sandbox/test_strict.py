@@ -47,7 +47,14 @@ BAD: Mapping[str, tuple[str, ...]] = {
         *("20270229120000", "20260631120000", "21000101000000"),
     ),
     "ip": ("1.2.3", "256.1.1.1", "fe80::1%eth0", "localhost"),
-    "notify-url": ("ftp://a.b/c", "http://a.b/c?d=e", "http://a.b/c#d", "/notify", "http://"),
+    "notify-url": (
+        "ftp://a.b/c",
+        "http://a.b/c?d=e",
+        "http://a.b/c#d",
+        "/notify",
+        "http://",
+        "httpſ://a.b",
+    ),
     "appid": ("wx1,wx2", "wx1;wx2", "wx1 wx2"),
     "urls": ("a.com/pay", "http://a.com/;/b", ";", "ftp://a.com"),
     "goods": (
@@ -65,9 +72,9 @@ GOOD: Mapping[str, tuple[str, ...]] = {
     "refund-number": ("TK-1497769914931-01", "a" * 32),
     "time": ("20260101235959", "20280229000000"),
     "ip": ("114.114.114.114", "2001:db8::1"),
-    "notify-url": ("http://127.0.0.1:8000/notify", "https://shop.example"),
+    "notify-url": ("http://127.0.0.1:8000/notify", "https://shop.example", "HTTPS://Shop.example"),
     "appid": ("wx8888888888888888",),
-    "urls": ("http://a.com/pay/", "http://a.com/pay/;https://b.com"),
+    "urls": ("http://a.com/pay/", "HTTP://a.com/pay/;https://b.com"),
     "goods": (
         '[{"goods_id":"CY-1_a","quantity":1,"price":100,"goods_name":"纸巾"}]',
         '[{"goods_id":"gift","quantity":1,"price":0}]',
@@ -280,9 +287,11 @@ class TestAdmission:
         """state VER, without a code (C 28)."""
         assert said(till.call("pay", version="0.0")) == ("VER", None, None)
 
-    def test_an_unknown_method_is_a_bad_parameter(self, till: Till) -> None:
-        """20004, and nothing else happens."""
-        assert said(till.call("pay", method="payout")) == refused("20004")
+    @pytest.mark.parametrize("method", ["payout", "", "GetMchInfo", "Mch_Reg"])
+    def test_an_unknown_method_is_a_bad_parameter(self, till: Till, method: str) -> None:
+        """20004 after the signature; calls with an address of their own are none of them."""
+        assert said(till.call("pay", method=method)) == refused("20004")
+        assert said(till.call("pay", method=method, sign="0" * 32)) == refused("20002")
 
     @pytest.mark.parametrize("sign_failures", [True, False])
     def test_the_world_decides_what_failures_carry(self, *, sign_failures: bool) -> None:
@@ -354,6 +363,14 @@ class TestTheWire:
     def test_unreadable_forms_are_bad_parameters(self, till: Till, body: bytes) -> None:
         """A name twice, bytes that are no UTF-8, too many fields: 20004."""
         assert said(parsed(self._post(till, body=body))) == refused("20004")
+
+    def test_a_form_may_come_as_simple_programs_write_it(self, till: Till) -> None:
+        """UTF-8 without escapes, and an ampersand too many: what is signed is what is read."""
+        fields = till.signed("pay", body="图书 100", attach="é+ü")
+        plain = "&".join(f"{name}={value}" for name, value in fields.items()).replace("+", "%2B")
+        assert said(parsed(self._post(till, body=f"{plain}&".encode()))) == PAID
+        order = till.gateway.ledger.order("A100011")
+        assert (order.asked["body"], order.asked["attach"]) == ("图书 100", "é+ü")
 
     def test_other_addresses_do_not_exist(self, till: Till) -> None:
         """404 for a path or an HTTP method that the document does not have."""

@@ -1,6 +1,6 @@
 """Whether a request may reach the books: its signature, agent, version, fields and merchant.
 
-The order is the gateway's: a wrong signature is answered 20002 whatever else is wrong.
+The order is the gateway's: a wrong signature is answered 20002 whatever the fields say.
 """
 
 from __future__ import annotations
@@ -28,13 +28,18 @@ def refused(
     ledger: Ledger,
     now: datetime,
 ) -> DraftReply | None:
-    """The refusal of a request that may not reach the books; None for a request that may."""
+    """The refusal of a request that may not reach the books; None for a request that may.
+
+    ``endpoint`` is empty where the request names none.
+    """
     if not is_signed(fields, credentials):
         return refusal("20002")
     if fields.get("agent_id") != credentials.agent_id:
         return refusal("20012", "agent_id is not known")
     if fields.get("version") in TOO_OLD:
         return DraftReply(state="VER", code="", msg="版本过低")
+    if not endpoint:
+        return refusal("20004", "method is not known")
     if wrong := problems(endpoint, fields):
         return refusal("20004", "; ".join(f"{name} {words}" for name, words in wrong.items()))
     return _without_merchant(endpoint, fields, ledger, now)

@@ -45,3 +45,9 @@ def endpoint_at(method: str, path: str) -> str | None:
     if method == "GET" and path.startswith(SCANNED):
         return "QrConfGet"
     return ROUTES.get((method, path))
+
+
+def endpoint_named(address: str, fields: Mapping[str, str]) -> str:
+    """The endpoint at ``address``, by the parameter ``method`` where it decides; empty if none."""
+    method = fields.get("method", "")
+    return address or (method if method in METHODS else "")

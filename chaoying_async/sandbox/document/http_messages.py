@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 import attrs
 
-from chaoying_async.sandbox.document.endpoints import endpoint_at
+from chaoying_async.sandbox.document.endpoints import BY_METHOD, endpoint_at, endpoint_named
 from chaoying_async.sansio.wire.forms import encode_form
 
 #: Larger bodies are not read; the document's largest request has some 2 KiB.
@@ -62,8 +62,8 @@ class HttpRequest:
     def endpoint(self) -> str:
         """The endpoint that the request is for; empty if nobody can tell."""
         try:
-            found = endpoint_at(self.method, self.path)
-            return found or read_form(self.parameters).get("method", "")
+            address = endpoint_at(self.method, self.path) or BY_METHOD
+            return endpoint_named(address, read_form(self.parameters))
         except NotAFormError:
             return ""
 
@@ -94,12 +94,11 @@ def plain_page(status: int, text: str) -> HttpResponse:
 def read_form(body: bytes) -> dict[str, str]:
     """The parameters of a form, or :class:`NotAFormError`.
 
-    This is not the client's parser, so that a mistake in one of them shows.
+    Simple programs may write it: UTF-8 without escapes, an ampersand too many. This is not the
+    client's parser, so that a mistake in one of them shows.
     """
-    if not body:
-        return {}
     try:
-        pieces = body.decode("ascii").split("&", _MAX_FIELDS)
+        pieces = [piece for piece in body.decode().split("&") if piece]
         if len(pieces) > _MAX_FIELDS:
             raise NotAFormError(f"a form has at most {_MAX_FIELDS} parameters")
         pairs = [piece.partition("=") for piece in pieces]

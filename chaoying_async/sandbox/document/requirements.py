@@ -238,8 +238,8 @@ def _notify_url(value: str) -> str | None:
     return None if fits else "must be an absolute address without parameters"
 
 
-_PLAIN_ADDRESS = re.compile(r"https?://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
-_ADDRESS = re.compile(r"https?://[^\s/\\;]+(/[^\s\\;]*)?").fullmatch
+_PLAIN_ADDRESS = re.compile(r"(?ai:https?)://[^\s?#/\\]+(/[^\s?#\\]*)?").fullmatch
+_ADDRESS = re.compile(r"(?ai:https?)://[^\s/\\;]+(/[^\s\\;]*)?").fullmatch
 
 
 _DIGITS = re.compile(r"20[0-9]{6}([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]", re.ASCII).fullmatch

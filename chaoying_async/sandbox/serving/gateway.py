@@ -23,7 +23,13 @@ from chaoying_async.sandbox.bank.entities import Consequence, Key, Ledger, Order
 from chaoying_async.sandbox.bank.reply_fields import notification_fields
 from chaoying_async.sandbox.bank.scenarios import CHOSEN
 from chaoying_async.sandbox.document.draft_reply import DraftReply, refusal
-from chaoying_async.sandbox.document.endpoints import NONCED, TERMINALS, UNSIGNED, endpoint_at
+from chaoying_async.sandbox.document.endpoints import (
+    NONCED,
+    TERMINALS,
+    UNSIGNED,
+    endpoint_at,
+    endpoint_named,
+)
 from chaoying_async.sandbox.document.http_messages import (
     FORM,
     MAX_BODY,
@@ -104,7 +110,7 @@ class SandboxGateway:
         except NotAFormError as error:
             self.requests[_NO_ENDPOINT] += 1
             return self._written(endpoint, refusal("20004", str(error)))
-        endpoint = endpoint or fields.get("method", "")
+        endpoint = endpoint_named(endpoint, fields)
         self._count(endpoint)
         if endpoint == "QrConfGet":
             fields = self._scanned(request, fields)
@@ -137,8 +143,6 @@ class SandboxGateway:
         self.requests[endpoint if endpoint in ledgers.HANDLERS else _NO_ENDPOINT] += 1
 
     def _carried_out(self, endpoint: str, fields: Mapping[str, str], skew: float) -> DraftReply:
-        if endpoint not in ledgers.HANDLERS:
-            return refusal("20004", "method is not known")
         now = self.clock.now() + timedelta(seconds=skew)
         if why := refused(endpoint, fields, self.world.credentials, self.ledger, now):
             return why
