@@ -12,7 +12,8 @@ With what ``chaoying sandbox`` prints in the environment (``export CHAOYING_URL=
 ``gateway`` is a global that gunicorn may load before it forks: nothing is opened before the first
 call, and each process opens its own. A checkout holds its thread until it has ended, five minutes
 at most for a customer who walks away: have as many threads as tills, a ``--timeout`` above that,
-and give up earlier with ``within`` only if the store is looked through afterwards (``resume``).
+and give up earlier with ``within`` only with a ``store`` that is looked through afterwards
+(``gateway.resume()``).
 """
 
 from __future__ import annotations

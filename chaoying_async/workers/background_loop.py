@@ -164,6 +164,8 @@ class BackgroundLoop(Generic[Opened]):
 
         ``about``: what moves money is called so in the log, should its end come to nobody.
         """
+        if self._process is not this_process():
+            raise NotBegunError("its background loop is another process's")
         try:
             opened, loop = self._opened.result(within)
         except TimeoutError:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import attrs
 
 from chaoying_async.abc import Gateway, PollStore
 from chaoying_async.exceptions import (
@@ -22,7 +24,9 @@ from chaoying_async.exceptions import (
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.claims import remember
 from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
-from chaoying_async.payments.refunds import refund_and_track
+from chaoying_async.payments.refunds import refund_and_track, resume_refunds
+from chaoying_async.payments.resume import resume
+from chaoying_async.pollstore.errands import NOTHING_KEPT
 from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check_request, order_of
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.payments.hearing import Payment
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from chaoying_async.workers.fleet import Fleet
 
 T = TypeVar("T")
+Ended = TypeVar("Ended", CheckoutOutcome, RefundOutcome)
 
 #: Seconds that a caller may be ready to wait.
 _YEAR = 366 * 86_400.0
@@ -52,8 +57,10 @@ class BlockingGateway:
     program, as a global; any number of threads may use it. ``make`` is called at the first call, in
     an event loop in the background that all threads of the process share; a process that was forked
     makes a loop and a session of its own. ``store`` makes the poll store that :meth:`checkout` and
-    :meth:`refund_and_track` write into, and ``fleet`` the :class:`~chaoying_async.workers.Fleet`
-    that :meth:`watch` hands orders to; both are opened in that loop, where the fleet serves.
+    :meth:`refund_and_track` write into; an outcome's ``done()`` is durable on return, and what
+    nobody called it for comes again from :meth:`resume`. ``fleet`` makes the
+    :class:`~chaoying_async.workers.Fleet` that :meth:`watch` hands orders to. Both are opened in
+    that loop, where the fleet serves.
 
     ``within`` bounds a call, in seconds from when it began; without it a call takes as long as it
     takes: a checkout five minutes, a refund days. A call that is given up, by ``within``, Ctrl-C or
@@ -106,7 +113,7 @@ class BlockingGateway:
         """
         _refuse_in_a_loop("await checkout(session, pay)")
         about = ("checkout", getattr(pay, "out_trade_no", ""))
-        return self._call(partial(_stored, checkout, pay, options), within, about=about)
+        return self._stored(checkout, pay, options, within, about)
 
     def refund_and_track(
         self, refund: Refund, *, within: float | None = None, **options: Any
@@ -118,7 +125,28 @@ class BlockingGateway:
         """
         _refuse_in_a_loop("await refund_and_track(session, refund)")
         about = ("refund", getattr(refund, "out_refund_no", ""))
-        return self._call(partial(_stored, refund_and_track, refund, options), within, about=about)
+        return self._stored(refund_and_track, refund, options, within, about)
+
+    def resume(self, *, within: float | None = None, **options: Any) -> Generator[CheckoutOutcome]:
+        """Ask about the payments that the ``store`` still holds, and say how each ended.
+
+        ``for outcome in gateway.resume(): ...``, at every start; ``options`` are ``resume``'s. An
+        outcome is forgotten when the next one is taken, or ``outcome.done()`` called, so act on it
+        before. Each may take the four minutes after which its order is cancelled. ``within`` bounds
+        the wait for the next one, by a ``TransportError``: what has not ended stays in the store.
+        """
+        _refuse_in_a_loop("async for outcome in resume(session, store)")
+        return self._resumed(resume, options, within)
+
+    def resume_refunds(
+        self, *, within: float | None = None, **options: Any
+    ) -> Generator[RefundOutcome]:
+        """The same for refunds, which may take days: in a thread of its own.
+
+        ``options`` are ``resume_refunds``'s.
+        """
+        _refuse_in_a_loop("async for outcome in resume_refunds(session, store)")
+        return self._resumed(resume_refunds, options, within)
 
     def watch(self, query: Query, *, within: float | None = None, **options: Any) -> None:
         """Hand an order to the ``fleet``, durable on return; ``options`` are ``Fleet.watch``'s.
@@ -182,15 +210,82 @@ class BlockingGateway:
         within: float | None,
         unknown: type[TransportError] = OutcomeUnknownError,
         about: tuple[str, str] = ("", ""),
+        loop: BackgroundLoop[_Opened] | None = None,
     ) -> T:
         _check_within(within, about)
         moves_money = unknown is OutcomeUnknownError
         try:
-            return self._loop().run(work, within, about if moves_money else None)
+            return (loop or self._loop()).run(work, within, about if moves_money else None)
         except NotBegunError as error:
             raise RequestNotSentError(str(error)).about(*about) from None
         except GivenUpError as error:
             raise unknown(str(error)).about(*about) from None
+
+    def _stored(
+        self,
+        function: Callable[..., Awaitable[Ended]],
+        what: Any,
+        options: dict[str, Any],
+        within: float | None,
+        about: tuple[str, str],
+    ) -> Ended:
+        loop = self._loop()
+
+        async def stored(opened: _Opened) -> Ended:
+            chosen = {"store": opened.store} | options
+            outcome = await function(opened.gateway, what, **chosen)
+            return outcome if chosen["store"] is None else self._kept(outcome, loop)
+
+        return self._call(stored, within, about=about, loop=loop)
+
+    def _kept(self, outcome: Ended, loop: BackgroundLoop[_Opened]) -> Ended:
+        """The same outcome, whose ``done()`` a thread may call: it is durable on return."""
+
+        async def forgotten(_: _Opened) -> None:
+            await outcome.done()
+
+        def forget() -> Awaitable[None]:
+            if loop.is_here:
+                return outcome.done()
+            _refuse_in_a_loop("call done() in a thread")
+            self._call(forgotten, None, TransportError, ("done", _number_of(outcome)), loop)
+            return NOTHING_KEPT
+
+        return attrs.evolve(outcome, forget=forget)
+
+    def _resumed(
+        self,
+        function: Callable[..., AsyncGenerator[Ended]],
+        options: dict[str, Any],
+        within: float | None,
+    ) -> Generator[Ended]:
+        if self._make_store is None:
+            raise UsageError("give BlockingGateway a store: store=lambda: SqlPollStore(...)")
+        about = (function.__name__, "")
+        _check_within(within, about)
+
+        async def begin(opened: _Opened) -> AsyncGenerator[Ended]:
+            return function(opened.gateway, opened.store, **options)
+
+        def resumed() -> Generator[Ended]:
+            loop = self._loop()
+            ends = self._call(begin, within, TransportError, about, loop)
+
+            async def following(_: _Opened) -> Ended | None:
+                return await anext(ends, None)
+
+            async def leave(_: _Opened) -> None:
+                await ends.aclose()
+
+            try:
+                while outcome := self._call(following, within, TransportError, about, loop):
+                    yield self._kept(outcome, loop)
+            except GeneratorExit:
+                with contextlib.suppress(TransportError):  # the loop is closed: that has left, too
+                    self._call(leave, None, TransportError, about, loop)
+                raise
+
+        return resumed()
 
     def _loop(self) -> BackgroundLoop[_Opened]:
         """The loop of this process; a new one where the last did not open, or fell over."""
@@ -236,10 +331,10 @@ async def _watch(query: Query, options: dict[str, Any], opened: _Opened) -> None
         await opened.fleet.watch(query, **options)
 
 
-async def _stored(
-    function: Callable[..., Awaitable[T]], what: Any, options: dict[str, Any], opened: _Opened
-) -> T:
-    return await function(opened.gateway, what, **({"store": opened.store} | options))
+def _number_of(outcome: CheckoutOutcome | RefundOutcome) -> str:
+    if isinstance(outcome, CheckoutOutcome):
+        return outcome.out_trade_no
+    return order_of(outcome.query)
 
 
 def _refuse_in_a_loop(instead: str) -> None:

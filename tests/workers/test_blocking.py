@@ -20,11 +20,7 @@ import pytest
 from chaoying_async import (
     CheckoutStatus,
     GatewaySession,
-    OrderQuery,
-    Pay,
-    PayType,
     PollSchedule,
-    Refund,
     SystemClock,
 )
 from chaoying_async.exceptions import (
@@ -35,46 +31,13 @@ from chaoying_async.exceptions import (
     TransportError,
     UsageError,
 )
-from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sandbox import Sandbox
-from chaoying_async.sansio.payments.intent import CHECKOUT, intent_in
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.workers import background_loop
 from chaoying_async.workers.blocking import BlockingGateway
-from tests.factories import AUTH_CODE
 from tests.pollers import order
+from tests.workers.blocking_shop import NEVER_PAID, Shop, kept, pay, query, refund_of
 from tests.workers.fleets import ENDED, GIVEN, SOON, FleetWorld
-
-PAID, NEVER_PAID = 100, 405
-
-
-class Shop:
-    """What the background loop opens: a sandbox, a session, a store; and where that was done."""
-
-    def __init__(self) -> None:
-        self.opened = 0
-        self.closed = 0
-        self.threads: set[str] = set()
-        self.store = MemoryPollStore()
-        self.sandboxes: list[Sandbox] = []
-
-    @asynccontextmanager
-    async def session(self) -> AsyncGenerator[GatewaySession]:
-        self.opened += 1
-        self.threads.add(threading.current_thread().name)
-        async with Sandbox(clock=SystemClock()) as sandbox:
-            self.sandboxes.append(sandbox)
-            async with GatewaySession(
-                sandbox.credentials, mch_id=sandbox.mch_id, transport=sandbox.transport
-            ) as session:
-                yield session
-        self.closed += 1
-
-    def requests(self, name: str) -> int:
-        return self.sandboxes[-1].requests[name]
-
-    def gateway(self, **options: Any) -> BlockingGateway:
-        return BlockingGateway(self.session, store=lambda: self.store, **options)
 
 
 @pytest.fixture
@@ -87,24 +50,6 @@ def gateway(shop: Shop) -> Generator[BlockingGateway]:
     with shop.gateway() as opened:
         kept(opened, shop)  # from here on it is open
         yield opened
-
-
-def pay(number: str, amount: int = PAID) -> Pay:
-    return Pay(out_trade_no=number, body="tea", total_fee=amount, auth_code=AUTH_CODE)
-
-
-def query(number: str) -> OrderQuery:
-    return OrderQuery(paytype=PayType.WECHAT, out_trade_no=number)
-
-
-def kept(gateway: BlockingGateway, shop: Shop) -> dict[str, bool]:
-    """The numbers of the attempts in the store, and whether each was interrupted."""
-
-    async def read(session: object) -> dict[str, bool]:
-        intents = [intent_in(text) async for _, text in shop.store.load(CHECKOUT)]
-        return {intent.out_trade_no: intent.interrupted for intent in intents}
-
-    return gateway.call(read)
 
 
 @contextmanager
@@ -157,16 +102,10 @@ def test_a_sale_is_paid_asked_about_and_refunded(gateway: BlockingGateway, shop:
     assert gateway.send(query("A10001"), timeout=5.0).unwrap().out_trade_no == "A10001"
     with pytest.raises(AttemptInProgressError):
         gateway.checkout(pay("A10002"), order_no="B1")
-    refund = Refund(
-        paytype=PayType.WECHAT,
-        out_trade_no="A10001",
-        out_refund_no="R10001",
-        total_fee=PAID,
-        refund_fee=PAID,
-        op_user_id="1",
-    )
     quick = PollSchedule(first=0.01, every=0.01, until=5)
-    assert gateway.refund_and_track(refund, schedule=quick).status is PollStatus.REFUNDED
+    assert (
+        gateway.refund_and_track(refund_of("A10001"), schedule=quick).status is PollStatus.REFUNDED
+    )
     assert shop.requests("refund") == 1
 
 
@@ -177,6 +116,8 @@ async def test_in_a_running_loop_the_async_call_is_named(shop: Shop) -> None:
         r"await session\.send": lambda: gateway.send(query("A10001")),
         r"await checkout\(": lambda: gateway.checkout(pay("A10001")),
         r"await refund_and_track\(": lambda: gateway.refund_and_track(None),  # type: ignore[arg-type]
+        r"in resume\(": gateway.resume,
+        r"in resume_refunds\(": gateway.resume_refunds,
         r"await fleet\.watch\(": lambda: gateway.watch(query("A10001"), then=ENDED),
         r"await slowly\(": lambda: gateway.call(slowly),
     }
