@@ -193,6 +193,11 @@ class NotificationHandler:
         """Whether work that outlives its answer has an owner: inside ``async with``."""
         return self._tasks.opened
 
+    @property
+    def grace(self) -> float:
+        """For how many seconds leaving ``async with`` lets running work end."""
+        return self._grace
+
     async def __aenter__(self) -> Self:
         self._tasks.open(self._run_due_for_ever())
         return self

@@ -45,8 +45,10 @@ class BackgroundHandler(Generic[H]):
     :meth:`start` opens the handler at once, and raises the error of ``make`` or of opening (a
     missing key). Without it the first notification is answered with an error 500, and the next one
     tries again. :meth:`close` lets running work end within the handler's ``grace``; the end of the
-    process calls it. ``on_paid`` and the lookup run in the background loop: code that blocks there
-    blocks every notification.
+    process calls it. It waits for ``grace`` and ``patience``, no longer, and leaves alone what
+    hangs in the loop or in a thread. Python itself lets no process end before the threads of
+    ``asyncio.to_thread`` have. ``on_paid`` and the lookup run in the background loop: code that
+    blocks there blocks every notification.
     """
 
     def __init__(
@@ -116,15 +118,22 @@ class BackgroundHandler(Generic[H]):
             raise _closed() from error
 
     def close(self) -> None:
-        """Close the handler and end the loop; the second time does nothing."""
+        """Close the handler and end the loop; the second time does nothing.
+
+        What has not ended ``patience`` seconds after the handler's ``grace`` is left alone, with a
+        line at WARNING.
+        """
         with self._lock:
             loop = self._loop
             if loop is not None and loop.is_here:
                 raise UsageError("close() waits for the loop: call it from another thread")
             self._loop, self._closed = None, True
         _open.discard(self)
-        if loop is not None:
-            loop.end(self._patience)
+        if loop is not None and not loop.end(self._patience):
+            log.warning(
+                "a BackgroundHandler is closed, but what runs in its loop or in a thread does not"
+                " end: it is left alone"
+            )
 
     def __enter__(self) -> Self:
         self.start()

@@ -76,21 +76,22 @@ class LoopThread(Generic[H]):
             raise NoResultError from error
         return self._result(future, patience)
 
-    def end(self, patience: float) -> None:
-        """Leave what is open and end the loop.
+    def end(self, patience: float) -> bool:
+        """Leave what is open and end the loop; whether it ended within ``patience`` seconds.
 
-        Waits for as long as leaving takes; but for ``patience`` only, if it has not opened yet.
+        What is open may have a ``grace``, which leaving it takes: then so much longer.
         """
         try:
             self._opened.set_exception(NoResultError())  # for whoever waits for it
         except InvalidStateError:  # it is open, or could not be opened
             if self._opened.exception() is None:
-                _, loop, stop = self._opened.result()
+                opened, loop, stop = self._opened.result()
+                patience += getattr(opened, "grace", 0.0)
                 with contextlib.suppress(RuntimeError):  # closed: the loop fell over before
                     loop.call_soon_threadsafe(stop.set)
-            self._thread.join()
-        else:
-            self._thread.join(patience)
+        # What blocks the loop, or a thread of its, may never end. It is a daemon thread.
+        self._thread.join(patience)
+        return not self._thread.is_alive()
 
     def _result(self, future: Future[T], patience: float | None) -> T:
         either: list[Future[Any]] = [future, self._over]

@@ -9,16 +9,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaoying_async import ExpectedOrder, MemoryInbox, NotificationHandler, PaidOrder
 from chaoying_async.exceptions import UsageError
 from chaoying_async.web.background import BackgroundHandler
 from chaoying_async.web.contract import HttpAnswer, Refusal
 from chaoying_async.web.loop_thread import LoopThread, NoResultError
+from tests.factories import CREDENTIALS, MCH_ID
+from tests.web.app_servers import TOTAL, notification
 
 SUCCESS = Refusal(200, body=b"success")
 BODY = b"openid=of-a-person"
@@ -79,6 +82,75 @@ def test_opening_that_hangs_holds_no_thread_of_the_server() -> None:
     assert background.handle(BODY) is SUCCESS
     assert slow.events == ["opened"]
     background.close()
+
+
+async def its_thread() -> threading.Thread:
+    return threading.current_thread()
+
+
+class Stuck(Fake):
+    """One whose work stands still until the test lets it go."""
+
+    grace = 0.05
+
+    def __init__(self, *, in_a_thread: bool) -> None:
+        super().__init__()
+        self.in_a_thread = in_a_thread
+        self.go_on = threading.Event()
+
+    async def handle(self, body: bytes, *, kind: Any = None) -> HttpAnswer:
+        if self.in_a_thread:
+            await asyncio.to_thread(self.go_on.wait, 30)
+        else:
+            self.go_on.wait(30)
+        self.events.append("went on")
+        return SUCCESS
+
+
+@pytest.mark.parametrize("in_a_thread", [True, False])
+def test_closing_leaves_work_alone_that_never_ends(
+    *, in_a_thread: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server would kill the process: neither a thread nor a blocked loop is waited for."""
+    stuck = Stuck(in_a_thread=in_a_thread)
+    background = BackgroundHandler(stuck.open, patience=0.05)
+    turning = background.run(its_thread())
+    assert background.handle(BODY).body == b"fail"
+    background.close()
+    assert "went on" not in stuck.events
+    assert turning.is_alive()
+    assert "left alone" in caplog.text
+    stuck.go_on.set()
+    turning.join(30)
+    assert not turning.is_alive()
+
+
+def test_closing_waits_as_long_as_the_handlers_grace() -> None:
+    """Its patience is for what should have ended by then."""
+    begun, go_on = threading.Event(), threading.Event()
+    paid: list[str] = []
+
+    async def expected(mch_id: str, out_trade_no: str) -> ExpectedOrder | None:
+        return ExpectedOrder(TOTAL, MCH_ID)
+
+    async def on_paid(order: PaidOrder) -> None:
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 30)
+        paid.append(order.out_trade_no)
+
+    def make() -> NotificationHandler:
+        return NotificationHandler(CREDENTIALS, MemoryInbox(), on_paid, expected=expected, grace=30)
+
+    background = BackgroundHandler(make, patience=0.05)
+    background.start()
+    assert background.handle(notification("A100011")).body == b"fail"
+    with ThreadPoolExecutor(1) as pool:
+        assert begun.wait(10)
+        closing = pool.submit(background.close)
+        assert not wait([closing], 0.2).done
+        go_on.set()
+        closing.result(10)
+    assert paid == ["A100011"]
 
 
 def test_closing_while_it_opens_undoes_the_opening() -> None:
@@ -268,5 +340,7 @@ def test_work_may_use_threads_while_the_process_ends(how: str, ends: int) -> Non
         timeout=100,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    told = [line for line in done.stderr.splitlines() if "left alone" not in line]
+    assert (told, "left alone" in done.stderr) == ([], how == "stuck")
     assert done.stdout.splitlines() == ["work ended in a thread"] * ends
