@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote, urlsplit
 
+import attrs
 import httpx
 
 from chaoying_async.abc import Clock
@@ -50,7 +51,8 @@ class Sandbox:
 
     ``clock`` is a ``FakeClock`` unless you give another; the same ``seed`` gives the same key,
     nonces and faults. ``sign_failures=False`` and ``sort_order`` choose the world, since nobody
-    can ask the real gateway: only successes signed, names sorted without regard to case.
+    can ask the real gateway: only successes signed, names sorted without regard to case. It is
+    ``sort_order`` also for ``credentials`` of yours; without it, as they say.
     ``total_is_paid=True``: notifications name what was paid, not the order amount (C 45).
     ``notify_transport`` is where notifications go (``httpx.ASGITransport(your_app)``); without
     one they leave over real HTTP.
@@ -70,7 +72,7 @@ class Sandbox:
         clock: Clock | None = None,
         seed: int = 0,
         sign_failures: bool = True,
-        sort_order: SortOrder = SortOrder.ASCII,
+        sort_order: SortOrder | None = None,
         total_is_paid: bool = False,
         credentials: Credentials | None = None,
         notify_transport: Any = None,
@@ -79,12 +81,11 @@ class Sandbox:
         self.clock: Clock = clock or _fake_clock()
         store = SandboxFile(fspath(data)) if data is not None else None
         rng = random.Random(_kept_seed(store, seed))
-        self.credentials = credentials or Credentials(
-            agent_id=AGENT_ID,
-            key=f"{rng.getrandbits(128):032x}",
-            pid="sandbox",
-            sort_order=sort_order,
+        own = credentials or Credentials(
+            agent_id=AGENT_ID, key=f"{rng.getrandbits(128):032x}", pid="sandbox"
         )
+        #: What a caller signs with, and who it is.
+        self.credentials = own if sort_order is None else attrs.evolve(own, sort_order=sort_order)
         self.mch_id = MCH_ID
         world = World(
             credentials=self.credentials,

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from chaoying_async import (
     GatewaySession,
     Hosts,
     InvalidRequestError,
+    MchReg,
     Meaning,
     MerchantConfigError,
     MerchantError,
@@ -435,3 +437,28 @@ async def test_answers_leave_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with listening(nothing):
         assert made[0].getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("chosen", [None, *SortOrder])
+@pytest.mark.parametrize("own", SortOrder)
+async def test_the_worlds_order_of_names_holds_for_credentials_of_your_own(
+    own: SortOrder, chosen: SortOrder | None
+) -> None:
+    """``sort_order`` is taken where it is given; else the credentials say it."""
+    yours = Credentials(agent_id="17", key="a-key", pid="pid", sort_order=own)
+    async with Sandbox(credentials=yours, sort_order=chosen) as sandbox:
+        assert sandbox.credentials == attrs.evolve(yours, sort_order=chosen or own)
+        # Capitals beside small letters: the two orders sign it differently (C 1).
+        request = MchReg(extra={"Zkey": "1", "akey": "2"})
+        right = sandbox.credentials.sort_order
+        assert (await _asked(sandbox, right, request)).unwrap().mch_id
+        with pytest.raises(SignatureRefusedError):
+            await _asked(sandbox, next(order for order in SortOrder if order is not right), request)
+
+
+async def _asked(sandbox: Sandbox, order: SortOrder, request: MchReg) -> Any:
+    credentials = attrs.evolve(sandbox.credentials, sort_order=order)
+    async with GatewaySession(
+        credentials, transport=sandbox.transport, clock=sandbox.clock
+    ) as session:
+        return await session.send(request)
