@@ -43,7 +43,7 @@ from chaoying_async.sansio.hosts import Hosts, host_and_port, is_trusted
 from chaoying_async.sansio.matching import advise, check_answers
 from chaoying_async.sansio.meaning import Family, Meaning, classify, may_be_unsigned
 from chaoying_async.sansio.printable import LONGEST_MESSAGE, one_line, unclean
-from chaoying_async.sansio.redact import hide, hide_keys, is_hidden
+from chaoying_async.sansio.redact import hide_keys, masked_message
 from chaoying_async.sansio.scanned_link import read_link
 from chaoying_async.sansio.sealed import SealedMap, sealing, shy
 from chaoying_async.sansio.signing import ambiguity, sign_for, verify_for
@@ -462,8 +462,9 @@ def _without_keys(value: Any, credentials: Credentials) -> Any:
     return value
 
 
-def _message(text: str, credentials: Credentials, *messages: Mapping[str, str]) -> str:
+def _message(
+    text: str, credentials: Credentials, sent: Mapping[str, str], received: Mapping[str, str]
+) -> str:
     """A gateway's message, fit for a log line: nothing personal, no key (M-27), bounded."""
-    secrets = (each[name] for each in messages for name in each if is_hidden(name))
-    text = hide(text.encode("utf-8", "replace").decode(), secrets)
+    text = masked_message(text.encode("utf-8", "replace").decode(), sent, received)
     return one_line(hide_keys(text, credentials), LONGEST_MESSAGE)

@@ -2,7 +2,8 @@
 
 There is one set of names whose values are hidden, and one function for each form that a message
 comes in: :func:`masked_fields` (a mapping), :func:`masked_form` (a form), :func:`masked_body` (JSON
-nested to any depth, or another body), :func:`masked_text` (a text that quotes a message),
+nested to any depth, or another body), :func:`masked_message` (a gateway's ``msg``),
+:func:`masked_text` (a text that quotes a message),
 :func:`without_personal` (what a store keeps), :func:`shown_url` and :func:`shown_urls` (addresses
 of the web), :func:`shown_address` and :func:`shown_path` (addresses of stores).
 
@@ -48,6 +49,24 @@ def is_hidden(name: str) -> bool:
     return folded in HIDDEN or (_PLAIN_NAME(name) is None and _LOOKS_HIDDEN(folded) is not None)
 
 
+def is_hidden_in_request(name: str) -> bool:
+    """As :func:`is_hidden`; an undocumented parameter may be anything, an identity card too."""
+    return is_hidden(name) or name not in DOCUMENTED
+
+
+def _secrets_of(sent: Mapping[str, str]) -> list[str]:
+    """The values of a request that are hidden wherever they are repeated.
+
+    What an undocumented parameter has in common with a field that is shown hides nothing.
+    """
+    shown = {value for name, value in sent.items() if not is_hidden_in_request(name)}
+    return [
+        value
+        for name, value in sent.items()
+        if is_hidden(name) or (name not in DOCUMENTED and value not in shown)
+    ]
+
+
 #: Full-width letters, "_", "=" and ":" as the usual ones: one character for one, so places stay.
 _USUAL = {ord(wide): ord(wide) - 0xFEE0 for wide in "＿＝：＂＇"} | {
     letter + shift: letter + shift - 0xFEE0 for shift in (0, 32) for letter in range(0xFF21, 0xFF3B)
@@ -90,7 +109,7 @@ def _masked_field(name: str, value: Any, sent: Mapping[str, str]) -> Any:
 def masked_form(fields: Mapping[str, str]) -> bytes:
     """The fields as the form that was sent, sorted; hidden and undocumented values as ``***``."""
     shown = (
-        (name, MASK if is_hidden(name) or name not in DOCUMENTED else value)
+        (name, MASK if is_hidden_in_request(name) else value)
         for name, value in sorted(fields.items())
     )
     return encode_form(shown).replace(quote_plus(MASK), MASK).encode()
@@ -104,8 +123,16 @@ def masked_body(body: bytes, sent: Mapping[str, str]) -> bytes:
     answer) is searched for ``name=value`` and for what was sent.
     """
     text = _masked_json(body.decode("utf-8", "replace"))
-    secrets = (value for name, value in sent.items() if is_hidden(name))
-    return hide(text, secrets).encode("utf-8", "replace")
+    return hide(text, _secrets_of(sent)).encode("utf-8", "replace")
+
+
+def masked_message(text: str, sent: Mapping[str, str], received: Mapping[str, str]) -> str:
+    """A gateway's ``msg``, masked as :func:`masked_body` masks it in its reply.
+
+    What that reply's own hidden fields hold is masked in it, too.
+    """
+    personal = [value for name, value in received.items() if is_hidden(name)]
+    return str(_masked(hide(text, _secrets_of(sent) + personal)))
 
 
 _PACKED = ("{", "[", '"')

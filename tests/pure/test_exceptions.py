@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from chaoying_async import Pay, exceptions
+from chaoying_async import OrderQuery, Pay, exceptions
 from chaoying_async.exceptions import (
     GATEWAY_ERRORS,
     ChaoyingError,
@@ -238,6 +238,16 @@ def test_a_gateways_message_does_not_repeat_what_is_personal(name: str) -> None:
         read(pay, reply_body(members))
     assert code not in f"{caught.value!r}{caught.value}{caught.value.msg}"
     assert "***" in str(caught.value)
+
+
+@table("name", sorted(SECRET))
+def test_a_gateways_message_shows_nobody_whom_the_request_did_not_name(name: str) -> None:
+    """A refused query that says whose payment it was: a query names no buyer (M-27)."""
+    members = {"state": "FAIL", "code": "20004", "msg": f"参数错误 {name}=oHmbktxFlpoEPo 不匹配"}
+    with pytest.raises(GatewayError) as caught:
+        read(full_request(OrderQuery), reply_body(members))
+    assert "oHmb" not in f"{caught.value!r}{caught.value}{caught.value.msg}"
+    assert f"参数错误 {name}=***" in str(caught.value)
 
 
 def test_no_error_of_a_whole_exchange_shows_the_key() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chaoying_async import (
+    ChaoyingError,
     Credentials,
     MalformedMessageError,
     MchReg,
@@ -23,8 +24,9 @@ from chaoying_async import (
     parse_notification,
 )
 from chaoying_async.sansio.api.endpoint import order_of
+from chaoying_async.sansio.audit import record
 from chaoying_async.sansio.credentials import credentials_from
-from chaoying_async.sansio.exchange import build_request, read_reply
+from chaoying_async.sansio.exchange import Defaults, build_request, read_reply
 from chaoying_async.sansio.redact import masked_form
 from tests.pure.factories import CREDENTIALS, FULL_REQUESTS, form, notification, signed
 
@@ -62,6 +64,37 @@ def test_undocumented_values_are_shown_nowhere() -> None:
     assert repr(request) == "MchReg(extra={'id_card': ***})"
     assert b"440101199001011234" not in masked_form(outgoing.fields)
     assert b"id_card=***" in masked_form(outgoing.fields)
+
+
+#: How a gateway, or what stands before it, may repeat an undocumented parameter.
+REPEATED = {
+    "refusal": (200, '{"state":"FAIL","code":"20004","msg":"440101199001011234 格式错误"}'),
+    "page": (502, "<html>440101199001011234</html>"),
+    "half": (200, '{"state":"FAIL","msg":"440101199001011234 格式'),
+}
+
+
+@pytest.mark.parametrize("how", REPEATED)
+def test_undocumented_values_that_come_back_are_shown_nowhere(how: str) -> None:
+    """What the request hides, the audit of the reply and the error hide too (M-27)."""
+    status, text = REPEATED[how]
+    outgoing = build_request(MchReg(extra={"id_card": "440101199001011234"}), CREDENTIALS)
+    with pytest.raises(ChaoyingError) as caught:
+        read_reply(outgoing, status, text.encode(), CREDENTIALS, now=None)
+    said = record(outgoing, CREDENTIALS, elapsed=0.1, status=status, body=text.encode())
+    assert (
+        "44010119"
+        not in f"{caught.value!r}{caught.value}{said.line(datetime(2026, 6, 1, tzinfo=UTC))}"
+    )
+    assert b"***" in (said.reply or b"")
+
+
+def test_an_undocumented_value_hides_no_field_that_is_shown() -> None:
+    """A shop that sends its order number twice still finds the order in its audit log."""
+    query = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011", extra={"shop_no": "A100011"})
+    outgoing = build_request(query, CREDENTIALS, defaults=Defaults(mch_id="00000001"))
+    body = b'{"out_trade_no":"A100011"}'
+    assert record(outgoing, CREDENTIALS, elapsed=0.1, status=200, body=body).reply == body
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from chaoying_async.sansio.redact import (
     masked_body,
     masked_fields,
     masked_form,
+    masked_message,
     masked_text,
     shown_urls,
     without_personal,
@@ -58,6 +59,12 @@ FORMS: dict[str, Callable[[str], str]] = {
     "body that quotes the request": lambda name: masked_body(
         VALUE.encode(), {name: VALUE}
     ).decode(),
+    "message": lambda name: masked_message(f"参数错误 {name}={VALUE}", {}, {}),
+    "message of JSON": lambda name: masked_message(_json(name, 1), {}, {}),
+    "message that quotes the request": lambda name: masked_message(
+        f"no {VALUE}", {name: VALUE}, {}
+    ),
+    "message that quotes the reply": lambda name: masked_message(f"no {VALUE}", {}, {name: VALUE}),
     "text": lambda name: masked_text(f"{name}={VALUE}", [(name, VALUE)], [KEY]),
     "verdict": lambda name: repr(diagnose({name: VALUE, "mch_id": "1"}, CREDENTIALS)),
 }
