@@ -137,7 +137,8 @@ class BackgroundLoop(Generic[Opened]):
         self._fell_over = False
         self._tasks: set[asyncio.Task[Any]] = set()
         # Daemons: a program can end while they run. Its end closes them, when all other threads
-        # have ended, so that nobody's payment is cut short.
+        # have ended, so that nobody's payment is cut short. The hooks that a child of
+        # multiprocessing runs at its end come too early for that: before its threads have ended.
         self._keeper = threading.Thread(
             target=self._keep_open, name="chaoying-blocking-keeper", daemon=True
         )

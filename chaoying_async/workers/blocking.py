@@ -182,8 +182,9 @@ class BlockingGateway:
     def close(self) -> None:
         """Cancel what is under way and wait until that is recorded, then close the session.
 
-        The second time does nothing, and the end of the process calls it. Only the loop of this
-        process is closed.
+        The second time does nothing, and the end of the process calls it, by ``atexit``. Children
+        of ``multiprocessing`` and of Celery end without that: call it there (in Celery in
+        ``worker_process_shutdown``). Only the loop of this process is closed.
         """
         with self._lock():
             loop = self._loops.get(this_process())

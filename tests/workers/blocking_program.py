@@ -107,6 +107,23 @@ def preforked(first: Callable[[], None] = lambda: None) -> None:
     told(statuses=[os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children])
 
 
+def children_of_multiprocessing() -> None:
+    """One after the other, on one store; they end without ``atexit``, and so close it."""
+    children = [
+        multiprocessing.get_context("fork").Process(target=sell_and_close, args=(f"CHILD{number}",))
+        for number in range(CHILDREN)
+    ]
+    for child in children:
+        child.start()
+        child.join()
+    told(statuses=[child.exitcode for child in children])
+
+
+def sell_and_close(number: str) -> None:
+    with gateway_with_store:
+        sys.exit(0 if sell(number, through=gateway_with_store) == "PAID" else 3)
+
+
 def interrupted() -> None:
     """Somebody at the till presses Ctrl-C while the customer looks for their phone."""
     try:
@@ -143,6 +160,7 @@ WAYS: dict[str, Callable[[], None]] = {
         forked_while_a_call_is_under_way,
         forked_into_the_number_of_its_parent,
         preforked,
+        children_of_multiprocessing,
         interrupted,
         ended_with_a_payment_under_way,
         ended_before_its_threads,

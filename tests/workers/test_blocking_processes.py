@@ -102,6 +102,13 @@ async def test_a_child_never_uses_the_loop_of_a_dead_process_whose_number_it_got
         assert shop.sandbox.requests["pay"] == 1 + CHILDREN * SALES
 
 
+async def test_a_child_of_multiprocessing_that_closes_leaves_its_store_free(tmp_path: Path) -> None:
+    """Nothing else would: its end runs no ``atexit``. Who finds the store held says so."""
+    async with program("children_of_multiprocessing", tmp_path) as shop:
+        assert json.loads(await shop.said()) == {"statuses": [0] * CHILDREN}
+        assert shop.sandbox.requests["pay"] == CHILDREN
+
+
 async def test_ctrl_c_leaves_no_payment_unrecorded(tmp_path: Path) -> None:
     """M-24: the interrupt arrives when the store says UNKNOWN, and the store is free again."""
     async with program("interrupted", tmp_path) as shop:
