@@ -16,7 +16,7 @@ from chaoying_async.exceptions import (
     ProtocolError,
     SignatureVerificationError,
 )
-from chaoying_async.sansio.enums import BankType, FeeType, State, TradeTypeResult
+from chaoying_async.sansio.enums import BankType, FeeType, State, TradeState, TradeTypeResult
 from chaoying_async.sansio.notifications import message as notifications
 from chaoying_async.sansio.notifications.facts import NotificationOutcome, Wallet
 from chaoying_async.sansio.notifications.message import (
@@ -25,6 +25,7 @@ from chaoying_async.sansio.notifications.message import (
     AlipayNotification,
     Notification,
     WechatNotification,
+    facts_of,
     parse_notification,
 )
 from chaoying_async.sansio.notifications.reading import (
@@ -170,6 +171,20 @@ def test_the_outcome_of_a_real_notification_is_that_of_the_table(state: str) -> 
     for result_code, pay_result in itertools.product(STATES, PAY_RESULTS):
         changes = {"state": state, "result_code": result_code or "", "pay_result": pay_result or ""}
         assert _read(**changes).outcome is _by_the_rules(state, result_code, pay_result)
+
+
+@table("trade_state", [*TradeState, "0", "anything"])
+def test_a_trade_state_that_says_otherwise_is_a_contradiction(trade_state: str) -> None:
+    """M-11, M-15: the printed condition is on it (C 80); a failure with it is an ordinary one.
+
+    The pages do not list it, so a value that no page has contradicts nothing.
+    """
+    otherwise = trade_state in {"FAIL", "PROCESSING", "NEED_QUERY", "REFUND"}
+    assert _read(trade_state=trade_state).outcome is (UNCLEAR if otherwise else PAID)
+    failed = _read(trade_state=trade_state, result_code="FAIL", pay_result="1")
+    assert failed.outcome is NOT_PAID
+    for message in (_read(trade_state=trade_state), failed):
+        assert facts_of(message).outcome is message.outcome
 
 
 def test_exactly_one_combination_is_paid() -> None:

@@ -145,6 +145,7 @@ class Notification(Model):
             self.pay_result,
             time_end=self.time_end,
             total_fee=self.total_fee,
+            trade_state=self.raw.get("trade_state"),
         )
 
     @classmethod

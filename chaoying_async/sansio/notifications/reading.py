@@ -16,7 +16,7 @@ from chaoying_async.exceptions import (
     MalformedMessageError,
 )
 from chaoying_async.sansio.credentials import Credentials
-from chaoying_async.sansio.enums import PayType
+from chaoying_async.sansio.enums import PayType, TradeState
 from chaoying_async.sansio.notifications.facts import (
     LONGEST_TEXT,
     Facts,
@@ -160,6 +160,8 @@ def wallet_of(fields: Mapping[str, Any]) -> Wallet | None:
 
 
 _PAID = NotificationOutcome.PAID
+#: What the document's other replies say of an order that is not, not yet or no longer paid.
+_NOT_A_SUCCESS = frozenset(map(str, TradeState)) - {"SUCCESS"}
 
 
 def notification_outcome(
@@ -169,15 +171,17 @@ def notification_outcome(
     *,
     time_end: datetime | None,
     total_fee: Fen | None,
+    trade_state: str | None = None,
 ) -> NotificationOutcome:
     """The decision fields of a notification, read together; the rows of M-15 in their order.
 
     A contradiction comes before everything: ``pay_result`` 0 beside a failure is not a failure. A
     failure may come without ``pay_result``, since its fields are promised for a success only (C
-    80).
+    80). A ``trade_state``, which neither page lists, decides nothing but that it may contradict.
     """
     if pay_result == "0":
         paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
+        paid = paid and trade_state not in _NOT_A_SUCCESS
         return _PAID if paid else NotificationOutcome.UNCLEAR
     if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
         return NotificationOutcome.NOT_PAID
@@ -222,6 +226,7 @@ def facts_of_fields(fields: Mapping[str, str], wallet: Wallet | None) -> Facts:
         told("pay_result") or None,
         time_end=time_end,
         total_fee=total_fee,
+        trade_state=told("trade_state"),
     )
     transaction_id, out_transaction_id = told("transaction_id"), told("out_transaction_id")
     problem = ""
