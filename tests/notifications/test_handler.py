@@ -328,6 +328,18 @@ async def test_a_signed_message_about_nothing_is_set_aside(
     assert shop.reasons() == [D.UNREADABLE]
 
 
+@pytest.mark.parametrize("number", ["4\x002", "4" * 129, "4\n", "4\x7f"])
+@pytest.mark.parametrize("name", ["transaction_id", "out_transaction_id"])
+async def test_the_gateways_number_that_no_database_could_keep_is_unreadable(
+    shop: Shop, name: str, number: str
+) -> None:
+    """M-15: it is set aside and told; else PostgreSQL would refuse its row at every delivery."""
+    answer = await shop.handler(shop.inbox()).handle(shop.body(**{name: number}))
+    assert said(answer) == (D.UNREADABLE, FAIL)
+    assert not shop.delivered
+    assert shop.reasons() == [D.UNREADABLE]
+
+
 @pytest.mark.parametrize("number", ["A\x00B", "A" * 129, "\n", "A\x7f"])
 async def test_a_number_that_no_database_could_keep_is_unreadable(shop: Shop, number: str) -> None:
     """M-18: never handed to the shop's lookup, never a key; told once."""

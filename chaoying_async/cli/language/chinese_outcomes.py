@@ -95,6 +95,7 @@ OUTCOMES: Mapping[str, str] = {
     "handle() takes the request's raw body, as bytes, before any framework parses it; not {}": "handle() 需要任何框架解析之前的原始请求体（bytes），不能是 {}",
     "verified, but {} are missing": "验签通过，但缺少 {}",
     "the notification names no merchant": "通知没有写明商户号",
+    "its numbers hold control characters": "它的单号里有控制字符",
     "its numbers are too long to be kept": "它的单号太长，无法保存",
     "is {}: only what is paid has one, so look at the status": "是 {}：只有已支付的才有，请看状态",
     "it was paid, and all of it or a part came back: its refunds say how much (refundquery); deliver nothing before you know, and do not charge again": "曾支付，全部或部分款项已退回：金额见各笔退款（refundquery）；查明之前不要发货，也不要再次收款",

@@ -212,6 +212,16 @@ def _pay_result_kind(text: str | None) -> str | None:
     return "failure" if number and int(text) != 0 else "unknown"
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]").search
+
+
+def _unkeepable(number: str) -> str:
+    """Why a number of the gateway's cannot be kept; PostgreSQL refuses NUL."""
+    if len(number) > LONGEST_TEXT:
+        return "its numbers are too long to be kept"
+    return "its numbers hold control characters" if _CONTROL(number) else ""
+
+
 def facts_of_fields(fields: Mapping[str, str], wallet: Wallet | None) -> Facts:
     """The facts in the verified fields of a notification.
 
@@ -230,10 +240,10 @@ def facts_of_fields(fields: Mapping[str, str], wallet: Wallet | None) -> Facts:
     )
     transaction_id, out_transaction_id = told("transaction_id"), told("out_transaction_id")
     problem = ""
-    if len(transaction_id or "") > LONGEST_TEXT or len(out_transaction_id or "") > LONGEST_TEXT:
+    if why := _unkeepable(transaction_id or "") or _unkeepable(out_transaction_id or ""):
         transaction_id = out_transaction_id = None
         if outcome is NotificationOutcome.PAID:
-            outcome, problem = NotificationOutcome.UNCLEAR, "its numbers are too long to be kept"
+            outcome, problem = NotificationOutcome.UNCLEAR, why
     return Facts(  # by position: names would cost half as much again
         _NOTIFICATION,
         fields["mch_id"],
