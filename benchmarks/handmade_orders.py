@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl
 import aiomysql  # type: ignore[import-untyped]
 import asyncpg  # type: ignore[import-untyped]
 import psycopg
-from sqlalchemy import Column, MetaData, String, Table, make_url
+from sqlalchemy import Boolean, Column, MetaData, String, Table, false, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from benchmarks.handmade import KEY
@@ -37,6 +37,7 @@ paid_keys = Table(
     metadata,
     Column("mch_id", String(64), primary_key=True),
     Column("out_trade_no", String(128), primary_key=True),
+    Column("done", Boolean, nullable=False, server_default=false()),
 )
 
 #: Straight to the driver, by its name: SQLAlchemy need not compile it, nor look for it in a cache.
@@ -46,6 +47,14 @@ NEW_KEY: Mapping[str, str] = {
     "asyncpg": f"{_NEW} ($1, $2) ON CONFLICT DO NOTHING",
     "psycopg": f"{_NEW} (%s, %s) ON CONFLICT DO NOTHING",
     "aiomysql": _NEW.replace("INSERT", "INSERT IGNORE") + " (%s, %s)",
+}
+_DONE = "UPDATE handmade_keys SET done = true WHERE"
+#: Records that an order took effect, by a statement of its own after the effect.
+NOW_DONE: Mapping[str, str] = {
+    "aiosqlite": f"{_DONE} mch_id = ? AND out_trade_no = ?",
+    "asyncpg": f"{_DONE} mch_id = $1 AND out_trade_no = $2",
+    "psycopg": f"{_DONE} mch_id = %s AND out_trade_no = %s",
+    "aiomysql": f"{_DONE} mch_id = %s AND out_trade_no = %s",
 }
 #: The effect as SQLAlchemy writes it, for those who do without SQLAlchemy.
 _EFFECT = "INSERT INTO effects (number) VALUES"
@@ -63,9 +72,15 @@ def paid_key(body: bytes, price: Price) -> tuple[str, str] | None:
     return fields["mch_id"], number
 
 
-def with_sqlalchemy(engine: AsyncEngine, price: Price, effect: Effect) -> Handle:
-    """The peer: the user's engine, pool and driver, as the handler has them."""
-    new_key = NEW_KEY[engine.dialect.driver]
+def with_sqlalchemy(
+    engine: AsyncEngine, price: Price, effect: Effect, *, records_after: bool = False
+) -> Handle:
+    """The peer: the user's engine, pool and driver, as the handler has them.
+
+    ``records_after``: it sets the key done after the effect, as M-16 has it. The peer of the bar
+    does not: an effect that ends its transaction would leave it a key without the effect.
+    """
+    new_key, now_done = NEW_KEY[engine.dialect.driver], NOW_DONE[engine.dialect.driver]
     # SQLite has one writer, and who waits for the file sleeps: those of this process take turns.
     one_writer = engine.dialect.name == "sqlite"
     turn: AbstractAsyncContextManager[Any] = asyncio.Lock() if one_writer else nullcontext()
@@ -77,6 +92,8 @@ def with_sqlalchemy(engine: AsyncEngine, price: Price, effect: Effect) -> Handle
         async with turn, engine.begin() as connection:
             if (await connection.exec_driver_sql(new_key, key)).rowcount:
                 await effect(connection, key[1])
+                if records_after:
+                    await connection.exec_driver_sql(now_done, key)
         return b"success"
 
     return handle

@@ -10,6 +10,10 @@ compared. Every server is a fresh one with its default durability, SQLite writes
 
 Duplicates: the same bodies once more, when all of them are done. Statements: what PostgreSQL's own
 log says was executed for one message, without the effect's.
+
+Two more stand between the peer and ours, and have no limit. They show where the time goes: the peer
+that records the order by a statement of its own after the effect, as M-16 wants it, and our inbox
+without the handler.
 """
 
 from __future__ import annotations
@@ -34,8 +38,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from benchmarks import handmade, handmade_orders
 from benchmarks.handmade_orders import ALONE, Handle, with_sqlalchemy
 from benchmarks.report import Row, finish
-from chaoying_async import Credentials, ExpectedOrder, Fen, NotificationHandler, PaidOrder
+from chaoying_async import (
+    Credentials,
+    Decision,
+    ExpectedOrder,
+    Fen,
+    NotificationHandler,
+    PaidOrder,
+    PaidSource,
+)
 from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.sansio.notifications.inbox_values import Entry, OrderKey, SeenState
 from chaoying_async.testing import sign_notification
 from tests import sql_shop
 from tests.inbox.server_log import Heard, listening, talkative
@@ -54,6 +67,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 POSTGRESQL = ("asyncpg", "psycopg")
 #: Duplicates a second, in units of the first deliveries; statements of a first delivery.
 DUPLICATES, STATEMENTS = (1.5, 2.0), (3.0, 2.0)
+RECORDS_AFTER, INBOX_ALONE = "the peer that records after the effect", "the inbox alone"
 CREDENTIALS = Credentials(agent_id=handmade.AGENT_ID, key=handmade.KEY, pid=handmade.PID)
 
 
@@ -131,6 +145,26 @@ async def opened(engine: AsyncEngine) -> AsyncGenerator[Handle]:
         yield handle
 
 
+def inbox_alone(engine: AsyncEngine) -> Handle:
+    """Our inbox as the handler uses it, with nothing decided: the peer's checks stand before it."""
+    inbox = SqlInbox(engine)
+
+    async def handle(body: bytes) -> bytes:
+        key = handmade_orders.paid_key(body, price)
+        if key is None:
+            return b"fail"
+        now, number = datetime.now(UTC), key[1]
+        entry = Entry("", now, PRICE, number, number, PaidSource.NOTIFICATION, Decision.APPLY)
+        async with inbox.lock(OrderKey(*key), entry) as order:
+            if order is not None and order.before is None:
+                async with order.lend() as connection:
+                    await take_effect(connection, key[1])
+                await order.save(SeenState.DONE, entry)
+        return b"success"
+
+    return handle
+
+
 async def make_tables(engine: AsyncEngine) -> None:
     await SqlInbox(engine).create_tables()
     async with engine.begin() as connection:
@@ -173,6 +207,8 @@ async def in_turns(kind: str, servers: Servers, orders: int, rounds: int) -> dic
         contenders = {
             "ours": await stack.enter_async_context(opened(engine)),
             "peer": with_sqlalchemy(engine, price, take_effect),
+            RECORDS_AFTER: with_sqlalchemy(engine, price, take_effect, records_after=True),
+            INBOX_ALONE: inbox_alone(engine),
         }
         if kind in ALONE:
             alone = ALONE[kind](url, price, AT_ONCE)
