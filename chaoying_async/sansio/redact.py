@@ -21,7 +21,8 @@ import html
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
@@ -93,16 +94,21 @@ def _blanked(assigned: re.Pattern[str], text: str) -> str:
 
 def masked_fields(fields: Mapping[str, Any], sent: Mapping[str, str]) -> dict[str, Any]:
     """The fields of a message; hidden values, and what the request sent of them, as ``***``."""
-    return {name: _masked_field(name, value, sent) for name, value in fields.items()}
+    secrets = [*_secrets_of(sent), *_personal(fields)]
+    return {name: _masked_field(name, value, secrets) for name, value in fields.items()}
 
 
-def _masked_field(name: str, value: Any, sent: Mapping[str, str]) -> Any:
+def _masked_field(name: str, value: Any, secrets: list[str]) -> Any:
     if is_hidden(name):
         return MASK if value else value
     if isinstance(value, str):
-        return masked_body(value.encode(), sent).decode()
+        return _masked_text(value, secrets)
     if isinstance(value, dict | list):
-        return json.loads(masked_body(json.dumps(value, ensure_ascii=False).encode(), sent))
+        shown = _masked_text(json.dumps(value, ensure_ascii=False), secrets)
+        try:
+            return json.loads(shown)
+        except ValueError:  # what was hidden looked like JSON's own marks
+            return MASK
     return value
 
 
@@ -119,11 +125,17 @@ def masked_body(body: bytes, sent: Mapping[str, str]) -> bytes:
     """The bytes of a reply; hidden members, and the request's secrets anywhere, as ``***``.
 
     JSON is masked member by member, however its names are escaped and however deep JSON texts are
-    packed into JSON texts, and written out again. Anything else (an error page of a proxy, half an
-    answer) is searched for ``name=value`` and for what was sent.
+    packed into JSON texts, and written out again; what a hidden member holds is masked wherever the
+    reply repeats it. Anything else (an error page of a proxy, half an answer) is searched for
+    ``name=value`` and for what was sent.
     """
-    text = _masked_json(body.decode("utf-8", "replace"))
-    return hide(text, _secrets_of(sent)).encode("utf-8", "replace")
+    text = body.decode("utf-8", "replace")
+    secrets = [*_secrets_of(sent), *_personal_in_json(text)]
+    return _masked_text(text, secrets).encode("utf-8", "replace")
+
+
+def _masked_text(text: str, secrets: Iterable[str]) -> str:
+    return hide(_masked_json(text), secrets)
 
 
 def masked_message(text: str, sent: Mapping[str, str], received: Mapping[str, str]) -> str:
@@ -131,8 +143,7 @@ def masked_message(text: str, sent: Mapping[str, str], received: Mapping[str, st
 
     What that reply's own hidden fields hold is masked in it, too.
     """
-    personal = [value for name, value in received.items() if is_hidden(name)]
-    return str(_masked(hide(text, _secrets_of(sent) + personal)))
+    return str(_masked(hide(text, [*_secrets_of(sent), *_personal(received)])))
 
 
 _PACKED = ("{", "[", '"')
@@ -160,6 +171,31 @@ def _masked(value: Any) -> Any:
         return _masked_json(value)
     assigns = type(value) is str and ("=" in value or "＝" in value)
     return _blanked(_NAMED, value) if assigns else value
+
+
+def _personal(value: Any) -> Iterator[str]:
+    """What hidden members hold, at any depth, in texts of JSON too."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _texts(inner) if is_hidden(name) else _personal(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _personal(inner)
+    elif isinstance(value, str) and value.lstrip().startswith(_PACKED):
+        yield from _personal_in_json(value)
+
+
+def _personal_in_json(text: str) -> Iterator[str]:
+    with suppress(MalformedMessageError):
+        yield from _personal(parse_json_exactly(text))
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(inner)
 
 
 # ------------------------------------------------------------------------------------------- texts

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus, unquote_plus
 
 import pytest
 
@@ -179,6 +181,39 @@ def test_json_in_a_value_is_masked_however_its_names_are_written(packed: str) ->
     inner = json.dumps(member)[1:-1] if packed.startswith('"') else member
     value = packed.replace("{}", inner)
     assert "o1 2" not in masked_body(json.dumps({"attach": value}).encode(), {}).decode()
+
+
+BUYER = "张三丰 77"
+
+
+@table(
+    "reply",
+    [
+        {"openid": BUYER, "msg": f"付款人{BUYER}不存在"},
+        {"data": {"list": [{"OpenId": BUYER}]}, "attach": BUYER.upper()},
+        {"attach": json.dumps({"openid": [BUYER]}), "msg": quote_plus(BUYER)},
+        {"mobile": {"name": BUYER}, "detail": [{"memo": f"for {BUYER}"}]},
+    ],
+)
+def test_what_a_reply_says_of_a_person_is_masked_wherever_it_repeats_it(reply: Any) -> None:
+    """M-27: without a name in front of it, and however the reply writes it."""
+    for escaped in (True, False):
+        body = json.dumps(reply, ensure_ascii=escaped).encode()
+        shown = masked_body(body, {}).decode()
+        fields = json.dumps(masked_fields(reply, {}), ensure_ascii=False)
+        for text in (shown, unquote_plus(shown), fields, unquote_plus(fields)):
+            assert "张三丰" not in text
+            assert "77" not in text
+        assert json.loads(shown).keys() == reply.keys()
+
+
+def test_a_person_named_like_json_costs_that_field_alone() -> None:
+    """M-27: a mapping that could not be read any more is masked as a whole."""
+    assert masked_fields({"openid": '":"c', "a": {"b": "c"}, "d": "e"}, {}) == {
+        "openid": MASK,
+        "a": MASK,
+        "d": "e",
+    }
 
 
 def test_a_secret_of_four_characters_is_searched_for() -> None:
