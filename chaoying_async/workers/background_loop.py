@@ -136,6 +136,7 @@ class BackgroundLoop(Generic[Opened]):
         self._over = threading.Event()
         self._fell_over = False
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._thread: threading.Thread | None = None
         # Daemons: a program can end while they run. Its end closes them, when all other threads
         # have ended, so that nobody's payment is cut short. The hooks that a child of
         # multiprocessing runs at its end come too early for that: before its threads have ended.
@@ -153,7 +154,7 @@ class BackgroundLoop(Generic[Opened]):
     @property
     def is_here(self) -> bool:
         """Whether the caller runs in this loop, which must never wait for itself."""
-        return threading.current_thread().name == LOOP_THREAD
+        return threading.current_thread() is self._thread
 
     def run(
         self,
@@ -240,7 +241,8 @@ class BackgroundLoop(Generic[Opened]):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncGenerator[Opened]:
-        threading.current_thread().name = LOOP_THREAD  # older anyios name it themselves
+        self._thread = threading.current_thread()
+        self._thread.name = LOOP_THREAD  # older anyios name it themselves
         asyncio.get_running_loop().set_default_executor(_Pool())
         async with self._make() as opened:
             try:

@@ -146,6 +146,20 @@ def test_its_own_loop_is_not_waited_for_either(gateway: BlockingGateway) -> None
     gateway.call(entangled)
 
 
+def test_another_gateways_loop_may_close_it(gateway: BlockingGateway) -> None:
+    """It waits for the loop that it closes, which is not the one that the caller runs in."""
+    of_another = Shop()
+    another = of_another.gateway()
+
+    async def closing(session: object) -> None:
+        another.close()
+
+    kept(another, of_another)
+    gateway.call(closing)
+    with pytest.raises(UsageError, match="closed"):
+        another.call(closing)
+
+
 def test_what_fails_while_opening_is_raised_and_tried_again(shop: Shop) -> None:
     """A missing key is an error; a database that comes back is found."""
     failures: list[Exception] = [ValueError("no key"), TimeoutError("no database")]
