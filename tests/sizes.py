@@ -22,9 +22,12 @@ def cases(sample: Iterable[T], *, more: Iterable[T]) -> list[T]:
     return [*sample, *more] if FULL else [*sample]
 
 
-def sampled(rows: Iterable[T], *, every: int) -> Iterable[T]:
-    """One row in ``every``; with ``FULL=1`` all of them. Take a prime, as for :func:`thinned`."""
-    return rows if FULL else itertools.islice(rows, 0, None, every)
+def sampled(rows: Iterable[T], *, every: int, start: int = 0) -> Iterable[T]:
+    """One row in ``every``; with ``FULL=1`` all of them. Take a prime, as for :func:`thinned`.
+
+    With a ``start`` of their own, tests that share their rows meet more of them together.
+    """
+    return rows if FULL else itertools.islice(rows, start % every, None, every)
 
 
 def thinned(rows: Iterable[T], *, every: int, usual: int = 1) -> Iterable[T]:

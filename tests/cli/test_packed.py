@@ -3,8 +3,7 @@
 Both are made of copies of the packages that are installed here, so that no index is asked. Neither
 may see the environment of the tests: the archive runs on a bare Python, the other one on its own.
 Freezing takes a minute and a half: ``FULL=1``; what our hook tells PyInstaller is looked at always.
-From a zip archive each process compiles all that it imports, which takes seconds: the demo, which
-is two processes, and most pages of help are for ``FULL=1`` too.
+The demo, which is two processes, and most pages of help are for ``FULL=1`` too.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ HELP = cases(
 
 def _archive(directory: Path) -> tuple[str, ...]:
     """As docs/deployment.md makes one, with a bare Python to run it."""
-    packed.install(directory / "app", "sandbox", "sql")
+    packed.install(directory / "app", "sandbox", "sql", compiled=True)
     archive = directory / "chaoying.pyz"
     # Not `main="chaoying_async.cli:main"`: zipapp would throw the exit code away.
     shutil.copy(packed.PACKAGE / "__main__.py", directory / "app")

@@ -19,8 +19,8 @@ from tests.hard import shell_walk, till_walk
 from tests.sizes import FULL
 
 #: Every await so near to the start of a path, and one in so many behind it.
-CHECKOUT: dict[str, int] = {} if FULL else {"near": 40, "every": 11}
-REFUND: dict[str, int] = {} if FULL else {"near": 12, "every": 5}
+CHECKOUT: dict[str, int] = {} if FULL else {"near": 20, "every": 11}
+REFUND: dict[str, int] = {} if FULL else {"near": 9, "every": 7}
 
 
 @pytest.mark.slow
@@ -53,7 +53,7 @@ def test_the_walk_notices_a_till_that_is_wrong(
     monkeypatch.setattr(till, name, value)
     monkeypatch.setattr(till, "GIVE_UP", 420.0 if name == "CANCEL_UNTIL" else till.GIVE_UP)
     with pytest.raises(till_walk.BrokenError):
-        till_walk.figures(till_walk.CI)
+        till_walk.figures((*till_walk.NEAR, *till_walk.CI))
 
 
 def test_the_walk_notices_an_order_that_only_one_wallet_does_not_know(
@@ -95,7 +95,7 @@ def test_the_walk_notices_a_cancel_of_another_tills_sale(
 async def test_killed_or_cancelled_at_any_await_it_never_pays_twice() -> None:
     """M-02, M-23, M-24: one dies at every await, is resumed, and dies again."""
     paths, _, ends = await shell_walk.walk(shell_walk.one_checkout, 2 if FULL else 1, **CHECKOUT)
-    assert paths > 400
+    assert paths > 300
     assert set(ends) >= {"PAID", "PAID_EARLIER", "FAILED", "CANCELLED"}
 
 
@@ -104,5 +104,5 @@ async def test_killed_or_cancelled_at_any_await_it_never_pays_twice() -> None:
 async def test_killed_or_cancelled_at_any_await_it_never_refunds_twice() -> None:
     """M-25: against a gateway that pays out every refund that it is sent, whatever its number."""
     paths, _, ends = await shell_walk.walk(shell_walk.one_refund, 3 if FULL else 2, **REFUND)
-    assert paths > 800
+    assert paths > 500
     assert set(ends) >= {"REFUNDED", "REFUND_FAILED", "NOTSURE", "CHANGED", "EXPIRED"}

@@ -22,8 +22,7 @@ from tests.hard.versions.world import TwoVersions, drawn_mix
 from tests.sizes import FULL
 
 STORED = Path(__file__).parents[1] / "data" / "stored"
-#: The first is told twice by the test of the story, and judged there.
-SEEDS = range(2, 400 if FULL else 4)
+SEEDS = range(2, 400 if FULL else 3)
 KEY = "9d101c97133837e13dde2d32a5054abb"
 OLD = PreviousKey("the-old-key", until=datetime(2027, 1, 1, tzinfo=UTC))
 
@@ -98,7 +97,7 @@ def test_deployments_of_every_kind_are_drawn() -> None:
 
 def test_one_version_follows_the_other_on_the_same_files() -> None:
     """What runs in which process stands in the story, which is the same every time."""
-    story = TwoVersions(1, "last").run()
+    story = TwoVersions(4, "last").run()
     assert story.broken == ()
     ran = [
         (line.who, line.what)
@@ -106,7 +105,7 @@ def test_one_version_follows_the_other_on_the_same_files() -> None:
         if line.happening is Happening.PROCESS and line.what.endswith("version")
     ]
     assert {what for _, what in ran} == {"is last version", "is this version"}
-    assert TwoVersions(1, "last").run().timeline.fingerprint == story.timeline.fingerprint
+    assert TwoVersions(4, "last").run().timeline.fingerprint == story.timeline.fingerprint
 
 
 @pytest.mark.slow
@@ -123,9 +122,9 @@ def test_no_rule_is_broken_while_two_versions_run(called: str) -> None:
 def test_a_bug_that_only_two_versions_show_is_found(capsys: pytest.CaptureFixture[str]) -> None:
     """The same order under two keys takes effect twice; each version by itself is sound.
 
-    The sixth seed shows it; where it no longer does, those behind it are gone through.
+    The twelfth seed shows it; where it no longer does, those behind it are gone through.
     """
-    assert find("an order in an inbox has another key", 6, 60) == 0
+    assert find("an order in an inbox has another key", 12, 60) == 0
     assert "M-16" in capsys.readouterr().out
 
 
@@ -157,7 +156,7 @@ def test_the_command_tells_one_story_and_goes_through_seeds(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """As that of the library's own world does."""
-    assert main(["--seed", "1", "--trace"]) == 0
+    assert main(["--seed", "2", "--trace"]) == 0
     assert "is this version" in capsys.readouterr().out
-    assert main(["--first", "1", "--seeds", "2", "--with", "next"]) == 0
-    assert "2 seeds from 1 on" in capsys.readouterr().out
+    assert main(["--first", "2", "--seeds", "2", "--with", "next"]) == 0
+    assert "2 seeds from 2 on" in capsys.readouterr().out

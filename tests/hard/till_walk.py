@@ -139,10 +139,11 @@ def _schedule(every: float, until: float) -> PollSchedule:
     return PollSchedule(first=5, every=every, until=until, jitter=0)
 
 
+#: The shortest first: most mistakes are found by it.
 CI = (
-    Size(faults=1, crashes=1, schedules=(_schedule(60, 60),)),
-    Size(faults=2, crashes=0, schedules=(_schedule(60, 60),)),
     Size(faults=1, crashes=0, schedules=(_schedule(60, 5),), certain=(False,)),
+    Size(faults=2, crashes=0, schedules=(_schedule(60, 60),)),
+    Size(faults=1, crashes=1, schedules=(_schedule(60, 60),)),
 )
 FULL = (
     Size(faults=2, crashes=1, schedules=(_schedule(30, 60),), downtimes=(1.0, 150.0, 1000.0)),
@@ -160,7 +161,7 @@ FULL = (
 
 
 #: Far enough for a mistake that no lost message hides.
-NEAR = (attrs.evolve(CI[0], faults=0),)
+NEAR = (attrs.evolve(CI[-1], faults=0),)
 
 
 class Walk:

@@ -28,7 +28,7 @@ PACKAGE = ROOT / "chaoying_async"
 
 #: Letters of the texts that are compared, and how many times as long four times as much may take:
 #: four is linear, sixteen quadratic. What takes less than that many seconds is no matter.
-_SHORT, _LONG, _TIMES, _LITTLE = 1000, 4000, 9, 0.005
+_SHORT, _LONG, _TIMES, _LITTLE = 600, 2400, 9, 0.003
 #: Letters, and seconds, that are enough for what is exponential.
 _FEW, _TOO_LONG = (12, 22), 0.05
 
@@ -103,15 +103,21 @@ def _end(call: ast.Call) -> int:
 @cache
 def _calls(path: Path) -> list[tuple[ast.Call, str]]:
     """Calls of functions of ``re``, and what is done with the pattern."""
-    return [*_calls_of(trees()[path.relative_to(PACKAGE)])]
+    return [*_calls_of(_parts(path))]
 
 
-def _calls_of(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
-    methods = {
-        id(each.value): each.attr for each in ast.walk(tree) if isinstance(each, ast.Attribute)
-    }
-    named = _methods_of_names(tree)
-    for node in ast.walk(tree):
+@cache
+def _parts(path: Path) -> list[ast.AST]:
+    """Everything in a file's tree, walked once."""
+    return [*ast.walk(trees()[path.relative_to(PACKAGE)])]
+
+
+def _calls_of(parts: list[ast.AST]) -> Iterator[tuple[ast.Call, str]]:
+    if not any(_is_of_re(each) for each in parts):
+        return
+    methods = {id(each.value): each.attr for each in parts if isinstance(each, ast.Attribute)}
+    named = _methods_of_names(parts)
+    for node in parts:
         if isinstance(node, ast.Call) and _is_of_re(node.func) and node.args:
             how = node.func.attr  # type: ignore[attr-defined]
             if how == "compile":
@@ -119,7 +125,7 @@ def _calls_of(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
             yield node, how
 
 
-def _is_of_re(function: ast.expr) -> bool:
+def _is_of_re(function: ast.AST) -> bool:
     return (
         isinstance(function, ast.Attribute)
         and isinstance(function.value, ast.Name)
@@ -127,14 +133,14 @@ def _is_of_re(function: ast.expr) -> bool:
     )
 
 
-def _methods_of_names(tree: ast.AST) -> dict[int, str]:
+def _methods_of_names(parts: list[ast.AST]) -> dict[int, str]:
     """What is called on a name that a pattern is given, where it is one method only."""
     called: dict[str, set[str]] = {}
-    for node in ast.walk(tree):
+    for node in parts:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             called.setdefault(node.value.id, set()).add(node.attr)
     found: dict[int, str] = {}
-    for node in ast.walk(tree):
+    for node in parts:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             methods = called.get(node.targets[0].id, set())
             if len(methods) == 1:
@@ -149,7 +155,7 @@ def _written_out(path: Path, calls: Sequence[tuple[ast.Call, str]]) -> Iterator[
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             pattern: Any = first.value
             yield Used(where, re.compile(pattern), how)
-    for node in ast.walk(trees()[path.relative_to(PACKAGE)]):
+    for node in _parts(path):
         if isinstance(node, ast.keyword) and node.arg == "pattern":
             value = node.value.value if isinstance(node.value, ast.Constant) else None
             if isinstance(value, str):

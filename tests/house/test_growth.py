@@ -26,7 +26,7 @@ CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 SIGN = b"&sign=" + b"A" * 32
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: Bytes that are compared; what takes less than so many seconds is no matter.
-SHORT, LONG, LITTLE = (15_000, 60_000, 0.15) if FULL else (7_500, 30_000, 0.1)
+SHORT, LONG, LITTLE = (15_000, 60_000, 0.15) if FULL else (4_000, 16_000, 0.05)
 #: How many times as long the long one may take: four is linear, sixteen quadratic.
 TIMES = 9
 
@@ -186,7 +186,7 @@ def test_nothing_grows(reader: str) -> None:
 def test_growth_would_be_seen() -> None:
     """The same measure on what is quadratic."""
     bad = re.compile(rb"\s+$").search
-    assert _grows(lambda text: void(bad(text)), b" " * 12_000 + b"!", b" " * 3000 + b"!")
+    assert _grows(lambda text: void(bad(text)), b" " * 8000 + b"!", b" " * 2000 + b"!")
 
 
 @pytest.mark.parametrize("letters", [4000, 8000, 16_000, 30_000])

@@ -11,8 +11,6 @@ import io
 import json
 import pickle
 import pprint
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -60,6 +58,7 @@ from tests.fake_gateway import FakeGateway, session
 from tests.session.test_secrets_in_texts import FAILURES, THINGS
 from tests.sizes import cases, thinned
 from tests.table import table
+from tests.users_pytest import run_pytest
 
 REQUESTS = every_request()
 PAY: Any = REQUESTS["pay"]
@@ -243,14 +242,7 @@ def test_a_failed_comparison_is_reported_without_secrets(how: str, tmp_path: Pat
     """M-27: ``assert pay == other`` in a user's test shows *that* they differ, and no value."""
     source = REPORTED.format(key=KEY, code=AUTH_CODE, openid=OPENID)
     (tmp_path / "test_theirs.py").write_text(source)
-    command = [sys.executable, "-m", "pytest", how, "-p", "no:cacheprovider", "--tb=short"]
-    report = subprocess.run(
-        [*command, "--no-header", "test_theirs.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
+    report = run_pytest(tmp_path, how, "--tb=short", "--no-header", "test_theirs.py")
     assert "6 failed" in report
     # --tb=short prints the failed lines of the test itself: they name values, not texts.
     said = "\n".join(line for line in report.split("\n") if line.startswith("E "))

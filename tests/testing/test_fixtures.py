@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -30,10 +27,9 @@ from chaoying_async import (
 )
 from chaoying_async.sansio.exchange import build_request, read_reply
 from chaoying_async.testing import FakeClock, sign_notification, signed_reply
+from tests.users_pytest import run_pytest
 
 CREDENTIALS = Credentials(agent_id="17", key="testing-key", pid="pid")
-
-ROOT = Path(__file__).parents[2]
 
 _LOAD_ONCE = """
 from chaoying_async.testing import pytest_plugin
@@ -169,19 +165,12 @@ def test_with_no_real_gateway_a_users_test_reaches_no_gateway(tmp_path: Any) -> 
     (tmp_path / "test_shop.py").write_text(_USERS_TEST)
     (tmp_path / "pytest.ini").write_text("[pytest]\nusefixtures = no_real_gateway\n")
     (tmp_path / "conftest.py").write_text(_LOAD_ONCE)
-    run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout.count("would have called a real gateway at pay.storepos.cn") >= 3, run.stdout
+    said = run_pytest(tmp_path, "-q", "test_shop.py")
+    assert said.count("would have called a real gateway at pay.storepos.cn") >= 3, said
     for test in ("forgot_the_transport[None]", "forgot_the_transport[transport1]"):
-        assert f"FAILED test_shop.py::test_{test}" in run.stdout
-    assert "ERROR test_shop.py::test_swallowed_it" in run.stdout
-    assert "2 failed, 3 passed, 3 errors" in run.stdout, run.stdout
+        assert f"FAILED test_shop.py::test_{test}" in said
+    assert "ERROR test_shop.py::test_swallowed_it" in said
+    assert "2 failed, 3 passed, 3 errors" in said, said
 
 
 def test_a_signed_reply_to_a_refund_query_lists_its_refund() -> None:

@@ -122,7 +122,7 @@ async def test_r32_random_cancellation_leaves_the_pool_usable_and_no_reply_goes_
 ) -> None:
     """M-06: cancelled at every kind of await, each call with an order number of its own."""
     rng = random.Random(20240229)
-    calls = 100_000 if FULL else 500
+    calls = 100_000 if FULL else 200
     ended = {"answered": 0, "cancelled": 0}
 
     async def one(engine: Engine, url: str, number: int) -> None:
@@ -466,7 +466,7 @@ async def test_r33_opening_and_closing_leaks_no_descriptor(kind: str, secure: bo
         await turns(20)
         gc.collect()
         before = descriptors()
-        for _ in range(1_000 if FULL else 15):
+        for _ in range(1_000 if FULL else 6):
             await cycle(server)
         for link in server.links:
             link.writer.transport.abort()
