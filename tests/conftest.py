@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.servers import Servers
 
 PACKAGE = str(Path(chaoying_async.__file__).parent)
+#: Folders of tests are here where it has room: a database would wait for its disk at each COMMIT.
+MEMORY, ROOM = Path("/dev/shm"), 2 << 30  # noqa: S108 - pytest makes a folder of its own in it
 #: The one place where the key may be a local (M-27).
 SIGNING = str(Path(PACKAGE, "sansio", "signing.py"))
 #: More errors of one test are not looked at: they are of the same kind.
@@ -45,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Where the package is installed, its entry point has loaded the plugin already.
     if pytest_plugin not in config.pluginmanager.get_plugins():
         config.pluginmanager.register(pytest_plugin)
+    if _has_room(MEMORY):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
     # The command line speaks the user's language: here English, whoever runs the tests.
     os.environ["LC_ALL"] = "C.UTF-8"
     # A shell's background job, or nohup, has these ignored, and our commands heed that: their tests
@@ -56,6 +60,16 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, usual)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether there may lie files of gigabytes, programs included."""
+    try:
+        found = os.statvfs(folder)
+    except (AttributeError, OSError):  # Windows; no such folder
+        return False
+    executes = not found.f_flag & getattr(os, "ST_NOEXEC", 0)
+    return executes and os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize > ROOM
 
 
 @pytest.hookimpl(wrapper=True)

@@ -48,8 +48,6 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.api.follow_up import Cancel, OrderQuery, Refund, RefundQuery
-from chaoying_async.sansio.explanation import Explanation, OrderStanding
-from chaoying_async.sansio.explanation.next_steps import Need
 from chaoying_async.sansio.paid import PaidOrder, advice_in_refund
 from chaoying_async.sansio.polling.status import PollStatus
 
@@ -326,45 +324,3 @@ def worst(exits: Iterable[Exit]) -> Exit:
     """The exit code of several orders together."""
     found = set(exits)
     return next((code for code in _WORST if code in found), Exit.OK)
-
-
-#: How each standing of an order ends ``explain``.
-_EXPLAINED: Mapping[OrderStanding, tuple[Exit, str]] = {
-    OrderStanding.PAID: (Exit.OK, "green"),
-    OrderStanding.WAS_PAID: (Exit.UNREACHED, "bold yellow"),
-    OrderStanding.IN_REFUND: (Exit.REFUSED, "yellow"),
-    OrderStanding.OTHER_AMOUNT: (Exit.UNTRUSTED, "bold red"),
-    OrderStanding.UNPAID: (Exit.REFUSED, "yellow"),
-    OrderStanding.OPEN: (Exit.PENDING, "bold yellow"),
-    OrderStanding.NOT_FOUND: (Exit.REFUSED, "yellow"),
-    OrderStanding.CONTRADICTED: (Exit.UNKNOWN, "bold red"),
-    OrderStanding.NO_ANSWER: (Exit.UNREACHED, "bold yellow"),
-    OrderStanding.NO_NEWS: (Exit.PENDING, "bold yellow"),
-    OrderStanding.UNBELIEVED: (Exit.UNTRUSTED, "bold red"),
-    OrderStanding.NOT_ASKED: (Exit.REFUSED, "bold red"),
-}
-#: Of an order that is paid: what somebody still has to do.
-_NEEDED: Mapping[Need, Exit] = {
-    Need.NOTHING: Exit.OK,
-    Need.TIME: Exit.PENDING,
-    Need.PERSON: Exit.REFUSED,
-}
-
-
-def after_explanation(explanation: Explanation) -> Ending:
-    """The ending of ``explain``: 0 where it is paid and all that was asked agrees.
-
-    Whoever contradicts somebody makes it UNKNOWN: a person looks before money is moved. So does a
-    payment that was sent, if nobody knows what became of it. Where nothing is left to do but to
-    compare the amount it is UNCOMPARED: a script that delivers at 0 must not. Where its outcome is
-    still on its way to its task too it is PENDING: the task delivers it.
-    """
-    code, style = _EXPLAINED[explanation.standing]
-    charged = any(step.name == "charged" for step in explanation.next)
-    if explanation.against or charged:
-        return Ending(Exit.UNKNOWN, "bold red")
-    if explanation.standing is OrderStanding.PAID:
-        uncompared = explanation.lacks_amount_alone
-        code = Exit.UNCOMPARED if uncompared else _NEEDED[explanation.needs_beside_amount]
-        return Ending(code, style if code is Exit.OK else "bold yellow")
-    return Ending(code, style)

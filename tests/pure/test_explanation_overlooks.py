@@ -9,7 +9,8 @@ import attrs
 import pytest
 
 from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError
-from chaoying_async.cli.exits import Exit, after_explanation
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.inquiry.standing_exits import after_explanation
 from chaoying_async.exceptions import SignatureRefusedError
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.follow_up import RefundQueryResult

@@ -9,9 +9,10 @@ import click
 
 from chaoying_async.cli import gateway_options, interrupts, output, ranges
 from chaoying_async.cli.commands.query import MERCHANT, PAYTYPE
-from chaoying_async.cli.exits import Exit, after_explanation
+from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
 from chaoying_async.cli.inquiry.gather import Sources, gathered
+from chaoying_async.cli.inquiry.standing_exits import after_explanation
 from chaoying_async.cli.language import language, shown
 from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
