@@ -23,6 +23,7 @@ that does not show it, never from an option (M-27).
 - ``reply_status``: decides what a reply says: a status, an exit code, and what to do next.
 - ``reply_display``: shows a reply on a terminal or as JSON, without personal values.
 - ``exits``: decides how a command ends, by error and by status.
+- ``error_lines``: shows the library's lines at ERROR, for commands that use a store.
 - ``output``: prints tables where a person reads, and JSON lines where a program does.
 - ``streams``: makes stdout and stderr streams to which writing never fails.
 - ``interrupts``: decides what a signal does, by how far a command has come.

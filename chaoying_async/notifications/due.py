@@ -37,6 +37,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
+from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError, readable
 from chaoying_async.sansio.observed import ObservedMessage, order_mark
 
 #: How many orders and messages a look at the inbox brings, and how many are done at once.
@@ -67,6 +68,8 @@ class DueWork:
         self._limits = limits
         #: Orders and messages that an earlier round has not finished.
         self._under_way: set[Name] = set()
+        #: Those of which was said that they cannot be read.
+        self._unreadable: set[Name] = set()
 
     async def run(self) -> int:
         """One round; how many orders and messages it looked at."""
@@ -132,6 +135,14 @@ class DueWork:
                 if outcome is not None:
                     over = has_ended(outcome.decision, durable=outcome.durable)
                     work.decided(outcome.decision, over=over)
+        except UnreadableRecordError:
+            if name not in self._unreadable:
+                self._unreadable.add(name)
+                log.error(
+                    "the inbox's record of order %r of merchant %r cannot be read by this version:"
+                    " it stays there",
+                    *(item.key.out_trade_no, item.key.mch_id),
+                )
         except Exception as error:  # noqa: BLE001 - the next round may do better
             log.warning(
                 "order %r of merchant %r could not be taken up (%s): the next round tries again",
@@ -151,7 +162,7 @@ class DueWork:
         if not entry.payload:
             await self._quarantine(record)
             return None
-        facts = kept_facts(entry.payload, entry.source)
+        facts = readable(lambda: kept_facts(entry.payload, entry.source), record.key)
         if entry.decision == BY_A_PERSON:  # whatever the shop expects by now
             return await self._journey.run(
                 facts, self._limits, first_seen=entry.first_seen, by_a_person=True, key=record.key
@@ -205,7 +216,7 @@ class DueWork:
             await self._reporter.report(outcome.decision, outcome.reason, record.key)
 
     async def _aside(self, aside: Aside) -> Outcome | None:
-        facts = facts_from_text(aside.payload)
+        facts = readable(lambda: facts_from_text(aside.payload), aside.key)
         if aside.mark is Mark.APPLY and storable(facts) is None:
             log.error(
                 "a message of merchant %r without a usable order number cannot be applied: it is"

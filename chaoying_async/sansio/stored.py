@@ -35,7 +35,7 @@ T = TypeVar("T")
 Members = Mapping[str, Any]
 
 #: What can be wrong with a text that somebody else wrote, or that was damaged.
-_UNREADABLE = (
+UNREADABLE = (
     ValueError,
     KeyError,
     TypeError,
@@ -70,7 +70,7 @@ def read_record(text: str, read: Callable[[dict[str, Any]], T], what: str) -> T:
     """
     try:
         return read(json.loads(text))
-    except _UNREADABLE:  # it may hold the text, so it must not be our error's context
+    except UNREADABLE:  # it may hold the text, so it must not be our error's context
         pass
     raise ValueError(f"not {what}")
 

@@ -335,3 +335,33 @@ async def test_one_order_that_cannot_be_looked_up_keeps_no_other_waiting(shop: S
     broken.clear()
     await handler.run_due()
     assert len(shop.delivered) == 2
+
+
+async def test_a_message_that_cannot_be_read_is_told_of_once_and_stops_no_other(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-17: a paid order that nobody can take up is a line at ERROR, and not one each round."""
+    inbox = shop.inbox()
+    handler = shop.handler(inbox)
+    shop.before = failing(1)
+    await handler.handle(shop.body())
+    for number, payload in enumerate(("nonsense", "[1]", "{}")):
+        await inbox.set_aside(
+            Aside(
+                key=OrderKey(MCH_ID, f"B{number}"),
+                fingerprint=f"{number:064x}",
+                decision="UNKNOWN_ORDER",
+                reason="",
+                payload=payload,
+                first_seen=shop.clock.now(),
+            ),
+            retry_in=0,
+        )
+    caplog.clear()
+    await shop.clock.advance(31)
+    for _ in range(2):
+        await handler.run_due()
+    assert len(shop.delivered) == 1
+    told = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert len(told) == 3
+    assert all("cannot be read by this version" in each for each in told)

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from chaoying_async.abc import InboxForPeople
-from chaoying_async.cli import interrupts, output, ranges, stores
+from chaoying_async.cli import error_lines, interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import stacked
 from chaoying_async.cli.interrupts import TrackedCall
@@ -21,12 +21,15 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.currency import is_yuan, shown_code
 from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in, merchant_in
 from chaoying_async.sansio.notifications.inbox_values import (
+    LONGEST_MCH_ID,
+    LONGEST_NUMBER,
     Aside,
     Mark,
     OrderKey,
     Record,
     SeenState,
 )
+from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
 from chaoying_async.sansio.redact import masked_fields
 
 T = TypeVar("T")
@@ -77,6 +80,10 @@ def list_(store: str, prefix: str | None, limit: int) -> None:
         found = found[:limit]
         words = f"more than {limit} wait: the oldest are shown, --limit shows more"
         click.echo(output.printable(shown(words)), err=True)
+    for item in found:
+        if _kept_or_none(item) is None:
+            words = str(UnreadableRecordError(item.key))
+            click.echo(output.printable(shown(words)), err=True)
     if output.as_json():
         for item in found:
             output.tell(_as_record(item) | {"kept": masked_fields(_kept(item), {})})
@@ -211,6 +218,8 @@ async def _found(
     box: InboxForPeople, key: OrderKey, mark: Mark, fingerprint: str | None
 ) -> _MarkTarget:
     """The message that is named, else the order, else its only message; changes nothing."""
+    if len(key.mch_id) > LONGEST_MCH_ID or len(key.out_trade_no) > LONGEST_NUMBER:
+        return _MarkTarget(problem=_NOTHING)
     record = await box.look(key)
     state = None if record is None else record.state
     if mark is Mark.APPLY and state is SeenState.DONE:
@@ -240,7 +249,8 @@ def _run(
         async with stores.opened_inbox(store, prefix) as box:
             return await work(box)
 
-    return interrupts.run(run(), last=last)
+    with error_lines.on_stderr():
+        return interrupts.run(run(), last=last)
 
 
 def _marked(
@@ -281,7 +291,7 @@ def _amounts(item: Record | Aside) -> tuple[ToldAmount | None, ToldAmount | None
     named = kept.get("fee_type") or kept.get("raw", {}).get("fee_type")
     fee_type = None if is_yuan(named) else shown_code(named)
     numbers = (payable, *(kept.get(name) for name in ("payable", "total_fee", "paid")))
-    known = (ToldAmount(each, fee_type) for each in numbers if each is not None)
+    known = (ToldAmount(each, fee_type) for each in numbers if isinstance(each, int))
     return expected, found or next(known, None)
 
 
@@ -300,9 +310,21 @@ def _members(expected: ToldAmount | None, paid: ToldAmount | None) -> dict[str, 
 
 
 def _kept(item: Record | Aside) -> dict[str, Any]:
+    """What was kept of a message; nothing of one that cannot be read."""
+    return _kept_or_none(item) or {}
+
+
+def _kept_or_none(item: Record | Aside) -> dict[str, Any] | None:
     payload = item.entry.payload if isinstance(item, Record) else item.payload
-    kept: dict[str, Any] = json.loads(payload or "{}")
-    return kept
+    try:
+        kept = json.loads(payload or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return None
+    raw = kept.get("raw", {}) if isinstance(kept, dict) else None
+    if not isinstance(raw, dict):
+        return None
+    texts = (kept.get("fee_type"), raw.get("fee_type"))
+    return kept if all(isinstance(each, str | None) for each in texts) else None
 
 
 def _as_record(item: Record | Aside) -> dict[str, Any]:

@@ -179,6 +179,8 @@ COMMANDS: Mapping[str, str] = {
     "{} and {} more": "{}，另有 {} 个",
     "{} still pending: {}": "仍有 {} 笔没有结果：{}",
     "nothing was pending": "没有未结束的",
+    "{} could not be written down, and come again": "{} 条没能写入存储，会再次出现",
+    "which store? --store is empty": "哪个存储？--store 是空的",
     "kept in {}": "已保存在 {}",
     "Is CHAOYING_KEY the key of CHAOYING_AGENT_ID, here and not in a test environment? `chaoying check` asks the gateway, and says which of them is wrong": "CHAOYING_KEY 是 CHAOYING_AGENT_ID 在这个环境（而不是测试环境）的密钥吗？`chaoying check` 会询问网关，并指出哪一项不对",
     "nothing was sent: put the fields right": "什么都没发出：请改正这些字段",

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox
+from chaoying_async.inbox.readable import ReadableRecords
 from chaoying_async.inbox.redis import scripts
 from chaoying_async.inbox.redis.hashes import (
     entry_args,
@@ -29,6 +30,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
     BY_A_PERSON,
     FIRST,
+    LONGEST_NUMBER,
     MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
@@ -39,6 +41,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     check_room,
 )
+from chaoying_async.sansio.notifications.unreadable import readable
 from chaoying_async.sansio.redact import is_certain
 
 _WINDOW = timedelta(days=1)
@@ -55,6 +58,39 @@ _NO_OPTION = (
     "redis-py does not know one of the options after the address's question mark (for TLS write "
     "rediss://, without an option)"
 )
+
+
+#: An order or a message, its hash as Redis replied, and what PTTL says of its lease.
+_Kept = tuple[OrderKey, str | None, Any, int]
+#: How an error begins that says that somebody else has written under that key.
+_NO_HASH = "WRONGTYPE"
+#: The order of a name that somebody else wrote: it is not there.
+_NOBODY = OrderKey("", "")
+
+
+def _record(key: OrderKey, reply: Any, left: int) -> Record | None:
+    """An order's record, None where there is none; UnreadableRecordError."""
+
+    def made() -> Record | None:
+        fields = to_hash(reply)
+        return to_record(key, fields, left) if fields else None
+
+    return readable(made, key)
+
+
+def _message(kept: _Kept) -> Aside | None:
+    key, fingerprint, reply, _ = kept
+
+    def made() -> Aside | None:
+        fields = to_hash(reply)
+        return to_aside(key, fingerprint or "", fields) if fields else None
+
+    return readable(made, key)
+
+
+def _thing(kept: _Kept) -> Record | Aside | None:
+    key, fingerprint, reply, left = kept
+    return _record(key, reply, left) if fingerprint is None else _message(kept)
 
 
 class RedisInbox(LeasingInbox):
@@ -89,6 +125,7 @@ class RedisInbox(LeasingInbox):
         self._sets = [f"{prefix}{name}" for name in ("due", "open", "ended")]
         self._due, self._open, self._ended = self._sets
         self._scripts: dict[str, Any] = {}
+        self._readable = ReadableRecords()
 
     def __repr__(self) -> str:
         return f"<RedisInbox {self._prefix}>"
@@ -98,14 +135,13 @@ class RedisInbox(LeasingInbox):
         return _WINDOW
 
     async def look(self, key: OrderKey) -> Record | None:
-        (found,) = await self._records([key])
-        return found
+        ((_, _, reply, left),) = await self._kept([(key, None)])
+        return _record(key, reply, left)
 
     async def _claim(self, key: OrderKey, entry: Entry) -> Claim | None:
         args = (milliseconds(LEASE), *entry_args(entry))
         token, before, left = await self._on_order(scripts.CLAIM, key, *args)
-        fields = to_hash(before)
-        record = to_record(key, fields, left) if fields else None
+        record = _record(key, before, left)
         if token or (record is not None and record.state is SeenState.DONE):
             return Claim(key, record, token)
         return None
@@ -142,21 +178,26 @@ class RedisInbox(LeasingInbox):
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
         fingerprints = [text(one) for one in await self._client.smembers(self._siblings(key))]
-        found = await self._messages((key, fingerprint) for fingerprint in fingerprints)
-        kept = [aside for aside in found if aside is not None]
-        return sorted(kept, key=lambda aside: aside.first_seen)
+        kept = await self._kept([(key, fingerprint) for fingerprint in fingerprints])
+        found = [aside for each in kept if (aside := _message(each)) is not None]
+        return sorted(found, key=lambda aside: aside.first_seen)
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
-        (found,) = await self._messages([(key, fingerprint)])
-        return found
+        (found,) = await self._kept([(key, fingerprint)])
+        return _message(found)
 
     async def unfinished(self, limit: int) -> Sequence[Record | Aside]:
-        args = [limit, f"{self._prefix}lease:"]
-        names = await self._run(scripts.DUE, [self._due, self._open], args)
-        return await self._things(names)
+        async def first(most: int) -> list[_Kept]:
+            args = [most, f"{self._prefix}lease:"]
+            return await self._named(await self._run(scripts.DUE, [self._due, self._open], args))
+
+        return await self._readable.page(limit, first, _thing)
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
-        return await self._things(await self._client.zrange(self._open, 0, limit - 1))
+        async def first(most: int) -> list[_Kept]:
+            return await self._named(await self._client.zrange(self._open, 0, most - 1))
+
+        return await self._readable.page(limit, first, _thing)
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
         if fingerprint is None:
@@ -171,12 +212,13 @@ class RedisInbox(LeasingInbox):
         until = microseconds(before)
         pruned = 0
         ended = [text(name) for name in await self._client.zrange(self._ended, 0, -1)]
-        names = [name for name in ended if key_of(name)[1] != FIRST]
+        names = [name for name in ended if (key := self._key_of(name)) and key[1] != FIRST]
         for at in range(0, len(names), _PAGE):
             pruned += await self._prune(names[at : at + _PAGE], until)
         waiting = [text(name) for name in await self._client.zrange(self._open, 0, -1)]
         for at in range(0, len(waiting), _PAGE):
-            for item in await self._things(waiting[at : at + _PAGE]):
+            kept = await self._named(waiting[at : at + _PAGE])
+            for item in self._readable.each(kept, _thing):
                 if isinstance(item, Aside) and item.first_seen < before:
                     pruned += await self._prune_waiting(item, before, keys=keys)
         return pruned
@@ -198,37 +240,33 @@ class RedisInbox(LeasingInbox):
                 await self._run(scripts.PRUNE, keys, [name, until], client=pipeline)
             return int(sum(await pipeline.execute()))
 
-    async def _records(self, keys: Iterable[OrderKey]) -> list[Record | None]:
-        keys = list(keys)
+    async def _named(self, names: Iterable[Any]) -> list[_Kept]:
+        """What is kept of the orders and messages of these names, in their order."""
+        return await self._kept([self._key_of(name) or (_NOBODY, None) for name in names])
+
+    def _key_of(self, name: Any) -> tuple[OrderKey, str | None] | None:
+        """The order or message of a name; None where somebody else wrote it."""
+        try:
+            return key_of(text(name))
+        except (ValueError, TypeError):
+            shown = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
+            self._readable.tell(OrderKey("", shown[:LONGEST_NUMBER]))
+            return None
+
+    async def _kept(self, named: Sequence[tuple[OrderKey, str | None]]) -> list[_Kept]:
+        """The hash of each order, or of its message, and what is left of its lease."""
         async with self._client.pipeline(transaction=True) as pipeline:
-            for key in keys:
-                pipeline.hgetall(self._order(key))
+            for key, of in named:
+                pipeline.hgetall(self._order(key) if of is None else self._aside(key, of))
                 pipeline.pttl(self._lease(key))
-            replies = await pipeline.execute() if keys else []
-        hashes = [to_hash(reply) for reply in replies[::2]]
+            replies = await pipeline.execute(raise_on_error=False) if named else []
+        for reply in replies:
+            if isinstance(reply, Exception) and not str(reply).startswith(_NO_HASH):
+                raise reply
         return [
-            to_record(key, fields, left) if fields else None
-            for key, fields, left in zip(keys, hashes, replies[1::2], strict=True)
+            (key, of, reply, left)
+            for (key, of), reply, left in zip(named, replies[::2], replies[1::2], strict=True)
         ]
-
-    async def _messages(self, named: Iterable[tuple[OrderKey, str]]) -> list[Aside | None]:
-        named = list(named)
-        async with self._client.pipeline(transaction=True) as pipeline:
-            for key, fingerprint in named:
-                pipeline.hgetall(self._aside(key, fingerprint))
-            hashes = [to_hash(reply) for reply in await pipeline.execute()] if named else []
-        return [
-            to_aside(key, fingerprint, fields) if fields else None
-            for (key, fingerprint), fields in zip(named, hashes, strict=True)
-        ]
-
-    async def _things(self, names: Iterable[Any]) -> Sequence[Record | Aside]:
-        """The orders and messages of these names, in their order."""
-        named = [key_of(text(name)) for name in names]
-        records = iter(await self._records(key for key, of in named if of is None))
-        asides = iter(await self._messages((key, of) for key, of in named if of is not None))
-        things = [next(records) if of is None else next(asides) for _, of in named]
-        return [thing for thing in things if thing is not None]
 
     async def _on_order(self, script: str, key: OrderKey, *args: Any) -> Any:
         keys = [self._order(key), self._lease(key), *self._sets]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import MetaData, inspect
@@ -14,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, UsageError
+from chaoying_async.inbox.readable import ReadableRecords
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.lending import tell_whose
 from chaoying_async.inbox.sql.locks import LOCKS, LockedRow
@@ -101,6 +103,7 @@ class SqlInbox:
         tell_whose(engine)
         self._locks = LOCKS[dialect.name](self._access, self._orders)
         self._room = PerLoop(asyncio.Lock)
+        self._readable = ReadableRecords()
 
     def __repr__(self) -> str:
         return f"<SqlInbox {self._prefix}>"
@@ -189,12 +192,18 @@ class SqlInbox:
         return pruned + await prune_raw(self._access, self._asides, before)
 
     async def _oldest(self, orders: Any, asides: Any, limit: int) -> Sequence[Record | Aside]:
-        most = {"p_limit": limit}
-        items: list[tuple[int, Record | Aside]] = [
-            *((row.first_seen, to_record(row)) for row in await self._access.read(orders, most)),
-            *((row.first_seen, to_aside(row)) for row in await self._access.read(asides, most)),
+        items: list[Record | Aside] = [
+            *await self._readable.page(limit, partial(self._first, orders), to_record),
+            *await self._readable.page(limit, partial(self._first, asides), to_aside),
         ]
-        return [item for _, item in sorted(items, key=lambda pair: pair[0])][:limit]
+        return sorted(items, key=_first_seen)[:limit]
+
+    async def _first(self, statement: Any, most: int) -> Sequence[Any]:
+        return await self._access.read(statement, {"p_limit": most})
+
+
+def _first_seen(item: Record | Aside) -> datetime:
+    return item.entry.first_seen if isinstance(item, Record) else item.first_seen
 
 
 @asynccontextmanager

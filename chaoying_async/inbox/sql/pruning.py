@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.statements import AsideStatements, PruningStatements
-from chaoying_async.inbox.sql.tables import Params, message_params, to_aside
+from chaoying_async.inbox.sql.tables import Params, message_params
 from chaoying_async.sansio.notifications.facts import without_raw
-from chaoying_async.sansio.notifications.inbox_values import AHEAD
+from chaoying_async.sansio.notifications.inbox_values import AHEAD, OrderKey
 from chaoying_async.sql.dialects import microseconds
 
 #: Rows in one transaction: few enough that a payment hardly waits for it.
@@ -41,10 +41,10 @@ async def prune_raw(access: Access, asides: AsideStatements, before: datetime) -
     while rows := await access.read(asides.with_raw, params):
         changed = 0
         for row in rows:
-            aside = to_aside(row)
-            payload = without_raw(aside.payload)
-            if payload != aside.payload:
-                this = message_params(aside.key, aside.fingerprint) | {"p_payload": payload}
+            key = OrderKey(row.mch_id, row.out_trade_no)
+            payload = without_raw(row.payload)
+            if payload != row.payload:
+                this = message_params(key, row.fingerprint) | {"p_payload": payload}
                 changed += await access.write(asides.replace, this)
         if not changed:
             break

@@ -22,6 +22,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     SeenState,
 )
+from chaoying_async.sansio.notifications.unreadable import readable
 from chaoying_async.sql.columns import DEFAULT_PREFIX, TABLE_OPTIONS, exact_text, long_text
 from chaoying_async.sql.dialects import EPOCH, microseconds
 
@@ -140,6 +141,10 @@ def aside_params(aside: Aside) -> Params:
 
 def to_record(row: Any) -> Record:
     """An order as its row says; its lease as seen when the row was read."""
+    return readable(lambda: _record(row), _key_of(row))
+
+
+def _record(row: Any) -> Record:
     fields = {name: getattr(row, name) for name in ENTRY}
     fields["first_seen"] = _moment(row)
     fields["source"], _, others = row.source.partition(" ")
@@ -158,6 +163,10 @@ def to_record(row: Any) -> Record:
 
 def to_aside(row: Any) -> Aside:
     """A message as its row says."""
+    return readable(lambda: _aside(row), _key_of(row))
+
+
+def _aside(row: Any) -> Aside:
     return Aside(
         key=_key_of(row),
         fingerprint=row.fingerprint,

@@ -7,4 +7,5 @@
 - ``inbox_values``: what an inbox keeps: orders, and messages that were set aside.
 - ``message``: a notification as a typed value, with every field that the document names.
 - ``reading``: from a body to verified facts: is it right, and what does it say of the payment.
+- ``unreadable``: what becomes of a record that nothing can be made of.
 """

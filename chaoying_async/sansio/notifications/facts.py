@@ -20,7 +20,7 @@ from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.model import Model
 from chaoying_async.sansio.paid import PaidOrder, PaidSource, RefundedOrder, known_numbers
 from chaoying_async.sansio.redact import without_personal
-from chaoying_async.sansio.stored import encoded, members_of, paid_in, value_in
+from chaoying_async.sansio.stored import UNREADABLE, encoded, members_of, paid_in, value_in
 from chaoying_async.sansio.values import Fen
 
 #: Characters of a transaction number: the document's have 32. And of all that is written down of
@@ -138,7 +138,10 @@ def without_raw(text: str) -> str:
     """What :func:`to_text` wrote of a message, without its raw fields; another text as it is."""
     if '"outcome":' not in text or '"raw":{}' in text:
         return text
-    facts = facts_from_text(text)
+    try:
+        facts = facts_from_text(text)
+    except UNREADABLE:
+        return text
     facts.raw, facts.told_as = {}, facts.fingerprint
     return to_text(facts)
 

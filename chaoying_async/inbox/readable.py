@@ -1,0 +1,60 @@
+"""Reads many records of an inbox: one that cannot be read stays there, and hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from chaoying_async.observation import SafeLog
+from chaoying_async.sansio.notifications.inbox_values import OrderKey
+from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
+
+log = SafeLog("chaoying_async.notifications")
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class ReadableRecords:
+    """One inbox's; of each record that cannot be read, one line at ERROR tells."""
+
+    def __init__(self) -> None:
+        self._told: set[OrderKey] = set()
+
+    async def page(
+        self,
+        limit: int,
+        fetch: Callable[[int], Awaitable[Sequence[R]]],
+        make: Callable[[R], T | None],
+    ) -> list[T]:
+        """The first so many that can be read; ``fetch`` has the first so many there are."""
+        most = limit
+        while True:
+            rows = await fetch(most)
+            found = self.each(rows, make)
+            if len(rows) < most or len(found) >= limit:
+                return found[:limit]
+            most = limit + len(rows) - len(found)
+
+    def each(self, rows: Sequence[R], make: Callable[[R], T | None]) -> list[T]:
+        """What is made of each row, but of those of which nothing is, or can be."""
+        found = []
+        for row in rows:
+            try:
+                item = make(row)
+            except UnreadableRecordError as error:
+                self.tell(error.key)
+            else:
+                if item is not None:
+                    found.append(item)
+        return found
+
+    def tell(self, key: OrderKey) -> None:
+        """Say that a record of this order cannot be read, where it was not said before."""
+        if key not in self._told:
+            self._told.add(key)
+            log.error(
+                "the inbox's record of order %r of merchant %r cannot be read by this version: it"
+                " stays there",
+                *(key.out_trade_no, key.mch_id),
+            )
