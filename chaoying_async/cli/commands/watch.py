@@ -13,7 +13,7 @@ import attrs
 import click
 
 from chaoying_async.abc import PollStore
-from chaoying_async.cli import gateway_options, interrupts, output, ranges, stores
+from chaoying_async.cli import error_lines, gateway_options, interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit, after_outcome, worst
 from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
@@ -105,8 +105,13 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
     Exit code 0: all are paid (or refunded). Else the worst of them: 5 another amount than expected;
     6 not decided yet; 1 over and not paid, not found, refused; 130 interrupted.
     """
-    if not numbers and options["file"] is None and options["store"] is None:
-        raise click.UsageError("watch what? Give numbers, or a --file")
+    store = options["store"]
+    if store is not None and not store.strip():
+        raise click.UsageError("which store? --store is empty")
+    if not numbers and options["file"] is None:
+        if store is None:
+            raise click.UsageError("watch what? Give numbers, or a --file")
+        stores.existing_database(store)  # an empty one would say that all of it is paid
     asked = WatchRequest(
         reader=OrderReader(
             refunds=options["refunds"], paytype=options["paytype"], mch_id=options["mch_id"]
@@ -161,18 +166,21 @@ async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
     )
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
+        stack.enter_context(error_lines.on_stderr())
         store = await stack.enter_async_context(_store(asked.store)) if asked.store else None
         poller = await stack.enter_async_context(
             Poller(gateway, asked.schedule, asked.concurrency, asked.rate, store)
         )
         with ends.shown:
             ended, pending = await _followed(poller, asked, ends, stop)
+    stats = poller.stats()  # what leaving it has written is written
     if not output.as_json():
         ends.tally.show()
     if not ended:
-        _say_pending(pending, asked.store)
+        _say_pending(pending, asked.store, stats.unwritten)
         return Exit.INTERRUPTED
-    return worst(ends.exits.values())
+    # Nobody asks about an order whose record cannot be read: it may have been paid.
+    return worst([*ends.exits.values(), *[Exit.PENDING] * bool(stats.unreadable)])
 
 
 def _store(file: str) -> AbstractAsyncContextManager[PollStore]:
@@ -252,11 +260,13 @@ async def _cancelled(*tasks: asyncio.Task[Any]) -> list[Any]:
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _say_pending(pending: Sequence[Query], store: str | None) -> None:
+def _say_pending(pending: Sequence[Query], store: str | None, unwritten: int) -> None:
     """Print on stderr, for programs too: stdout has the outcomes and nothing else."""
     named = ", ".join(number_of(query) for query in pending[:_NAMED])
     if len(pending) > _NAMED:
         named = f"{named} and {len(pending) - _NAMED:,} more"
     told = f"{len(pending):,} still pending: {named}" if pending else "nothing was pending"
     kept = f"; kept in {stores.shown(store)}" if store and pending else ""
+    if unwritten:
+        kept += f"; {unwritten:,} could not be written down, and come again"
     click.echo(output.printable(shown(f"interrupted; {told}{kept}")), err=True)
