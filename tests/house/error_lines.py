@@ -11,7 +11,7 @@ from pathlib import Path
 from chaoying_async.pollstore import failures
 from chaoying_async.web import adapter_log
 from tests.house.messages import template
-from tests.house.product import trees
+from tests.house.product import parts, trees
 
 _VALUE = re.compile(r"%(?:\.\d)?[a-z]|\{[a-z]*\}")
 _LOGS_ERROR = re.compile(r"log\w*\.(error|exception|critical)$")
@@ -41,8 +41,8 @@ STORE_TROUBLES = frozenset(map(bare, failures._SAYS.values()))
 def error_lines() -> Mapping[str, str]:
     """Each line, and a place that logs it."""
     found = {}
-    for path, tree in trees().items():
-        for node in ast.walk(tree):
+    for path in trees():
+        for node in parts(path):
             if isinstance(node, ast.Call):
                 for text in _texts(node):
                     line = bare(text)

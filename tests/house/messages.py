@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import attrs
@@ -70,6 +71,7 @@ _NO_MESSAGES = {
 }
 
 
+@cache
 def messages() -> list[Message]:
     """All of them, by file and line."""
     found = [each for path in trees() if path not in _NO_MESSAGES for each in _of_file(path)]

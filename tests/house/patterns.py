@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from tests.house.product import trees
+from tests.house.product import parts
 
 # How the standard library itself reads a pattern; it has no public name for that.
 codes: Any = import_module("re._constants")
@@ -103,21 +103,15 @@ def _end(call: ast.Call) -> int:
 @cache
 def _calls(path: Path) -> list[tuple[ast.Call, str]]:
     """Calls of functions of ``re``, and what is done with the pattern."""
-    return [*_calls_of(_parts(path))]
+    return [*_calls_of(parts(path.relative_to(PACKAGE)))]
 
 
-@cache
-def _parts(path: Path) -> list[ast.AST]:
-    """Everything in a file's tree, walked once."""
-    return [*ast.walk(trees()[path.relative_to(PACKAGE)])]
-
-
-def _calls_of(parts: list[ast.AST]) -> Iterator[tuple[ast.Call, str]]:
-    if not any(_is_of_re(each) for each in parts):
+def _calls_of(nodes: list[ast.AST]) -> Iterator[tuple[ast.Call, str]]:
+    if not any(_is_of_re(each) for each in nodes):
         return
-    methods = {id(each.value): each.attr for each in parts if isinstance(each, ast.Attribute)}
-    named = _methods_of_names(parts)
-    for node in parts:
+    methods = {id(each.value): each.attr for each in nodes if isinstance(each, ast.Attribute)}
+    named = _methods_of_names(nodes)
+    for node in nodes:
         if isinstance(node, ast.Call) and _is_of_re(node.func) and node.args:
             how = node.func.attr  # type: ignore[attr-defined]
             if how == "compile":
@@ -133,14 +127,14 @@ def _is_of_re(function: ast.AST) -> bool:
     )
 
 
-def _methods_of_names(parts: list[ast.AST]) -> dict[int, str]:
+def _methods_of_names(nodes: list[ast.AST]) -> dict[int, str]:
     """What is called on a name that a pattern is given, where it is one method only."""
     called: dict[str, set[str]] = {}
-    for node in parts:
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             called.setdefault(node.value.id, set()).add(node.attr)
     found: dict[int, str] = {}
-    for node in parts:
+    for node in nodes:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
             methods = called.get(node.targets[0].id, set())
             if len(methods) == 1:
@@ -155,7 +149,7 @@ def _written_out(path: Path, calls: Sequence[tuple[ast.Call, str]]) -> Iterator[
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             pattern: Any = first.value
             yield Used(where, re.compile(pattern), how)
-    for node in _parts(path):
+    for node in parts(path.relative_to(PACKAGE)):
         if isinstance(node, ast.keyword) and node.arg == "pattern":
             value = node.value.value if isinstance(node.value, ast.Constant) else None
             if isinstance(value, str):

@@ -20,6 +20,12 @@ def trees() -> dict[Path, ast.Module]:
     }
 
 
+@cache
+def parts(path: Path) -> list[ast.AST]:
+    """Everything in the tree of one of these files: walking it again takes as long as parsing."""
+    return [*ast.walk(trees()[path])]
+
+
 def folders() -> list[Path]:
     """The packages below ``chaoying_async/``, without itself."""
     return [path.parent for path in trees() if path.name == "__init__.py" and path.parent.name]
@@ -33,7 +39,7 @@ def dotted(path: Path) -> str:
 
 def classes() -> Iterator[tuple[str, Path]]:
     """Every class, private and nested ones too, and where it is."""
-    for path, tree in trees().items():
-        for node in ast.walk(tree):
+    for path in trees():
+        for node in parts(path):
             if isinstance(node, ast.ClassDef):
                 yield node.name, path

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -20,7 +19,7 @@ from chaoying_async.cli.language import chinese
 from chaoying_async.cli.language.chinese_help import CLICK
 from chaoying_async.cli.language.lookup import filled
 from tests.house.messages import Kind, Message, messages, template
-from tests.house.product import trees
+from tests.house.product import parts, trees
 
 #: Rooms whose texts the command line does not show in Chinese, and why.
 ELSEWHERE = {
@@ -188,10 +187,7 @@ def _pieces(text: str) -> list[str]:
 def _pieces_of_all_texts() -> str:
     """What labels, short texts and those of two parts are looked for in."""
     texts = (
-        template(node)
-        for path, tree in trees().items()
-        if "language" not in path.parts
-        for node in ast.walk(tree)
+        template(node) for path in trees() if "language" not in path.parts for node in parts(path)
     )
     return "\n".join(text for text in texts if text)
 

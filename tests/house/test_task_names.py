@@ -13,7 +13,7 @@ import pytest
 from chaoying_async import GatewaySession, OrderQuery, Pay, PayType, Poller, checkout
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.testing import FakeClock
-from tests.house.product import trees
+from tests.house.product import parts, trees
 from tests.shop import Shop
 from tests.table import table
 
@@ -36,7 +36,7 @@ def _name(call: ast.Call) -> str:
 
 
 def _calls(path: Path) -> Iterator[ast.Call]:
-    yield from (node for node in ast.walk(trees()[path]) if isinstance(node, ast.Call))
+    yield from (node for node in parts(path) if isinstance(node, ast.Call))
 
 
 @table("path", trees, ids=str)

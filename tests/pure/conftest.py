@@ -3,13 +3,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.sizes import FULL, QUICK
+from tests.sizes import FULL
 
 # The same examples in every run and no clock in the verdict;
 # --hypothesis-profile=default looks further.
 settings.register_profile(
     "repeatable",
-    max_examples=100 if FULL else 20 if QUICK else 30,
+    max_examples=100 if FULL else 20,
     derandomize=True,
     deadline=None,
     database=None,

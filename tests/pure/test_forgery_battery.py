@@ -242,7 +242,7 @@ _BODIES = st.one_of(
 )
 
 
-@settings(max_examples=300 if FULL else 30 if QUICK else 100, deadline=None)
+@settings(max_examples=300 if FULL else 30 if QUICK else 60, deadline=None)
 @given(body=_BODIES)
 @example(body=b"=" * MAX_BODY)
 @example(body=b"&" * MAX_BODY + b"=")

@@ -269,7 +269,7 @@ endpoints = pytest.mark.parametrize("outgoing", OUTGOING, ids=lambda each: each.
 
 
 @endpoints
-@settings(max_examples=40 if FULL else 5 if QUICK else 15)
+@settings(max_examples=40 if FULL else 5 if QUICK else 10)
 @given(body=bodies, status=st.sampled_from([200, 200, 200, 302, 404, 500]))
 @example(body=b"[" * 100_000, status=200)
 def test_any_bytes_answer_any_request_with_a_reply_or_an_error_of_ours(
@@ -283,7 +283,7 @@ def test_any_bytes_answer_any_request_with_a_reply_or_an_error_of_ours(
 
 
 @endpoints
-@settings(max_examples=80 if FULL else 5 if QUICK else 20)
+@settings(max_examples=80 if FULL else 5 if QUICK else 10)
 @given(data=st.data())
 def test_signed_garbage_is_a_reply_or_an_error_of_ours(outgoing: Any, data: st.DataObject) -> None:
     """Any values in the documented fields, right signature included.
@@ -318,7 +318,7 @@ def test_signed_garbage_is_a_reply_or_an_error_of_ours(outgoing: Any, data: st.D
             getattr(reply.result, "pay_info_json", lambda: None)()
 
 
-@settings(max_examples=200 if FULL else 15 if QUICK else 60)
+@settings(max_examples=200 if FULL else 15 if QUICK else 30)
 @given(
     st.dictionaries(
         st.one_of(known_names, unknown_names),
