@@ -140,9 +140,8 @@ class FleetDatabase:
             await self.work.take(make, seconds=_MAKING_TABLES)
             if self._dialect.one_writer:
                 await self.work.take(partial(renumber, self.engine, self.tables))
-            text = json.dumps(attrs.asdict(wanted))
-            enter = partial(self._write, self._enter, {"p_name": FLEET, "p_body": text})
-            await self.work.take(enter)
+            self._cut = {"p_name": FLEET, "p_body": json.dumps(attrs.asdict(wanted))}
+            await self.work.take(partial(self._write, self._enter, self._cut))
             found = await self.sharding()
             await self.work.take(self._compare_clocks)  # a payment may come before the first look
         if found != wanted:
@@ -195,7 +194,13 @@ class FleetDatabase:
             if not beat.rowcount:
                 await limit_idling(connection, self._idle)
                 await connection.execute(self._enter, values)
-            return str((await connection.execute(self._keep_sharding)).scalar_one())
+            cut = (await connection.execute(self._keep_sharding)).scalar_one_or_none()
+            if (
+                cut is None
+            ):  # somebody emptied the table; all who live agreed to this when they began
+                await connection.execute(self._enter, self._cut | self._time())
+                cut = self._cut["p_body"]
+            return str(cut)
 
     async def leave(self, name: str) -> None:
         """Say that this worker serves no more."""

@@ -14,6 +14,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreError, StoreTrouble
 from chaoying_async.pollstore.failures import told
 from chaoying_async.sansio.polling.record import POLL
+from chaoying_async.sansio.stored import read_record
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.transactions import connected, whole
 from chaoying_async.workers.database import FLEET, Sharding
@@ -152,7 +153,7 @@ class _StatusReading:
             of_merchants = await self._merchants(connection) if merchants else []
         sharding = Sharding(**json.loads(cut))
         live = [
-            WorkerStatus(name=name, seen=left / _MICRO, says=json.loads(body))
+            WorkerStatus(name=name, seen=left / _MICRO, says=_says_in(body))
             for name, body, left in said
             if name != FLEET
         ]
@@ -212,6 +213,26 @@ class _StatusReading:
 
     async def _all(self, connection: AsyncConnection, statement: Any) -> Sequence[Any]:
         return (await connection.execute(statement, self._time)).all()
+
+
+def _says_in(body: str) -> Mapping[str, Any]:
+    """What a process says of itself; nothing where this version cannot read it."""
+    try:
+        return read_record(body, _says, "what a process says of itself")
+    except ValueError:
+        return {}
+
+
+def _says(members: dict[str, Any]) -> dict[str, Any]:
+    of_shards = members.get("of_shards", {})
+    for number, told_of in of_shards.items():
+        _ = int(number), int(told_of.get("due", 0)), float(told_of.get("lag", 0.0))
+    _ = (
+        len(members.get("shards", ())),
+        float(members.get("lag", 0.0)),
+        int(members.get("pending", 0)),
+    )
+    return members
 
 
 def _age(micros: Any) -> float:

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async import StoreError, UsageError
@@ -81,6 +81,26 @@ async def test_an_outcome_that_nobody_takes_is_seen_with_its_age(world: FleetWor
     assert of_an_early_reader is not None
     assert of_an_early_reader >= 0, "it was written after this reader's time was taken"
     assert [(each.mch_id, each.undelivered) for each in found.merchants] == [("00000001", 1)]
+
+
+async def test_a_table_of_processes_that_a_hand_has_emptied_fills_again(world: FleetWorld) -> None:
+    """Those who live go on taking orders up; what one says that cannot be read hides no other."""
+    async with world.open(1, name="one") as (fleet,):
+        await until(lambda: len(fleet.stats().shards) == 4)
+        async with fleet._engine.begin() as connection:
+            await connection.execute(delete(TABLES.workers))
+            for name, body in (("two", "nonsense"), ("three", '{"of_shards": {"0": 1}}')):
+                row = {"name": name, "body": body, "held_until": 1 << 62}
+                await connection.execute(insert(TABLES.workers).values(row))
+        await fleet.watch(order(), then=ENDED, schedule=SOON)
+        await until(lambda: GIVEN)
+        found = await status_of(fleet)
+    assert found.sharding == Sharding(4)
+    assert {worker.name: bool(worker.says) for worker in found.workers} == {
+        "one": True,
+        "two": False,
+        "three": False,
+    }
 
 
 async def test_nothing_is_cut_anew_while_somebody_serves(world: FleetWorld) -> None:
