@@ -109,7 +109,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(refunds, "_refund", lambda fields: read({**fields, name: fields[name].upper()}))
 
 
-@among_versions("an inbox's message is written in another form", "M-17")
+@among_versions("an inbox's message is written in another form", "M-23")
 def _(patch: pytest.MonkeyPatch) -> None:
     to_text, read = facts.to_text, facts._facts
 

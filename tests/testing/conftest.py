@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import gc
 import warnings
-from collections.abc import Iterator
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_by_others() -> Iterator[None]:
+def _nothing_left_by_others() -> None:
     """A campaign begins with ``gc.collect()``: it would be blamed for what others have left.
 
     What is left then lives on, and need not be looked at in each world: that takes half a second
-    where thousands of tests were read. A campaign ends with ``gc.unfreeze()``.
+    where thousands of tests were read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-    gc.freeze()
-    yield
     gc.freeze()

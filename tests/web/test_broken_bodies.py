@@ -16,6 +16,7 @@ from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.asgi import notification_app
+from tests.sizes import FULL
 from tests.web.app_servers import SHOPS, ServedApp, in_uvicorn, make_handler, notification
 from tests.web.apps import asgi_middleware
 from tests.web.test_adapters import Fake
@@ -23,7 +24,7 @@ from tests.web.test_asgi import Connection, part
 
 pytestmark = pytest.mark.outside
 
-TIMES = 2
+TIMES = 2 if FULL else 1
 CHUNKED = "Transfer-Encoding: chunked"
 
 

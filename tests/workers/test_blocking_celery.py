@@ -22,7 +22,7 @@ from tests.sizes import FULL
 pytest.importorskip("celery")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-CHILDREN, SALES = (4, 16) if FULL else (2, 6)
+CHILDREN, SALES = (4, 16) if FULL else (2, 3)
 WORKER = (
     *("-m", "celery", "-A", "tests.workers.blocking_tasks", "worker", "-P", "prefork"),
     *("--without-gossip", "--without-mingle"),

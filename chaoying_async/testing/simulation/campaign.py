@@ -38,6 +38,7 @@ def stories(
     if users is None:
         story_of(_WARM_UP)
     gc.collect()
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()  # every world is collected at its end, and need not look at the program itself
     until = None if seconds is None else clock.monotonic() + seconds
     seed = first
@@ -48,7 +49,8 @@ def stories(
             yield story_of(seed, without, users=users)
             seed += 1
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
 
 
 def story_of(seed: int, without: Sequence[str] = (), *, users: UsersShop | None = None) -> Story:

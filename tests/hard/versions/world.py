@@ -144,6 +144,7 @@ def stories(
             OTHERS[other]()
             TwoVersions(1, other).run()
     gc.collect()
+    was_frozen = gc.get_freeze_count() > 0
     gc.freeze()
     until = None if seconds is None else clock.monotonic() + seconds
     seed = first
@@ -154,4 +155,5 @@ def stories(
             yield TwoVersions(seed, called).run()
             seed += 1
     finally:
-        gc.unfreeze()
+        if not was_frozen:
+            gc.unfreeze()
