@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,27 @@ async def test_what_the_store_took_is_not_there_for_the_connection(
     cancel = till.given["cancel"]
     assert cancel.pool + cancel.connect <= 270
     assert till.given["orderquery"] is None
+
+
+class SlowBeforeCancel(MemoryPollStore):
+    """A store that takes 100 s to write down that a cancel is about to leave."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def put(self, kind: str, items: Mapping[str, str]) -> None:
+        if any('"last":"UNCLEAR"' in text for text in items.values()):
+            await self._clock.sleep(100)
+        await super().put(kind, items)
+
+
+async def test_a_cancel_whose_record_took_too_long_does_not_leave() -> None:
+    """M-24: 270 s after the pay call began the window is over, however slow the store was."""
+    async with a_till() as shop, SlowBeforeCancel(shop.clock) as store:
+        outcome = await shop.checkout(405, store=store)
+        assert shop.till.at("cancel") == []
+    assert (outcome.status, outcome.reason) == (CheckoutStatus.UNKNOWN, CheckoutReason.STILL_OPEN)
 
 
 class Wrapped:

@@ -269,6 +269,15 @@ async def test_a_poller_gives_out_nothing_once_its_store_is_lost(owned: Owned) -
                 await running.aclose()
 
 
+async def test_who_waits_for_one_order_is_told_no_end_either(owned: Owned) -> None:
+    """M-23: no store keeps it, but the poller that has the store may know of its payment."""
+    async with a_till() as shop:
+        gateway = Scripted(shop.clock, always(PAID))
+        async with poller_on(gateway, store=owned.store) as poller, owned.taken_over():
+            with pytest.raises(StoreInUseError):
+                await moved(shop, asyncio.ensure_future(poller.wait(order("W1"))))
+
+
 async def test_outcomes_wait_for_a_lease_that_cannot_be_read() -> None:
     """M-23: and a consumer who gives up waiting loses nothing by that."""
     async with a_till() as shop:
