@@ -429,6 +429,17 @@ class TestEventLog:
         assert "no event log" in result.stderr
         assert path.read_bytes() == content
 
+    def test_a_second_listener_does_not_start_on_the_same_log(self, tmp_path: Path) -> None:
+        """Both would number alike, and one's `forwarded` line would close the other's message."""
+        path = tmp_path / "log"
+        with EventLog(path) as log:
+            log.received(b"one", "now", "A1")
+            with pytest.raises(OSError, match=r"in use by another"), EventLog(path):
+                pass
+            assert log.received(b"two", "now", "A2").number == 2
+        with EventLog(path) as log:  # the first has ended
+            assert [entry.body for entry in log.open.values()] == [b"one", b"two"]
+
     def test_outside_its_block_it_takes_nothing(self, tmp_path: Path) -> None:
         """An error, not a notification that is lost in silence."""
         log = EventLog(tmp_path / "log")

@@ -228,6 +228,7 @@ COMMANDS: Mapping[str, str] = {
     "Key 密钥 (not shown)": "Key 密钥（输入内容不回显）",
     "--url is not an address": "--url 不是一个地址",
     "{} is no event log of `chaoying listen`": "{} 不是 `chaoying listen` 的事件日志",
+    "{} is in use by another `chaoying listen`: end that one, or name another file": "{} 正被另一个 `chaoying listen` 使用：请先结束那一个，或换一个文件",
     "the event log is closed": "事件日志已关闭",
     "{} is full, it has {} bytes: name another file": "{} 已满（{} 字节）：请换一个文件",
     "the disk is full": "磁盘已满",

@@ -4,6 +4,9 @@ Each line is a JSON object. A ``received`` line holds the whole verified body, w
 numbers in it, so only the file's owner may read it; the line is on the disk before the gateway is
 answered (M-14). A ``forwarded`` line closes it. Nothing unverified is stored (M-15), and no
 notification twice, even if somebody who has captured it sends it again in another spelling.
+
+One process at a time may have the file open: two would give the same numbers, and the ``forwarded``
+line of one would close what the other one still has to pass on.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from io import FileIO
@@ -27,6 +31,22 @@ from chaoying_async.sansio.wire.forms import parse_form
 #: Bytes; a log of this size (some fifty thousand notifications) takes nothing more.
 LARGEST: Final = 64 * 1024 * 1024
 _OWNER_ONLY = 0o600
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: FileIO) -> None:
+        """Keep other processes out until the file is closed, or raise PermissionError."""
+        file.seek(2 * LARGEST)  # the bytes that are locked there cannot be read by others either
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: FileIO) -> None:
+        """Keep other processes out until the file is closed, or raise BlockingIOError."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 _BEGINNING = b'{"event": "'
 
 
@@ -64,6 +84,7 @@ class EventLog:
         opener = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _OWNER_ONLY)
         self._file = os.fdopen(opener, "r+b", buffering=0)  # a failed line is not written later
         try:
+            self._only_here(self._file)
             self._resume(self._file)
         except BaseException:
             self._close()
@@ -96,6 +117,15 @@ class EventLog:
         """Write that the notification was passed on and accepted."""
         self._add({"event": "forwarded", "number": entry.number, "at": at, "status": status})
         self.open.pop(entry.number, None)
+
+    def _only_here(self, file: FileIO) -> None:
+        try:
+            _lock(file)
+        except (BlockingIOError, PermissionError) as error:
+            raise OSError(
+                f"{self._path} is in use by another `chaoying listen`: end that one, or name"
+                " another file"
+            ) from error
 
     def _resume(self, file: FileIO) -> None:
         file.seek(0)
