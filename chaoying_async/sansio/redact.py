@@ -126,8 +126,8 @@ def masked_body(body: bytes, sent: Mapping[str, str]) -> bytes:
 
     JSON is masked member by member, however its names are escaped and however deep JSON texts are
     packed into JSON texts, and written out again; what a hidden member holds is masked wherever the
-    reply repeats it. Anything else (an error page of a proxy, half an answer) is searched for
-    ``name=value`` and for what was sent.
+    reply repeats it. Anything else (an error page of a proxy, half an answer, XML) is searched for
+    ``name=value`` and ``<name>value``, and for what was sent.
     """
     text = body.decode("utf-8", "replace")
     secrets = [*_secrets_of(sent), *_personal_in_json(text)]
@@ -147,9 +147,14 @@ def masked_message(text: str, sent: Mapping[str, str], received: Mapping[str, st
 
 
 _PACKED = ("{", "[", '"')
-#: ``openid=...``, ``"openid" : ...`` and the like, in a text that is no JSON.
+#: ``openid=...``, ``"openid" : ...``, ``<openid>...`` and the like, in a text that is no JSON.
 _QUOTE = r"(?:\\*[\"']|&quot;|%22)?"
-_NAMED = re.compile(rf"(?i)\b({_HIDDEN_NAMES})({_QUOTE}\s*[=:]\s*{_QUOTE})[^&,;}}\]<\r\n]+")
+_TAG = r"\s*(?:>|&gt;)\s*(?:(?:<|&lt;)!\[CDATA\[)?(?!\s)"
+_NAMED = re.compile(
+    rf"(?i)(?:\b({_HIDDEN_NAMES})({_QUOTE}\s*[=:]\s*{_QUOTE})|(?<!/)\b((?:{_HIDDEN_NAMES}){_TAG}))"
+    r"[^&,;}\]<\r\n]+"
+)
+_MAY_NAME = re.compile("[=＝<]|&lt;").search
 
 
 def _masked_json(text: str) -> str:
@@ -169,7 +174,7 @@ def _masked(value: Any) -> Any:
         return [_masked(inner) for inner in value]
     if type(value) is str and value.lstrip().startswith(_PACKED):
         return _masked_json(value)
-    assigns = type(value) is str and ("=" in value or "＝" in value)
+    assigns = type(value) is str and _MAY_NAME(value) is not None
     return _blanked(_NAMED, value) if assigns else value
 
 
@@ -243,7 +248,8 @@ def masked_text(text: str, pairs: Iterable[tuple[str, str]], keys: Iterable[str]
 
     ``pairs`` are the fields of that message: their hidden values are looked for in every encoding.
     """
-    pairs = tuple(pairs)
+    pairs, keys = tuple(pairs), tuple(keys)
+    text = hide(text, keys, shortest=1)  # before anything can fail at it; and again, unescaped
     personal = [value for name, value in pairs if is_hidden(name)]
     inner = [found for _, value in pairs for found in _inside(value)]
     text = _blanked(_ASSIGNED, hide(text, [*personal, *inner]))

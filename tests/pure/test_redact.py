@@ -58,6 +58,11 @@ FORMS: dict[str, Callable[[str], str]] = {
         for depth in range(4)
     },
     "half a JSON": lambda name: masked_body(_json(name, 0).encode()[:-1], {}).decode(),
+    "XML": lambda name: masked_body(f"<xml><{name}>{VALUE}</{name}></xml>".encode(), {}).decode(),
+    "XML in a mapping": lambda name: str(
+        masked_fields({"msg": f"<{name}><![CDATA[{VALUE}]]></{name}>"}, {})
+    ),
+    "XML in a page": lambda name: masked_text(f"&lt;{name}&gt;\n {VALUE}", (), ()),
     "body that quotes the request": lambda name: masked_body(
         VALUE.encode(), {name: VALUE}
     ).decode(),
@@ -82,6 +87,12 @@ def test_every_form_hides_every_name(form: str, name: str) -> None:
     shown = FORMS[form](name)
     assert "Wang" not in shown
     assert "王/7" not in shown
+
+
+def test_xml_keeps_what_is_not_hidden() -> None:
+    """Its tags, its other elements, and what stands behind a hidden one."""
+    body = b"<xml>\n <openid>Wang</openid>\n <fee>1</fee>\n <sign></sign> x</xml>"
+    assert masked_body(body, {}) == body.replace(b"Wang", b"***")
 
 
 @pytest.mark.parametrize(

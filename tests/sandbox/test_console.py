@@ -18,7 +18,7 @@ from chaoying_async.sandbox.speed import FastClock
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.merchant import GetMchSmsValidResult
 from chaoying_async.sansio.model import fields_of, name_of, wire_name_of
-from tests.factories import KEY, OPENID
+from tests.factories import CREDENTIALS, KEY, OPENID
 from tests.sandbox.console_visitor import ORDER, PAGES, Visitor, said
 from tests.sandbox_calls import VALID
 
@@ -126,7 +126,7 @@ class TestPages:
         assert renamed
         for request, field in renamed:
             given = {"state": "SUCCESS", wire_name_of(field): "1"}
-            shown = answered_fields(given, request.endpoint.name, "en")
+            shown = answered_fields(given, request.endpoint.name, "en", CREDENTIALS)
             words = words_of(request.result_type, name_of(field)).plain
             assert (wire_name_of(field), "1", words) in shown
 

@@ -55,17 +55,22 @@ class TestSecrets:
             "authcodetoopenid", mch_id="00000001", sub_appid="wx1", auth_code=AUTH_CODE
         )
         await visitor.sandbox.advance(3)
+        await visitor.preorder("A100014", "1000", attach=f"{KEY} openid={OPENID}", **{KEY: KEY})
+        xml = "<xml><openid>oBuyerInXml</openid></xml>"
+        await visitor.client.post("/UnifiedPay/Gateway", content=xml)
         visitor.merchant.answer = visitor.merchant.heard[-1]  # quotes what it was sent
         form = {"mch_id": "00000001", "out_trade_no": "A100012", "kind": "again"}
         await visitor.post("/console/notify", form)
         numbers = range(1, len(visitor.console.journal) + 1)
-        pages = [*PAGES]
+        pages = [*PAGES, f"{ORDER}A100014"]
         pages += [f"/console/message?id={number}" for number in numbers]
+        pages += [f"/console/doctor?message={number}" for number in numbers]
         pages += [f"/console/doctor?message={number}&of=reply" for number in numbers]
         ours = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"  # whom the sandbox says to have paid
         for path in pages:
             text = await visitor.page(path)
-            assert not [secret for secret in (*CANARIES, ours) if secret in text], path
+            secrets = (*CANARIES, ours, "oBuyerInXml")
+            assert not [secret for secret in secrets if secret in text], path
         assert "***" in await visitor.page("/console/message?id=1")
         assert KEY not in repr(list(visitor.console.journal))
 

@@ -14,12 +14,13 @@ from chaoying_async.sandbox.bank.entities import BookedRefund, Key, Order, Statu
 from chaoying_async.sandbox.bank.order_life import settled
 from chaoying_async.sandbox.bank.reply_fields import preorder_fields
 from chaoying_async.sandbox.console.words import Language
+from chaoying_async.sandbox.serving import masked
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.enums import State
 from chaoying_async.sansio.model import fields_of, name_of, wire_name_of
-from chaoying_async.sansio.redact import MASK, is_hidden, shown_urls
+from chaoying_async.sansio.redact import MASK, is_hidden
 from chaoying_async.sansio.values import GMT8
 
 #: Name, value, and what the field is.
@@ -29,23 +30,33 @@ Field = tuple[str, str, str]
 _CALLS: Mapping[str, type[Request[Any]]] = {each.endpoint.name: each for each in REQUESTS}
 
 
-def asked_fields(fields: Mapping[str, str], call: str, language: Language) -> list[Field]:
+def asked_fields(
+    fields: Mapping[str, str], call: str, language: Language, credentials: Credentials
+) -> list[Field]:
     """Name, value and words of the fields of a request, sorted by name."""
-    return _fields(fields, (_CALLS.get(call, Request), Credentials), language)
+    return _fields(fields, (_CALLS.get(call, Request), Credentials), language, credentials)
 
 
-def answered_fields(fields: Mapping[str, str], call: str, language: Language) -> list[Field]:
+def answered_fields(
+    fields: Mapping[str, str], call: str, language: Language, credentials: Credentials
+) -> list[Field]:
     """Name, value and words of the fields of a reply, sorted by name."""
     result = _CALLS[call].result_type if call in _CALLS else Reply
     # A result's field may travel under a name of the status (C 26); without one it is the status.
     owners = (result, Reply) if fields.get("state") == State.SUCCESS else (Reply, result)
-    return _fields(fields, owners, language)
+    return _fields(fields, owners, language, credentials)
 
 
-def _fields(fields: Mapping[str, str], owners: tuple[Any, Any], language: Language) -> list[Field]:
-    """Personal values are ``***``, and addresses have no user, password or query."""
+def _fields(
+    fields: Mapping[str, str], owners: tuple[Any, Any], language: Language, credentials: Credentials
+) -> list[Field]:
+    """Keys and personal values are ``***``, inside other values and names too."""
+
+    def shown(text: str) -> str:
+        return masked.text_of(text, (), credentials)
+
     return [
-        (name, MASK if is_hidden(name) else shown_urls(value), _words(owners, name, language))
+        (shown(name), MASK if is_hidden(name) else shown(value), _words(owners, name, language))
         for name, value in sorted(fields.items())
     ]
 

@@ -92,11 +92,15 @@ async def show(visit: Visit) -> Response:
         entry=entry,
         target=masked.text_of(request.path, (), credentials),
         request=masked.wire(request.parameters, credentials),
-        fields=display.asked_fields(entry.fields, entry.endpoint, visit.words.language),
+        fields=display.asked_fields(
+            entry.fields, entry.endpoint, visit.words.language, credentials
+        ),
         signature=entry.signed(credentials),
         canonical=canonicals[0],
         reply="" if cut in (Cut.REFUSED, Cut.RESET) else masked.wire(_sent(entry), credentials),
-        answer=display.answered_fields(entry.answer, entry.endpoint, visit.words.language),
+        answer=display.answered_fields(
+            entry.answer, entry.endpoint, visit.words.language, credentials
+        ),
         answer_signature=entry.answer_signed(credentials),
         answer_canonical=canonicals[1],
         cut=cut.name if cut else "",

@@ -64,7 +64,9 @@ def _page(
         notifies=bool(order.asked.get("notify_url")),
         refunds=[(each, each.state_at(now), _ending(visit, each, now)) for each in refunds],
         left=order.payable - sum(each.base for each in refunds if each.state_at(now) != "FAIL"),
-        asked=display.asked_fields(order.asked, order.kind, visit.words.language),
+        asked=display.asked_fields(
+            order.asked, order.kind, visit.words.language, visit.credentials
+        ),
         code_url=code_url,
         qr=display.qr(code_url) if code_url else "",
         timeline=sorted(_timeline(visit, order), key=lambda each: each.at),
