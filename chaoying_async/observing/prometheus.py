@@ -118,7 +118,10 @@ def exposition(registry: CollectorRegistry, accept: str = "") -> tuple[str, byte
     For a route of your own; ``make_asgi_app`` and ``start_http_server`` of ``prometheus_client``
     serve the same.
     """
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # it compares what a stranger calls a version
+        encode, content_type = choose_encoder("")
     body: bytes = encode(registry)
     return content_type, body
 

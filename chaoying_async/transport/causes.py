@@ -307,7 +307,7 @@ def _engine(each: BaseException, trip: Trip) -> str:
         return _BROKEN_OFF
     if _is(each, *_UNREADABLE, "ClientResponseError"):
         return "its answer is not HTTP: is something else listening there?"
-    if _is(each, "UnsupportedProtocol", "InvalidURL"):
+    if _is(each, "UnsupportedProtocol", "InvalidURL", "IDNAError"):
         return "it is not the address of a web server"
     return ""
 

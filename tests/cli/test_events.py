@@ -400,6 +400,13 @@ class TestReceiver:
         assert not attempt.accepted
         await forward.aclose()
 
+    async def test_a_host_that_is_no_name_is_an_attempt_that_failed(self) -> None:
+        """httpx lets the error of its library for names through; a task must not die of it."""
+        forward = Forwarder("http://xn--/", FakeClock())
+        attempt = await forward.deliver(body(), (0.0,), lambda _: None)
+        assert (attempt.status, attempt.problem) == (None, "it is not the address of a web server")
+        await forward.aclose()
+
 
 class TestEventLog:
     def test_a_line_that_a_crash_cut_off_is_forgotten(self, tmp_path: Path) -> None:

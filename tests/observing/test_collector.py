@@ -46,6 +46,13 @@ AT_ONCE = PollSchedule(first=0.0, every=1.0, until=5.0, jitter=0)
 Samples = Mapping[tuple[str, tuple[str, ...]], float]
 
 
+@pytest.mark.parametrize("version", ["1.0.0", "abc", "1..0", ""])
+def test_whatever_a_scraper_accepts_is_answered(version: str) -> None:
+    """A stranger's header makes no error: prometheus_client compares its version with numbers."""
+    accept = f"application/openmetrics-text; version={version}, text/plain; version={version}"
+    assert exposition(CollectorRegistry(), accept)[0]
+
+
 def read(collector: ChaoyingCollector) -> Samples:
     """All samples, by name and values of the labels."""
     registry = CollectorRegistry()

@@ -81,7 +81,7 @@ class Forwarder:
                 return await self._post(body)
         except TimeoutError:
             return ForwardAttempt(problem="no answer in time")
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:  # a host that is no name
             return ForwardAttempt(problem=reason(error))
 
     async def _post(self, body: bytes) -> ForwardAttempt:
