@@ -10,6 +10,7 @@ from typing import Any
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
+from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.web.adapter_log import AdapterLog
@@ -195,9 +196,15 @@ async def _lifespan(
                 started = await _between(receive, send)
     except BaseException as error:
         stage = "shutdown" if started else "startup"
-        await send({"type": f"lifespan.{stage}.failed", "message": type(error).__name__})
+        await send({"type": f"lifespan.{stage}.failed", "message": _said(error)})
         raise
     await send({"type": "lifespan.shutdown.complete"})
+
+
+def _said(error: BaseException) -> str:
+    """What the server may log: our own errors hold no secret, whereas others' may."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, ChaoyingError) else name
 
 
 async def _between(receive: Receive, send: Send) -> bool:

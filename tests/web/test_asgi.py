@@ -195,7 +195,7 @@ async def test_with_lifespan_opens_the_handler_for_as_long_as_the_server_runs() 
 
 
 async def test_a_handler_that_cannot_open_stops_the_server() -> None:
-    """The server does not start, and is told no more than the kind of error."""
+    """The server does not start, and is told no more than the kind of an error of others'."""
     connection = Connection(*LIFE)
     with pytest.raises(RuntimeError):
         await connection.run(

@@ -232,6 +232,7 @@ def test_a_handler_that_is_opened_twice_is_told_so() -> None:
 
     asyncio.run(twice())
     assert [event["type"] for event in events] == ["lifespan.startup.failed"]
+    assert "open already" in events[0]["message"]  # uvicorn logs this, and nothing else
 
 
 async def test_aiohttps_view_gives_cancellation_back() -> None:
