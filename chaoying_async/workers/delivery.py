@@ -54,8 +54,9 @@ class OutcomeDelivery:
         self._news = asyncio.Event()
         self._stopping = False
         self._on_their_way: dict[int, asyncio.Task[None]] = {}
-        #: Rows that their tasks have in open transactions, and when to look at them again.
-        self._with_tasks: dict[int, float] = {}
+        #: Rows that their tasks have in open transactions, or whose pause could not be written
+        #: down, and when to look at them again.
+        self._kept_back: dict[int, float] = {}
         #: Whether there was no room for all that was due when it was last read.
         self._more = False
         #: How often an outcome could not be given to its task.
@@ -104,15 +105,15 @@ class OutcomeDelivery:
         if self._more:
             return None
         busy = self._busy()
-        waits = [when - self._clock.monotonic() for when in self._with_tasks.values()]
+        waits = [when - self._clock.monotonic() for when in self._kept_back.values()]
         due = await self._shard.next_due(busy)
         return min(waits if due is None else [due, *waits], default=None)
 
     def _busy(self) -> set[int]:
-        """Rows that are not to be read: on their way, or in their tasks' hands for a moment yet."""
+        """Rows that are not to be read: on their way, or kept back for a moment yet."""
         now = self._clock.monotonic()
-        self._with_tasks = {seq: when for seq, when in self._with_tasks.items() if when > now}
-        return {*self._on_their_way, *self._with_tasks}
+        self._kept_back = {seq: when for seq, when in self._kept_back.items() if when > now}
+        return {*self._on_their_way, *self._kept_back}
 
     def _arrived(self, seq: int, _: asyncio.Task[None]) -> None:
         del self._on_their_way[seq]
@@ -146,7 +147,7 @@ class OutcomeDelivery:
             where = {KEPT_UNTIL_TAKEN: True, KEPT_IN: self._shard.table_prefix}
             await self._give(row.then, {**outcome, **where})
         else:
-            self._with_tasks[row.seq] = self._clock.monotonic() + _WHILE_TAKEN
+            self._kept_back[row.seq] = self._clock.monotonic() + _WHILE_TAKEN
         self.wake()  # it may be due again before any other
 
     async def _give(self, then: str, outcome: Mapping[str, Any]) -> None:
@@ -197,8 +198,10 @@ class OutcomeDelivery:
             "the outcome %d could not be given to %s (try %d: %s): again in %.0f s",
             *(row.seq, row.then or "any task", row.tries + 1, why, pause),
         )
-        with suppress(ChaoyingError):  # then it is due at once, and comes again
+        try:
             await self._shard.deliver_later(row.seq, pause)
+        except ChaoyingError:  # where nothing can be written down, it would be due at once
+            self._kept_back[row.seq] = self._clock.monotonic() + pause
 
 
 async def run_task(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from chaoying_async import StoreError
+from chaoying_async.testing import FakeClock
 from chaoying_async.workers import served_shard
+from chaoying_async.workers.delivery import OutcomeDelivery
 from tests.pollers import order
 from tests.workers import troubled_tasks
 from tests.workers.fleets import SOON, FleetWorld, until
@@ -79,3 +86,37 @@ async def test_tasks_that_hang_in_threads_hold_up_neither_others_nor_the_way_out
     async with world.open(1, shards=1):
         await until(lambda: len(CALLS) == 61)
         await until(lambda: CALLS["B0"] >= 2)
+
+
+class _ReadOnlyShard:
+    """As after a failover: an outcome can be read there, and nothing can be written down."""
+
+    def __init__(self, number: str) -> None:
+        body = json.dumps({"out_trade_no": number})
+        self._row = SimpleNamespace(seq=1, then=ENDED, body=body, tries=0)
+
+    async def hold(self) -> None:
+        pass
+
+    async def due(self, limit: int, busy: Collection[int]) -> list[Any]:
+        return [] if self._row.seq in busy else [self._row][:limit]
+
+    async def next_due(self, busy: Collection[int]) -> float | None:
+        return None if self._row.seq in busy else 0.0
+
+    async def deliver_later(self, seq: int, pause: float) -> None:
+        raise StoreError("it may not be written")
+
+
+async def test_a_task_in_trouble_is_called_in_no_hurry_where_its_pause_cannot_be_written_down() -> (
+    None
+):
+    """It was called hundreds of times a second, with a line at ERROR each."""
+    clock, shard = FakeClock(), cast("Any", _ReadOnlyShard("RAISES-1"))
+    delivery = OutcomeDelivery(shard, None, clock, random.Random(7))
+    running = asyncio.create_task(delivery.run())
+    for _ in range(100):
+        await clock.advance(0.1)
+    delivery.stop()
+    await running
+    assert 5 <= CALLS["RAISES-1"] <= 11
