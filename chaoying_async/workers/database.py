@@ -195,9 +195,8 @@ class FleetDatabase:
                 await limit_idling(connection, self._idle)
                 await connection.execute(self._enter, values)
             cut = (await connection.execute(self._keep_sharding)).scalar_one_or_none()
-            if (
-                cut is None
-            ):  # somebody emptied the table; all who live agreed to this when they began
+            if cut is None:
+                # Somebody emptied the table; all who live agreed to this when they began.
                 await connection.execute(self._enter, self._cut | self._time())
                 cut = self._cut["p_body"]
             return str(cut)

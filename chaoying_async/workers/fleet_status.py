@@ -224,14 +224,10 @@ def _says_in(body: str) -> Mapping[str, Any]:
 
 
 def _says(members: dict[str, Any]) -> dict[str, Any]:
-    of_shards = members.get("of_shards", {})
-    for number, told_of in of_shards.items():
-        _ = int(number), int(told_of.get("due", 0)), float(told_of.get("lag", 0.0))
-    _ = (
-        len(members.get("shards", ())),
-        float(members.get("lag", 0.0)),
-        int(members.get("pending", 0)),
-    )
+    """The members as they are; one of :data:`UNREADABLE` for what is no number or no list."""
+    for number, told_of in members.get("of_shards", {}).items():
+        (int(number), int(told_of.get("due", 0)), float(told_of.get("lag", 0.0)))
+    (len(members.get("shards", ())), int(members.get("pending", 0)), float(members.get("lag", 0.0)))
     return members
 
 
