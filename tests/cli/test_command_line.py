@@ -34,6 +34,7 @@ from tests.cli_calls import (
     on_a_terminal,
     sandbox,
 )
+from tests.sizes import cases
 
 KEY = "a-key-that-shows-nowhere"
 WHO: dict[str, str | None] = {"CHAOYING_AGENT_ID": "1", "CHAOYING_PID": "p"}
@@ -274,7 +275,7 @@ class TestKeys:
 
 
 class TestSandbox:
-    @pytest.mark.parametrize("as_json", [True, False])
+    @pytest.mark.parametrize("as_json", cases([False], more=[True]))
     async def test_it_serves_until_it_is_told_to_stop(self, *, as_json: bool) -> None:
         """It says where it is and with which key; SIGTERM ends it with status 0."""
         options = ["--seed", "1", *(["--json"] if as_json else [])]

@@ -175,7 +175,10 @@ class TestListen:
     """A real listener process, a real sandbox, a real program behind it."""
 
     def test_it_verifies_and_passes_on(self, running: Running) -> None:
-        """True ones reach the program byte for byte; the rest is refused, with the reason."""
+        """True ones reach the program byte for byte; the rest is refused, with the reason.
+
+        Ctrl-C is how one leaves: exit code 0.
+        """
         shop = UsersProgram()
         with (
             shop.serving() as url,
@@ -192,6 +195,8 @@ class TestListen:
                     heard[event] = _delivery(listener)
             for event, told in heard.items():
                 assert told["ok"] is (event not in REFUSED), event
+            listener.send_signal(signal.SIGINT)
+            assert listener.wait() == 0
         passed = [parse_notification(body, _who(running)) for body in shop.got]
         assert len(passed) == len(EVENTS) - len(REFUSED) + 1  # one of them comes twice
         assert heard["unreadable"]["status"] == 400
@@ -235,13 +240,6 @@ class TestListen:
         assert "7.30" not in shown
         assert "REFUSED" in shown
         assert OPENID not in shown
-
-    def test_an_interrupt_ends_it_well(self, running: Running) -> None:
-        """Ctrl-C is how one leaves: exit code 0."""
-        with process("listen", "--json", env=running.env) as listener:
-            line_of(listener)
-            listener.send_signal(signal.SIGINT)
-            assert listener.wait() == 0
 
     def test_the_log_outlives_it(self, running: Running, tmp_path: Path) -> None:
         """Answered success once it is on the disk; the next run passes it on (M-14)."""

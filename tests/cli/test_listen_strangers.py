@@ -271,7 +271,7 @@ class TestWork:
         examiner = BoundedDoctor(CREDENTIALS, clock := FakeClock())
         for _ in range(1000):
             assert await examiner.mistakes(b"a=1&sign=0")
-        for number in range(150):
+        for number in range(105):
             await clock.advance(2)
             await examiner.mistakes(b"a=%d&sign=0" % number)
         assert len(examiner._known) == 100

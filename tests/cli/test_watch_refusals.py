@@ -11,6 +11,7 @@ from click.testing import Result
 from chaoying_async.cli.exits import Exit
 from tests.cli_calls import NOTHING, PROGRAM, ROOT, UsersProgram, call, environment
 from tests.factories import CREDENTIALS, MCH_ID
+from tests.sizes import cases
 
 ENV = {
     **NOTHING,
@@ -82,14 +83,18 @@ def test_a_file_beside_many_words(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("lines", "words"),
-    [
-        ('{"out_trade_no": "A1000"}\n{"out_trade_no": "A2"' + " " * 70_000 + "}\n", "line 2: "),
-        ("A1000,1\n" + "A" * 200_000, "line 2: is longer than 64 KiB"),
-        ('A1000,1230\n{"out_trade_no": "A2", "expected": -5}\n', f"line 2: {RANGE}"),
-        ("A1000,1230\nA1000,1231\n", "this order is waited for with another amount"),
-        (f"A1000,1\nA2,{'9' * 5000}\n", "line 2, column 2 (expected): must be fen"),
-    ],
-    ids=["too long", "too long, without an end", "below 0", "two amounts", "digits"],
+    cases(
+        [
+            ("A1000,1\n" + "A" * 200_000, "line 2: is longer than 64 KiB"),
+            ('A1000,1230\n{"out_trade_no": "A2", "expected": -5}\n', f"line 2: {RANGE}"),
+        ],
+        more=[
+            ('{"out_trade_no": "A1000"}\n{"out_trade_no": "A2"' + " " * 70_000 + "}\n", "line 2: "),
+            ("A1000,1230\nA1000,1231\n", "this order is waited for with another amount"),
+            (f"A1000,1\nA2,{'9' * 5000}\n", "line 2, column 2 (expected): must be fen"),
+        ],
+    ),
+    ids=cases(["too long, without an end", "below 0"], more=["too long", "two amounts", "digits"]),
 )
 def test_a_line_in_a_pipe(lines: str, words: str) -> None:
     """Exit code 2 and its line, no traceback; what stands before it was asked about."""

@@ -95,7 +95,7 @@ class TestEmptyLists:
         assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
         assert "names no order" in result.stderr
 
-    @pytest.mark.parametrize("text", cases(["", ",,\n,,\n"], more=["\n", "\ufeff"]))
+    @pytest.mark.parametrize("text", cases([",,\n,,\n"], more=["", "\n", "\ufeff"]))
     def test_nothing_in_a_pipe(self, running: Running, text: str) -> None:
         """The same of what another program writes."""
         done = subprocess.run(

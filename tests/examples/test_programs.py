@@ -22,16 +22,34 @@ from tests.examples.shops import EXAMPLES, environment, open_example, running, t
 from tests.servers import Servers
 from tests.sizes import FULL, cases
 
-DEMOS = {
-    "fastapi_shop": ("-m", "fastapi_shop"),
-    "django_shop": ("-m", "django_shop"),
-    "queue_worker": (str(EXAMPLES / "queue_worker.py"),),
-    "till": (str(EXAMPLES / "till.py"),),
-    "watched_shop": (str(EXAMPLES / "watched_shop.py"),),
-    "asking_shop": (str(EXAMPLES / "asking_shop.py"),),
-    "flask_till": (str(EXAMPLES / "flask_till.py"),),
-    "celery_shop": (str(EXAMPLES / "celery_shop.py"),),
+#: Runs one after the other, as each would be run alone: most of an example's time are imports.
+_IN_ONE_PROCESS = """
+import runpy
+import sys
+
+ended = []
+for file in sys.argv[1:-1]:
+    sys.argv[:] = [file, sys.argv[-1]]
+    try:
+        runpy.run_path(file, run_name="__main__")
+    except SystemExit as error:
+        ended.append(error.code)
+sys.exit(any(ended))
+"""
+_FILES = {
+    name: str(EXAMPLES / f"{name}.py")
+    for name in ("till", "asking_shop", "watched_shop", "queue_worker", "flask_till")
 }
+#: What is run, and how many demos it is; ``FULL=1``: each in a process of its own.
+DEMOS: dict[str, tuple[tuple[str, ...], int]] = {
+    "fastapi_shop": (("-m", "fastapi_shop"), 1),
+    "django_shop": (("-m", "django_shop"), 1),
+    "celery_shop": ((str(EXAMPLES / "celery_shop.py"),), 1),
+}
+if FULL:
+    DEMOS |= {name: ((file,), 1) for name, file in _FILES.items()}
+else:
+    DEMOS["-".join(_FILES)] = ("-c", _IN_ONE_PROCESS, *_FILES.values()), len(_FILES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -51,7 +69,7 @@ def demos(
             encoding="utf-8",
             start_new_session=True,  # with whatever it starts itself
         )
-        for name, command in DEMOS.items()
+        for name, (command, _) in DEMOS.items()
     }
     yield started
     for process in started.values():
@@ -222,8 +240,9 @@ def test_the_demo_of_every_example_adds_up(
     demos: dict[str, subprocess.Popen[str]], name: str
 ) -> None:
     """Each example sells something to somebody, compares the books, and ends with status 0."""
-    said, _ = demos[name].communicate(timeout=50)
+    said, _ = demos[name].communicate(timeout=100)
     assert demos[name].returncode == 0, said
+    assert said.count("Everything adds up.\n") == DEMOS[name][1]
     assert said.endswith("Everything adds up.\n")
 
 
