@@ -39,7 +39,7 @@ from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.releasing import release
 from chaoying_async.workers.sending import Sending
 from chaoying_async.workers.shared_gateway import SharedGateway
-from chaoying_async.workers.tables import WATCH, fleet_tables
+from chaoying_async.workers.tables import LONGEST_NAME, WATCH, fleet_tables
 from chaoying_async.workers.watching import Watch, check_task, watch_of
 from chaoying_async.workers.worker import FleetStats, Worker
 
@@ -124,6 +124,7 @@ class Fleet:
                 "a queue that joins the fleet's transactions keeps no rows: its patience is None"
             )
         check_keep(keep_orders)
+        _check_name(name)
         self._keep_orders = keep_orders
         self._store = store
         self._make_gateway = gateway
@@ -470,6 +471,14 @@ def _check(concurrency: object, seconds: Mapping[str, object]) -> None:
         problems["concurrency"] = "must be a whole number, 1 or more"
     if problems:
         raise ParameterError(problems)
+
+
+def _check_name(name: object) -> None:
+    """:class:`ParameterError` for what its column would cut off, or refuse at every look."""
+    is_one = isinstance(name, str) and len(name) <= LONGEST_NAME and "\0" not in name
+    if name is not None and not is_one:
+        rule = f"must be text of at most {LONGEST_NAME} characters, without NUL"
+        raise ParameterError({"name": rule})
 
 
 def _own_name(rng: random.Random) -> str:

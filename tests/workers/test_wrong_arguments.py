@@ -56,6 +56,14 @@ async def test_a_fleet_waits_for_queries(world: FleetWorld, given: Any, called: 
         await fleet.watch_many([order(), given], then=ENDED)
 
 
+@pytest.mark.parametrize("name", ["x" * 256, "a\0b", 7])
+async def test_a_process_has_a_name_that_a_database_keeps(world: FleetWorld, name: Any) -> None:
+    """A MariaDB that is not strict cuts it off, and takes the rest for another process."""
+    rule = "must be text of at most 255 characters, without NUL"
+    with pytest.raises(ParameterError, match=_literally(f"name: {rule}")):
+        world.fleet(name=name)
+
+
 @wrong
 async def test_a_fleet_sends_payments_and_refunds(
     world: FleetWorld, given: Any, called: str
