@@ -70,6 +70,13 @@ class AdapterLog:
         )
         return INCOMPLETE
 
+    def not_handed_on(self) -> Refusal:
+        """The answer to chunks under a WSGI server that hands no application any."""
+        return self.incomplete(
+            "it came in chunks, which this server hands on to no application: let the proxy in"
+            " front of it send a length, as nginx does by itself"
+        )
+
     def gone(self, found: str = _NOTHING, answer: Refusal = GONE) -> Refusal:
         """The answer where nothing came of an announced body.
 

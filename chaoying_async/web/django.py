@@ -113,7 +113,10 @@ def _body(request: Any, log: AdapterLog) -> bytearray | Refusal:
         return refusal
     environ = getattr(request, "environ", {"wsgi.input_terminated": True})  # ASGI has none
     ends = environ.get("wsgi.input_terminated", False)
-    chunked = ends and "HTTP_TRANSFER_ENCODING" in request.META
+    coded = "HTTP_TRANSFER_ENCODING" in request.META
+    if coded and not ends and length is None:
+        return log.not_handed_on()
+    chunked = coded and ends
     body: bytearray | None
     try:
         body = _read(request, length, environ.get("wsgi.input") if chunked else None)

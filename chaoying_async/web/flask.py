@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import IO, Any, cast
 
 from flask import Blueprint, Flask, Request, Response, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from werkzeug.wsgi import LimitedStream
 
 from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.web.adapter_log import AdapterLog
@@ -17,6 +18,7 @@ from chaoying_async.web.contract import (
     HttpAnswer,
     Refusal,
     check_handler,
+    content_length,
     drain,
     headers_of,
     refused,
@@ -94,10 +96,21 @@ def _let_through(app: Any, view: Callable[[], Response], log: AdapterLog) -> Non
 
 
 def _body(request: Request, log: AdapterLog) -> bytearray | Refusal:
-    length = request.content_length
+    environ = request.environ
+    coded = "Transfer-Encoding" in request.headers
+    ends = environ.get("wsgi.input_terminated", False)
+    # nginx puts chunks together for uWSGI and leaves their header, from which Werkzeug concludes
+    # that there is no length, and hence no body.
+    joined = coded and not ends
+    length = content_length(environ.get("CONTENT_LENGTH")) if joined else request.content_length
     if (refusal := refused(request.method, length)) is not None:
         return refusal
     touched = not vars(request).keys().isdisjoint(("stream", "form", "files"))
+    if joined:
+        if length is None:
+            return log.not_handed_on()
+        stream = cast("IO[bytes]", LimitedStream(environ["wsgi.input"], length))
+        request.stream = stream  # pyright: ignore[reportAttributeAccessIssue] - as in _read()
     try:
         body = _read(request)
     except RequestEntityTooLarge:  # the app has a lower limit
@@ -106,9 +119,7 @@ def _body(request: Request, log: AdapterLog) -> bytearray | Refusal:
         return log.gone()
     except Exception as error:  # noqa: BLE001 - gunicorn, for one, has classes of its own for chunks
         return log.incomplete(type(error).__name__)
-    ends = request.environ.get("wsgi.input_terminated", False)  # else a server without chunks
-    chunked = ends and "Transfer-Encoding" in request.headers
-    return log.judged(body, length, chunked=chunked, ours=touched)
+    return log.judged(body, length, chunked=coded and ends, ours=touched)
 
 
 def _read(request: Request) -> bytearray:

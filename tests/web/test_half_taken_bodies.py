@@ -87,6 +87,27 @@ def shown_in(error: BaseException) -> list[str]:
     return found
 
 
+def test_chunks_that_a_proxy_has_put_together_have_a_length(
+    fake: Fake, background: BackgroundHandler[Fake], caplog: pytest.LogCaptureFixture
+) -> None:
+    """nginx in front of uWSGI: the length is right, and the client's header is still there.
+
+    Without a length the server has dropped the chunks, and the log says so.
+    """
+    chunks = {"HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input_terminated": False}
+    app = Flask("shop")
+    add_to_flask(app, "/notify", background)
+    flask = app.test_client()
+    for length in (len(BODY), None):
+        django = sync_notification_view(background)(django_request(length, **chunks))
+        announced = {"CONTENT_LENGTH": "" if length is None else str(length)}
+        environ = {**chunks, **announced, "wsgi.input": BytesIO(BODY)}
+        answer = flask.post("/notify", environ_overrides=environ)
+        assert answer.data == django.content == (b"fail" if length is None else b"success")
+    assert fake.given == [BODY, BODY]
+    assert [text.count("in chunks, which this server") for text in caplog.messages] == [1, 1]
+
+
 # Django
 
 
