@@ -45,6 +45,11 @@ async def sqlite_shop(servers: Servers) -> AsyncGenerator[SqlShop]:
         yield made
 
 
+async def test_it_remembers_for_35_days(sqlite_shop: SqlShop) -> None:
+    """M-19: and so long a payment is no STALE one."""
+    assert sqlite_shop.inbox.window == timedelta(days=35)
+
+
 # ------------------------------------------------------------------------- one transaction
 
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from chaoying_async import NotificationHandler, PaidOrder
 from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.inbox.sql.locks import _number
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import OrderKey, SeenState
 from tests.factories import CREDENTIALS, MCH_ID
@@ -24,6 +25,12 @@ from tests.sql_shop import SqlShop, an_entry, take_effect
 NUMBER = "U1"
 ORDERS = [f"U{n}" for n in range(300 if FULL else 10)]
 LEASE_IS_OVER = text("UPDATE chaoying_orders SET held_until = 1 WHERE state = 'HELD'")
+
+
+def test_an_orders_lock_has_the_number_that_it_has_in_every_version() -> None:
+    """M-16: frozen for ever, or two versions side by side would not keep each other out."""
+    assert _number("chaoying_orders", OrderKey("00000001", "A100011")) == -3495779470301178234
+    assert _number("shop_orders", OrderKey("1", "支付 ")) == -8854116773799341931
 
 
 class Both:

@@ -67,6 +67,22 @@ async def test_settle_says_what_is_not_durable(shop: Shop) -> None:
     assert await handler.settle(queried(out_trade_no="B")) is D.UNKNOWN_ORDER
 
 
+async def test_what_is_settled_beside_somebodys_work_is_taken_up_when_that_comes_to_nothing(
+    shop: Shop,
+) -> None:
+    """M-16: its caller may forget it, and who holds the order may die: so it is due in 30 s."""
+    inbox = shop.inbox()
+    handler = shop.handler(inbox)
+    async with inbox.lock(ORDER_KEY, Entry("", shop.clock.now())) as held:
+        assert held is not None
+        assert await shop.clock.run(handler.settle(queried())) is D.IN_PROGRESS
+    assert await handler.run_due() == 0
+    await shop.clock.advance(30)
+    assert await handler.run_due() == 1
+    assert len(shop.delivered) == 1
+    assert not shop.told
+
+
 async def test_settle_is_never_stale_and_needs_an_amount(shop: Shop) -> None:
     """A query says it now; a payment of unknown amount is not applied on a guess (M-13)."""
     handler = shop.handler()

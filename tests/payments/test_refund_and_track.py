@@ -211,6 +211,10 @@ async def test_resume_refunds_takes_up_what_a_dead_process_left(shop: TillOnSand
         found = resume_refunds(shop.till, store, schedule=EXACT, clock=shop.clock)
         ends = {number_of(outcome.query): outcome.status async for outcome in found}
         assert ends == {"R-1": "REFUNDED", "R-2": "REFUND_FAILED", "R-3": "EXPIRED"}
+        again = await tracked(shop, refund(100, "R-1"), store=store)  # in this process: not sent
+        assert again.status is PollStatus.REFUNDED
+        again.done()
+        await shop.clock.advance(0)
         left = resume_refunds(shop.till, store, schedule=EXACT, clock=shop.clock)
         assert [each async for each in left] == []
     assert refunds_sent(shop) == 3
