@@ -181,6 +181,26 @@ def test_what_is_no_database_is_left_alone(
     assert other.read_text() == "Dear customer, " * 100
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE entry SET value = '{nonsense' WHERE part = 'merchants'",
+        "UPDATE entry SET value = 'x' WHERE key = 'serial'",
+        "INSERT INTO happened VALUES ('Noted', 1, '[]')",
+    ],
+)
+async def test_what_a_newer_version_wrote_is_an_error_in_words(tmp_path: Path, change: str) -> None:
+    """Or what a hand has changed: an OSError, which the command line tells in one line."""
+    data = tmp_path / "books.sqlite"
+    async with Sandbox(data=data):
+        pass
+    with contextlib.closing(sqlite3.connect(data)) as database:
+        database.execute(change)
+        database.commit()
+    with pytest.raises(OSError, match="this version cannot read"):
+        Sandbox(data=data)
+
+
 async def test_a_file_of_the_version_before_is_read(tmp_path: Path) -> None:
     """Orders, refunds, seed, deliveries and messages are there; the file was written by 0.1.0."""
     path = tmp_path / "books.sqlite"

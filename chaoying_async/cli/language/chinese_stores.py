@@ -8,6 +8,7 @@ STORES: Mapping[str, str] = {
     "the claim was lost while the work under it went on": "认领在处理过程中失效了",
     "the claim had run out before the work under it began": "认领在开始处理之前就已过期",
     "the inbox's record of order {} of merchant {} cannot be read by this version: it stays there": "收件箱里商户 {1} 的订单 {0} 的记录，本版本读不懂：它留在原处",
+    "the sandbox's file holds what this version cannot read: take the version that wrote it, or another file": "沙箱文件里有本版本读不懂的内容：换回写它的版本，或另用一个文件",
     "this order is recorded already": "这笔订单已有记录",
     "the messages of this merchant that wait are a tenth of the inbox": "这个商户待处理的通知已占收件箱的十分之一",
     "the inbox is full, and nothing in it is older than its window": "收件箱已满，而且其中没有超出去重窗口的记录",

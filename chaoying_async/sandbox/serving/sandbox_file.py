@@ -11,7 +11,8 @@ import json
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import attrs
@@ -90,12 +91,13 @@ class SandboxFile:
         """The books that the file holds; None for a new file."""
         rows = self._connection.execute("SELECT part, key, value FROM entry")
         found: dict[str, Table[Any, Any]] = {part: Table() for part in _PARTS}
-        for part, key, value in rows:
-            if part in found:
-                held = _CONVERTER.structure(json.loads(value), _PARTS[part])
-                found[part] = found[part].put(_key(key), held)
-        serial = self.setting("serial")
-        return None if serial is None else Ledger(serial=int(serial), **found)
+        with _readable():
+            for part, key, value in rows:
+                if part in found:
+                    held = _CONVERTER.structure(json.loads(value), _PARTS[part])
+                    found[part] = found[part].put(_key(key), held)
+            serial = self.setting("serial")
+            return None if serial is None else Ledger(serial=int(serial), **found)
 
     def save(self, older: Ledger, newer: Ledger) -> None:
         """Write the changes between two ledgers, all or none of them."""
@@ -145,7 +147,22 @@ class Chronicle:
         """The latest of a kind, oldest first."""
         query = "SELECT value FROM happened WHERE kind = ? ORDER BY number DESC LIMIT ?"
         rows = self._connection.execute(query, (_stored_name(kind), kept)).fetchall()
-        return [_CONVERTER.structure(json.loads(value), kind) for (value,) in reversed(rows)]
+        with _readable():
+            return [_CONVERTER.structure(json.loads(value), kind) for (value,) in reversed(rows)]
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """An :class:`OSError` where another version wrote what is read inside, or a hand changed it."""
+    try:
+        yield
+    except sqlite3.Error:
+        raise
+    except Exception as error:
+        raise OSError(
+            "the sandbox's file holds what this version cannot read: take the version that wrote"
+            " it, or another file"
+        ) from error
 
 
 def _stored_name(kind: type[Any]) -> str:
