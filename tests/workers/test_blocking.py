@@ -268,7 +268,7 @@ def test_what_ends_while_its_thread_is_interrupted_is_told_in_the_log(
     sandbox = Sandbox(clock=SystemClock())
 
     def at_its_end(exchange: object) -> None:
-        signal.raise_signal(signal.SIGUSR1)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         interrupted.wait(10)
 
     def limit(*_: object) -> None:
