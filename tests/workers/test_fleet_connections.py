@@ -15,10 +15,11 @@ from chaoying_async.workers.database import LEASES_AT_ONCE, WORK_AT_ONCE
 from tests.hanging import KINDS
 from tests.pollers import orders
 from tests.servers import Servers
+from tests.sizes import FULL
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
 
 OURS = LEASES_AT_ONCE + WORK_AT_ONCE
-MANY = 30
+MANY = 30 if FULL else 15
 
 
 class Shop:
