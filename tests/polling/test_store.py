@@ -377,6 +377,10 @@ async def test_a_record_that_cannot_be_read_stays(
 GONE: dict[str, Any] = {
     "a query of another kind": ("query", {"of": "pay"}),
     "a query that breaks a rule": ("query", {"of": "orderquery", "paytype": "WECHAT"}),
+    "no merchant": (
+        "query",
+        {"of": "orderquery", "paytype": "WECHAT", "out_trade_no": "A100011"},
+    ),
     "attempts": ("attempts", -1),
     "a deadline": ("deadline", "tomorrow"),
     "a schedule": ("schedule", {"first": -1}),

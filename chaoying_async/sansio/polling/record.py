@@ -173,6 +173,8 @@ def _waiting(members: Members) -> PendingOrder:
     started, deadline = (datetime.fromisoformat(members[name]) for name in ("started", "deadline"))
     if started.utcoffset() is None:
         raise ValueError("a moment without a time zone")
+    if not members["query"]["mch_id"]:  # whose order it is, the session here need not say
+        raise ValueError("without a merchant")
     schedule = {"until": (deadline - started).total_seconds()} | members["schedule"]
     standing = members.get("standing")
     return PendingOrder(
