@@ -16,6 +16,7 @@ from chaoying_async.pollstore import MemoryPollStore
 from chaoying_async.sansio.hosts import Hosts
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.testing import FakeClock
+from chaoying_async.workers.senders_store import SendersStore
 from tests.engines import silent
 from tests.factories import CREDENTIALS, MCH_ID
 from tests.tcp_server import TcpServer
@@ -179,3 +180,28 @@ def test_a_fleets_payment_leaves_in_time_too(tmp_path: Path) -> None:
     world.run(process, work())
     world.close()
     assert 9 < given[0]["pool"] + given[0]["connect"] <= 10
+
+
+def test_a_fleet_looks_again_where_a_look_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M-23: what was read over 5 s ago says no more whose the row is, and the payment waits."""
+    world = VirtualFleet(tmp_path)
+    process, hold, looks = world.process("a"), SendersStore.hold, []
+
+    async def slow(store: SendersStore) -> None:
+        await hold(store)
+        looks.append(store)
+        if len(looks) == 1:
+            await asyncio.sleep(6)
+
+    monkeypatch.setattr(SendersStore, "hold", slow)
+
+    async def work() -> None:
+        async with world.fleet(process) as fleet:
+            outcome = await fleet.checkout(fleets.pay(), then=THEN)
+            assert outcome is None or outcome.status is CheckoutStatus.PAID
+
+    world.run(process, work())
+    world.close()
+    assert len(looks) == 2
