@@ -16,7 +16,8 @@ from concurrent.futures import (
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
 
-from chaoying_async.threads import context_for_a_loop
+from chaoying_async.exceptions import UsageError
+from chaoying_async.threads import NO_THREADS, context_for_a_loop, threads_are_greenlets
 
 H = TypeVar("H")
 T = TypeVar("T")
@@ -105,6 +106,8 @@ class LoopThread(Generic[H]):
 
     def _run_loop(self) -> None:
         try:
+            if threads_are_greenlets():
+                _refuse_a_second_loop()
             asyncio.run(self._stay_open())
         except BaseException as error:
             self._over.set_result(None)  # first: whoever sees the error may start another at once
@@ -121,3 +124,9 @@ class LoopThread(Generic[H]):
             with contextlib.suppress(InvalidStateError):  # ended meanwhile: nobody waits for it
                 self._opened.set_result((handler, asyncio.get_running_loop(), stop))
                 await stop.wait()
+
+
+def _refuse_a_second_loop() -> None:
+    with contextlib.suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise UsageError(NO_THREADS)

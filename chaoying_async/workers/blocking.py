@@ -31,6 +31,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.payments.hearing import Payment
 from chaoying_async.sansio.userfunctions import Kind, check_functions
+from chaoying_async.threads import NO_THREADS, threads_are_greenlets
 from chaoying_async.workers.background_loop import BackgroundLoop, GivenUpError, NotBegunError
 from chaoying_async.workers.this_process import this_process
 
@@ -339,6 +340,8 @@ def _number_of(outcome: CheckoutOutcome | RefundOutcome) -> str:
 
 
 def _refuse_in_a_loop(instead: str) -> None:
+    if threads_are_greenlets():  # the second call would find the loop of the first one here
+        raise UsageError(NO_THREADS)
     with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
         raise UsageError(f"an event loop runs here, and would stand still: {instead}")

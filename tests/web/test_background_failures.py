@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -187,6 +188,18 @@ async def test_a_loop_that_waits_for_itself_is_told_so() -> None:
     assert said == ["told"]
     assert background.handle(BODY) is SUCCESS  # and from within another loop, this test's
     background.close()
+
+
+async def test_a_second_loop_where_threads_are_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under gevent and eventlet a thread starts where another loop runs already."""
+    patched = SimpleNamespace(is_monkey_patched=lambda name: name == "thread")
+    monkeypatch.setitem(sys.modules, "eventlet.patcher", patched)
+    monkeypatch.setattr(threading.Thread, "start", threading.Thread.run)
+    second = LoopThread[Any](lambda: pytest.fail("made"))
+    with pytest.raises(UsageError, match="gthread"):
+        second.opened()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -124,6 +125,18 @@ async def test_in_a_running_loop_the_async_call_is_named(shop: Shop) -> None:
     for named, call in refused.items():
         with pytest.raises(UsageError, match=named):
             call()
+    assert shop.opened == 0
+
+
+def test_threads_that_are_none_are_refused_at_the_first_call(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under gevent the first payment would succeed, and every later one find a loop in its way."""
+    gateway = shop.gateway()
+    patched = SimpleNamespace(is_module_patched=lambda name: name == "threading")
+    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+    with pytest.raises(UsageError, match="gthread"):
+        gateway.checkout(pay("A10001"))
     assert shop.opened == 0
 
 

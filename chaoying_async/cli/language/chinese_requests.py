@@ -133,6 +133,7 @@ REQUESTS: Mapping[str, str] = {
     "the reply could not be read: {}": "无法读取响应：{}",
     "on_exchange raised {} for {}": "on_exchange 抛出了 {}，请求为 {}",
     "the session is not open: use it inside `async with GatewaySession(...)`": "会话没有打开：只能在 `async with GatewaySession(...)` 之内使用",
+    "gevent or eventlet has replaced the threads of this process, and all of them share one event loop: serve with real threads, as `gunicorn -k gthread` does": "gevent 或 eventlet 替换了本进程的线程，所有线程共用一个事件循环：请用真正的线程，例如 `gunicorn -k gthread`",
     "this session belongs to another event loop: open one per loop and asyncio.run": "这个会话属于另一个事件循环：每个循环、每次 asyncio.run 各开一个",
     "the connection was lost while it was opened": "连接在建立过程中断开",
     "this transport belongs to another event loop: make one per loop and asyncio.run": "这个传输层属于另一个事件循环：每个循环、每次 asyncio.run 各建一个",
