@@ -80,8 +80,9 @@ async def refund_and_track(
       little money in the account, a wrong parameter), and six queries over half an hour or more
       found no such refund. Mend the cause, and send it again **under the same number** (call this
       again with the same request);
-    - every other ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, by calling
-      this again with a ``store``, or with ``Poller.wait(RefundQuery(...))``.
+    - every other ``NOT_FOUND``, ``REFUSED``, ``EXPIRED``: not known. Ask again later, with
+      ``Poller.wait(RefundQuery(...))``, or by calling this again with a ``store``, before
+      ``done()``.
 
     What the refund applied for is compared with ``base_refund_fee``. A refund that never left
     raises :class:`~chaoying_async.exceptions.RequestNotSentError`, and one that was refused in
@@ -91,8 +92,8 @@ async def refund_and_track(
     NOTSURE or was never made. With a ``store`` that holds after a restart, too: the intent is
     durable before it leaves, another refund under its number is refused
     (:class:`~chaoying_async.exceptions.AttemptInProgressError`), and :func:`resume_refunds` takes
-    up what a dead process left. Without a store it holds for this gateway in this process; in
-    another one, calling this *sends*. To send one again that ended NOT_FOUND otherwise is a
+    up what a dead process left. After ``done()``, and without a store, it holds for this gateway in
+    this process; in another one, calling this *sends*. To send one again that ended NOT_FOUND otherwise is a
     person's decision: ``gateway.send(refund)``, under the same number.
 
     A store that fails, or that another process has taken over, raises: ``sent`` of the error says

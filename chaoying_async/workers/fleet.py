@@ -281,7 +281,8 @@ class Fleet:
         as after a :class:`~chaoying_async.exceptions.StoreError`, it sends. While nobody knows
         whether it left, since its sender is at work, or has ended and the gateway was not seen to
         have the refund, this is an :class:`~chaoying_async.exceptions.AttemptInProgressError`: call
-        again in a minute. Another refund under its number is one, too.
+        again in a minute. Another refund under its number is one, too. When ``then`` has had its
+        end, nobody remembers the number, and this sends it once more.
         """
         check_kind("refund", refund, Refund)
         await self._sender().refund(refund, then=then)
