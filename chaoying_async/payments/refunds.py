@@ -93,8 +93,8 @@ async def refund_and_track(
     durable before it leaves, another refund under its number is refused
     (:class:`~chaoying_async.exceptions.AttemptInProgressError`), and :func:`resume_refunds` takes
     up what a dead process left. After ``done()``, and without a store, it holds for this gateway in
-    this process; in another one, calling this *sends*. To send one again that ended NOT_FOUND otherwise is a
-    person's decision: ``gateway.send(refund)``, under the same number.
+    this process; in another one, calling this *sends*. To send one again that ended NOT_FOUND
+    otherwise is a person's decision: ``gateway.send(refund)``, under the same number.
 
     A store that fails, or that another process has taken over, raises: ``sent`` of the error says
     whether the refund may have left. Its end is told only after the store's lease was read again.
