@@ -110,6 +110,7 @@ OUTCOMES: Mapping[str, str] = {
     "a wait that this version can read": "这个版本能读取的等待记录",
     "another version": "另一个版本",
     "a moment without a time zone": "没有时区的时刻",
+    "without a merchant": "没有写明商户",
     "not a number of seconds": "不是秒数",
     "must not be less than every": "不能小于 every",
     "needs a time zone": "必须带时区",
