@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from chaoying_async import (
     checkout,
 )
 from chaoying_async.abc import Inbox
+from chaoying_async.cli import gateway_options
 from chaoying_async.inbox.redis.inbox import redis_inbox_at
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.pollstore.sql import SqlPollStore
@@ -216,8 +218,13 @@ def test_each_standing_has_its_exit_code_and_rule(
     assert (told["exit"], told["status"], told["steps"][0]["rule"]) == (code, status, rule)
 
 
-def test_an_unreachable_gateway_is_a_state(shop: ShopOnDisk) -> None:
+def test_an_unreachable_gateway_is_a_state(
+    shop: ShopOnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Exit code 3: a payment was sent, and nobody can be asked what became of it."""
+    # Else each query that fails is repeated after a pause.
+    at_once = partial(gateway_options.session, read_retries=0)
+    monkeypatch.setattr("chaoying_async.cli.commands.explain.session", at_once)
     asyncio.run(shop.sell("E1000401", 1230))
     env = {"CHAOYING_URL": "http://127.0.0.1:9"}
     told = shop.running.ask("explain", "E1000401", *shop.options, env=env)

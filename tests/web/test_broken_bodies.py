@@ -18,7 +18,7 @@ from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.asgi import notification_app
 from tests.sizes import FULL
 from tests.web.app_servers import SHOPS, ServedApp, in_uvicorn, make_handler, notification
-from tests.web.apps import asgi_middleware
+from tests.web.apps import HASTY, asgi_middleware
 from tests.web.test_adapters import Fake
 from tests.web.test_asgi import Connection, part
 
@@ -158,7 +158,7 @@ def test_a_middleware_that_swallows_bodies_is_told_of_once(
     """Behind a real server it looks as a stranger does: a line with what to change."""
     paid: list[str] = []
     handler = make_handler(paid.append)
-    with in_uvicorn(asgi_middleware(notification_app(handler))) as port:
+    with in_uvicorn(asgi_middleware(notification_app(handler, clock=HASTY))) as port:
         swallowed = ServedApp("swallowing", port, lambda: paid)
         answers = [swallowed.post(notification("A100011"), front="/swallow") for _ in range(2)]
     assert [answer.status for answer in answers] == [500, 500]
