@@ -19,8 +19,8 @@ from tests.pollers import PAID
 from tests.servers import Servers
 from tests.sizes import FULL
 
-ORDERS = 120 if FULL else 60
-KILLS = 12 if FULL else 2
+ORDERS = 120 if FULL else 40
+KILLS = 12 if FULL else 1
 ROOT = Path(__file__).parents[2]
 
 

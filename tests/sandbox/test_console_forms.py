@@ -214,8 +214,8 @@ SENT: dict[str, tuple[dict[str, str], list[str]]] = {
     "/console/faults/seed": ({"seed": "12345"}, ['value="12345"']),
     "/console/scenario": ({"of": "refund", "scenario": "502"}, ['value="502" selected']),
     "/console/doctor": (
-        {"message": PASTED, "key": KEY_TYPED, "sign": "00ff", "order": "ASCII"},
-        [PASTED.replace("&", "&amp;"), 'value="00ff"', "<option selected>ASCII</option>"],
+        {"message": PASTED, "key": KEY_TYPED, "sign": "typed-00ff", "order": "ASCII"},
+        [PASTED.replace("&", "&amp;"), 'value="typed-00ff"', "<option selected>ASCII</option>"],
     ),
 }
 
@@ -295,7 +295,7 @@ class TestAfterARestart:
             reply = await visitor.post(path, form | {"form_token": OLD})
             assert reply.status_code == 401
             assert "your login has ended" in banner(reply.text)
-            for secret in (KEY_TYPED, PASTED, PASTED.replace("&", "&amp;"), "00ff"):
+            for secret in (KEY_TYPED, PASTED, PASTED.replace("&", "&amp;"), "typed-00ff"):
                 assert secret not in reply.text  # a message may hold a buyer, and it was not asked
             wrong = await visitor.post("/console/login", _fields(reply.text) | {"token": "guess"})
             assert banner(wrong.text) == "That is not the token."
