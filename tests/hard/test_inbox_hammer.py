@@ -16,7 +16,7 @@ from tests.servers import Servers
 from tests.sizes import FULL
 from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
 
-PROCESSES = 8 if FULL else 3
+PROCESSES = 8 if FULL else 2
 ORDERS, REPEATS = (1000, 3) if FULL else (25, 2)
 #: PostgreSQL is the same one under either of its drivers.
 KINDS = [kind for kind in DATABASES if FULL or kind != "psycopg"]

@@ -26,7 +26,7 @@ CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 SIGN = b"&sign=" + b"A" * 32
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 #: Bytes that are compared; what takes less than so many seconds is no matter.
-SHORT, LONG, LITTLE = (15_000, 60_000, 0.15) if FULL else (4_000, 16_000, 0.05)
+SHORT, LONG, LITTLE = (15_000, 60_000, 0.15) if FULL else (3_000, 12_000, 0.04)
 #: How many times as long the long one may take: four is linear, sixteen quadratic.
 TIMES = 9
 

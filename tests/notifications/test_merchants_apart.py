@@ -129,7 +129,7 @@ async def test_what_a_stranger_says_about_many_orders_is_bounded(
     for number in range(sent):
         if known:
             shop.orders[f"B{number}"] = ExpectedOrder(PRICE, MCH_ID)
-        body = strange(shop, out_trade_no=f"B{number}", attach="x" * 20_000, **fields)
+        body = strange(shop, out_trade_no=f"B{number}", attach="x" * (MOST_KEPT + 1000), **fields)
         assert (await handler.handle(body)).body == FAIL
     kept = await inbox.listing(sent)
     assert len(kept) == len(shop.told) == MOST_FOREIGN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from itertools import product
 from typing import Any
 
 import httpx
@@ -44,6 +45,7 @@ from tests.observing.recorder import (
     is_child,
     look_for_canaries,
 )
+from tests.sizes import sampled
 from tests.table import table
 
 REQUESTS = every_request()
@@ -236,10 +238,12 @@ async def test_a_users_own_error_has_no_name(recorder: Recorder) -> None:
     assert attributes(recorder.spans[0])["error.type"] == "other"
 
 
-@table("name", REQUESTS)
-@table("end", ENDS)
+@table("name, end", [*sampled(product(REQUESTS, ENDS), every=7)])
 async def test_no_exporter_sees_a_secret(name: str, end: str) -> None:
-    """M-27: every call, ended in every way: spans, events, links, statuses and numbers."""
+    """M-27: every call, and every way to end: spans, events, links, statuses and numbers.
+
+    One in seven of their product; ``FULL=1``: all.
+    """
     recorder, clock = Recorder.made(), FakeClock()
     script = ENDS[end][0]
     async with session(

@@ -25,7 +25,7 @@ COURSES = [number for number in SCENARIOS if number]
 #: Seconds from one look at the order to the next.
 LOOKS = (0.0, 3.0, 9.0, 20.0, 60.0, 120.0, 300.0, 600.0)
 #: A prime that divides neither number of rows.
-EVERY = 17
+EVERY = 29
 
 
 async def looked_at(shop: ExplainedShop, where: object, looks: tuple[float, ...] = LOOKS) -> str:
