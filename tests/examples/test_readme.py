@@ -39,8 +39,8 @@ def watching(page: str) -> str:
 @pytest.mark.parametrize(
     "page",
     cases(
-        ["README.md", "docs/tutorial-qr-shop.md"],
-        more=["README.zh-CN.md", "docs/tutorial-qr-shop.zh-CN.md"],  # the same blocks
+        ["README.md"],  # `make readme` runs the code of all pages
+        more=["README.zh-CN.md", "docs/tutorial-qr-shop.md", "docs/tutorial-qr-shop.zh-CN.md"],
     ),
 )
 async def test_the_block_of_the_page_marks_an_order_paid_once(page: str, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.message import Notification
 from chaoying_async.sansio.polling import schedule
 from tests.house import field_pages
-from tests.house.product import PRODUCT, trees
+from tests.house.product import PRODUCT, parts, trees
 from tests.table import table
 
 #: What a unit looks like, in English and in the document's language.
@@ -215,21 +215,15 @@ def test_words_stand_under_the_field_and_not_above_it() -> None:
     """A ``#:`` comment above a field is seen by nobody but who reads the source."""
     above = [
         f"{path}:{statement.lineno}"
-        for path, (tree, lines) in _sources().items()
-        for node in ast.walk(tree)
+        for path in trees()
+        for lines in [(PRODUCT / path).read_text("utf-8").splitlines()]
+        for node in parts(path)
         if isinstance(node, ast.ClassDef)
         for statement in node.body
         if isinstance(statement, ast.AnnAssign | ast.Assign)
         if lines[statement.lineno - 2].strip().startswith("#:")
     ]
     assert above == []
-
-
-def _sources() -> dict[str, tuple[ast.Module, list[str]]]:
-    return {
-        str(path): (tree, (PRODUCT / path).read_text("utf-8").splitlines())
-        for path, tree in trees().items()
-    }
 
 
 def test_words_are_read_in_both_languages() -> None:

@@ -137,7 +137,7 @@ def test_a_sender_that_dies_at_any_step_leaves_no_payment_without_an_end(
     assert status != "UNKNOWN" or amount == NEVER
 
 
-@pytest.mark.parametrize("step", cases((24, 48, 60), more=range(120)))
+@pytest.mark.parametrize("step", cases((48,), more=range(120)))
 def test_a_sender_that_stood_still_is_not_cancelled_before_its_time(
     world: VirtualFleet, step: int
 ) -> None:
