@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -215,6 +215,14 @@ class _StatusReading:
         return (await connection.execute(statement, self._time)).all()
 
 
+#: What a process says in numbers, of itself or of a shard.
+_NUMBERS: Sequence[tuple[Callable[[Any], float], str]] = (
+    (int, "pending"),
+    (int, "due"),
+    (float, "lag"),
+)
+
+
 def _says_in(body: str) -> Mapping[str, Any]:
     """What a process says of itself; nothing where this version cannot read it."""
     try:
@@ -225,9 +233,13 @@ def _says_in(body: str) -> Mapping[str, Any]:
 
 def _says(members: dict[str, Any]) -> dict[str, Any]:
     """The members as they are; one of :data:`UNREADABLE` for what is no number or no list."""
-    for number, told_of in members.get("of_shards", {}).items():
-        (int(number), int(told_of.get("due", 0)), float(told_of.get("lag", 0.0)))
-    (len(members.get("shards", ())), int(members.get("pending", 0)), float(members.get("lag", 0.0)))
+    of_shards = members.get("of_shards", {})
+    for each in (members, *of_shards.values()):
+        for kind, name in _NUMBERS:
+            kind(each.get(name, 0))
+    for number in of_shards:
+        int(number)
+    len(members.get("shards", ()))
     return members
 
 
