@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import attrs
@@ -22,14 +22,24 @@ from chaoying_async.testing import FakeClock, sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, OPENID, ORDER, TRANSACTION
 
 PRICE = 100
+#: What ``monotonic()`` says when a test begins: not 0, under which a moment passes for a duration.
+BEGAN = 1000.0
 OUT_TRANSACTION = "4200000001"
+
+
+class RunningClock(FakeClock):
+    """A clock that was made :data:`BEGAN` seconds ago."""
+
+    def __init__(self) -> None:
+        super().__init__(datetime(2026, 1, 1, tzinfo=UTC) - timedelta(seconds=BEGAN))
+        self._ns = int(BEGAN) * 1_000_000_000
 
 
 @attrs.define(kw_only=True)
 class Shop:
     """Its books are lists; every function of the handler's is a method that a test may replace."""
 
-    clock: FakeClock = attrs.field(factory=FakeClock)
+    clock: FakeClock = attrs.field(factory=RunningClock)
     orders: dict[str, ExpectedOrder] = attrs.field(
         factory=lambda: {ORDER: ExpectedOrder(PRICE, MCH_ID)}
     )

@@ -24,7 +24,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.testing import FakeClock
 from tests.factories import MCH_ID, ORDER
-from tests.shop import FAIL, SUCCESS, Shop, failing, queried, said, slow
+from tests.shop import BEGAN, FAIL, SUCCESS, Shop, failing, queried, said, slow
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -85,7 +85,7 @@ async def test_a_lost_claim_ends_on_paid_and_is_no_failure(shop: Shop, *, swallo
     async with shop.handler(inbox) as handler:
         await shop.clock.run(handler.handle(shop.body()))
         await shop.clock.advance(11)
-        assert ended == [10.0]
+        assert ended == [BEGAN + 10]
         assert await state(inbox) is None
         shop.before = None
         shop.delivered.clear()

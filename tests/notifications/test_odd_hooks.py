@@ -18,7 +18,7 @@ from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision, SetAside
 from chaoying_async.sansio.notifications.inbox_values import Aside, Mark, OrderKey, SeenState
 from tests.factories import MCH_ID, ORDER, TRANSACTION
-from tests.shop import FAIL, PRICE, SUCCESS, Shop, queried, said
+from tests.shop import BEGAN, FAIL, PRICE, SUCCESS, Shop, queried, said
 
 D = Decision
 ORDER_KEY = OrderKey(MCH_ID, ORDER)
@@ -450,7 +450,9 @@ async def test_stubborn_work_that_lost_its_claim_never_records_and_never_ends_th
 
     async def stubborn(order: PaidOrder) -> None:
         until = shop.clock.monotonic() + 60
-        while order.out_trade_no == ORDER and until <= 60 and shop.clock.monotonic() < until:
+        while (
+            order.out_trade_no == ORDER and until <= BEGAN + 60 and shop.clock.monotonic() < until
+        ):
             try:
                 await shop.clock.sleep(until - shop.clock.monotonic())
             except asyncio.CancelledError:
@@ -466,4 +468,4 @@ async def test_stubborn_work_that_lost_its_claim_never_records_and_never_ends_th
         await shop.clock.advance(2000)
     assert said(answer) == (D.APPLY, SUCCESS)
     assert await inbox.look(ORDER_KEY) is None
-    assert ignored[0] == 10.0
+    assert ignored[0] == BEGAN + 10
