@@ -123,6 +123,7 @@ class BackgroundHandler(Generic[H]):
         What has not ended ``patience`` seconds after the handler's ``grace`` is left alone, with a
         line at WARNING.
         """
+        _notice_a_fork()
         with self._lock:
             loop = self._loop
             if loop is not None and loop.is_here:
@@ -155,6 +156,7 @@ class BackgroundHandler(Generic[H]):
 
     def _elsewhere(self) -> LoopThread[H] | None:
         """The loop, which must not be the caller's own; None when this is closed."""
+        _notice_a_fork()
         loop = self._loop
         if loop is None or loop.is_over:
             loop = self._new_loop()
@@ -198,15 +200,27 @@ def _closed() -> UsageError:
 #: All instances, for a fork; and those with an open handler, which the process closes at its end.
 _made: weakref.WeakSet[BackgroundHandler[Any]] = weakref.WeakSet()
 _open: set[BackgroundHandler[Any]] = set()
+_process, _noticing = os.getpid(), threading.Lock()
 
 
 def _forget_all() -> None:
+    global _process, _noticing
     _open.clear()
     for background in list(_made):
         background.forget()
+    _process, _noticing = os.getpid(), threading.Lock()
+
+
+def _notice_a_fork() -> None:
+    """uWSGI does not tell Python that it forks, unless it runs with ``--py-call-osafterfork``."""
+    if _process != os.getpid():
+        with _noticing:
+            if _process != os.getpid():
+                _forget_all()
 
 
 def _close_all() -> None:
+    _notice_a_fork()
     for background in list(_open):
         background.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
+import os
 import signal
 import sys
 import threading
@@ -34,7 +35,7 @@ from chaoying_async.exceptions import (
 )
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.polling.status import PollStatus
-from chaoying_async.workers import background_loop
+from chaoying_async.workers import background_loop, this_process
 from chaoying_async.workers.blocking import BlockingGateway
 from tests.pollers import order
 from tests.workers.blocking_shop import NEVER_PAID, Shop, kept, pay, query, refund_of
@@ -126,6 +127,18 @@ async def test_in_a_running_loop_the_async_call_is_named(shop: Shop) -> None:
         with pytest.raises(UsageError, match=named):
             call()
     assert shop.opened == 0
+
+
+def test_a_fork_that_python_is_not_told_of_is_another_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """uWSGI forks so by itself: the child must not wait for a loop that only its parent has."""
+    here = this_process.this_process()
+    monkeypatch.setattr(this_process, "_mark", here)  # and back again
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    child = this_process.this_process()
+    assert child is not here
+    assert child is this_process.this_process()
 
 
 def test_threads_that_are_none_are_refused_at_the_first_call(
