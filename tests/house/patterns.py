@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 
-from tests.house.product import parts
+from tests.house.product import dotted, parts
 
 # How the standard library itself reads a pattern; it has no public name for that.
 codes: Any = import_module("re._constants")
@@ -32,9 +32,9 @@ _SHORT, _LONG, _TIMES, _LITTLE = 600, 2400, 9, 0.003
 #: Letters, and seconds, that are enough for what is exponential.
 _FEW, _TOO_LONG = (12, 22), 0.05
 
-#: Imports all of the package, and tells what is compiled meanwhile and where.
+#: Imports these modules, and tells what is compiled meanwhile and where.
 _RECORD = """
-import importlib, json, pkgutil, re, sys
+import importlib, json, re, sys
 compile, found = re.compile, []
 def recording(pattern, flags=0):
     made = compile(pattern, flags)
@@ -45,10 +45,8 @@ def recording(pattern, flags=0):
     found.append([*where, kept, made.flags, isinstance(text, bytes)])
     return made
 re.compile = recording
-import chaoying_async
-for module in pkgutil.walk_packages(chaoying_async.__path__, "chaoying_async."):
-    if not module.name.endswith("__main__"):
-        importlib.import_module(module.name)
+for module in sys.argv[1:]:
+    importlib.import_module(module)
 print(json.dumps(found))
 """
 
@@ -66,11 +64,20 @@ class Used:
 
 
 def all_of_the_package() -> list[Used]:
-    """Those that are compiled when it is imported, and those that a function writes out."""
-    recorded = subprocess.run(
-        [sys.executable, "-c", _RECORD], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+    """Those that are written out, and those that are put together when a module is imported."""
     calls = {path: _calls(path) for path in PACKAGE.rglob("*.py")}
+    modules = [
+        dotted(path.relative_to(PACKAGE))
+        for path, its_calls in calls.items()
+        if not all(_is_written_out(call) for call, _ in its_calls)
+    ]
+    recorded = subprocess.run(
+        [sys.executable, "-c", _RECORD, *modules],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = [used for path, its_calls in calls.items() for used in _written_out(path, its_calls)]
     for file, line, text, flags, is_bytes in json.loads(recorded.stdout):
         path = Path(file)
@@ -90,6 +97,12 @@ def of_unknown_patterns() -> list[str]:
         for call, _ in _calls(path)
         if not _is_compile(call) and not isinstance(call.args[0], ast.Constant)
     ]
+
+
+def _is_written_out(call: ast.Call) -> bool:
+    """Whether its pattern stands there as it is: a text without flags, and not put together."""
+    compiled_with_flags = _is_compile(call) and len(call.args) + len(call.keywords) > 1
+    return isinstance(call.args[0], ast.Constant) and not compiled_with_flags
 
 
 def _is_compile(call: ast.Call) -> bool:
@@ -145,7 +158,7 @@ def _methods_of_names(nodes: list[ast.AST]) -> dict[int, str]:
 def _written_out(path: Path, calls: Sequence[tuple[ast.Call, str]]) -> Iterator[Used]:
     for call, how in calls:
         first = call.args[0]
-        if isinstance(first, ast.Constant) and not _is_compile(call):
+        if isinstance(first, ast.Constant) and _is_written_out(call):
             where = f"{path.relative_to(ROOT)}:{call.lineno}"
             pattern: Any = first.value
             yield Used(where, re.compile(pattern), how)
