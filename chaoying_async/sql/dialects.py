@@ -34,6 +34,8 @@ _TRY_AGAIN = frozenset({"40001", "40P01", 1213, 1020})
 #: Codes of a lock that another transaction has; and SQLite's, whose low byte says so.
 _TAKEN = frozenset({1205, "55P03"})
 _BUSY = 5
+#: Codes of a server, or a session, that may only be read.
+_READ_ONLY = frozenset({"25006", 1290, 1792, 1836})
 _DUPLICATE_KEY = 1062
 #: MariaDB's code for a savepoint that is not there: no transaction at all, or another one.
 _NO_SAVEPOINT = 1305
@@ -148,6 +150,11 @@ def is_savepoint_gone(error: DBAPIError) -> bool:
     if error.connection_invalidated:
         return False
     return _NO_SAVEPOINT in _codes(error) or "no such savepoint" in str(error.orig)
+
+
+def is_read_only(error: DBAPIError) -> bool:
+    """Whether a server may only be read: it is a replica, or has become one."""
+    return not _READ_ONLY.isdisjoint(_codes(error))
 
 
 def _codes(error: DBAPIError) -> set[object]:

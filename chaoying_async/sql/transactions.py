@@ -23,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.sql.dialects import DIALECTS, may_be_tried_again
+from chaoying_async.sql.dialects import DIALECTS, is_read_only, may_be_tried_again
 from chaoying_async.sql.loops import check_loop
 
 T = TypeVar("T")
@@ -37,12 +37,17 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     """A connection; what was not committed when the block is left is rolled back.
 
     Where a COMMIT raised or was cancelled, nobody gets the connection any more: it is closed, which
-    ends its transaction, and the pool makes a new one.
+    ends its transaction, and the pool makes a new one. So it is where the server may only be read:
+    after a failover the address leads to another one, and a connection that lives does not.
     """
     check_loop(engine)
     async with engine.connect() as connection:
         try:
             yield connection
+        except DBAPIError as error:
+            if is_read_only(error) and not (connection.closed or connection.invalidated):
+                await to_its_end(connection.invalidate())
+            raise
         finally:
             if connection.closed or connection.invalidated:
                 pass  # the pool has it no more, or as something new
