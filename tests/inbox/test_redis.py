@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
+from redis.exceptions import ReadOnlyError
 
 from chaoying_async.exceptions import UsageError
 from chaoying_async.inbox.redis import RedisInbox
@@ -191,3 +192,16 @@ def test_a_client_that_cannot_be_awaited_is_refused() -> None:
     """At once, and with the name of the right one."""
     with pytest.raises(UsageError, match=r"redis\.asyncio"):
         RedisInbox(SyncRedis())  # type: ignore[arg-type]
+
+
+async def test_a_connection_to_a_replica_is_not_kept(client: Any) -> None:
+    """After a failover the next one goes where the address leads, without a restart."""
+    inbox, before = RedisInbox(client), await client.client_id()
+    await client.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        with pytest.raises(ReadOnlyError):
+            async with inbox.lock(KEY, an_entry()):
+                pass
+        assert await client.client_id() != before
+    finally:
+        await client.execute_command("REPLICAOF", "NO", "ONE")

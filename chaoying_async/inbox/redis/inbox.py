@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from redis.asyncio import Redis
+from redis.exceptions import ReadOnlyError
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import UsageError
@@ -289,7 +290,11 @@ class RedisInbox(LeasingInbox):
         known = self._scripts.get(script)
         if known is None:
             known = self._scripts[script] = self._client.register_script(script)
-        return await known(keys=keys, args=args, client=client)
+        try:
+            return await known(keys=keys, args=args, client=client)
+        except ReadOnlyError:  # after a failover the address leads elsewhere, and these do not
+            await self._client.connection_pool.disconnect(inuse_connections=False)
+            raise
 
     def _hash(self, name: str) -> str:
         key, fingerprint = key_of(name)
