@@ -187,6 +187,20 @@ async def test_a_clock_that_was_set_back_locks_nobody_out(tmp_path: Path) -> Non
             await dead.put("poll", {"a": "1"})
 
 
+async def test_who_waited_long_by_his_own_clock_takes_nothing_from_who_has_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-26: a lease is the database's; a process that was stopped meanwhile has waited for less."""
+    clock = Stopped()
+    async with store_in(tmp_path, FakeClock()) as store:
+        second = asyncio.create_task(store_in(tmp_path, clock).__aenter__())
+        await until(lambda: "waiting up to" in caplog.text)
+        clock.jump = 20
+        with pytest.raises(StoreInUseError, match="one store has one owner"):
+            await moving(clock, second)
+        await store.hold()
+
+
 async def test_the_owner_who_is_followed_is_told_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
