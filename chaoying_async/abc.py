@@ -252,7 +252,8 @@ class Inbox(Protocol):
 
         An order is due when it is HELD, nobody's lease on it runs, and its retry's time has come. A
         message is due when it is open and its time has come, or it is marked RETRY or APPLY. An
-        order whose lock is held may be among them: whoever takes it up finds that.
+        order whose lock is held may be among them: whoever takes it up finds that. What cannot be
+        read, since another version wrote it, is left out and said: it must hide no other.
         """
         ...
 
