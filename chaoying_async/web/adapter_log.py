@@ -107,6 +107,16 @@ class AdapterLog:
             f" front (login, CSRF, a rate limit, a redirect) stopped it. {how_to_exempt}",
         )
 
+    def unanswered(self, patience: float) -> None:
+        """Report that a background loop gave no answer, although it is not closed."""
+        self._say(
+            "unanswered",
+            logging.ERROR,
+            f"a notification got no answer within {patience:g} s and is answered `fail`: something"
+            " blocks the loop of its BackgroundHandler (on_paid, expected), or it does not open"
+            " (make, its database)",
+        )
+
     def not_open(self, how_to_open: str) -> None:
         """Report, once, that nobody opened the handler."""
         if not self._told_not_open:

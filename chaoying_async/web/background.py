@@ -15,6 +15,7 @@ from typing import Any, Generic, Self, TypeVar
 from chaoying_async.exceptions import ParameterError, UsageError
 from chaoying_async.sansio.notifications.facts import Wallet
 from chaoying_async.sansio.userfunctions import Kind, function_problem
+from chaoying_async.web.adapter_log import AdapterLog
 from chaoying_async.web.contract import NO_ANSWER, Handles, HttpAnswer, Refusal, call, log
 from chaoying_async.web.loop_thread import LoopThread, NoResultError
 
@@ -65,14 +66,16 @@ class BackgroundHandler(Generic[H]):
         self._loop: LoopThread[H] | None = None
         self._of_the_parent: LoopThread[H] | None = None
         self._closed = False
+        self._log = AdapterLog("")
         _made.add(self)
 
     def handle(self, body: bytes, *, kind: Wallet | None = None) -> HttpAnswer:
         """The handler's answer; ``fail`` when the loop gives none for ``patience`` seconds.
 
-        Also ``fail`` when opening takes longer than ``patience``, and once this is closed, since
-        requests still come while a server ends. Do not call it in an event loop, which would stand
-        still meanwhile; in the background loop itself it is a ``UsageError``.
+        A line at ERROR says so, once a minute. It is ``fail`` too when opening takes longer than
+        ``patience``, and once this is closed, since requests still come while a server ends. Do not
+        call it in an event loop, which would stand still meanwhile; in the background loop itself
+        it is a ``UsageError``.
         """
         try:
             loop = self._elsewhere()
@@ -85,6 +88,8 @@ class BackgroundHandler(Generic[H]):
             handler = loop.opened(self._patience)
             return loop.run(call(handler, body, kind), self._patience)
         except NoResultError:
+            if not self._closed:
+                self._log.unanswered(self._patience)
             return NO_ANSWER  # the work goes on: it has an owner (M-17)
         finally:
             del body  # a debug page shows the locals of every frame of a traceback (M-27)

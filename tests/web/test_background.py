@@ -152,7 +152,7 @@ def test_closing_waits_for_nothing_that_the_handler_does_not_wait_for() -> None:
         assert waiting.result(10).body == b"fail"
 
 
-def test_a_loop_that_is_blocked_is_not_waited_for() -> None:
+def test_a_loop_that_is_blocked_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
     """A thread of the server gets its `fail` although what blocks the loop never ends."""
     release = threading.Event()
 
@@ -162,6 +162,7 @@ def test_a_loop_that_is_blocked_is_not_waited_for() -> None:
     background = BackgroundHandler(Fake(blocks).open, patience=0.05)
     answer = background.handle(b"a=1")
     assert (answer.status, answer.body) == (200, b"fail")
+    assert "something blocks the loop" in caplog.text
     release.set()
     background.close()
 
