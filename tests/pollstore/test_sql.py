@@ -24,6 +24,9 @@ from chaoying_async.exceptions import (
     UsageError,
 )
 from chaoying_async.pollstore.sql import SqlPollStore, pollstore_metadata
+from chaoying_async.pollstore.sql.ownership import Ownership
+from chaoying_async.pollstore.sql.tables import store_tables
+from chaoying_async.sql.columns import DEFAULT_PREFIX
 from chaoying_async.testing import FakeClock
 from tests.pollstores import LEASE, everything, moving, until, waited_for
 from tests.servers import Server, Servers
@@ -199,6 +202,23 @@ async def test_who_waited_long_by_his_own_clock_takes_nothing_from_who_has_it(
         with pytest.raises(StoreInUseError, match="one store has one owner"):
             await moving(clock, second)
         await store.hold()
+
+
+async def test_who_renewed_meanwhile_is_followed_too_after_a_clock_was_set_back(
+    tmp_path: Path,
+) -> None:
+    """M-26: a lease as long as an hour, last seen to change, is waited for as long as it is."""
+    ahead, clock = FakeClock(datetime(2026, 1, 1, 1, tzinfo=UTC)), FakeClock()
+    engine = engine_in(tmp_path)
+    async with store_in(tmp_path, ahead) as owner:
+        heir = Ownership(engine, store_tables(DEFAULT_PREFIX)[2], clock, 15.0)
+        assert not await heir.take_if_free()
+        await ahead.advance(1)
+        await owner.put("poll", {"a": "1"})  # which renews
+        for seconds, is_free in ((10, False), (10, False), (6, True)):
+            await clock.advance(seconds)
+            assert await heir.take_if_free() is is_free
+    await engine.dispose()
 
 
 async def test_the_owner_who_is_followed_is_told_in_the_log(
