@@ -17,6 +17,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.explanation import OrderEvidence, explain_order
 from chaoying_async.sansio.explanation.told import Witness
 from tests.cli.test_inbox import ShopOnDisk, due, told
+from tests.cli.test_poller import until
 from tests.cli.test_watch import QUICK, WECHAT, pay, started
 from tests.cli_calls import Running, call, in_thread
 
@@ -113,6 +114,23 @@ def test_a_watch_of_a_store_that_is_not_there_does_not_say_that_all_is_paid(
     result = running.call("watch", "--store", path)
     assert (result.exit_code, why in result.stderr) == (2, True), result.output
     assert not list(tmp_path.iterdir())
+
+
+def test_a_watch_that_waits_for_a_dead_owner_is_left_at_once(
+    running: Running, tmp_path: Path
+) -> None:
+    """The first signal ends it: nothing is under way yet."""
+    store = tmp_path / "watched.db"
+    running.call("watch", "A1000", *WECHAT, *QUICK, "--store", str(store))
+    changed(
+        store,
+        "UPDATE chaoying_polls_owner SET lease = 60000000,"
+        " held_until = (strftime('%s', 'now') + 60) * 1000000",
+    )
+    with started(running, "A1000", *WECHAT, "--store", str(store)) as process:
+        until(store.with_name("watched.db-wal").exists)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
 
 
 def test_a_watch_says_why_it_waits_for_its_store(running: Running, tmp_path: Path) -> None:

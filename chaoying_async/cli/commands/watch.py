@@ -160,7 +160,6 @@ def _schedule(options: dict[str, Any]) -> PollSchedule:
 
 async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
     stop = asyncio.Event()
-    interrupts.stops(stop.set)
     ends = WatchResults(
         LiveProgress() if sys.stdout.isatty() and not output.as_json() else PlainProgress()
     )
@@ -171,6 +170,7 @@ async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
         poller = await stack.enter_async_context(
             Poller(gateway, asked.schedule, asked.concurrency, asked.rate, store)
         )
+        interrupts.stops(stop.set)  # not before: a store may be waited for, which a signal ends
         with ends.shown:
             ended, pending = await _followed(poller, asked, ends, stop)
     stats = poller.stats()  # what leaving it has written is written
