@@ -67,6 +67,27 @@ async def test_work_of_any_length_keeps_others_out(shop: Shop) -> None:
         assert len(shop.delivered) == 1
 
 
+class Unnoticed(MemoryInbox):
+    """An order becomes free, as where a server ends a transaction, and its holder hears nothing."""
+
+    async def _renew(self, _claim: Claim) -> bool:
+        return True
+
+
+async def test_work_that_takes_long_keeps_its_order_from_nobody_here(shop: Shop) -> None:
+    """M-16: the inbox knows better whether the order is free than the process that hangs on it."""
+    inbox = Unnoticed(clock=shop.clock)
+    async with shop.handler(inbox, grace=0) as handler:
+        shop.before = slow(shop, 1000)
+        await shop.clock.run(handler.handle(shop.body()))
+        shop.before = None
+        await shop.clock.advance(20)
+        assert said(await shop.clock.run(handler.handle(shop.body()))) == (D.IN_PROGRESS, FAIL)
+        await shop.clock.advance(10)
+        assert said(await shop.clock.run(handler.handle(shop.body()))) == (D.APPLY, SUCCESS)
+    assert len(shop.delivered) == 1
+
+
 @pytest.mark.parametrize("swallows", [False, True])
 async def test_a_lost_claim_ends_on_paid_and_is_no_failure(shop: Shop, *, swallows: bool) -> None:
     """M-16: nothing is recorded, even where it ignores its end; the gateway comes again."""
