@@ -11,9 +11,9 @@ SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 # Not where pytest was to stop at a failure: nobody knows what would have come after it.
 STOPS := -x% --exitfirst --maxfail% --pdb
 AGAIN = $(if $(filter $(STOPS),$(ARGS)),exit $$?,$(BIN)/python .ci/again.py $$? $(UNSTEADY))
-# One more where servers and processes are waited for: each worker waits a third of its time.
-MORE = PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 1 \
-  if hasattr(os, "sched_getaffinity") else os.cpu_count() + 1)')
+# Two more where servers and processes are waited for: each worker waits half of its time.
+MORE = PYTEST_XDIST_AUTO_NUM_WORKERS=$$($(BIN)/python -c 'import os; print(len(os.sched_getaffinity(0)) + 2 \
+  if hasattr(os, "sched_getaffinity") else os.cpu_count() + 2)')
 
 # The first of these that is Python 3.11 or newer.
 PY := $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
