@@ -24,6 +24,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, unquote_plus
 
@@ -178,21 +179,34 @@ def _masked(value: Any) -> Any:
     return _blanked(_NAMED, value) if assigns else value
 
 
-def _personal(value: Any) -> Iterator[str]:
-    """What hidden members hold, at any depth, in texts of JSON too."""
+#: So many personal values of a reply are looked for in the rest of it: no page has a tenth of them,
+#: and each costs a walk through the whole text.
+_MOST_PERSONAL = 100
+
+
+def _personal(value: Any) -> list[str]:
+    """What hidden members hold, at any depth, in texts of JSON too; at most so many."""
+    return [*islice(_hidden_in(value), _MOST_PERSONAL)]
+
+
+def _personal_in_json(text: str) -> list[str]:
+    return [*islice(_hidden_in_json(text), _MOST_PERSONAL)]
+
+
+def _hidden_in(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
         for name, inner in value.items():
-            yield from _texts(inner) if is_hidden(name) else _personal(inner)
+            yield from _texts(inner) if is_hidden(name) else _hidden_in(inner)
     elif isinstance(value, list):
         for inner in value:
-            yield from _personal(inner)
+            yield from _hidden_in(inner)
     elif isinstance(value, str) and value.lstrip().startswith(_PACKED):
-        yield from _personal_in_json(value)
+        yield from _hidden_in_json(value)
 
 
-def _personal_in_json(text: str) -> Iterator[str]:
+def _hidden_in_json(text: str) -> Iterator[str]:
     with suppress(MalformedMessageError):
-        yield from _personal(parse_json_exactly(text))
+        yield from _hidden_in(parse_json_exactly(text))
 
 
 def _texts(value: Any) -> Iterator[str]:

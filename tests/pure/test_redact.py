@@ -218,6 +218,15 @@ def test_what_a_reply_says_of_a_person_is_masked_wherever_it_repeats_it(reply: A
         assert json.loads(shown).keys() == reply.keys()
 
 
+def test_of_a_crowd_the_first_hundred_are_looked_for() -> None:
+    """Each costs a walk through the reply; the members of all of them are hidden."""
+    people = [f"o{number:06}" for number in range(101)]
+    crowd = json.dumps({"list": [{"openid": each} for each in people], "msg": " ".join(people)})
+    shown = json.loads(masked_body(crowd.encode(), {}))
+    assert shown["list"] == [{"openid": MASK}] * 101
+    assert shown["msg"] == " ".join([MASK] * 100 + [people[-1]])
+
+
 def test_a_person_named_like_json_costs_that_field_alone() -> None:
     """M-27: a mapping that could not be read any more is masked as a whole."""
     assert masked_fields({"openid": '":"c', "a": {"b": "c"}, "d": "e"}, {}) == {
