@@ -15,11 +15,21 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class ReadableRecords:
-    """One inbox's; of each record that cannot be read, one line at ERROR tells."""
+class UnreadableOrders:
+    """Tells of each order once, in one line at ERROR, that a record of it cannot be read."""
 
     def __init__(self) -> None:
         self._told: set[OrderKey] = set()
+
+    def tell(self, error: UnreadableRecordError) -> None:
+        """Say so, where it was not said of this order before."""
+        if error.key not in self._told:
+            self._told.add(error.key)
+            log.error("%s", error)
+
+
+class ReadableRecords(UnreadableOrders):
+    """Reads one inbox's, and tells of those that cannot be read."""
 
     async def page(
         self,
@@ -43,18 +53,8 @@ class ReadableRecords:
             try:
                 item = make(row)
             except UnreadableRecordError as error:
-                self.tell(error.key)
+                self.tell(error)
             else:
                 if item is not None:
                     found.append(item)
         return found
-
-    def tell(self, key: OrderKey) -> None:
-        """Say that a record of this order cannot be read, where it was not said before."""
-        if key not in self._told:
-            self._told.add(key)
-            log.error(
-                "the inbox's record of order %r of merchant %r cannot be read by this version: it"
-                " stays there",
-                *(key.out_trade_no, key.mch_id),
-            )

@@ -54,6 +54,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     Ways,
 )
+from chaoying_async.sansio.notifications.unreadable import readable
 from chaoying_async.sansio.paid import (
     PaidOrder,
     PaidSource,
@@ -322,9 +323,8 @@ class Decider:
         case = decided.case
         if case is not None and is_told_otherwise(case, decided.verdict):
             decided.verdict = await self._compared_with_its_kind(key, case, decided.verdict)
-        if decided.foreign and key != received:
-            # Its key did not verify this message: nothing is kept under it.
-            decided.key, decided.before = received, await self._inbox.look(received)
+        if decided.foreign:  # the shop's own order is another's: nobody waits for work on it
+            decided.key = received
         return decided
 
     async def _compared_with_its_kind(
@@ -369,7 +369,8 @@ class Decider:
         # Where an earlier version has pruned the payload, nobody can tell any more.
         if kept is None or not kept.payload:
             return False
-        return facts_from_text(kept.payload).numbers.isdisjoint(facts.numbers)
+        first_facts = readable(lambda: facts_from_text(kept.payload), key)
+        return first_facts.numbers.isdisjoint(facts.numbers)
 
     def _case(self, message: Message, asked: Asked, before: Record | None) -> Case:
         now, facts, confirmation = self._clock.now(), message.facts, message.confirmation

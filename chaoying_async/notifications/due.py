@@ -68,8 +68,6 @@ class DueWork:
         self._limits = limits
         #: Orders and messages that an earlier round has not finished.
         self._under_way: set[Name] = set()
-        #: Those of which was said that they cannot be read.
-        self._unreadable: set[Name] = set()
 
     async def run(self) -> int:
         """One round; how many orders and messages it looked at."""
@@ -135,14 +133,8 @@ class DueWork:
                 if outcome is not None:
                     over = has_ended(outcome.decision, durable=outcome.durable)
                     work.decided(outcome.decision, over=over)
-        except UnreadableRecordError:
-            if name not in self._unreadable:
-                self._unreadable.add(name)
-                log.error(
-                    "the inbox's record of order %r of merchant %r cannot be read by this version:"
-                    " it stays there",
-                    *(item.key.out_trade_no, item.key.mch_id),
-                )
+        except UnreadableRecordError as error:
+            self._reporter.unreadable.tell(error)
         except Exception as error:  # noqa: BLE001 - the next round may do better
             log.warning(
                 "order %r of merchant %r could not be taken up (%s): the next round tries again",

@@ -47,6 +47,7 @@ from chaoying_async.sansio.notifications.reading import (
     raw_bytes,
     read_facts,
 )
+from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
 from chaoying_async.sansio.observed import ObservedMessage, order_mark
 from chaoying_async.sansio.paid import PaidOrder, check_paid
 from chaoying_async.sansio.sealed import shy
@@ -329,6 +330,9 @@ class NotificationHandler:
             self._counts.add("late")  # the handler owns what was begun, and it goes on
             return NOT_YET
         self._counts.add("troubled")
+        if isinstance(error, UnreadableRecordError):
+            self._journey.reporter.unreadable.tell(error)
+            return NOT_NOW
         log.error(
             "a notification could not be dealt with: it is answered `fail`, and comes again",
             exc_info=error,

@@ -11,6 +11,7 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
+from chaoying_async.inbox.readable import UnreadableOrders
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage, as_received
@@ -36,6 +37,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     TooManyWaitError,
 )
 from chaoying_async.sansio.notifications.message import Notification, notification_of
+from chaoying_async.sansio.notifications.unreadable import readable
 from chaoying_async.sansio.paid import PaidSource
 
 log: Final = SafeLog("chaoying_async.notifications")
@@ -84,6 +86,8 @@ class Reporter:
         self._on_conflict = on_conflict
         self._on_not_paid = on_not_paid
         self._counts, self._refused, self._refusals_told = counts, 0, -math.inf
+        #: Tells of orders whose records nothing can be made of.
+        self.unreadable = UnreadableOrders()
         #: Decisions that may be others when they are made again, with what is known then.
         self._retried = {Decision.UNKNOWN_ORDER, Decision.UNCONFIRMED, Decision.CONFLICT}
         if confirms:
@@ -130,7 +134,7 @@ class Reporter:
             return
         reason = "its work was broken off, and another payment of the order came first"
         verdict = Judgement(Decision.CONFLICT, reason)
-        facts = kept_facts(entry.payload, entry.source)
+        facts = readable(lambda: kept_facts(entry.payload, entry.source), before.key)
         await self.set_aside(DecidedMessage(facts, before.key, verdict, entry.first_seen))
 
     async def keep_in_progress(self, facts: Facts, first_seen: datetime | None = None) -> None:

@@ -27,6 +27,9 @@ _MADE_OF: Mapping[tuple[str, str], str] = {
     ("notifications/handler.py", "…"): (
         "handle() takes the request's raw body, as bytes, before any framework parses it; not …"
     ),
+    ("inbox/readable.py", "…"): (
+        "the inbox's record of order … of merchant … cannot be read by this version: it stays there"
+    ),
     ("polling/records.py", "…"): "the poll store failed with …",
     ("pollstore/sql/owned_texts.py", "…"): "another process has taken the poll store over",
     ("web/adapter_log.py", "<_TAKEN.format(found=found, fix=self._fix)>"): bare(adapter_log._TAKEN),

@@ -17,8 +17,9 @@ from chaoying_async.inbox.redis import RedisInbox
 from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey
 from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
-from tests.factories import MCH_ID
+from tests.factories import MCH_ID, ORDER
 from tests.servers import Servers
+from tests.shop import FAIL, SUCCESS, Shop, failing, queried
 
 #: Damages the message of the order of that number, in the way of that number.
 Damage = Callable[[str, int], Awaitable[Any]]
@@ -112,3 +113,63 @@ async def test_a_name_that_somebody_else_wrote_hides_nothing(
         assert len(await inbox.unfinished(1)) == len(await inbox.listing(1)) == 1
         assert await inbox.prune(BEGIN) == 0
         assert caplog.text.count("cannot be read") == 1
+
+
+def assert_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One line at ERROR names the order, and has no traceback."""
+    (told,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert told.getMessage() == (
+        f"the inbox's record of order {ORDER!r} of merchant {MCH_ID!r} cannot be read by this"
+        " version: it stays there"
+    )
+    assert told.exc_info is None
+
+
+async def test_an_order_that_cannot_be_read_is_one_line_however_often_it_is_delivered(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway delivers it eleven times: no traceback each time, and other orders go on."""
+    shop = Shop()
+    shop.orders["B100011"] = shop.orders[ORDER]
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'inbox.db'}")
+    inbox = SqlInbox(engine)
+    await inbox.create_tables()
+    handler = shop.handler(inbox)
+    assert (await handler.handle(shop.body())).body == SUCCESS
+    async with engine.begin() as connection:
+        await connection.execute(text("UPDATE chaoying_orders SET state = 'done'"))
+    caplog.clear()
+    for _ in range(3):
+        assert (await handler.handle(shop.body())).body == FAIL
+        await handler.run_due()
+    assert_told_once(caplog)
+    assert handler.stats().troubled == 3
+    assert (await handler.handle(shop.body(out_trade_no="B100011"))).body == SUCCESS
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("way", ["set aside", "other number"])
+async def test_a_kept_message_that_cannot_be_read_is_one_line_for_another_payment(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever of it is damaged: its record's message, or the first word of the other way."""
+    shop = Shop()
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'inbox.db'}")
+    inbox = SqlInbox(engine)
+    await inbox.create_tables()
+    handler = shop.handler(inbox)
+    if way == "set aside":
+        shop.before = failing(1)
+        await handler.handle(shop.body())
+    else:
+        await handler.settle(queried())
+        await handler.handle(shop.body(transaction_id="T2", out_transaction_id="O2"))
+    async with engine.begin() as connection:
+        for table in ("orders", "asides"):
+            await connection.execute(text(f"UPDATE chaoying_{table} SET payload = '[1]'"))  # noqa: S608
+    caplog.clear()
+    another = shop.body(transaction_id="T3", out_transaction_id="O3")
+    for _ in range(2):
+        assert (await handler.handle(another)).body == FAIL
+    assert_told_once(caplog)
+    await engine.dispose()

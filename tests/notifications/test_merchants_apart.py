@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -25,6 +26,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Aside,
     OrderKey,
 )
+from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, message, queried, said
@@ -234,6 +236,22 @@ async def test_a_strangers_payment_changes_nothing_for_the_order(
     assert shop.reasons() == [D.CONFLICT]
     waits = await inbox.listing(10)
     assert {each.key.mch_id for each in waits} == {STRANGER}
+
+
+async def test_a_strangers_message_waits_for_nobody_who_works_on_the_order(shop: Shop) -> None:
+    """M-15: it is set aside and told of at once; the order of that number is another's."""
+    handler = handler_on(shop, shop.inbox())
+    heard = []
+
+    async def meanwhile(_order: PaidOrder) -> None:
+        stranger = asyncio.create_task(handler.handle(strange(shop)))
+        await shop.clock.advance(5)
+        heard.append(said(await stranger))
+
+    shop.before = meanwhile
+    assert said(await handler.handle(shop.body())) == (D.APPLY, SUCCESS)
+    assert heard == [(D.CONFLICT, FAIL)]
+    assert shop.reasons() == [D.CONFLICT]
 
 
 async def test_another_number_of_the_merchant_is_no_stranger(

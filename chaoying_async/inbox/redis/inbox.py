@@ -42,7 +42,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     check_room,
 )
-from chaoying_async.sansio.notifications.unreadable import readable
+from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError, readable
 from chaoying_async.sansio.redact import is_certain
 
 _WINDOW = timedelta(days=1)
@@ -251,7 +251,7 @@ class RedisInbox(LeasingInbox):
             return key_of(text(name))
         except (ValueError, TypeError):
             shown = name.decode(errors="backslashreplace") if isinstance(name, bytes) else name
-            self._readable.tell(OrderKey("", shown[:LONGEST_NUMBER]))
+            self._readable.tell(UnreadableRecordError(OrderKey("", shown[:LONGEST_NUMBER])))
             return None
 
     async def _kept(self, named: Sequence[tuple[OrderKey, str | None]]) -> list[_Kept]:
