@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import chaoying_async
+from tests.pure.rulebook import ERROR_TREE
 from tests.sizes import FULL
 from tests.table import table
 
@@ -41,17 +42,7 @@ PollStore open_attempts open_refunds OpenAttempt OpenRefund AttemptState StoreTr
 NotificationHandler NotificationAnswer decide Decision ExpectedOrder Seen SeenState SetAside
 NO_AMOUNT_CHECK MemoryInbox Inbox
 """)
-ERRORS = _names("""
-ChaoyingError ParameterError TransportError RequestNotSentError OutcomeUnknownError
-GatewayUnavailableError ProtocolError MalformedMessageError ReplyMismatchError
-SignatureVerificationError MissingSignatureError AmbiguousSignatureError GatewayError
-SignatureRefusedError InvalidRequestError MerchantError SystemRefusedError
-OrderNotFoundError RefundRefusedError QueryRefusedError CancelRefusedError AgentError
-MerchantConfigError VersionTooLowError TradePendingError TradeFailedError
-TradeRefundedError NotConfiguredYetError PollTimeoutError StoreError UsageError
-WrongEventLoopError SessionClosedError BodyAlreadyConsumedError StoreInUseError
-AttemptInProgressError HandlerMisuseError
-""")
+ERRORS = _names(ERROR_TREE)
 FRONT_PAGE = [*REQUESTS, *(f"{name}Result" for name in REQUESTS), *OTHERS, *ERRORS]
 
 ELSEWHERE = [

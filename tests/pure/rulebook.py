@@ -1,4 +1,4 @@
-"""M-07 to M-11 of rules.md once more, by the endpoints' names: what the code is held against.
+"""M-07 to M-11 of rules.md and the errors of design.md once more: what the code is held against.
 
 Nothing here imports the library's own tables.
 """
@@ -46,7 +46,47 @@ NOTHING_MOVED: Final = {
 #: M-09, right column of the pre-orders.
 PRE_ORDER_UNCLEAR: Final = ("20003", "20006", "30001", None)
 
-#: The error tree of design.md.
+#: The tree of design.md: each error under the one that it is a kind of.
+ERROR_TREE: Final = """
+ChaoyingError
+  ParameterError
+  TransportError
+    RequestNotSentError
+    OutcomeUnknownError
+    GatewayUnavailableError
+  ProtocolError
+    MalformedMessageError
+    ReplyMismatchError
+    SignatureVerificationError
+      MissingSignatureError
+      AmbiguousSignatureError
+  GatewayError
+    SignatureRefusedError
+    InvalidRequestError
+    MerchantError
+    SystemRefusedError
+    OrderNotFoundError
+    RefundRefusedError
+    QueryRefusedError
+    CancelRefusedError
+    AgentError
+    MerchantConfigError
+    VersionTooLowError
+  TradePendingError
+  TradeFailedError
+  TradeRefundedError
+  NotConfiguredYetError
+  PollTimeoutError
+  StoreError
+  UsageError
+    WrongEventLoopError
+    SessionClosedError
+    BodyAlreadyConsumedError
+    StoreInUseError
+    AttemptInProgressError
+    HandlerMisuseError
+"""
+#: Which of them a code becomes.
 REFUSALS: Final = {
     "20002": "SignatureRefusedError",
     "20004": "InvalidRequestError",

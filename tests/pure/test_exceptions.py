@@ -25,63 +25,9 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio.enums import Code
 from chaoying_async.sansio.fieldnames import SECRET
 from tests.pure.factories import CREDENTIALS, KEY, QUERY, paid, read, reply_body
+from tests.pure.rulebook import ERROR_TREE, REFUSALS
 from tests.pure.spec import full_request
 from tests.table import table
-
-#: The tree of design.md: each error under the one that it is a kind of.
-DESIGN = """
-ChaoyingError
-  ParameterError
-  TransportError
-    RequestNotSentError
-    OutcomeUnknownError
-    GatewayUnavailableError
-  ProtocolError
-    MalformedMessageError
-    ReplyMismatchError
-    SignatureVerificationError
-      MissingSignatureError
-      AmbiguousSignatureError
-  GatewayError
-    SignatureRefusedError
-    InvalidRequestError
-    MerchantError
-    SystemRefusedError
-    OrderNotFoundError
-    RefundRefusedError
-    QueryRefusedError
-    CancelRefusedError
-    AgentError
-    MerchantConfigError
-    VersionTooLowError
-  TradePendingError
-  TradeFailedError
-  TradeRefundedError
-  NotConfiguredYetError
-  PollTimeoutError
-  StoreError
-  UsageError
-    WrongEventLoopError
-    SessionClosedError
-    BodyAlreadyConsumedError
-    StoreInUseError
-    AttemptInProgressError
-    HandlerMisuseError
-"""
-#: design.md, behind the names.
-CODES = {
-    "20002": "SignatureRefusedError",
-    "20004": "InvalidRequestError",
-    "20005": "MerchantError",
-    "20006": "SystemRefusedError",
-    "20007": "OrderNotFoundError",
-    "20008": "RefundRefusedError",
-    "20009": "QueryRefusedError",
-    "20010": "QueryRefusedError",
-    "20011": "CancelRefusedError",
-    "20012": "AgentError",
-    "20013": "MerchantConfigError",
-}
 
 
 def _edges(drawn: str) -> Iterator[tuple[str, str]]:
@@ -111,7 +57,7 @@ def _parent(error: type[BaseException]) -> str:
 
 def test_the_tree_is_the_one_of_the_design() -> None:
     """Same names, same parents, nothing more and nothing less."""
-    wanted = dict(_edges(DESIGN)) | {"ChaoyingError": "Exception"}
+    wanted = dict(_edges(ERROR_TREE)) | {"ChaoyingError": "Exception"}
     assert {name: _parent(error) for name, error in _public().items()} == wanted
 
 
@@ -142,9 +88,9 @@ def test_every_code_of_the_document_has_its_error() -> None:
     named = {
         code: error.__name__ for code, error in GATEWAY_ERRORS.items() if error is not GatewayError
     }
-    assert named == CODES
+    assert named == REFUSALS
     named_classes = {error.__name__ for error in GatewayError.__subclasses__()}
-    assert named_classes == {*CODES.values(), VersionTooLowError.__name__}
+    assert named_classes == {*REFUSALS.values(), VersionTooLowError.__name__}
 
 
 def test_a_parameter_error_is_a_value_error() -> None:
