@@ -18,7 +18,7 @@ from chaoying_async.exceptions import SessionClosedError, StoreError
 from chaoying_async.pollstore.sql import SqlPollStore
 from tests.pollstores import everything, until
 
-LEASE = 0.3
+LEASE = 0.05
 MANY = {f"k{n}": "x" * 100 for n in range(2000)}
 
 

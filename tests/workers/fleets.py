@@ -17,6 +17,7 @@ from tests.servers import Servers
 
 #: A database's clock is not moved by hand, so everything is short. Seconds.
 LEASE = 1.5
+LOOK = 0.1
 SOON = PollSchedule(first=0.05, every=0.1, until=5, jitter=0)
 
 #: Databases, by a function that makes a new one's address.
@@ -51,7 +52,7 @@ class FleetWorld:
         clock = options.pop("store_clock", None)
         named = {name: options.pop(name) for name in ("table_prefix",) if name in options}
         store = SqlPollStore(self.url, shards=shards, lease=lease, clock=clock, **named)
-        return Fleet(store, lambda: self.gateway, **options)
+        return Fleet(store, lambda: self.gateway, **{"look": LOOK} | options)
 
     @asynccontextmanager
     async def open(self, count: int, **options: Any) -> AsyncGenerator[list[Fleet]]:

@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -37,9 +36,19 @@ from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.workers import background_loop, this_process
 from chaoying_async.workers.blocking import BlockingGateway
-from tests.pollers import order
-from tests.workers.blocking_shop import NEVER_PAID, Shop, kept, pay, query, refund_of
-from tests.workers.fleets import ENDED, GIVEN, SOON, FleetWorld
+from tests.workers.blocking_shop import (
+    NEVER_PAID,
+    WITHIN,
+    Shop,
+    give_up,
+    kept,
+    ordered,
+    pay,
+    query,
+    refund_of,
+    refunds_at_once,
+)
+from tests.workers.fleets import ENDED
 
 
 @pytest.fixture
@@ -60,16 +69,6 @@ def in_a_thread(call: Callable[[], Any]) -> Generator[Callable[[], Any]]:
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(call)
         yield lambda: future.result(20)
-
-
-def ordered(gateway: BlockingGateway, shop: Shop) -> None:
-    """Wait until a payment has reached the sandbox."""
-
-    async def look(session: object) -> None:
-        while not shop.sandboxes[-1].ledger.orders:
-            await asyncio.sleep(0.005)
-
-    gateway.call(look, within=20)
 
 
 def test_all_threads_share_one_session_in_one_loop(shop: Shop) -> None:
@@ -97,8 +96,11 @@ def test_nothing_is_made_before_the_first_call_and_closing_twice_does_no_harm(sh
     assert shop.opened == 1
 
 
-def test_a_sale_is_paid_asked_about_and_refunded(gateway: BlockingGateway, shop: Shop) -> None:
+def test_a_sale_is_paid_asked_about_and_refunded(
+    gateway: BlockingGateway, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The functions' own options are handed on, and their errors come out."""
+    refunds_at_once(monkeypatch)
     outcome = gateway.checkout(pay("A10001"), order_no="B1")
     assert (outcome.status, outcome.order_no) == (CheckoutStatus.PAID, "B1")
     assert gateway.send(query("A10001"), timeout=5.0).unwrap().out_trade_no == "A10001"
@@ -151,10 +153,6 @@ def test_threads_that_are_none_are_refused_at_the_first_call(
     with pytest.raises(UsageError, match="gthread"):
         gateway.checkout(pay("A10001"))
     assert shop.opened == 0
-
-
-async def nothing(session: object) -> None:
-    pass
 
 
 async def slowly(session: object) -> None:
@@ -334,11 +332,12 @@ class TestGivenUp:
     """M-24: a payment that nobody waits for any more is on record."""
 
     def test_a_time_out_records_the_payment_as_unknown(
-        self, gateway: BlockingGateway, shop: Shop
+        self, gateway: BlockingGateway, shop: Shop, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Its error says that money may have moved; the store says which attempt it was."""
+        give_up(monkeypatch, lambda: shop.requests("pay"))
         with pytest.raises(OutcomeUnknownError) as caught:
-            gateway.checkout(pay("A10001", NEVER_PAID), within=3.0)
+            gateway.checkout(pay("A10001", NEVER_PAID), within=WITHIN)
         assert (caught.value.doing, caught.value.order) == ("checkout", "A10001")
         assert shop.requests("pay") == 1
         assert kept(gateway, shop) == {"A10001": True}
@@ -354,14 +353,18 @@ class TestGivenUp:
         with shop.gateway() as another:
             assert kept(another, shop) == {"A10001": True}
 
-    def test_a_query_that_is_given_up_may_be_made_again(self, shop: Shop) -> None:
+    def test_a_query_that_is_given_up_may_be_made_again(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """A read is no ``OutcomeUnknownError``: nothing moved."""
-        answers = threading.Event()
+        sent, answers = threading.Event(), threading.Event()
+        give_up(monkeypatch, sent.is_set)
 
         class Slow:
             mch_id = "1"
 
             async def send(self, request: Any, *, timeout: Any = None) -> Any:
+                sent.set()
                 while not answers.is_set():
                     await asyncio.sleep(0.005)
                 return request
@@ -371,20 +374,25 @@ class TestGivenUp:
             yield Slow()
 
         with BlockingGateway(slow) as gateway:
-            gateway.call(nothing)  # opening it takes its time on a busy machine
             with pytest.raises(TransportError) as caught:
-                gateway.send(query("A10001"), within=0.5)
+                gateway.send(query("A10001"), within=WITHIN)
             assert type(caught.value) is TransportError
             assert (caught.value.doing, caught.value.order) == ("orderquery", "A10001")
+            sent.clear()
             with pytest.raises(OutcomeUnknownError):
-                gateway.send(pay("A10001"), within=0.5)
+                gateway.send(pay("A10001"), within=WITHIN)
             answers.set()
             gateway.send(query("A10001"), within=20)
 
-    def test_what_ends_in_that_moment_is_told(self, gateway: BlockingGateway) -> None:
+    def test_what_ends_in_that_moment_is_told(
+        self, gateway: BlockingGateway, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """The answer is worth more than the time-out, be it a result or an error."""
+        begun = threading.Event()
+        give_up(monkeypatch, begun.is_set)
 
         async def paid_after_all(session: object, error: Exception | None) -> str:
+            begun.set()
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -393,18 +401,21 @@ class TestGivenUp:
                     raise error from None
             return "paid"
 
-        assert gateway.call(paid_after_all, None, within=0.3) == "paid"
+        assert gateway.call(paid_after_all, None, within=WITHIN) == "paid"
+        begun.clear()
         with pytest.raises(KeyError, match="refused"):
-            gateway.call(paid_after_all, KeyError("refused"), within=0.3)
+            gateway.call(paid_after_all, KeyError("refused"), within=WITHIN)
 
     def test_what_does_not_end_is_not_waited_for(
         self, gateway: BlockingGateway, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A thread comes back although its call swallows the cancellation."""
         monkeypatch.setattr(background_loop, "RECORDS_WITHIN", 0.05)
-        ends = threading.Event()
+        begun, ends = threading.Event(), threading.Event()
+        give_up(monkeypatch, begun.is_set)
 
         async def stubborn(session: object) -> None:
+            begun.set()
             while not ends.is_set():
                 try:
                     await asyncio.sleep(0.005)
@@ -412,7 +423,7 @@ class TestGivenUp:
                     continue
 
         with pytest.raises(OutcomeUnknownError, match="does not end"):
-            gateway.call(stubborn, within=0.3)
+            gateway.call(stubborn, within=WITHIN)
         ends.set()
 
 
@@ -478,17 +489,3 @@ class TestBlockedLoop:
         loop._keeper.join(20)
         assert gateway.checkout(pay("A10002")).status is CheckoutStatus.PAID
         assert shop.opened == 2
-
-
-def test_orders_are_handed_to_the_fleet(tmp_path: Path, shop: Shop) -> None:
-    """It serves in the background loop, and the outcome comes to the task."""
-    world = FleetWorld(f"sqlite:///{tmp_path}/fleet.db")
-    with shop.gateway(fleet=world.fleet) as gateway:
-        gateway.watch(order("BLOCKING1"), then=ENDED, schedule=SOON)
-
-        async def told(session: object) -> None:
-            while "BLOCKING1" not in GIVEN:
-                await asyncio.sleep(0.01)
-
-        gateway.call(told, within=30)
-    assert GIVEN["BLOCKING1"][0]["status"] == "PAID"

@@ -1,8 +1,10 @@
-"""A ``BlockingGateway`` with a store: outcomes are done, and what was left is resumed."""
+"""A ``BlockingGateway`` with a store, or a fleet: what it keeps is done, resumed, handed over."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -17,7 +19,18 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio.polling.status import PollStatus
 from chaoying_async.workers import background_loop
 from chaoying_async.workers.blocking import BlockingGateway
-from tests.workers.blocking_shop import NEVER_PAID, Shop, kept, pay, refund_of
+from tests.pollers import order
+from tests.workers.blocking_shop import (
+    NEVER_PAID,
+    WITHIN,
+    Shop,
+    give_up,
+    kept,
+    pay,
+    refund_of,
+    refunds_at_once,
+)
+from tests.workers.fleets import ENDED, GIVEN, SOON, FleetWorld
 
 
 @pytest.fixture
@@ -96,19 +109,26 @@ def test_payments_that_were_left_are_resumed(shop: Shop) -> None:
         assert [*gateway.resume()] == []
 
 
-def test_what_does_not_end_in_time_stays_in_the_store(gateway: BlockingGateway, shop: Shop) -> None:
+def test_what_does_not_end_in_time_stays_in_the_store(
+    gateway: BlockingGateway, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """``within`` bounds the wait for the next outcome; what was asked about may be again."""
+    give_up(monkeypatch, lambda: shop.requests("pay"))
     with pytest.raises(OutcomeUnknownError):
-        gateway.checkout(pay("A10001", NEVER_PAID), within=3.0)
-    for _ in range(2):
+        gateway.checkout(pay("A10001", NEVER_PAID), within=WITHIN)
+    for asked in range(2):
+        give_up(monkeypatch, lambda: shop.requests("orderquery") > asked)  # noqa: B023
         with pytest.raises(TransportError) as caught:
-            next(gateway.resume(within=0.3))
+            next(gateway.resume(within=WITHIN))
         assert type(caught.value) is TransportError
         assert kept(gateway, shop) == {"A10001": True}
 
 
-def test_refunds_that_were_left_are_resumed(gateway: BlockingGateway) -> None:
+def test_refunds_that_were_left_are_resumed(
+    gateway: BlockingGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They are asked about again, and not sent."""
+    refunds_at_once(monkeypatch)
     gateway.checkout(pay("A10001"))
     quick = PollSchedule(first=0.01, every=0.01, until=5)
     refund = refund_of("A10001")
@@ -117,3 +137,17 @@ def test_refunds_that_were_left_are_resumed(gateway: BlockingGateway) -> None:
         assert outcome.status is PollStatus.REFUNDED
         outcome.done()
     assert [*gateway.resume_refunds()] == []
+
+
+def test_orders_are_handed_to_the_fleet(tmp_path: Path, shop: Shop) -> None:
+    """It serves in the background loop, and the outcome comes to the task."""
+    world = FleetWorld(f"sqlite:///{tmp_path}/fleet.db")
+    with shop.gateway(fleet=world.fleet) as gateway:
+        gateway.watch(order("BLOCKING1"), then=ENDED, schedule=SOON)
+
+        async def told(session: object) -> None:
+            while "BLOCKING1" not in GIVEN:
+                await asyncio.sleep(0.01)
+
+        gateway.call(told, within=30)
+    assert GIVEN["BLOCKING1"][0]["status"] == "PAID"

@@ -26,6 +26,7 @@ from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, unti
 
 ROWS = fleet_tables("chaoying_").rows
 BRIEF = PollSchedule(first=0.05, every=0.1, until=0.5, jitter=0)
+ONCE = PollSchedule(first=0.05, every=0.1, until=0.1, jitter=0)
 LONG = PollSchedule(first=0.05, every=0.1, until=600, jitter=0)
 
 
@@ -150,7 +151,7 @@ async def test_a_wait_that_has_ended_and_is_not_told_yet_is_not_joined(
 
     monkeypatch.setattr(Shard, "tell", hangs)
     async with on_sqlite.open(1, lease=30, shards=1) as (fleet,):
-        await fleet.watch(order(), then=ENDED, schedule=BRIEF)
+        await fleet.watch(order(), then=ENDED, schedule=ONCE)
         await ended.wait()
         on_sqlite.gateway.script = always(PAID)
         await fleet.watch(order(), then=ENDED, schedule=LONG)
@@ -173,7 +174,7 @@ async def test_a_wait_whose_process_died_before_it_was_told_is_not_joined(
 
     monkeypatch.setattr(Shard, "tell", dies)
     async with on_sqlite.open(1, lease=30, shards=1) as (fleet,):
-        await fleet.watch(order(), then=ENDED, schedule=BRIEF)
+        await fleet.watch(order(), then=ENDED, schedule=ONCE)
         await until(lambda: told() == ["EXPIRED", "PAID"])
 
 

@@ -265,7 +265,7 @@ async def test_a_second_cancellation_ends_what_takes_long_and_hands_all_back(
     deliveries = [each._delivery for each in worker.served.values()]
     await until(lambda: any(each._on_their_way for each in deliveries))
     running.cancel()
-    await asyncio.sleep(0.5)
+    await until(lambda: not any(each.is_open for each in worker.served.values()))
     assert not running.done()
     running.cancel()
     began = time.monotonic()

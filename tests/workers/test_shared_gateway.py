@@ -56,7 +56,7 @@ def world(tmp_path: Path) -> Generator[VirtualFleet]:
 
 def asking(world: VirtualFleet, amount: str) -> tuple[SlowQueries, list[Any]]:
     """A process whose every place is taken by slow queries, and that is paid in then."""
-    world.shards = 16  # each has a poller that waits for a place
+    world.shards = 5  # each has a poller that waits for a place
     transport = world.transport = SlowQueries(world.transport, world.clock)
     process = world.process("a")
     fleet = world.fleet(process, concurrency=2)
@@ -64,7 +64,7 @@ def asking(world: VirtualFleet, amount: str) -> tuple[SlowQueries, list[Any]]:
 
     async def work() -> None:
         async with fleet:
-            numbers = [f"{SLOW}{n:06}" for n in range(80)]
+            numbers = [f"{SLOW}{n:06}" for n in range(25)]
             slow = [OrderQuery(paytype=PayType.WECHAT, out_trade_no=each) for each in numbers]
             await fleet.watch_many(slow, then=THEN)
             await world.clock.sleep(30)

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from chaoying_async import GatewaySession
+from chaoying_async.abc import Gateway
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.sandbox.bank.ledger import books
@@ -43,6 +44,8 @@ class VirtualFleet:
         self.timeline = Timeline(self.loop.time)
         self.sandbox = Sandbox(clock=self.clock)
         self.transport: httpx.AsyncBaseTransport = self.sandbox.transport
+        #: What each fleet makes its gateway with.
+        self.make_gateway: Callable[[], Gateway] = self._session
         self.shards = 2
         self.path = str(folder / "fleet.db")
         self._processes: list[Process] = []
@@ -70,7 +73,7 @@ class VirtualFleet:
         disk = disk or CalmDisk(self.rng)
         files = SimulatedFiles(process, self.loop, self.timeline, disk)
         store = SqlPollStore(files.engine(self.path), shards=self.shards, clock=self.clock)
-        return Fleet(store, self._session, look=5.0, rng=self.rng, **options)
+        return Fleet(store, self.make_gateway, look=5.0, rng=self.rng, **options)
 
     def _session(self) -> GatewaySession:
         return GatewaySession(
