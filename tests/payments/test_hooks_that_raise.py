@@ -149,7 +149,7 @@ def test_what_a_hook_stopped_in_a_fleet_is_sent_the_next_time(tmp_path: Path, na
             clock=world.clock,
         )
 
-    world._session = session  # type: ignore[method-assign]
+    world.make_gateway = session
 
     async def work() -> None:
         async with world.fleet(process) as fleet:
