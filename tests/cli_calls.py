@@ -1,17 +1,15 @@
-"""The command line, called as a user calls it: against a sandbox in a process of its own."""
+"""The command line, called in this process: against a sandbox behind a socket."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import os
-import pty
-import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import MappingProxyType
@@ -89,41 +87,6 @@ def environment(env: dict[str, str | None]) -> dict[str, str]:
 
 
 @contextmanager
-def process(*arguments: str, env: dict[str, str | None]) -> Generator[subprocess.Popen[str]]:
-    """A command in a process of its own; ended with the block, if it has not ended before."""
-    with subprocess.Popen(
-        [*PROGRAM, *arguments],
-        cwd=ROOT,
-        env=environment(env),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as running:
-        try:
-            yield running
-        finally:
-            running.terminate()
-            running.wait()
-
-
-def line_of(running: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next JSON line that a process says."""
-    assert running.stdout is not None
-    line = running.stdout.readline()
-    assert line, "it ended before it said anything"
-    found: dict[str, Any] = json.loads(line)
-    return found
-
-
-@contextmanager
-def sandbox(*options: str, env: dict[str, str | None] | None = None) -> Generator[Running]:
-    """A sandbox in a process of its own."""
-    with process("sandbox", "--json", *options, env={**NOTHING, **(env or {})}) as running:
-        told = line_of(running)
-        yield Running(url=told["url"], told=told)
-
-
-@contextmanager
 def in_thread(*faults: str, speed: float = 1, **options: Any) -> Generator[Running]:
     """A sandbox behind a socket of its own, in this process: half a second less than a process."""
     made: Future[Running] = Future()
@@ -154,40 +117,6 @@ def in_thread(*faults: str, speed: float = 1, **options: Any) -> Generator[Runni
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join()
-
-
-def on_a_terminal(
-    arguments: Sequence[str],
-    env: dict[str, str | None],
-    typed: str = "",
-    *,
-    more: Mapping[str, str] = NO_MORE,
-) -> str:
-    """What a person at a terminal sees who types this once something is asked.
-
-    ``more`` goes into its environment: ``COLUMNS`` is how wide the terminal is.
-    """
-    ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, *arguments],
-        cwd=ROOT,
-        env={**environment(env), **more},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        start_new_session=True,
-    ) as running:
-        os.close(theirs)
-        seen = b""
-        with suppress(OSError):  # EIO: the other end is closed
-            while chunk := os.read(ours, 4096):
-                seen += chunk
-                if typed and seen.rstrip().endswith(b":"):
-                    os.write(ours, f"{typed}\n".encode())
-                    typed = ""
-        os.close(ours)
-        running.wait()
-    return f"{seen.decode()}\nexit code {running.returncode}"
 
 
 class UsersProgram:

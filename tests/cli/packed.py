@@ -48,10 +48,16 @@ def compiled_beside(source: Path, place: Path) -> None:
     Else each process compiles all that it imports, which takes seconds.
     """
     made = Path(cache_from_source(str(source)))
-    if made.exists():
-        content = made.read_bytes()
+    content = made.read_bytes() if made.exists() else b""
+    if content[8:16] == b"".join(number.to_bytes(4, "little") for number in of_source(source)):
         unchecked = (1).to_bytes(4, "little") + bytes(8)  # PEP 552: whatever the source's date
         place.with_suffix(".pyc").write_bytes(content[:4] + unchecked + content[16:])
+
+
+def of_source(source: Path) -> tuple[int, int]:
+    """What Python notes of a source beside its code: another date or size, and it was changed."""
+    found = source.stat()
+    return int(found.st_mtime) & 0xFFFFFFFF, found.st_size & 0xFFFFFFFF
 
 
 def install(target: Path, *extras: str, also: tuple[str, ...] = (), compiled: bool = False) -> None:

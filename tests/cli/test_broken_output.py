@@ -1,7 +1,8 @@
 """Whatever breaks while a command says what it did: what it did decides how it ends.
 
 Real processes, real pipes, real signals, against a served sandbox. Each call is a process, so each
-way to break, each shape of what is said and each signal is met once; ``FULL=1`` crosses them.
+way to break, each shape of what is said and each signal is met once; ``FULL=1`` crosses them. What
+Python itself makes of streams and encodings when it starts is met by programs that start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count, product
 from pathlib import Path
@@ -21,8 +22,9 @@ import pytest
 
 from chaoying_async.cli import reply_display
 from chaoying_async.cli.exits import Exit
+from tests.cli.processes import Process, begun
 from tests.cli.test_inbox import ShopOnDisk, listed, told
-from tests.cli_calls import PROGRAM, ROOT, Running, environment, in_thread
+from tests.cli_calls import NO_MORE, PROGRAM, ROOT, Running, environment, in_thread
 from tests.sizes import FULL, cases, sampled
 
 CODE = "130000000000001111"
@@ -63,11 +65,7 @@ class Ran:
 
 
 #: What the shell does to a command's streams.
-BROKEN = {
-    "stdout closed": ">&-",
-    "stdin and stdout closed": "<&- >&-",
-    "disk full": ">/dev/full",
-}
+BROKEN = {"stdout closed": ">&-", "stdin and stdout closed": "<&- >&-"}
 #: The two ways in which a write fails, and those that fail as one of them.
 HOWS = ["| true", "disk full", *cases([], more=["stdout closed", "stdin and stdout closed"])]
 SHAPES = ["person", "program"]
@@ -109,21 +107,21 @@ def ran(
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
-def ran_into_nobody(running: Running, arguments: Sequence[str], *, both: bool = False) -> Ran:
-    """`| true`, or `2>&1 | true`: the reader is gone before the first word."""
-    gone, stdout = os.pipe()
-    os.close(gone)
-    done = subprocess.run(
-        [*PROGRAM, *arguments],
-        cwd=ROOT,
-        env=environment(running.env),
-        stdin=subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stdout if both else subprocess.PIPE,
-        check=False,
-    )
-    os.close(stdout)
-    return Ran(done.returncode, b"", done.stderr or b"")
+def ran_into_nobody(
+    running: Running, arguments: Sequence[str], how: str = "| true", *, both: bool = False
+) -> Ran:
+    """Run a command whose stdout takes nothing, in this way; ``both``: nor does its stderr."""
+    if how in BROKEN:
+        return ran(running, arguments, BROKEN[how])
+    if how == "disk full":
+        stdout = os.open("/dev/full", os.O_WRONLY)
+    else:
+        gone, stdout = os.pipe()
+        os.close(gone)  # the reader is gone before the first word
+    more: dict[str, Any] = {"stderr": stdout} if both else {}
+    with started(running, *arguments, stdout=stdout, **more) as process:
+        os.close(stdout)
+        return ended(process)
 
 
 def paid(running: Running, order: str) -> bool:
@@ -136,11 +134,7 @@ class TestWhatCannotBeSaid:
         """Paid is 0, and the last words say it: where stdout takes none, on stderr."""
         order = number()
         arguments = pay(order, "--yes", *(["--json"] if shape == "program" else []))
-        end = (
-            ran_into_nobody(running, arguments)
-            if how == "| true"
-            else ran(running, arguments, BROKEN[how])
-        )
+        end = ran_into_nobody(running, arguments, how)
         assert (end.code, end.out) == (Exit.OK, "")
         if shape == "program":
             assert json.loads(end.err)["status"] == "PAID"
@@ -182,7 +176,8 @@ class TestWhatCannotBeSaid:
     def test_a_strange_terminal_hides_nothing(self, running: Running, columns: str) -> None:
         """Whatever the environment says about widths."""
         env: dict[str, str | None] = {"COLUMNS": columns, "LINES": columns, "TERM": "unheard-of"}
-        end = ran(running, pay(number(), "--yes"), env=env)
+        with started(running, *pay(number(), "--yes"), env=env) as process:
+            end = ended(process)
         assert (end.code, "PAID 12.30 yuan" in end.out) == (Exit.OK, True)
 
     @pytest.mark.parametrize("how", cases(["disk full"], more=["| true"]))
@@ -206,10 +201,7 @@ class TestWhatCannotBeSaid:
             if not FULL and {"trigger", "watch", "refund"}.isdisjoint(arguments[:2]):
                 assert running.call(*arguments).exit_code == code  # with streams that take it
                 continue
-            if how == "| true":
-                end = ran_into_nobody(running, arguments)
-            else:
-                end = ran(running, arguments, BROKEN[how])
+            end = ran_into_nobody(running, arguments, how)
             assert (end.code, words in end.err) == (code, True), (arguments, end.err)
 
     @pytest.mark.parametrize("how", cases(["| true"], more=["disk full", *HOWS[2:]]))
@@ -220,10 +212,7 @@ class TestWhatCannotBeSaid:
         (one,) = listed(shop)
         where = ("--store", str(shop.path), "--yes")
         arguments = ("inbox", "apply", one["mch_id"], "A1", *where)
-        if how == "| true":
-            end = ran_into_nobody(running, arguments)
-        else:
-            end = ran(running, arguments, BROKEN[how])
+        end = ran_into_nobody(running, arguments, how)
         assert (end.code, "A1 of merchant 00000001: APPLY" in end.err) == (Exit.OK, True)
         assert listed(shop)[0]["mark"] == "APPLY"
 
@@ -285,21 +274,22 @@ ANY = cases(SIGNALS[:1], more=SIGNALS[1:])
 
 @contextmanager
 def started(
-    running: Running, *arguments: str, stdin: int = subprocess.DEVNULL, **more: Any
-) -> Generator[subprocess.Popen[bytes]]:
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more}
-    command = [*PROGRAM, *arguments]
-    env = environment(running.env)
-    with subprocess.Popen[bytes](command, cwd=ROOT, env=env, stdin=stdin, **streams) as process:
+    running: Running,
+    *arguments: str,
+    env: Mapping[str, str | None] = NO_MORE,
+    **streams: Any,
+) -> Generator[Process]:
+    whole = environment({**running.env, **env})
+    with begun(*arguments, env=whole, text=False, **streams) as process:
         try:
             yield process
         finally:
             process.kill()
 
 
-def ended(process: subprocess.Popen[bytes]) -> Ran:
+def ended(process: Process | subprocess.Popen[bytes]) -> Ran:
     out, err = process.communicate(timeout=60)
-    return Ran(process.returncode, out or b"", err or b"")
+    return Ran(process.wait(), out or b"", err or b"")
 
 
 def wait_until_made(running: Running, order: str) -> None:
@@ -314,8 +304,7 @@ class TestSignals:
         """At the question: 130, and it says that nothing was done."""
         order = number()
         with started(running, *pay(order), stdin=subprocess.PIPE) as process:
-            assert process.stderr is not None
-            while b"Send it?" not in (seen := process.stderr.peek()):  # type: ignore[attr-defined]
+            while b"Send it?" not in (seen := process.stderr.peek()):
                 assert seen
             process.send_signal(sign)
             end = ended(process)
@@ -340,7 +329,9 @@ class TestSignals:
         order = number()
         with (
             Path("/dev/full").open("wb") as full,
-            started(slow, *pay(order, "--yes"), stdout=full, stderr=full) as process,
+            started(
+                slow, *pay(order, "--yes"), stdout=full.fileno(), stderr=full.fileno()
+            ) as process,
         ):
             wait_until_made(slow, order)
             process.send_signal(signal.SIGTERM)
@@ -367,13 +358,25 @@ class TestSignals:
 
     def test_nohup_is_heeded(self, slow: Running) -> None:
         """A signal that was ignored when the command began stays ignored."""
-        with started(slow, *pay(order := number(), "--yes"), preexec_fn=_hup_ignored) as process:
+        order = number()
+        with subprocess.Popen[bytes](
+            [*PROGRAM, *pay(order, "--yes")],
+            cwd=ROOT,
+            env=environment(slow.env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=_hup_ignored,
+        ) as process:
             wait_until_made(slow, order)
-            process.send_signal(signal.SIGHUP)
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.5)
-            process.send_signal(signal.SIGTERM)
-            assert ended(process).code == Exit.UNKNOWN
+            try:
+                process.send_signal(signal.SIGHUP)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.5)
+                process.send_signal(signal.SIGTERM)
+                assert ended(process).code == Exit.UNKNOWN
+            finally:
+                process.kill()
 
     @pytest.mark.parametrize("sign", ANY)
     def test_a_read_is_only_interrupted(self, running: Running, sign: signal.Signals) -> None:
@@ -383,7 +386,6 @@ class TestSignals:
         running.call(*pay(ended_one, "--yes"))
         watch = ("watch", ended_one, order, "--paytype", "WECHAT", "--every", "0.05")
         with started(running, *watch) as process:
-            assert process.stdout is not None
             assert b"PAID" in process.stdout.readline()
             process.send_signal(sign)
             end = ended(process)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import signal
 import socket
@@ -23,17 +22,8 @@ from chaoying_async.cli.fields import VARIABLES
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.api.endpoint import field_specs
 from chaoying_async.sansio.api.field_rules import AmountRule
-from tests.cli_calls import (
-    NOTHING,
-    PROGRAM,
-    ROOT,
-    Running,
-    call,
-    commands,
-    environment,
-    on_a_terminal,
-    sandbox,
-)
+from tests.cli.processes import begun, on_a_terminal, sandbox
+from tests.cli_calls import NOTHING, PROGRAM, ROOT, Running, call, commands, environment
 from tests.sizes import cases
 
 KEY = "a-key-that-shows-nowhere"
@@ -279,13 +269,10 @@ class TestSandbox:
     async def test_it_serves_until_it_is_told_to_stop(self, *, as_json: bool) -> None:
         """It says where it is and with which key; SIGTERM ends it with status 0."""
         options = ["--seed", "1", *(["--json"] if as_json else [])]
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM, "sandbox", *options, stdout=asyncio.subprocess.PIPE
-        )
-        assert process.stdout is not None
+        process = begun("sandbox", *options, env=environment({}), stderr=2)
         told: dict[str, str] = {}
         while "mch_id" not in told:
-            line = (await process.stdout.readline()).decode()
+            line = process.stdout.readline()
             assert line, "it ended before it was ready"
             if as_json:
                 told = json.loads(line)
@@ -297,8 +284,9 @@ class TestSandbox:
             made, mch_id=told["mch_id"], hosts=Hosts.single(told["url"])
         ) as session:
             assert (await session.send(pay)).unwrap().base_fee == 1000
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+        with process:
+            process.send_signal(signal.SIGTERM)
+        assert process.returncode == 0
 
     def test_the_list_of_scenarios(self) -> None:
         """Everything that can be made to happen, without starting anything."""

@@ -23,7 +23,8 @@ from chaoying_async.sandbox.serving.events import EVENTS
 from chaoying_async.sansio.doctor import describe
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock, sign_notification
-from tests.cli_calls import Running, UsersProgram, call, line_of, process, said, sandbox
+from tests.cli.processes import line_of, process, sandbox
+from tests.cli_calls import Running, UsersProgram, call, said
 
 CREDENTIALS = Credentials(agent_id="1", key="key-of-the-listener", pid="p")
 OPENID = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"
@@ -210,7 +211,6 @@ class TestListen:
         """Outcome, order, amount in yuan, time of arrival, and a sentence beside each slug."""
         before = datetime.now(UTC).replace(microsecond=0)
         with process("listen", "--count", "5", env=running.env) as listener:
-            assert listener.stdout is not None
             notify_url = listener.stdout.readline().split()[1]
             more = {"total_fee": 730, "fee_type": "USD", "time_end": before}
             order = {"mch_id": "00000001", "out_trade_no": "A100012"}

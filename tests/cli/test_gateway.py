@@ -15,7 +15,8 @@ from chaoying_async.exceptions import ParameterError
 from chaoying_async.sansio.api import REQUESTS
 from chaoying_async.sansio.credentials import SortOrder
 from chaoying_async.sansio.enums import Undocumented
-from tests.cli_calls import Running, call, in_thread, on_a_terminal, said
+from tests.cli.processes import on_a_terminal
+from tests.cli_calls import Running, call, in_thread, said
 
 CODE = "130000000000001111"
 OPENID = "oHmbktxFlpoEPo2Ol5GOJniV2q-A"

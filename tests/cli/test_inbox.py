@@ -21,7 +21,8 @@ from chaoying_async.sandbox import Sandbox
 from chaoying_async.sansio.notifications.decide import ToldAmount, amounts_in
 from chaoying_async.sansio.notifications.inbox_values import BY_A_PERSON, Aside, OrderKey, Record
 from chaoying_async.testing import FakeClock
-from tests.cli_calls import NOTHING, call, on_a_terminal
+from tests.cli.processes import on_a_terminal
+from tests.cli_calls import NOTHING, call
 from tests.servers import Servers
 from tests.sizes import cases
 

@@ -28,7 +28,8 @@ from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request
 from chaoying_async.sansio.api.follow_up import RefundQueryResult
 from chaoying_async.sansio.meaning import Meaning, classify
-from tests.cli_calls import Running, in_thread, on_a_terminal
+from tests.cli.processes import on_a_terminal
+from tests.cli_calls import Running, in_thread
 from tests.sizes import cases
 from tests.table import table
 

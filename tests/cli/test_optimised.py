@@ -15,7 +15,8 @@ import click
 from chaoying_async.cli.command_line import chaoying
 
 def told(command, name, above):
-    context = click.Context(command, info_name=name, parent=above, terminal_width=100)
+    settings = command.context_settings
+    context = click.Context(command, info_name=name, parent=above, terminal_width=100, **settings)
     print(f"## {context.command_path}", command.get_help(context), command.get_short_help_str())
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
@@ -27,33 +28,28 @@ _QUESTIONS = """
 from chaoying_async.fieldwords import docstring_of, words_of
 from chaoying_async import Pay
 from chaoying_async.fieldwords import FieldWords
-print(Pay.__doc__ is None, FieldWords.__doc__ is None)
+print("## words", Pay.__doc__ is None, FieldWords.__doc__ is None)
 print(docstring_of(Pay)[:18], "|", docstring_of(words_of)[:12], "|", words_of(Pay, "body").term)
 """
-
-
-def _output(*arguments: str) -> str:
-    command = [sys.executable, "-X", "utf8", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+_BOTH = _PROGRAM + _QUESTIONS
 
 
 @pytest.mark.outside
-def test_help_is_whole_without_docstrings() -> None:
-    """Every page, the lists of commands included, is what it is with docstrings."""
-    pages = _output("-c", _PROGRAM)
+def test_help_and_words_are_whole_without_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every page, the lists of commands included; the words of a class, a function and a field.
+
+    They are what they are with docstrings, as in this process.
+    """
+    exec(_BOTH, {"__name__": "here"})  # noqa: S102 - our own
+    here, known = capsys.readouterr().out.split("## words ")
+    command = [sys.executable, "-X", "utf8", "-OO", "-c", _BOTH]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    pages, words = told.split("## words ")
     assert pages.count("## chaoying") > 35
     assert "Ask how an order ended (订单查询, orderquery)." in pages
-    assert _output("-OO", "-c", _PROGRAM) == pages
-
-
-@pytest.mark.outside
-def test_words_come_from_the_source_where_docstrings_are_gone() -> None:
-    """Of a class, a function and a field."""
-    with_docstrings, without = _output("-c", _QUESTIONS), _output("-OO", "-c", _QUESTIONS)
-    assert with_docstrings.splitlines()[0] == "False False"
-    assert without.splitlines()[0] == "True True"
-    assert without.splitlines()[1] == with_docstrings.splitlines()[1]
-    assert without.splitlines()[1] == "``pay`` 提交支付: subm | The words of | 商品描述"
+    assert pages == here
+    assert words == "True True\n``pay`` 提交支付: subm | The words of | 商品描述\n"
+    assert known == words.replace("True", "False")
 
 
 def test_a_program_without_sources_has_no_words() -> None:

@@ -7,7 +7,6 @@ import json
 import signal
 import socket
 import sqlite3
-import subprocess
 import sys
 import textwrap
 import threading
@@ -38,7 +37,8 @@ from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.payments.intent import CHECKOUT, ORDER, OrderRecord, key_of
 from chaoying_async.workers import Fleet
 from chaoying_async.workers.tables import KEPT
-from tests.cli_calls import PROGRAM, ROOT, Running, call, environment, in_thread, line_of, said
+from tests.cli.processes import Process, begun, line_of
+from tests.cli_calls import ROOT, Running, call, environment, in_thread, said
 from tests.pure.stored_values import INTENTS
 
 SOON = PollSchedule(first=0.1, every=0.2, until=30, jitter=0)
@@ -72,16 +72,11 @@ def shop(tmp_path: Path) -> Path:
 @contextmanager
 def poller(
     running: Running, shop: Path, *options: str, then: str = "shop_tasks:ended"
-) -> Generator[subprocess.Popen[str]]:
+) -> Generator[Process]:
     """A process of the fleet; killed with the block, if it has not ended before."""
-    with subprocess.Popen(
-        [*PROGRAM, "poller", "--store", "fleet.db", "--then", then, "--json", *LEASE, *options],
-        cwd=shop,
-        env={**environment(running.env), "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = ("poller", "--store", "fleet.db", "--then", then, "--json", *LEASE, *options)
+    env = {**environment(running.env), "PYTHONPATH": str(ROOT)}
+    with begun(*command, cwd=shop, env=env) as process:
         try:
             yield process
         finally:

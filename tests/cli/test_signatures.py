@@ -12,7 +12,8 @@ from chaoying_async import Credentials
 from chaoying_async.cli import gateway_options
 from chaoying_async.sansio.doctor import KINDS
 from chaoying_async.testing import sign_notification
-from tests.cli_calls import call, on_a_terminal, said
+from tests.cli.processes import on_a_terminal
+from tests.cli_calls import call, said
 from tests.factories import AUTH_CODE, KEY, OPENID
 
 ENV: dict[str, str | None] = {"CHAOYING_KEY": KEY}

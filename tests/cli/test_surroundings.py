@@ -20,17 +20,8 @@ from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sandbox import Sandbox
 from chaoying_async.session import GatewaySession
 from chaoying_async.testing import sign_notification
-from tests.cli_calls import (
-    NOTHING,
-    PROGRAM,
-    ROOT,
-    UsersProgram,
-    call,
-    environment,
-    line_of,
-    process,
-    sandbox,
-)
+from tests.cli.processes import begun, line_of, process, sandbox
+from tests.cli_calls import NOTHING, UsersProgram, call, environment
 from tests.sizes import cases
 
 KEY = "key-of-the-surroundings"
@@ -94,14 +85,8 @@ def _stderr_of_a_terminal(more: dict[str, str]) -> str:
     """What stands on stderr, which is a terminal."""
     env = {**NOTHING, **WHO, "CHAOYING_MCH_ID": "1", "CHAOYING_URL": "http://127.0.0.1:9"}
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [*PROGRAM, "query", "A1"],
-        cwd=ROOT,
-        env={**environment(env), "NO_COLOR": "", **more},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=theirs,
-    ):
+    whole = {**environment(env), "NO_COLOR": "", **more}
+    with begun("query", "A1", env=whole, stdout=subprocess.DEVNULL, stderr=theirs):
         os.close(theirs)
         seen = b""
         with suppress(OSError):  # EIO: the other end is closed

@@ -144,7 +144,6 @@ def test_a_watch_says_why_it_waits_for_its_store(running: Running, tmp_path: Pat
         f"CREATE TRIGGER full_insert BEFORE INSERT ON chaoying_polls {full}",
     )
     with started(running, "A1000", *WECHAT, *QUICK, "--store", str(store)) as process:
-        assert process.stderr is not None
         assert "the poll store failed with" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert process.wait() == 130

@@ -17,16 +17,8 @@ from chaoying_async.cli.exits import _STATUSES, Exit, after_outcome, worst
 from chaoying_async.cli.watch.watch_list import OrderReader
 from chaoying_async.polling import PollOutcome
 from chaoying_async.sansio.polling.status import PollStatus
-from tests.cli_calls import (
-    PROGRAM,
-    ROOT,
-    Running,
-    call,
-    environment,
-    in_thread,
-    on_a_terminal,
-    said,
-)
+from tests.cli.processes import Process, begun, on_a_terminal
+from tests.cli_calls import Running, call, environment, in_thread, said
 from tests.sizes import FULL
 
 CODE = "130000000000001111"
@@ -52,16 +44,8 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def started(running: Running, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*PROGRAM, "watch", *arguments],
-        cwd=ROOT,
-        env=environment(running.env),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def started(running: Running, *arguments: str) -> Process:
+    return begun("watch", *arguments, env=environment(running.env), stdin=subprocess.PIPE)
 
 
 class TestEnds:
@@ -355,15 +339,11 @@ class TestLists:
             here = running.call("watch", "--file", "-", *WECHAT, *QUICK, input=given)
             assert (here.exit_code, words in here.stderr) == (Exit.USAGE, True)
             if FULL or not given.isascii():
-                done = subprocess.run(
-                    [*PROGRAM, "watch", "--file", "-", *WECHAT, *QUICK],
-                    cwd=ROOT,
-                    env=environment(running.env),
-                    input=given,
-                    capture_output=True,
-                    check=False,
-                )
-                assert (done.returncode, words in done.stderr.decode()) == (Exit.USAGE, True)
+                watch = ("watch", "--file", "-", *WECHAT, *QUICK)
+                env = environment(running.env)
+                with begun(*watch, env=env, stdin=subprocess.PIPE, text=False) as process:
+                    _, err = process.communicate(given)
+                assert (process.returncode, words in err.decode()) == (Exit.USAGE, True)
 
     def test_what_may_be_rounded_is_asked_about(self, running: Running, tmp_path: Path) -> None:
         """A spreadsheet keeps 15 digits: zeros behind them are only remarked."""
@@ -407,8 +387,6 @@ class TestAtWork:
         """The first outcome comes before the second number does."""
         process = started(running, "--file", "-", *WECHAT, *QUICK, "--json")
         with process:
-            assert process.stdin is not None
-            assert process.stdout is not None
             for number, status in (("A1000", "PAID"), ("A1406", "FAILED")):
                 process.stdin.write(f"{number}\n")
                 process.stdin.flush()
@@ -426,8 +404,6 @@ class TestAtWork:
         """What ended was shown; what did not is named on stderr; exit code 130."""
         process = started(running, "A1000", "A1405", *WECHAT, "--every", "0.05", *options)
         with process:
-            assert process.stdout is not None
-            assert process.stderr is not None
             assert "PAID" in process.stdout.readline()
             process.send_signal(sign)
             assert process.wait() == Exit.INTERRUPTED
@@ -441,8 +417,6 @@ class TestAtWork:
         store = str(tmp_path / "watched.db")
         numbers = ("A1000", "A1405", *WECHAT, "--every", "0.05", "--until", "3")
         with started(running, *numbers, "--store", store, "--json") as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
             assert "PAID" in process.stdout.readline()
             process.send_signal(signal.SIGINT)
             assert process.wait() == Exit.INTERRUPTED
@@ -459,7 +433,6 @@ class TestAtWork:
         store = str(tmp_path / "watched.db")
         numbers = ("A1000", "A1405", *WECHAT, "--every", "0.05")
         with started(running, *numbers, "--store", store) as process:
-            assert process.stdout is not None
             assert "PAID" in process.stdout.readline()
             result = running.call("watch", "A1000", *WECHAT, "--store", store, "--json")
             process.terminate()

@@ -9,7 +9,8 @@ import pytest
 from click.testing import Result
 
 from chaoying_async.cli.exits import Exit
-from tests.cli_calls import NOTHING, PROGRAM, ROOT, UsersProgram, call, environment
+from tests.cli.processes import begun
+from tests.cli_calls import NOTHING, UsersProgram, call, environment
 from tests.factories import CREDENTIALS, MCH_ID
 from tests.sizes import cases
 
@@ -98,16 +99,11 @@ def test_a_file_beside_many_words(tmp_path: Path) -> None:
 )
 def test_a_line_in_a_pipe(lines: str, words: str) -> None:
     """Exit code 2 and its line, no traceback; what stands before it was asked about."""
-    done = subprocess.run(
-        [*PROGRAM, "watch", "--file", "-", *OPTIONS, "--url", "http://127.0.0.1:9"],
-        cwd=ROOT,
-        env=environment({**ENV, **MERCHANT}),
-        input=lines,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
-    assert "nothing was sent" not in done.stderr
+    watch = ("watch", "--file", "-", *OPTIONS, "--url", "http://127.0.0.1:9")
+    env = environment({**ENV, **MERCHANT})
+    with begun(*watch, env=env, stdin=subprocess.PIPE) as process:
+        out, err = process.communicate(lines)
+    assert (process.returncode, out) == (Exit.USAGE, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert "nothing was sent" not in err

@@ -13,7 +13,8 @@ from click.testing import Result
 
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.watch.watch_list import OrderReader
-from tests.cli_calls import PROGRAM, ROOT, Running, environment, in_thread
+from tests.cli.processes import begun
+from tests.cli_calls import Running, environment, in_thread
 from tests.sizes import cases
 from tests.table import table
 
@@ -98,17 +99,11 @@ class TestEmptyLists:
     @pytest.mark.parametrize("text", cases([",,\n,,\n"], more=["", "\n", "\ufeff"]))
     def test_nothing_in_a_pipe(self, running: Running, text: str) -> None:
         """The same of what another program writes."""
-        done = subprocess.run(
-            [*PROGRAM, "watch", "--file", "-", *OPTIONS],
-            cwd=ROOT,
-            env=environment(running.env),
-            input=text,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
-        assert "names no order" in done.stderr
+        watch = ("watch", "--file", "-", *OPTIONS)
+        with begun(*watch, env=environment(running.env), stdin=subprocess.PIPE) as process:
+            out, err = process.communicate(text)
+        assert (process.returncode, out) == (Exit.USAGE, "")
+        assert "names no order" in err
 
 
 class TestNumbers:
