@@ -15,6 +15,7 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import brotli  # type: ignore[import-untyped]
@@ -40,16 +41,21 @@ def _pieces(packer: Any) -> bytes:
     return b"".join(compress(zeros) for _ in range(SIZE // MIB)) + bytes(finish())
 
 
+@cache
+def _gzip() -> bytes:
+    return _pieces(zlib.compressobj(1, wbits=31))
+
+
 #: A Content-Encoding, and a body under it that unpacks to :data:`SIZE` bytes.
 BOMBS: dict[str, Callable[[], bytes]] = {
-    "gzip": lambda: _pieces(zlib.compressobj(1, wbits=31)),
-    "GZip": lambda: _pieces(zlib.compressobj(1, wbits=31)),
-    "x-gzip": lambda: _pieces(zlib.compressobj(1, wbits=31)),
+    "gzip": _gzip,
+    "GZip": _gzip,
+    "x-gzip": _gzip,
     "deflate": lambda: _pieces(zlib.compressobj(1)),
     "Deflate": lambda: _pieces(zlib.compressobj(1, wbits=-15)),
     "br": lambda: bytes(_pieces(brotli.Compressor(quality=1, lgwin=24))),
     "zstd": lambda: _pieces(zstd.ZstdCompressor()),
-    "gzip, gzip": lambda: gzip.compress(_pieces(zlib.compressobj(1, wbits=31))),
+    "gzip, gzip": lambda: gzip.compress(_gzip()),
     "identity, br": lambda: bytes(_pieces(brotli.Compressor(quality=1, lgwin=24))),
 }
 

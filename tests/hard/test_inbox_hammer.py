@@ -21,7 +21,7 @@ ORDERS, REPEATS = (1000, 3) if FULL else (25, 2)
 #: PostgreSQL is the same one under either of its drivers.
 KINDS = [kind for kind in DATABASES if FULL or kind != "psycopg"]
 #: Every how many moments the process of each story is killed; the full run leaves none out.
-STEPS = {story: 1 if FULL else 17 if story == "delivery" else 89 for story in STORIES}
+STEPS = {story: 1 if FULL else 29 if story == "delivery" else 89 for story in STORIES}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200 if FULL else 300)]
 

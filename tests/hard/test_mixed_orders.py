@@ -1,6 +1,6 @@
 """Orders of every kind at once, against the in-process sandbox, judged by its ledger.
 
-CI takes 120, ``FULL=1`` 100,000.
+CI takes 70, two of each kind; ``FULL=1`` 100,000.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from chaoying_async import PollStatus
 from tests.hard.mixed_orders import polled
 from tests.sizes import FULL
 
-ORDERS = 100_000 if FULL else 120
+ORDERS = 100_000 if FULL else 70
 
 
 @pytest.mark.slow

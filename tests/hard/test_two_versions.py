@@ -97,7 +97,7 @@ def test_deployments_of_every_kind_are_drawn() -> None:
 
 def test_one_version_follows_the_other_on_the_same_files() -> None:
     """What runs in which process stands in the story, which is the same every time."""
-    story = TwoVersions(4, "last").run()
+    story = TwoVersions(3, "last").run()
     assert story.broken == ()
     ran = [
         (line.who, line.what)
@@ -105,7 +105,7 @@ def test_one_version_follows_the_other_on_the_same_files() -> None:
         if line.happening is Happening.PROCESS and line.what.endswith("version")
     ]
     assert {what for _, what in ran} == {"is last version", "is this version"}
-    assert TwoVersions(4, "last").run().timeline.fingerprint == story.timeline.fingerprint
+    assert TwoVersions(3, "last").run().timeline.fingerprint == story.timeline.fingerprint
 
 
 @pytest.mark.slow

@@ -143,7 +143,7 @@ def _schedule(every: float, until: float) -> PollSchedule:
 CI = (
     Size(faults=1, crashes=0, schedules=(_schedule(60, 5),), certain=(False,)),
     Size(faults=2, crashes=0, schedules=(_schedule(60, 60),)),
-    Size(faults=1, crashes=1, schedules=(_schedule(60, 60),)),
+    Size(faults=1, crashes=1, schedules=(_schedule(60, 240),)),
 )
 FULL = (
     Size(faults=2, crashes=1, schedules=(_schedule(30, 60),), downtimes=(1.0, 150.0, 1000.0)),
@@ -156,7 +156,7 @@ FULL = (
         pay_takes=(0.0, 30.0),
         certain=(True, False),
     ),
-    Size(faults=1, crashes=1, schedules=(_schedule(60, 60),), certain=(False,)),
+    Size(faults=1, crashes=1, schedules=(_schedule(60, 60),), certain=(True, False)),
 )
 
 
