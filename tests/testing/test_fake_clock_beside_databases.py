@@ -107,9 +107,10 @@ async def test_statements_in_tasks_of_the_shop_are_waited_for_too(address: str) 
 
 async def test_without_it_the_clock_does_not_wait() -> None:
     """It says so when nothing else is left to move, as it always did."""
-    clock = FakeClock()
+    clock, answered = FakeClock(), threading.Event()
     with pytest.raises(RuntimeError, match="this clock does not move"):
-        await clock.run(asyncio.to_thread(threading.Event().wait, 0.2))
+        await clock.run(asyncio.to_thread(answered.wait))
+    answered.set()
 
 
 async def test_a_wait_that_does_not_end_is_named() -> None:

@@ -159,18 +159,42 @@ async def test_sandbox(unused_tcp_port):
 """
 
 
+_USERS_WORLD = """
+async def on_paid(order, connection):
+    pass
+
+
+def test_it(simulate):
+    done = simulate(on_paid=on_paid, seeds=500)
+    assert (done.first, done.seeds) == (7, 1)
+"""
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What pytest says of a user's tests."""
+    folder = tmp_path_factory.mktemp("users")
+    (folder / "test_shop.py").write_text(_USERS_TEST)
+    (folder / "test_world.py").write_text(_USERS_WORLD)
+    (folder / "pytest.ini").write_text("[pytest]\nusefixtures = no_real_gateway\n")
+    (folder / "conftest.py").write_text(_LOAD_ONCE)
+    return run_pytest(folder, "-q", "-rA", "--simulate-first=7", "--simulate-seeds=1")
+
+
 @pytest.mark.slow
-def test_with_no_real_gateway_a_users_test_reaches_no_gateway(tmp_path: Any) -> None:
+def test_the_fixture_simulate_takes_its_seeds_from_the_command_line(said: str) -> None:
+    """One story again, without a change to the test."""
+    assert "PASSED test_world.py::test_it" in said, said
+
+
+@pytest.mark.slow
+def test_with_no_real_gateway_a_users_test_reaches_no_gateway(said: str) -> None:
     """A forgotten transport= fails the test, loudly even where the failure was swallowed."""
-    (tmp_path / "test_shop.py").write_text(_USERS_TEST)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nusefixtures = no_real_gateway\n")
-    (tmp_path / "conftest.py").write_text(_LOAD_ONCE)
-    said = run_pytest(tmp_path, "-q", "test_shop.py")
     assert said.count("would have called a real gateway at pay.storepos.cn") >= 3, said
     for test in ("forgot_the_transport[None]", "forgot_the_transport[transport1]"):
         assert f"FAILED test_shop.py::test_{test}" in said
     assert "ERROR test_shop.py::test_swallowed_it" in said
-    assert "2 failed, 3 passed, 3 errors" in said, said
+    assert "2 failed, 4 passed, 3 errors" in said, said
 
 
 def test_a_signed_reply_to_a_refund_query_lists_its_refund() -> None:

@@ -101,7 +101,7 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
         check=True,
     ).stdout
     assert told.strip() == world.run().timeline.fingerprint
-    assert told.strip() != SimulatedWorld(41).run().timeline.fingerprint
+    assert told.strip() != SimulatedWorld(0).run().timeline.fingerprint
 
 
 @pytest.mark.slow
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
 def test_no_rule_is_broken_in_the_first_seeds() -> None:
     """A few of the many that ``make simulate`` runs; no thread is started by any of them."""
     before = threading.active_count()
-    for seed in range(200 if FULL else 6):
+    for seed in range(200 if FULL else 3):
         story = SimulatedWorld(seed).run()
         assert story.broken == (), f"seed {seed}: make simulate ARGS='--seed {seed} --trace'"
     assert threading.active_count() == before
@@ -160,6 +160,7 @@ def test_a_campaign_names_its_seeds_and_adds_them_to_those_before_it(
     assert json.loads(figures.read_text()) == {"simulated worlds": worlds, "soak": 2}
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.slow
 def test_a_campaign_ends_with_the_story_of_what_it_found(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -167,11 +168,11 @@ def test_a_campaign_ends_with_the_story_of_what_it_found(
     """CI fails with the seed, the rule and what happened last, and not with an exit code alone."""
     monkeypatch.setattr(world, "CHECKS", [lambda _: iter(["M-16: nobody is happy"])])
     monkeypatch.setattr(campaign, "shrunk", lambda story, _: (story, []))
-    assert main(["--first", "5", "--seeds", "1"]) == 1
+    assert main(["--first", "2", "--seeds", "1"]) == 1
     told = capsys.readouterr().out.splitlines()
     assert any("every process is asked to end" in line for line in told)
-    assert told[-2] == "seed 5: M-16: nobody is happy"
-    assert told[-1].endswith("--seed 5 --trace")
+    assert told[-2] == "seed 2: M-16: nobody is happy"
+    assert told[-1].endswith("--seed 2 --trace")
 
 
 def test_a_world_that_cannot_go_on_names_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:

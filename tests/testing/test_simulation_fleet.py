@@ -68,13 +68,6 @@ def test_a_share_of_the_seeds_has_a_fleet_and_the_others_are_what_they_were() ->
     assert all(a == b for a, b in zip(weathers, fleets, strict=True) if not b.shards)
 
 
-def test_every_order_comes_to_its_task_on_a_calm_day() -> None:
-    """Those at a till and those by a code."""
-    world = SimulatedWorld(11, fleet())
-    assert world.run().broken == ()
-    assert {each.told for each in world.given} >= {Told.CHECKOUT, Told.ORDER}
-
-
 def test_what_was_rolled_back_is_told_of_to_nobody() -> None:
     """The order's row and its watch are one transaction."""
     world = SimulatedWorld(11, fleet(tills=0.0, takes_back=1.0))
@@ -135,9 +128,14 @@ def seen() -> BothBooks:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world_module, "FLEET_CHECKS", [look])
-        SimulatedWorld(11, fleet()).run()
+        assert SimulatedWorld(11, fleet()).run().broken == ()
     assert complaints(found[-1], found[-1].given) == []
     return found[-1]
+
+
+def test_every_order_comes_to_its_task_on_a_calm_day(seen: BothBooks) -> None:
+    """Those at a till and those by a code."""
+    assert {each.told for each in seen.given} >= {Told.CHECKOUT, Told.ORDER}
 
 
 def test_an_outcome_that_came_to_nobody_is_seen(seen: BothBooks) -> None:
@@ -182,6 +180,6 @@ def test_a_wait_that_was_begun_again_and_forgotten_is_seen(seen: BothBooks) -> N
 
 def test_an_order_that_is_waited_for_once_more_comes_to_its_task_again() -> None:
     """Unless it is known to be paid."""
-    world = SimulatedWorld(11, fleet(tills=0.0, asks_again=1.0))
+    world = SimulatedWorld(3, fleet(tills=0.0, asks_again=1.0, sales=1))
     assert world.run().broken == ()
     assert any(word.status == AGAIN for word in world.words)
