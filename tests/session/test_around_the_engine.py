@@ -293,7 +293,7 @@ class Diverted(AiohttpTransport):
 async def test_a_subclass_of_our_transport_is_not_passed_by() -> None:
     """A test double that overrides httpx's method must be what the session talks to."""
     double = Diverted(limits=httpx.Limits(max_connections=1), clock=SystemClock())
-    async with session(double) as till:
+    async with session(double, read_retries=0) as till:
         with pytest.raises(TransportError) as caught:
             await till.send(QUERY)
     assert isinstance(caught.value.__cause__, httpx.ConnectError)

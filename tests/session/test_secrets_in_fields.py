@@ -14,6 +14,7 @@ import pprint
 import traceback
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -109,11 +110,11 @@ ATTRS_WALKERS: dict[str, Callable[[Any], str]] = {
 }
 
 
-@table("what", thinned(THINGS, every=7, usual=2))
+@table("what", thinned(THINGS, every=7, usual=3))
 def test_no_walker_finds_a_secret(what: str) -> None:
     """M-27: what of ours holds a secret, shown by tools that do not ask for its repr.
 
-    Every other thing; with ``FULL=1`` all of them.
+    One thing in three; with ``FULL=1`` all of them.
     """
     thing = THINGS[what]
     walkers = WALKERS | (ATTRS_WALKERS if attrs.has(type(thing)) else {})
@@ -268,10 +269,12 @@ def _shown_by_rich(error: BaseException) -> str:
     )
 
 
-@table("failure", FAILURES)
-@table("name", REQUESTS)
+@table("name, failure", thinned(product(REQUESTS, FAILURES), every=11, usual=3))
 async def test_richs_traceback_of_a_call_has_no_secret(name: str, failure: str) -> None:
-    """M-27: the request, the reply and the credentials stand in locals of ours and of the user."""
+    """M-27: the request, the reply and the credentials stand in locals of ours and of the user.
+
+    One call and failure in three; with ``FULL=1`` each with each.
+    """
     text = "request credentials"
     async with session(FakeGateway(FAILURES[failure]), read_retries=0, device_info="d") as till:
         request, credentials = REQUESTS[name], till.credentials

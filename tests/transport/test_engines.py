@@ -145,13 +145,13 @@ async def test_nothing_is_sent_on_a_connection_that_took_too_long(kind: str) -> 
     """M-24: a proxy that answers late; each step was quick enough for httpx."""
 
     async def late(link: Link) -> None:
-        until = asyncio.get_running_loop().time() + 0.3
+        until = asyncio.get_running_loop().time() + 0.06
         await link.reader.readuntil(b"\r\n\r\n")
         while asyncio.get_running_loop().time() < until:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
         await tunnel(link, server.port)
 
-    timeout = httpx.Timeout(5.0, connect=0.25)
+    timeout = httpx.Timeout(5.0, connect=0.05)
     async with (
         TcpServer(polite, tls().server) as server,
         TcpServer(late) as proxy,

@@ -122,12 +122,12 @@ async def test_m01_a_connection_closed_on_accept_is_not_sent_only_if_no_byte_arr
 
 
 async def test_r24_cut_at_any_byte_of_request_or_reply_it_is_sent_at_most_once(kind: str) -> None:
-    """M-02: one byte boundary in three, with FULL=1 each; one call, one connection."""
+    """M-02: one byte boundary in five, with FULL=1 each; one call, one connection."""
     async with TcpServer(polite) as server, running(kind) as engine:
         await call(engine, server.url("/pay"))
     length = len(server.requests[0])
 
-    for cut in thinned(range(1, length + len(OK)), every=7, usual=3):
+    for cut in thinned(range(1, length + len(OK)), every=11, usual=5):
 
         async def cutting(link: Link, cut: int = cut) -> None:
             link.server.received += await link.reader.readexactly(min(cut, length))

@@ -98,7 +98,7 @@ async def its_thread() -> threading.Thread:
 class Stuck(Fake):
     """One whose work stands still until the test lets it go."""
 
-    grace = 0.05
+    grace = 0.01
 
     def __init__(self, *, in_a_thread: bool) -> None:
         super().__init__()
@@ -120,7 +120,7 @@ def test_closing_leaves_work_alone_that_never_ends(
 ) -> None:
     """A server would kill the process: neither a thread nor a blocked loop is waited for."""
     stuck = Stuck(in_a_thread=in_a_thread)
-    background = BackgroundHandler(stuck.open, patience=0.05)
+    background = BackgroundHandler(stuck.open, patience=0.01)
     turning = background.run(its_thread())
     assert background.handle(BODY).body == b"fail"
     background.close()
@@ -148,13 +148,13 @@ def test_closing_waits_as_long_as_the_handlers_grace() -> None:
     def make() -> NotificationHandler:
         return NotificationHandler(CREDENTIALS, MemoryInbox(), on_paid, expected=expected, grace=30)
 
-    background = BackgroundHandler(make, patience=0.05)
+    background = BackgroundHandler(make, patience=0.01)
     background.start()
     assert background.handle(notification("A100011")).body == b"fail"
     with ThreadPoolExecutor(1) as pool:
         assert begun.wait(10)
         closing = pool.submit(background.close)
-        assert not wait([closing], 0.2).done
+        assert not wait([closing], 0.05).done
         go_on.set()
         closing.result(10)
     assert paid == ["A100011"]

@@ -27,6 +27,7 @@ def shop(
 ) -> Iterator[ServedApp]:
     if request.param in {"litestar", "quart"}:
         pytest.importorskip(request.param)
+    gc.freeze()  # what there is already need not be looked at below
     with SHOPS[request.param](tmp_path_factory.mktemp("shop")) as opened:
         yield opened
     with warnings.catch_warnings():  # aiohttp leaves transports that still linger over a body
