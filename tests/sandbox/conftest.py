@@ -20,6 +20,7 @@ from tests.sandbox.worlds import (
     World,
     open_port,
 )
+from tests.sizes import cases
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,11 @@ def port() -> Generator[Port]:
         yield made
 
 
-@pytest.fixture(params=WORLDS, ids=lambda world: world.name)
+#: The two that differ in everything; the two between them with FULL=1.
+SOME_WORLDS = cases([WORLDS[0], WORLDS[3]], more=WORLDS[1:3])
+
+
+@pytest.fixture(params=SOME_WORLDS, ids=lambda world: world.name)
 def world(request: pytest.FixtureRequest) -> World:
     made: World = request.param
     return made

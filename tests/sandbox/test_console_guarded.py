@@ -363,9 +363,10 @@ class TestStrangers:
     def test_who_guessed_is_remembered_boundedly(self) -> None:
         """However many senders there are; who goes on is not forgotten first."""
         guard = AccessGuard(EVERYWHERE, TOKEN, clock=FakeClock())
-        for number in range(12_000):
+        for number in range(10_500):
             guard.is_token("guess", f"10.0.{number // 250}.{number % 250}")
-            guard.is_token("guess", "10.9.9.9")
+            if number % 10 == 0:
+                guard.is_token("guess", "10.9.9.9")
         assert len(guard._guesses._wrong) == 10_000
         assert guard.too_many("10.9.9.9")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
+from itertools import product
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
 
@@ -189,11 +190,15 @@ class TestPages:
         [*enumerate([*site._PAGES, "/console/static/x", "/console/nowhere"])],
     )
     async def test_whatever_is_asked_for(self, visitor: Visitor, start: int, path: str) -> None:
-        """One value at a time, and all at once; twice, half escaped, and not UTF-8."""
+        """One value at a time, and all at once; twice, half escaped, and not UTF-8.
+
+        The pages share the values out among them; with ``FULL=1`` each meets all.
+        """
         single = [urlencode({name: value}) for value in VALUES for name in ASKED]
         said = ["said=answered&message=" + quote(value) for value in VALUES]
-        queries = [*sampled(single, every=13, start=start), *sampled(said, every=5, start=start)]
-        at_once = sampled(VALUES, every=7, start=start)
+        queries = [*sampled(single, every=29, start=5 * start)]
+        queries += sampled(said, every=11, start=start)
+        at_once = sampled(VALUES, every=11, start=start)
         queries += [urlencode(dict.fromkeys(ASKED, value)) for value in at_once]
         queries += [
             "%",
@@ -264,7 +269,7 @@ class TestPages:
             '"=;',
         ]
         async with made.sandbox, made.client:
-            for value in sampled(values, every=3):
+            for value in sampled(values, every=7):
                 headers = {**login, name: value}
                 for method, path, body in (
                     ("GET", "/console/", b""),
@@ -280,11 +285,11 @@ class TestPages:
 
     async def test_whatever_the_path_is(self, visitor: Visitor) -> None:
         """Of the gateway, of the console, of the control, and of nobody."""
-        for value in VALUES:
-            for start in ("/", "/console/", "/console/static/", "/_sandbox/", "/qrpay/"):
-                for method in ("GET", "POST", "HEAD", "DELETE", "M\u00fcll"):
-                    said = await ask(visitor.sandbox.app, method, start + value, "op_shop_id=1")
-                    assert 200 <= said.status < 500, (start, value[:100])
+        starts = ("/", "/console/", "/console/static/", "/_sandbox/", "/qrpay/")
+        methods = ("GET", "POST", "HEAD", "DELETE", "M\u00fcll")
+        for value, start, method in thinned(product(VALUES, starts, methods), every=11, usual=3):
+            said = await ask(visitor.sandbox.app, method, start + value, "op_shop_id=1")
+            assert 200 <= said.status < 500, (start, value[:100])
         for page in ("/console/messages", "/console/message?id=5", "/console/notifications"):
             path, _, query = page.partition("?")
             assert (await ask(visitor.sandbox.app, "GET", path, query)).status == 200
@@ -376,12 +381,12 @@ class TestGateway:
 
     @pytest.mark.parametrize("endpoint", VALID)
     async def test_whatever_a_signed_field_holds(self, endpoint: str) -> None:
-        """An answer of the gateway's, whatever it thinks of it."""
+        """An answer of the gateway's, whatever it thinks of it. One in so many; ``FULL=1``: all."""
         paths = {endpoint: path for (_, path), endpoint in ROUTES.items() if endpoint}
         async with Sandbox() as sandbox:
             who = sandbox.credentials
             common = {"agent_id": who.agent_id, "pid": who.pid, "version": "1.0"}
-            for fields in thinned(_one_at_a_time(VALID[endpoint], VALUES), every=7):
+            for fields in thinned(_one_at_a_time(VALID[endpoint], VALUES), every=23, usual=11):
                 message = {**common, **{name: text for name, text in fields.items() if text}}
                 if endpoint not in paths:
                     message["method"] = endpoint

@@ -22,24 +22,23 @@ class RemoteSandbox:
     url: str
     credentials: Credentials
     mch_id: str
+    _client: httpx.AsyncClient = attrs.field(alias="client", repr=False)
 
     async def wish(self, what: str, **wish: Any) -> dict[str, Any]:
         """Ask for something to happen; what, and how it is worded: ``control_api``."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            reply = await client.post(
-                f"{self.url}/_sandbox/{what}", json=wish, headers={"X-Sandbox": "1"}, timeout=30
-            )
-            reply.raise_for_status()
-            found: dict[str, Any] = reply.json()
-            return found
+        reply = await self._client.post(
+            f"{self.url}/_sandbox/{what}", json=wish, headers={"X-Sandbox": "1"}
+        )
+        reply.raise_for_status()
+        found: dict[str, Any] = reply.json()
+        return found
 
     async def books(self) -> dict[str, Any]:
         """Its own books as they stand now: totals, orders, refunds, counts."""
-        async with httpx.AsyncClient(trust_env=False) as client:
-            reply = await client.get(f"{self.url}/_sandbox/books", timeout=30)
-            reply.raise_for_status()
-            found: dict[str, Any] = reply.json()
-            return found
+        reply = await self._client.get(f"{self.url}/_sandbox/books")
+        reply.raise_for_status()
+        found: dict[str, Any] = reply.json()
+        return found
 
 
 @asynccontextmanager
@@ -52,7 +51,16 @@ async def separate_sandbox(*, speed: float = 1.0) -> AsyncGenerator[RemoteSandbo
         stdout=asyncio.subprocess.PIPE,
     )
     try:
-        yield _remote(await _first_line(process))
+        told = json.loads(await _first_line(process))
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            yield RemoteSandbox(
+                url=told["url"],
+                credentials=Credentials(
+                    agent_id=told["agent_id"], key=told["key"], pid=told["pid"]
+                ),
+                mch_id=told["mch_id"],
+                client=client,
+            )
     finally:
         if process.returncode is None:
             process.terminate()
@@ -75,12 +83,3 @@ async def _first_line(process: asyncio.subprocess.Process) -> bytes:
     if not line:
         raise RuntimeError(f"the sandbox ended at once, with status {await process.wait()}")
     return line
-
-
-def _remote(line: bytes) -> RemoteSandbox:
-    told = json.loads(line)
-    return RemoteSandbox(
-        url=told["url"],
-        credentials=Credentials(agent_id=told["agent_id"], key=told["key"], pid=told["pid"]),
-        mch_id=told["mch_id"],
-    )
