@@ -36,8 +36,8 @@ from chaoying_async.sandbox.serving.faults import SECONDS
 from chaoying_async.testing import FakeClock
 from tests.sandbox_calls import session_with
 
-QUERY = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
-PAY = Pay(out_trade_no="A100011", body="b", total_fee=1000, auth_code="130000000000001111")
+QUERY: Any = OrderQuery(paytype=PayType.WECHAT, out_trade_no="A100011")
+PAY: Any = Pay(out_trade_no="A100011", body="b", total_fee=1000, auth_code="130000000000001111")
 
 #: Fault, what pay raises, what a query raises (after its repeats), whether the money was booked.
 FAULTS: list[tuple[Fault, type[ChaoyingError], type[ChaoyingError], bool]] = [
