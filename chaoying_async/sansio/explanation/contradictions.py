@@ -21,7 +21,6 @@ from chaoying_async.sansio.explanation.told import (
 from chaoying_async.sansio.paid import known_numbers
 from chaoying_async.sansio.polling.status import PollStatus
 
-_NOTHING: Mapping[str, Value] = {}
 #: What the gateway says that does not go together with a payment that somebody proves.
 _NOT_PAID_NOW = frozenset({Bearing.UNPAID, Bearing.OPEN, Bearing.ABSENT})
 
@@ -31,7 +30,7 @@ class Phrase:
     """A sentence by its name in the words, and what it is filled with."""
 
     name: str
-    values: Mapping[str, Value] = _NOTHING
+    values: Mapping[str, Value] = attrs.field(factory=dict)
 
 
 def contradictions(
@@ -84,7 +83,7 @@ def _among(others: Sequence[Statement]) -> Iterator[Phrase]:
 
 def _log_against(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Phrase]:
     """A logged answer proves nothing, but the shop may have acted on it."""
-    logged = {logged_bearing(each) for each in (evidence.log.exchanges if evidence.log else ())}
+    logged = {logged_bearing(each) for each in evidence.logged}
     given_back = evidence.cancelled and says.status is PollStatus.REVOKED
     values = {"now": str(says.status or says.bearing)}
     if logged & PAID_ONCE and says.bearing in _NOT_PAID_NOW and not given_back:

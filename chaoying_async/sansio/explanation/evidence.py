@@ -9,11 +9,16 @@ from enum import StrEnum
 import attrs
 
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.explanation.from_audit_log import AuditLog, logged_bearing
+from chaoying_async.sansio.explanation.from_audit_log import (
+    AuditLog,
+    LoggedExchange,
+    logged_bearing,
+)
 from chaoying_async.sansio.explanation.from_gateway import AskedQuery, GatewaySays, gateway_says
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.told import PAID_ONCE, Bearing, Witness
+from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 
 
@@ -56,13 +61,23 @@ class OrderEvidence:
     """The amount that somebody said the order has, in fen; it wins over what was recorded."""
 
     @property
+    def logged(self) -> tuple[LoggedExchange, ...]:
+        """The exchanges in the audit log; none where there is no log."""
+        return self.log.exchanges if self.log else ()
+
+    @property
+    def took_effect(self) -> bool:
+        """Whether the inbox has it that the order's effect is durable."""
+        return self.inbox is not None and self.inbox.state is SeenState.DONE
+
+    @property
     def expected(self) -> int | None:
         """The order's amount in fen: as told, as a store has it, or as a log says it was sent."""
         if self.wanted is not None:
             return self.wanted
         mine = [k.expected for k in self.kept if k.refund is None and k.expected is not None]
-        logged = [each.charged for each in self.log.exchanges] if self.log else []
-        return next(iter(mine), next((each for each in logged if each is not None), None))
+        logged = [each.charged for each in self.logged if each.charged is not None]
+        return next(iter(mine + logged), None)
 
     @property
     def amount_compared(self) -> bool:
@@ -77,11 +92,10 @@ class OrderEvidence:
     @property
     def cancelled(self) -> bool:
         """Whether a cancel may have left."""
-        logged = self.log.exchanges if self.log else ()
         return (
             any(k.cancelled for k in self.kept)
             or self._ended_as(CheckoutStatus.PAID_AFTER_CANCEL)
-            or any(e.call == "cancel" for e in logged)
+            or any(e.call == "cancel" for e in self.logged)
         )
 
     @property
@@ -96,8 +110,7 @@ class OrderEvidence:
     def amounts(self) -> Mapping[int, Witness]:
         """Every amount that somebody wrote down for the order, in fen, and who did so first."""
         mine = [(k.expected, k.witness) for k in self.kept if k.refund is None]
-        exchanges = self.log.exchanges if self.log else ()
-        logged = [(each.charged, Witness.AUDIT_LOG) for each in exchanges]
+        logged = [(each.charged, Witness.AUDIT_LOG) for each in self.logged]
         found: dict[int, Witness] = {}
         for amount, witness in (*mine, *logged):
             if amount is not None:
@@ -119,8 +132,7 @@ class OrderEvidence:
         ends = [k for k in self.kept if k.kind in ("checkout", "outcome") and k.refund is None]
         if any(k.ended and k.bearing is not Bearing.OPEN for k in ends):
             return False
-        logged = self.log.exchanges if self.log else ()
-        sent = [each for each in logged if each.charged is not None]
+        sent = [each for each in self.logged if each.charged is not None]
         answered = {logged_bearing(each) for each in sent if each.meaning is not None}
         return (
             bool(ends)
@@ -131,9 +143,8 @@ class OrderEvidence:
     @property
     def charged(self) -> bool:
         """Whether somebody says that a payment was sent."""
-        logged = self.log.exchanges if self.log else ()
         checkouts = any(k.kind == "checkout" for k in self.kept)
-        return checkouts or any(each.charged is not None for each in logged)
+        return checkouts or any(each.charged is not None for each in self.logged)
 
     def with_asked(self, asked: Iterable[AskedQuery]) -> OrderEvidence:
         """The same evidence with these queries of the gateway."""
@@ -151,13 +162,11 @@ class OrderEvidence:
         """The wallets to ask under: those that somebody named come first."""
         if only is not None:
             return (only,)
-        logged = [each.paytype for each in self.log.exchanges] if self.log else []
-        named = [each.paytype for each in self.kept] + logged
-        known = [each for each in named if each in PayType._value2member_map_]
-        return tuple(dict.fromkeys([*(str(each) for each in known if each), *map(str, PayType)]))
+        named = [k.paytype for k in self.kept] + [each.paytype for each in self.logged]
+        known = [str(each) for each in named if each in PayType._value2member_map_]
+        return tuple(dict.fromkeys([*known, *map(str, PayType)]))
 
     def refund_numbers(self, more: Iterable[str] = ()) -> tuple[str, ...]:
         """The refunds that somebody named; one answer lists them all."""
-        logged = [each.refund for each in self.log.exchanges] if self.log else []
-        named = [*more, *(each.refund for each in self.kept), *logged]
-        return tuple(dict.fromkeys(each for each in named if each))
+        kept, logged = (k.refund for k in self.kept), (each.refund for each in self.logged)
+        return tuple(dict.fromkeys(each for each in (*more, *kept, *logged) if each))

@@ -21,7 +21,7 @@ from chaoying_async.sansio.explanation.from_gateway import bearing_of
 from chaoying_async.sansio.explanation.told import Bearing, Statement, Value, Witness, word
 from chaoying_async.sansio.meaning import Family, Meaning, classify
 from chaoying_async.sansio.polling.status import UNPAID
-from chaoying_async.sansio.stored import spellings
+from chaoying_async.sansio.stored import UNREADABLE, spellings
 from chaoying_async.sansio.values import fen_or_none
 from chaoying_async.sansio.wire.forms import encode_form, parse_form
 from chaoying_async.sansio.wire.jsontext import parse_reply
@@ -122,10 +122,7 @@ def read_audit_log(lines: Iterable[bytes | None], number: str, mch_id: str) -> A
             continue
         try:
             exchange = _exchange(line, number, mch_id)
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            unreadable += 1
-            continue
-        except MalformedMessageError:
+        except UNREADABLE:
             unreadable += 1
             continue
         if exchange is not None:

@@ -23,7 +23,6 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult, RefundQueryResult
-from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.explanation.told import (
     Bearing,
     ForeignAmount,
@@ -39,7 +38,6 @@ from chaoying_async.sansio.payments.refunds import full_refund_number
 from chaoying_async.sansio.polling.status import (
     REFUND_ENDS,
     UNASKED,
-    Answer,
     PollStatus,
     Query,
     Says,
@@ -171,7 +169,7 @@ class _Then(StrEnum):
 def _after(asked: AskedQuery, expected: int | None) -> _Then:
     if isinstance(asked.said, Exception) and not isinstance(asked.said, GatewayError):
         return _Then.ENOUGH  # the next query would have to go the same way
-    if _says_only_this_wallet(asked.said):
+    if isinstance(asked.said, GatewayError) and asked.said.code in _THIS_WALLET:
         return _Then.NEXT
     answer = read_answer(asked.query, asked.said, expected)
     if answer.says is Says.ABSENT:
@@ -208,10 +206,6 @@ def next_refund(
 
 #: So many refunds are asked about; an answer about one of them lists the others.
 _MOST_REFUNDS = 20
-
-
-def _says_only_this_wallet(said: Reply[Any] | Exception) -> bool:
-    return isinstance(said, GatewayError) and said.code in _THIS_WALLET
 
 
 _BEARINGS: Mapping[PollStatus, Bearing] = {
@@ -271,7 +265,7 @@ def _under_one_wallet(
         standing = taken_together(standing, answer)
     last = asked[-1]
     if isinstance(last.said, Exception):
-        return _without_reply(last.said, last.at)
+        return _without_reply(last.query, last.said, last.at)
     if not standing.seen and standing.says is not Says.ENDED:
         return GatewaySays(silence=Silence.NO_NEWS, at=last.at)
     status = standing.status if standing.counts else None
@@ -299,26 +293,16 @@ _SILENCES: tuple[tuple[type[ChaoyingError], Silence], ...] = (
 )
 
 
-def _without_reply(error: Exception, at: datetime) -> GatewaySays:
+def _without_reply(query: Query, error: Exception, at: datetime) -> GatewaySays:
     """What an error says of the order: that there is none, or nothing at all."""
     for kind, silence in _SILENCES:
         if isinstance(error, kind):
             return GatewaySays(silence=silence, error=error, at=at)
-    answer = _refused(error)
-    if answer is not None and answer.says is Says.ABSENT:
+    answer = read_answer(query, error)
+    if answer.says is Says.ABSENT:
         return GatewaySays(bearing=Bearing.ABSENT, status=PollStatus.NOT_FOUND, error=error, at=at)
-    refused = answer is not None and answer.status is PollStatus.REFUSED
-    silence = Silence.REFUSED if refused else Silence.NO_NEWS
+    silence = Silence.REFUSED if answer.status is PollStatus.REFUSED else Silence.NO_NEWS
     return GatewaySays(silence=silence, error=error, at=at)
-
-
-def _refused(error: Exception) -> Answer | None:
-    return read_answer(_ANY_ORDER, error) if isinstance(error, GatewayError) else None
-
-
-_ANY_ORDER = OrderQuery(
-    paytype=PayType.WECHAT, out_trade_no="A1"
-)  # a refusal is read without its query
 
 
 def _of_refunds(
@@ -334,10 +318,11 @@ def _of_refunds(
         if not isinstance(result, RefundQueryResult):
             if each.is_guess:
                 continue
-            absent = PollStatus.NOT_FOUND if _is_absent(each) else None
+            absent = read_answer(each.query, each.said).says is Says.ABSENT
             known = found.get(mine)
             if known is None or known.status is None:
-                found[mine] = RefundSays(number=mine, status=absent)
+                status = PollStatus.NOT_FOUND if absent else None
+                found[mine] = RefundSays(number=mine, status=status)
         elif result.out_trade_no not in (None, "", number):
             foreign.append(mine)
         else:
@@ -346,12 +331,6 @@ def _of_refunds(
                 # Not by the number as it is shown: strange ones would all be one and the same.
                 found[item.out_refund_no or item.refund_id or place] = _refund(item, each.said)
     return tuple(found.values()), listed, tuple(foreign)
-
-
-def _is_absent(asked: AskedQuery) -> bool:
-    if not isinstance(asked.said, GatewayError):
-        return False
-    return read_answer(asked.query, asked.said).says is Says.ABSENT
 
 
 def _refund(item: RefundItem, reply: Reply[Any] | Exception) -> RefundSays:

@@ -28,6 +28,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     SeenState,
     Ways,
 )
+from chaoying_async.sansio.stored import UNREADABLE
 from chaoying_async.sansio.values import Fen
 
 #: How an order's end in the inbox bears on whether it was paid.
@@ -164,14 +165,14 @@ def _aside(aside: Aside) -> Statement:
 def _currency_in(record: Record) -> str | None:
     """The currency that the record's message names, as long as that is kept."""
     try:
-        return kept_facts(record.entry.payload, record.entry.source or "NOTIFICATION").fee_type
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return kept_facts(record.entry.payload, record.entry.source).fee_type
+    except UNREADABLE:
         return None
 
 
 def _bearing_in(payload: str, source: str) -> Bearing:
     """What a message said of the payment; NONE where it is kept no more, or cannot be read."""
     try:
-        return _OUTCOMES[kept_facts(payload, source or "NOTIFICATION").outcome]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return _OUTCOMES[kept_facts(payload, source).outcome]
+    except UNREADABLE:
         return Bearing.NONE

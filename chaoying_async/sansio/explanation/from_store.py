@@ -27,9 +27,9 @@ from chaoying_async.sansio.payments.intent import (
 )
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus
 from chaoying_async.sansio.payments.refunds import refund_intent_in
-from chaoying_async.sansio.polling.record import POLL, EndedOrder, read_pending
+from chaoying_async.sansio.polling.record import POLL, EndedOrder, PendingOrder, read_pending
 from chaoying_async.sansio.polling.status import PollStatus
-from chaoying_async.sansio.stored import spellings
+from chaoying_async.sansio.stored import UNREADABLE, spellings
 
 #: The kind of a fleet's rows that hold an outcome until it was delivered.
 OUTCOME = "outcome"
@@ -117,12 +117,11 @@ def kept_about(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
     if read is None or not is_named(number, kept.key, kept.text):
         return None
     try:
-        found = read(kept, number, mch_id)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return read(kept, number, mch_id)
+    except UNREADABLE:
         if number_in(kept.key) != (mch_id, number):
             return None  # nobody can tell whose it is
         return KeptRecord(witness=kept.witness, kind=kept.kind, ended=False, unreadable=True)
-    return found
 
 
 def _checkout(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
@@ -186,24 +185,21 @@ def _order(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
 def _poll(kept: KeptText, number: str, mch_id: str) -> KeptRecord | None:
     record = read_pending(kept.text)
     query = record.query
-    if query.mch_id != mch_id:
+    if (query.mch_id, getattr(query, "out_trade_no", None)) != (mch_id, number):
         return None
-    about_order = isinstance(query, OrderQuery)
-    if getattr(query, "out_trade_no", None) != number:
-        return None
-    ended = isinstance(record, EndedOrder)
+    ended = record if isinstance(record, EndedOrder) else None
+    waiting = record if isinstance(record, PendingOrder) else None
+    status = None if ended is None else ended.status
     return KeptRecord(
         witness=kept.witness,
         kind=kept.kind,
-        ended=ended,
-        status=str(record.status) if isinstance(record, EndedOrder) else "",
-        bearing=bearing_of(record.status if isinstance(record, EndedOrder) else None)
-        if about_order
-        else Bearing.NONE,
-        at=None if isinstance(record, EndedOrder) else record.started,
+        ended=ended is not None,
+        status=str(status or ""),
+        bearing=bearing_of(status) if isinstance(query, OrderQuery) else Bearing.NONE,
+        at=None if waiting is None else waiting.started,
         paytype=str(query.paytype),
-        expected=None if isinstance(record, EndedOrder) else record.expected,
-        paid=record.paid if isinstance(record, EndedOrder) else None,
+        expected=None if waiting is None else waiting.expected,
+        paid=None if ended is None else ended.paid,
     )
 
 

@@ -33,7 +33,6 @@ from chaoying_async.sansio.explanation.told import (
     amount_of,
     sentence,
 )
-from chaoying_async.sansio.notifications.inbox_values import SeenState
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -186,9 +185,8 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
             yield Phrase(name="refund-stands", values=values | {"status": str(refund.status)})
     if evidence.inbox is not None and evidence.inbox.record is not None:
         record = evidence.inbox.record
-        took_effect = record.state is SeenState.DONE
-        name = "effect" if took_effect else _BY_RECORD.get(bearing_of_record(record), "")
-        if name:
+        proven = _BY_RECORD.get(bearing_of_record(record))
+        if name := "effect" if evidence.took_effect else proven:
             yield Phrase(name=name, values={"amount": evidence.inbox.amount})
     for each in told:
         of_another = each.what == "attempt-ended" and each.bearing is Bearing.NONE
@@ -221,16 +219,12 @@ def _unproven(
         yield Phrase(name="how-much-came-back")
     if standing is OrderStanding.PAID and not evidence.amount_compared:
         yield Phrase(name="right-amount")
-    if standing in (OrderStanding.PAID, OrderStanding.WAS_PAID) and not _took_effect(evidence):
+    if standing in (OrderStanding.PAID, OrderStanding.WAS_PAID) and not evidence.took_effect:
         yield Phrase(name="delivered")
     if says.silence is not Silence.NONE and says.error is not None:
         yield Phrase(name="silent", values={"error": sentence(says.error)})
     if evidence.log is not None and evidence.log.exchanges:
         yield Phrase(name="logged-answers")
-
-
-def _took_effect(evidence: OrderEvidence) -> bool:
-    return evidence.inbox is not None and evidence.inbox.state is SeenState.DONE
 
 
 def _sources(evidence: OrderEvidence) -> Iterator[Phrase]:

@@ -10,7 +10,7 @@ import attrs
 from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.explanation.contradictions import Phrase
 from chaoying_async.sansio.explanation.evidence import OrderEvidence
-from chaoying_async.sansio.explanation.from_gateway import GatewaySays, RefundSays
+from chaoying_async.sansio.explanation.from_gateway import GatewaySays
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.standing import OrderStanding
 from chaoying_async.sansio.explanation.told import Bearing, Value, amount_of
@@ -18,8 +18,6 @@ from chaoying_async.sansio.notifications.inbox_values import SeenState
 from chaoying_async.sansio.paid import RefundedOrder
 from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.status import PollStatus
-
-_NOTHING: Mapping[str, Value] = {}
 
 
 class Need(StrEnum):
@@ -41,7 +39,7 @@ class NextStep:
     rule: str
     """The money rule behind it, as ``M-25``."""
     need: Need = Need.NOTHING
-    values: Mapping[str, Value] = _NOTHING
+    values: Mapping[str, Value] = attrs.field(factory=dict)
 
 
 #: The step for how the order stands; of one that is PAID the inbox decides, see below.
@@ -166,7 +164,7 @@ def _before_delivery(evidence: OrderEvidence, says: GatewaySays) -> Iterator[Nex
 def _by_its_inbox(evidence: OrderEvidence) -> NextStep:
     if evidence.inbox is None:
         return _DELIVER
-    if evidence.inbox.state is SeenState.DONE and evidence.inbox.came_after_close:
+    if evidence.took_effect and evidence.inbox.came_after_close:
         return NextStep(name="after-close", rule="M-15", need=Need.PERSON)
     return _BY_INBOX[evidence.inbox.state]
 
@@ -203,11 +201,7 @@ def _of_refunds(says: GatewaySays) -> Iterator[NextStep]:
     for each in says.refunds:
         step = _BY_REFUND.get(each.status, _BY_REFUND[None])
         if step is not None and each.number not in says.foreign:
-            yield attrs.evolve(step, values=_refund_values(each))
-
-
-def _refund_values(refund: RefundSays) -> Mapping[str, Value]:
-    return {"number": refund.number, "amount": refund.amount}
+            yield attrs.evolve(step, values={"number": each.number, "amount": each.amount})
 
 
 def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
@@ -216,8 +210,7 @@ def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[
     count = len(evidence.inbox.asides)
     if count:
         yield NextStep(name="asides", rule="M-15", need=Need.PERSON, values={"count": count})
-    took_effect = evidence.inbox.state is SeenState.DONE
-    if took_effect and standing in (OrderStanding.IN_REFUND, OrderStanding.CONTRADICTED):
+    if evidence.took_effect and standing in (OrderStanding.IN_REFUND, OrderStanding.CONTRADICTED):
         yield NextStep(name="effect-stands", rule="M-15", need=Need.PERSON)
     if evidence.inbox.state is SeenState.QUARANTINED and standing is not OrderStanding.PAID:
         yield _BY_INBOX[SeenState.QUARANTINED]
@@ -230,8 +223,7 @@ def _of_the_stores(evidence: OrderEvidence, standing: OrderStanding) -> Iterator
     if standing in _UNDECIDED and any(map(_is_waited_for, kept)):
         yield NextStep(name="waited-for", rule="M-23", need=Need.TIME)
     if any(map(_is_untaken, kept)):
-        took_effect = evidence.inbox is not None and evidence.inbox.state is SeenState.DONE
-        need = Need.NOTHING if took_effect else Need.TIME
+        need = Need.NOTHING if evidence.took_effect else Need.TIME
         yield NextStep(name="untaken", rule="M-23", need=need)
     last = next((each.attempt for each in kept if _is_business_order(each, evidence)), None)
     if last is not None:

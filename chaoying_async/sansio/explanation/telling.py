@@ -90,13 +90,12 @@ class Teller:
 
     def amount(self, amount: Value) -> str:
         """An amount in yuan or with its currency, or that it is not known."""
+        frame: Mapping[str, str] = words(self.lang)["frame"]
         if isinstance(amount, ForeignAmount):
-            foreign: str = words(self.lang)["frame"]["foreign"]
-            return foreign.format(amount=amount.number, fee_type=amount.fee_type)
+            return frame["foreign"].format(amount=amount.number, fee_type=amount.fee_type)
         if not isinstance(amount, int):
-            return str(words(self.lang)["frame"]["no-amount"])
-        yuan: str = words(self.lang)["frame"]["yuan"]
-        return yuan.format(amount=Fen(amount).yuan)
+            return frame["no-amount"]
+        return frame["yuan"].format(amount=Fen(amount).yuan)
 
     def _filled(self, text: str, values: Mapping[str, Value]) -> str:
         return text.format_map({name: self._value(name, each) for name, each in values.items()})

@@ -34,7 +34,6 @@ def amount_of(number: int | None, fee_type: str | None) -> int | ForeignAmount |
     return ForeignAmount(number, shown_code(fee_type))
 
 
-_NOTHING: Mapping[str, Value] = {}
 _WORD = re.compile(r"[A-Za-z0-9_.:-]{1,64}").fullmatch
 
 
@@ -85,7 +84,7 @@ class Statement:
     """The name of its sentence, in the part ``told`` of the words."""
     at: datetime | None = None
     """When it happened (aware); None where nobody wrote that down."""
-    values: Mapping[str, Value] = _NOTHING
+    values: Mapping[str, Value] = attrs.field(factory=dict)
     """What its sentence is filled with."""
     bearing: Bearing = Bearing.NONE
     """How it bears on whether the order was paid."""
