@@ -14,7 +14,7 @@ from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.language import shown
 from chaoying_async.cli.reply_status import RefundRow, ReplyStatus
 from chaoying_async.sansio.api.endpoint import Reply, Request, order_of
-from chaoying_async.sansio.currency import is_yuan, shown_code
+from chaoying_async.sansio.currency import fee_type_in, is_yuan, shown_code
 from chaoying_async.sansio.polling.status import UNASKED, PollStatus, Standing
 from chaoying_async.sansio.redact import masked_fields
 
@@ -139,7 +139,7 @@ def _rows(
     yield shown("signed"), shown("yes, and verified" if reply.signed else "no")
     for name, value in fields.items():
         if name not in _STATUS and name not in leave_out:
-            yield name, readable(name, value, reply_status.fee_type_of(reply))
+            yield name, readable(name, value, fee_type_in(reply.raw))
 
 
 def readable(name: str, value: Any, fee_type: str | None = None) -> object:

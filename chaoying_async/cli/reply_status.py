@@ -16,7 +16,7 @@ from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply, Request, failure_words
 from chaoying_async.sansio.api.follow_up import OrderQuery, RefundQuery, RefundQueryResult
-from chaoying_async.sansio.currency import amount_in_words
+from chaoying_async.sansio.currency import amount_in_words, fee_type_in
 from chaoying_async.sansio.meaning import Family, Meaning
 from chaoying_async.sansio.paid import refunded_order
 from chaoying_async.sansio.polling.status import (
@@ -74,8 +74,7 @@ class ReplyStatus:
     @property
     def line(self) -> str:
         """For a person, in our words: ``PAID 12.30 yuan``."""
-        known = self.amount is not None
-        amount = amount_in_words(self.amount or 0, self.fee_type) if known else ""
+        amount = "" if self.amount is None else amount_in_words(self.amount, self.fee_type)
         told = " ".join(part for part in (self.status, amount) if part)
         return ": ".join(part for part in (told, self.words) if part)
 
@@ -89,12 +88,7 @@ _UNNAMED = (
 def said(request: Request[Any], reply: Reply[Any], before: Standing = UNASKED) -> ReplyStatus:
     """What the reply to this request says; ``before``: what earlier replies to it said."""
     told = _said(request, reply, before)
-    return attrs.evolve(told, fee_type=fee_type_of(reply))
-
-
-def fee_type_of(reply: Reply[Any]) -> str | None:
-    """The currency that a reply names; None where it names none, which is CNY."""
-    return str(reply.raw.get("fee_type") or "") or None
+    return attrs.evolve(told, fee_type=fee_type_in(reply.raw))
 
 
 def _said(request: Request[Any], reply: Reply[Any], before: Standing) -> ReplyStatus:
@@ -146,7 +140,7 @@ def _answer(request: Request[Any], reply: Reply[Any]) -> Answer:
     if status is None:
         return Answer(Says.PENDING)
     if status is PollStatus.PAID and not amount_fits(
-        getattr(request, "total_fee", None), _amount(request, reply), fee_type_of(reply)
+        getattr(request, "total_fee", None), _amount(request, reply), fee_type_in(reply.raw)
     ):
         status = PollStatus.MISMATCH
     return Answer(Says.ENDED, status, sure=bool(reply.raw.get("out_trade_no")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -51,7 +52,7 @@ class CallCounts:
 
     def __init__(self) -> None:
         self._in_flight = 0
-        self._calls: dict[tuple[str, str], int] = {}
+        self._calls: Counter[tuple[str, str]] = Counter()
         #: By endpoint: seconds, then the counts.
         self._durations: dict[str, list[float]] = {}
 
@@ -60,11 +61,8 @@ class CallCounts:
 
     def end(self, endpoint: str, outcome: str, seconds: float) -> None:
         self._in_flight -= 1
-        key = endpoint, outcome
-        self._calls[key] = self._calls.get(key, 0) + 1
-        durations = self._durations.get(endpoint)
-        if durations is None:
-            durations = self._durations[endpoint] = [0.0] * (len(DURATION_BOUNDS) + 2)
+        self._calls[endpoint, outcome] += 1
+        durations = self._durations.setdefault(endpoint, [0.0] * (len(DURATION_BOUNDS) + 2))
         durations[0] += seconds
         durations[1 + bisect_left(DURATION_BOUNDS, seconds)] += 1
 

@@ -7,7 +7,9 @@ say, so such a number is shown as it came, and never as yuan.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from chaoying_async.sansio.enums import FeeType
 from chaoying_async.sansio.values import Fen
@@ -22,11 +24,14 @@ def is_yuan(fee_type: str | None) -> bool:
 
 def shown_code(fee_type: str | None) -> str:
     """The currency as it may be shown; "?" where it does not look like one."""
-    return str(FeeType.CNY) if is_yuan(fee_type) else _code(fee_type)
-
-
-def _code(fee_type: str | None) -> str:
+    if is_yuan(fee_type):
+        return str(FeeType.CNY)
     return str(fee_type) if _CODE(str(fee_type)) else "?"
+
+
+def fee_type_in(fields: Mapping[str, Any]) -> str | None:
+    """The currency that a message names; None where it names none, which is CNY (C 48)."""
+    return str(fields.get("fee_type") or "") or None
 
 
 def fen_in_words(amount: int, fee_type: str | None = None) -> str:
@@ -42,4 +47,4 @@ def figure(amount: int, fee_type: str | None = None) -> Decimal | int:
 def amount_in_words(amount: int, fee_type: str | None = None, spec: str = "") -> str:
     """``12.30 yuan``, or ``1230 (fee_type USD)``; ``spec`` formats the number."""
     number = format(figure(amount, fee_type), spec)
-    return f"{number} yuan" if is_yuan(fee_type) else f"{number} (fee_type {_code(fee_type)})"
+    return f"{number} yuan" if is_yuan(fee_type) else f"{number} (fee_type {shown_code(fee_type)})"

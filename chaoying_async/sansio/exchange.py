@@ -343,9 +343,9 @@ def _typed(
     """Make the reply of fields whose signature, if they have one, was verified."""
     endpoint = outgoing.endpoint
     signed = bool(fields.get("sign"))
-    state = fields.get("state") or None
-    code = fields.get("code") or None
-    trade_state = fields.get("trade_state") or None
+    state, code, trade_state = (
+        fields.get(name) or None for name in ("state", "code", "trade_state")
+    )
     meaning = classify(
         endpoint.family,
         state,
@@ -370,7 +370,8 @@ def _typed(
         endpoint=endpoint,
         meaning=meaning,
         state=State.SUCCESS,
-        code=_code(endpoint, code),
+        # GetMchSMSValid's code is a number of minutes and stays text (C 26).
+        code=code if endpoint.family is Family.SMS else _CODES.get(code, code),
         msg=_message(fields["msg"], credentials, outgoing.fields, fields)
         if fields.get("msg")
         else None,
@@ -384,11 +385,6 @@ def _typed(
 
 _CODES: Mapping[str | None, Code] = {code.value: code for code in Code}
 _TRADE_STATES: Mapping[str | None, TradeState] = {state.value: state for state in TradeState}
-
-
-def _code(endpoint: Endpoint, code: str | None) -> Code | str | None:
-    # GetMchSMSValid's code is a number of minutes and stays text (C 26).
-    return code if endpoint.family is Family.SMS else _CODES.get(code, code)
 
 
 def _result(request: Request[T], fields: Mapping[str, str]) -> T:

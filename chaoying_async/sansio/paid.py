@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from chaoying_async.exceptions import ParameterError
-from chaoying_async.sansio.currency import amount_in_words, figure
+from chaoying_async.sansio.currency import amount_in_words, fee_type_in, figure
 from chaoying_async.sansio.enums import PayType, Undocumented
 from chaoying_async.sansio.model import Model, model
 from chaoying_async.sansio.sealed import SealedMap
@@ -74,15 +74,11 @@ class PaidOrder(Model):
     （收到的全部字段，中间落过库的订单没有买家信息，或者为空）
     """
     fee_type: str | None = attrs.field(
-        default=attrs.Factory(lambda self: _currency(self.raw), takes_self=True)
+        default=attrs.Factory(lambda self: fee_type_in(self.raw), takes_self=True)
     )
     """The currency of ``payable``; None where nothing names one, which is CNY.
     （币种，未给出时为 None，即人民币）
     """
-
-
-def _currency(raw: Mapping[str, Any]) -> str | None:
-    return str(raw.get("fee_type") or "") or None
 
 
 def known_numbers(*numbers: str | None) -> frozenset[str]:

@@ -131,7 +131,7 @@ def masked_body(body: bytes, sent: Mapping[str, str]) -> bytes:
     ``name=value`` and ``<name>value``, and for what was sent.
     """
     text = body.decode("utf-8", "replace")
-    secrets = [*_secrets_of(sent), *_personal_in_json(text)]
+    secrets = [*_secrets_of(sent), *islice(_hidden_in_json(text), _MOST_PERSONAL)]
     return _masked_text(text, secrets).encode("utf-8", "replace")
 
 
@@ -187,10 +187,6 @@ _MOST_PERSONAL = 100
 def _personal(value: Any) -> list[str]:
     """What hidden members hold, at any depth, in texts of JSON too; at most so many."""
     return [*islice(_hidden_in(value), _MOST_PERSONAL)]
-
-
-def _personal_in_json(text: str) -> list[str]:
-    return [*islice(_hidden_in_json(text), _MOST_PERSONAL)]
 
 
 def _hidden_in(value: Any) -> Iterator[str]:

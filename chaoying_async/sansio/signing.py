@@ -97,7 +97,7 @@ def canonical_string(params: Mapping[str, object], order: SortOrder = SortOrder.
     Empty values, None and ``sign`` are left out. A float, bytes, list or dict is a
     :class:`TypeError`: turn it into the exact text that is sent first (M-03).
     """
-    return _canonical(texts(params), order)
+    return "&".join(_parts(texts(params), order))
 
 
 def sign(
@@ -222,10 +222,6 @@ def _text(name: str, value: object) -> str:
     raise TypeError(
         f"{name}: a {type(value).__name__} has no signed form; pass the text that is sent"
     )
-
-
-def _canonical(fields: Mapping[str, str], order: SortOrder) -> str:
-    return "&".join(_parts(fields, order))
 
 
 def _parts(fields: Mapping[str, str], order: SortOrder) -> list[str]:

@@ -10,10 +10,9 @@ import attrs
 from chaoying_async.cli import output
 from chaoying_async.cli.exits import Exit, after_outcome
 from chaoying_async.cli.language import shown
-from chaoying_async.cli.reply_status import fee_type_of
 from chaoying_async.polling import PollOutcome, PollStats
 from chaoying_async.sansio.api.follow_up import RefundQuery
-from chaoying_async.sansio.currency import is_yuan
+from chaoying_async.sansio.currency import fee_type_in, is_yuan
 from chaoying_async.sansio.polling.status import PollStatus, Query
 
 if TYPE_CHECKING:
@@ -185,7 +184,7 @@ def currency_of(outcome: PollOutcome[Any]) -> str | None:
     if outcome.paid is not None:
         named = outcome.paid.fee_type
     else:
-        named = None if outcome.reply is None else fee_type_of(outcome.reply)
+        named = None if outcome.reply is None else fee_type_in(outcome.reply.raw)
     return None if is_yuan(named) else named
 
 

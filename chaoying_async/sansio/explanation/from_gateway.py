@@ -23,6 +23,7 @@ from chaoying_async.exceptions import (
 from chaoying_async.sansio.api.details import RefundItem
 from chaoying_async.sansio.api.endpoint import Reply
 from chaoying_async.sansio.api.follow_up import OrderQuery, OrderQueryResult, RefundQueryResult
+from chaoying_async.sansio.currency import fee_type_in
 from chaoying_async.sansio.explanation.told import (
     Bearing,
     ForeignAmount,
@@ -340,7 +341,7 @@ def _refund(item: RefundItem, reply: Reply[Any] | Exception) -> RefundSays:
         number=word(item.out_refund_no or item.refund_id or ""),
         status=status,
         applied=item.base_refund_fee,
-        fee_type=str(getattr(reply, "raw", {}).get("fee_type") or "") or None,
+        fee_type=fee_type_in(getattr(reply, "raw", {})),
         returned=item.refund_fee if came else None,
         at=item.refund_time if came else None,
     )

@@ -36,8 +36,6 @@ NO_AMOUNT_CHECK: Final = NoAmountCheck.NO_AMOUNT_CHECK
 
 
 def _fen(amount: int) -> Fen:
-    if type(amount) is int and amount > 0:
-        return int.__new__(Fen, amount)
     if not isinstance(amount, int) or isinstance(amount, bool) or amount < 1:
         raise ParameterError(
             {"total_fee": 'must be a whole number of fen, 1 or more: fen("12.30") makes it of yuan'}
@@ -52,8 +50,6 @@ def _mch_id(mch_id: str) -> str:
 
 
 def _numbers(also: Iterable[str]) -> tuple[str, ...]:
-    if also == ():
-        return ()
     if isinstance(also, str):
         raise ParameterError({"also": 'must be a tuple of merchant numbers, like ("1000",)'})
     return tuple(map(_mch_id, also))

@@ -35,16 +35,11 @@ MAX_BODY = 64 * 1024
 _MCH_ID = re.compile(r"[A-Za-z0-9_-]{1,64}").fullmatch
 
 
-# Names of their own: looking a member up in its enum is as slow as a call.
-_WECHAT, _ALIPAY = Wallet
-
 _PAYTYPES: Mapping[Wallet | None, PayType | None] = {
     Wallet.WECHAT: PayType.WECHAT,
     Wallet.ALIPAY: PayType.ALIPAY,
     None: None,
 }
-# A name of its own: looking a member up in its enum is as slow as a call.
-_NOTIFICATION = PaidSource.NOTIFICATION
 
 
 class IncompleteNotificationError(MalformedMessageError):
@@ -105,17 +100,12 @@ def verified_fields(
             raise OversizedNotificationError(f"the notification has more than {MAX_BODY} bytes")
         fields, pieces = split_form(body)
         verify_form(credentials, fields, pieces, now)
-        if not fields.get("mch_id") or not fields.get("out_trade_no"):
-            raise _incomplete(fields)
+        if missing := [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]:
+            raise IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
     except ChaoyingError as error:
         error.about("notification")
         raise
     return fields
-
-
-def _incomplete(fields: Mapping[str, str]) -> IncompleteNotificationError:
-    missing = [name for name in ("mch_id", "out_trade_no") if not fields.get(name)]
-    return IncompleteNotificationError(f"verified, but {' and '.join(missing)} are missing")
 
 
 def peek_mch_id(body: bytes | str) -> str:
@@ -139,11 +129,18 @@ def peek_mch_id(body: bytes | str) -> str:
 
 #: Fields that only one wallet's page has; what the page promises comes first.
 _OWN_FIELDS: tuple[tuple[Wallet, tuple[str, ...]], ...] = (
-    (_ALIPAY, ("buyer_user_id",)),
-    (_WECHAT, ("sub_openid", "sub_appid", "wx_mch_id", "wx_sub_mch_id", "promotion_detail")),
-    (_ALIPAY, ("buyer_logon_id", "fund_bill_list", "invoice_amount")),
+    (Wallet.ALIPAY, ("buyer_user_id",)),
+    (
+        Wallet.WECHAT,
+        ("sub_openid", "sub_appid", "wx_mch_id", "wx_sub_mch_id", "promotion_detail"),
+    ),
+    (Wallet.ALIPAY, ("buyer_logon_id", "fund_bill_list", "invoice_amount")),
 )
-_TRADE_TYPES = (("pay.alipay", _ALIPAY), ("pay.weixin", _WECHAT), ("pay.wechat", _WECHAT))
+_TRADE_TYPES = (
+    ("pay.alipay", Wallet.ALIPAY),
+    ("pay.weixin", Wallet.WECHAT),
+    ("pay.wechat", Wallet.WECHAT),
+)
 
 
 def wallet_of(fields: Mapping[str, Any]) -> Wallet | None:
@@ -159,7 +156,6 @@ def wallet_of(fields: Mapping[str, Any]) -> Wallet | None:
     return next((wallet for start, wallet in _TRADE_TYPES if told.startswith(start)), None)
 
 
-_PAID = NotificationOutcome.PAID
 #: What the document's other replies say of an order that is not, not yet or no longer paid.
 _NOT_A_SUCCESS = frozenset(map(str, TradeState)) - {"SUCCESS"}
 
@@ -182,7 +178,7 @@ def notification_outcome(
     if pay_result == "0":
         paid = state == result_code == "SUCCESS" and time_end is not None and total_fee is not None
         paid = paid and trade_state not in _NOT_A_SUCCESS
-        return _PAID if paid else NotificationOutcome.UNCLEAR
+        return NotificationOutcome.PAID if paid else NotificationOutcome.UNCLEAR
     if (state, result_code, _pay_result_kind(pay_result)) in _NOT_PAID:
         return NotificationOutcome.NOT_PAID
     return NotificationOutcome.UNCLEAR
@@ -245,7 +241,7 @@ def facts_of_fields(fields: Mapping[str, str], wallet: Wallet | None) -> Facts:
         if outcome is NotificationOutcome.PAID:
             outcome, problem = NotificationOutcome.UNCLEAR, why
     return Facts(  # by position: names would cost half as much again
-        _NOTIFICATION,
+        PaidSource.NOTIFICATION,
         fields["mch_id"],
         fields["out_trade_no"],
         outcome,
@@ -268,7 +264,7 @@ def unreadable_facts(fields: Mapping[str, str], problem: str, kind: Wallet | Non
     The gateway may be asked about the order that the message names; nothing else may be done.
     """
     return Facts(
-        source=_NOTIFICATION,
+        source=PaidSource.NOTIFICATION,
         mch_id=fields.get("mch_id", ""),
         out_trade_no=fields.get("out_trade_no", ""),
         outcome=NotificationOutcome.UNCLEAR,

@@ -83,11 +83,12 @@ class PendingOrder:
     def text(self, mch_id: str) -> str:
         """The text that a store keeps; ``mch_id`` is the merchant, whoever named it (M-18)."""
         started = self.started.astimezone(UTC)
+        left_out = ("until", "ends") if self.schedule.ends is None else ("until",)
         members: dict[str, Any] = {
             "version": VERSION,
             "query": _query_members(self.query, mch_id),
             "expected": self.expected,
-            "schedule": members_of(self.schedule, "until", *_left_out(self.schedule)),
+            "schedule": members_of(self.schedule, *left_out),
             "started": started.isoformat(),
             "deadline": (started + timedelta(seconds=self.schedule.until)).isoformat(),
             "attempts": self.attempts,
@@ -163,10 +164,6 @@ def _pending(members: Members) -> PendingOrder | EndedOrder:
     if members["version"] != VERSION:
         raise ValueError("another version")
     return _ended(members) if "status" in members else _waiting(members)
-
-
-def _left_out(schedule: PollSchedule) -> tuple[str, ...]:
-    return ("ends",) if schedule.ends is None else ()
 
 
 def _waiting(members: Members) -> PendingOrder:
