@@ -2,7 +2,7 @@
 
 - ``leases``: the lock of the inboxes that have none of their own, as a claim with a lease.
 - ``memory``: an inbox that lives as long as its process.
-- ``readable``: reads many records, of which some cannot be read.
+- ``readable``: reads many records, oldest first, of which some cannot be read.
 - ``redis``: an inbox in Redis: at least once.
 - ``sql``: an inbox in a SQL database: exactly once.
 """

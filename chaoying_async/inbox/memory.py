@@ -5,14 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.inbox.leases import LEASE, Claim, LeasingInbox
+from chaoying_async.inbox.readable import oldest_first
 from chaoying_async.sansio.notifications.facts import without_raw
 from chaoying_async.sansio.notifications.inbox_values import (
     AHEAD,
@@ -197,7 +198,8 @@ class MemoryInbox(LeasingInbox):
         self._close((aside.key, aside.fingerprint))
 
     async def asides(self, key: OrderKey) -> Sequence[Aside]:
-        return _oldest_first(kept.aside for (of, _), kept in self._open_asides.items() if of == key)
+        asides = (kept.aside for (of, _), kept in self._open_asides.items() if of == key)
+        return sorted(asides, key=lambda aside: aside.first_seen)
 
     async def aside(self, key: OrderKey, fingerprint: str) -> Aside | None:
         kept = self._asides.get((key, fingerprint))
@@ -213,12 +215,12 @@ class MemoryInbox(LeasingInbox):
             and not self._lease_left(key, now)
         ]
         asides = [kept.aside for kept in self._open_asides.values() if _is_due(kept, now)]
-        return _oldest_first([*orders, *asides])[:limit]
+        return oldest_first([*orders, *asides])[:limit]
 
     async def listing(self, limit: int) -> Sequence[Record | Aside]:
         orders = [self._record(order) for order in self._open_orders.values()]
         asides = [kept.aside for kept in self._open_asides.values()]
-        return _oldest_first([*orders, *asides])[:limit]
+        return oldest_first([*orders, *asides])[:limit]
 
     async def mark(self, key: OrderKey, mark: Mark, fingerprint: str | None = None) -> bool:
         if fingerprint is not None:
@@ -234,16 +236,17 @@ class MemoryInbox(LeasingInbox):
         return True
 
     async def prune(self, before: datetime, *, keys: bool = False) -> int:
-        if keys:
-            until = min(before, self._outside_the_window())
-            # The message's age does not count alone: a payment may have waited days for its order.
-            ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
-            return self._forget(
-                lambda order: order.since < ended and order.record.entry.first_seen < until,
-                until,
-                foreign=True,
-            ) + self._prune_bodies(before)
-        return self._prune_bodies(before)
+        if not keys:
+            return self._prune_bodies(before)
+        until = min(before, self._outside_the_window())
+        # The message's age does not count alone: a payment may have waited days for its order.
+        ended = self._clock.monotonic() - (self._clock.now() - until).total_seconds()
+        forgotten = self._forget(
+            lambda order: order.since < ended and order.record.entry.first_seen < until,
+            until,
+            foreign=True,
+        )
+        return forgotten + self._prune_bodies(before)
 
     def _prune_bodies(self, before: datetime) -> int:
         pruned = 0
@@ -364,11 +367,3 @@ class MemoryInbox(LeasingInbox):
 
 def _is_due(kept: _Kept, now: float) -> bool:
     return kept.aside.mark is not None or (kept.due is not None and kept.due <= now)
-
-
-def _first_seen(item: Record | Aside) -> datetime:
-    return item.first_seen if isinstance(item, Aside) else item.entry.first_seen
-
-
-def _oldest_first(items: Iterable[Record | Aside]) -> Sequence[Any]:
-    return sorted(items, key=_first_seen)

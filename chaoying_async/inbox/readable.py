@@ -1,18 +1,28 @@
-"""Reads many records of an inbox: one that cannot be read stays there, and hides no other."""
+"""Reads many records of an inbox, oldest first: one that cannot be read hides no other."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 from chaoying_async.observation import SafeLog
-from chaoying_async.sansio.notifications.inbox_values import OrderKey
+from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, Record
 from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
 
 log = SafeLog("chaoying_async.notifications")
 
 R = TypeVar("R")
 T = TypeVar("T")
+
+
+def oldest_first(items: Iterable[Record | Aside]) -> list[Record | Aside]:
+    """Orders and messages by when their messages first came."""
+    return sorted(items, key=_first_seen)
+
+
+def _first_seen(item: Record | Aside) -> datetime:
+    return item.first_seen if isinstance(item, Aside) else item.entry.first_seen
 
 
 class UnreadableOrders:

@@ -122,7 +122,6 @@ def _instead(name: str, driver: _Driver, known: frozenset[str], option: str, val
         return f"asyncpg takes the files of TLS from the environment: set {variables}"
     if option.lower() in _TLS_NAMES or option.lower().startswith(("ssl_", "ssl-")):
         return _tls_instead(name, driver, option, value)
-    shown = option if option in _vocabulary() else "one of the options after the question mark"
     if option in driver.instead:
         return (
             f"{name} calls {option} {driver.instead[option]}: write ?{driver.instead[option]}=..."
@@ -133,7 +132,7 @@ def _instead(name: str, driver: _Driver, known: frozenset[str], option: str, val
             "own, create_async_engine(url, connect_args={...})"
         )
     near = difflib.get_close_matches(option, sorted(known), n=1, cutoff=0.75)
-    return f"{name} does not know {shown}: " + (
+    return f"{name} does not know one of the options after the question mark: " + (
         f"is {near[0]} meant?" if near else "leave it out, or look its name up in its manual"
     )
 

@@ -29,22 +29,19 @@ def engine_at(
     else the locks of a process whose network has gone are held for hours.
     """
     url = database_url(where)
-    if url.get_backend_name() != "sqlite":
-        # Older SQLAlchemys cannot ping by aiomysql; there the first statement finds what is broken.
-        ping = url.get_backend_name() not in MYSQL_NAMES
-        engine = create_async_engine(
-            url, hide_parameters=True, pool_pre_ping=ping, execution_options=_OURS
-        )
-        if idle is not None and url.get_backend_name() in MYSQL_NAMES:
-            # MySQL has no such limit, and takes the rest for a comment.
-            limit = f"SET /*M! SESSION idle_transaction_timeout = {math.ceil(idle)}, */ @chaoying=1"
-            event.listen(engine.sync_engine, "connect", _setting([limit]))
-        return engine
-    engine = create_async_engine(url, hide_parameters=True, execution_options=_OURS)
-    if pragmas:
-        event.listen(
-            engine.sync_engine, "connect", _setting([f"PRAGMA {pragma}" for pragma in pragmas])
-        )
+    name = url.get_backend_name()
+    # A file is there. Older SQLAlchemys cannot ping by aiomysql: the first statement finds out.
+    ping = name not in {"sqlite", *MYSQL_NAMES}
+    engine = create_async_engine(
+        url, hide_parameters=True, pool_pre_ping=ping, execution_options=_OURS
+    )
+    settings = [f"PRAGMA {pragma}" for pragma in pragmas] if name == "sqlite" else []
+    if idle is not None and name in MYSQL_NAMES:
+        # MySQL has no such limit, and takes the rest for a comment.
+        limit = math.ceil(idle)
+        settings = [f"SET /*M! SESSION idle_transaction_timeout = {limit}, */ @chaoying=1"]
+    if settings:
+        event.listen(engine.sync_engine, "connect", _setting(settings))
     return engine
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import ParameterError, UsageError
-from chaoying_async.inbox.readable import ReadableRecords
+from chaoying_async.inbox.readable import ReadableRecords, oldest_first
 from chaoying_async.inbox.sql.access import Access
 from chaoying_async.inbox.sql.lending import tell_whose
 from chaoying_async.inbox.sql.locks import LOCKS, LockedRow
@@ -196,14 +196,10 @@ class SqlInbox:
             *await self._readable.page(limit, partial(self._first, orders), to_record),
             *await self._readable.page(limit, partial(self._first, asides), to_aside),
         ]
-        return sorted(items, key=_first_seen)[:limit]
+        return oldest_first(items)[:limit]
 
     async def _first(self, statement: Any, most: int) -> Sequence[Any]:
         return await self._access.read(statement, {"p_limit": most})
-
-
-def _first_seen(item: Record | Aside) -> datetime:
-    return item.entry.first_seen if isinstance(item, Record) else item.first_seen
 
 
 @asynccontextmanager
