@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -122,14 +123,12 @@ _DIGITS = 18
 
 def amount(text: str) -> int:
     """The amount in fen: digits are fen; with a decimal point they are yuan."""
-    if "." in text:
-        try:
+    with suppress(ValueError):
+        if "." in text:
             return fen(text)
-        except ValueError:
-            raise ValueError("must be fen (1230) or yuan with two decimals (12.30)") from None
-    if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
-        raise ValueError("must be fen (1230) or yuan with two decimals (12.30)")
-    return int(text)
+        if text.isascii() and text.isdigit() and len(text) <= _DIGITS:
+            return int(text)
+    raise ValueError("must be fen (1230) or yuan with two decimals (12.30)")
 
 
 def _time(text: str) -> Any:

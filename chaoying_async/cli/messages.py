@@ -67,9 +67,5 @@ def _read(body: bytes) -> bytes:
             f"the message was read as {was}, as editors and PowerShell write files; the sender "
             "must send it in UTF-8, without that mark"
         )
-    return _ending_cut(body)
-
-
-def _ending_cut(body: bytes) -> bytes:
-    """Remove the line end that editors and ``echo`` put behind a message."""
+    # Editors and `echo` put a line end behind a message.
     return body.removesuffix(b"\n").removesuffix(b"\r")

@@ -83,13 +83,10 @@ def trouble(error: Exception) -> str | None:
     """
     notes = getattr(error, "__notes__", ())
     if isinstance(error, OSError):
-        return "; ".join([str(_without_number(error)), *notes])
+        # Without the system's number where it names no file.
+        words = (error.strerror or error) if error.filename is None else error
+        return "; ".join([str(words), *notes])
     kinds = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     if not kinds & _FOREIGN:
         return None
     return "; ".join(filter(None, [type(error).__name__, says(error), *notes]))
-
-
-def _without_number(error: OSError) -> object:
-    """The words of a system error; without its number where it names no file."""
-    return (error.strerror or error) if error.filename is None else error

@@ -73,10 +73,9 @@ def asyncapi() -> dict[str, Any]:
 
 
 def _channel(name: str) -> dict[str, Any]:
-    kind = NOTIFICATIONS[name]
     return {
         "address": None,
-        "title": title_of(kind),
+        "title": title_of(NOTIFICATIONS[name]),
         "description": "The `notify_url` that the pre-order named: an absolute address without a"
         " query, which the gateway can reach.",
         "messages": {name: {"$ref": f"#/components/messages/{name}"}},

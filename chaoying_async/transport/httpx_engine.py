@@ -66,17 +66,12 @@ class TransportEngine:
         trip = Trip(to, timeout=timeout.as_dict(), handled=sys.exception())
         try:
             response = await self._transport.handle_async_request(request)
+            trip = attrs.evolve(trip, began=True)  # the head of a reply is there
+            return await _read(response, max_bytes)
         except MalformedMessageError:
             raise
         except Exception as exc:
             raise translate(exc, foreign_not_sent(), trip) from exc
-        try:
-            return await _read(response, max_bytes)
-        except MalformedMessageError:
-            raise
-        except Exception as exc:  # the head of a reply was there, so the request was sent
-            read = attrs.evolve(trip, began=True)
-            raise translate(exc, foreign_not_sent(), read) from exc
 
     async def aclose(self) -> None:
         """Do nothing: whoever made the transport closes it."""

@@ -78,7 +78,8 @@ def notification_handler(
 async def _body(request: web.Request, clock: Clock, log: AdapterLog) -> bytearray | Refusal:
     if (refusal := refused(request.method, request.content_length)) is not None:
         return refusal
-    if _packing(request) not in _UNPACKED:
+    packing = ",".join(request.headers.getall("Content-Encoding", ())).strip().lower()
+    if packing not in _UNPACKED:
         return INCOMPLETE
     body = bytearray()
     try:
@@ -90,10 +91,6 @@ async def _body(request: web.Request, clock: Clock, log: AdapterLog) -> bytearra
     length = None if encoded else request.content_length
     came = max(request.content.total_bytes, length or 0)  # chunks are counted too, unpacked
     return log.judged(body, came, chunked=False, ours=True)
-
-
-def _packing(request: web.Request) -> str:
-    return ",".join(request.headers.getall("Content-Encoding", ())).strip().lower()
 
 
 async def _refused(request: web.Request, refusal: Refusal) -> web.Response:

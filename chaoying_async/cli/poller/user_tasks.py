@@ -13,7 +13,6 @@ import click
 
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 
-LEVELS = ("debug", "info", "warning", "error")
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -45,10 +44,9 @@ def queue_named(name: str) -> OutcomeQueue:
 
 def _found(name: str, option: str) -> object:
     try:
-        found: object = pkgutil.resolve_name(name)
+        return pkgutil.resolve_name(name)
     except (ImportError, AttributeError, ValueError) as error:
         raise click.BadParameter(f"cannot be found: {error}", param_hint=option) from error
-    return found
 
 
 @contextmanager

@@ -15,11 +15,11 @@ W = TypeVar("W")
 class Side(StrEnum):
     """Where the mistake was made."""
 
-    SIGNER = "signer"  #: by whoever computed the sign
+    SIGNER = "signer"
     """The mistake was made by whoever computed the sign."""
-    READER = "reader"  #: here: in the message, or the key, as they were handed to the doctor
+    READER = "reader"
     """The mistake was made here: in the message, or the key, as they were handed to the doctor."""
-    EITHER = "either"  #: the two disagree, and the message does not tell which one is right
+    EITHER = "either"
     """The two disagree, and the message does not tell which one is right."""
 
 

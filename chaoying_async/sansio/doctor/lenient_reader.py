@@ -64,7 +64,7 @@ def read_message(message: bytes | str | Mapping[str, str]) -> SignedText:
     """
     if isinstance(message, Mapping):
         found = SignedText(pairs=tuple(texts(message).items()))
-        _check_size("".join(map("".join, found.pairs)))
+        _check_size(_encoded("".join(map("".join, found.pairs))))
     else:
         found = _read_body(message if isinstance(message, bytes) else _encoded(message))
     if len(found.pairs) > MAX_FIELDS:
@@ -74,8 +74,8 @@ def read_message(message: bytes | str | Mapping[str, str]) -> SignedText:
     return found
 
 
-def _check_size(text: str) -> None:
-    if len(_encoded(text)) > MAX_BYTES:
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_BYTES:
         raise MalformedMessageError(f"the message is longer than {MAX_BYTES} bytes")
 
 
@@ -86,8 +86,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _read_body(body: bytes) -> SignedText:
-    if len(body) > MAX_BYTES:
-        raise MalformedMessageError(f"the message is longer than {MAX_BYTES} bytes")
+    _check_size(body)
     if body.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
         return _read_json(body)
     charset = _charset(unquote_to_bytes(body), body)

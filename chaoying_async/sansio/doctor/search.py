@@ -133,7 +133,7 @@ def explain_sign(case: Evidence) -> Match | None:
     alone += [Match(tried.steps, (), line) for tried in seals if _fits(case, line.text, tried.plan)]
     if alone:
         return _most_likely(alone)
-    return _two(case, line, lines, seals)
+    return _two(case, line, lines, seals, seal)
 
 
 def _most_likely(matches: list[Match]) -> Match:
@@ -143,8 +143,9 @@ def _most_likely(matches: list[Match]) -> Match:
     return attrs.evolve(best, also=tuple(names))
 
 
-def _two(case: Evidence, rule: Tried, lines: list[Tried], seals: list[Tried]) -> Match | None:
-    seal = SignRecipe(case.key, DIGESTS[case.algorithm])
+def _two(
+    case: Evidence, rule: Tried, lines: list[Tried], seals: list[Tried], seal: SignRecipe
+) -> Match | None:
     left = BUDGET
     for line, sealed in _pairs(case, rule, lines, seals, seal):
         left -= len(line.text) + 100

@@ -276,12 +276,8 @@ def _explained(case: Evidence, match: Match, secrets: tuple[str, ...]) -> Iterat
 
 def _touched(received: Pairs, signed: Pairs) -> tuple[str, ...]:
     """Names whose value was another one when it was signed, or that only one side has."""
-    changed = set(received) ^ set(signed)
-    return tuple(dict.fromkeys(name for name, _ in (*received, *signed) if _has(name, changed)))
-
-
-def _has(name: str, pairs: set[tuple[str, str]]) -> bool:
-    return name != "sign" and any(name == other for other, _ in pairs)
+    changed = {name for name, _ in set(received) ^ set(signed)} - {"sign"}
+    return tuple(dict.fromkeys(name for name, _ in (*received, *signed) if name in changed))
 
 
 def _shown(case: Evidence, line: TextRecipe, secrets: tuple[str, ...]) -> str:
