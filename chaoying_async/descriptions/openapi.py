@@ -9,7 +9,7 @@ replies apart. Signing is no security scheme that OpenAPI knows, and is describe
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from chaoying_async.descriptions.field_schemas import COMPONENTS, Schema
@@ -66,6 +66,11 @@ _QR = {
     "op_shop_id": "As the scanned link has it: the store's number.（门店编号）",
     "op_user_id": "As the scanned link has it: the cashier's account.（操作员帐号）",
 }
+_CODE_NUMBER = (
+    "The number of the scanned code; the whole link stands in the QR code. Later documents sign it"
+    " as a parameter of this name.（二维码编号，取自链接路径的最后一段）"
+)
+_NOT_EMPTY: Schema = {"type": "string", "minLength": 1}
 _PLAIN = {"text/plain": {"schema": {"type": "string"}}}
 #: What the sandbox answers to what is no message of the gateway: HTTP status to its words.
 _NO_MESSAGE = {
@@ -161,47 +166,35 @@ def _query(request: type[Request[Any]]) -> dict[str, Any]:
     """A terminal's call: a GET whose parameters are signed and travel in the query."""
     schema = request_schema(request)
     parameters = [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in schema["required"],
-            "description": what.get("description", ""),
-            "schema": {key: value for key, value in what.items() if key != "description"},
-        }
+        _parameter(
+            name,
+            "query",
+            what.get("description", ""),
+            {key: value for key, value in what.items() if key != "description"},
+            required=name in schema["required"],
+        )
         for name, what in schema["properties"].items()
     ]
     if request is QrConfGet:
         parameters += [
-            {
-                "name": name,
-                "in": "query",
-                "required": False,
-                "description": words,
-                "schema": {"type": "string", "minLength": 1},
-            }
+            _parameter(name, "query", words, _NOT_EMPTY, required=False)
             for name, words in _QR.items()
         ]
-        parameters.append(_code_number())
-    parameters.append(
-        {
-            "name": "User-Agent",
-            "in": "header",
-            "required": True,
-            "description": "What terminals call themselves.",
-            "schema": {"const": TERMINAL},
-        }
-    )
+        parameters.append(_parameter("code_number", "path", _CODE_NUMBER, _NOT_EMPTY))
+    says = "What terminals call themselves."
+    parameters.append(_parameter("User-Agent", "header", says, {"const": TERMINAL}))
     return {"parameters": parameters}
 
 
-def _code_number() -> dict[str, Any]:
+def _parameter(
+    name: str, where: str, words: str, schema: Schema, *, required: bool = True
+) -> dict[str, Any]:
     return {
-        "name": "code_number",
-        "in": "path",
-        "required": True,
-        "description": "The number of the scanned code; the whole link stands in the QR code. Later"
-        " documents sign it as a parameter of this name.（二维码编号，取自链接路径的最后一段）",
-        "schema": {"type": "string", "minLength": 1},
+        "name": name,
+        "in": where,
+        "required": required,
+        "description": words,
+        "schema": schema,
     }
 
 
@@ -237,20 +230,16 @@ def reply_name(request: type[Request[Any]]) -> str:
 
 def _schemas() -> dict[str, Schema]:
     posted = [each for each in REQUESTS if each.endpoint.http_method == "POST"]
+    kinds = NOTIFICATIONS.values()
+    hints = [hint for request in REQUESTS for hint in result_hints(request)]
+    hints += [hint for kind in kinds for hint in notification_hints(kind).values()]
     return {
         **{request_name(each): request_schema(each) for each in posted},
         **{reply_name(each): reply_schema(each) for each in REQUESTS},
         **{name: notification_schema(kind) for name, kind in NOTIFICATIONS.items()},
         **goods_schema(),
-        **packed_schemas(_hints(NOTIFICATIONS.values())),
+        **packed_schemas(hints),
     }
-
-
-def _hints(kinds: Iterable[type[Notification]]) -> Iterable[Any]:
-    for request in REQUESTS:
-        yield from result_hints(request)
-    for kind in kinds:
-        yield from notification_hints(kind).values()
 
 
 def _chapter(request: type[Request[Any]]) -> str:

@@ -191,11 +191,12 @@ class DecidedMessage:
             return entry
         return _with_what_was_known(entry, before.entry)
 
-    def takes_the_place_of(self, before: Record | None) -> bool:
-        """Whether an order is HELD for another payment than this one."""
-        if before is None or before.state is not SeenState.HELD:
+    @property
+    def replaces_another(self) -> bool:
+        """Whether the order was HELD for another payment than this one."""
+        if self.before is None or self.before.state is not SeenState.HELD:
             return False
-        return Ways.of(self.entry(payload=False)).is_another(Ways.of(before.entry))
+        return Ways.of(self.entry(payload=False)).is_another(Ways.of(self.before.entry))
 
 
 def _with_what_was_known(entry: Entry, before: Entry) -> Entry:
@@ -204,12 +205,8 @@ def _with_what_was_known(entry: Entry, before: Entry) -> Entry:
     if mine.is_another(known):
         return entry
     others = entry.other_numbers or tuple(sorted(known.notification if mine.query else known.query))
-    by_a_person = before.decision == BY_A_PERSON
-    return attrs.evolve(
-        entry,
-        other_numbers=others,
-        decision=BY_A_PERSON if by_a_person else entry.decision,
-    )
+    decision = BY_A_PERSON if before.decision == BY_A_PERSON else entry.decision
+    return attrs.evolve(entry, other_numbers=others, decision=decision)
 
 
 def storable(facts: Facts) -> OrderKey | None:
@@ -282,7 +279,7 @@ class Decider:
         )
         # Of a payment that a person applied nothing is left but this record.
         by_a_person = before is not None and before.entry.decision == BY_A_PERSON
-        if by_a_person and verdict.paid and decided.takes_the_place_of(before):
+        if by_a_person and verdict.paid and decided.replaces_another:
             decided.verdict = Judgement(Decision.CONFLICT, DECIDED_FOR_ANOTHER)
         return decided
 

@@ -250,8 +250,8 @@ class Journey:
                 del self.working[key]
             work.ended.set()
         self.callbacks.saw(decided)
-        decision, paid = decided.verdict.decision, decided.verdict.paid
-        return Outcome(decision, durable=True, paid=paid, is_kept=True)
+        verdict = decided.verdict
+        return Outcome(verdict.decision, durable=True, paid=verdict.paid, is_kept=True)
 
     async def _take_effect(
         self, message: Message, decided: DecidedMessage, order: LockedOrder
@@ -316,11 +316,11 @@ class Journey:
             async with self.clock.timeout(RECORD_WITHIN):
                 async with self.inbox.lock(decided.key, entry) as order:
                     if order is not None and is_as_it_was(order.before, before):
-                        failures = 0 if order.before is None else order.before.failures
-                        retry = retry_in(failures)
-                        failures += 1
-                        told: Any = {"failures": failures, "reason": reason, "retry_in": retry}
-                        await order.save(state, entry, **told)
+                        earlier = 0 if order.before is None else order.before.failures
+                        failures, retry = earlier + 1, retry_in(earlier)
+                        await order.save(
+                            state, entry, failures=failures, reason=reason, retry_in=retry
+                        )
                 if order is None and not reason:
                     await self.reporter.keep_in_progress(decided.facts, decided.first_seen)
         except BaseException as error:  # the gateway delivers the message again
@@ -354,7 +354,7 @@ class Journey:
             return False
         before = decided.before
         is_kept = before is None or message.kept_token == before.token
-        replaces = not is_kept and decided.takes_the_place_of(before)
+        replaces = not is_kept and decided.replaces_another
         if replaces or self._lost_its_owner(message):
             return False
         if message.by_a_person:
@@ -374,7 +374,7 @@ class Journey:
         decided = await self.decider.decide_without_lock(message, asked, before)
         if decided.verdict.paid is None:
             return await self._without_effect(decided, message)
-        if before is not None and decided.takes_the_place_of(before):
+        if before is not None and decided.replaces_another:
             await self.reporter.keep_replaced(before)
             message.kept_token = before.token
         return found
@@ -464,5 +464,4 @@ def is_as_it_was(record: Record | None, before: Record | None) -> bool:
     seen = 0 if before is None else before.token
     if record is None:
         return seen == 0
-    ended = record.state in (SeenState.DONE, SeenState.QUARANTINED)
-    return not ended and record.token - seen in (0, 1)
+    return record.state not in _ENDED and record.token - seen in (0, 1)

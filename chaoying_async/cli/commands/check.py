@@ -9,8 +9,8 @@ import attrs
 import click
 
 from chaoying_async.cli import gateway_options, interrupts, output
+from chaoying_async.cli.commands.query import MERCHANT
 from chaoying_async.cli.exits import Exit
-from chaoying_async.cli.field_option import FieldOption
 from chaoying_async.cli.gateway_options import (
     SignerOptions,
     Target,
@@ -25,7 +25,7 @@ from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import OrderNotFoundError
 from chaoying_async.sansio.api.endpoint import Request
 from chaoying_async.sansio.api.follow_up import OrderQuery
-from chaoying_async.sansio.api.merchant import GetMchIdResult, GetMchInfo
+from chaoying_async.sansio.api.merchant import GetMchInfo
 from chaoying_async.sansio.credentials import Credentials, SignAlgorithm, SortOrder
 from chaoying_async.sansio.enums import PayType
 
@@ -46,13 +46,7 @@ class CheckLine:
 
 
 @click.command(name="check")
-@click.option(
-    "--mch-id",
-    envvar="CHAOYING_MCH_ID",
-    cls=FieldOption,
-    of=GetMchIdResult,
-    help="Default: CHAOYING_MCH_ID.",
-)
+@MERCHANT
 @target_options
 @output.json_option
 def check(mch_id: str | None, url: str | None, hosts: str, **options: Any) -> None:

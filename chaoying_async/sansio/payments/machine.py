@@ -337,25 +337,21 @@ def _verdict(till: Till, now: float) -> CheckoutEnd | None:
 
 def _paid_end(till: Till) -> CheckoutEnd:
     """How a payment that is there ends, by whose it is and whether a cancel may have left."""
-    if till.used or till.earlier:
-        reason = CheckoutReason.NONE if till.cancels.harmless else CheckoutReason.AFTER_CANCEL
-        return CheckoutEnd(CheckoutStatus.PAID_EARLIER, reason)
     harmless = till.cancels.harmless
+    if till.used or till.earlier:
+        reason = CheckoutReason.NONE if harmless else CheckoutReason.AFTER_CANCEL
+        return CheckoutEnd(CheckoutStatus.PAID_EARLIER, reason)
     return CheckoutEnd(CheckoutStatus.PAID if harmless else CheckoutStatus.PAID_AFTER_CANCEL)
 
 
 def _verdict_of_ended(till: Till, over: PollStatus, now: float) -> CheckoutEnd | None:
     if till.cancels.harmless or over is PollStatus.FAILED:
         return _OVER[over]
-    if over in _UNPAID_SO_FAR and not _looked_again(till):
-        return None
+    if over in _UNPAID_SO_FAR and till.over_at < _closed_by(till) + CLOSED_STAYS:
+        return None  # it is looked at once more
     if till.cancels.carried_out:
         return CheckoutEnd(CheckoutStatus.CANCELLED)
     return None if _cancel_moment(till, now) is not None else _OVER[over]
-
-
-def _looked_again(till: Till) -> bool:
-    return till.over_at >= _closed_by(till) + CLOSED_STAYS
 
 
 def _closed_by(till: Till) -> float:
