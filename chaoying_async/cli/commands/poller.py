@@ -252,7 +252,9 @@ async def _serve(fleet: Fleet, options: dict[str, Any]) -> None:
             app = HealthApp(fleet, whole)
             served = listening(app, host=options["host"], port=options["port"])
             url = await stack.enter_async_context(served)
-            paths = "; " + ", ".join(f"{url}{path}" for path in app.paths)
+            paths = f"; {url}/health, {url}/ready"
+            if "/metrics" in app.paths:
+                paths = f"; {url}/health, {url}/ready, {url}/metrics"
         name = stores.shown(options["store"])
         words = f"the fleet in {name} is served" + paths
         output.result({"event": "serving", "store": name, "url": url}, f"{words}. Ctrl-C ends it.")
