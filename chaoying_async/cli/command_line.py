@@ -154,6 +154,7 @@ Exit codes:
   4    no usable answer
   5    an answer that cannot be read or trusted
   6    not decided yet: ask again
+  7    paid, and nobody compared the amount with what the order costs
   130  interrupted
 """
 

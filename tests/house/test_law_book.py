@@ -94,13 +94,15 @@ def _links(language: str) -> list[tuple[str, str]]:
 
 
 def _names_in(path: Path) -> set[str]:
-    """What a file defines at module level, and the methods of its classes."""
+    """What a file defines at module level, and the methods and fields of its classes."""
     names = set[str]()
     for node in ast.parse(path.read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names.add(node.name)
         if isinstance(node, ast.ClassDef):
-            names.update(f"{node.name}.{getattr(each, 'name', '')}" for each in node.body)
+            members = [*node.body, *(getattr(each, "target", None) for each in node.body)]
+            parts = (getattr(each, "name", getattr(each, "id", "")) for each in members)
+            names.update(f"{node.name}.{part}" for part in parts)
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             names.update(each.id for each in targets if isinstance(each, ast.Name))

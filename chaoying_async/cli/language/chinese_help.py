@@ -61,7 +61,7 @@ _PROGRAM: Mapping[str, str] = {
         "身份取自环境变量 CHAOYING_AGENT_ID、CHAOYING_KEY、CHAOYING_PID；可选的有 CHAOYING_VERSION、CHAOYING_ALGORITHM、"
         "CHAOYING_MCH_ID、CHAOYING_OP_USER_ID、CHAOYING_URL。没有设置密钥时会提示输入，输入内容不回显；密钥不能写成选项。"
     ),
-    "Exit codes: 0 it went well 1 refused, or failed 2 the command is wrong, or something is missing; nothing was sent 3 outcome unknown: money may have moved; query before anything else 4 no usable answer 5 an answer that cannot be read or trusted 6 not decided yet: ask again 130 interrupted": (
+    "Exit codes: 0 it went well 1 refused, or failed 2 the command is wrong, or something is missing; nothing was sent 3 outcome unknown: money may have moved; query before anything else 4 no usable answer 5 an answer that cannot be read or trusted 6 not decided yet: ask again 7 paid, and nobody compared the amount with what the order costs 130 interrupted": (
         "退出码：\n"
         "  0    成功\n"
         "  1    被拒绝或失败\n"
@@ -70,6 +70,7 @@ _PROGRAM: Mapping[str, str] = {
         "  4    没有得到可用的响应\n"
         "  5    响应无法解析或不可信\n"
         "  6    尚无最终结果：稍后再查\n"
+        "  7    已支付，但没有人核对过金额\n"
         "  130  被中断"
     ),
     "One JSON line on stdout, for programs.": "在标准输出给出一行 JSON，供程序读取。",
