@@ -127,6 +127,43 @@ def test_a_paid_order_that_took_effect_is_settled(shop: ShopOnDisk) -> None:
     assert "store-not-given" in {each["name"] for each in told["sources"]}
 
 
+@pytest.mark.parametrize("tables", ["a poller's", "a fleet's"])
+def test_who_waits_for_a_paid_order_delivers_it(shop: ShopOnDisk, tables: str) -> None:
+    """M-23: exit code 6, since `explain && deliver` beside the waiting one would deliver twice."""
+    number = "E1001401" if tables == "a poller's" else "E1001402"
+    assert shop.running.call(*_pay(number)).exit_code == 0
+    who = shop.running.told["mch_id"]
+    query = OrderQuery(paytype=PayType.WECHAT, mch_id=who, out_trade_no=number)
+    waits = PendingOrder(
+        query=query,
+        expected=1000,
+        schedule=PollSchedule(),
+        started=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+
+    async def write() -> None:
+        if tables == "a fleet's":
+            async with Fleet(SqlPollStore(shop.store), shop.session) as fleet:
+                await fleet.watch(query, then="shop.ended", expected=1000)
+            return
+        async with SqlPollStore(shop.store) as store:
+            await store.put(POLL, {record_key((number,), 1): waits.text(who)})
+
+    asyncio.run(write())
+    told = shop.running.ask("explain", number, "--store", str(shop.store))
+    assert (told["exit"], told["status"], told["settled"]) == (6, "PAID", False)
+    assert [step["name"] for step in told["steps"]] == ["waited-for"]
+
+
+def test_an_outcome_that_nobody_took_is_not_delivered_by_hand(shop: ShopOnDisk) -> None:
+    """M-23: the same where its process was killed before it called done()."""
+    asyncio.run(shop.sell("E1001501", 1230, delivers=False))
+    for more in ((), ("--inbox", str(shop.inbox))):
+        told = shop.running.ask("explain", "E1001501", "--store", str(shop.store), *more)
+        assert (told["exit"], told["status"]) == (6, "PAID")
+        assert [step["name"] for step in told["steps"]] == ["untaken"]
+
+
 def test_a_person_reads_it_in_either_language(shop: ShopOnDisk) -> None:
     """Title, standing, proofs, steps with their rule, the timeline, and who was asked."""
     asyncio.run(shop.sell("E1000201", 1230))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import attrs
 import pytest
 
 from chaoying_async import TransportError
+from chaoying_async.cli.exits import Exit
+from chaoying_async.cli.inquiry.standing_exits import after_explanation
 from chaoying_async.sansio.explanation import explain_order
 from chaoying_async.sansio.explanation.evidence import Inquiry
 from chaoying_async.sansio.explanation.from_audit_log import (
@@ -20,7 +24,7 @@ from chaoying_async.sansio.explanation.told import Bearing, Witness
 from chaoying_async.sansio.notifications.inbox_values import SeenState
 from tests.factories import MCH_ID, ORDER
 from tests.pure.test_explanation import PAID_REPLY, as_lines, evidence, held, line, paid_reply
-from tests.pure.test_explanation_overlooks import UNDER_WAY, kept_checkout
+from tests.pure.test_explanation_overlooks import UNDER_WAY, kept_checkout, unpaid_reply
 
 
 def test_an_amount_is_known_by_who_wrote_it_down_first() -> None:
@@ -74,12 +78,69 @@ def test_only_a_recorded_payment_can_be_another_one(state: SeenState) -> None:
     assert not InboxHolds().is_another_payment(frozenset({"44"}))
 
 
-def test_what_is_waited_for_is_named_while_nobody_knows_the_end() -> None:
-    """M-23: once the gateway says paid there is nothing to wait for."""
-    waiting = explain_order(evidence(TransportError("no"), kept=(UNDER_WAY,))).next
-    assert [step.rule for step in waiting if step.name == "waited-for"] == ["M-23"]
-    paid = explain_order(evidence(paid_reply(), kept=(UNDER_WAY,))).next
-    assert "waited-for" not in {step.name for step in paid}
+TO_COME = {
+    "a checkout whose process was killed": (UNDER_WAY, "waited-for"),
+    "an order that a poller tracks": (attrs.evolve(UNDER_WAY, kind="poll"), "waited-for"),
+    "a wait of a fleet": (
+        attrs.evolve(UNDER_WAY, kind="poll", witness=Witness.FLEET, expected=None),
+        "waited-for",
+    ),
+    "a checkout whose outcome nobody took": (
+        kept_checkout(status="PAID", bearing=Bearing.PAID),
+        "untaken",
+    ),
+    "an attempt that ended without an answer": (
+        kept_checkout(status="UNKNOWN", bearing=Bearing.OPEN),
+        "untaken",
+    ),
+    "an outcome on its way to its task": (
+        kept_checkout(kind="outcome", status="PAID", bearing=Bearing.PAID, expected=None),
+        "untaken",
+    ),
+}
+
+
+@pytest.mark.parametrize("said", [paid_reply(), TransportError("no"), unpaid_reply()])
+@pytest.mark.parametrize("case", TO_COME)
+def test_what_a_store_owes_is_named_whatever_the_gateway_says(case: str, said: Any) -> None:
+    """M-23: whoever waits for it gets its outcome, and acts on it."""
+    kept, name = TO_COME[case]
+    steps = explain_order(evidence(said, kept=(kept,))).next
+    assert [(step.name, step.rule) for step in steps if step.rule == "M-23"] == [(name, "M-23")]
+
+
+@pytest.mark.parametrize("wanted", [None, 1000])
+@pytest.mark.parametrize(
+    "inbox", [None, InboxHolds(), held(SeenState.NOT_PAID), held(SeenState.HELD)]
+)
+@pytest.mark.parametrize("case", TO_COME)
+def test_nobody_delivers_by_hand_what_a_store_owes(
+    case: str, inbox: InboxHolds | None, wanted: int | None
+) -> None:
+    """M-16, M-23: `explain && deliver` beside resume() would deliver twice."""
+    kept, name = TO_COME[case]
+    found = explain_order(evidence(paid_reply(), kept=(kept,), inbox=inbox, wanted=wanted))
+    before = ["held"] if inbox is not None and inbox.state is SeenState.HELD else []
+    assert [step.name for step in found.next] == [*before, name]
+    assert (found.needs, found.is_settled) == (Need.TIME, False)
+    assert after_explanation(found).exit is Exit.PENDING
+
+
+@pytest.mark.parametrize("case", TO_COME)
+def test_what_took_effect_waits_for_nobody(case: str) -> None:
+    """M-15: the outcome that is still to come is a duplicate for its handler."""
+    kept, name = TO_COME[case]
+    found = explain_order(evidence(paid_reply(), kept=(kept,), inbox=held(SeenState.DONE)))
+    assert [step.name for step in found.next] == ["nothing-left", name]
+    assert after_explanation(found).exit is Exit.OK
+
+
+def test_a_refund_that_is_waited_for_is_no_outcome_of_the_order() -> None:
+    """M-25: it keeps anybody from delivering all the same."""
+    for kind, ended in (("refund", False), ("refund", True), ("outcome", True)):
+        kept = kept_checkout(kind=kind, ended=ended, refund="R-1", status="REFUND_FAILED" * ended)
+        found = explain_order(evidence(paid_reply(), kept=(kept,)))
+        assert [step.name for step in found.next] == ["refund-begun"]
 
 
 def test_what_is_proven_says_what_was_expected() -> None:
@@ -87,13 +148,3 @@ def test_what_is_proven_says_what_was_expected() -> None:
     kept = kept_checkout(expected=999, status="PAID", bearing=Bearing.PAID)
     found = explain_order(evidence(paid_reply(), kept=(kept,)))
     assert 999 in {phrase.values.get("expected") for phrase in found.proven}
-
-
-def test_an_end_that_no_task_has_taken_is_named() -> None:
-    """M-23: its record stays until a task has done its work; with the effect there is none left."""
-    kept = kept_checkout(status="PAID", bearing=Bearing.PAID)
-    for inbox, need in ((None, Need.TIME), (held(SeenState.DONE), Need.NOTHING)):
-        steps = explain_order(evidence(paid_reply(), kept=(kept,), inbox=inbox)).next
-        assert [(step.rule, step.need) for step in steps if step.name == "untaken"] == [
-            ("M-23", need)
-        ]

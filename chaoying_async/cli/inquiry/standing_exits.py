@@ -44,7 +44,6 @@ def after_explanation(explanation: Explanation) -> Ending:
     if explanation.against or charged:
         return Ending(Exit.UNKNOWN, "bold red")
     if explanation.standing is OrderStanding.PAID:
-        uncompared = explanation.lacks_amount_alone
-        code = Exit.UNCOMPARED if uncompared else _NEEDED[explanation.needs_beside_amount]
+        code = Exit.UNCOMPARED if explanation.lacks_amount else _NEEDED[explanation.needs]
         return Ending(code, style if code is Exit.OK else "bold yellow")
     return Ending(code, style)

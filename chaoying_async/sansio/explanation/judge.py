@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 
 import attrs
@@ -84,32 +84,19 @@ class Explanation:
     @property
     def needs(self) -> Need:
         """The most that one of the steps calls for."""
-        return _most(self.next)
+        needs = {each.need for each in self.next}
+        return next((each for each in (Need.PERSON, Need.TIME) if each in needs), Need.NOTHING)
 
     @property
-    def needs_beside_amount(self) -> Need:
-        """The same, but for comparing the amount that was paid."""
-        return _most(each for each in self.next if each.name != COMPARE_AMOUNT.name)
-
-    @property
-    def lacks_amount_alone(self) -> bool:
-        """Whether one thing alone is left, to compare the amount that was paid.
-
-        It is not while an outcome is on its way to its task: whoever compares and delivers would
-        deliver beside it (M-23).
-        """
-        return self.needs is Need.PERSON and self.needs_beside_amount is Need.NOTHING
+    def lacks_amount(self) -> bool:
+        """Whether nothing is left but to compare the amount, and then to deliver (M-13)."""
+        return any(each.name == COMPARE_AMOUNT.name for each in self.next)
 
     @property
     def is_settled(self) -> bool:
         """Whether it is paid, everything that was asked agrees, and nothing waits for anybody."""
         paid = self.standing is OrderStanding.PAID
         return paid and self.agrees and self.needs is Need.NOTHING
-
-
-def _most(steps: Iterable[NextStep]) -> Need:
-    needs = {each.need for each in steps}
-    return next((each for each in (Need.PERSON, Need.TIME) if each in needs), Need.NOTHING)
 
 
 def explain_order(evidence: OrderEvidence) -> Explanation:

@@ -59,6 +59,8 @@ _DELIVER = NextStep(name="deliver", rule="M-16")
 #: It would be delivered, but for an amount that nobody compared.
 COMPARE_AMOUNT = NextStep(name="compare-amount", rule="M-13", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
+#: What somebody does by hand, where nothing else tells the shop that it is paid (M-23).
+_BY_HAND = (_DELIVER, _SETTLE)
 #: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
 _BY_INBOX: Mapping[SeenState | None, NextStep] = {
     None: _SETTLE,
@@ -80,9 +82,6 @@ _BY_REFUND: Mapping[PollStatus | None, NextStep | None] = {
 _ON_ITS_WAY = frozenset(
     {None, PollStatus.NOTSURE, PollStatus.CHANGED, PollStatus.NOT_FOUND, PollStatus.MISMATCH}
 )
-_UNDECIDED = frozenset(
-    {OrderStanding.OPEN, OrderStanding.NO_ANSWER, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND}
-)
 #: The gateway was asked, and whether a payment came of what was sent nobody knows.
 _NOBODY_KNOWS = frozenset({OrderStanding.NOT_ASKED, OrderStanding.NO_NEWS, OrderStanding.NOT_FOUND})
 #: So the last attempt of a business order ended, if another one may be made.
@@ -99,7 +98,7 @@ def next_steps(
         *_of_the_order(evidence, standing, says),
         *_of_refunds(says),
         *_of_the_inbox(evidence, standing),
-        *_of_the_stores(evidence, standing),
+        *_of_the_stores(evidence),
     )
 
 
@@ -142,7 +141,9 @@ def _of_a_paid_one(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextS
     yield from careful
     unread = evidence.unread or any(each.unreadable for each in evidence.kept)
     step = _by_its_inbox(evidence)
-    if step.need is Need.PERSON or not (careful or unread):
+    # Whoever acts on it by hand while a store still owes its outcome delivers beside its consumer.
+    to_come = step in _BY_HAND and any(map(_is_to_come, evidence.kept))
+    if step.need is Need.PERSON or not (careful or unread or to_come):
         lacks_amount = step is _DELIVER and not evidence.amount_compared
         yield _compare_amount(says) if lacks_amount else step
 
@@ -216,26 +217,25 @@ def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[
         yield _BY_INBOX[SeenState.QUARANTINED]
 
 
-def _of_the_stores(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
-    kept = [each for each in evidence.kept if each.refund is None]
+def _of_the_stores(evidence: OrderEvidence) -> Iterator[NextStep]:
     if any(each.unreadable for each in evidence.kept):
         yield NextStep(name="unreadable", rule="M-23", need=Need.PERSON)
-    if standing in _UNDECIDED and any(map(_is_waited_for, kept)):
-        yield NextStep(name="waited-for", rule="M-23", need=Need.TIME)
-    if any(map(_is_untaken, kept)):
-        need = Need.NOTHING if evidence.took_effect else Need.TIME
+    to_come = [each for each in evidence.kept if _is_to_come(each)]
+    need = Need.NOTHING if evidence.took_effect else Need.TIME
+    if any(not each.ended for each in to_come):
+        yield NextStep(name="waited-for", rule="M-23", need=need)
+    if any(each.ended for each in to_come):
         yield NextStep(name="untaken", rule="M-23", need=need)
-    last = next((each.attempt for each in kept if _is_business_order(each, evidence)), None)
+    orders = (each for each in evidence.kept if _is_business_order(each, evidence))
+    last = next((each.attempt for each in orders), None)
     if last is not None:
         yield NextStep(name="attempt", rule="M-24", values={"number": last})
 
 
-def _is_waited_for(kept: KeptRecord) -> bool:
-    return kept.kind in ("checkout", "poll") and not kept.ended and not kept.unreadable
-
-
-def _is_untaken(kept: KeptRecord) -> bool:
-    return kept.kind in ("checkout", "poll", "outcome") and kept.ended
+def _is_to_come(kept: KeptRecord) -> bool:
+    """Whether the store owes the order's outcome to somebody: one at work, or one to come."""
+    about_order = kept.kind in ("checkout", "poll", "outcome") and kept.refund is None
+    return about_order and not kept.unreadable
 
 
 def _other_attempt(evidence: OrderEvidence) -> KeptRecord | None:
