@@ -162,6 +162,8 @@ def image() -> Iterator[Image]:
     environment = {"PATH": path, "HOME": str(folder), "PYTHONUTF8": "1"}
     if not FULL:
         borrowed = os.pathsep.join(site.getsitepackages())
+        (place := folder / "opt" / "chaoying").mkdir(parents=True)
+        (place / "ensurepip.py").touch()  # pip as well: venv, which runs this there, makes none
         environment |= {
             "PIP_NO_DEPS": "1",
             "PIP_NO_BUILD_ISOLATION": "0",  # as pip wants it: 0 is "none"
