@@ -28,28 +28,28 @@ import runpy
 import sys
 
 ended = []
-for file in sys.argv[1:-1]:
-    sys.argv[:] = [file, sys.argv[-1]]
+for name in sys.argv[1:-1]:
+    sys.argv[:] = [name, sys.argv[-1]]
     try:
-        runpy.run_path(file, run_name="__main__")
+        if name.endswith(".py"):
+            runpy.run_path(name, run_name="__main__")
+        else:
+            runpy.run_module(name, run_name="__main__")
     except SystemExit as error:
         ended.append(error.code)
 sys.exit(any(ended))
 """
-_FILES = {
-    name: str(EXAMPLES / f"{name}.py")
-    for name in ("till", "asking_shop", "watched_shop", "queue_worker", "flask_till")
-}
+_PACKAGES = ("fastapi_shop", "django_shop")
+_FILES = ("till", "asking_shop", "watched_shop", "queue_worker", "flask_till", "celery_shop")
+_PATHS = {name: str(EXAMPLES / f"{name}.py") for name in _FILES}
 #: What is run, and how many demos it is; ``FULL=1``: each in a process of its own.
-DEMOS: dict[str, tuple[tuple[str, ...], int]] = {
-    "fastapi_shop": (("-m", "fastapi_shop"), 1),
-    "django_shop": (("-m", "django_shop"), 1),
-    "celery_shop": ((str(EXAMPLES / "celery_shop.py"),), 1),
-}
+DEMOS: dict[str, tuple[tuple[str, ...], int]] = {}
 if FULL:
-    DEMOS |= {name: ((file,), 1) for name, file in _FILES.items()}
+    DEMOS |= {name: (("-m", name), 1) for name in _PACKAGES}
+    DEMOS |= {name: ((path,), 1) for name, path in _PATHS.items()}
 else:
-    DEMOS["-".join(_FILES)] = ("-c", _IN_ONE_PROCESS, *_FILES.values()), len(_FILES)
+    _ALL = (*_PACKAGES, *_PATHS.values())
+    DEMOS["all"] = ("-c", _IN_ONE_PROCESS, *_ALL), len(_ALL)
 
 
 @pytest.fixture(scope="module", autouse=True)
