@@ -77,7 +77,7 @@ class TestColours:
         assert "\x1b[" in _stderr_of_a_terminal({})
         for more in cases([{"NO_COLOR": "1"}], more=[{"TERM": "dumb"}]):
             seen = _stderr_of_a_terminal(more)
-            assert "cannot be reached" in seen
+            assert "no sandbox at" in seen
             assert "\x1b" not in seen
 
 
@@ -86,7 +86,7 @@ def _stderr_of_a_terminal(more: dict[str, str]) -> str:
     env = {**NOTHING, **WHO, "CHAOYING_MCH_ID": "1", "CHAOYING_URL": "http://127.0.0.1:9"}
     ours, theirs = pty.openpty()
     whole = {**environment(env), "NO_COLOR": "", **more}
-    with begun("query", "A1", env=whole, stdout=subprocess.DEVNULL, stderr=theirs):
+    with begun("trigger", "calm", env=whole, stdout=subprocess.DEVNULL, stderr=theirs):
         os.close(theirs)
         seen = b""
         with suppress(OSError):  # EIO: the other end is closed

@@ -48,6 +48,8 @@ _DEFECTS = {"AssertionError", "AttributeError", "NotImplementedError", "RuntimeE
 #: Calls and keywords whose texts are for a machine.
 _MACHINES = {"compile", "cast", "TypeVar", "text", "getLogger", "script", "encode"}
 _MACHINE_KEYWORDS = {"style", "fg", "metavar"}
+#: Half of a tree, and nothing in it is a text.
+_SILENT = (ast.Name, ast.expr_context, ast.operator, ast.boolop, ast.unaryop, ast.cmpop)
 #: What they start has a name, which debuggers show.
 _STARTERS = {"create_task", "start_soon"}
 _SEVERAL_WORDS = re.compile(r"[A-Za-z]{2,}.* .*[a-z]{2,}|[a-z]{2,} [a-z]{2,}", re.DOTALL)
@@ -138,7 +140,8 @@ def _children(node: ast.AST, kind: Kind) -> Iterator[tuple[ast.AST, Kind]]:
             yield value, kind
         case _:
             for child in ast.iter_child_nodes(node):
-                yield child, kind
+                if not isinstance(child, _SILENT):
+                    yield child, kind
 
 
 def _arguments(call: ast.Call, kind: Kind) -> Iterator[tuple[ast.AST, Kind]]:

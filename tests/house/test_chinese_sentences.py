@@ -103,6 +103,7 @@ def _key(text: str) -> str:
     return (_joined(text) if "\n" in text else text).lstrip(" ;:").removesuffix(": ").rstrip()
 
 
+@cache
 def _is_elsewhere(path: Path) -> bool:
     return any(path == Path(room) or Path(room) in path.parents for room in ELSEWHERE)
 

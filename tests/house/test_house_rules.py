@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.rooms import ROOMS
@@ -14,12 +15,20 @@ def test_every_test_says_its_promise_in_a_sentence(path: Path) -> None:
     """A test without a docstring leaves its reader guessing what was promised."""
     silent = [
         f"{path.relative_to(TESTS)}:{node.lineno} {node.name}"
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.name.startswith("test_")
-        and not ast.get_docstring(node)
+        for node in _tests_in(ast.parse(path.read_text("utf-8")))
+        if not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def _tests_in(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """What pytest may find there: nothing within another function."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if child.name.startswith("test_"):
+                yield child
+        elif isinstance(child, ast.stmt):
+            yield from _tests_in(child)
 
 
 #: No file of the tests has more lines.
