@@ -104,6 +104,13 @@ def test_the_same_seed_gives_the_same_story_to_the_byte() -> None:
     assert told.strip() != SimulatedWorld(0).run().timeline.fingerprint
 
 
+def test_a_story_says_nothing_of_where_an_object_is_in_memory() -> None:
+    """It is somewhere else in every process: SQLAlchemy logs it of a connection that fails."""
+    told = str(SimulatedWorld(22).run().timeline)
+    assert "InlineConnection object" in told
+    assert " at 0x" not in told
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_no_rule_is_broken_in_the_first_seeds() -> None:

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import random
+import re
 import sqlite3
 import tempfile
 from collections import Counter
@@ -59,6 +60,8 @@ _LOOK = 10.0
 _LAST = 90.0
 #: Seconds that the gateway waits for an answer.
 _PATIENCE = 3.0
+#: Where an object is in memory, as its repr says: somewhere else every time.
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class SimulatedWorld:
@@ -417,7 +420,7 @@ class SimulatedWorld:
 
     def _log(self, record: logging.LogRecord) -> None:
         """Take a line of the library's log."""
-        text = record.getMessage().replace(str(self._folder), "")
+        text = _ADDRESS.sub("", record.getMessage().replace(str(self._folder), ""))
         self._logged.append(text)
         if record.levelno >= logging.WARNING:
             self.timeline.note(Happening.LOG, f"{record.levelname} {text[:200]}")
