@@ -47,7 +47,7 @@ class Ground:
         disk = CalmDisk(self.rng)
         if trouble is not None:
             disk.trouble = lambda: trouble  # type: ignore[method-assign]
-        return SimulatedFiles(process, self.loop, self.timeline, disk)
+        return SimulatedFiles(process, self.timeline, disk)
 
     @property
     def path(self) -> str:

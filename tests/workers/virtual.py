@@ -71,7 +71,7 @@ class VirtualFleet:
     def fleet(self, process: Process, disk: CalmDisk | None = None, **options: Any) -> Fleet:
         """The fleet of one process, which is not open yet."""
         disk = disk or CalmDisk(self.rng)
-        files = SimulatedFiles(process, self.loop, self.timeline, disk)
+        files = SimulatedFiles(process, self.timeline, disk)
         store = SqlPollStore(files.engine(self.path), shards=self.shards, clock=self.clock)
         return Fleet(store, self.make_gateway, look=5.0, rng=self.rng, **options)
 

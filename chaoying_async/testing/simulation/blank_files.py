@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
+from sqlalchemy import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.inbox.sql import SqlInbox
@@ -18,6 +20,8 @@ from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, Compiled, 
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.timeline import Timeline
+
+T = TypeVar("T")
 
 #: The shop's tables and its inbox; the poll store.
 SHOP, POLLS = "shop.db", "polls.db"
@@ -32,44 +36,44 @@ def shared_memory() -> str | None:
 @lru_cache(maxsize=1)
 def blank_files() -> dict[str, bytes]:
     """Their contents by name: all tables, and not a row of the shop's."""
-    rng = random.Random(0)
-    loop = SimulatedLoop(rng)
-    process = Process("maker", loop, Timeline(loop.time))
-    files = SimulatedFiles(process, loop, Timeline(loop.time), CalmDisk(rng))
     with tempfile.TemporaryDirectory(dir=shared_memory()) as folder:
         shop, polls = (str(Path(folder) / name) for name in (SHOP, POLLS))
-        task = process.start(_make(files, SimulatedClock(loop), shop, polls))
-        loop.run_idle()
-        loop.close()
-        task.result()
+
+        async def make(files: SimulatedFiles, clock: SimulatedClock) -> None:
+            async with _disposed(files.engine(shop)) as engine:
+                await SqlInbox(engine, clock=clock).create_tables()
+            async with _disposed(files.engine(polls)) as engine, SqlPollStore(engine, clock=clock):
+                pass
+
+        _run(make)
         create_tables(shop)
         return {Path(path).name: Path(path).read_bytes() for path in (shop, polls)}
-
-
-async def _make(files: SimulatedFiles, clock: SimulatedClock, shop: str, polls: str) -> None:
-    async with _disposed(files.engine(shop)) as engine:
-        await SqlInbox(engine, clock=clock).create_tables()
-    async with _disposed(files.engine(polls)) as engine, SqlPollStore(engine, clock=clock):
-        pass
 
 
 @lru_cache(maxsize=1)
 def compiled() -> Compiled:
     """What all engines of all worlds have in common; made where no loop runs."""
+
+    async def connect(files: SimulatedFiles, _: SimulatedClock) -> Dialect:
+        async with _disposed(files.engine(":memory:")) as engine, engine.connect():
+            return engine.dialect
+
+    return Compiled(_run(connect))
+
+
+def _run(work: Callable[[SimulatedFiles, SimulatedClock], Coroutine[Any, Any, T]]) -> T:
+    """What the work returns, done by a process of a world in which there is nothing else."""
     rng = random.Random(0)
     loop = SimulatedLoop(rng)
-    process = Process("compiler", loop, Timeline(loop.time))
-    engine = SimulatedFiles(process, loop, Timeline(loop.time), CalmDisk(rng)).engine(":memory:")
-    task = process.start(_connect(engine))
+    timeline = Timeline(loop.time)
+    process = Process("maker", loop, timeline)
+    task = process.start(
+        work(SimulatedFiles(process, timeline, CalmDisk(rng)), SimulatedClock(loop))
+    )
     loop.run_idle()
     loop.close()
-    task.result()
-    return Compiled(engine.dialect)
-
-
-async def _connect(engine: AsyncEngine) -> None:
-    async with _disposed(engine), engine.connect():
-        pass
+    result: T = task.result()
+    return result
 
 
 @asynccontextmanager

@@ -185,9 +185,7 @@ class Computer:
         launch = Launch(
             world=self._world,
             process=process,
-            files=SimulatedFiles(
-                process, self._loop, self._timeline, self._disk, compiled=self._compiled
-            ),
+            files=SimulatedFiles(process, self._timeline, self._disk, compiled=self._compiled),
             network=self._network,
             clock=self._clocks[slot],
             rng=random.Random(self._rng.getrandbits(32)),

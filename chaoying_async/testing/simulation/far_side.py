@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Protocol
 
@@ -70,7 +71,7 @@ class FarSide:
         self._rng = rng
         self._weather = weather
         self._post = post
-        self._keys = keys
+        self.keys = keys
         self._context = context
         self.clock = SimulatedClock(loop, weather.ahead)
         self.calm = False
@@ -96,7 +97,7 @@ class FarSide:
 
     def _rotate(self) -> None:
         self._timeline.note(Happening.BOOKED, "the gateway signs with the new key")
-        self.gateway.world = attrs.evolve(self.gateway.world, credentials=self._keys.gateways)
+        self.gateway.world = attrs.evolve(self.gateway.world, credentials=self.keys.gateways)
 
     def _happened(self, event: Consequence) -> None:
         match event:
@@ -112,10 +113,7 @@ class FarSide:
                     self._deliver(event.key), name=f"notify {event.key[1]}", context=self._context
                 )
                 self.under_way[task] = event.key
-                task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self.under_way.pop(task, None)
+                task.add_done_callback(self.under_way.pop)
 
     async def _deliver(self, key: Key) -> None:
         scenario = SCENARIOS[self.ledger.orders[key].scenario]
@@ -134,13 +132,13 @@ class FarSide:
         self.given_up.add(key)
         self._timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
 
-    def _paid(self, order: Order, signer: Credentials) -> bytes:
+    def paid(self, order: Order, signer: Credentials) -> bytes:
         """That the order is paid, whatever the books say, signed with some key."""
         fields = dict(notification_fields(order, self.gateway.nonce(), total_is_paid=False))
         fields |= {"pay_result": "0", "result_code": "SUCCESS"}
         return written_form({**fields, "sign": signature(fields, signer)})
 
-    def _twin(self, order: Order) -> bytes:
+    def twin(self, order: Order) -> bytes:
         """Rightly signed for another merchant; a number is an order's only with its merchant's."""
         twin = attrs.evolve(
             order,
@@ -152,7 +150,7 @@ class FarSide:
             ended=order.ended or self.clock.now(),
         )
         if self._weather.changes.resolves:
-            return self._paid(twin, self._keys.stranger)
+            return self.paid(twin, self.keys.stranger)
         return self.gateway.notification(twin)
 
     async def _wait(self, seconds: float) -> None:
@@ -167,23 +165,27 @@ class FarSide:
         body = self.gateway.notification(order)
         if fault is MailFault.LATE:
             await self.clock.sleep(self._rng.uniform(0.0, 120.0))
-        if fault is MailFault.FORGED:
-            await self._post(key, self.gateway.forgery(order), untrue="a forgery")
-        if fault is MailFault.OLD_KEY:
-            stale = self._paid(order, self._keys.old)
-            await self._post(key, stale, untrue="a key that has ended", outdated=True)
-        if fault is MailFault.OTHERS_KEY:
-            stranger = self._paid(order, self._keys.stranger)
-            await self._post(key, stranger, untrue="another merchant's key")
-        if fault is MailFault.TWIN:
-            await self._post(key, self._twin(order), untrue="another merchant's")
+        if fault in _COMES_FIRST:
+            untrue, made = _COMES_FIRST[fault]
+            outdated = fault is MailFault.OLD_KEY
+            await self._post(key, made(self, order), untrue=untrue, outdated=outdated)
         if fault is MailFault.LOST:
             return False
         if fault is MailFault.TWICE:
-            both = (self._post(key, body), self._post(key, body))
-            answers = await asyncio.gather(*both)
-            return SUCCESS in answers
+            return SUCCESS in await asyncio.gather(self._post(key, body), self._post(key, body))
         answer = await self._post(key, body)
         if fault is MailFault.TRICKLED:
             answer = await self._post(key, self.gateway.notification(order))
         return answer == SUCCESS and fault is not MailFault.UNHEARD
+
+
+#: What comes before the true notification: what is wrong with it, and how it is made.
+_COMES_FIRST: Mapping[MailFault | None, tuple[str, Callable[[FarSide, Order], bytes]]] = {
+    MailFault.FORGED: ("a forgery", lambda far, order: far.gateway.forgery(order)),
+    MailFault.OLD_KEY: ("a key that has ended", lambda far, order: far.paid(order, far.keys.old)),
+    MailFault.OTHERS_KEY: (
+        "another merchant's key",
+        lambda far, order: far.paid(order, far.keys.stranger),
+    ),
+    MailFault.TWIN: ("another merchant's", FarSide.twin),
+}

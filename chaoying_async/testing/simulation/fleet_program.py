@@ -16,15 +16,13 @@ from typing import Any
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chaoying_async.exceptions import AttemptInProgressError, ChaoyingError
+from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.pollstore.sql import SqlPollStore
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund
 from chaoying_async.sansio.enums import PayType
-from chaoying_async.sansio.payments.moves import CheckoutStatus
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus
-from chaoying_async.session import GatewaySession
-from chaoying_async.testing.simulation.corner_shop import Return, ShopFailedError
+from chaoying_async.testing.simulation.corner_shop import ShopFailedError
 from chaoying_async.testing.simulation.sales import Purchase
 from chaoying_async.testing.simulation.shop_program import ShopProgram
 from chaoying_async.testing.simulation.surroundings import AGAIN, GivenOutcome, Told
@@ -100,16 +98,6 @@ class FleetProgram(ShopProgram):
         finally:
             await engine.dispose()
 
-    def _session(self) -> GatewaySession:
-        return GatewaySession(
-            self._credentials,
-            mch_id=self._world.mch_id,
-            op_user_id="cashier01",
-            transport=self._card,
-            clock=self._clock,
-            rng=self._rng,
-        )
-
     async def _look_after_returns(self) -> None:
         while not self._closing.is_set():
             for each in await self._calmly(self.shop.open_returns, []):
@@ -169,20 +157,17 @@ class FleetProgram(ShopProgram):
 
     async def _ask_again(self, sale: Purchase) -> None:
         """Wait for the order once more, in a transaction that lasts for a while."""
-        name = f"again {sale.number}"
-        self._busy.add(name)
-        try:
-            await self._clock.sleep(self._rng.uniform(0.0, 1.1 * _CODES.until))
-            if (fleet := self._fleet) is None:
-                return
-            async with self.shop.transaction() as connection:
-                await self._watch(fleet, sale, connection)
-                await self._clock.sleep(self._rng.uniform(0.0, 2.0))
-            self._word(Told.ORDER, sale.number, AGAIN)
-        except (ChaoyingError, SQLAlchemyError):
-            self._word(Told.ERROR, sale.number, AGAIN)  # a COMMIT that failed may be made
-        finally:
-            self._busy.discard(name)
+        with self._at_work_on(f"again {sale.number}"):
+            try:
+                await self._clock.sleep(self._rng.uniform(0.0, 1.1 * _CODES.until))
+                if (fleet := self._fleet) is None:
+                    return
+                async with self.shop.transaction() as connection:
+                    await self._watch(fleet, sale, connection)
+                    await self._clock.sleep(self._rng.uniform(0.0, 2.0))
+                self._word(Told.ORDER, sale.number, AGAIN)
+            except (ChaoyingError, SQLAlchemyError):
+                self._word(Told.ERROR, sale.number, AGAIN)  # a COMMIT that failed may be made
 
     async def _at_till(self, sale: Purchase) -> None:
         fleet = self._fleet
@@ -193,29 +178,9 @@ class FleetProgram(ShopProgram):
             return
         said = f"{outcome.status} {outcome.reason}".strip()
         self._word(Told.CHECKOUT, outcome.out_trade_no, said)
-        if outcome.status is CheckoutStatus.PAID and sale.gives_back:
-            wanted = sale.given_back(outcome.paytype)
-            await self.shop.write_return(wanted)
-            await self.give_back(wanted)
+        await self._refund_some_of(sale, outcome)
 
-    async def give_back(self, wanted: Return) -> None:
-        """Send a refund under the one number of this return; its end comes to the task."""
-        fleet, name = self._fleet, wanted.refund_no
-        if fleet is None or name in self._busy:
-            return
-        self._busy.add(name)
-        refund = Refund(
-            paytype=wanted.paytype,
-            out_trade_no=wanted.number,
-            out_refund_no=name,
-            total_fee=wanted.total_fee,
-            refund_fee=wanted.amount,
-        )
-        try:
-            await fleet.refund(refund, then=_THEN)
-        except AttemptInProgressError:
-            pass
-        except ChaoyingError as error:
-            self._word(Told.ERROR, name, type(error).__name__)
-        finally:
-            self._busy.discard(name)
+    async def _refund(self, refund: Refund) -> None:
+        """Send it; its end comes to the task."""
+        if self._fleet is not None:
+            await self._fleet.refund(refund, then=_THEN)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 import httpx
@@ -41,14 +41,6 @@ class DoorAnswer:
     """The order that it was about, where that is known here."""
 
 
-class FrontDoor(Protocol):
-    """Takes the notifications of one process."""
-
-    async def answer(self, body: bytes) -> DoorAnswer:
-        """Answer a notification."""
-        ...
-
-
 @attrs.frozen
 class HandlersDoor:
     """A handler, without the web around it."""
@@ -56,7 +48,7 @@ class HandlersDoor:
     handler: NotificationHandler
 
     async def answer(self, body: bytes) -> DoorAnswer:
-        """See :class:`FrontDoor`."""
+        """Answer a notification."""
         answer = await self.handler.handle(body, kind=Wallet.WECHAT)
         text = answer.body.encode() if isinstance(answer.body, str) else answer.body
         return DoorAnswer(text, answer.paid)
@@ -70,11 +62,15 @@ class WebDoor:
     path: str
 
     async def answer(self, body: bytes) -> DoorAnswer:
-        """See :class:`FrontDoor`; what is not answered with 200 is shown as its status."""
+        """The same; what is not answered with 200 is shown as its status."""
         reply = await self.client.post(self.path, content=body, headers=_FORM)
         if reply.status_code != _ANSWERED:
             return DoorAnswer(b"HTTP %d" % reply.status_code)
         return DoorAnswer(reply.content)
+
+
+#: Takes the notifications of one process.
+FrontDoor = HandlersDoor | WebDoor
 
 
 @asynccontextmanager

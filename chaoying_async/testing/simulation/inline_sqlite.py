@@ -16,7 +16,7 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import aiosqlite
@@ -24,7 +24,6 @@ from sqlalchemy import URL, AsyncAdaptedQueuePool, Dialect, Engine, event, make_
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import LRUCache
 
-from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
 
@@ -70,16 +69,19 @@ _CODES = {
 _ON_COMMIT = (Trouble.COMMIT_FAILS, Trouble.COMMIT_ROLLED_BACK, Trouble.COMMIT_UNKNOWN)
 
 
-class DiskWeather(Protocol):
-    """How a disk behaves in this world."""
+class CalmDisk:
+    """A disk on which nothing fails; every call takes about a millisecond, a COMMIT ten."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
 
     def takes(self, *, commit: bool) -> float:
         """How many seconds a call takes."""
-        ...
+        return self._rng.uniform(0.0, 0.02 if commit else 0.002)
 
     def trouble(self) -> Trouble | None:
         """What goes wrong with a call, if anything; drawn for every call."""
-        ...
+        return None
 
 
 #: What is to be done, and who waits for it.
@@ -277,16 +279,14 @@ class SimulatedFiles:
     def __init__(
         self,
         process: Process,
-        loop: SimulatedLoop,
         timeline: Timeline,
-        disk: DiskWeather,
+        disk: CalmDisk,
         *,
         compiled: Compiled | None = None,
     ) -> None:
         self._compiled = compiled
         self.process = process
         self.disk = disk
-        self._loop = loop
         self._timeline = timeline
 
     def engine(self, path: str) -> AsyncEngine:
@@ -325,18 +325,3 @@ class SimulatedFiles:
     def note(self, happening: Happening, what: str) -> None:
         """Write a line into the world's story."""
         self._timeline.note(happening, what, self.process.name)
-
-
-class CalmDisk:
-    """A disk on which nothing fails; every call takes about a millisecond, a COMMIT ten."""
-
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-
-    def takes(self, *, commit: bool) -> float:
-        """See :class:`DiskWeather`."""
-        return self._rng.uniform(0.0, 0.02 if commit else 0.002)
-
-    def trouble(self) -> Trouble | None:
-        """See :class:`DiskWeather`."""
-        return None

@@ -105,7 +105,6 @@ class SimulatedLoop(asyncio.AbstractEventLoop):
         self._closed = False
         self._stopping = False
         self._thread = threading.get_ident()
-        self._hooks: Any = None
         #: How many callbacks ran.
         self.steps = 0
         #: What reached the loop's exception handler: the owner then, and asyncio's words.

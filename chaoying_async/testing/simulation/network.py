@@ -12,9 +12,11 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from email.utils import format_datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
+import attrs
 import httpx
 
 from chaoying_async.exceptions import ChaoyingError, RequestNotSentError, TransportError
@@ -61,7 +63,7 @@ class Network:
     ) -> None:
         self._loop = loop
         self._timeline = timeline
-        self._rng = rng
+        self.rng = rng
         self._weather = weather
         self._answer = answer
         self._keys = keys
@@ -99,7 +101,7 @@ class Network:
 
     def way(self) -> float:
         """How many seconds a message takes."""
-        return self._rng.uniform(0.005, 0.15)
+        return self.rng.uniform(0.005, 0.15)
 
     def begin(self, process: Process, request: HttpRequest) -> asyncio.Future[HttpReply]:
         """Send a request on its way."""
@@ -109,7 +111,7 @@ class Network:
         number = fields.get("out_refund_no") or fields.get("out_trade_no", "")
         if "total_fee" in fields:
             self._amounts.setdefault(number, fields["total_fee"])
-        fault = None if self.calm else struck(self._rng, self._weather.wire)
+        fault = None if self.calm else struck(self.rng, self._weather.wire)
         if process.cut_off:
             fault = WireFault.REFUSED
         self.left[endpoint, number] += 1
@@ -117,10 +119,7 @@ class Network:
         self.sent_last[endpoint, number] = self._loop.time()
         said = f" ({fault.value})" if fault else ""
         self._timeline.note(Happening.SENT, f"{endpoint} {number}{said}", process.name)
-        call = _Call(
-            self, process, request, endpoint=endpoint, number=number, fault=fault, reply=reply
-        )
-        call.go()
+        _Call(self, process, request, endpoint, number, fault, reply).go()
         return reply
 
     def arrived(self, call: _Call, *, hidden: bool = False) -> HttpResponse:
@@ -144,14 +143,14 @@ class Network:
             for body in self._replies[endpoint]
             if b'"out_trade_no"' in body and number.encode() not in body
         ]
-        return self._rng.choice(others) if others else None
+        return self.rng.choice(others) if others else None
 
     def nameless(self, endpoint: str, number: str) -> bytes | None:
         """Another order's failure, without its number; only once, since twice is an end (M-06)."""
         if endpoint != "orderquery" or number in self._misled:
             return None
         self._misled.add(number)
-        code = self._rng.choice(("10004", "10005", "10006"))
+        code = self.rng.choice(("10004", "10005", "10006"))
         return self.signed({"state": "SUCCESS", "code": code, "trade_state": "FAIL"})
 
     def forgery(
@@ -181,16 +180,8 @@ class Network:
     def vague(self, endpoint: str) -> str:
         """A code that leaves open what became of the call."""
         if endpoint in _PREORDERS:
-            return self._rng.choice(("20003", "20006", "30001"))
-        return self._rng.choice((*_VAGUE, *_VAGUE_OF.get(endpoint, ())))
-
-    def code(self) -> str:
-        """Any code."""
-        return self._rng.choice(CODES)
-
-    def contrary(self) -> Mapping[str, str]:
-        """Fields that contradict the others."""
-        return self._rng.choice(_CONTRARY)
+            return self.rng.choice(("20003", "20006", "30001"))
+        return self.rng.choice((*_VAGUE, *_VAGUE_OF.get(endpoint, ())))
 
     def signed(self, message: Mapping[str, Any]) -> bytes:
         """A message with a right signature."""
@@ -206,10 +197,6 @@ class Network:
             self.repeated.add(call.number)
         self._timeline.note(Happening.REPLY, f"{call.endpoint} {call.number}: {what}")
 
-    def pick(self, low: float, high: float) -> float:
-        """Some number of seconds."""
-        return self._rng.uniform(low, high)
-
     @property
     def headers(self) -> Headers:
         """The gateway's own time, as its replies name it."""
@@ -220,27 +207,17 @@ class Network:
 _CONTRARY = ({"code": "10003"}, {"trade_state": "FAIL"}, {"trade_state": "NEED_QUERY"})
 
 
+@attrs.frozen(eq=False)
 class _Call:
     """One request under way."""
 
-    def __init__(
-        self,
-        network: Network,
-        process: Process,
-        request: HttpRequest,
-        *,
-        endpoint: str,
-        number: str,
-        fault: WireFault | None,
-        reply: asyncio.Future[HttpReply],
-    ) -> None:
-        self.network = network
-        self.process = process
-        self.request = request
-        self.endpoint = endpoint
-        self.number = number
-        self.fault = fault
-        self.reply = reply
+    network: Network
+    process: Process
+    request: HttpRequest
+    endpoint: str
+    number: str
+    fault: WireFault | None
+    reply: asyncio.Future[HttpReply]
 
     def go(self) -> None:
         network, way = self.network, self.network.way()
@@ -252,10 +229,10 @@ class _Call:
             case WireFault.HTTP_502:
                 network.later(2 * way, self._come, 502, _PAGE)
             case WireFault.CODE_INSTEAD:
-                network.later(2 * way, self._come, 200, network.refusal(network.code()))
+                network.later(2 * way, self._come, 200, network.refusal(network.rng.choice(CODES)))
             case WireFault.ARRIVES_LATE:
                 network.later(way, self._fail, TransportError("reset"))
-                network.arrives(network.pick(0.0, _LONGEST_WAY), network.arrived, self)
+                network.arrives(network.rng.uniform(0.0, _LONGEST_WAY), network.arrived, self)
             case _:
                 network.arrives(way, self._arrive)
 
@@ -265,22 +242,17 @@ class _Call:
         # What was refused for its signature is the same message when it comes once more: the keys
         # that count may be others by then, and the first answer would no longer be true.
         if self.fault is WireFault.TWICE and b'"20002"' not in response.body:
-            network.arrives(network.pick(0.0, 5.0), self._arrive_again)
+            again = partial(network.arrived, self, hidden=True)
+            network.arrives(network.rng.uniform(0.0, 5.0), again)
         if self.fault is WireFault.LATE:
-            way = network.pick(1.0, _LONGEST_WAY)
+            way = network.rng.uniform(1.0, _LONGEST_WAY)
         if response.cut is not None or self.fault in (WireFault.LOST_AFTER, WireFault.CUT):
             network.later(way, self._fail, TransportError("reset by peer"))
         elif self.fault is WireFault.HTTP_500:
             network.later(way, self._come, 500, _PAGE)
         else:
-            network.later(way, self._come, response.status, self._twisted(response.body))
-
-    def _arrive_again(self) -> None:
-        self.network.arrived(self, hidden=True)
-
-    def _twisted(self, body: bytes) -> bytes:
-        twist = _TWISTS.get(self.fault) if self.fault is not None else None
-        return body if twist is None else twist(self.network, self, body)
+            twist = _TWISTS.get(self.fault, _as_it_is)
+            network.later(way, self._come, response.status, twist(network, self, response.body))
 
     def _come(self, status: int, body: bytes) -> None:
         if self.process.cut_off:
@@ -296,13 +268,17 @@ class _Call:
             self.reply.set_exception(error)
 
 
+def _as_it_is(_network: Network, _call: _Call, body: bytes) -> bytes:
+    return body
+
+
 def _missigned(body: bytes, sign: str | None) -> bytes:
     message = {name: value for name, value in json.loads(body).items() if name != "sign"}
     return json.dumps(message if sign is None else {**message, "sign": sign}).encode()
 
 
 #: What becomes of a reply on its way back.
-_TWISTS: Mapping[WireFault, Callable[[Network, _Call, bytes], bytes]] = {
+_TWISTS: Mapping[WireFault | None, Callable[[Network, _Call, bytes], bytes]] = {
     WireFault.STRANGER: lambda net, call, body: net.stranger(call.endpoint, call.number) or body,
     WireFault.NAMELESS: lambda net, call, body: net.nameless(call.endpoint, call.number) or body,
     WireFault.HTML: lambda _net, _call, _body: _PAGE,
@@ -315,7 +291,7 @@ _TWISTS: Mapping[WireFault, Callable[[Network, _Call, bytes], bytes]] = {
         {**json.loads(body), "trade_state": "WHATEVER"}
     ),
     WireFault.CONTRADICTION: lambda net, _call, body: net.signed(
-        {**json.loads(body), **net.contrary()}
+        {**json.loads(body), **net.rng.choice(_CONTRARY)}
     ),
 }
 

@@ -118,11 +118,8 @@ class Process:
         """Run a coroutine in this process; :meth:`cancel` may pick it, unless it ``lasts``."""
         task = self._loop.create_task(work, name=f"{self.name} {name}", context=self.context.copy())
         self.work[task] = lasts
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self.work.pop)
         return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self.work.pop(task, None)
 
     def may_run(self, step: Turn) -> bool:
         """Count a step of this process; False where it is put away instead."""
@@ -154,18 +151,15 @@ class Process:
         self.alive, self.stopped = False, False
         # Kept: a coroutine that is thrown away runs its ``finally``, as no killed process does.
         self._buried = self._loop.tasks_of(self)
-        self._close_files()
+        for file in list(self.files):
+            file.torn_down()
+        self.files.clear()
 
     def ended(self) -> None:
         """Note that it came to its own end."""
         self.alive = False
         self._note("has ended")
         self._buried = self._loop.tasks_of(self)
-
-    def _close_files(self) -> None:
-        for file in list(self.files):
-            file.torn_down()
-        self.files.clear()
 
     def stop(self) -> None:
         """Stop it, as SIGSTOP does."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     aclosing,
     asynccontextmanager,
+    contextmanager,
     suppress,
 )
 from functools import partial
@@ -35,7 +36,7 @@ from chaoying_async.inbox.sql import SqlInbox
 from chaoying_async.notifications.handler import NotificationHandler
 from chaoying_async.notifications.keys import Resolver
 from chaoying_async.payments.checkout import DEFAULT_SCHEDULE, checkout
-from chaoying_async.payments.outcome import CheckoutOutcome, RefundOutcome
+from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.refunds import refund_and_track
 from chaoying_async.payments.resume import resume
 from chaoying_async.polling.outcome import PollOutcome
@@ -128,22 +129,23 @@ class ShopProgram:
             engine = self._engine(self._world.inbox_path)
             stack.push_async_callback(engine.dispose)
             self.shop = self._made_shop(engine)
-            self._gateway = await stack.enter_async_context(
-                GatewaySession(
-                    self._credentials,
-                    mch_id=self._world.mch_id,
-                    op_user_id="cashier01",
-                    transport=self._card,
-                    clock=self._clock,
-                    rng=self._rng,
-                )
-            )
+            self._gateway = await stack.enter_async_context(self._session())
             self._door = await self._open_door(engine, stack)
             stack.callback(self._shut)
             try:
                 await self._be_till_or_wait()
             finally:
                 await self.process.cancel_work()
+
+    def _session(self) -> GatewaySession:
+        return GatewaySession(
+            self._credentials,
+            mch_id=self._world.mch_id,
+            op_user_id="cashier01",
+            transport=self._card,
+            clock=self._clock,
+            rng=self._rng,
+        )
 
     def _made_shop(self, engine: AsyncEngine) -> CornerShop:
         users = self._world.users
@@ -161,7 +163,16 @@ class ShopProgram:
     async def _open_door(self, engine: AsyncEngine, stack: AsyncExitStack) -> FrontDoor:
         users, weather = self._world.users, self._world.weather
         if users is not None and users.app is not None:
-            given = users.app(self._lent(engine, stack))
+            lent = ShopProcess(
+                self.process.name,
+                engine,
+                self._gateway,
+                self._credentials,
+                self._world.mch_id,
+                self._clock,
+                partial(self._open_file, stack),
+            )
+            given = users.app(lent)
             if not isinstance(given, AbstractAsyncContextManager):
                 return await stack.enter_async_context(web_door(given, users.notify_path))
             if own := await stack.enter_async_context(given):
@@ -177,17 +188,6 @@ class ShopProgram:
         )
         return HandlersDoor(await stack.enter_async_context(handler))
 
-    def _lent(self, engine: AsyncEngine, stack: AsyncExitStack) -> ShopProcess:
-        return ShopProcess(
-            self.process.name,
-            engine,
-            self._gateway,
-            self._credentials,
-            self._world.mch_id,
-            self._clock,
-            partial(self._open_file, stack),
-        )
-
     def _open_file(self, stack: AsyncExitStack, name: str) -> AsyncEngine:
         engine = self._engine(self._world.file_path(name))
         stack.push_async_callback(engine.dispose)
@@ -198,7 +198,8 @@ class ShopProgram:
             await self._closing.wait()
         while not self._closing.is_set():
             try:
-                await self._be_till()
+                async with self._till() as (store, poller):
+                    await self._rounds(store, poller)
             except StoreInUseError:
                 await self._pause(self._world.weather.lease)
             except (StoreError, SessionClosedError) as error:
@@ -213,6 +214,15 @@ class ShopProgram:
     def _shut(self) -> None:
         self._door = None
 
+    @contextmanager
+    def _at_work_on(self, what: str) -> Generator[None]:
+        """A block before whose end nobody begins the same, and the world does not end."""
+        self._busy.add(what)
+        try:
+            yield
+        finally:
+            self._busy.discard(what)
+
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with self._clock.timeout(seconds):
@@ -220,13 +230,9 @@ class ShopProgram:
 
     # ---------------------------------------------------------------------------------- the till
 
-    async def _be_till(self) -> None:
-        """Hold the poll store for as long as it is ours."""
-        async with self._till() as (store, poller):
-            await self._rounds(store, poller)
-
     @asynccontextmanager
     async def _till(self) -> AsyncGenerator[tuple[SqlPollStore, Poller]]:
+        """Hold the poll store for as long as it is ours."""
         engine = self._engine(self._world.store_path)
         weather = self._world.weather
         try:
@@ -267,17 +273,15 @@ class ShopProgram:
             return
 
         async def resume_all() -> None:
-            self._busy.add("resume")
-            try:
-                resuming = resume(self._gateway, store, clock=self._clock, rng=self._rng)
-                async with aclosing(resuming):
-                    async for outcome in resuming:
-                        if not await self.took(outcome):
-                            return  # to go on would forget it; the next round begins again
-            except ChaoyingError as error:
-                self._word(Told.ERROR, "resume", type(error).__name__)
-            finally:
-                self._busy.discard("resume")
+            with self._at_work_on("resume"):
+                try:
+                    resuming = resume(self._gateway, store, clock=self._clock, rng=self._rng)
+                    async with aclosing(resuming):
+                        async for outcome in resuming:
+                            if not await self.took(outcome):
+                                return  # to go on would forget it; the next round begins again
+                except ChaoyingError as error:
+                    self._word(Told.ERROR, "resume", type(error).__name__)
 
         self.process.start(resume_all(), "resume")
 
@@ -349,11 +353,8 @@ class ShopProgram:
 
     async def sell(self, sale: Purchase) -> None:
         """Sell something to a customer."""
-        self._busy.add(sale.number)
-        try:
+        with self._at_work_on(sale.number):
             await self._sell(sale)
-        finally:
-            self._busy.discard(sale.number)
 
     async def _sell(self, sale: Purchase) -> None:
         fee, kind = sale.total_fee, "till" if sale.at_till else "code"
@@ -386,8 +387,11 @@ class ShopProgram:
             clock=self._clock,
             rng=self._rng,
         )
-        delivered = await self.took(outcome)
-        if outcome.status is CheckoutStatus.PAID and delivered and sale.gives_back:
+        if await self.took(outcome):
+            await self._refund_some_of(sale, outcome)
+
+    async def _refund_some_of(self, sale: Purchase, outcome: CheckoutOutcome) -> None:
+        if outcome.status is CheckoutStatus.PAID and sale.gives_back:
             wanted = sale.given_back(outcome.paytype)
             await self.shop.write_return(wanted)
             await self.give_back(wanted)
@@ -422,11 +426,10 @@ class ShopProgram:
     # ----------------------------------------------------------------------------------- refunding
 
     async def give_back(self, wanted: Return) -> None:
-        """Refund, under the one number of this return, until its end is known."""
-        store, name = self._store, wanted.refund_no
-        if store is None or name in self._busy:
+        """Refund, under the one number of this return."""
+        name = wanted.refund_no
+        if not self.is_till or name in self._busy:
             return
-        self._busy.add(name)
         refund = Refund(
             paytype=wanted.paytype,
             out_trade_no=wanted.number,
@@ -434,25 +437,25 @@ class ShopProgram:
             total_fee=wanted.total_fee,
             refund_fee=wanted.amount,
         )
-        try:
-            outcome = await refund_and_track(
-                self._gateway,
-                refund,
-                store=store,
-                schedule=_REFUNDS,
-                clock=self._clock,
-                rng=self._rng,
-            )
-            await self._gave_back(outcome, name)
-        except AttemptInProgressError:
-            pass
-        except (ChaoyingError, SQLAlchemyError) as error:
-            self._word(Told.ERROR, name, type(error).__name__)
-        finally:
-            self._busy.discard(name)
+        with self._at_work_on(name):
+            try:
+                await self._refund(refund)
+            except AttemptInProgressError:
+                pass
+            except (ChaoyingError, SQLAlchemyError) as error:
+                self._word(Told.ERROR, name, type(error).__name__)
 
-    async def _gave_back(self, outcome: RefundOutcome, name: str) -> None:
-        never = " never made" if outcome.never_made else ""
+    async def _refund(self, refund: Refund) -> None:
+        """Wait until the end of the refund is known."""
+        outcome = await refund_and_track(
+            self._gateway,
+            refund,
+            store=self._store,
+            schedule=_REFUNDS,
+            clock=self._clock,
+            rng=self._rng,
+        )
+        name, never = refund.out_refund_no, " never made" if outcome.never_made else ""
         self._word(Told.REFUND, name, f"{outcome.status}{never}")
         if outcome.status is not PollStatus.NOTSURE:  # else the same number is sent again
             await self.shop.end_return(name, outcome.status)

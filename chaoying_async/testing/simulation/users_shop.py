@@ -182,12 +182,14 @@ class UsersCounter(CornerShop):
     def __init__(self, users: UsersShop, **options: Any) -> None:
         super().__init__(**options)
         self._users = users
-        functions = {"paid": users.on_paid, "late": users.on_paid_after_close}
+        given = {
+            "paid": ("on_paid", users.on_paid),
+            "late": ("on_paid_after_close", users.on_paid_after_close),
+        }
         self._calls: dict[str, tuple[OnPaid, bool]] = {
             how: (function, wants_connection(name, function, "order", lends=True))
-            for how, function in functions.items()
-            if (name := "on_paid" if how == "paid" else "on_paid_after_close")
-            and function is not None
+            for how, (name, function) in given.items()
+            if function is not None
         }
 
     async def _hand_over(self, how: str, order: PaidOrder, connection: AsyncConnection) -> None:

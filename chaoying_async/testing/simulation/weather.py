@@ -19,7 +19,7 @@ from chaoying_async.testing.simulation.changes import (
     drawn_rotation,
     drawn_steps,
 )
-from chaoying_async.testing.simulation.inline_sqlite import Trouble
+from chaoying_async.testing.simulation.inline_sqlite import CalmDisk, Trouble
 from chaoying_async.testing.simulation.process import Blow
 from chaoying_async.testing.simulation.timeline import Happening
 
@@ -423,21 +423,19 @@ def _blows(rng: random.Random) -> list[PlannedBlow]:
     ]
 
 
-class Disk:
-    """A disk in this weather; see :class:`~...inline_sqlite.DiskWeather`."""
+class Disk(CalmDisk):
+    """A disk in this weather."""
 
     def __init__(self, rng: random.Random, weather: Weather) -> None:
-        self._rng = rng
+        super().__init__(rng)
         self._weather = weather
         #: Whether the storm is over.
         self.calm = False
 
     def takes(self, *, commit: bool) -> float:
-        """How many seconds a call takes."""
         return self._rng.random() * (self._weather.slow_disk if commit else 0.002)
 
     def trouble(self) -> Trouble | None:
-        """What goes wrong with a call, if anything."""
         return None if self.calm else struck(self._rng, self._weather.disk)
 
 

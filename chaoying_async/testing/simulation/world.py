@@ -206,17 +206,14 @@ class SimulatedWorld:
             self._unsettled() or self._loop.time() < until - _CALM
         ):
             await self._clock.sleep(_LOOK)
-        await self._close()
+        self.timeline.note(Happening.WORLD, "every process is asked to end")
+        await self._computer.close(_LAST + self.weather.lease)
 
     def _calm_down(self) -> None:
         self.timeline.note(Happening.WORLD, "the storm is over")
         self.is_calm = self._network.calm = self._far.calm = self._disk.calm = True
         self._keys.calm = True
         self._computer.calm_down()
-
-    async def _close(self) -> None:
-        self.timeline.note(Happening.WORLD, "every process is asked to end")
-        await self._computer.close(_LAST + self.weather.lease)
 
     def _unsettled(self) -> bool:
         """Whether anything is still to come."""
