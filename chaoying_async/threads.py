@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from contextvars import Context, copy_context
 
@@ -14,6 +15,14 @@ NO_THREADS = (
     "gevent or eventlet has replaced the threads of this process, and all of them share one event"
     " loop: serve with real threads, as `gunicorn -k gthread` does"
 )
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread; None where none runs."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def threads_are_greenlets() -> bool:

@@ -16,6 +16,7 @@ from chaoying_async.exceptions import UsageError
 from chaoying_async.observation import SafeLog
 from chaoying_async.polling.outcome import PollOutcome
 from chaoying_async.polling.queue import Sink
+from chaoying_async.threads import running_loop
 
 log = SafeLog("chaoying_async.polling")
 
@@ -251,11 +252,3 @@ class Outcomes(AsyncGenerator[PollOutcome[Any], None]):
         outcome, self._in_hand = self._in_hand, None
         if outcome is not None and self._collector is not None:
             self._collector.give_back(outcome)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop of this thread; None where none runs."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -20,7 +20,7 @@ from chaoying_async.exceptions import (
     UsageError,
     WrongEventLoopError,
 )
-from chaoying_async.polling.consumers import Collector, Outcomes, Waiter, running_loop
+from chaoying_async.polling.consumers import Collector, Outcomes, Waiter
 from chaoying_async.polling.feeding import AT_ONCE, OrderItems, PollItems, RefundItems, fed, paced
 from chaoying_async.polling.order import check_amount, merchant_of, number_of
 from chaoying_async.polling.outcome import PollOutcome, PollStats
@@ -34,6 +34,7 @@ from chaoying_async.sansio.paid import PaidOrder, RefundedOrder, check_paid
 from chaoying_async.sansio.polling.record import PendingOrder
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import PollStatus, Query, amount_fits
+from chaoying_async.threads import running_loop
 
 DEFAULT_SCHEDULE = PollSchedule()
 

@@ -16,6 +16,7 @@ from chaoying_async.abc import Clock
 from chaoying_async.exceptions import SessionClosedError, UsageError
 from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.failures import told
+from chaoying_async.threads import running_loop
 
 log = SafeLog("chaoying_async.pollstore")
 
@@ -56,10 +57,8 @@ class Errands:
         """
         if (under_way := self.under_way(key)) is not None:
             return under_way
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            raise UsageError("call done() where its store was opened, in a running loop") from None
+        if (loop := running_loop()) is None:
+            raise UsageError("call done() where its store was opened, in a running loop")
         task = loop.create_task(_run(name, work), name="chaoying store: forget")
         self._tasks[key] = task
         task.add_done_callback(partial(self._ended, key))
@@ -68,13 +67,9 @@ class Errands:
     def under_way(self, key: Hashable) -> Task | None:
         """The task for this key; None when none runs."""
         task = self._tasks.get(key)
-        if task is None or task.done():
-            return None
-        try:
-            here = asyncio.get_running_loop()
-        except RuntimeError:
-            return None
-        return task if task.get_loop() is here else None  # a task of a loop that is gone never ends
+        if task is None or task.done() or task.get_loop() is not running_loop():
+            return None  # a task of a loop that is gone never ends
+        return task
 
     def _ended(self, key: Hashable, task: Task) -> None:
         if self._tasks.get(key) is task:

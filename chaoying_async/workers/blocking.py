@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
@@ -31,7 +30,7 @@ from chaoying_async.sansio.api.endpoint import Reply, Request, check_kind, check
 from chaoying_async.sansio.api.follow_up import OrderQuery, Refund, RefundQuery
 from chaoying_async.sansio.payments.hearing import Payment
 from chaoying_async.sansio.userfunctions import Kind, check_functions
-from chaoying_async.threads import NO_THREADS, threads_are_greenlets
+from chaoying_async.threads import NO_THREADS, running_loop, threads_are_greenlets
 from chaoying_async.workers.background_loop import BackgroundLoop, GivenUpError, NotBegunError
 from chaoying_async.workers.this_process import this_process
 
@@ -315,13 +314,13 @@ class BlockingGateway:
             yield _Opened(gateway, store, fleet)
 
 
+@attrs.frozen
 class _Opened:
     """What is open in the loop."""
 
-    def __init__(self, gateway: Gateway, store: PollStore | None, fleet: Fleet | None) -> None:
-        self.gateway = gateway
-        self.store = store
-        self.fleet = fleet
+    gateway: Gateway
+    store: PollStore | None
+    fleet: Fleet | None
 
 
 async def _send(request: Request[T], options: dict[str, Any], opened: _Opened) -> Reply[T]:
@@ -342,8 +341,7 @@ def _number_of(outcome: CheckoutOutcome | RefundOutcome) -> str:
 def _refuse_in_a_loop(instead: str) -> None:
     if threads_are_greenlets():  # the second call would find the loop of the first one here
         raise UsageError(NO_THREADS)
-    with contextlib.suppress(RuntimeError):
-        asyncio.get_running_loop()
+    if running_loop() is not None:
         raise UsageError(f"an event loop runs here, and would stand still: {instead}")
 
 

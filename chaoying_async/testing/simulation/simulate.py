@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from functools import partial
 
@@ -16,6 +15,7 @@ from chaoying_async.testing.simulation.campaign import stories, story_of
 from chaoying_async.testing.simulation.shrink import shrunk
 from chaoying_async.testing.simulation.story import Story
 from chaoying_async.testing.simulation.users_shop import App, Check, OnOrder, OnPaid, UsersShop
+from chaoying_async.threads import running_loop
 
 #: How many seeds, where nothing else is said.
 SEEDS = 200
@@ -92,7 +92,8 @@ def simulate(
     out, and ``without`` takes out what an earlier message named. It cannot be called where an event
     loop runs: make the test a plain function.
     """
-    _refuse_a_running_loop()
+    if running_loop() is not None:
+        raise UsageError("simulate() has an event loop of its own: call it where none is running")
     if isinstance(seeds, bool) or seeds < 1:
         raise ParameterError({"seeds": "must be a whole number, 1 or more"})
     users = UsersShop(
@@ -115,11 +116,3 @@ def simulate(
         if story.broken:
             raise SimulationFailedError(story, without)
     return Simulated(first, done)
-
-
-def _refuse_a_running_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError("simulate() has an event loop of its own: call it where none is running")
