@@ -20,7 +20,6 @@ from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import (
-    GONE,
     STORE_ERRORS,
     is_of,
     log,
@@ -30,6 +29,7 @@ from chaoying_async.payments.records import (
 )
 from chaoying_async.payments.running import RunningPayment, keys_of
 from chaoying_async.polling.order import ask_once, default_of, merchant_of
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.enums import PayType, Undocumented

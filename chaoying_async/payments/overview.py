@@ -16,8 +16,7 @@ import attrs
 from chaoying_async.abc import PollStore
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.payments.claims import Key, number_key, refund_key, registry_of
-from chaoying_async.payments.records import GONE
-from chaoying_async.pollstore.failures import told
+from chaoying_async.pollstore.failures import GONE, told
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.payments.intent import (
     CHECKOUT,

@@ -13,11 +13,11 @@ from functools import partial
 import attrs
 
 from chaoying_async.abc import Clock, PollStore
-from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreError, StoreInUseError
+from chaoying_async.exceptions import ChaoyingError, StoreError
 from chaoying_async.observation import SafeLog
 from chaoying_async.payments.claims import number_key, refund_key, registry_of
 from chaoying_async.pollstore.errands import Task, errands_of
-from chaoying_async.pollstore.failures import told
+from chaoying_async.pollstore.failures import GONE, told
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.payments.intent import (
     CHECKOUT,
@@ -33,9 +33,8 @@ from chaoying_async.sansio.payments.refunds import RefundIntent, refund_intent_i
 
 log = SafeLog("chaoying_async.payments")
 
-#: Errors of a store that is not ours any more, or not open: pay, cancel and tell nothing then.
-GONE = (StoreInUseError, SessionClosedError)
-#: Everything that a store raises: it failed, or is not ours any more.
+#: Everything that a store raises: it failed, or is not ours any more. Where it is not, nothing is
+#: paid, cancelled or told.
 STORE_ERRORS = (StoreError, *GONE)
 #: Seconds that a record may take while its task is being cancelled.
 SHIELDED_FOR = 10.0
@@ -76,15 +75,12 @@ class Records:
 
     async def before_money(self, key: str, text: str) -> bool:
         """Write a text, and read again that the store is ours; False: then nothing may leave."""
-        try:
+
+        async def put_and_hold() -> None:
             await self.put(key, text)
             await self.hold()
-        except GONE:
-            raise
-        except ChaoyingError as error:
-            self._complain(key, error)
-            return False
-        return True
+
+        return await self._done(key, put_and_hold)
 
     async def before_an_end(self, clock: Clock) -> None:
         """Read again that the store is ours; without that nobody is told how anything ended (M-23).
@@ -97,21 +93,18 @@ class Records:
 
     async def note(self, key: str, text: str) -> bool:
         """Write a text; if the store fails, log that and go on. Whether it was written."""
+        return await self._done(key, partial(self.put, key, text))
+
+    async def _done(self, key: str, work: Callable[[], Awaitable[None]]) -> bool:
+        """Whether the work was done; if the store fails, log that."""
         try:
-            await self.put(key, text)
+            await work()
         except GONE:
             raise
         except ChaoyingError as error:
-            self._complain(key, error)
+            log.error("%s (%s %s)", error, self.kind, key)  # noqa: TRY400
             return False
         return True
-
-    async def forget(self, key: str) -> None:
-        """Drop a text; if the store fails, the text comes again, which does no harm."""
-        try:
-            await self.drop(key)
-        except ChaoyingError as error:
-            self._complain(key, error)
 
     async def drop(self, key: str) -> None:
         """Drop a text, durable on return; :class:`StoreError` where the store fails."""
@@ -129,9 +122,6 @@ class Records:
 
     def _where(self, key: str) -> tuple[int, str, str]:
         return (id(self.store), self.kind, key)
-
-    def _complain(self, key: str, error: Exception) -> None:
-        log.error("%s (%s %s)", error, self.kind, key)
 
 
 async def insist(clock: Clock, work: Callable[[], Awaitable[None]]) -> None:

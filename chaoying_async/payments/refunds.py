@@ -22,7 +22,6 @@ from chaoying_async.observation import Observation, observer_of
 from chaoying_async.payments.claims import Key, NumberClaim, refund_key, registry_of
 from chaoying_async.payments.outcome import RefundOutcome
 from chaoying_async.payments.records import (
-    GONE,
     STORE_ERRORS,
     Records,
     forget_refund,
@@ -34,6 +33,7 @@ from chaoying_async.payments.records import (
 from chaoying_async.payments.running import as_they_end
 from chaoying_async.polling.order import PolledOrder, ask, ask_once, merchant_of, read_said
 from chaoying_async.pollstore.errands import Durable, durable
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.sansio.api.endpoint import Reply, check_kind
 from chaoying_async.sansio.api.follow_up import Refund, RefundQuery
 from chaoying_async.sansio.meaning import Family, Meaning

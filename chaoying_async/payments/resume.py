@@ -21,7 +21,6 @@ from chaoying_async.payments.checkout import (
 from chaoying_async.payments.claims import NumberClaim
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import (
-    GONE,
     Records,
     forget_attempt,
     forget_unreadable,
@@ -31,6 +30,7 @@ from chaoying_async.payments.records import (
 )
 from chaoying_async.payments.running import RunningPayment, as_they_end, keys_of, outcome_of
 from chaoying_async.pollstore.errands import durable
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.sansio.payments.intent import CHECKOUT, Intent, intent_in, number_in
 from chaoying_async.sansio.payments.machine import reopened
 from chaoying_async.sansio.payments.moves import CheckoutReason, CheckoutStatus

@@ -33,7 +33,7 @@ from chaoying_async.polling.joined import JoinedRecords
 from chaoying_async.polling.outcome import PollOutcome, Receipt
 from chaoying_async.polling.queue import Key, QueuedOrder, Sink
 from chaoying_async.pollstore.errands import Durable, Task, durable, errands_of
-from chaoying_async.pollstore.failures import store_error
+from chaoying_async.pollstore.failures import GONE, store_error
 from chaoying_async.pollstore.guarded import GuardedStore
 from chaoying_async.sansio.polling.record import (
     POLL,
@@ -60,9 +60,6 @@ LAST = 10.0
 
 #: The attribute that marks a store while a poller is open on it.
 _POLLED = "polled_by"
-
-#: Errors after which no call of the store will succeed: it is not ours any more.
-_FOR_GOOD = (StoreInUseError, SessionClosedError)
 
 
 @attrs.frozen
@@ -319,7 +316,7 @@ class PollRecords:
                 raise self._error
             try:
                 return await self._texts.hold()
-            except _FOR_GOOD as error:
+            except GONE as error:
                 self._lose(error)
                 raise
             except StoreError as error:
@@ -337,7 +334,7 @@ class PollRecords:
                 await self._wait_for_work()
                 await self._write()
                 pause = FIRST_PAUSE
-            except _FOR_GOOD as error:
+            except GONE as error:
                 self._lose(error)
                 return
             except Exception as error:  # noqa: BLE001 - also for a record that cannot be written

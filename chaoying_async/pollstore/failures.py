@@ -14,8 +14,17 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from chaoying_async.exceptions import ChaoyingError, StoreError, StoreTrouble
+from chaoying_async.exceptions import (
+    ChaoyingError,
+    SessionClosedError,
+    StoreError,
+    StoreInUseError,
+    StoreTrouble,
+)
 from chaoying_async.sansio.errorchain import error_chain
+
+#: Errors of a store that is not ours any more, or not open: no call of it will succeed.
+GONE = (StoreInUseError, SessionClosedError)
 
 _SAYS: Mapping[StoreTrouble, str] = {
     StoreTrouble.LOCKED: "its database is locked by somebody else: end what holds the lock",

@@ -16,7 +16,8 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from chaoying_async.abc import Clock
-from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.workers.log_texts import log, said
 from chaoying_async.workers.outcomes import KEPT_IN, KEPT_UNTIL_TAKEN
 from chaoying_async.workers.queues.protocol import OutcomeQueue
@@ -32,8 +33,6 @@ _WHILE_TAKEN = 1.0
 _AT_ONCE = 100
 #: How many of its tasks that are not async run at a time.
 _THREADS = 20
-
-_GONE = (StoreInUseError, SessionClosedError)
 
 
 class _TaskError(Exception):
@@ -80,7 +79,7 @@ class OutcomeDelivery:
                 self._news.clear()
                 try:
                     left = await self._begin(group)
-                except _GONE:
+                except GONE:
                     raise
                 except ChaoyingError as error:
                     log.error("%s; tried again in %.0f s", said(error), _AFTER_AN_ERROR)
@@ -132,7 +131,7 @@ class OutcomeDelivery:
             else:
                 await self._give(row.then, outcome)
                 await self._forget(row.seq)
-        except _GONE:
+        except GONE:
             raise
         except Exception as error:  # noqa: BLE001 - one task's trouble is not another's
             await self._later(row, error)
@@ -183,7 +182,7 @@ class OutcomeDelivery:
         while True:
             try:
                 return await self._shard.delivered(seq)
-            except _GONE:
+            except GONE:
                 raise
             except ChaoyingError as error:
                 log.error("%s; tried again in %.0f s", said(error), _AFTER_AN_ERROR)

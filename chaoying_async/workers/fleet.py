@@ -40,7 +40,7 @@ from chaoying_async.workers.releasing import release
 from chaoying_async.workers.sending import Sending
 from chaoying_async.workers.shared_gateway import SharedGateway
 from chaoying_async.workers.tables import LONGEST_NAME, WATCH, fleet_tables
-from chaoying_async.workers.watching import Watch, check_task, watch_of
+from chaoying_async.workers.watching import check_task, watch_of
 from chaoying_async.workers.worker import FleetStats, Worker
 
 if TYPE_CHECKING:
@@ -126,24 +126,31 @@ class Fleet:
         check_keep(keep_orders)
         _check_name(name)
         self._keep_orders = keep_orders
+        self._name = name
         self._store = store
         self._make_gateway = gateway
-        self._queue = queue
         check_task(then)
-        self._then = then
         self._concurrency = concurrency
-        part = 1 / store.shards
-        self._rate = None if rate is None else rate * part
-        if merchant_rate is not None and not by_merchant:
-            merchant_rate *= part
-        self._merchant_rate = merchant_rate
-        self._name = name
-        self._look = look
         self._clock = DatabaseClock(clock or store.clock)
         self._rng = rng or random.Random()
         self._engine = store.new_engine()
         self._database = FleetDatabase(
             self._engine, fleet_tables(store.table_prefix), self._clock, store.lease
+        )
+        part = 1 / store.shards
+        if merchant_rate is not None and not by_merchant:
+            merchant_rate *= part
+        self._make_worker = partial(
+            Worker,
+            queue=queue,
+            then=then,
+            sharding=self._sharding,
+            look=look,
+            lease=store.lease,
+            rate=None if rate is None else rate * part,
+            merchant_rate=merchant_rate,
+            clock=self._clock,
+            rng=self._rng,
         )
         self._mch_id: str | None = None
         self._closing = AsyncExitStack()
@@ -172,7 +179,7 @@ class Fleet:
         made when a process first serves, or by your migrations (``fleet_metadata``).
         """
         watch = self._watch(query, then, expected, schedule)
-        return self._database.handing_over(WATCH, watch.values())
+        return self._database.handing_over(WATCH, watch)
 
     async def watch(
         self,
@@ -216,10 +223,10 @@ class Fleet:
         handed over: calling this again does no harm.
         """
         count = 0
-        batch: list[dict[str, Any]] = []
+        batch: list[Mapping[str, Any]] = []
         async for item in each(queries):
             query, amount = item if isinstance(item, tuple) else (item, expected)
-            batch.append(dict(self._watch(query, then, amount, schedule).values()))
+            batch.append(self._watch(query, then, amount, schedule))
             count += 1
             if len(batch) == _TOGETHER:
                 await self._write(batch, connection)
@@ -228,7 +235,7 @@ class Fleet:
         return count
 
     async def _write(
-        self, batch: list[dict[str, Any]], connection: AsyncConnection | AsyncSession | None
+        self, batch: list[Mapping[str, Any]], connection: AsyncConnection | AsyncSession | None
     ) -> None:
         if not batch:
             return
@@ -308,13 +315,17 @@ class Fleet:
             return await self._database.work.take(work, seconds=PATIENCE) is not None
 
     def _sender(self) -> Sending:
+        self._opened()
+        return self._sending
+
+    def _opened(self) -> Worker:
         if self._worker is None:
             raise SessionClosedError("the fleet is not open: use it inside `async with`")
-        return self._sending
+        return self._worker
 
     def _watch(
         self, query: Query, then: str | None, expected: int | None, schedule: PollSchedule | None
-    ) -> Watch:
+    ) -> Mapping[str, Any]:
         check_kind("query", query, OrderQuery, RefundQuery)
         merchant = query.mch_id or self._default_merchant(
             query.endpoint.name, where=" in the query"
@@ -365,25 +376,16 @@ class Fleet:
             wake=self._wake,
         )
         self._closing.push_async_callback(self._sending.close)
-        self._worker = Worker(
+        self._worker = self._make_worker(
             self._name or _own_name(self._rng),
             self._database,
             shared,
-            self._queue,
             old_store=OldStore(
                 *(self._database, self._store.table_prefix, self._sharding),
                 clock=self._clock.own,
                 lease=self._store.lease,
             ),
             old_orders=OldOrders(self._database, self._clock.own, self._keep_orders),
-            then=self._then,
-            sharding=self._sharding,
-            look=self._look,
-            lease=self._store.lease,
-            rate=self._rate,
-            merchant_rate=self._merchant_rate,
-            clock=self._clock,
-            rng=self._rng,
         )
         self._serving = asyncio.get_running_loop().create_task(
             self._worker.serve(), name="chaoying fleet: serve"
@@ -451,9 +453,7 @@ class Fleet:
 
         They are read from memory, without a query of the database, and any thread may ask.
         """
-        if self._worker is None:
-            raise SessionClosedError("the fleet is not open: use it inside `async with`")
-        return self._worker.stats()
+        return self._opened().stats()
 
     def _wake(self) -> None:
         if self._worker is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import attrs
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.exceptions import ChaoyingError, SessionClosedError, StoreInUseError
+from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.polling.outcome import PollStats, record_of
 from chaoying_async.polling.poller import Poller
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.sansio.polling.record import POLL, PendingOrder, read_pending
 from chaoying_async.sql.dialects import EPOCH
 from chaoying_async.workers.delivery import OutcomeDelivery
@@ -34,7 +35,6 @@ GRACE, _LOOK_AGAIN = 10.0, 0.05
 _WRITERS = 8
 #: The kinds of rows that the poller asks about.
 _WATCHED = (POLL, WATCH)
-_GONE = (StoreInUseError, SessionClosedError)
 
 
 class ServedShard:
@@ -44,14 +44,14 @@ class ServedShard:
         self,
         shard: Shard,
         gateway: Gateway,
-        poller: Callable[[Shard], Poller],
+        poller: Poller,
         *,
         queue: OutcomeQueue | None,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self.shard = shard
-        self._poller = poller(shard)
+        self._poller = poller
         self._clock = clock
         self._delivery = OutcomeDelivery(shard, queue, clock, rng)
         self._payments = ShardPayments(shard, gateway, clock=clock, rng=rng, tell=self._tell)
@@ -70,11 +70,6 @@ class ServedShard:
     def stop(self) -> None:
         """Hand the shard back as soon as what is under way was written down."""
         self._stopping.set()
-
-    @property
-    def payments(self) -> int:
-        """Payments and refunds that have not ended."""
-        return self._payments.pending
 
     def doubt(self) -> None:
         """Read again whose the shard is; where it is somebody else's, what is under way ends."""
@@ -105,7 +100,7 @@ class ServedShard:
                     self.is_open = False
                     async with self._taking:
                         pass  # no row is marked once the shard is handed back
-        except* _GONE:
+        except* GONE:
             log.warning(
                 "shard %d has another owner now: this process leaves its orders to that one",
                 self.shard.number,
@@ -196,7 +191,7 @@ class ServedShard:
             try:
                 await self.shard.tell(kind, key, report)
                 return self._delivery.wake()
-            except _GONE:
+            except GONE:
                 raise
             except ChaoyingError as error:
                 log.error(

@@ -7,12 +7,12 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 
 from chaoying_async.abc import Clock, Gateway
-from chaoying_async.exceptions import SessionClosedError, StoreInUseError
 from chaoying_async.payments.outcome import CheckoutOutcome
 from chaoying_async.payments.records import Records, close_order
 from chaoying_async.payments.refunds import RefundTracker
 from chaoying_async.payments.resume import Resuming
 from chaoying_async.payments.running import outcome_of
+from chaoying_async.pollstore.failures import GONE
 from chaoying_async.sansio.payments.intent import CHECKOUT, REFUND, Intent, intent_in
 from chaoying_async.sansio.payments.refunds import refund_intent_in
 from chaoying_async.sansio.polling.schedule import PollSchedule
@@ -23,7 +23,6 @@ from chaoying_async.workers.shard import Shard
 _PAYMENTS, _REFUNDS = PollSchedule(), PollSchedule.refunds()
 #: Seconds before an order that could not be seen to its end is taken up again, doubling.
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0
-_GONE = (StoreInUseError, SessionClosedError)
 
 
 class ShardPayments:
@@ -51,11 +50,6 @@ class ShardPayments:
             CHECKOUT: self._checkout,
             REFUND: self._refund,
         }
-
-    @property
-    def pending(self) -> int:
-        """Payments and refunds that have not ended."""
-        return len(self._under_way)
 
     async def start(self, group: asyncio.TaskGroup) -> None:
         """Take up what has the shard's mark already, with a task of this group for each."""
@@ -94,7 +88,7 @@ class ShardPayments:
             except ValueError:
                 log.error("the %s %s cannot be read by this version: query it by hand", kind, key)
                 return
-            except _GONE:
+            except GONE:
                 raise
             except Exception as error:  # noqa: BLE001 - one order must not stop the others
                 log.error("%s %s: %s; tried again in %.0f s", *(kind, key, said(error), pause))

@@ -34,20 +34,6 @@ _OF_A_PAYMENT = 2
 _PAYMENTS, _REFUNDS = PollSchedule(), PollSchedule.refunds()
 
 
-@attrs.frozen
-class Watch:
-    """One order to wait for, as it is written down."""
-
-    item: str
-    slot: int
-    body: str
-    then: str
-
-    def values(self) -> Mapping[str, Any]:
-        """The columns that are this order's own."""
-        return attrs.asdict(self)
-
-
 def slot_of(*parts: str) -> int:
     """The place of an order among all orders: the same in every process and version."""
     return zlib.crc32("\0".join(parts).encode()) % _SLOTS
@@ -91,8 +77,8 @@ def watch_of(
     by_merchant: bool,
     now: datetime,
     rng: Random,
-) -> Watch:
-    """The row of a query; :class:`ParameterError` for what cannot be written down, or waited for.
+) -> Mapping[str, Any]:
+    """The columns of a query's row; :class:`ParameterError` for what cannot be kept, or waited for.
 
     ``now`` is replaced by the database's own time when the order is taken up (M-26): a moment at
     which the schedule ends is kept as it is.
@@ -105,8 +91,12 @@ def watch_of(
     kept = begun if chosen.ends is None else attrs.evolve(begun, ends=chosen.ends)
     pending = PendingOrder(query=query, expected=expected, schedule=kept, started=now)
     number = () if by_merchant else number_of(query)
-    item, slot = _item_of(query, mch_id, now, rng), slot_of(mch_id, *number)
-    return Watch(item, slot, pending.text(mch_id), then or NO_TASK)
+    return {
+        "item": _item_of(query, mch_id, now, rng),
+        "slot": slot_of(mch_id, *number),
+        "body": pending.text(mch_id),
+        "then": then or NO_TASK,
+    }
 
 
 def check_task(then: object) -> None:

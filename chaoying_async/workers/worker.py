@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import attrs
 
@@ -88,8 +89,8 @@ class Worker:
         name: str,
         database: FleetDatabase,
         gateway: SharedGateway,
-        queue: OutcomeQueue | None,
         *,
+        queue: OutcomeQueue | None,
         old_store: OldStore,
         old_orders: OldOrders,
         then: str | None,
@@ -112,10 +113,17 @@ class Worker:
         self._sharding = sharding
         self._pause = look
         self._lease = lease
-        self._rate = rate
-        self._merchant_rate = merchant_rate
         self._clock = clock
         self._rng = rng
+        self._make_poller = partial(
+            Poller,
+            gateway.in_turn,
+            concurrency=gateway.max_connections,
+            rate=rate,
+            merchant_rate=merchant_rate,
+            clock=clock,
+            rng=rng,
+        )
         self._workers = 1
         self._looked_at = -math.inf
         self._failed: UsageError | None = None
@@ -275,7 +283,7 @@ class Worker:
             turns=database.work,
         )
         served = ServedShard(
-            *(shard, self._gateway, self._poller),
+            *(shard, self._gateway, self._make_poller(store=shard)),
             queue=self._queue,
             clock=self._clock,
             rng=self._rng,
@@ -294,17 +302,6 @@ class Worker:
             del self.served[number]
         del self._leases[number]
         self._news.set()
-
-    def _poller(self, shard: Shard) -> Poller:
-        return Poller(
-            self._gateway.in_turn,
-            concurrency=self._gateway.max_connections,
-            rate=self._rate,
-            store=shard,
-            merchant_rate=self._merchant_rate,
-            clock=self._clock,
-            rng=self._rng,
-        )
 
     def _hand_back(self, too_many: int) -> None:
         """Leave shards to the processes that have fewer."""

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import attrs
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -186,7 +185,7 @@ async def test_what_an_earlier_version_handed_over_is_seen_to_its_end(
     async with world.open(1, lease=30, shards=1) as (fleet,):
         watch = fleet._watch(order(), ENDED, 100, LONG)
         item = record_key(("orderquery", MCH_ID, "WECHAT", "out_trade_no", "A100011"), 0)
-        earlier = attrs.evolve(watch, item=item).values()
+        earlier = {**watch, "item": item}
         await fleet._database.write_rows(fleet._database.handing_over(POLL, earlier))
         await until(lambda: world.gateway.asked)
         await fleet.watch(order(), then=ENDED, schedule=LONG)
