@@ -14,11 +14,11 @@ of them, so connections are asked, and what cannot be worked with is refused.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import Executable, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -55,6 +55,14 @@ async def connected(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
                 await to_its_end(connection.invalidate())
             elif not connection.in_transaction() and is_open_in_sqlite(connection):
                 await to_its_end(_roll_back(connection))
+
+
+async def rows_of(
+    engine: AsyncEngine, statement: Executable, values: Mapping[str, Any]
+) -> Sequence[Any]:
+    """All rows of one statement, in a connection of its own."""
+    async with connected(engine) as connection:
+        return (await connection.execute(statement, values)).all()
 
 
 @asynccontextmanager

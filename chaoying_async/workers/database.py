@@ -21,7 +21,7 @@ from chaoying_async.sansio.payments.intent import CHECKOUT, REFUND
 from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.sql.creation import make_tables
 from chaoying_async.sql.dialects import EPOCH, NOW, dialect_of
-from chaoying_async.sql.transactions import connected, limit_idling, limited, transaction
+from chaoying_async.sql.transactions import connected, limit_idling, limited, rows_of, transaction
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.database_clock import DatabaseClock
 from chaoying_async.workers.renumbering import renumber
@@ -234,7 +234,7 @@ class FleetDatabase:
 
     async def _read_now(self, statement: Executable, kind: str) -> Sequence[Any]:
         """By the time of this turn, which may have been waited for."""
-        return await self._read(statement, {"p_kind": kind} | self._time())
+        return await rows_of(self.engine, statement, {"p_kind": kind} | self._time())
 
     def handing_over(
         self, kind: str, values: Mapping[str, Any], *, due: int = 0, shard: int = FRESH
@@ -267,11 +267,8 @@ class FleetDatabase:
 
     async def read(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
         """All rows of one statement, in a connection of its own."""
-        return await self.work.take(partial(self._read, statement, {**values, **self._time()}))
-
-    async def _read(self, statement: Executable, values: Mapping[str, Any]) -> Sequence[Any]:
-        async with connected(self.engine) as connection:
-            return (await connection.execute(statement, values)).all()
+        timed = {**values, **self._time()}
+        return await self.work.take(partial(rows_of, self.engine, statement, timed))
 
     async def write_rows(self, statement: Executable, rows: Any = None) -> None:
         """Commit one statement for somebody who waits for that."""

@@ -16,7 +16,8 @@ class DatabaseClock:
     """
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        #: The process's own clock.
+        self.own = clock
         self._ahead = timedelta()
 
     def compare(self, theirs: datetime, asked: datetime) -> None:
@@ -26,26 +27,21 @@ class DatabaseClock:
         only where it lies outside. So a look that took long changes little: nobody knows when in
         that time the database's clock was read, and this process may have been stopped meanwhile.
         """
-        least, most = theirs - self._clock.now(), theirs - asked
+        least, most = theirs - self.own.now(), theirs - asked
         self._ahead = min(max(self._ahead, least), most)
 
     def now(self) -> datetime:
         """The database's wall time, to about the time that a query takes."""
-        return self._clock.now() + self._ahead
-
-    @property
-    def own(self) -> Clock:
-        """The process's own clock."""
-        return self._clock
+        return self.own.now() + self._ahead
 
     def monotonic(self) -> float:
         """See ``Clock``."""
-        return self._clock.monotonic()
+        return self.own.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """See ``Clock``."""
-        await self._clock.sleep(seconds)
+        await self.own.sleep(seconds)
 
     def timeout(self, seconds: float | None) -> AbstractAsyncContextManager[Any]:
         """See ``Clock``."""
-        return self._clock.timeout(seconds)
+        return self.own.timeout(seconds)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
-from sqlalchemy import func, select
+from sqlalchemy import JSON, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
@@ -22,8 +22,6 @@ from chaoying_async.workers.outcomes import OUTCOME
 from chaoying_async.workers.tables import FRESH, KEPT, WATCH, FleetTables
 
 _MICRO = 1_000_000
-#: The place of the merchant in the key of what is waited for.
-_MERCHANT = "$[1]"
 
 
 @attrs.frozen(kw_only=True)
@@ -190,7 +188,7 @@ class _StatusReading:
         found: dict[str, list[int]] = {}
         for place, (text, path, mine) in enumerate(
             (
-                (columns.item, _MERCHANT, columns.kind.in_((POLL, WATCH))),
+                (columns.item, "$[1]", columns.kind.in_((POLL, WATCH))),
                 (columns.body, "$.mch_id", columns.kind == OUTCOME),
             )
         ):
@@ -205,8 +203,7 @@ class _StatusReading:
 
     def _in_json(self, text: Any, path: str) -> Any:
         if self._dialect.name == "postgresql":
-            keys = "{1}" if path == _MERCHANT else "{mch_id}"
-            return func.json_extract_path_text(text.cast(_json()), keys.strip("{}"))
+            return func.json_extract_path_text(text.cast(JSON), path.strip("$.[]"))
         if self._dialect.name == "mysql":
             return func.json_unquote(func.json_extract(text, path))
         return func.json_extract(text, path)
@@ -246,12 +243,6 @@ def _says(members: dict[str, Any]) -> dict[str, Any]:
 def _age(micros: Any) -> float:
     """Seconds; 0 for a row that was written after this reader's ``now`` was taken."""
     return max(0.0, int(micros) / _MICRO)
-
-
-def _json() -> Any:
-    from sqlalchemy.dialects.postgresql import JSON  # noqa: PLC0415 - PostgreSQL's only
-
-    return JSON
 
 
 def _shards(

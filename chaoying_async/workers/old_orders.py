@@ -101,7 +101,9 @@ class OldOrders:
         while goes_on():
             with told():
                 page = await self._database.read(self._page, {"p_after": after})
-                before = self._before(page, self._keep)
+                # By the slower of the two clocks.
+                before = min([microseconds(self._clock.now()), *(row.now for row in page)])
+                before -= self._keep
                 old = await self._old(page, before)
                 if old:
                     await self._database.write_rows(self._forget, old)
@@ -114,11 +116,6 @@ class OldOrders:
         if forgotten:
             log.info("the records of %d old business orders were forgotten", forgotten)
         return forgotten
-
-    def _before(self, page: Sequence[Any], keep: int) -> int:
-        """The moment before which what was done is old, by the slower of the two clocks."""
-        now: int = min([microseconds(self._clock.now()), *(row.now for row in page)])
-        return now - keep
 
     async def _old(self, page: Sequence[Any], before: int) -> list[dict[str, Any]]:
         """Which of these rows may go, as the parameters of the statement that deletes them."""

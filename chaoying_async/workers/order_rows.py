@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 import attrs
 from sqlalchemy import or_, select
@@ -13,18 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from chaoying_async.abc import Clock
 from chaoying_async.pollstore.failures import told
 from chaoying_async.sansio.stored import spellings
-from chaoying_async.sql.dialects import dialect_of
-from chaoying_async.sql.transactions import connected, whole
+from chaoying_async.sql.dialects import EPOCH, dialect_of
+from chaoying_async.sql.transactions import rows_of, whole
 from chaoying_async.workers.tables import FleetTables
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: An order has a handful; of more, the first ones.
 _MOST = 500
-
-
-def _texts(columns: Any) -> Sequence[Any]:
-    """The columns in which a number may stand."""
-    return columns.item, columns.body
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +44,7 @@ async def rows_naming(
     columns = tables.rows.c
     named = (
         each.contains(spelt, autoescape=True)
-        for each in _texts(columns)
+        for each in (columns.item, columns.body)
         for spelt in spellings(number)
     )
     naming = (
@@ -62,14 +55,13 @@ async def rows_naming(
     )
 
     async def read() -> Sequence[FleetRow]:
-        async with connected(engine) as connection:
-            found = (await connection.execute(naming, dialect_of(engine).timed(clock))).all()
+        found = await rows_of(engine, naming, dialect_of(engine).timed(clock))
         return [
             FleetRow(
                 kind=row.kind,
                 item=row.item,
                 body=row.body,
-                written=_EPOCH + timedelta(microseconds=int(row.created)),
+                written=EPOCH + timedelta(microseconds=int(row.created)),
                 tries=int(row.tries),
             )
             for row in found

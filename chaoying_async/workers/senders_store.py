@@ -10,7 +10,6 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.failures import told
 from chaoying_async.sansio.payments.intent import ORDER
@@ -31,13 +30,10 @@ class SendersStore:
     only after the sender said that it :meth:`leaves`, or after ``HEAD_START`` seconds.
     """
 
-    def __init__(self, database: FleetDatabase, kind: str, key: str, clock: Clock) -> None:
+    def __init__(self, database: FleetDatabase, kind: str, key: str) -> None:
         self._database = database
         self._kind = kind
         self._key = key
-        self._clock = clock
-        #: When the row was last known to be ours; None: it was not made.
-        self.held_at: float | None = None
         #: The transaction that everything is part of, while one is open.
         self._joined: AsyncConnection | None = None
         columns = database.tables.rows.c
@@ -150,10 +146,8 @@ class SendersStore:
             yield self._key, text
 
     async def hold(self) -> None:
-        began = self._clock.monotonic()
         if not await self._rows(self._hold, self._kind, self._key):
             raise StoreInUseError(_TAKEN_OVER)
-        self.held_at = began
 
     async def _rows(self, statement: Any, kind: str, key: str) -> Any:
         values = {"p_kind": kind, "p_item": key}

@@ -82,7 +82,7 @@ class Sending:
         # How its earlier attempts ended says its row, for all processes: a person may release it.
         registry_of(self._gateway).free(order_key(intent.mch_id, intent.order_no))
         claim = NumberClaim((self._gateway,), keys_of(intent), again=False)
-        store = SendersStore(self._database, CHECKOUT, intent.key, self._clock)
+        store = SendersStore(self._database, CHECKOUT, intent.key)
         running = RunningPayment(
             self._gateway, store, claim, intent, age=0.0, clock=self._clock, rng=self._rng
         )
@@ -200,7 +200,7 @@ class Sending:
         intent = RefundIntent(refund=refund, mch_id=mch_id, started=self._clock.now())
         # Of senders alone: whoever asks about it here is no reason for an error.
         claim = NumberClaim((self,), (refund_key(mch_id, number),), again=True)
-        store = SendersStore(self._database, REFUND, intent.key, self._clock)
+        store = SendersStore(self._database, REFUND, intent.key)
         tracker = RefundTracker(self._gateway, None, _REFUNDS, self._clock, self._rng)
         try:
             observed = Observation(observer_of(self._gateway), observed_refund(intent), self._clock)

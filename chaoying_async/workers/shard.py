@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from chaoying_async.abc import Clock
 from chaoying_async.exceptions import StoreInUseError, UsageError
-from chaoying_async.observation import SafeLog
 from chaoying_async.pollstore.errands import Errands
 from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
@@ -21,14 +20,13 @@ from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sansio.polling.record import POLL
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.many import execute_for_each
-from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.sql.transactions import rows_of, transaction
 from chaoying_async.sql.turns import Turns
+from chaoying_async.workers.log_texts import log
 from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item, text_of
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, WATCH, FleetTables
 from chaoying_async.workers.watching import row_kind
-
-log = SafeLog("chaoying_async.workers")
 
 _MICRO = 1_000_000
 #: How many rows one statement names.
@@ -264,7 +262,7 @@ class Shard:
     async def delivered(self, seq: int) -> None:
         """Forget an outcome that its task has."""
         with told():
-            await self._write(partial(_execute, self._drop, {"p_seq": seq}))
+            await self._write(lambda c: c.execute(self._drop, {"p_seq": seq}))
 
     async def deliver_later(self, seq: int, pause: float) -> None:
         """Count one more failure; the outcome is due again after so many seconds.
@@ -294,21 +292,17 @@ class Shard:
             await self._write(write)
         return bool(free)
 
-    async def _write(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    async def _write(self, write: Callable[[AsyncConnection], Awaitable[object]]) -> None:
         """Write in a transaction that is the owner's, or fails."""
         await self._turns.take(partial(self._write_now, write))
 
-    async def _write_now(self, write: Callable[[AsyncConnection], Awaitable[None]]) -> None:
+    async def _write_now(self, write: Callable[[AsyncConnection], Awaitable[object]]) -> None:
         async with transaction(self._engine) as connection:
             await self._owned.renew_in(connection)
             await write(connection)
 
     async def _read(self, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
-        return await self._turns.take(partial(self._read_now, statement, values))
-
-    async def _read_now(self, statement: Any, values: dict[str, Any]) -> Sequence[Any]:
-        async with connected(self._engine) as connection:
-            return (await connection.execute(statement, values)).all()
+        return await self._turns.take(partial(rows_of, self._engine, statement, values))
 
     def _time(self) -> dict[str, int]:
         return self._dialect.timed(self._clock)
@@ -323,7 +317,3 @@ def check_named(then: str) -> None:
 def _row_kinds(kind: str) -> Sequence[str]:
     """The kinds of rows that hold a poller's records of that kind."""
     return (POLL, WATCH) if kind == POLL else (kind,)
-
-
-async def _execute(statement: Any, values: Any, connection: AsyncConnection) -> None:
-    await connection.execute(statement, values)

@@ -11,7 +11,7 @@ from functools import lru_cache
 import attrs
 from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, Table, UniqueConstraint
 
-from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND
+from chaoying_async.pollstore.sql.tables import LONGEST_KEY, LONGEST_KIND, owners_table
 from chaoying_async.sql.columns import DEFAULT_PREFIX, TABLE_OPTIONS, exact_text, long_text
 
 #: In place of a shard: nobody's mark is on the row yet, so the owner of its slot takes it up.
@@ -69,21 +69,6 @@ def rows_table(metadata: MetaData, prefix: str) -> Table:
     )
 
 
-def shards_table(metadata: MetaData, prefix: str) -> Table:
-    """A row for each shard: who owns it. The columns are those of a whole store's owner."""
-    return Table(
-        f"{prefix}fleet_shards",
-        metadata,
-        Column("id", Integer, primary_key=True, autoincrement=False),
-        #: Fencing: grows with every change of hands, and every write names it.
-        Column("token", BigInteger, nullable=False),
-        #: When the lease ends; 0: nobody has it.
-        Column("held_until", BigInteger, nullable=False),
-        Column("lease", BigInteger, nullable=False),
-        **TABLE_OPTIONS,
-    )
-
-
 def workers_table(metadata: MetaData, prefix: str) -> Table:
     """A row for each process that serves shards; and one, without a name, for the whole fleet."""
     return Table(
@@ -98,22 +83,21 @@ def workers_table(metadata: MetaData, prefix: str) -> Table:
     )
 
 
-@lru_cache(maxsize=16)
-def fleet_tables(prefix: str) -> FleetTables:
-    """The same tables for every fleet: what was compiled for one serves the next."""
+def _made(prefix: str) -> FleetTables:
     metadata = MetaData()
     return FleetTables(
         prefix,
         metadata,
         rows_table(metadata, prefix),
-        shards_table(metadata, prefix),
+        owners_table(metadata, f"{prefix}fleet_shards"),
         workers_table(metadata, prefix),
     )
 
 
+#: The same tables for every fleet of a prefix: what was compiled for one serves the next.
+fleet_tables = lru_cache(maxsize=16)(_made)
+
+
 def fleet_metadata(table_prefix: str = DEFAULT_PREFIX) -> MetaData:
     """The tables alone, without an engine: for ``target_metadata`` in Alembic's ``env.py``."""
-    metadata = MetaData()
-    for table in (rows_table, shards_table, workers_table):
-        table(metadata, table_prefix)
-    return metadata
+    return _made(table_prefix).metadata

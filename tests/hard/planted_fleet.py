@@ -92,7 +92,7 @@ def _(patch: pytest.MonkeyPatch) -> None:
 @planted("a shard has two owners", "M-26")
 def _(patch: pytest.MonkeyPatch) -> None:
     async def takes(self: Ownership) -> bool:
-        self._token = self._token or 1
+        self.token = self.token or 1
         return True
 
     async def unfenced(*_: object) -> None:

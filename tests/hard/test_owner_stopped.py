@@ -85,7 +85,7 @@ class World:
             seen=True,
             answered=True,
         )
-        store = SendersStore(fleet._database, CHECKOUT, intent.key, SystemClock())
+        store = SendersStore(fleet._database, CHECKOUT, intent.key)
         assert await store.begin(intent.text(), slot_of(MCH_ID, CHARGED), THEN)
         await store.leaves()
 

@@ -119,7 +119,7 @@ async def test_a_payment_whose_rows_were_locked_is_begun_in_the_end(far: Far) ->
         await fleet.watch(order("A0"), then=ENDED, schedule=SOON)
 
         async def begin() -> None:
-            store = SendersStore(fleet._database, CHECKOUT, "P1", SystemClock())
+            store = SendersStore(fleet._database, CHECKOUT, "P1")
 
             async def both() -> None:
                 await store.lock_order("B1", 0)
@@ -152,7 +152,7 @@ async def test_every_transaction_of_a_users_engine_is_limited_and_nothing_else(
     async with world.open(2) as (fleet, _):
         await until(lambda: len(fleet.stats().shards) == 2)
         await fleet.watch(order("A1"), then=ENDED, schedule=SOON)
-        store = SendersStore(fleet._database, CHECKOUT, "P1", SystemClock())
+        store = SendersStore(fleet._database, CHECKOUT, "P1")
         await store.begin("", 0, ENDED)
         await store.leaves()
         await until(lambda: "A1" in GIVEN)

@@ -167,7 +167,7 @@ async def test_an_order_whose_old_record_goes_at_this_moment_is_written_down_aga
         books = Books(fleet)
         await books.order("A", "PAID")
         other = create_async_engine(world.url)
-        store = SendersStore(fleet._database, CHECKOUT, "P1", SystemClock())
+        store = SendersStore(fleet._database, CHECKOUT, "P1")
         rows = store._rows
         gone: list[bool] = []
 

@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import make_url, select, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import StoreInUseError
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sansio.payments.intent import REFUND
@@ -175,7 +174,7 @@ async def test_a_payment_that_is_taken_up_keeps_what_its_sender_wrote_meanwhile(
         await until(lambda: all_served(fleet, 1))
         assert fleet._worker is not None
         (served,) = fleet._worker.served.values()
-        refunds = [SendersStore(fleet._database, REFUND, name, SystemClock()) for name in "AB"]
+        refunds = [SendersStore(fleet._database, REFUND, name) for name in "AB"]
         for store in refunds:
             await store.begin("begun", 0, ENDED)
         async with world.fleet(shards=1).handing_over() as other:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from chaoying_async import StoreInUseError
-from chaoying_async.clock import SystemClock
 from chaoying_async.sansio.payments.intent import REFUND
 from chaoying_async.workers import Fleet
 from chaoying_async.workers.senders_store import SendersStore
@@ -22,7 +21,7 @@ def world(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> F
 
 
 def stores(fleet: Fleet, count: int = 1) -> list[SendersStore]:
-    return [SendersStore(fleet._database, REFUND, "R1", SystemClock()) for _ in range(count)]
+    return [SendersStore(fleet._database, REFUND, "R1") for _ in range(count)]
 
 
 async def test_of_several_senders_one_may_send(world: FleetWorld) -> None:

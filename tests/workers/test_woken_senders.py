@@ -174,9 +174,7 @@ def test_a_refunds_row_that_nobody_can_read_is_said_to_be_so(world: VirtualFleet
 
     async def work() -> None:
         async with world.fleet(process) as fleet:
-            store = SendersStore(
-                fleet._database, REFUND, key_of("00000001", "R1000101"), world.clock
-            )
+            store = SendersStore(fleet._database, REFUND, key_of("00000001", "R1000101"))
             await store.begin("{", 0, THEN)
             await fleet.refund(refund(), then=THEN)
 

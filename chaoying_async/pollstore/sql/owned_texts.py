@@ -19,7 +19,7 @@ from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sql.batching import Batches, Take
 from chaoying_async.sql.many import execute_for_each
-from chaoying_async.sql.transactions import connected, transaction
+from chaoying_async.sql.transactions import rows_of, transaction
 from chaoying_async.sql.turns import Turns
 
 log = SafeLog("chaoying_async.pollstore")
@@ -176,12 +176,7 @@ class OwnedTexts:
                 return
 
     async def _read(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
-        """All rows of one statement, in a connection of its own."""
-        return await self._turns.take(partial(self._read_now, statement, values))
-
-    async def _read_now(self, statement: Executable, values: dict[str, Any]) -> Sequence[Any]:
-        async with connected(self.engine) as connection:
-            return (await connection.execute(statement, values)).all()
+        return await self._turns.take(partial(rows_of, self.engine, statement, values))
 
     async def _write(self, take: Take[Changes]) -> Sequence[None]:
         """Write what waits in one transaction; what is newer counts."""

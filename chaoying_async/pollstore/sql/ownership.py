@@ -87,8 +87,10 @@ class Ownership:
         self._turns = turns or Turns(engine, clock, seconds=max(1.0, lease / 6), at_once=_AT_ONCE)
         self._clock = clock
         self._dialect = dialect_of(engine)
-        self._token = 0
-        self._lost = False
+        #: The owner's number, which grows with every change of hands; 0: it was never taken.
+        self.token = 0
+        #: Whether it is known that somebody else took the store.
+        self.lost = False
         #: Somebody else's lease as it was first seen, and when: see ``take_if_free``.
         self._others: OwnerRow | None = None
         self._others_since = 0.0
@@ -133,16 +135,6 @@ class Ownership:
             # A renewal that arrives late must not take it once more.
             .values(held_until=0, token=columns.token + 1)
         )
-
-    @property
-    def token(self) -> int:
-        """The owner's number, which grows with every change of hands; 0: it was never taken."""
-        return self._token
-
-    @property
-    def lost(self) -> bool:
-        """Whether it is known that somebody else took the store."""
-        return self._lost
 
     async def take(self) -> None:
         """Become the owner; waits for a dead owner's lease, and raises where the owner lives."""
@@ -201,13 +193,13 @@ class Ownership:
             if found.held_until > found.now and not (unchanged and set_back):
                 return found
             await connection.execute(self._take, self._values(token=found.token + 1))
-        self._token = found.token + 1
-        self._lost = False
+        self.token = found.token + 1
+        self.lost = False
         return None
 
     def check(self) -> None:
         """:class:`StoreInUseError` once it is known that somebody else has taken the store."""
-        if self._lost:
+        if self.lost:
             raise StoreInUseError(LOST)
 
     async def renew_in(self, connection: AsyncConnection) -> None:
@@ -216,7 +208,7 @@ class Ownership:
         A lease that ran out and that nobody took is ours again: nobody wrote meanwhile.
         """
         self.check()
-        renewed = await connection.execute(self._renew, self._values(token=self._token))
+        renewed = await connection.execute(self._renew, self._values(token=self.token))
         if renewed.rowcount != 1:
             self._lose()
 
@@ -251,7 +243,7 @@ class Ownership:
     async def _read_that_it_is_ours(self) -> None:
         """On return the store is ours, and at least half a lease is left."""
         found = await self._turns.take(self._read_now)
-        if found is None or found.token != self._token:
+        if found is None or found.token != self.token:
             self._lose()
         elif found.left < self.lease / 2:
             await self.renew()
@@ -267,10 +259,10 @@ class Ownership:
 
     async def _release_now(self) -> None:
         async with limited(self._engine, self._idle) as connection:
-            await connection.execute(self._release, {"p_token": self._token})
+            await connection.execute(self._release, {"p_token": self.token})
 
     def _lose(self) -> None:
-        self._lost = True
+        self.lost = True
         self.check()
 
     def _values(self, token: int) -> dict[str, Any]:

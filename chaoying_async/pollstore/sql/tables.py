@@ -26,31 +26,34 @@ def texts_table(metadata: MetaData, prefix: str) -> Table:
     )
 
 
-def owner_table(metadata: MetaData, prefix: str) -> Table:
-    """A single row: who owns the store. Moments are microseconds since 1970 (UTC)."""
+def owners_table(metadata: MetaData, name: str) -> Table:
+    """Who owns what: one row for a store, or one for each shard of a fleet.
+
+    Moments are microseconds since 1970 (UTC).
+    """
     return Table(
-        f"{prefix}polls_owner",
+        name,
         metadata,
         Column("id", Integer, primary_key=True, autoincrement=False),
         #: Fencing: grows with every change of hands, and every write names it.
         Column("token", BigInteger, nullable=False),
-        #: When the lease ends; 0: the owner gave the store back.
+        #: When the lease ends; 0: nobody has it.
         Column("held_until", BigInteger, nullable=False),
         Column("lease", BigInteger, nullable=False),
         **TABLE_OPTIONS,
     )
 
 
-@lru_cache(maxsize=16)
-def store_tables(prefix: str) -> tuple[MetaData, Table, Table]:
-    """Both tables, the same ones for every store: what was compiled for one serves the next."""
+def _made(prefix: str) -> tuple[MetaData, Table, Table]:
     metadata = MetaData()
-    return metadata, texts_table(metadata, prefix), owner_table(metadata, prefix)
+    return metadata, texts_table(metadata, prefix), owners_table(metadata, f"{prefix}polls_owner")
+
+
+#: Both tables, the same ones for every store of a prefix: what was compiled for one serves the
+#: next.
+store_tables = lru_cache(maxsize=16)(_made)
 
 
 def pollstore_metadata(table_prefix: str = DEFAULT_PREFIX) -> MetaData:
     """The tables alone, without an engine: for ``target_metadata`` in Alembic's ``env.py``."""
-    metadata = MetaData()
-    texts_table(metadata, table_prefix)
-    owner_table(metadata, table_prefix)
-    return metadata
+    return _made(table_prefix)[0]

@@ -19,14 +19,12 @@ from celery.exceptions import Ignore, Reject, Retry  # type: ignore[import-untyp
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import UsageError
-from chaoying_async.observation import SafeLog
+from chaoying_async.workers.log_texts import log
 from chaoying_async.workers.queues.payloads import as_plain
 from chaoying_async.workers.this_process import this_process
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
-
-log = SafeLog("chaoying_async.workers")
 
 #: Seconds until a task that failed runs again: doubled each time, up to the last. A countdown that
 #: outlasts Redis's visibility time-out (an hour) would be run by everybody who looks.

@@ -24,11 +24,9 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chaoying_async.exceptions import UsageError
-from chaoying_async.observation import SafeLog
 from chaoying_async.sql.transactions import driver_of
+from chaoying_async.workers.log_texts import log
 from chaoying_async.workers.queues.payloads import as_text
-
-log = SafeLog("chaoying_async.workers")
 
 Task = TypeVar("Task", bound=Callable[[dict[str, Any]], Awaitable[None]])
 
