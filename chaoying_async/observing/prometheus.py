@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -24,7 +24,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from chaoying_async.observing.metric_table import MERCHANT_METRICS, METRICS, MetricRow
+from chaoying_async.observing.metric_table import MERCHANT_METRICS, METRICS, MetricKind, MetricRow
 from chaoying_async.observing.readings import BOUNDS, Reading
 from chaoying_async.observing.watched import HasStats, Watched
 
@@ -126,16 +126,16 @@ def exposition(registry: CollectorRegistry, accept: str = "") -> tuple[str, byte
     return content_type, body
 
 
+_FAMILIES: Mapping[MetricKind, Callable[..., Metric]] = {
+    "counter": CounterMetricFamily,
+    "gauge": GaugeMetricFamily,
+    "histogram": HistogramMetricFamily,
+    "summary": SummaryMetricFamily,
+}
+
+
 def _family(row: MetricRow) -> Metric:
-    match row.kind:
-        case "counter":
-            return CounterMetricFamily(row.name, row.words, labels=row.labels)
-        case "gauge":
-            return GaugeMetricFamily(row.name, row.words, labels=row.labels)
-        case "histogram":
-            return HistogramMetricFamily(row.name, row.words, labels=row.labels)
-        case "summary":
-            return SummaryMetricFamily(row.name, row.words, labels=row.labels)
+    return _FAMILIES[row.kind](row.name, row.words, labels=row.labels)
 
 
 def _add(family: Metric, reading: Reading) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -73,10 +73,15 @@ def of_poller(name: str, stats: PollStats) -> Iterator[Reading]:
 
 
 def _of_now(name: str, stats: PollStats) -> Iterator[Reading]:
-    for field in _NOW:
-        yield Reading(f"chaoying_poller_{field}", (name,), getattr(stats, field))
-    yield Reading("chaoying_poller_lag_seconds", (name,), stats.lag)
-    yield Reading("chaoying_poller_breaker_open", (name,), stats.breaker_open)
+    now = {field: getattr(stats, field) for field in _NOW}
+    also = {"lag_seconds": stats.lag, "breaker_open": stats.breaker_open}
+    yield from _named("chaoying_poller", now | also, name)
+
+
+def _named(begins: str, values: Mapping[str, float], *labels: str) -> Iterator[Reading]:
+    """A reading for each value; its metric's name begins so, and ends as the value is called."""
+    for name, value in values.items():
+        yield Reading(f"{begins}_{name}", labels, value)
 
 
 def of_fleet(stats: FleetStats) -> Iterator[Reading]:
@@ -86,15 +91,16 @@ def of_fleet(stats: FleetStats) -> Iterator[Reading]:
     for shard in stats.shards.values():
         yield from _of_now(FLEET, shard)
     if not stats.shards:
-        for field in _NOW:
-            yield Reading(f"chaoying_poller_{field}", (FLEET,), 0)
-        for field in ("lag_seconds", "breaker_open"):
-            yield Reading(f"chaoying_poller_{field}", (FLEET,), 0)
-    yield Reading("chaoying_fleet_workers", (), stats.workers)
-    yield Reading("chaoying_fleet_shards", (), stats.all_shards)
-    yield Reading("chaoying_fleet_shards_served", (), len(stats.shards))
-    yield Reading("chaoying_fleet_looked_seconds", (), stats.looked)
-    yield Reading("chaoying_fleet_failed_deliveries_total", (), stats.failed_deliveries)
+        none: dict[str, float] = dict.fromkeys((*_NOW, "lag_seconds", "breaker_open"), 0)
+        yield from _named("chaoying_poller", none, FLEET)
+    fleet = {
+        "workers": stats.workers,
+        "shards": stats.all_shards,
+        "shards_served": len(stats.shards),
+        "looked_seconds": stats.looked,
+        "failed_deliveries_total": stats.failed_deliveries,
+    }
+    yield from _named("chaoying_fleet", fleet)
     if stats.session is not None:
         yield from of_session(stats.session)
 
@@ -105,25 +111,27 @@ def of_whole_fleet(stats: WholeFleetStats) -> Iterator[Reading]:
     if stats.status is None:
         return
     for shard in stats.status.shards:
-        labels = ("new" if shard.number is None else str(shard.number),)
-        oldest = shard.oldest_undelivered or 0.0
-        yield Reading("chaoying_fleet_whole_pending", labels, shard.pending)
-        yield Reading("chaoying_fleet_whole_due", labels, shard.due)
-        yield Reading("chaoying_fleet_whole_lag_seconds", labels, shard.lag)
-        yield Reading("chaoying_fleet_whole_undelivered", labels, shard.undelivered)
-        yield Reading("chaoying_fleet_whole_oldest_undelivered_seconds", labels, oldest)
+        of_shard: dict[str, float] = {
+            "pending": shard.pending,
+            "due": shard.due,
+            "lag_seconds": shard.lag,
+            "undelivered": shard.undelivered,
+            "oldest_undelivered_seconds": shard.oldest_undelivered or 0.0,
+        }
         if shard.number is not None:
-            yield Reading("chaoying_fleet_whole_served", labels, shard.owner is not None)
+            of_shard["served"] = shard.owner is not None
+        number = "new" if shard.number is None else str(shard.number)
+        yield from _named("chaoying_fleet_whole", of_shard, number)
     for worker in stats.status.workers:
-        labels = (worker.name,)
-        shards, pending = worker.says.get("shards", ()), worker.says.get("pending", 0)
-        yield Reading("chaoying_fleet_worker_shards", labels, len(shards))
-        yield Reading("chaoying_fleet_worker_pending", labels, pending)
-        yield Reading("chaoying_fleet_worker_lease_seconds", labels, worker.seen)
+        of_worker = {
+            "shards": len(worker.says.get("shards", ())),
+            "pending": worker.says.get("pending", 0),
+            "lease_seconds": worker.seen,
+        }
+        yield from _named("chaoying_fleet_worker", of_worker, worker.name)
     for merchant in stats.status.merchants:
-        labels = (merchant.mch_id,)
-        yield Reading("chaoying_fleet_merchant_pending", labels, merchant.pending)
-        yield Reading("chaoying_fleet_merchant_undelivered", labels, merchant.undelivered)
+        of_merchant = {"pending": merchant.pending, "undelivered": merchant.undelivered}
+        yield from _named("chaoying_fleet_merchant", of_merchant, merchant.mch_id)
 
 
 def of_handler(stats: HandlerStats, *, merchants: bool) -> Iterator[Reading]:

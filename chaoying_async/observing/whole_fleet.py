@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Self
 
 import attrs
 
 from chaoying_async.abc import Clock
 from chaoying_async.clock import SystemClock, within
 from chaoying_async.exceptions import ParameterError, SessionClosedError
-from chaoying_async.observation import SafeLog
 from chaoying_async.workers.fleet_status import FleetStatus, fleet_status
+from chaoying_async.workers.log_texts import log
 from chaoying_async.workers.tables import fleet_tables
 
 if TYPE_CHECKING:
     from chaoying_async.pollstore.sql import SqlPollStore
-
-log: Final = SafeLog("chaoying_async.workers")
 
 #: Seconds between two looks, and after one that failed at the latest.
 EVERY, AGAIN = 30.0, 5.0

@@ -33,11 +33,6 @@ class Instrument(NamedTuple):
     value: Callable[[Reading], float]
     """Its value in a reading of that row."""
 
-    @property
-    def grows(self) -> bool:
-        """Whether it only grows."""
-        return self.row.kind != "gauge"
-
 
 def all_instruments() -> Iterator[Instrument]:
     """The instruments of the table. What is a summary there are two counters here."""
@@ -66,7 +61,8 @@ def instruments_of(meter: Meter, watched: Watched) -> None:
     """Make them all; each reads its part of what all of ``watched`` says, when it is exported."""
     shared = _SharedReadings(watched)
     for each in all_instruments():
-        make = meter.create_observable_counter if each.grows else meter.create_observable_gauge
+        is_gauge = each.row.kind == "gauge"
+        make = meter.create_observable_gauge if is_gauge else meter.create_observable_counter
         make(each.name, [shared.callback(each)], unit=each.unit, description=each.row.words)
 
 
