@@ -121,7 +121,6 @@ class Console:
             runtime=runtime,
             guard=guard,
             journal=self.journal,
-            bell=self._bell,
             templates=_environment(),
         )
         self._app = Starlette(

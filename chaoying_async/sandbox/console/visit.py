@@ -15,7 +15,6 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from chaoying_async.sandbox.bank.entities import Order
 from chaoying_async.sandbox.console import display
 from chaoying_async.sandbox.console.journal import Journal, JournalEntry
-from chaoying_async.sandbox.console.live import Bell
 from chaoying_async.sandbox.console.words import Words
 from chaoying_async.sandbox.document.http_messages import Cut
 from chaoying_async.sandbox.serving import masked
@@ -67,7 +66,6 @@ class PageContext:
     runtime: Runtime
     guard: AccessGuard
     journal: Journal
-    bell: Bell
     templates: Environment
     threads: CapacityLimiter = attrs.field(factory=lambda: CapacityLimiter(4))
     """How many threads work for pages at the same time; with more, the gateway answers late."""

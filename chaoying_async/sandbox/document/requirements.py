@@ -283,33 +283,25 @@ def _at_least_one(*names: str) -> Rule:
     return lambda fields: {} if any(fields.get(name) for name in names) else {names[0]: words}
 
 
-def _needed_when(name: str, values: tuple[str, ...], *needed: str) -> Rule:
-    words = f"is required when {name} is {' or '.join(values)}"
+def _needed_for(trade_types: tuple[str, ...], *needed: str) -> Rule:
+    words = f"is required when trade_type is {' or '.join(trade_types)}"
 
     def rule(fields: Fields) -> Mapping[str, str]:
-        missing = fields.get(name) in values and not any(fields.get(each) for each in needed)
-        return {needed[0]: words} if missing else {}
+        given = any(fields.get(name) for name in needed)
+        return {needed[0]: words} if fields.get("trade_type") in trade_types and not given else {}
 
     return rule
 
 
-def _both_or_none(first: str, second: str) -> Rule:
-    def rule(fields: Fields) -> Mapping[str, str]:
-        if bool(fields.get(first)) is bool(fields.get(second)):
-            return {}
-        return {second if fields.get(first) else first: "only takes effect with the other one"}
-
-    return rule
+def _both_times_or_none(fields: Fields) -> Mapping[str, str]:
+    missing = [name for name in ("time_start", "time_expire") if not fields.get(name)]
+    return {missing[0]: "only takes effect with the other one"} if len(missing) == 1 else {}
 
 
-def _not_above(smaller: str, larger: str) -> Rule:
-    def rule(fields: Fields) -> Mapping[str, str]:
-        values = [fields.get(name, "") for name in (smaller, larger)]
-        numbers = [int(value) for value in values if _AMOUNT(value)]
-        above = len(numbers) == len(values) and numbers[0] > numbers[1]
-        return {smaller: f"must not be above {larger}"} if above else {}
-
-    return rule
+def _refund_within_total(fields: Fields) -> Mapping[str, str]:
+    refund, total = fields.get("refund_fee", ""), fields.get("total_fee", "")
+    above = _AMOUNT(refund) and _AMOUNT(total) and int(refund) > int(total)
+    return {"refund_fee": "must not be above total_fee"} if above else {}
 
 
 _AMOUNT = re.compile(r"[0-9]{1,15}").fullmatch
@@ -359,16 +351,16 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "pay": (_device_for_qq, _short_for_unionpay),
     "facepay": (_device_for_qq,),
     "orderquery": (_ORDER_NUMBER,),
-    "refund": (_ORDER_NUMBER, _not_above("refund_fee", "total_fee")),
+    "refund": (_ORDER_NUMBER, _refund_within_total),
     "refundquery": (_at_least_one("out_refund_no", "refund_id"),),
     "WECHAT_PreOrder": (
-        _needed_when("trade_type", _IN_WALLET, "sub_appid"),
-        _needed_when("trade_type", ("JSPAY",), "buyer_id"),
+        _needed_for(_IN_WALLET, "sub_appid"),
+        _needed_for(("JSPAY",), "buyer_id"),
         _in_order,
     ),
     "ALIPAY_PreOrder": (
-        _needed_when("trade_type", ("JSPAY",), "buyer_id", "buyer_logon_id"),
-        _both_or_none("time_start", "time_expire"),
+        _needed_for(("JSPAY",), "buyer_id", "buyer_logon_id"),
+        _both_times_or_none,
         _in_order,
     ),
     "GetMchId": (_login_pair,),

@@ -142,11 +142,10 @@ class AccessGuard:
             raise ValueError(f"a token has at least {SHORTEST_TOKEN} characters")
         self.host = host
         self._token = token
-        self._secret = secrets.token_bytes(32)
         clock = clock or SystemClock()
         self._guesses, self._logins = Guesses(clock), Logins(clock)
         #: What our own forms carry; another one in every process.
-        self.form_token = self._derived("form")
+        self.form_token = secrets.token_hex(32)
 
     def __repr__(self) -> str:
         return f"<AccessGuard of {self.host}, {'with a' if self.asks else 'no'} token>"
@@ -216,9 +215,6 @@ class AccessGuard:
         """
         says = "origin" in headers or "sec-fetch-site" in headers
         return says and _says_nothing_else(headers, scheme)
-
-    def _derived(self, purpose: str) -> str:
-        return hmac.new(self._secret, purpose.encode(), hashlib.sha256).hexdigest()
 
 
 def _says_nothing_else(headers: Mapping[str, str], scheme: str) -> bool:

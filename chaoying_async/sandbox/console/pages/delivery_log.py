@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from datetime import timedelta
 
 import attrs
@@ -66,7 +65,7 @@ def _page(visit: Visit, problem: str = "") -> Response:
         address=_PAGE if problem else "",
         rows=rows,
         pages=pages,
-        waiting=_any_open(rows),
+        waiting=any(row.order is not None and not row.order.told for row in rows),
     )
 
 
@@ -78,15 +77,14 @@ def _row(visit: Visit, number: int, delivery: Delivery, *, newest: int | None) -
         delivery=delivery,
         outcome=visit.outcome_of(delivery),
         latency=delivery.took / getattr(runtime.clock, "speed", 1),
-        next_try=_next_try(visit, delivery, order) if last else visit.words(_LATER),
+        next_try=(
+            _next_try(visit, delivery, order) if last else visit.words("notifications.next.later")
+        ),
         body=masked.wire(delivery.body, visit.credentials),
         answer=masked.answer_of(delivery.answer, delivery.body, visit.credentials),
         order=order,
         mark=number,
     )
-
-
-_LATER = "notifications.next.later"
 
 
 def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
@@ -98,10 +96,6 @@ def _next_try(visit: Visit, delivery: Delivery, order: Order | None) -> str:
     if delivery.attempt >= len(SCHEDULE):
         return visit.words("notifications.next.given-up")
     return display.moment(delivery.at + timedelta(seconds=SCHEDULE[delivery.attempt]))
-
-
-def _any_open(rows: Iterable[DeliveryRow]) -> bool:
-    return any(row.order is not None and not row.order.told for row in rows)
 
 
 async def send(visit: Visit) -> Response:

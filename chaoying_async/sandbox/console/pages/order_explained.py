@@ -43,14 +43,18 @@ def _evidence(visit: Visit, order: Order) -> OrderEvidence:
         now=visit.context.runtime.clock.now(),
         log=log,
     )
-    asked: list[AskedQuery] = []
+    wallet, asked = requested_paytype(order.paytype), list[AskedQuery]()
     numbers = evidence.refund_numbers(order.refunds)
     while next_wallet(asked, (order.paytype,), evidence.expected):
-        asked.append(_asked(visit, _order_query(order)))
+        order_query = OrderQuery(
+            paytype=wallet, mch_id=order.mch_id, out_trade_no=order.out_trade_no
+        )
+        asked.append(_asked(visit, order_query))
         evidence = evidence.with_asked(asked)
     while found := next_refund(asked, evidence.says, numbers, order.out_trade_no):
         number, is_guess = found
-        asked.append(_asked(visit, _refund_query(order, number), is_guess=is_guess))
+        refund_query = RefundQuery(paytype=wallet, mch_id=order.mch_id, out_refund_no=number)
+        asked.append(_asked(visit, refund_query, is_guess=is_guess))
         evidence = evidence.with_asked(asked)
     known = evidence.says.bearing is not Bearing.NONE
     return evidence.noted(
@@ -58,20 +62,6 @@ def _evidence(visit: Visit, order: Order) -> OrderEvidence:
             Witness.AUDIT_LOG: Inquiry.FOUND if log.exchanges else Inquiry.NOTHING,
             Witness.GATEWAY: Inquiry.FOUND if known else Inquiry.FAILED,
         }
-    )
-
-
-def _order_query(order: Order) -> OrderQuery:
-    return OrderQuery(
-        paytype=requested_paytype(order.paytype),
-        mch_id=order.mch_id,
-        out_trade_no=order.out_trade_no,
-    )
-
-
-def _refund_query(order: Order, number: str) -> RefundQuery:
-    return RefundQuery(
-        paytype=requested_paytype(order.paytype), mch_id=order.mch_id, out_refund_no=number
     )
 
 
