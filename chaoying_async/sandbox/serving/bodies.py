@@ -34,19 +34,17 @@ _TOO_LARGE: Final = 413
 _TOO_SLOW: Final = 408
 
 
-async def read_body(
-    scope: Scope, receive: Receive, *, limit: int, clock: Clock, seconds: float = BODY_SECONDS
-) -> bytes:
+async def read_body(scope: Scope, receive: Receive, *, limit: int, clock: Clock) -> bytes:
     """The whole body of a request, or :class:`BodyNotReadError`.
 
     The error's status is 413 where it is, or says that it is, larger than ``limit``, and 408 where
-    it takes longer than ``seconds`` of ``clock``, which has to be a real one behind a socket.
+    it takes longer than two seconds of ``clock``, which has to be a real one behind a socket.
     """
     if _announced(scope) > limit:
         raise BodyNotReadError(_TOO_LARGE)
     parts: list[bytes] = []
     try:
-        await within(clock, seconds, _read(receive, parts, limit))
+        await within(clock, BODY_SECONDS, _read(receive, parts, limit))
     except TimeoutError:
         raise BodyNotReadError(_TOO_SLOW) from None
     return b"".join(parts)

@@ -18,7 +18,6 @@ With a ``token`` everything here also needs ``Authorization: Bearer TOKEN``.
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -139,13 +138,7 @@ class Control:
             raise _WishError("out_trade_no is needed, and must be an order of this sandbox")
         if unfinished := [each.out_trade_no for each in orders if each.status is Status.OPEN]:
             raise _WishError(f"nothing happened yet to {', '.join(unfinished)}")
-        attempt = self.runtime.notifier.attempt
-        made = await asyncio.gather(
-            *(
-                asyncio.create_task(attempt(each, 0), name="chaoying sandbox: notify")
-                for each in orders
-            )
-        )
+        made = await self.runtime.notifier.attempt_together(orders)
         return {"deliveries": [_delivery(each) for each in made]}
 
     async def faults(self, wish: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,12 +193,9 @@ class Control:
         await self._deliver(event, order)
 
     async def _deliver(self, event: Event, order: Order) -> Iterable[Delivery]:
-        gateway, attempt = self.runtime.gateway, self.runtime.notifier.attempt
-        body = body_of(event, gateway, order)
-        deliveries = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
-        return await asyncio.gather(
-            *(asyncio.create_task(each, name="chaoying sandbox: notify") for each in deliveries)
-        )
+        body = body_of(event, self.runtime.gateway, order)
+        orders = [order] * event.times
+        return await self.runtime.notifier.attempt_together(orders, body, forged=event.forged)
 
 
 _POSTS: Mapping[str, Callable[[Control, Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {

@@ -8,7 +8,7 @@ a query will tell then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import attrs
@@ -135,6 +135,15 @@ class Notifier:
         if self._on_attempt is not None:
             self._on_attempt(delivery)
         return delivery
+
+    async def attempt_together(
+        self, orders: Iterable[Order], body: bytes | None = None, *, forged: bool = False
+    ) -> list[Delivery]:
+        """:meth:`attempt`, by hand, for all of these at the same time."""
+        attempts = (self.attempt(order, 0, body, forged=forged) for order in orders)
+        return await asyncio.gather(
+            *(asyncio.create_task(each, name="chaoying sandbox: notify") for each in attempts)
+        )
 
     async def _attempted(
         self, order: Order, number: int, body: bytes | None, *, forged: bool

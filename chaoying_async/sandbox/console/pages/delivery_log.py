@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 
 import attrs
@@ -103,20 +102,18 @@ async def send(visit: Visit) -> Response:
     order, runtime = visit.order(visit.form), visit.context.runtime
     if not order.asked.get("notify_url"):
         raise RefusedError(400)
-    kind, attempt = visit.form.get("kind", ""), runtime.notifier.attempt
+    kind = visit.form.get("kind", "")
     if kind == "again":
         if order.status is Status.OPEN:
             raise RefusedError(400)
-        await attempt(order, 0)
+        await runtime.notifier.attempt(order, 0)
     elif event := EVENTS.get(kind):
         body = body_of(event, runtime.gateway, order)
         if event.late:
             runtime.spawn(_later(visit, order, event, body))
             return visit.to(_back(visit, order), "done")
-        sent = (attempt(order, 0, body, forged=event.forged) for _ in range(event.times))
-        await asyncio.gather(
-            *(asyncio.create_task(each, name="chaoying sandbox: notify") for each in sent)
-        )
+        orders = [order] * event.times
+        await runtime.notifier.attempt_together(orders, body, forged=event.forged)
     else:
         raise RefusedError(400)
     return visit.to(_back(visit, order), "delivered")
