@@ -410,13 +410,7 @@ class Poller:
             news = order.expected is None and expected is not None
             self._records.track(order, keep=keep, news=news)
             order.expected = order.expected if expected is None else expected
-        if self._orders.get(key) is None:
-            self._orders.add(key, order)
-            self._scheduler.add(order)
-        if sink not in order.sinks:
-            order.sinks = (*order.sinks, sink) if order.sinks else sink.alone
-            if isinstance(sink, Collector):
-                sink.open += 1
+        self._wait_for(key, order, sink)
         return order
 
     def _restore(self, key: str, waiting: PendingOrder, sink: Collector) -> None:
@@ -430,13 +424,16 @@ class Poller:
         order.attempts, order.standing = waiting.attempts, waiting.standing
         order.sent = started + waiting.sent
         if self._records.restore(key, order):
-            self._wait_for(order, sink)
+            self._wait_for(order.key, order, sink)
 
-    def _wait_for(self, order: QueuedOrder, sink: Collector) -> None:
-        order.sinks = sink.alone
-        sink.open += 1
-        self._orders.add(order.key, order)
-        self._scheduler.add(order)
+    def _wait_for(self, key: Key, order: QueuedOrder, sink: Sink) -> None:
+        if self._orders.get(key) is None:
+            self._orders.add(key, order)
+            self._scheduler.add(order)
+        if sink not in order.sinks:
+            order.sinks = (*order.sinks, sink) if order.sinks else sink.alone
+            if isinstance(sink, Collector):
+                sink.open += 1
 
     async def _forget_taken(self, outcome: PollOutcome[Any]) -> None:
         """Forget an outcome whose consumer asks for the next one, and let the store catch up."""
@@ -468,7 +465,7 @@ class Poller:
             for sink in sinks:
                 sink.deliver(outcome)
         elif (following := self._records.next_wait(order, outcome.status)) and self._tracked:
-            self._wait_for(following, self._tracked)
+            self._wait_for(following.key, following, self._tracked)
 
     def _forget(self, order: QueuedOrder) -> None:
         order.ended = True

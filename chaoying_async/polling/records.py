@@ -156,7 +156,10 @@ class PollRecords:
         try:
             pending = read_pending(text)
         except ValueError:
-            self._cannot_read(key)
+            self.unreadable += 1
+            log.error(  # noqa: TRY400
+                "the poll store's record %s cannot be read by this version: it stays there", key
+            )
             return
         if isinstance(pending, PendingOrder):
             found.waiting.append((key, pending))
@@ -173,10 +176,6 @@ class PollRecords:
     def _mark(self, poller: PollRecords | None) -> None:
         with contextlib.suppress(AttributeError):  # a store of the user's, with slots
             setattr(self._store, _POLLED, poller)
-
-    def _cannot_read(self, key: str) -> None:
-        self.unreadable += 1
-        log.error("the poll store's record %s cannot be read by this version: it stays there", key)
 
     def restore(self, key: str, order: QueuedOrder) -> bool:
         """Whether this order is to be waited for; its record is that one.

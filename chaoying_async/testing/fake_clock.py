@@ -7,6 +7,7 @@ import heapq
 import math
 import types
 from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Self, TypeVar
@@ -106,7 +107,7 @@ class FakeClock:
         """
         if not 0 <= seconds < math.inf:
             raise ValueError("a clock moves forward, by a number of seconds")
-        with _Moving(self):
+        with self._moved_by_one():
             target = self._after(seconds)
             await self._rest()
             while (timer := self._next()) is not None and timer.due <= target:
@@ -122,7 +123,7 @@ class FakeClock:
         task = asyncio.ensure_future(awaitable)
         limit = self._after(within)
         try:
-            with _Moving(self):
+            with self._moved_by_one():
                 while True:
                     await self._rest(task)
                     if task.done():
@@ -148,6 +149,17 @@ class FakeClock:
         """Seconds until the next timer rings; None if there is none."""
         timer = self._next()
         return None if timer is None else (timer.due - self._ns) / _PER_SECOND
+
+    @contextmanager
+    def _moved_by_one(self) -> Generator[None]:
+        """Let one task at a time move the clock: two would wait for each other to come to rest."""
+        if self._moving:
+            raise RuntimeError("this clock is being moved already, by another task")
+        self._moving = True
+        try:
+            yield
+        finally:
+            self._moving = False
 
     def _after(self, seconds: float) -> int:
         if math.isnan(seconds):
@@ -218,21 +230,6 @@ class _Timer:
 
     def stop(self) -> None:
         self.stopped = True
-
-
-class _Moving:
-    """Lets one task at a time move the clock: two would wait for each other to come to rest."""
-
-    def __init__(self, clock: FakeClock) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        if self._clock._moving:  # noqa: SLF001 - the other half of this file
-            raise RuntimeError("this clock is being moved already, by another task")
-        self._clock._moving = True  # noqa: SLF001
-
-    def __exit__(self, *exc: object) -> None:
-        self._clock._moving = False  # noqa: SLF001
 
 
 class FakeTimeout:

@@ -236,18 +236,19 @@ class FleetDatabase:
         """By the time of this turn, which may have been waited for."""
         return await rows_of(self.engine, statement, {"p_kind": kind} | self._time())
 
-    def handing_over(
-        self, kind: str, values: Mapping[str, Any], *, due: int = 0, shard: int = FRESH
-    ) -> Insert:
+    def handing_over(self, kind: str, values: Mapping[str, Any], *, shard: int = FRESH) -> Insert:
         """The statement that hands something over: a row that nobody has taken up.
 
-        A row of the same kind and key that is there stays as it is. ``due`` is seconds from now.
+        A row of the same kind and key that is there stays as it is.
         """
         inserting = self._dialect.insert_or_keep(self.tables.rows, "kind")
-        return inserting.values({**self._handed_over(kind, due), **values, "shard": shard})
+        return inserting.values({**self._handed_over(kind), **values, "shard": shard})
 
     def handing_over_new(self, kind: str, values: Mapping[str, Any], *, due: int) -> Insert:
-        """The same, which tells whether there was none: no row, or an error ``is_duplicate``."""
+        """The same, which tells whether there was none: no row, or an error ``is_duplicate``.
+
+        ``due`` is seconds from now.
+        """
         inserting = self._dialect.insert_new(self.tables.rows)
         return inserting.values(**self._handed_over(kind, due), **values, shard=FRESH)
 
@@ -256,9 +257,9 @@ class FleetDatabase:
         inserting = self._dialect.insert_or_keep(self.tables.rows, "kind")
         names = ("item", "slot", "body", "then")
         parameters: dict[str, Any] = {name: bindparam(f"p_{name}") for name in names}
-        return inserting.values({**self._handed_over(kind, 0), "shard": FRESH, **parameters})
+        return inserting.values({**self._handed_over(kind), "shard": FRESH, **parameters})
 
-    def _handed_over(self, kind: str, due: int) -> dict[str, Any]:
+    def _handed_over(self, kind: str, due: int = 0) -> dict[str, Any]:
         now: Any = self._dialect.now
         if self._dialect.one_writer:  # a statement of a user's cannot be given the time later
             now = literal(self._dialect.timed(self._clock.own)[NOW])
