@@ -16,6 +16,9 @@ from chaoying_async.abc import InboxForPeople
 from chaoying_async.pollstore.failures import says
 from chaoying_async.sansio.redact import shown_address, shown_path
 
+#: Of a shop's tables where it chose none, and of those of ``chaoying watch --store`` beside them.
+SHOP_PREFIX, WATCH_PREFIX = "chaoying_", "chaoying_watch_"
+
 _REDIS = ("redis://", "rediss://", "unix://")
 #: Packages whose errors are always about a store: a command uses a database for nothing else.
 _FOREIGN = frozenset({"sqlalchemy", "redis", "sqlite3", "asyncpg", "psycopg", "pymysql"})

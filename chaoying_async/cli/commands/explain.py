@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from chaoying_async.cli import gateway_options, interrupts, output, ranges
+from chaoying_async.cli import gateway_options, interrupts, output, ranges, stores
 from chaoying_async.cli.commands.query import MERCHANT, PAYTYPE
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.gateway_options import SignerOptions, session, target, target_options
@@ -54,7 +54,7 @@ from chaoying_async.sansio.explanation import (
 @click.option(
     "--store-prefix",
     callback=text,
-    default="chaoying_",
+    default=stores.SHOP_PREFIX,
     show_default=True,
     help="Of the store's tables.",
 )

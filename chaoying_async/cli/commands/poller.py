@@ -45,7 +45,7 @@ _STORE = click.option(
     help="A SQLite file or a SQLAlchemy URL.",
 )
 _PREFIX = click.option(
-    "--prefix", callback=text, default="chaoying_", show_default=True, help="Of the tables."
+    "--prefix", callback=text, default=stores.SHOP_PREFIX, show_default=True, help="Of the tables."
 )
 
 

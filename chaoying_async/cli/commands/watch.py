@@ -6,13 +6,12 @@ import asyncio
 import sys
 import weakref
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
-from typing import Any
+from contextlib import AsyncExitStack, aclosing
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
 
-from chaoying_async.abc import PollStore
 from chaoying_async.cli import error_lines, gateway_options, interrupts, output, ranges, stores
 from chaoying_async.cli.exits import Exit, after_outcome, worst
 from chaoying_async.cli.field_option import FieldOption
@@ -28,7 +27,7 @@ from chaoying_async.cli.watch.progress import (
 )
 from chaoying_async.cli.watch.watch_list import OrderReader, wanted
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import ParameterError
+from chaoying_async.exceptions import ParameterError, StoreError, StoreTrouble
 from chaoying_async.polling import Poller, PollOutcome
 from chaoying_async.sansio.api.follow_up import OrderQuery
 from chaoying_async.sansio.api.merchant import GetMchIdResult
@@ -36,6 +35,9 @@ from chaoying_async.sansio.enums import PayType
 from chaoying_async.sansio.polling.schedule import PollSchedule
 from chaoying_async.sansio.polling.status import Query
 from chaoying_async.session import GatewaySession
+
+if TYPE_CHECKING:
+    from chaoying_async.pollstore.sql import SqlPollStore
 
 #: A session's pool has as many connections by default.
 _CONNECTIONS = 100
@@ -90,7 +92,8 @@ _SCHEDULES: dict[str, Callable[[], PollSchedule]] = {
     "--store",
     callback=text,
     metavar="FILE|URL",
-    help="Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest.",
+    help="Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest."
+    " A shop's orders there stay the shop's.",
 )
 @target_options
 @output.json_option
@@ -108,10 +111,8 @@ def watch(numbers: tuple[str, ...], **options: Any) -> None:
     store = options["store"]
     if store is not None and not store.strip():
         raise click.UsageError("which store? --store is empty")
-    if not numbers and options["file"] is None:
-        if store is None:
-            raise click.UsageError("watch what? Give numbers, or a --file")
-        stores.existing_database(store)  # an empty one would say that all of it is paid
+    if not numbers and options["file"] is None and store is None:
+        raise click.UsageError("watch what? Give numbers, or a --file")
     asked = WatchRequest(
         reader=OrderReader(
             refunds=options["refunds"], paytype=options["paytype"], mch_id=options["mch_id"]
@@ -166,7 +167,7 @@ async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(gateway)
         stack.enter_context(error_lines.on_stderr())
-        store = await stack.enter_async_context(_store(asked.store)) if asked.store else None
+        store = await stack.enter_async_context(await _store(asked)) if asked.store else None
         poller = await stack.enter_async_context(
             Poller(gateway, asked.schedule, asked.concurrency, asked.rate, store)
         )
@@ -183,10 +184,23 @@ async def _watch(gateway: GatewaySession, asked: WatchRequest) -> Exit:
     return worst([*ends.exits.values(), *[Exit.PENDING] * bool(stats.unreadable)])
 
 
-def _store(file: str) -> AbstractAsyncContextManager[PollStore]:
+async def _store(asked: WatchRequest) -> SqlPollStore:
+    """Watch's own store: in the tables of a shop it would take outcomes that are the shop's."""
     from chaoying_async.pollstore.sql import SqlPollStore
 
-    return SqlPollStore(file)
+    file = str(asked.store)
+    store = SqlPollStore(file, table_prefix=stores.WATCH_PREFIX)
+    if not asked.numbers and asked.file is None:
+        try:
+            await store.peek("")  # has no rows: whether there is a table is all that is asked
+        except StoreError as error:
+            if error.kind is StoreTrouble.TABLE_MISSING:  # exit code 0 would say that all is paid
+                raise click.UsageError(
+                    f"no watch was kept in {stores.shown(file)}: give numbers, or a --file. What a"
+                    " shop waits for there is the shop's: `chaoying explain` shows it"
+                ) from error
+            raise
+    return store
 
 
 @attrs.frozen

@@ -28,7 +28,7 @@ class Sources:
     """Where to look, and what somebody said of the order."""
 
     store: str | None = None
-    store_prefix: str = "chaoying_"
+    store_prefix: str = stores.SHOP_PREFIX
     inbox: str | None = None
     inbox_prefix: str | None = None
     audit_log: str | None = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
 
+from chaoying_async.cli.stores import SHOP_PREFIX, WATCH_PREFIX
 from chaoying_async.clock import SystemClock
 from chaoying_async.exceptions import StoreError, StoreTrouble
 from chaoying_async.sansio.explanation.from_store import KeptRecord, KeptText, is_named, kept_about
@@ -24,8 +26,22 @@ async def records_about(
 ) -> dict[Witness, tuple[KeptRecord, ...]]:
     """What each of the two holds; one that has no tables there is left out.
 
-    :class:`~chaoying_async.exceptions.StoreError` where neither has.
+    Where neither has any under the usual prefix, the store of ``chaoying watch`` is read.
+    :class:`~chaoying_async.exceptions.StoreError` where that is missing too.
     """
+    try:
+        return await _under_prefix(url, prefix, mch_id, number)
+    except StoreError as error:
+        if error.kind is not StoreTrouble.TABLE_MISSING or prefix != SHOP_PREFIX:
+            raise
+        with suppress(StoreError):
+            return await _under_prefix(url, WATCH_PREFIX, mch_id, number)
+        raise
+
+
+async def _under_prefix(
+    url: str, prefix: str, mch_id: str, number: str
+) -> dict[Witness, tuple[KeptRecord, ...]]:
     from chaoying_async.pollstore.sql import SqlPollStore
 
     source = SqlPollStore(url, table_prefix=prefix)

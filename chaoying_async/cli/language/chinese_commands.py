@@ -271,6 +271,7 @@ COMMANDS: Mapping[str, str] = {
     "not decided yet, and banks take days: ask again, and send no other refund meanwhile": "尚无最终结果，银行需要数日：稍后再查，在此期间不要发起另一笔退款",
     "while opening {}": "打开{}时",
     "there is no file {}": "没有文件 {}",
+    "no watch was kept in {}: give numbers, or a --file. What a shop waits for there is the shop's: `chaoying explain` shows it": "{} 里没有 watch 保存的内容：请给出单号或 --file。网店在那里等待的订单归网店，用 `chaoying explain` 查看",
     "Redis at {}: does it run there, and is the password right?": "位于 {} 的 Redis：它在运行吗？密码正确吗？",
     "{} is not known here": "{} 不是认识的列",
     "{}; known are {}": "{}；可用的有 {}",

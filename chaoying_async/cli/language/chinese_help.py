@@ -194,8 +194,8 @@ _GATEWAY: Mapping[str, str] = {
     "Seconds between two queries, instead.": "改用固定的查询间隔（秒）。",
     "Seconds after which it is undecided, instead.": "改用这个时限（秒），到时仍无结果即停止跟踪。",
     "At most so many queries a second.": "每秒查询数上限。",
-    "Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest.": (
-        "把未结束的单号存入 SQLite 文件：下次用同一文件继续跟踪，并给出其余结果。"
+    "Keep what is pending in a SQLite file: the next watch on it goes on, and tells the rest. A shop's orders there stay the shop's.": (
+        "把未结束的单号存入 SQLite 文件：下次用同一文件继续跟踪，并给出其余结果。其中网店的订单仍归网店。"
     ),
     "Sign a message (签名): a form, a JSON object, or fields as NAME=VALUE.": (
         "对报文签名：表单、JSON 对象，或 NAME=VALUE 形式的字段。"
