@@ -28,6 +28,7 @@ from chaoying_async.sansio.notifications.case import (
 from chaoying_async.sansio.notifications.decide import (
     OTHER_NUMBERS,
     TAKEN_EFFECT,
+    TWO_PAYMENTS,
     Decision,
     Judgement,
     is_told_otherwise,
@@ -86,7 +87,6 @@ _NOT_PAID = frozenset(
 CLOSED_IN: Final = 30.0
 
 NOT_KEPT: Final = "it may be another payment: there was no room to remember its numbers"
-TWO_PAYMENTS: Final = "two messages of the same kind name different transactions of an order"
 DECIDED_FOR_ANOTHER: Final = (
     "a person applied another payment of the order, which has not ended yet"
 )

@@ -14,12 +14,11 @@ from chaoying_async.clock import within
 from chaoying_async.inbox.readable import UnreadableOrders
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
-from chaoying_async.notifications.deciding import TWO_PAYMENTS, DecidedMessage, as_received
+from chaoying_async.notifications.deciding import DecidedMessage, as_received
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.observation import SafeLog
 from chaoying_async.sansio.notifications.decide import (
-    ANOTHER_PAYMENT,
-    PERHAPS_ANOTHER,
+    SECOND_PAYMENT,
     Decision,
     Judgement,
     SetAside,
@@ -53,8 +52,6 @@ _MOST_DOUBLINGS = 10
 TELL_WITHIN = 20.0
 #: Seconds between two lines about messages for which there was no room.
 REFUSALS_EVERY = 60.0
-#: The reasons of a CONFLICT that nothing but a person can end.
-SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, PERHAPS_ANOTHER, TWO_PAYMENTS})
 #: What a message's decision ends in, in the inbox, until somebody was told of it.
 _UNTOLD = " (untold)"
 

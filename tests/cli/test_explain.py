@@ -201,7 +201,8 @@ def test_an_inbox_in_redis_tells_what_one_on_disk_tells(shop: ShopOnDisk, server
     options = ("--inbox", url, "--inbox-prefix", "mine:")
     told = shop.running.ask("explain", "E1001301", *options)
     assert (told["status"], told["payable"], told["amount_compared"]) == ("PAID", 1230, True)
-    assert [each["name"] for each in told["steps"]] == ["nothing-left", "asides"]
+    assert [each["name"] for each in told["steps"]] == ["second-payment"]
+    assert "T-2" in told["next"]
     of_inbox = [each["what"] for each in told["timeline"] if each["witness"] == "inbox"]
     assert sorted(of_inbox) == ["inbox-aside", "inbox-done"]
     assert "effect" in {each["name"] for each in told["proven"]}
@@ -212,6 +213,29 @@ def test_an_inbox_in_redis_tells_what_one_on_disk_tells(shop: ShopOnDisk, server
     told = json.loads(result.stdout)
     assert (told["exit"], [each["name"] for each in told["steps"]]) == (1, ["unread"])
     assert "secret-of-redis" not in result.output
+
+
+def test_another_amount_is_known_from_the_message_that_says_so(shop: ShopOnDisk) -> None:
+    """M-13: exit code 5, as with --expected; nobody hands such an order to a handler."""
+    number = "E1001601"
+    assert shop.running.call(*_pay(number, "1412")).exit_code != 2
+
+    async def hears_of_it() -> None:
+        engine = engine_at(f"sqlite+aiosqlite:///{shop.inbox}")
+        inbox = SqlInbox(engine)
+        await inbox.create_tables()
+        async with shop.session() as session, shop.handler(inbox, 1412) as handler:
+            query = OrderQuery(paytype=PayType.WECHAT, out_trade_no=number)
+            reply = await session.send(query)
+            who = shop.running.told["mch_id"]
+            order: Any = paid_order(reply.unwrap(), mch_id=who, raw=reply.raw)
+            assert await handler.settle(order) == "CONFLICT"
+        await engine.dispose()
+
+    asyncio.run(hears_of_it())
+    told = shop.running.ask("explain", number, "--inbox", str(shop.inbox))
+    assert (told["exit"], told["status"], told["expected"]) == (5, "OTHER_AMOUNT", 1412)
+    assert [each["name"] for each in told["steps"]] == ["other-amount", "asides"]
 
 
 def test_the_gateway_alone_says_that_it_is_paid(running: Running) -> None:

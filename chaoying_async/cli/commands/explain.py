@@ -41,7 +41,7 @@ from chaoying_async.sansio.explanation import (
     "--expected",
     type=ranges.FEN,
     metavar="FEN",
-    help="What the order costs, in fen; else the amount that a store or a log has of it.",
+    help="What the order costs, in fen; else the amount that a store, a log or the inbox has.",
 )
 @click.option(
     "--store",

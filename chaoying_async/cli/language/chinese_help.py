@@ -348,8 +348,8 @@ _EXPLAIN: Mapping[str, str] = {
     "A refund to ask about, where no store or log names it; its answer lists the others.": (
         "要查询的退款单号，用于存储和日志里都没有的退款；其响应会列出其余各笔。"
     ),
-    "What the order costs, in fen; else the amount that a store or a log has of it.": (
-        "订单的应付金额，单位分；不填时取存储或日志里记录的金额。"
+    "What the order costs, in fen; else the amount that a store, a log or the inbox has.": (
+        "订单的应付金额，单位分；不填时取存储、日志或收件箱里记录的金额。"
     ),
     "A poll store, with a fleet's tables or without: a SQLite file or a SQLAlchemy URL.": (
         "轮询存储，有没有集群的表都可以：SQLite 文件或 SQLAlchemy URL。"

@@ -72,12 +72,10 @@ class OrderEvidence:
 
     @property
     def expected(self) -> int | None:
-        """The order's amount in fen: as told, as a store has it, or as a log says it was sent."""
+        """The order's amount in fen: as told, or as a store, a log or the inbox has it."""
         if self.wanted is not None:
             return self.wanted
-        mine = [k.expected for k in self.kept if k.refund is None and k.expected is not None]
-        logged = [each.charged for each in self.logged if each.charged is not None]
-        return next(iter(mine + logged), None)
+        return next(iter(self.amounts), None)
 
     @property
     def amount_compared(self) -> bool:
@@ -111,8 +109,9 @@ class OrderEvidence:
         """Every amount that somebody wrote down for the order, in fen, and who did so first."""
         mine = [(k.expected, k.witness) for k in self.kept if k.refund is None]
         logged = [(each.charged, Witness.AUDIT_LOG) for each in self.logged]
+        held = [] if self.inbox is None else [(self.inbox.expected, Witness.INBOX)]
         found: dict[int, Witness] = {}
-        for amount, witness in (*mine, *logged):
+        for amount, witness in (*mine, *logged, *held):
             if amount is not None:
                 found.setdefault(amount, witness)
         return found

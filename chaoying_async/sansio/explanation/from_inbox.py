@@ -19,7 +19,13 @@ from chaoying_async.sansio.explanation.told import (
     sentence,
     word,
 )
-from chaoying_async.sansio.notifications.decide import Decision, has_effect
+from chaoying_async.sansio.notifications.decide import (
+    PERHAPS_ANOTHER,
+    SECOND_PAYMENT,
+    Decision,
+    amounts_in,
+    has_effect,
+)
 from chaoying_async.sansio.notifications.facts import NotificationOutcome, kept_facts
 from chaoying_async.sansio.notifications.inbox_values import (
     BY_A_PERSON,
@@ -43,8 +49,22 @@ _OUTCOMES: Mapping[NotificationOutcome, Bearing] = {
     NotificationOutcome.NOT_PAID: Bearing.OPEN,
     NotificationOutcome.UNCLEAR: Bearing.NONE,
 }
+#: So many digits of a fingerprint name a message, as ``chaoying inbox`` does.
+SHOWN_DIGITS = 10
 #: What follows a decision's word in an inbox: `` (untold)``, `` (a person said so)``.
 _DECISION = re.compile(r"[A-Z_]{1,32}").match
+
+
+@attrs.frozen(kw_only=True)
+class SecondPayment:
+    """A payment beside the one that took effect, as a message that was set aside tells of it."""
+
+    message: str
+    """The digits by which ``chaoying inbox`` names its message."""
+    number: str | None
+    """Its ``transaction_id``; None where nobody can tell whether it is a second one, or which."""
+    amount: int | ForeignAmount | None
+    """What was paid, as it is told."""
 
 
 @attrs.frozen(kw_only=True)
@@ -97,6 +117,30 @@ class InboxHolds:
         late = Decision.PAID_AFTER_CLOSE.value
         return self.record is not None and self.record.entry.decision.startswith(late)
 
+    @property
+    def expected(self) -> int | None:
+        """What the order costs in fen, as a handler held it against a payment last (M-13).
+
+        None of an order that took effect: what was expected before was settled since.
+        """
+        if self.state is SeenState.DONE:
+            return None
+        reasons = [] if self.record is None else [self.record.reason]
+        reasons += [each.reason for each in sorted(self.asides, key=lambda each: each.first_seen)]
+        found = [amounts_in(each)[0] for each in reversed(reasons)]
+        return next((each.number for each in found if each and each.fee_type is None), None)
+
+    @property
+    def in_conflict(self) -> bool:
+        """Whether a message waits that says otherwise than the shop: no handler settles that."""
+        return any(each.decision.startswith(Decision.CONFLICT) for each in self.asides)
+
+    @property
+    def second_payments(self) -> tuple[SecondPayment, ...]:
+        """The payments beside the one that took effect: of two messages about one, the first."""
+        found = [_second_payment(each) for each in self.asides if each.reason in SECOND_PAYMENT]
+        return tuple({each.number or each.message: each for each in reversed(found)}.values())
+
     def is_another_payment(self, numbers: frozenset[str]) -> bool:
         """Whether the recorded payment and one that a query named are two (M-13)."""
         if self.record is None or self.state in (None, SeenState.NOT_PAID):
@@ -140,7 +184,8 @@ def bearing_of_record(record: Record) -> Bearing:
     if settled is not None:
         return settled
     if record.entry.payload:
-        return _bearing_in(record.entry.payload, record.entry.source)
+        told = _bearing_in(record.entry.payload, record.entry.source)
+        return _or_other_amount(told, record.reason)
     return Bearing.PAID if record.entry.decision.startswith(_EFFECTS) else Bearing.NONE
 
 
@@ -154,11 +199,32 @@ def _aside(aside: Aside) -> Statement:
         values={
             "decision": decision,
             "reason": sentence(aside.reason),
-            "message": aside.fingerprint[:10],
+            "message": aside.fingerprint[:SHOWN_DIGITS],
         },
-        bearing=_bearing_in(aside.payload, ""),
+        bearing=_or_other_amount(_bearing_in(aside.payload, ""), aside.reason),
         proves=True,
         status=decision,
+    )
+
+
+def _or_other_amount(bearing: Bearing, reason: str) -> Bearing:
+    """The same, where the reason does not say that another amount was paid than expected."""
+    differs = bearing is Bearing.PAID and amounts_in(reason)[0] is not None
+    return Bearing.OTHER_AMOUNT if differs else bearing
+
+
+def _second_payment(aside: Aside) -> SecondPayment:
+    message = aside.fingerprint[:SHOWN_DIGITS]
+    try:
+        facts = kept_facts(aside.payload, "")
+    except UNREADABLE:
+        return SecondPayment(message=message, number=None, amount=None)
+    paid = facts.total_fee if facts.payable is None else facts.payable
+    number = None if aside.reason == PERHAPS_ANOTHER else facts.transaction_id
+    return SecondPayment(
+        message=message,
+        number=word(number) if number else None,
+        amount=amount_of(paid, facts.fee_type),
     )
 
 

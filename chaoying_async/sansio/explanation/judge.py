@@ -16,7 +16,11 @@ from chaoying_async.sansio.explanation.from_gateway import (
     Silence,
     told_by_gateway,
 )
-from chaoying_async.sansio.explanation.from_inbox import bearing_of_record, told_by_inbox
+from chaoying_async.sansio.explanation.from_inbox import (
+    InboxHolds,
+    bearing_of_record,
+    told_by_inbox,
+)
 from chaoying_async.sansio.explanation.from_store import told_by_store
 from chaoying_async.sansio.explanation.next_steps import (
     COMPARE_AMOUNT,
@@ -33,6 +37,7 @@ from chaoying_async.sansio.explanation.told import (
     amount_of,
     sentence,
 )
+from chaoying_async.sansio.notifications.inbox_values import SeenState
 
 _LAST = datetime.max.replace(tzinfo=UTC)
 
@@ -154,7 +159,11 @@ _BY_GATEWAY: Mapping[Bearing, str] = {
     Bearing.OPEN: "gateway-open",
 }
 #: What an order's record in the inbox proves, where its effect is not durable.
-_BY_RECORD: Mapping[Bearing, str] = {Bearing.PAID: "verified", Bearing.OPEN: "failed-once"}
+_BY_RECORD: Mapping[Bearing, str] = {
+    Bearing.PAID: "verified",
+    Bearing.OTHER_AMOUNT: "verified",
+    Bearing.OPEN: "failed-once",
+}
 
 
 def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -> Iterator[Phrase]:
@@ -170,11 +179,8 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
         if refund.status is not None and refund.applied is not None:
             values = {"number": refund.number, "amount": refund.amount}
             yield Phrase(name="refund-stands", values=values | {"status": str(refund.status)})
-    if evidence.inbox is not None and evidence.inbox.record is not None:
-        record = evidence.inbox.record
-        proven = _BY_RECORD.get(bearing_of_record(record))
-        if name := "effect" if evidence.took_effect else proven:
-            yield Phrase(name=name, values={"amount": evidence.inbox.amount})
+    if evidence.inbox is not None:
+        yield from _held(evidence.inbox)
     for each in told:
         of_another = each.what == "attempt-ended" and each.bearing is Bearing.NONE
         if each.witness not in (Witness.STORE, Witness.FLEET) or of_another:
@@ -182,6 +188,18 @@ def _proven(evidence: OrderEvidence, says: GatewaySays, told: list[Statement]) -
         if each.proves and each.status:
             values = {"witness": each.witness.value, "status": each.status}
             yield Phrase(name="recorded", values=values)
+
+
+def _held(inbox: InboxHolds) -> Iterator[Phrase]:
+    """What an inbox proves: the order's payment, and each one beside it."""
+    if inbox.record is not None:
+        proven = _BY_RECORD.get(bearing_of_record(inbox.record))
+        if name := "effect" if inbox.state is SeenState.DONE else proven:
+            yield Phrase(name=name, values={"amount": inbox.amount})
+    for each in inbox.second_payments:
+        if each.number is not None:
+            values = {"amount": each.amount, "number": each.number}
+            yield Phrase(name="second-payment", values=values)
 
 
 #: What nobody proves, by how the order stands.

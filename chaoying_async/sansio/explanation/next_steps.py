@@ -11,6 +11,7 @@ from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.explanation.contradictions import Phrase
 from chaoying_async.sansio.explanation.evidence import OrderEvidence
 from chaoying_async.sansio.explanation.from_gateway import GatewaySays
+from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.standing import OrderStanding
 from chaoying_async.sansio.explanation.told import Bearing, Value, amount_of
@@ -59,16 +60,19 @@ _DELIVER = NextStep(name="deliver", rule="M-16")
 #: It would be delivered, but for an amount that nobody compared.
 COMPARE_AMOUNT = NextStep(name="compare-amount", rule="M-13", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
+_NOTHING_LEFT = NextStep(name="nothing-left", rule="M-15")
 #: What somebody does by hand, where nothing else tells the shop that it is paid (M-23).
 _BY_HAND = (_DELIVER, _SETTLE)
 #: Of an order that is PAID: what its inbox holds; one that holds nothing waits to be told.
 _BY_INBOX: Mapping[SeenState | None, NextStep] = {
     None: _SETTLE,
     SeenState.NOT_PAID: _SETTLE,
-    SeenState.DONE: NextStep(name="nothing-left", rule="M-15"),
+    SeenState.DONE: _NOTHING_LEFT,
     SeenState.HELD: NextStep(name="held", rule="M-17", need=Need.TIME),
     SeenState.QUARANTINED: NextStep(name="quarantined", rule="M-15", need=Need.PERSON),
 }
+_SECOND_PAYMENT = NextStep(name="second-payment", rule="M-15", need=Need.PERSON)
+_PERHAPS_SECOND = NextStep(name="perhaps-second-payment", rule="M-15", need=Need.PERSON)
 #: The step for each way in which a refund stands; None: it has not ended (M-25).
 _BY_REFUND: Mapping[PollStatus | None, NextStep | None] = {
     PollStatus.REFUNDED: None,
@@ -95,7 +99,7 @@ def next_steps(
     return (
         *_because_of_contradictions(standing, against),
         *_of_what_was_not_read(evidence),
-        *_of_the_order(evidence, standing, says),
+        *_of_the_order(evidence, standing, says, against),
         *_of_refunds(says),
         *_of_the_inbox(evidence, standing),
         *_of_the_stores(evidence),
@@ -117,10 +121,10 @@ def _of_what_was_not_read(evidence: OrderEvidence) -> Iterator[NextStep]:
 
 
 def _of_the_order(
-    evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays
+    evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays, against: tuple[Phrase, ...]
 ) -> Iterator[NextStep]:
     if standing is OrderStanding.PAID:
-        yield from _of_a_paid_one(evidence, says)
+        yield from _of_a_paid_one(evidence, says, against)
     elif standing is OrderStanding.IN_REFUND:
         yield _of_one_in_refund(evidence, says)
     elif standing is OrderStanding.UNPAID and (other := _other_attempt(evidence)) is not None:
@@ -135,17 +139,28 @@ def _of_the_order(
         yield NextStep(name="charged", rule="M-02", need=Need.TIME)
 
 
-def _of_a_paid_one(evidence: OrderEvidence, says: GatewaySays) -> Iterator[NextStep]:
+def _of_a_paid_one(
+    evidence: OrderEvidence, says: GatewaySays, against: tuple[Phrase, ...]
+) -> Iterator[NextStep]:
     """What speaks against delivering it; where nothing does, what its inbox says."""
     careful = [*_before_delivery(evidence, says)]
     yield from careful
     unread = evidence.unread or any(each.unreadable for each in evidence.kept)
     step = _by_its_inbox(evidence)
-    # Whoever acts on it by hand while a store still owes its outcome delivers beside its consumer.
-    to_come = step in _BY_HAND and any(map(_is_to_come, evidence.kept))
-    if step.need is Need.PERSON or not (careful or unread or to_come):
+    in_the_way = careful or unread or against or _waits(evidence, step)
+    if step.need is Need.PERSON or not in_the_way:
         lacks_amount = step is _DELIVER and not evidence.amount_compared
         yield _compare_amount(says) if lacks_amount else step
+
+
+def _waits(evidence: OrderEvidence, step: NextStep) -> bool:
+    """Whether something is still to be decided, or to come, that the step overlooks."""
+    inbox = evidence.inbox or InboxHolds()
+    undecided = inbox.in_conflict or (inbox.asides and step is _NOTHING_LEFT)
+    if undecided and step in (_SETTLE, _NOTHING_LEFT):
+        return True
+    # Who acts on it by hand while a store still owes its outcome delivers beside its consumer.
+    return step in _BY_HAND and any(map(_is_to_come, evidence.kept))
 
 
 def _compare_amount(says: GatewaySays) -> NextStep:
@@ -208,7 +223,13 @@ def _of_refunds(says: GatewaySays) -> Iterator[NextStep]:
 def _of_the_inbox(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
     if evidence.inbox is None:
         return
-    count = len(evidence.inbox.asides)
+    # Where somebody contradicts the payment itself, nothing is refunded before that is decided.
+    sure = standing is not OrderStanding.CONTRADICTED
+    payments = evidence.inbox.second_payments if sure else ()
+    for each in payments:
+        step = _PERHAPS_SECOND if each.number is None else _SECOND_PAYMENT
+        yield attrs.evolve(step, values={"message": each.message, "number": each.number})
+    count = len(evidence.inbox.asides) - len(payments)
     if count:
         yield NextStep(name="asides", rule="M-15", need=Need.PERSON, values={"count": count})
     if evidence.took_effect and standing in (OrderStanding.IN_REFUND, OrderStanding.CONTRADICTED):

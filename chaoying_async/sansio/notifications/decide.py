@@ -280,10 +280,13 @@ def _another_payment(case: Case) -> str | None:
 
 
 ANOTHER_PAYMENT = "the order has taken effect already, by another payment"
+TWO_PAYMENTS = "two messages of the same kind name different transactions of an order"
 PERHAPS_ANOTHER = (
     "the order has taken effect already; whether by this payment nobody can tell, since a message"
     " names no transaction"
 )
+#: The reasons of a CONFLICT that nothing but a person can end.
+SECOND_PAYMENT = frozenset({ANOTHER_PAYMENT, PERHAPS_ANOTHER, TWO_PAYMENTS})
 
 
 def _another_merchant(case: Case) -> str | None:
