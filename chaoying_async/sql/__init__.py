@@ -4,7 +4,7 @@
 - ``addresses``: where a database is: read in one way only, shown without anything secret.
 - ``batching``: what comes while a write is under way is written together.
 - ``columns``: columns and table options that mean the same in every database.
-- ``creation``: tables that are made where they are missing.
+- ``creation``: which tables are there, and making those that are missing.
 - ``dialects``: what differs between databases: their clock, their INSERTs, their errors.
 - ``engines``: engines made for an address, and the engines that are refused.
 - ``loops``: what belongs to one event loop: locks, and a pool's connections.

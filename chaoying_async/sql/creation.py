@@ -1,11 +1,11 @@
-"""Tables that are made where they are missing."""
+"""Tables: which are there, and making those that are missing."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from sqlalchemy import MetaData
+from sqlalchemy import MetaData, inspect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -13,6 +13,12 @@ from chaoying_async.sql.transactions import check_commit, connected, limited, wh
 
 #: Seconds: tables that are being made keep whoever makes them too waiting.
 _IDLE = 60.0
+
+
+async def table_names(engine: AsyncEngine) -> set[str]:
+    """The names of all tables that are there; none is made."""
+    async with connected(engine) as connection:
+        return await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
 
 
 async def make_tables(

@@ -47,6 +47,26 @@ def typed(option: click.Parameter) -> tuple[str, ...]:
     return option.opts[0], GIVEN.get(option.name or "", "given")
 
 
+@pytest.mark.parametrize("name", NEEDED)
+def test_a_store_of_one_owner_is_no_fleet(name: str, tmp_path: Path) -> None:
+    """The store is well: what is said is where to look instead, and not to try again."""
+    store = tmp_path / "polls.db"
+
+    async def made() -> None:
+        async with SqlPollStore(store):
+            """A shop of one process."""
+
+    asyncio.run(made())
+    asked = ("poller", name, *NEEDED[name], "--store", str(store))
+    result = call(*asked)
+    assert result.exit_code == 2
+    assert "has a store of one owner, not a fleet: `chaoying explain` shows" in result.stderr
+    assert "run it again" not in result.stderr
+    elsewhere = call(*asked, "--prefix", "mine_")
+    assert "no fleet's tables named mine_... are there" in elsewhere.stderr
+    assert "单进程存储" in call(*asked, env={"LC_ALL": "zh_CN.UTF-8"}).stderr
+
+
 def shared(*, by_command: bool) -> list[Any]:
     """Each command with each option of the group that it has too, or has not."""
     return [

@@ -19,7 +19,12 @@ from chaoying_async.cli.gateway_options import SignerOptions, session, target, t
 from chaoying_async.cli.language import help_pages
 from chaoying_async.cli.text_words import text
 from chaoying_async.clock import SystemClock
-from chaoying_async.exceptions import AttemptInProgressError
+from chaoying_async.exceptions import (
+    AttemptInProgressError,
+    StoreError,
+    StoreTrouble,
+    UsageError,
+)
 from chaoying_async.sansio.api.merchant import GetMchIdResult
 
 if TYPE_CHECKING:
@@ -371,7 +376,29 @@ def _read(store: str, prefix: str, work: Callable[[Any, FleetTables], Awaitable[
         try:
             with stores.named(f"the fleet {advice}"), told():
                 return await whole(engine, retried(partial(work, engine, fleet_tables(prefix))))
+        except StoreError as error:
+            if error.kind is StoreTrouble.TABLE_MISSING:
+                await _check_fleet(engine, prefix, error)
+            raise
         finally:
             await source.dispose(engine)
 
     return interrupts.run(run())
+
+
+async def _check_fleet(engine: Any, prefix: str, cause: StoreError) -> None:
+    """Raise where a database has no fleet's tables: what it has instead, and where to look."""
+    from chaoying_async.sql.creation import table_names
+
+    there = await table_names(engine)
+    if f"{prefix}fleet" in there:
+        return
+    if f"{prefix}polls" in there:
+        raise UsageError(
+            "this database has a store of one owner, not a fleet: `chaoying explain` shows what it"
+            " keeps of an order, and release_order() in the owner's program lets an order be"
+            " charged again"
+        ) from cause
+    raise UsageError(
+        f"no fleet's tables named {prefix}... are there: is it the right address and prefix?"
+    ) from cause

@@ -81,6 +81,8 @@ STORES: Mapping[str, str] = {
     "this fleet is open already; a process opens it once": "这个集群已经打开：一个进程只打开一次",
     "while opening the fleet's tables {}": "打开集群的表 {} 时",
     "there is no fleet in this database": "这个数据库里没有集群",
+    "this database has a store of one owner, not a fleet: `chaoying explain` shows what it keeps of an order, and release_order() in the owner's program lets an order be charged again": "这个数据库里是单进程存储，不是集群：用 `chaoying explain` 查看它保存的订单；要放行一笔业务订单，在拥有它的程序里调用 release_order()",
+    "no fleet's tables named {}... are there: is it the right address and prefix?": "没有名为 {}... 的集群表：地址和前缀对吗？",
     "a process that ends": "正在退出的进程",
     "a process that was just killed": "刚被杀掉的进程",
     "{} serves {} shards: end all pollers of this fleet first (what was killed counts until its lease has run out)": "{} 正在负责 {} 个分片：请先结束这个集群的所有 poller（被杀掉的进程在租约到期之前仍算在内）",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import MetaData, inspect
+from sqlalchemy import MetaData
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from chaoying_async.abc import Clock
@@ -44,6 +44,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     check_room,
 )
 from chaoying_async.sql.columns import DEFAULT_PREFIX
+from chaoying_async.sql.creation import table_names
 from chaoying_async.sql.engines import engine_at
 from chaoying_async.sql.loops import PerLoop
 
@@ -213,8 +214,7 @@ async def sql_inbox_at(url: str, *, table_prefix: str = DEFAULT_PREFIX) -> Async
     try:
         inbox = SqlInbox(engine, table_prefix=table_prefix)
         try:
-            async with engine.connect() as connection:
-                there = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+            there = await table_names(engine)
         except TypeError:
             there = None
         if there is None:  # raised outside, since the driver's error has the options in its frames
