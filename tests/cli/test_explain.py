@@ -380,17 +380,19 @@ class TestSourcesThatCannotBeRead:
         for option in ("--store", "--inbox", "--audit-log"):
             assert running.call("explain", "E1", option, "/nowhere/x").exit_code == 2
 
+    @pytest.mark.parametrize(("option", "number"), [("store", "E1000901"), ("inbox", "E1000902")])
     def test_a_database_without_tables_hides_nothing_else(
-        self, running: Running, tmp_path: Path
+        self, running: Running, tmp_path: Path, option: str, number: str
     ) -> None:
         """The gateway's answer is told all the same."""
         empty = tmp_path / "empty.db"
         empty.touch()
-        assert running.call(*_pay("E1000901")).exit_code == 0
-        told = running.ask("explain", "E1000901", "--store", str(empty))
+        assert running.call(*_pay(number)).exit_code == 0
+        told = running.ask("explain", number, f"--{option}", str(empty))
         assert (told["exit"], told["status"], told["settled"]) == (1, "PAID", False)
         assert [step["name"] for step in told["steps"]] == ["unread"]
-        assert "store-failed" in {each["name"] for each in told["sources"]}
+        (failed,) = [each for each in told["sources"] if each["name"] == f"{option}-failed"]
+        assert "table" in failed["says"]
 
     def test_a_hostile_log_is_told_as_unreadable(self, running: Running, tmp_path: Path) -> None:
         """Huge lines, no JSON, another order's lines: counted, never shown."""

@@ -20,7 +20,7 @@ from chaoying_async.sansio.explanation.from_audit_log import read_audit_log
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.told import Bearing, Witness
 from chaoying_async.sansio.notifications.inbox_values import OrderKey
-from chaoying_async.sansio.notifications.unreadable import UnreadableRecordError
+from chaoying_async.sansio.notifications.unreadable import InboxMissingError, UnreadableRecordError
 
 
 @attrs.frozen(kw_only=True)
@@ -84,7 +84,7 @@ async def _or_its_trouble(
 
 def _why(error: Exception) -> str | None:
     """Why a source cannot be read, without a password; None for every other error."""
-    if isinstance(error, StoreError | UnreadableRecordError):
+    if isinstance(error, StoreError | InboxMissingError | UnreadableRecordError):
         return "; ".join((str(error), *getattr(error, "__notes__", ())))
     return stores.trouble(error)
 

@@ -43,6 +43,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
     Record,
     check_room,
 )
+from chaoying_async.sansio.notifications.unreadable import InboxMissingError
 from chaoying_async.sql.columns import DEFAULT_PREFIX
 from chaoying_async.sql.creation import table_names
 from chaoying_async.sql.engines import engine_at
@@ -207,8 +208,8 @@ class SqlInbox:
 async def sql_inbox_at(url: str, *, table_prefix: str = DEFAULT_PREFIX) -> AsyncGenerator[SqlInbox]:
     """The inbox at an address, for the command line; its engine is closed with the block.
 
-    :class:`~chaoying_async.exceptions.UsageError` for an address that is none, and where it has no
-    inbox's tables: none are made.
+    :class:`~chaoying_async.exceptions.UsageError` for an address that is none, and its
+    ``InboxMissingError`` where it has no inbox's tables: none are made.
     """
     engine = engine_at(url)
     try:
@@ -220,7 +221,7 @@ async def sql_inbox_at(url: str, *, table_prefix: str = DEFAULT_PREFIX) -> Async
         if there is None:  # raised outside, since the driver's error has the options in its frames
             raise UsageError(_NO_OPTION)
         if not there.issuperset(inbox.metadata.tables):
-            raise UsageError(
+            raise InboxMissingError(
                 f"no inbox's tables named {table_prefix}... are there: is it the right address and "
                 "prefix? A handler makes them with `await inbox.create_tables()`"
             )

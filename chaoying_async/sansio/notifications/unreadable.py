@@ -1,4 +1,4 @@
-"""Records of an inbox that nothing can be made of: of another version, or changed by hand.
+"""Inboxes without tables, and records that nothing can be made of: of another version, or changed.
 
 They stay where they are. Whoever looks for one is told so; whoever looks for many gets the others.
 """
@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from chaoying_async.exceptions import ChaoyingError
+from chaoying_async.exceptions import ChaoyingError, UsageError
 from chaoying_async.sansio.notifications.inbox_values import OrderKey
 from chaoying_async.sansio.stored import UNREADABLE
 
 T = TypeVar("T")
+
+
+class InboxMissingError(UsageError):
+    """A database has no inbox's tables, or none under this prefix."""
 
 
 class UnreadableRecordError(ChaoyingError):
