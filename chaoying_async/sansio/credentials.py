@@ -64,7 +64,7 @@ class PreviousKey:
     """When it stops verifying; aware, any time zone.（停止验证的时间）"""
 
     def __attrs_post_init__(self) -> None:
-        problems = _key_problems("key", self.key)
+        problems = _key_problems(self.key)
         if not isinstance(self.until, datetime) or self.until.utcoffset() is None:
             problems["until"] = "must be a datetime with a time zone"
         if problems:
@@ -119,7 +119,7 @@ class Credentials:
     """
 
     def __attrs_post_init__(self) -> None:
-        problems = _key_problems("key", self.key)
+        problems = _key_problems(self.key)
         for name in ("agent_id", "pid", "version"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
@@ -152,11 +152,11 @@ def _quoted(text: str) -> str:
     return ""
 
 
-def _key_problems(name: str, key: Any) -> dict[str, str]:
+def _key_problems(key: Any) -> dict[str, str]:
     if not isinstance(key, str) or not key:
-        return {name: "must be text that is not empty"}
+        return {"key": "must be text that is not empty"}
     rule = unclean(key)
-    return {name: rule} if rule else {}
+    return {"key": rule} if rule else {}
 
 
 #: Environment variable to field of :class:`Credentials`; the first three must be there.

@@ -23,7 +23,6 @@ from chaoying_async.transport.tls import Cert, Verify, proves, tls_context
 
 if TYPE_CHECKING:
     from aiohttp import ClientRequest
-    from aiohttp.http_parser import RawResponseMessage
 
     from chaoying_async.abc import Clock
     from chaoying_async.transport.aiohttp_connections import ConnectionOpener, WireConnection
@@ -99,14 +98,13 @@ class AiohttpTransport(NativeTransport):
         timeout: httpx.Timeout,
         max_bytes: int,
     ) -> HttpReply:
-        message, data = await self._exchange(method, url, headers, body, timeout, max_bytes)
-        return HttpReply(message.code, tuple(message.headers.items()), data)
+        return await self._exchange(method, url, headers, body, timeout, max_bytes)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send an httpx request; the response has been read already, and its body decoded."""
         url = request.url
         target = request.extensions.get("target", url.raw_path).decode("latin-1")
-        message, data = await self._exchange(
+        reply = await self._exchange(
             request.method,
             f"{url.scheme}://{url.netloc.decode('ascii')}{target}",
             tuple(request.headers.multi_items()),
@@ -114,7 +112,7 @@ class AiohttpTransport(NativeTransport):
             httpx.Timeout(**request.extensions.get("timeout", {"timeout": None})),
             self._max_bytes,
         )
-        return HttpReply(message.code, tuple(message.headers.items()), data).response(request)
+        return reply.response(request)
 
     async def aclose(self) -> None:
         """Close every connection; calls still under way or waiting end with an error."""
@@ -139,7 +137,7 @@ class AiohttpTransport(NativeTransport):
         body: bytes,
         timeout: httpx.Timeout,
         max_bytes: int,
-    ) -> tuple[RawResponseMessage, bytes]:
+    ) -> HttpReply:
         self._check_loop()
         handled = sys.exception()
         route = self._route(method, url, headers)
@@ -163,7 +161,8 @@ class AiohttpTransport(NativeTransport):
             trip = Trip(*where, timeout.as_dict(), began=began, handled=handled)
             raise translate(exc, self._wire.AIOHTTP_NOT_SENT, trip) from exc
         else:
-            return answer.message, shy(reply)
+            message = answer.message
+            return HttpReply(message.code, tuple(message.headers.items()), shy(reply))
         finally:
             try:
                 if line is not None:  # not read to the end: never to be used again (M-06)

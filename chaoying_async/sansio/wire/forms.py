@@ -31,18 +31,16 @@ def encode_form(pairs: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def parse_form(body: bytes | str, max_fields: int = MAX_FIELDS) -> dict[str, str]:
+def parse_form(body: bytes | str) -> dict[str, str]:
     """The fields of a form body as received: split first, then decoded once.
 
     Blank values are kept, both cases of percent escapes are fine, ``+`` is a blank. The
     Content-Type header decides nothing; what begins like XML, JSON or multipart is refused (M-14).
     """
-    return split_form(body, max_fields)[0]
+    return split_form(body)[0]
 
 
-def split_form(
-    body: bytes | str, max_fields: int = MAX_FIELDS
-) -> tuple[dict[str, str], list[str] | None]:
+def split_form(body: bytes | str) -> tuple[dict[str, str], list[str] | None]:
     """The fields of a form body, and its pieces: each ``name=value``, decoded, as they came.
 
     No pieces, but None, where some of them are blank or lack a value.
@@ -50,9 +48,9 @@ def split_form(
     text = decode_utf8(body if isinstance(body, bytes) else _encoded(body))
     if text.startswith(_NOT_A_FORM) or "=" not in text:
         raise MalformedMessageError("the body is not a form (application/x-www-form-urlencoded)")
-    pieces = text.split("&", max_fields)
-    if len(pieces) > max_fields:
-        raise MalformedMessageError(f"the form has more than {max_fields} fields")
+    pieces = text.split("&", MAX_FIELDS)
+    if len(pieces) > MAX_FIELDS:
+        raise MalformedMessageError(f"the form has more than {MAX_FIELDS} fields")
     pairs = [piece.split("=", 1) for piece in pieces]
     if "%" in text or "+" in text:
         for index in [at for at, piece in enumerate(pieces) if "%" in piece or "+" in piece]:
