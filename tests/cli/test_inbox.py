@@ -305,6 +305,33 @@ def test_nobody_is_asked_about_what_cannot_be_applied(shop: ShopOnDisk) -> None:
     assert (asked.exit_code, "run on_paid for A1" in asked.output) == (2, True)
 
 
+def test_an_order_that_is_done_can_only_be_dismissed(shop: ShopOnDisk) -> None:
+    """M-15: `retry` would decide the same again, and says so as `apply` does."""
+    shop(told("A1", 100))
+    mch_id, where = "00000001", ("--store", str(shop.path))
+
+    async def another_payment() -> None:
+        async with sql_inbox_at(f"sqlite+aiosqlite:///{shop.path}") as inbox:
+            await inbox.set_aside(an_aside_of("A1"), retry_in=None)
+
+    asyncio.run(another_payment())
+    for name in ("retry", "apply"):
+        result = call("inbox", name, mch_id, "A1", "--yes", *where)
+        assert (result.exit_code, "can only be dismissed" in result.output) == (1, True)
+    assert [each["mark"] for each in listed(shop)] == [None]
+    assert call("inbox", "dismiss", mch_id, "A1", "--yes", *where).exit_code == 0
+    assert listed(shop) == []
+
+
+def test_only_the_command_that_asks_offers_not_to() -> None:
+    """The others take ``--yes`` as they did, and promise nothing by it."""
+    offers = {
+        name: "--yes" in call("inbox", name, "--help").output
+        for name in ("retry", "apply", "dismiss")
+    }
+    assert offers == {"retry": False, "apply": True, "dismiss": False}
+
+
 def test_an_order_that_a_handler_works_on_is_not_for_a_person(shop: ShopOnDisk) -> None:
     """Listed, since it is not done; but it goes on by itself, and `retry` says so."""
     shop.broken = True

@@ -98,7 +98,8 @@ def _marking(name: str, mark: Mark, words: str) -> None:
     """Add the command that sets a mark; the commands differ in the mark alone."""
 
     @click.option("--message", "fingerprint", help="One message, by the digits that `list` shows.")
-    @click.option("--yes", is_flag=True, help="Do not ask first.")
+    # Only `apply` asks; scripts give all three the same options.
+    @click.option("--yes", is_flag=True, help="Do not ask first.", hidden=mark is not Mark.APPLY)
     def command(
         store: str,
         prefix: str | None,
@@ -222,7 +223,7 @@ async def _found(
         return _MarkTarget(problem=_NOTHING)
     record = await box.look(key)
     state = None if record is None else record.state
-    if mark is Mark.APPLY and state is SeenState.DONE:
+    if mark is not Mark.DISMISS and state is SeenState.DONE:
         return _MarkTarget(problem=_DONE)
     if fingerprint is None and record is not None and state is SeenState.QUARANTINED:
         return _MarkTarget.of(record)
