@@ -28,6 +28,7 @@ from gunicorn import config as gunicorn_config  # type: ignore[import-untyped]
 from chaoying_async import ExpectedOrder, MemoryInbox, NotificationHandler, PaidOrder, SystemClock
 from chaoying_async.web.background import BackgroundHandler
 from tests.factories import CREDENTIALS, MCH_ID
+from tests.sizes import FULL
 from tests.web import apps as web_apps
 
 if TYPE_CHECKING:
@@ -361,3 +362,5 @@ SHOPS: dict[str, Callable[[Path], contextlib.AbstractContextManager[ServedApp]]]
         "flask-gunicorn", folder, "gunicorn_flask()", fronts=("stream", "form", "swallow")
     ),
 }
+#: Each framework and each server; that pair too with ``FULL=1``.
+SOME_SHOPS = [name for name in SHOPS if FULL or name != "django-gunicorn"]

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.web.app_servers import SHOPS, ServedApp, answer_on, notification
+from tests.table import table
+from tests.web.app_servers import SHOPS, SOME_SHOPS, ServedApp, answer_on, notification
 from tests.web.test_contract import is_fail, is_success
 
 pytestmark = pytest.mark.outside
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.outside
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="module", params=SHOPS)
+@pytest.fixture(scope="module", params=SOME_SHOPS)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServedApp]:
@@ -67,7 +68,7 @@ LIES = {
 }
 
 
-@pytest.mark.parametrize("lie", LIES)
+@table("lie", LIES)
 def test_a_length_that_lies_pays_nothing(
     shop: ServedApp, lie: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -84,7 +85,7 @@ def test_a_length_that_lies_pays_nothing(
     assert is_success(shop.post(notification(order)))
 
 
-@pytest.mark.parametrize("size", [b"ffffffff", b"fffffffffffffffffffff", b"-5", b"0x10", b"zz"])
+@table("size", [b"ffffffff", b"fffffffffffffffffffff", b"-5", b"0x10", b"zz"])
 def test_a_chunk_without_end_is_cut_off(shop: ServedApp, size: bytes) -> None:
     """M-14: a chunk that announces gigabytes, or nothing readable, is refused when it is known."""
     if not shop.chunks:
@@ -144,7 +145,7 @@ def test_who_expects_the_impossible_is_paid_or_refused(shop: ServedApp) -> None:
     assert is_success(answer) or answer.status in {400, 417}
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
+@table("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_every_other_method_is_refused(shop: ServedApp, method: str) -> None:
     """405 and `fail`, with Allow: POST; OPTIONS, which frameworks like to answer, too."""
     order = new_order()

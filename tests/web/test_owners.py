@@ -25,6 +25,7 @@ from chaoying_async.exceptions import UsageError
 from chaoying_async.web.aiohttp import notification_handler
 from chaoying_async.web.asgi import notification_app, with_lifespan
 from tests.factories import CREDENTIALS, MCH_ID
+from tests.sizes import cases
 from tests.web import apps as web_apps
 from tests.web.app_servers import (
     NO_SOCKET,
@@ -165,7 +166,7 @@ def test_a_server_that_ends_lets_the_work_end(served: Any) -> None:
     assert till.paid == ["A1"]
 
 
-@pytest.mark.parametrize("name", ["flask", "django"])
+@pytest.mark.parametrize("name", cases(["django"], more=["flask"]))
 def test_a_worker_of_gunicorns_that_ends_lets_the_work_end(tmp_path: Path, name: str) -> None:
     """M-17: SIGTERM between claim and effect: the effect is there, once, and the exit is clean."""
     with SHOPS[f"{name}-gunicorn"](tmp_path) as shop:
