@@ -210,7 +210,7 @@ def _nested(depth: int, opening: str = "[", closing: str = "]") -> str:
 def test_the_depth_of_json_is_bounded(opening: str, closing: str) -> None:
     """MAX_DEPTH containers inside each other and not one more."""
     parse_json(_nested(MAX_DEPTH, opening, closing))
-    for depth in (MAX_DEPTH + 1, 100, 900, 5_000, 200_000):
+    for depth in (MAX_DEPTH + 1, 100, 900, 5_000, 50_000):
         with pytest.raises(MalformedMessageError):
             parse_json(_nested(depth, opening, closing))
         with pytest.raises(MalformedMessageError):

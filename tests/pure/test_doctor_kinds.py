@@ -8,6 +8,7 @@ import json
 import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
 
@@ -36,7 +37,7 @@ def line(fields: Mapping[str, str]) -> str:
     return "&".join(f"{name}={fields[name]}" for name in sorted(fields) if fields[name])
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Row:
     """What a person sent, and what was hashed instead of what should have been."""
 
@@ -357,6 +358,7 @@ WARNINGS = [
 MISTAKES = [*VALUES, *FIELD_SETS, *LINES, *KEYS, *DIGESTS, *SIGNS]
 
 
+@cache
 def verdict_of(row: Row) -> Verdict:
     options = dict(row.options)
     return diagnose(row.message, options.pop("key", OWNER), **options)

@@ -37,6 +37,7 @@ from tests.pure.test_doctor_kinds import (
     wire,
     with_body,
 )
+from tests.sizes import thinned
 from tests.table import table
 
 TRUE_FALSE = {"a": "true", "b": "false"}
@@ -142,7 +143,7 @@ WAYS = [
 ]  # fmt: skip
 
 
-@table("row", WAYS, ids=name)
+@table("row", thinned(WAYS, every=3), ids=name)
 def test_each_way_of_a_mistake_gets_its_name(row: Row) -> None:
     """Made by hand, with hashlib only, as people make it."""
     assert row.kind in named(verdict_of(row).findings)

@@ -26,7 +26,7 @@ from chaoying_async.sansio.notifications.message import parse_notification
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.testing import FakeClock
 from tests.pure.factories import CREDENTIALS, KEY, form, naive_canonical, notification, signed
-from tests.sizes import FULL, QUICK
+from tests.sizes import FULL, QUICK, thinned
 
 #: The gateway's own, of a WeChat and of an Alipay payment.
 REAL = {
@@ -184,9 +184,12 @@ def _greedy() -> tuple[NotificationHandler, list[Any], FakeClock]:
 
 
 async def test_no_forgery_takes_effect() -> None:
-    """M-14: through a handler that would take anything for anything; every answer is `fail`."""
+    """M-14: through a handler that would take anything for anything; every answer is `fail`.
+
+    One forgery in three; with ``FULL=1`` all of them, which are all refused above.
+    """
     handler, effects, _ = _greedy()
-    for how, body in BATTERY.items():
+    for how, body in thinned(BATTERY.items(), every=11, usual=3):
         answer = await handler.handle(body)
         assert answer.body == b"fail", how
     assert not effects
