@@ -72,6 +72,18 @@ def _has_room(folder: Path) -> bool:
     return executes and os.access(folder, os.W_OK) and found.f_bavail * found.f_frsize > ROOM
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let pytest keep and format no line below INFO: aiosqlite says two lines a statement.
+
+    ``canary`` hears DEBUG all the same. ``log_level`` would set the root logger's level, and take
+    it back, three times a test.
+    """
+    logs = session.config.pluginmanager.get_plugin("logging-plugin")
+    if logs is not None:
+        logs.caplog_handler.setLevel(logging.INFO)
+        logs.report_handler.setLevel(logging.INFO)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
     """What is collected lives until the end: the garbage collector need not walk it."""
@@ -160,12 +172,11 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         warn(message, category, stacklevel + 1, **more)
 
     monkeypatch.setattr(warnings, "warn", listening)
-    level = root.level
     root.addHandler(listener)
-    root.setLevel(logging.DEBUG)
+    if root.level != logging.DEBUG:  # each change of it makes all loggers forget what they know
+        root.setLevel(logging.DEBUG)
     _errors.clear()
     yield
-    root.setLevel(level)
     root.removeHandler(listener)
     said = [*_texts(_errors)]
     _errors.clear()
