@@ -9,8 +9,10 @@ import attrs
 import pytest
 
 from chaoying_async.inbox.memory import MemoryInbox
+from chaoying_async.inbox.redis import inbox as redis_inbox
+from chaoying_async.inbox.sql import inbox as sql_inbox
+from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.inbox_values import (
-    MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
     InboxFullError,
@@ -19,6 +21,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from chaoying_async.testing import FakeClock
 from tests.inbox.inboxes import KEY, Bench, an_aside
+from tests.sizes import FULL
 
 
 def numbered(bench: Bench, number: int, **changes: Any) -> Aside:
@@ -30,6 +33,14 @@ def of_order(bench: Bench, number: int, **changes: Any) -> Aside:
     """A message about an order of its own, which the shop does not know."""
     key = OrderKey(changes.pop("mch_id", KEY.mch_id), f"F{number}")
     return an_aside(bench, key=key, **{"foreign": True} | changes)
+
+
+@pytest.fixture
+def most_foreign(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Of so many unknown orders of a merchant messages are kept: 30 here, 200 with ``FULL=1``."""
+    for module in () if FULL else (inbox_values, sql_inbox, redis_inbox):
+        monkeypatch.setattr(module, "MOST_FOREIGN", 30)
+    return inbox_values.MOST_FOREIGN
 
 
 async def keep(bench: Bench, *asides: Aside) -> None:
@@ -72,18 +83,20 @@ async def test_messages_that_come_together_are_counted_together(bench: Bench) ->
     assert MOST_MESSAGES <= len(await bench.inbox.asides(KEY)) <= MOST_MESSAGES + 1
 
 
-async def test_of_one_merchant_so_many_unknown_orders_wait_and_no_more(bench: Bench) -> None:
+async def test_of_one_merchant_so_many_unknown_orders_wait_and_no_more(
+    bench: Bench, most_foreign: int
+) -> None:
     """M-15: another merchant, a known order and an order that is one of them have room."""
-    kept = [of_order(bench, number) for number in range(MOST_FOREIGN)]
+    kept = [of_order(bench, number) for number in range(most_foreign)]
     await keep(bench, *kept)
-    assert await is_refused(bench, of_order(bench, MOST_FOREIGN))
+    assert await is_refused(bench, of_order(bench, most_foreign))
     (listed,) = await bench.other.asides(kept[0].key)
     assert listed == kept[0]
     await keep(
         bench,
         of_order(bench, 0, fingerprint="cd" * 32),
-        of_order(bench, MOST_FOREIGN, mch_id="00000002"),
-        of_order(bench, MOST_FOREIGN + 1, foreign=False),
+        of_order(bench, most_foreign, mch_id="00000002"),
+        of_order(bench, most_foreign + 1, foreign=False),
     )
     # One of them is known by now, two are closed: there is room for three.
     known = attrs.evolve(kept[1], decision="CONFLICT", foreign=False)

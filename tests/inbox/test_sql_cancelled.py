@@ -31,7 +31,7 @@ from chaoying_async.sansio.notifications.inbox_values import (
 )
 from tests.cancelling import cancelled_at, eventually
 from tests.servers import Servers
-from tests.sizes import cases
+from tests.sizes import cases, sampled
 from tests.sql_shop import (
     DATABASES,
     KEY,
@@ -222,12 +222,18 @@ def quiet_driver(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cancelled_at_any_await_nothing_is_left_behind(
     servers: Servers, kind: str, later: int, times: int, fresh: bool
 ) -> None:
-    """M-16: no lock, no open transaction, no connection lost to the pool; all or nothing."""
+    """M-16: no lock, no open transaction, no connection lost to the pool; all or nothing.
+
+    On SQLite, where two of these run, each takes half of the calls; ``FULL=1``: all take all.
+    """
+    calls = [*CALLS.items()]
+    if kind == "sqlite":
+        calls = [*sampled(calls, every=2, start=int(fresh))]
 
     async def everywhere() -> None:
         options = {"later": later, "times": times}
         async with sql_shop(kind, servers, **SMALL) as shop:
-            for name, plain in CALLS.items():
+            for name, plain in calls:
                 prepare = _on_new_connections(plain) if fresh else plain
                 await _cancelled_everywhere(shop, name, prepare, options)
 

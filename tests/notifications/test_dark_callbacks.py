@@ -26,8 +26,8 @@ from tests.factories import CREDENTIALS
 from tests.sizes import FULL
 
 #: Each has 200 orders.
-MERCHANTS = [f"{number:08d}" for number in range(1, 51 if FULL else 19)]
-DARK = MERCHANTS[17]
+MERCHANTS = [f"{number:08d}" for number in range(1, 51 if FULL else 9)]
+DARK = MERCHANTS[7]
 #: Seconds from a payment to its query, and to its callback.
 QUERY, CALLBACK = 5, 2
 
@@ -80,9 +80,9 @@ def shop() -> DarkShop:
 async def test_one_dark_merchant_of_many_is_told_within_a_minute(
     shop: DarkShop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """3,600 orders in two minutes, one callback in twenty lost: no alarm for any other.
+    """1,600 orders in two minutes, one callback in twenty lost: no alarm for any other.
 
-    ``FULL=1``: 10,000, of 50 merchants instead of 18.
+    ``FULL=1``: 10,000, of 50 merchants instead of 8.
     """
     rng = random.Random(15)
     events = defaultdict[int, list[tuple[str, str, PaidSource, int]]](list)

@@ -16,12 +16,13 @@ from chaoying_async import Credentials
 from chaoying_async.abc import InboxForPeople
 from chaoying_async.inbox.memory import MemoryInbox
 from chaoying_async.inbox.sql import SqlInbox
+from chaoying_async.inbox.sql import inbox as sql_inbox
 from chaoying_async.notifications import NotificationHandler
+from chaoying_async.sansio.notifications import inbox_values
 from chaoying_async.sansio.notifications.case import ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.facts import MOST_KEPT, facts_from_text
 from chaoying_async.sansio.notifications.inbox_values import (
-    MOST_FOREIGN,
     MOST_MESSAGES,
     Aside,
     OrderKey,
@@ -30,7 +31,7 @@ from chaoying_async.sansio.paid import PaidOrder
 from chaoying_async.testing import sign_notification
 from tests.factories import CREDENTIALS, MCH_ID, ORDER
 from tests.shop import FAIL, PRICE, SUCCESS, Shop, message, queried, said
-from tests.sizes import cases
+from tests.sizes import FULL, cases
 
 D = Decision
 #: The merchant whose orders the shop knows is MCH_ID; this one has a right key of its own.
@@ -123,23 +124,35 @@ async def test_failures_of_others_orders_do_not_fill_an_inbox(shop: Shop) -> Non
     indirect=["inbox"],
 )
 async def test_what_a_stranger_says_about_many_orders_is_bounded(
-    shop: Shop, inbox: InboxForPeople, caplog: pytest.LogCaptureFixture, *, known: bool, fields: Any
+    shop: Shop,
+    inbox: InboxForPeople,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    known: bool,
+    fields: Any,
 ) -> None:
-    """M-15: others' orders and unknown ones, readable or not; then counted, one line a minute."""
+    """M-15: others' orders and unknown ones, readable or not; then counted, one line a minute.
+
+    At most 30 here, and with ``FULL=1`` as many as in production.
+    """
+    for module in () if FULL else (inbox_values, sql_inbox):
+        monkeypatch.setattr(module, "MOST_FOREIGN", 30)
+    most = inbox_values.MOST_FOREIGN
     handler = handler_on(shop, inbox)
-    sent = MOST_FOREIGN + 50
+    sent = most + 10
     for number in range(sent):
         if known:
             shop.orders[f"B{number}"] = ExpectedOrder(PRICE, MCH_ID)
         body = strange(shop, out_trade_no=f"B{number}", attach="x" * (MOST_KEPT + 1000), **fields)
         assert (await handler.handle(body)).body == FAIL
     kept = await inbox.listing(sent)
-    assert len(kept) == len(shop.told) == MOST_FOREIGN
+    assert len(kept) == len(shop.told) == most
     for aside in kept:
         assert isinstance(aside, Aside)
         assert aside.key.mch_id == STRANGER
         assert len(aside.payload) <= MOST_KEPT
-    assert handler.stats().not_kept == sent - MOST_FOREIGN
+    assert handler.stats().not_kept == sent - most
     assert len(lines(caplog)) == 1
     await shop.clock.advance(60)
     await handler.handle(strange(shop, out_trade_no="one more"))

@@ -130,14 +130,14 @@ CHANGES: dict[str, tuple[ExpectedOrder | None, list[Decision]]] = {
 
 @pytest.mark.parametrize(
     ("change", "way", "together"),
-    [*sampled(product(CHANGES, ["handle", "settle"], [True, False]), every=3)],
+    [*sampled(product(CHANGES, ["handle", "settle"], [True, False]), every=5)],
 )
 async def test_an_order_that_was_set_aside_before_waits_as_a_message_again(
     shop: FailingShop, inbox: InboxForPeople, change: str, way: str, *, together: bool
 ) -> None:
     """M-17: told once, whether its message is due beside it; and applied when it fits again.
 
-    One row in three of its product; ``FULL=1``: all.
+    One row in five of its product; ``FULL=1``: all.
     """
     handler = shop.at(inbox)
     await came_too_early(shop, handler, way)

@@ -187,6 +187,7 @@ def test_a_fleet_looks_again_where_a_look_took_long(
 ) -> None:
     """M-23: what was read over 5 s ago says no more whose the row is, and the payment waits."""
     world = VirtualFleet(tmp_path)
+    world.look = 5.0
     process, hold, looks = world.process("a"), SendersStore.hold, []
 
     async def slow(store: SendersStore) -> None:

@@ -37,13 +37,13 @@ from tests.pollers import (
     orders,
     poller_on,
 )
-from tests.sizes import FULL, QUICK, cases
+from tests.sizes import FULL, cases
 
 
 @pytest.mark.timeout(240)  # with FULL=1 twenty seconds of work, on a machine that may be busy
 async def test_many_orders_end_right_and_concurrency_is_kept() -> None:
     """Each its own way, and never more than 50 queries at once; 3,000 with FULL=1."""
-    many = 3000 if FULL else 120 if QUICK else 200
+    many = 3000 if FULL else 120
     clock = FakeClock()
     ends = [PAID, CLOSED, PENDING, ABSENT]
 
@@ -273,7 +273,7 @@ COURSES = {
 
 async def test_orders_of_the_sandbox_end_as_its_books_say() -> None:
     """Over the whole of the library: signed, verified, typed, and compared with the amount."""
-    many = 480 if FULL else 5 * len(COURSES)
+    many = 480 if FULL else 3 * len(COURSES)
     clock = FakeClock()
     async with (
         Sandbox(clock=clock) as sandbox,

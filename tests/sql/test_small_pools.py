@@ -1,4 +1,4 @@
-"""Sixty notifications at once on a pool of five: nobody waits for ever, all are answered.
+"""Forty notifications at once on a pool of five: nobody waits for ever, all are answered.
 
 ``FULL=1``: two hundred, and all pairs of a crowd and a lookup on each database.
 """
@@ -22,8 +22,8 @@ from tests.sizes import FULL, cases
 from tests.sql.shops import delivery, expected, handler_of
 from tests.sql_shop import DATABASES, SqlShop, effects, sql_shop
 
-#: Twelve times what the pool has; ``FULL=1``: forty times.
-AT_ONCE, BUDGET = 200 if FULL else 60, 2.0
+#: Eight times what the pool has; ``FULL=1``: forty times.
+AT_ONCE, BUDGET = 200 if FULL else 40, 2.0
 #: Seconds beyond the budget that an answer may take where other programs want the processor too.
 #: One that waited for a second connection would take the pool's thirty.
 SLACK = 20.0

@@ -65,6 +65,11 @@ def sell_in_vain(number: str, through: BlockingGateway) -> None:
         sell(number, NEVER_PAID, through)
 
 
+def _load_for_all() -> None:
+    """Once, before forking, as with ``preload_app``; each child would load it by itself."""
+    import chaoying_async.transport.aiohttp_connections  # noqa: F401
+
+
 def told(**what: object) -> None:
     sys.stdout.write(json.dumps(what) + "\n")
     sys.stdout.flush()
@@ -96,6 +101,7 @@ def forked_into_the_number_of_its_parent() -> None:
 
 def preforked(first: Callable[[], None] = lambda: None) -> None:
     """As gunicorn and Celery do: the program is loaded, then forked; children end by themselves."""
+    _load_for_all()
     children = []
     for number in range(CHILDREN):
         child = os.fork()
@@ -109,6 +115,9 @@ def preforked(first: Callable[[], None] = lambda: None) -> None:
 
 def children_of_multiprocessing() -> None:
     """One after the other, on one store; they end without ``atexit``, and so close it."""
+    _load_for_all()
+    import chaoying_async.pollstore.sql  # noqa: F401
+
     children = [
         multiprocessing.get_context("fork").Process(target=sell_and_close, args=(f"CHILD{number}",))
         for number in range(CHILDREN)

@@ -67,8 +67,8 @@ async def test_three_processes_share_the_shards_and_each_order_is_told_once(
     """Each shard has one owner, and nobody is left without one."""
     async with world.open(3) as fleets:
         await until(lambda: all(fleet.stats().shards for fleet in fleets))
-        await fleets[0].watch_many(orders(30), then=ENDED, schedule=SOON)
-        await until(lambda: len(GIVEN) == 30)
+        await fleets[0].watch_many(orders(12), then=ENDED, schedule=SOON)
+        await until(lambda: len(GIVEN) == 12)
 
         def served() -> list[int]:
             return sorted(number for fleet in fleets for number in fleet.stats().shards)

@@ -19,7 +19,7 @@ from tests.sizes import FULL
 from tests.workers.fleets import DATABASES, ENDED, GIVEN, SOON, FleetWorld, until
 
 OURS = LEASES_AT_ONCE + WORK_AT_ONCE
-MANY = 30 if FULL else 15
+MANY = 30 if FULL else 10
 
 
 class Shop:
@@ -58,10 +58,10 @@ async def shop(
 
 
 async def test_requests_of_the_shop_find_a_connection_whatever_the_fleet_does(shop: Shop) -> None:
-    """Sixteen shards renew, deliver and write down beside each other."""
-    async with shop.world.open(1, shards=16, lease=15, look=0.1) as (fleet,):
+    """Eight shards renew, deliver and write down beside each other."""
+    async with shop.world.open(1, shards=8, lease=15, look=0.1) as (fleet,):
         requests = asyncio.create_task(shop.serve())
-        await until(lambda: len(fleet.stats().shards) == 16)
+        await until(lambda: len(fleet.stats().shards) == 8)
         handing = [fleet.watch(each, then=ENDED, schedule=SOON) for each in orders(MANY)]
         await asyncio.gather(*handing)
         await until(lambda: len(GIVEN) == MANY, 60)

@@ -125,23 +125,23 @@ async def test_another_cut_loses_nothing_and_fences_old_owners(
     engine = outside._engine
     async with engine.connect() as connection:
         tokens = await _tokens(connection)
-    for shards in (7, 2, 7):
+    for shards in (5, 2, 5):
         _, now = await reshard(engine, TABLES, CLOCK, shards, by_merchant=by_merchant)
-    assert now == Sharding(7, bool(by_merchant))
+    assert now == Sharding(5, bool(by_merchant))
     async with engine.connect() as connection:
         after = await _tokens(connection)
         rows = (await connection.execute(select(TABLES.rows))).all()
     assert all(after[number] == token + 3 for number, token in tokens.items())
-    assert {row.shard for row in rows} <= {-1, *range(7)}
-    assert all(row.shard in (-1, row.slot % 7) for row in rows)
+    assert {row.shard for row in rows} <= {-1, *range(5)}
+    assert all(row.shard in (-1, row.slot % 5) for row in rows)
     if by_merchant:
         assert len({row.slot for row in rows}) == 1
     await outside._store.dispose(engine)
-    with pytest.raises(UsageError, match="this fleet has 7 shards"):
+    with pytest.raises(UsageError, match="this fleet has 5 shards"):
         await world.fleet(by_merchant=bool(by_merchant)).__aenter__()
     world.gateway.script = always({})
     # A lost lease would give an outcome again, as it may; nothing here is about that.
-    async with world.open(2, shards=7, by_merchant=bool(by_merchant), lease=30):
+    async with world.open(1, shards=5, by_merchant=bool(by_merchant), lease=30):
         await until(lambda: len(GIVEN) == 9)
     assert {len(outcomes) for outcomes in GIVEN.values()} == {1}
 

@@ -242,7 +242,7 @@ async def test_an_index_finds_them_among_much_else(books: Books) -> None:
     engine = books.fleet._engine
     fresh = {"kind": "poll", "body": "", "slot": 0, "then": "", "created": 0, "due": 0, "tries": 0}
     async with engine.begin() as connection:
-        waited_for = [{**fresh, "shard": n % 8, "item": f"W{n}"} for n in range(4000)]
+        waited_for = [{**fresh, "shard": n % 8, "item": f"W{n}"} for n in range(2000)]
         kept = [{**fresh, "kind": ORDER, "shard": KEPT, "item": f"K{n}"} for n in range(300)]
         await connection.execute(insert(ROWS), waited_for + kept)
     await books.order("A", "PAID")

@@ -47,6 +47,8 @@ class VirtualFleet:
         #: What each fleet makes its gateway with.
         self.make_gateway: Callable[[], Gateway] = self._session
         self.shards = 2
+        #: Seconds between two looks of a process; each costs more than all else that it does.
+        self.look = 15.0
         self.path = str(folder / "fleet.db")
         self._processes: list[Process] = []
         with closing(sqlite3.connect(self.path)) as connection:
@@ -73,7 +75,7 @@ class VirtualFleet:
         disk = disk or CalmDisk(self.rng)
         files = SimulatedFiles(process, self.timeline, disk)
         store = SqlPollStore(files.engine(self.path), shards=self.shards, clock=self.clock)
-        return Fleet(store, self.make_gateway, look=5.0, rng=self.rng, **options)
+        return Fleet(store, self.make_gateway, look=self.look, rng=self.rng, **options)
 
     def _session(self) -> GatewaySession:
         return GatewaySession(
@@ -101,7 +103,7 @@ class VirtualFleet:
         async def wait() -> None:
             while not condition():
                 assert self.loop.time() - began < seconds, "it never came"
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
 
         self.loop.run_until_complete(self.loop.create_task(wait()))
         return self.loop.time() - began
