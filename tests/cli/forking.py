@@ -23,9 +23,11 @@ from tests.sizes import FULL
 
 #: What commands import once they know that they need it.
 LATER = (
-    *("aiosqlite", "anyio", "httpx", "prometheus_client", "rich.live", "rich.table", "uvicorn"),
-    *("chaoying_async.observing.prometheus", "chaoying_async.pollstore.sql"),
-    *("chaoying_async.sandbox.serving", "chaoying_async.workers", "sqlalchemy.ext.asyncio"),
+    *("aiosqlite", "anyio", "certifi", "httpcore", "httpx", "prometheus_client", "uvicorn"),
+    *("rich.live", "rich.table", "sqlalchemy.ext.asyncio"),
+    *("chaoying_async.inbox.sql", "chaoying_async.observing.prometheus"),
+    *("chaoying_async.pollstore.sql", "chaoying_async.sandbox.serving", "chaoying_async.workers"),
+    *("chaoying_async.transport.aiohttp_connections", "chaoying_async.transport.httpx_engine"),
 )
 
 
@@ -105,7 +107,8 @@ if __name__ == "__main__":
     for command in command_line._FILES.values():
         import_module(f"chaoying_async.cli.commands.{command}")
     for module in LATER:
-        import_module(module)
+        with suppress(ImportError):  # an extra that is not here
+            import_module(module)
     gc.freeze()  # a fork that looked at all of it, when it ends, would copy all of it
     if Forking(socket.socket(fileno=int(sys.argv[1]))).serve():
         sys.exit(main())
