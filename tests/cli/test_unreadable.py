@@ -97,7 +97,8 @@ def test_a_watch_that_cannot_read_a_record_does_not_say_that_all_is_paid(
     named = (*WECHAT, *QUICK, "--store", str(store))
     assert running.call("watch", "A1000", *named).exit_code == 0
     changed(
-        store, """INSERT INTO chaoying_polls (kind, item, body) VALUES ('poll', 'B1', '{"v":9}')"""
+        store,
+        """INSERT INTO chaoying_watch_polls (kind, item, body) VALUES ('poll', 'B1', '{"v":9}')""",
     )
     for numbers in (("A1000",), ()):
         result = running.call("watch", *numbers, *named, "--json")
@@ -105,7 +106,9 @@ def test_a_watch_that_cannot_read_a_record_does_not_say_that_all_is_paid(
         assert "record B1 cannot be read by this version" in result.stderr
 
 
-@pytest.mark.parametrize(("store", "why"), [("", "--store is empty"), ("typo.db", "no file")])
+@pytest.mark.parametrize(
+    ("store", "why"), [("", "--store is empty"), ("typo.db", "no watch was kept")]
+)
 def test_a_watch_of_a_store_that_is_not_there_does_not_say_that_all_is_paid(
     running: Running, tmp_path: Path, store: str, why: str
 ) -> None:
@@ -124,7 +127,7 @@ def test_a_watch_that_waits_for_a_dead_owner_is_left_at_once(
     running.call("watch", "A1000", *WECHAT, *QUICK, "--store", str(store))
     changed(
         store,
-        "UPDATE chaoying_polls_owner SET lease = 60000000,"
+        "UPDATE chaoying_watch_polls_owner SET lease = 60000000,"
         " held_until = (strftime('%s', 'now') + 60) * 1000000",
     )
     with started(running, "A1000", *WECHAT, "--store", str(store)) as process:
@@ -140,8 +143,8 @@ def test_a_watch_says_why_it_waits_for_its_store(running: Running, tmp_path: Pat
     full = "BEGIN SELECT RAISE(ABORT, 'full') WHERE NEW.body LIKE '%status%'; END"
     changed(
         store,
-        f"CREATE TRIGGER full_update BEFORE UPDATE ON chaoying_polls {full}",
-        f"CREATE TRIGGER full_insert BEFORE INSERT ON chaoying_polls {full}",
+        f"CREATE TRIGGER full_update BEFORE UPDATE ON chaoying_watch_polls {full}",
+        f"CREATE TRIGGER full_insert BEFORE INSERT ON chaoying_watch_polls {full}",
     )
     with started(running, "A1000", *WECHAT, *QUICK, "--store", str(store)) as process:
         assert "the poll store failed with" in process.stderr.readline()
