@@ -323,6 +323,8 @@ class NotificationHandler:
         if unread and (refusal := refused(error)):
             counter, answer = refusal
             self._counts.add(counter)
+            if counter == "unverified":
+                self._journey.reporter.unverified(error)
             if isinstance(error, NotABodyError):
                 log.error("%s", error)
             return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -11,10 +12,12 @@ import attrs
 
 from chaoying_async.abc import Clock, Inbox
 from chaoying_async.clock import within
+from chaoying_async.exceptions import MissingSignatureError, SignatureVerificationError
 from chaoying_async.inbox.readable import UnreadableOrders
 from chaoying_async.notifications.answering import Counts
 from chaoying_async.notifications.callbacks import resolved
 from chaoying_async.notifications.deciding import DecidedMessage, as_received
+from chaoying_async.notifications.keys import UnknownMerchantError
 from chaoying_async.notifications.tasks import must_propagate
 from chaoying_async.observation import SafeLog
 from chaoying_async.sansio.notifications.decide import (
@@ -50,8 +53,10 @@ _MOST_DOUBLINGS = 10
 
 #: Seconds that ``on_conflict`` may take: less than until what it was not told is taken up again.
 TELL_WITHIN = 20.0
-#: Seconds between two lines about messages for which there was no room.
+#: Seconds between two lines about what a stranger may send at will.
 REFUSALS_EVERY = 60.0
+#: Why a body could not be verified; the first that fits.
+_UNVERIFIED = (UnknownMerchantError, MissingSignatureError, SignatureVerificationError)
 #: What a message's decision ends in, in the inbox, until somebody was told of it.
 _UNTOLD = " (untold)"
 
@@ -64,6 +69,23 @@ def retry_in(tries: int) -> float:
 def is_untold(aside: Aside) -> bool:
     """Whether nobody was told of it yet, as far as the inbox knows."""
     return aside.decision.endswith(_UNTOLD)
+
+
+class PacedCounts:
+    """Counts what a stranger may send at will, so that one line a minute tells of all of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._told = clock, -math.inf
+        self._counts: Counter[type[Exception]] = Counter()
+
+    def due(self, kind: type[Exception]) -> Counter[type[Exception]]:
+        """Count one more; all since the last line, where another may be written now, else none."""
+        self._counts[kind] += 1
+        now = self._clock.monotonic()
+        if now < self._told + REFUSALS_EVERY:
+            return Counter()
+        counted, self._counts, self._told = self._counts, Counter(), now
+        return counted
 
 
 class Reporter:
@@ -82,7 +104,8 @@ class Reporter:
         self._inbox, self._clock = inbox, clock
         self._on_conflict = on_conflict
         self._on_not_paid = on_not_paid
-        self._counts, self._refused, self._refusals_told = counts, 0, -math.inf
+        self._counts = counts
+        self._refused, self._unverified = PacedCounts(clock), PacedCounts(clock)
         #: Tells of orders whose records nothing can be made of.
         self.unreadable = UnreadableOrders()
         #: Decisions that may be others when they are made again, with what is known then.
@@ -170,18 +193,27 @@ class Reporter:
     def refused(self, key: OrderKey, error: TooManyWaitError) -> None:
         """Say that a message was not kept: one line a minute, whatever a stranger sends (M-15)."""
         self._counts.add("not_kept")
-        self._refused += 1
-        now = self._clock.monotonic()
-        if now >= self._refusals_told + REFUSALS_EVERY:
+        if counted := self._refused.due(type(error)):
             log.error(
                 "a notification was not kept, and answered `fail`: %s; order %r of merchant %r, %d"
                 " messages since the last such line",
                 error,
                 key[1],
                 key[0],
-                self._refused,
+                counted.total(),
             )
-            self._refused, self._refusals_told = 0, now
+
+    def unverified(self, error: BaseException) -> None:
+        """Say that bodies could not be verified: one line a minute, and nothing that they say."""
+        kind = next(each for each in _UNVERIFIED if isinstance(error, each))
+        if counted := self._unverified.due(kind):
+            log.warning(
+                "notifications could not be verified, and were answered fail: %d about a merchant"
+                " whose key nobody has, %d without a signature, %d with a wrong one, since the last"
+                " such line. Is your key the gateway's? A few are other merchants' or strangers';"
+                " chaoying doctor explains one body",
+                *(counted[each] for each in _UNVERIFIED),
+            )
 
     async def report(self, decision: Decision, reason: str, key: OrderKey) -> None:
         """Tell ``on_conflict``; if there is none, or it fails or takes too long, log it."""

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from chaoying_async import OrderQuery, PaidOrder, PaidSource, PayType, PollStatus
+from chaoying_async import Credentials, OrderQuery, PaidOrder, PaidSource, PayType, PollStatus
 from chaoying_async.sansio.notifications.case import NO_AMOUNT_CHECK, ExpectedOrder
 from chaoying_async.sansio.notifications.decide import Decision
 from chaoying_async.sansio.notifications.inbox_values import Aside, OrderKey, SeenState
 from chaoying_async.sansio.notifications.reading import MAX_BODY
 from chaoying_async.sansio.signing import texts
-from tests.factories import KEY, MCH_ID, OPENID, ORDER, TRANSACTION
+from tests.factories import CREDENTIALS, KEY, MCH_ID, OPENID, ORDER, TRANSACTION
 from tests.pollers import PENDING, Scripted, always, poller_on
 from tests.shop import FAIL, OUT_TRANSACTION, PRICE, SUCCESS, Shop, message, said
 
@@ -296,6 +297,40 @@ async def test_nothing_unverified_is_kept(shop: Shop, how: str) -> None:
     assert not handler.stats().decisions
     assert not await inbox.listing(10)
     assert not shop.told
+
+
+async def test_a_wrong_key_is_told_in_one_line_a_minute(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-15: how many of which kind, whatever strangers post; nothing of what they say."""
+
+    def lines() -> list[str]:
+        told = [each for each in caplog.records if each.name == "chaoying_async.notifications"]
+        caplog.clear()
+        assert {each.levelno for each in told} <= {logging.WARNING}
+        return [each.getMessage() for each in told]
+
+    wrong = Credentials(
+        agent_id=CREDENTIALS.agent_id, key="key-of-a-test-shop", pid=CREDENTIALS.pid
+    )
+    handler = shop.handler(credentials=lambda mch_id: wrong if mch_id == MCH_ID else None)
+    await handler.handle(shop.body())
+    (line,) = lines()
+    assert "0 about a merchant whose key nobody has, 0 without a signature, 1 with a" in line
+    for _ in range(2):
+        await handler.handle(shop.body())
+        await handler.handle(shop.body(sign=None))
+    await handler.handle(shop.body(mch_id="7559999999"))
+    assert not lines()
+    await shop.clock.advance(60)
+    await handler.handle(shop.body(sign=None))
+    (line,) = lines()
+    assert "1 about a merchant whose key nobody has, 3 without a signature, 2 with a" in line
+    secrets = (MCH_ID, "7559999999", ORDER, OPENID, TRANSACTION, KEY, wrong.key)
+    assert not [each for each in secrets if each in line]
+    await handler.handle(b"no form")
+    assert not lines()
+    assert handler.stats().unverified == 7
 
 
 async def test_an_ambiguous_message_is_set_aside(shop: Shop) -> None:
