@@ -298,6 +298,17 @@ def test_an_unreachable_gateway_is_a_state(
     assert (told["exit"], told["status"]) == (4, "NO_ANSWER")
 
 
+def test_a_wrong_key_is_said_beside_what_was_proven(shop: ShopOnDisk) -> None:
+    """M-08: asking again does not mend it; `query` ends so too."""
+    asyncio.run(shop.sell("E1001701", 1230))
+    env = {"CHAOYING_KEY": "0" * 32}
+    asked = shop.running.call("query", "E1001701", "--json", env=env)
+    told = shop.running.ask("explain", "E1001701", "--store", str(shop.store), env=env)
+    assert (told["exit"], told["status"]) == (asked.exit_code, "WAS_PAID")
+    assert [step["name"] for step in told["steps"]][1] == "was-paid"
+    assert "chaoying check" in told["next"]
+
+
 def test_refunds_are_found_by_what_was_written_down(shop: ShopOnDisk) -> None:
     """Partial, several, failed, for a person: each with its own step; the sum is told."""
     asyncio.run(shop.sell("E1000501", 5000))

@@ -8,7 +8,14 @@ from typing import Any
 import attrs
 import pytest
 
-from chaoying_async import OrderNotFoundError, OrderQuery, PayType, QueryRefusedError
+from chaoying_async import (
+    OrderNotFoundError,
+    OrderQuery,
+    PayType,
+    QueryRefusedError,
+    SignatureVerificationError,
+    TransportError,
+)
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.inquiry.standing_exits import after_explanation
 from chaoying_async.exceptions import SignatureRefusedError
@@ -254,6 +261,34 @@ def _answer(**more: str) -> Any:
     fields["sign"] = sign(fields, CREDENTIALS.key)
     outgoing = build_request(query, CREDENTIALS)
     return read_reply(outgoing, 200, json.dumps(fields).encode(), CREDENTIALS, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("said", "step", "code"),
+    [
+        (SignatureVerificationError("no"), ("unbelieved", "M-08"), Exit.UNTRUSTED),
+        (
+            SignatureRefusedError("no", state="FAIL", code="20002"),
+            ("not-asked", "M-09"),
+            Exit.REFUSED,
+        ),
+    ],
+)
+def test_asking_again_does_not_mend_a_wrong_key(
+    said: Exception, step: tuple[str, str], code: Exit
+) -> None:
+    """What a record proves stays proven; but `chaoying check` comes before the next question."""
+    paid = held(SeenState.DONE)
+    found = explain_order(evidence(said, inbox=paid))
+    assert found.standing is OrderStanding.WAS_PAID
+    assert [(each.name, each.rule) for each in found.next] == [step, ("was-paid", "M-11")]
+    assert after_explanation(found).exit is code
+    alone = explain_order(evidence(said))
+    assert [(each.name, each.rule) for each in alone.next] == [step]
+    for other in (TransportError("no"), QueryRefusedError("no", state="FAIL", code="20009")):
+        found = explain_order(evidence(other, other, inbox=paid))
+        assert [each.name for each in found.next] == ["was-paid"]
+        assert after_explanation(found).exit is Exit.UNREACHED
 
 
 @pytest.mark.parametrize(

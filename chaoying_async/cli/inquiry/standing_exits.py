@@ -23,6 +23,8 @@ _EXPLAINED: Mapping[OrderStanding, tuple[Exit, str]] = {
     OrderStanding.UNBELIEVED: (Exit.UNTRUSTED, "bold red"),
     OrderStanding.NOT_ASKED: (Exit.REFUSED, "bold red"),
 }
+#: Of an order that was paid: the steps about an answer that asking again does not mend.
+_UNHEARD: Mapping[str, Exit] = {"unbelieved": Exit.UNTRUSTED, "not-asked": Exit.REFUSED}
 #: Of an order that is paid: what somebody still has to do.
 _NEEDED: Mapping[Need, Exit] = {
     Need.NOTHING: Exit.OK,
@@ -40,9 +42,11 @@ def after_explanation(explanation: Explanation) -> Ending:
     still on its way to its task too it is PENDING: the task delivers it.
     """
     code, style = _EXPLAINED[explanation.standing]
-    charged = any(step.name == "charged" for step in explanation.next)
-    if explanation.against or charged:
+    names = [step.name for step in explanation.next]
+    if explanation.against or "charged" in names:
         return Ending(Exit.UNKNOWN, "bold red")
+    if explanation.standing is OrderStanding.WAS_PAID:
+        code = next((_UNHEARD[each] for each in names if each in _UNHEARD), code)
     if explanation.standing is OrderStanding.PAID:
         code = Exit.UNCOMPARED if explanation.lacks_amount else _NEEDED[explanation.needs]
         return Ending(code, style if code is Exit.OK else "bold yellow")

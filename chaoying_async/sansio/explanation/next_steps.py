@@ -10,7 +10,7 @@ import attrs
 from chaoying_async.sansio.currency import is_yuan
 from chaoying_async.sansio.explanation.contradictions import Phrase
 from chaoying_async.sansio.explanation.evidence import OrderEvidence
-from chaoying_async.sansio.explanation.from_gateway import GatewaySays
+from chaoying_async.sansio.explanation.from_gateway import GatewaySays, Silence
 from chaoying_async.sansio.explanation.from_inbox import InboxHolds
 from chaoying_async.sansio.explanation.from_store import KeptRecord
 from chaoying_async.sansio.explanation.standing import OrderStanding
@@ -55,6 +55,11 @@ _BY_STANDING: Mapping[OrderStanding, NextStep] = {
     OrderStanding.NO_NEWS: NextStep(name="no-news", rule="M-11", need=Need.TIME),
     OrderStanding.UNBELIEVED: NextStep(name="unbelieved", rule="M-08", need=Need.PERSON),
     OrderStanding.NOT_ASKED: NextStep(name="not-asked", rule="M-09", need=Need.PERSON),
+}
+#: Beside what others proved before: an answer that asking again does not mend.
+_BY_SILENCE: Mapping[Silence, NextStep] = {
+    Silence.UNBELIEVED: _BY_STANDING[OrderStanding.UNBELIEVED],
+    Silence.REFUSED: _BY_STANDING[OrderStanding.NOT_ASKED],
 }
 _DELIVER = NextStep(name="deliver", rule="M-16")
 #: It would be delivered, but for an amount that nobody compared.
@@ -123,6 +128,9 @@ def _of_what_was_not_read(evidence: OrderEvidence) -> Iterator[NextStep]:
 def _of_the_order(
     evidence: OrderEvidence, standing: OrderStanding, says: GatewaySays, against: tuple[Phrase, ...]
 ) -> Iterator[NextStep]:
+    unheard = _BY_SILENCE.get(says.silence)
+    if unheard is not None and unheard is not _BY_STANDING.get(standing):
+        yield unheard
     if standing is OrderStanding.PAID:
         yield from _of_a_paid_one(evidence, says, against)
     elif standing is OrderStanding.IN_REFUND:
