@@ -336,7 +336,7 @@ class NotificationHandler:
             self._journey.reporter.unreadable.tell(error)
             return NOT_NOW
         log.error(
-            "a notification could not be dealt with: it is answered `fail`, and comes again",
+            "a notification could not be dealt with: it is answered fail, and comes again",
             exc_info=error,
         )
         return NOT_NOW

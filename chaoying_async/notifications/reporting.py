@@ -195,7 +195,7 @@ class Reporter:
         self._counts.add("not_kept")
         if counted := self._refused.due(type(error)):
             log.error(
-                "a notification was not kept, and answered `fail`: %s; order %r of merchant %r, %d"
+                "a notification was not kept, and answered fail: %s; order %r of merchant %r, %d"
                 " messages since the last such line",
                 error,
                 key[1],

@@ -125,7 +125,7 @@ class RunningPayment:
             self._warned = True
             log.warning(
                 "checkout of %s: every answer so far failed its signature check, and none is "
-                "believed: are key and algorithm right? `chaoying check` tells",
+                "believed: are key and algorithm right? chaoying check tells",
                 self.intent.out_trade_no,
             )
 

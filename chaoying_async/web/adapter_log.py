@@ -66,7 +66,7 @@ class AdapterLog:
         self._say(
             "incomplete",
             logging.WARNING,
-            f"a notification's body did not arrive whole ({found}): `fail`",
+            f"a notification's body did not arrive whole ({found}): it is answered fail",
         )
         return INCOMPLETE
 
@@ -112,7 +112,7 @@ class AdapterLog:
         self._say(
             "unanswered",
             logging.ERROR,
-            f"a notification got no answer within {patience:g} s and is answered `fail`: something"
+            f"a notification got no answer within {patience:g} s and is answered fail: something"
             " blocks the loop of its BackgroundHandler (on_paid, expected), or it does not open"
             " (make, its database)",
         )

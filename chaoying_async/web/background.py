@@ -82,7 +82,7 @@ class BackgroundHandler(Generic[H]):
             if loop is None:
                 log.warning(
                     "a notification came after its BackgroundHandler was closed: it is answered"
-                    " `fail`, and comes again"
+                    " fail, and comes again"
                 )
                 return NO_ANSWER
             handler = loop.opened(self._patience)

@@ -18,8 +18,8 @@ _LOGS_ERROR = re.compile(r"log\w*\.(error|exception|critical)$")
 
 
 def bare(text: str) -> str:
-    """The line without its values, and without the marks that Markdown could not quote."""
-    return re.sub(r"\s+", " ", _VALUE.sub("…", text)).replace("`", "").strip()
+    """The line without its values."""
+    return re.sub(r"\s+", " ", _VALUE.sub("…", text)).strip()
 
 
 #: Lines that are made of other texts, by file and by what stands there.
