@@ -118,6 +118,11 @@ class PollOutcome(Generic[W_co]):
             return advice_in_refund(self.paid)
         return ORDER_ADVICE[self.status]
 
+    def __str__(self) -> str:
+        """Number and end, what the gateway said, and what to do next, in a line for a person."""
+        told = "; ".join(filter(None, (self.msg, self.advice)))
+        return f"{order_of(self.query)} {self.status}: {told}".lstrip()
+
     def unwrap(self) -> W_co:
         """The paid order, or the refund that was carried out; else an error, by what to do next.
 

@@ -90,6 +90,7 @@ async def test_it_ends_when_six_queries_over_half_an_hour_do_not_know_it(
     assert (outcome.refusal.code, outcome.error) == ("20008", outcome.refusal)
     assert "same number" in outcome.advice
     assert "charge" not in outcome.advice
+    assert str(outcome) == f"{NUMBER} NOT_FOUND: {outcome.msg}; {outcome.advice}"
     with pytest.raises(PollTimeoutError, match=r"20008.*mend the cause.*same number"):
         outcome.unwrap()
     assert shop.sandbox.requests["refund"] == 1

@@ -35,7 +35,7 @@ from chaoying_async import (
 )
 from chaoying_async.polling import Poller
 from chaoying_async.testing import FakeClock
-from tests.factories import MCH_ID, REFUND
+from tests.factories import MCH_ID, OPENID, ORDER, REFUND
 from tests.pollers import (
     ABSENT,
     CLOSED,
@@ -383,6 +383,15 @@ async def test_why_an_order_failed_is_never_success(said: str | None, told: str 
     for fields, status in ((failed, PollStatus.FAILED), (refused, PollStatus.REFUSED)):
         outcome, _ = await ended(always(fields))
         assert (outcome.status, outcome.msg) == (status, told)
+        why = f"{told}; {outcome.advice}" if told else outcome.advice
+        assert str(outcome) == f"{ORDER} {status}: {why}"
+
+
+async def test_an_outcome_in_a_log_is_a_line_without_the_buyer() -> None:
+    """M-27: number, end and what to do next; nothing else of the answer."""
+    outcome, _ = await ended(always({**PAID, "openid": OPENID}))
+    assert str(outcome) == f"{ORDER} PAID: {outcome.advice}"
+    assert OPENID not in f"{outcome}{outcome!r}"
 
 
 async def test_a_refused_query_raises_what_the_gateway_said() -> None:
