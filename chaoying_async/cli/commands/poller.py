@@ -182,6 +182,9 @@ def poller(**options: Any) -> None:
     what a dead one had, the others take over. SIGTERM or Ctrl-C: queries and tasks under way end
     (10 s at most), the shards are handed back, and the process ends, within --grace seconds. A
     second signal ends it at once, and nothing is lost by that.
+
+    What a store of one owner keeps in the same database becomes the fleet's once its owner has
+    ended, and does not go back: a shop that goes on without a fleet would not see it again.
     """
     if click.get_current_context().invoked_subcommand is not None:
         return

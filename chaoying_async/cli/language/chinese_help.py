@@ -254,6 +254,9 @@ _FLEET: Mapping[str, str] = {
         "进程数和机器数不限，每个进程分得一部分分片；某个进程挂掉后，它的分片由其他进程接手。收到 SIGTERM 或 Ctrl-C 后，"
         "进行中的查询和任务先收尾（最多 10 秒），交还分片，并在 --grace 秒之内退出。再来一个信号则立即退出，不会丢单。"
     ),
+    "What a store of one owner keeps in the same database becomes the fleet's once its owner has ended, and does not go back: a shop that goes on without a fleet would not see it again.": (
+        "同一数据库里若有单进程存储，其所有者退出后，内容归集群所有，不再退回：网店若继续不用集群，就再也看不到这些订单。"
+    ),
     "A SQLite file or a SQLAlchemy URL; default: CHAOYING_STORE.": (
         "SQLite 文件或 SQLAlchemy 地址；默认取 CHAOYING_STORE。"
     ),
