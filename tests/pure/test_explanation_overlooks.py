@@ -244,6 +244,78 @@ class TestAttempts:
         assert "recorded" not in {each.name for each in found.proven}
         assert [*lines_of(found, "zh")]
 
+    @pytest.mark.parametrize("witness", [Witness.STORE, Witness.FLEET])
+    def test_an_attempt_that_bars_its_order_is_to_be_released(self, witness: Witness) -> None:
+        """M-24: it ended UNKNOWN, and is closed by now; the next sale would be refused."""
+        last = kept_checkout(
+            witness=witness, kind="checkout-order", status="UNKNOWN", bearing=Bearing.OPEN,
+            attempt=ORDER, expected=None,
+        )  # fmt: skip
+        found = explain_order(evidence(unpaid_reply(), kept=(last,)))
+        assert [(each.name, each.rule) for each in found.next] == [
+            ("unpaid", "M-07"),
+            ("release", "M-24"),
+        ]
+        assert any("release_order()" in each and "UNKNOWN" in each for each in lines_of(found))
+        for free in (
+            attrs.evolve(last, status="FAILED", bearing=Bearing.UNPAID),
+            attrs.evolve(last, released=NOW),
+            attrs.evolve(last, attempt="A10002"),
+            attrs.evolve(last, ended=False, status=""),
+            attrs.evolve(last, kind="checkout"),
+        ):
+            steps = {
+                each.name for each in explain_order(evidence(unpaid_reply(), kept=(free,))).next
+            }
+            assert "release" not in steps
+        paid = explain_order(evidence(paid_reply(), kept=(last,)))
+        assert "release" not in {each.name for each in paid.next}
+
+
+class TestNotFound:
+    """M-22: the gateway knows no such order, and a store knows more."""
+
+    ABSENT = OrderNotFoundError("no", state="FAIL", code="20007")
+
+    @pytest.mark.parametrize(
+        ("kind", "status"),
+        [
+            ("checkout", "NOT_FOUND"),
+            ("checkout-order", "FAILED"),
+            ("outcome", "FAILED"),
+            ("poll", "CLOSED"),
+        ],
+    )
+    def test_the_end_that_was_written_down_is_cited(self, kind: str, status: str) -> None:
+        """The shop's own outcome says that another attempt takes another number."""
+        ended = kept_checkout(kind=kind, status=status, bearing=Bearing.UNPAID, attempt=ORDER)
+        found = explain_order(evidence(self.ABSENT, kept=(ended,)))
+        assert found.standing is OrderStanding.NOT_FOUND
+        assert (found.next[0].name, found.next[0].rule) == ("not-found-ended", "M-22")
+        assert "not-found" not in {each.name for each in found.next}
+        assert any(status in each and each.startswith("1. ") for each in lines_of(found))
+        assert after_explanation(found).exit is Exit.REFUSED
+
+    def test_another_attempt_may_be_paid(self) -> None:
+        """M-24: as of an order that the gateway calls over."""
+        ended = kept_checkout(status="NOT_FOUND", bearing=Bearing.UNPAID)
+        last = kept_checkout(kind="checkout-order", status="PAID", attempt="A10002", expected=None)
+        found = explain_order(evidence(self.ABSENT, kept=(ended, last)))
+        assert found.next[0].name == "unpaid-attempt"
+
+    @pytest.mark.parametrize(
+        "kept",
+        [
+            kept_checkout(status="UNKNOWN", bearing=Bearing.OPEN),
+            kept_checkout(kind="poll", status="NOT_FOUND", bearing=Bearing.ABSENT),
+            UNDER_WAY,
+        ],
+    )
+    def test_what_is_no_end_frees_nobody(self, kept: KeptRecord) -> None:
+        """Do not charge again before number, merchant and wallet were checked."""
+        found = explain_order(evidence(self.ABSENT, kept=(kept,)))
+        assert found.next[0].name == "not-found"
+
 
 def unpaid_reply() -> Any:
     """A signed answer that the order is over and unpaid, verified."""

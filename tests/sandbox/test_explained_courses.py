@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from chaoying_async import Pay, PayType, Refund
+from chaoying_async import AttemptInProgressError, Pay, PayType, Refund, release_order
 from chaoying_async.exceptions import ChaoyingError
 from chaoying_async.payments.checkout import checkout
 from chaoying_async.payments.outcome import CheckoutOutcome
@@ -86,6 +86,61 @@ async def by_a_code(course: int, fault: Fault) -> tuple[str, Status | None]:
         stands = await looked_at(shop, (course, fault, "after it"), (0.0,))
         order = shop.truth(NUMBER)
         return stands, None if order is None else order.status
+
+
+@pytest.mark.timeout(60)
+async def test_an_attempt_that_nobody_answered_is_released_before_another() -> None:
+    """M-24: the next attempt is refused for what is named; once done it is named no more."""
+    price = 1405
+    async with an_explained_shop(price) as shop:
+
+        async def charged(number: str, total: int) -> CheckoutOutcome:
+            request = Pay(
+                out_trade_no=number, body="b", total_fee=total, auth_code="130000000000001111"
+            )
+            return await checkout(
+                shop.session,
+                request,
+                paytype=PayType.WECHAT,
+                store=shop.store,
+                clock=shop.clock,
+                order_no="B1",
+            )
+
+        shop.sandbox.faults.add(Fault.HTTP_500)
+        outcome = await shop.clock.run(charged(NUMBER, price))
+        assert outcome.status == "UNKNOWN"
+        await outcome.done()
+        shop.sandbox.faults.clear()
+        found = await shop.explained(NUMBER)
+        assert found.standing is OrderStanding.UNPAID
+        assert "release" in {step.name for step in found.next}
+        with pytest.raises(AttemptInProgressError):
+            await shop.clock.run(charged("A1000102", 1000))
+        await shop.clock.run(release_order(shop.session, "B1", store=shop.store, clock=shop.clock))
+        found = await shop.explained(NUMBER)
+        assert "release" not in {step.name for step in found.next}
+        outcome = await shop.clock.run(charged("A1000102", 1000))
+        assert outcome.status == "PAID"
+
+
+@pytest.mark.timeout(60)
+async def test_an_order_that_was_never_made_ends_as_its_checkout_did() -> None:
+    """M-22: FAILED (NOT_FOUND) frees the business order, and the explanation cites it."""
+    price = 1414
+    async with an_explained_shop(price) as shop:
+        request = Pay(
+            out_trade_no=NUMBER, body="b", total_fee=price, auth_code="130000000000001111"
+        )
+        paying = checkout(
+            shop.session, request, paytype=PayType.WECHAT, store=shop.store, clock=shop.clock
+        )
+        outcome = await shop.clock.run(paying)
+        assert (outcome.status, outcome.reason) == ("FAILED", "NOT_FOUND")
+        found = await shop.explained(NUMBER)
+        assert (found.standing, found.next[0].name) == ("NOT_FOUND", "not-found-ended")
+        alone = await shop.explained(NUMBER, with_records=False)
+        assert alone.next[0].name == "not-found"
 
 
 #: How an order has to stand at the end, when nothing is in the way any more.

@@ -135,16 +135,31 @@ def _of_the_order(
         yield from _of_a_paid_one(evidence, says, against)
     elif standing is OrderStanding.IN_REFUND:
         yield _of_one_in_refund(evidence, says)
-    elif standing is OrderStanding.UNPAID and (other := _other_attempt(evidence)) is not None:
-        values = {"number": other.attempt or "", "status": other.status or "?"}
-        yield NextStep(name="unpaid-attempt", rule="M-24", need=Need.PERSON, values=values)
     else:
-        yield _BY_STANDING[standing]
-    if standing is OrderStanding.UNPAID and evidence.cancelled:
-        yield NextStep(name="after-cancel", rule="M-24")
+        yield from _of_one_not_paid(evidence, standing)
     silent = standing in (OrderStanding.NO_ANSWER, OrderStanding.UNBELIEVED)
     if (silent and evidence.charged) or (standing in _NOBODY_KNOWS and evidence.unresolved):
         yield NextStep(name="charged", rule="M-02", need=Need.TIME)
+
+
+def _of_one_not_paid(evidence: OrderEvidence, standing: OrderStanding) -> Iterator[NextStep]:
+    end = _unpaid_end(evidence) if standing is OrderStanding.NOT_FOUND else None
+    if standing is not OrderStanding.UNPAID and end is None:
+        yield _BY_STANDING[standing]
+        return
+    if (other := _other_attempt(evidence)) is not None:
+        values = {"number": other.attempt or "", "status": other.status or "?"}
+        yield NextStep(name="unpaid-attempt", rule="M-24", need=Need.PERSON, values=values)
+    elif end is not None:
+        values = {"witness": end.witness.value, "status": end.status}
+        yield NextStep(name="not-found-ended", rule="M-22", need=Need.PERSON, values=values)
+    else:
+        yield _BY_STANDING[standing]
+    if evidence.cancelled:
+        yield NextStep(name="after-cancel", rule="M-24")
+    if (barred := _barred_by_this(evidence)) is not None:
+        values = {"status": barred.status}
+        yield NextStep(name="release", rule="M-24", need=Need.PERSON, values=values)
 
 
 def _of_a_paid_one(
@@ -265,6 +280,18 @@ def _is_to_come(kept: KeptRecord) -> bool:
     """Whether the store owes the order's outcome to somebody: one at work, or one to come."""
     about_order = kept.kind in ("checkout", "poll", "outcome") and kept.refund is None
     return about_order and not kept.unreadable
+
+
+def _unpaid_end(evidence: OrderEvidence) -> KeptRecord | None:
+    """A record that says that the order ended unpaid, as its checkout or a poller asked it."""
+    return next((k for k in evidence.kept if k.ended and k.bearing is Bearing.UNPAID), None)
+
+
+def _barred_by_this(evidence: OrderEvidence) -> KeptRecord | None:
+    """The record of a business order that this attempt keeps from being charged again."""
+    mine = (k for k in evidence.kept if k.kind == "checkout-order" and k.ended)
+    own = (k for k in mine if k.attempt == evidence.out_trade_no and k.released is None)
+    return next((k for k in own if k.status not in _FREE), None)
 
 
 def _other_attempt(evidence: OrderEvidence) -> KeptRecord | None:
