@@ -142,7 +142,7 @@ def _schedule(every: float, until: float) -> PollSchedule:
 #: The shortest first: most mistakes are found by it.
 CI = (
     Size(faults=1, crashes=0, schedules=(_schedule(60, 5),), certain=(False,)),
-    Size(faults=2, crashes=0, schedules=(_schedule(60, 60),)),
+    Size(faults=2, crashes=0, schedules=(_schedule(60, 120),)),
     Size(faults=1, crashes=1, schedules=(_schedule(60, 240),)),
 )
 FULL = (
