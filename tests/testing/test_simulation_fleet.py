@@ -72,7 +72,7 @@ def test_what_was_rolled_back_is_told_of_to_nobody() -> None:
     """The order's row and its watch are one transaction."""
     world = SimulatedWorld(11, fleet(tills=0.0, takes_back=1.0))
     assert world.run().broken == ()
-    assert world.given == []
+    assert world.shared.given == []
 
 
 @pytest.mark.slow
@@ -182,4 +182,4 @@ def test_an_order_that_is_waited_for_once_more_comes_to_its_task_again() -> None
     """Unless it is known to be paid."""
     world = SimulatedWorld(3, fleet(tills=0.0, asks_again=1.0, sales=1))
     assert world.run().broken == ()
-    assert any(word.status == AGAIN for word in world.words)
+    assert any(word.status == AGAIN for word in world.shared.words)

@@ -30,7 +30,7 @@ It needs the extras ``[testing,sql]``::
 - ``shrink``: takes away what is not needed to break a rule.
 - ``simulate``: a user's shop in many worlds, until one shows what is wrong with it.
 - ``story``: what became of one seed, and how it is told.
-- ``surroundings``: what a program needs of its world, and the words of what it was told.
+- ``surroundings``: what all parts of a world share, and the words of what its shop was told.
 - ``timeline``: what happened, one line each.
 - ``users_shop``: what a user gives, is lent and sees.
 - ``weather``: what goes wrong in one world, drawn from its seed.

@@ -9,7 +9,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -21,13 +20,12 @@ from chaoying_async.testing.simulation.changes import ClockStep
 from chaoying_async.testing.simulation.fleet_program import FleetProgram
 from chaoying_async.testing.simulation.inline_sqlite import Compiled, SimulatedFiles
 from chaoying_async.testing.simulation.key_ring import KeyRing
-from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.network import Network, NetworkCard
 from chaoying_async.testing.simulation.process import Blow, Process, SimulatedClock
 from chaoying_async.testing.simulation.shop_program import ShopProgram
 from chaoying_async.testing.simulation.surroundings import Surroundings
-from chaoying_async.testing.simulation.timeline import Happening, Line, Timeline
-from chaoying_async.testing.simulation.weather import Disk, PlannedBlow, Weather
+from chaoying_async.testing.simulation.timeline import Happening, Line
+from chaoying_async.testing.simulation.weather import Disk, PlannedBlow
 
 #: Seconds after which another process begins where one has died, or has ended.
 _AFTER_DEATH, _AFTER_END = 5.0, 0.5
@@ -83,34 +81,28 @@ class Computer:
 
     def __init__(
         self,
-        loop: SimulatedLoop,
-        timeline: Timeline,
-        rng: random.Random,
-        weather: Weather,
-        *,
         world: Surroundings,
+        rng: random.Random,
+        *,
         network: Network,
         keys: KeyRing,
         disk: Disk,
         compiled: Compiled,
         program: Program,
-        context: Context,
     ) -> None:
-        self._loop = loop
-        self._timeline = timeline
-        self._rng = rng
-        self._weather = weather
         self._world = world
+        self._timeline = world.timeline
+        self._weather = world.weather
+        self._rng = rng
         self._network = network
         self._keys = keys
         self._disk = disk
         self._compiled = compiled
         self._program = program
-        self._context = context
-        self._clocks = [SimulatedClock(loop) for _ in range(weather.processes)]
+        self._clocks = [SimulatedClock(world.loop) for _ in range(self._weather.processes)]
         self._launched: Counter[int] = Counter()
         self._deployed: Counter[int] = Counter()
-        self._blows = list(weather.blows)
+        self._blows = list(self._weather.blows)
         self._seen: Counter[tuple[str, Happening]] = Counter()
         self._closing = False
         #: The programs that run, by slot.
@@ -125,7 +117,7 @@ class Computer:
         self.died: list[str] = []
         self._died_in_the_storm = 0
         self._mains: dict[Process, asyncio.Task[Any]] = {}
-        timeline.listeners.append(self._listen)
+        self._timeline.listeners.append(self._listen)
 
     @property
     def programs(self) -> list[ShopProgram]:
@@ -178,7 +170,7 @@ class Computer:
             return
         self._launched[slot] += 1
         name = f"shop{slot + 1}" + (f".{self._launched[slot]}" if self._launched[slot] > 1 else "")
-        process = Process(name, self._loop, self._timeline)
+        process = Process(name, self._world.loop, self._timeline)
         self._timeline.note(Happening.PROCESS, "begins", name)
         resolves = self._weather.changes.resolves
         credentials = self._keys.given_to(slot)
@@ -200,7 +192,8 @@ class Computer:
         self.running[slot] = program
         main = process.start(program.main(), lasts=True)
         self._mains[process] = main
-        main.add_done_callback(lambda task: self._ended(slot, program, task), context=self._context)
+        ended = partial(self._ended, slot, program)
+        main.add_done_callback(ended, context=self._world.context)
 
     def _ended(self, slot: int, program: ShopProgram, main: asyncio.Task[Any]) -> None:
         process = program.process

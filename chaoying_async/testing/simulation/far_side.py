@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from contextvars import Context
 from typing import Protocol
 
 import attrs
@@ -29,10 +28,10 @@ from chaoying_async.sandbox.serving.gateway import SandboxGateway, World
 from chaoying_async.sandbox.serving.notifier import SCHEDULE, SUCCESS
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.testing.simulation.key_ring import KeyRing
-from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import SimulatedClock
-from chaoying_async.testing.simulation.timeline import Happening, Timeline
-from chaoying_async.testing.simulation.weather import MailFault, Weather, struck
+from chaoying_async.testing.simulation.surroundings import Surroundings
+from chaoying_async.testing.simulation.timeline import Happening
+from chaoying_async.testing.simulation.weather import MailFault, struck
 
 #: When the storm is over the gateway comes again at least this often. Seconds.
 _SOON = 60.0
@@ -57,32 +56,27 @@ class FarSide:
 
     def __init__(
         self,
-        loop: SimulatedLoop,
-        timeline: Timeline,
+        world: Surroundings,
         rng: random.Random,
-        weather: Weather,
         *,
         keys: KeyRing,
         post: Post,
-        context: Context,
     ) -> None:
-        self._loop = loop
-        self._timeline = timeline
+        self._world = world
         self._rng = rng
-        self._weather = weather
         self._post = post
         self.keys = keys
-        self._context = context
-        self.clock = SimulatedClock(loop, weather.ahead)
-        self.calm = False
-        world = World(
+        weather = world.weather
+        self.clock = SimulatedClock(world.loop, weather.ahead)
+        behaves = World(
             credentials=keys.old,
             sign_failures=weather.sign_failures,
             total_is_paid=weather.total_is_paid,
         )
-        self.gateway = SandboxGateway(world, self.clock, rng, on_event=self._happened)
+        self.gateway = SandboxGateway(behaves, self.clock, rng, on_event=self._happened)
         if weather.changes.rotation is not None:
-            loop.call_later(weather.changes.rotation.at, self._rotate, context=context)
+            at = weather.changes.rotation.at
+            world.loop.call_later(at, self._rotate, context=world.context)
         #: Notifications that are still to be delivered, by task.
         self.under_way: dict[asyncio.Task[None], Key] = {}
         #: Orders whose notification was accepted.
@@ -96,21 +90,23 @@ class FarSide:
         return self.gateway.ledger
 
     def _rotate(self) -> None:
-        self._timeline.note(Happening.BOOKED, "the gateway signs with the new key")
+        self._world.timeline.note(Happening.BOOKED, "the gateway signs with the new key")
         self.gateway.world = attrs.evolve(self.gateway.world, credentials=self.keys.gateways)
 
     def _happened(self, event: Consequence) -> None:
         match event:
             case Noted():
-                self._timeline.note(Happening.BOOKED, f"{event.key[1]}: {event.what}")
+                self._world.timeline.note(Happening.BOOKED, f"{event.key[1]}: {event.what}")
             case Wake():
                 wait = (event.at - self.clock.now()).total_seconds()
-                self._loop.call_later(
-                    max(0.0, wait), self.gateway.pass_time, event.key, context=self._context
+                self._world.loop.call_later(
+                    max(0.0, wait), self.gateway.pass_time, event.key, context=self._world.context
                 )
             case Notify():
-                task = self._loop.create_task(
-                    self._deliver(event.key), name=f"notify {event.key[1]}", context=self._context
+                task = self._world.loop.create_task(
+                    self._deliver(event.key),
+                    name=f"notify {event.key[1]}",
+                    context=self._world.context,
                 )
                 self.under_way[task] = event.key
                 task.add_done_callback(self.under_way.pop)
@@ -122,7 +118,7 @@ class FarSide:
             self.given_up.add(key)
             return
         await self.clock.sleep(scenario.notified_late)
-        for wait in SCHEDULE[: self._weather.attempts]:
+        for wait in SCHEDULE[: self._world.weather.attempts]:
             await self._wait(wait)
             wanted -= await self._attempt(key)
             if wanted <= 0:
@@ -130,7 +126,7 @@ class FarSide:
                 self.gateway.told(key)
                 return
         self.given_up.add(key)
-        self._timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
+        self._world.timeline.note(Happening.BOOKED, f"{key[1]}: the notification is given up")
 
     def paid(self, order: Order, signer: Credentials) -> bytes:
         """That the order is paid, whatever the books say, signed with some key."""
@@ -149,19 +145,19 @@ class FarSide:
             paid_at=order.paid_at or self.clock.now(),
             ended=order.ended or self.clock.now(),
         )
-        if self._weather.changes.resolves:
+        if self._world.weather.changes.resolves:
             return self.paid(twin, self.keys.stranger)
         return self.gateway.notification(twin)
 
     async def _wait(self, seconds: float) -> None:
-        until = self._loop.time() + seconds
-        while not self.calm and self._loop.time() < until:
-            await self.clock.sleep(min(_SOON, until - self._loop.time()))
-        await self.clock.sleep(max(0.0, min(_SOON, until - self._loop.time())))
+        until = self._world.loop.time() + seconds
+        while not self._world.is_calm and self._world.loop.time() < until:
+            await self.clock.sleep(min(_SOON, until - self._world.loop.time()))
+        await self.clock.sleep(max(0.0, min(_SOON, until - self._world.loop.time())))
 
     async def _attempt(self, key: Key) -> bool:
         order = self.ledger.orders[key]
-        fault = None if self.calm else struck(self._rng, self._weather.mail)
+        fault = None if self._world.is_calm else struck(self._rng, self._world.weather.mail)
         body = self.gateway.notification(order)
         if fault is MailFault.LATE:
             await self.clock.sleep(self._rng.uniform(0.0, 120.0))

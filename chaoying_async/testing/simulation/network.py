@@ -10,7 +10,6 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from contextvars import Context
 from email.utils import format_datetime
 from functools import partial
 from typing import Any
@@ -26,10 +25,10 @@ from chaoying_async.sandbox.document.signature import signature
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.sansio.values import GMT8
 from chaoying_async.testing.simulation.key_ring import KeyRing
-from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import Process, SimulatedClock
-from chaoying_async.testing.simulation.timeline import Happening, Timeline
-from chaoying_async.testing.simulation.weather import Weather, WireFault, struck
+from chaoying_async.testing.simulation.surroundings import Surroundings
+from chaoying_async.testing.simulation.timeline import Happening
+from chaoying_async.testing.simulation.weather import WireFault, struck
 from chaoying_async.transport.base import Headers, HttpReply, NativeTransport
 
 #: Seconds after which a request that was delayed arrives at last.
@@ -51,29 +50,21 @@ class Network:
 
     def __init__(
         self,
-        loop: SimulatedLoop,
-        timeline: Timeline,
+        world: Surroundings,
         rng: random.Random,
-        weather: Weather,
         *,
         answer: Callable[[HttpRequest], HttpResponse],
         keys: KeyRing,
         clock: SimulatedClock,
-        context: Context,
     ) -> None:
-        self._loop = loop
-        self._timeline = timeline
+        self._world = world
         self.rng = rng
-        self._weather = weather
         self._answer = answer
         self._keys = keys
         self._clock = clock
-        self._context = context
         self._replies: defaultdict[str, list[bytes]] = defaultdict(list)
         self._amounts: dict[str, str] = {}
         self._misled: set[str] = set()
-        #: Whether the storm is over.
-        self.calm = False
         #: When each call left first, and when its first reply came.
         self.sent: dict[tuple[str, str], float] = {}
         self.replied: dict[tuple[str, str], float] = {}
@@ -88,7 +79,7 @@ class Network:
 
     def later(self, seconds: float, act: Callable[..., object], *args: Any) -> None:
         """Do something in the world outside, whatever becomes of any process."""
-        self._loop.call_later(seconds, act, *args, context=self._context)
+        self._world.loop.call_later(seconds, act, *args, context=self._world.context)
 
     def arrives(self, seconds: float, act: Callable[..., object], *args: Any) -> None:
         """Let a request reach the gateway: until then the world is not at its end."""
@@ -105,27 +96,27 @@ class Network:
 
     def begin(self, process: Process, request: HttpRequest) -> asyncio.Future[HttpReply]:
         """Send a request on its way."""
-        reply: asyncio.Future[HttpReply] = self._loop.create_future()
+        reply: asyncio.Future[HttpReply] = self._world.loop.create_future()
         fields = read_form(request.parameters)
         endpoint = request.endpoint
         number = fields.get("out_refund_no") or fields.get("out_trade_no", "")
         if "total_fee" in fields:
             self._amounts.setdefault(number, fields["total_fee"])
-        fault = None if self.calm else struck(self.rng, self._weather.wire)
+        fault = None if self._world.is_calm else struck(self.rng, self._world.weather.wire)
         if process.cut_off:
             fault = WireFault.REFUSED
         self.left[endpoint, number] += 1
-        self.sent.setdefault((endpoint, number), self._loop.time())
-        self.sent_last[endpoint, number] = self._loop.time()
+        self.sent.setdefault((endpoint, number), self._world.loop.time())
+        self.sent_last[endpoint, number] = self._world.loop.time()
         said = f" ({fault.value})" if fault else ""
-        self._timeline.note(Happening.SENT, f"{endpoint} {number}{said}", process.name)
+        self._world.timeline.note(Happening.SENT, f"{endpoint} {number}{said}", process.name)
         _Call(self, process, request, endpoint, number, fault, reply).go()
         return reply
 
     def arrived(self, call: _Call, *, hidden: bool = False) -> HttpResponse:
         """What the gateway answers to a request that reached it."""
         again = " once more" if hidden else ""
-        self._timeline.note(Happening.ARRIVED, f"{call.endpoint} {call.number}{again}")
+        self._world.timeline.note(Happening.ARRIVED, f"{call.endpoint} {call.number}{again}")
         response = self._answer(self._keys.admitted(call.request))
         if call.endpoint == "orderquery" and b'"trade_state": "FAIL"' in response.body:
             self._misled.add(call.number)  # one more failure would be an end (M-06)
@@ -192,10 +183,10 @@ class Network:
 
     def tell(self, call: _Call, what: str) -> None:
         """Note what came back."""
-        self.replied.setdefault((call.endpoint, call.number), self._loop.time())
+        self.replied.setdefault((call.endpoint, call.number), self._world.loop.time())
         if call.endpoint == "pay" and "20004" in what:
             self.repeated.add(call.number)
-        self._timeline.note(Happening.REPLY, f"{call.endpoint} {call.number}: {what}")
+        self._world.timeline.note(Happening.REPLY, f"{call.endpoint} {call.number}: {what}")
 
     @property
     def headers(self) -> Headers:

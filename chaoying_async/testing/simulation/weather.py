@@ -7,7 +7,7 @@ draws which faults exist at all, and then how often.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import TypeVar
 
@@ -424,19 +424,18 @@ def _blows(rng: random.Random) -> list[PlannedBlow]:
 
 
 class Disk(CalmDisk):
-    """A disk in this weather."""
+    """A disk in this weather, until the storm is over."""
 
-    def __init__(self, rng: random.Random, weather: Weather) -> None:
+    def __init__(self, rng: random.Random, weather: Weather, is_calm: Callable[[], bool]) -> None:
         super().__init__(rng)
         self._weather = weather
-        #: Whether the storm is over.
-        self.calm = False
+        self._is_calm = is_calm
 
     def takes(self, *, commit: bool) -> float:
         return self._rng.random() * (self._weather.slow_disk if commit else 0.002)
 
     def trouble(self) -> Trouble | None:
-        return None if self.calm else struck(self._rng, self._weather.disk)
+        return None if self._is_calm() else struck(self._rng, self._weather.disk)
 
 
 def struck(rng: random.Random, faults: Mapping[K, float]) -> K | None:

@@ -16,11 +16,9 @@ from contextvars import copy_context
 from pathlib import Path
 
 from chaoying_async.sandbox.bank.entities import Key, OrderKind, Status
-from chaoying_async.sandbox.bank.ledger import MCH_ID
 from chaoying_async.sandbox.bank.scenarios import SCENARIOS
 from chaoying_async.sansio.credentials import Credentials
 from chaoying_async.testing.simulation.blank_files import (
-    POLLS,
     SHOP,
     blank_files,
     compiled,
@@ -41,7 +39,7 @@ from chaoying_async.testing.simulation.process import Process, SimulatedClock
 from chaoying_async.testing.simulation.sales import Purchase, drawn_purchase
 from chaoying_async.testing.simulation.shrink import without as plainer
 from chaoying_async.testing.simulation.story import Story
-from chaoying_async.testing.simulation.surroundings import GivenOutcome, Word
+from chaoying_async.testing.simulation.surroundings import Surroundings
 from chaoying_async.testing.simulation.timeline import Happening, Timeline
 from chaoying_async.testing.simulation.users_shop import ClosedBooks, SoldOrder, UsersShop
 from chaoying_async.testing.simulation.weather import (
@@ -100,48 +98,32 @@ class SimulatedWorld:
         )
         keys = random.Random(f"{seed}/keys")
         self._keys = KeyRing(self._loop, keys, credentials, self.weather.changes)
-        self.mch_id = MCH_ID
-        self.words: list[Word] = []
-        #: Orders that a poller's store has.
-        self.tracked: set[str] = set()
-        #: What a fleet gave to the shop's task.
-        self.given: list[GivenOutcome] = []
-        self._context = copy_context()
-        self._far = FarSide(
-            self._loop,
-            self.timeline,
-            mail,
-            self.weather,
-            keys=self._keys,
-            post=self._post,
-            context=self._context,
+        #: What its parts share.
+        self.shared = Surroundings(
+            loop=self._loop,
+            timeline=self.timeline,
+            weather=self.weather,
+            users=users,
+            context=copy_context(),
         )
+        self._far = FarSide(self.shared, mail, keys=self._keys, post=self._post)
         self._network = Network(
-            self._loop,
-            self.timeline,
+            self.shared,
             wire,
-            self.weather,
             answer=self._far.gateway.answer,
             keys=self._keys,
             clock=self._far.clock,
-            context=self._context,
         )
         self._clock = SimulatedClock(self._loop)
-        self._disk = Disk(disk, self.weather)
         self._computer = Computer(
-            self._loop,
-            self.timeline,
+            self.shared,
             self._rng,
-            self.weather,
-            world=self,
             network=self._network,
             keys=self._keys,
-            disk=self._disk,
+            disk=Disk(disk, self.weather, lambda: self.shared.is_calm),
             compiled=compiled(),
             program=program,
-            context=self._context,
         )
-        self.is_calm = False
         name = f"S{seed % 10**9:09d}N"
         self._sales = [
             drawn_purchase(sales, self.weather, f"{name}{number}")
@@ -159,10 +141,10 @@ class SimulatedWorld:
         gc.disable()  # what it finalizes, and when, depends on more than the seed
         try:
             with tempfile.TemporaryDirectory(dir=shared_memory()) as folder, log:
-                self._folder = Path(folder)
+                self.shared.folder = Path(folder)
                 for name, content in self._first_files().items():
-                    (self._folder / name).write_bytes(content)
-                with closing(sqlite3.connect(self.inbox_path, timeout=0)) as self._observer:
+                    (self.shared.folder / name).write_bytes(content)
+                with closing(sqlite3.connect(self.shared.inbox_path, timeout=0)) as self._observer:
                     self._happen()
                     self._judge()
                 log.hear_no_more()
@@ -183,12 +165,12 @@ class SimulatedWorld:
 
     def _first_files(self) -> Mapping[str, bytes]:
         blank = blank_files()
-        return blank if self.users is None else self.users.files(blank, self._folder, SHOP)
+        return blank if self.users is None else self.users.files(blank, self.shared.folder, SHOP)
 
     def _happen(self) -> None:
         try:
             self._loop.run_until_complete(
-                self._loop.create_task(self._life(), name="world", context=self._context)
+                self._loop.create_task(self._life(), name="world", context=self.shared.context)
             )
         except SimulationError as error:
             self._break(f"M-17: {error}")
@@ -211,8 +193,7 @@ class SimulatedWorld:
 
     def _calm_down(self) -> None:
         self.timeline.note(Happening.WORLD, "the storm is over")
-        self.is_calm = self._network.calm = self._far.calm = self._disk.calm = True
-        self._keys.calm = True
+        self.shared.is_calm = self._keys.calm = True
         self._computer.calm_down()
 
     def _unsettled(self) -> bool:
@@ -335,10 +316,10 @@ class SimulatedWorld:
         return BothBooks(
             weather=self.weather,
             sales=self._sales,
-            mch_id=self.mch_id,
+            mch_id=self.shared.mch_id,
             ledger=self._far.ledger,
             clock=self._far.clock,
-            words=self.words,
+            words=self.shared.words,
             orders=dict(read("SELECT number, state FROM shop_orders").fetchall()),
             effects=self._effects(),
             returns=dict(read("SELECT refund_no, state FROM shop_returns").fetchall()),
@@ -347,8 +328,8 @@ class SimulatedWorld:
             sent_last=self._network.sent_last,
             replied=self._network.replied,
             repeated=self._network.repeated,
-            tracked=self.tracked,
-            given=self.given,
+            tracked=self.shared.tracked,
+            given=self.shared.given,
             accepted=frozenset(self._far.accepted),
             given_up=frozenset(self._far.given_up),
             left_over=self._computer.left_over,
@@ -375,7 +356,7 @@ class SimulatedWorld:
             ],
             delivered=Counter(number for number, _, _ in found.effects),
             deeds=sorted(deeds, key=lambda deed: deed.at),
-            folder=self._folder,
+            folder=self.shared.folder,
         )
 
     def _effects(self) -> list[tuple[str, str, int | None]]:
@@ -399,25 +380,9 @@ class SimulatedWorld:
                 break
         self._loop.close()
 
-    # ----------------------------------------------------------------------------- its surroundings
-
-    @property
-    def inbox_path(self) -> str:
-        """The file of the shop's tables and its inbox."""
-        return str(self._folder / SHOP)
-
-    def file_path(self, name: str) -> str:
-        """Another file of the shop's."""
-        return str(self._folder / name)
-
-    @property
-    def store_path(self) -> str:
-        """The file of the poll store."""
-        return str(self._folder / POLLS)
-
     def _log(self, record: logging.LogRecord) -> None:
         """Take a line of the library's log."""
-        text = _ADDRESS.sub("", record.getMessage().replace(str(self._folder), ""))
+        text = _ADDRESS.sub("", record.getMessage().replace(str(self.shared.folder), ""))
         self._logged.append(text)
         if record.levelno >= logging.WARNING:
             self.timeline.note(Happening.LOG, f"{record.levelname} {text[:200]}")

@@ -129,7 +129,7 @@ class TwoVersions(SimulatedWorld):
         for call, number in found.sent:
             if call in ("refund", "refundquery") and number not in found.returns:
                 self._break(f"M-25: {call} of {number}, a number that the shop never gave")
-        for word in self.words:
+        for word in self.shared.words:
             if word.told is Told.CHECKOUT and "UNREADABLE" in word.status:
                 self._break(f"M-23: the record of {word.number} is of no use to another version")
 
