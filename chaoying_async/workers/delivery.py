@@ -203,9 +203,7 @@ class OutcomeDelivery:
             self._kept_back[row.seq] = self._clock.monotonic() + pause
 
 
-async def run_task(
-    then: str, outcome: Mapping[str, Any], threads: CapacityLimiter | None = None
-) -> None:
+async def run_task(then: str, outcome: Mapping[str, Any], threads: CapacityLimiter) -> None:
     """Call a function by its name, ``module:function``, in this process.
 
     One that is not ``async`` runs in a thread, which goes on alone where this is cancelled.

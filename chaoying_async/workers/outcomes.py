@@ -52,11 +52,6 @@ def item_in(item: str) -> str:
     return item.partition(" ")[2]
 
 
-def text_of(outcome: Mapping[str, Any]) -> str:
-    """The text of an outcome in its row."""
-    return encoded(outcome)
-
-
 def text_begins(seq: int, id_: str) -> str:
     """What the text of this very outcome begins with, and no other's does."""
     return f"{encoded(_named(id_, seq))[:-1]},"

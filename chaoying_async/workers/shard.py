@@ -18,12 +18,13 @@ from chaoying_async.pollstore.failures import told
 from chaoying_async.pollstore.sql.owned_texts import OwnedTexts, TextStatements
 from chaoying_async.pollstore.sql.ownership import Ownership
 from chaoying_async.sansio.polling.record import POLL
+from chaoying_async.sansio.stored import encoded
 from chaoying_async.sql.dialects import dialect_of
 from chaoying_async.sql.many import execute_for_each
 from chaoying_async.sql.transactions import rows_of, transaction
 from chaoying_async.sql.turns import Turns
 from chaoying_async.workers.log_texts import log
-from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item, text_of
+from chaoying_async.workers.outcomes import OUTCOME, OutcomeReport, outcome_item
 from chaoying_async.workers.queues.protocol import OutcomeQueue
 from chaoying_async.workers.tables import FRESH, KEPT, NO_TASK, WATCH, FleetTables
 from chaoying_async.workers.watching import row_kind
@@ -226,7 +227,7 @@ class Shard:
             values = {
                 "p_seq": row.seq,
                 "p_item": outcome_item(row.seq, where["p_item"]),
-                "p_body": text_of(report.numbered(row.seq)),
+                "p_body": encoded(report.numbered(row.seq)),
             }
             await connection.execute(self._becomes_outcome, values | self._time())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextvars import copy_context
 from datetime import timedelta
 
 import attrs
@@ -17,7 +18,8 @@ from chaoying_async.testing.simulation.key_ring import KeyRing, ResolverFailedEr
 from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import BEGINNING
 from chaoying_async.testing.simulation.shrink import plainer_weathers, without
-from chaoying_async.testing.simulation.timeline import Happening
+from chaoying_async.testing.simulation.surroundings import Surroundings
+from chaoying_async.testing.simulation.timeline import Happening, Timeline
 from chaoying_async.testing.simulation.weather import (
     MailFault,
     Weather,
@@ -31,12 +33,19 @@ BY_THE_BOOK = Rotation(at=10.0, until=100.0, learns=(5.0, 20.0), strict=False)
 
 
 def ring(rotation: Rotation | None = BY_THE_BOOK, steps: tuple[ClockStep, ...] = ()) -> KeyRing:
-    changes = Changes(rotation=rotation, steps=steps)
-    return KeyRing(SimulatedLoop(random.Random(1)), random.Random(7), OLD, changes)
+    loop = SimulatedLoop(random.Random(1))
+    world = Surroundings(
+        loop=loop,
+        timeline=Timeline(loop.time),
+        weather=calm(rotation=rotation, steps=steps),
+        users=None,
+        context=copy_context(),
+    )
+    return KeyRing(world, random.Random(7), OLD)
 
 
 def at(keys: KeyRing, seconds: float) -> KeyRing:
-    keys._loop._now = seconds
+    keys._world.loop._now = seconds
     return keys
 
 
@@ -134,12 +143,12 @@ def test_a_resolver_knows_each_merchants_key_and_fails_now_and_then() -> None:
                 assert await credentials_of("00000001") == OLD
             except ResolverFailedError:
                 failed += 1
-        keys.calm = True
+        keys._world.is_calm = True
         assert await credentials_of("00000002") == keys.stranger
         assert await credentials_of("99999999") is None
         return failed
 
-    loop = keys._loop
+    loop = keys._world.loop
     assert 0 < loop.run_until_complete(loop.create_task(ask())) < 50
 
 

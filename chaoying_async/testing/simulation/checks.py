@@ -74,6 +74,11 @@ class BothBooks:
     secrets: Sequence[str]
     """What may stand in no log."""
 
+    @property
+    def took_effect(self) -> set[str]:
+        """Numbers of the orders that the shop's function was run for."""
+        return {number for number, _, _ in self.effects}
+
     def order(self, number: str) -> Order | None:
         """An order as it stands in the gateway's books, an hour from now."""
         order = self.ledger.orders.get((self.mch_id, number))
@@ -96,14 +101,13 @@ def effect_exactly_once(found: BothBooks) -> Iterator[str]:
 
 def nothing_is_lost(found: BothBooks) -> Iterator[str]:
     """M-17: whoever paid gets the goods, or a person knows of it."""
-    took_effect = {number for number, _, _ in found.effects}
     weather = found.weather
     for sale in found.sales:
         order = found.order(sale.number)
         if sale.at_till or order is None or order.status is not Status.PAID:
             continue
         scenario = SCENARIOS[order.scenario]
-        if sale.number in took_effect or sale.number not in found.orders or scenario.off_by:
+        if sale.number in found.took_effect or sale.number not in found.orders or scenario.off_by:
             continue
         closed = found.orders[sale.number] == "closed"
         coupon = bool(order.coupon) and weather.total_is_paid and not weather.confirms
@@ -192,7 +196,6 @@ def no_two_ends(found: BothBooks) -> Iterator[str]:
 def every_till_is_told(found: BothBooks) -> Iterator[str]:
     """M-24: a payment at a till has an end, or somebody is told that it is unknown."""
     told = {word.number for word in found.words if word.told is Told.CHECKOUT}
-    took_effect = {number for number, _, _ in found.effects}
     paid = {
         word.number
         for word in found.words
@@ -203,7 +206,7 @@ def every_till_is_told(found: BothBooks) -> Iterator[str]:
             continue
         if found.left.get(("pay", sale.number)) and sale.number not in told:
             yield f"M-24: nobody was told how {sale.number} ended"
-        if sale.number in paid and sale.number not in took_effect:
+        if sale.number in paid and sale.number not in found.took_effect:
             yield f"M-16: {sale.number} was told paid, and has no effect"
 
 
@@ -213,10 +216,9 @@ def what_is_tracked_is_told(found: BothBooks) -> Iterator[str]:
     told = {word.number for word in words if word.status in PollStatus.__members__}
     for number in sorted(set(found.tracked) - told):
         yield f"M-23: {number} was tracked, and nobody was told how it ended"
-    took_effect = {number for number, _, _ in found.effects}
     aside = {word.number for word in words if word.status in _SET_ASIDE}
     for number in sorted({word.number for word in words if word.status == "PAID"}):
-        if number not in took_effect and number not in aside:
+        if number not in found.took_effect and number not in aside:
             yield f"M-16: {number} was told paid, and has no effect"
 
 

@@ -13,9 +13,8 @@ from chaoying_async.sandbox.bank.ledger import MERCHANTS
 from chaoying_async.sandbox.document.http_messages import HttpRequest, read_form, written_form
 from chaoying_async.sandbox.document.signature import is_signed, signature
 from chaoying_async.sansio.credentials import Credentials, PreviousKey
-from chaoying_async.testing.simulation.changes import Changes
-from chaoying_async.testing.simulation.loop import SimulatedLoop
 from chaoying_async.testing.simulation.process import BEGINNING
+from chaoying_async.testing.simulation.surroundings import Surroundings
 
 #: How often a resolver fails during the storm, and how many seconds it takes at most.
 _FAILS, _TAKES = 0.05, 0.1
@@ -28,15 +27,12 @@ class ResolverFailedError(Exception):
 class KeyRing:
     """The old key, the new one, and the key of another agent's merchant."""
 
-    def __init__(
-        self, loop: SimulatedLoop, rng: random.Random, old: Credentials, changes: Changes
-    ) -> None:
-        self._loop = loop
+    def __init__(self, world: Surroundings, rng: random.Random, old: Credentials) -> None:
+        changes = world.weather.changes
+        self._world = world
         self._rng = rng
         self._rotation = changes.rotation
         self._may_be_forged = self._rotation is not None and not changes.steps
-        #: Whether the storm is over.
-        self.calm = False
         self.old = old
         self.new = attrs.evolve(old, key=f"{rng.getrandbits(128):032x}")
         #: Another agent's, whose merchant the resolver knows too.
@@ -53,13 +49,13 @@ class KeyRing:
     def gateways(self) -> Credentials:
         """As whom the gateway signs now."""
         rotation = self._rotation
-        rotated = rotation is not None and self._loop.time() >= rotation.at
+        rotated = rotation is not None and self._world.loop.time() >= rotation.at
         return self.new if rotated else self.old
 
     def given_to(self, slot: int) -> Credentials:
         """What a process that begins now is configured with."""
         rotation = self._rotation
-        if rotation is None or self._loop.time() < rotation.learns[slot]:
+        if rotation is None or self._world.loop.time() < rotation.learns[slot]:
             return self.old
         until = BEGINNING + timedelta(seconds=rotation.until)
         return attrs.evolve(self.new, previous_keys=(PreviousKey(self.old.key, until),))
@@ -74,7 +70,7 @@ class KeyRing:
             return request
         other = self.old if own is self.new else self.new
         fields = read_form(request.parameters)
-        ended = other is self.old and self._loop.time() >= rotation.until
+        ended = other is self.old and self._world.loop.time() >= rotation.until
         if ended or not is_signed(fields, other):
             return request
         form = written_form({**fields, "sign": signature(fields, own)})
@@ -85,7 +81,7 @@ class KeyRing:
     def ended_for(self, given: Credentials) -> Credentials | None:
         """The old key, where whoever was given these may not believe it any more."""
         rotation = self._rotation
-        if rotation is None or not self._may_be_forged or self._loop.time() < rotation.until:
+        if rotation is None or not self._may_be_forged or self._world.loop.time() < rotation.until:
             return None
         return self.old if given.key == self.new.key else None
 
@@ -93,7 +89,7 @@ class KeyRing:
         """The function by which a process finds the credentials of a merchant (M-20)."""
 
         async def credentials_of(mch_id: str) -> Credentials | None:
-            if not self.calm:
+            if not self._world.is_calm:
                 await asyncio.sleep(self._rng.random() * _TAKES)  # noqa: TID251 - virtual here
                 if self._rng.random() < _FAILS:
                     raise ResolverFailedError

@@ -96,8 +96,6 @@ class SimulatedWorld:
         credentials = Credentials(
             agent_id="13000000000000000", key=f"{self._rng.getrandbits(128):032x}", pid="sim"
         )
-        keys = random.Random(f"{seed}/keys")
-        self._keys = KeyRing(self._loop, keys, credentials, self.weather.changes)
         #: What its parts share.
         self.shared = Surroundings(
             loop=self._loop,
@@ -106,6 +104,7 @@ class SimulatedWorld:
             users=users,
             context=copy_context(),
         )
+        self._keys = KeyRing(self.shared, random.Random(f"{seed}/keys"), credentials)
         self._far = FarSide(self.shared, mail, keys=self._keys, post=self._post)
         self._network = Network(
             self.shared,
@@ -193,7 +192,7 @@ class SimulatedWorld:
 
     def _calm_down(self) -> None:
         self.timeline.note(Happening.WORLD, "the storm is over")
-        self.shared.is_calm = self._keys.calm = True
+        self.shared.is_calm = True
         self._computer.calm_down()
 
     def _unsettled(self) -> bool:
