@@ -51,7 +51,7 @@ def serving(virtual: VirtualFleet) -> tuple[Process, Fleet]:
 
 @pytest.fixture(autouse=True)
 def fresh_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(served_shard, "GRACE", 0.5)
+    monkeypatch.setattr(served_shard, "GRACE", 0.1)
     CALLS.clear()
     troubled_tasks.GO_ON.clear()
     troubled_tasks.LET_GO.clear()
