@@ -27,6 +27,7 @@ from chaoying_async import (
     PollSchedule,
     Refund,
     checkout,
+    resume,
 )
 from chaoying_async.abc import Inbox
 from chaoying_async.cli import gateway_options
@@ -162,6 +163,16 @@ def test_an_outcome_that_nobody_took_is_not_delivered_by_hand(shop: ShopOnDisk) 
         told = shop.running.ask("explain", "E1001501", "--store", str(shop.store), *more)
         assert (told["exit"], told["status"]) == (6, "PAID")
         assert [step["name"] for step in told["steps"]] == ["untaken"]
+
+    async def take_it() -> None:
+        async with shop.session() as session, SqlPollStore(shop.store) as store:
+            async for outcome in resume(session, store):
+                await outcome.done()
+
+    asyncio.run(take_it())
+    told = shop.running.ask("explain", "E1001501", "--store", str(shop.store))
+    assert (told["exit"], told["status"]) == (1, "PAID")
+    assert [step["name"] for step in told["steps"]] == ["taken"]
 
 
 def test_a_person_reads_it_in_either_language(shop: ShopOnDisk) -> None:

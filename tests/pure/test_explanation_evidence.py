@@ -135,6 +135,28 @@ def test_what_took_effect_waits_for_nobody(case: str) -> None:
     assert after_explanation(found).exit is Exit.OK
 
 
+@pytest.mark.parametrize("inbox", [None, InboxHolds(), held(SeenState.NOT_PAID)])
+@pytest.mark.parametrize("wanted", [None, 1000])
+def test_what_a_consumer_has_taken_is_not_delivered_again(
+    inbox: InboxHolds | None, wanted: int | None
+) -> None:
+    """M-16: the order's record says paid, and its outcome is gone: done() was called."""
+    last = kept_checkout(
+        kind="checkout-order", status="PAID", bearing=Bearing.PAID, attempt=ORDER, expected=None
+    )
+    found = explain_order(evidence(paid_reply(), kept=(last,), inbox=inbox, wanted=wanted))
+    assert [(step.name, step.rule) for step in found.next] == [("taken", "M-16")]
+    assert after_explanation(found).exit is Exit.REFUSED
+    for more in (
+        {"kept": (attrs.evolve(last, status="UNKNOWN", bearing=Bearing.OPEN),)},
+        {"kept": (attrs.evolve(last, attempt="A10002", bearing=Bearing.NONE),)},
+        {"kept": (last, kept_checkout(status="PAID", bearing=Bearing.PAID))},
+        {"kept": (last,), "inbox": held(SeenState.DONE)},
+    ):
+        steps = explain_order(evidence(paid_reply(), **({"inbox": inbox} | more))).next
+        assert "taken" not in {step.name for step in steps}
+
+
 def test_a_refund_that_is_waited_for_is_no_outcome_of_the_order() -> None:
     """M-25: it keeps anybody from delivering all the same."""
     for kind, ended in (("refund", False), ("refund", True), ("outcome", True)):

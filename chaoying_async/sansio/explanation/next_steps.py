@@ -65,6 +65,8 @@ _DELIVER = NextStep(name="deliver", rule="M-16")
 #: It would be delivered, but for an amount that nobody compared.
 COMPARE_AMOUNT = NextStep(name="compare-amount", rule="M-13", need=Need.PERSON)
 _SETTLE = NextStep(name="settle", rule="M-17", need=Need.TIME)
+#: The same, where its consumer took the outcome: who does it again may do it twice.
+_TAKEN = NextStep(name="taken", rule="M-16", need=Need.PERSON)
 _NOTHING_LEFT = NextStep(name="nothing-left", rule="M-15")
 #: What somebody does by hand, where nothing else tells the shop that it is paid (M-23).
 _BY_HAND = (_DELIVER, _SETTLE)
@@ -170,6 +172,8 @@ def _of_a_paid_one(
     yield from careful
     unread = evidence.unread or any(each.unreadable for each in evidence.kept)
     step = _by_its_inbox(evidence)
+    if step in _BY_HAND and _was_taken(evidence):
+        step = _TAKEN
     in_the_way = careful or unread or against or _waits(evidence, step)
     if step.need is Need.PERSON or not in_the_way:
         lacks_amount = step is _DELIVER and not evidence.amount_compared
@@ -292,6 +296,13 @@ def _barred_by_this(evidence: OrderEvidence) -> KeptRecord | None:
     mine = (k for k in evidence.kept if k.kind == "checkout-order" and k.ended)
     own = (k for k in mine if k.attempt == evidence.out_trade_no and k.released is None)
     return next((k for k in own if k.status not in _FREE), None)
+
+
+def _was_taken(evidence: OrderEvidence) -> bool:
+    """Whether a checkout's record that it is paid has outlived its outcome: done() was called."""
+    mine = (k for k in evidence.kept if k.attempt == evidence.out_trade_no)
+    paid = any(k.kind == "checkout-order" and k.status == CheckoutStatus.PAID for k in mine)
+    return paid and not any(map(_is_to_come, evidence.kept))
 
 
 def _other_attempt(evidence: OrderEvidence) -> KeptRecord | None:
