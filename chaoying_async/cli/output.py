@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from chaoying_async import exceptions
 from chaoying_async.cli import exits, interrupts, streams
 from chaoying_async.cli.exits import Exit
 from chaoying_async.cli.language import shown
@@ -222,7 +223,9 @@ def failed(error: ChaoyingError) -> Exit:
         more = {"state": refusal.state, "code": refusal.code, "msg": refusal.msg}
     notes = getattr(error, "__notes__", ()) if isinstance(error, StoreError) else ()
     words = "; ".join((str(error), *notes))
-    return refused(type(error).__name__, words, code, then, quoted=error.quoted, **more)
+    # A class that a user can look up and import, not one of ours below it.
+    kind = next(each for each in type(error).__mro__ if each.__module__ == exceptions.__name__)
+    return refused(kind.__name__, words, code, then, quoted=error.quoted, **more)
 
 
 def interrupted(words: str, ending: Exit = Exit.INTERRUPTED) -> Exit:

@@ -162,8 +162,9 @@ def test_what_is_not_there_cannot_be_marked(shop: ShopOnDisk) -> None:
     missing = call("inbox", "retry", "1", "A9", "--store", str(shop.path))
     assert missing.exit_code == 1
     assert call("inbox", "list", "--store", str(shop.path) + "x").exit_code == 2
-    other = call("inbox", "list", "--store", str(shop.path), "--prefix", "other_")
+    other = call("inbox", "list", "--store", str(shop.path), "--prefix", "other_", "--json")
     assert (other.exit_code, "create_tables" in other.output) == (2, True)
+    assert json.loads(other.stdout)["error"] == "UsageError"  # a class that a user finds
     assert call("inbox", "list").exit_code == 2
 
 
