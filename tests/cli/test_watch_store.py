@@ -111,3 +111,12 @@ def test_what_a_watch_waits_for_is_explained(running: Running, tmp_path: Path) -
     asyncio.run(left(running, store))  # makes a shop's tables
     told = running.ask("explain", "A1000", "--store", store)
     assert "store-nothing" in {each["name"] for each in told["sources"]}
+
+
+def test_a_watch_owes_an_outcome_to_nobody(running: Running, tmp_path: Path) -> None:
+    """What only a person at a screen waits for is no reason to deliver nothing (M-23)."""
+    store = str(tmp_path / "watched.db")
+    track(running, store, prefix="chaoying_watch_")
+    for prefix in ((), ("--store-prefix", "chaoying_watch_")):
+        told = running.ask("explain", "A1000", "--store", store, *prefix)
+        assert (told["exit"], [step["name"] for step in told["steps"]]) == (0, ["deliver"])

@@ -57,6 +57,8 @@ async def _under_prefix(
     if not texts:
         raise missing[0]
     told = {witness: _about(found, number, mch_id) for witness, found in texts.items()}
+    if prefix == WATCH_PREFIX:
+        told = {w: tuple(attrs.evolve(each, owed=False) for each in k) for w, k in told.items()}
     checkouts = [each for kept in told.values() for each in kept if each.kind == CHECKOUT]
     orders = sorted({each.attempt for each in checkouts if each.attempt} - {number})
     for order_no, (witness, read) in itertools.product(orders, _READ):

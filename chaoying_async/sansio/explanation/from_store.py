@@ -76,6 +76,8 @@ class KeptRecord:
     """Whether a cancel may have left."""
     paid: PaidOrder | None = None
     """The paid order that it holds."""
+    owed: bool = True
+    """Whether a program is to get its outcome; ``chaoying watch`` only shows it."""
     tries: int = 0
     unreadable: bool = False
 

@@ -283,7 +283,7 @@ def _of_the_stores(evidence: OrderEvidence) -> Iterator[NextStep]:
 def _is_to_come(kept: KeptRecord) -> bool:
     """Whether the store owes the order's outcome to somebody: one at work, or one to come."""
     about_order = kept.kind in ("checkout", "poll", "outcome") and kept.refund is None
-    return about_order and not kept.unreadable
+    return about_order and kept.owed and not kept.unreadable
 
 
 def _unpaid_end(evidence: OrderEvidence) -> KeptRecord | None:
