@@ -1,61 +1,39 @@
-"""Who sends a refund, where several processes could: decided by its row, on every database."""
+"""The store of a payment's sender: it writes until the fleet takes the payment over."""
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from chaoying_async import StoreInUseError
-from chaoying_async.sansio.payments.intent import REFUND
-from chaoying_async.workers import Fleet
+from chaoying_async.sansio.payments.intent import CHECKOUT
 from chaoying_async.workers.senders_store import SendersStore
+from chaoying_async.workers.tables import fleet_tables
 from tests.servers import Servers
-from tests.workers.fleets import DATABASES, ENDED, FleetWorld
+from tests.workers.fleets import DATABASES, FleetWorld
+
+ROWS = fleet_tables("chaoying_").rows
 
 
-@pytest.fixture(params=DATABASES)
-def world(request: pytest.FixtureRequest, servers: Servers, tmp_path: Path) -> FleetWorld:
-    return FleetWorld(DATABASES[request.param](servers, tmp_path))
-
-
-def stores(fleet: Fleet, count: int = 1) -> list[SendersStore]:
-    return [SendersStore(fleet._database, REFUND, "R1") for _ in range(count)]
-
-
-async def test_of_several_senders_one_may_send(world: FleetWorld) -> None:
-    """M-25: whoever changes the row's text first; the others find another text."""
-    async with world.open(1) as (fleet,):
-        several = stores(fleet, 4)
-        assert await several[0].begin("waits", 0, ENDED)
-        texts = [f"leaves {number}" for number in range(4)]
-        won = await asyncio.gather(
-            *(store.swap("waits", text) for store, text in zip(several, texts, strict=True))
-        )
-        assert sum(won) == 1
-        assert await several[0].get(REFUND, "R1") == texts[won.index(True)]
-
-
-async def test_whether_its_sender_said_that_it_leaves_stands_in_the_row(world: FleetWorld) -> None:
-    """M-25: "under way" is said of a refund that left, and of no other."""
-    async with world.open(1) as (fleet,):
-        (store,) = stores(fleet)
-        assert await store.found() is None
-        await store.begin("waits", 0, ENDED)
-        assert await store.found() == ("waits", False)
-        await store.leaves()
-        assert await store.found() == ("waits", True)
-
-
-async def test_what_another_process_wrote_is_not_taken_back(world: FleetWorld) -> None:
-    """M-23: a process that does not know whether its COMMIT was made takes back its own alone."""
-    async with world.open(1) as (fleet,):
-        (store,) = stores(fleet)
-        await store.begin("another's", 0, ENDED)
-        await store.take_back("mine", "mine too")
-        assert await store.get(REFUND, "R1") == "another's"
-        await store.take_back("mine", "another's")
-        assert await store.get(REFUND, "R1") is None
-        with pytest.raises(StoreInUseError):
-            await store.forget(REFUND, ["R1"])
+@pytest.mark.parametrize("database", DATABASES)
+async def test_each_call_says_that_the_fleet_has_taken_a_payment_over(
+    database: str, servers: Servers, tmp_path: Path
+) -> None:
+    """M-23: a sender that stood still neither pays nor tells an end of it."""
+    async with FleetWorld(DATABASES[database](servers, tmp_path)).fleet() as fleet:
+        store = SendersStore(fleet._database, CHECKOUT, "A1")
+        assert await store.begin("sent", 0, "")
+        await store.hold()
+        await store.put(CHECKOUT, {"A1": "answered"})
+        async with fleet._engine.begin() as connection:
+            await connection.execute(update(ROWS).values(shard=0))
+        for call in (
+            store.hold(),
+            store.put(CHECKOUT, {"A1": "ended"}),
+            store.forget(CHECKOUT, ["A1"]),
+        ):
+            with pytest.raises(StoreInUseError, match="taken this over"):
+                await call
+        assert await store.get(CHECKOUT, "A1") == "answered"
