@@ -69,11 +69,11 @@ _ROUND = 50
 
 
 class SandboxFile:
-    """The books in a file. A file that is unreadable or busy is an :class:`OSError` at once."""
+    """The books in a file. One that is unreadable, or busy for a second, is an :class:`OSError`."""
 
     def __init__(self, path: str) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
-        self._connection = sqlite3.connect(path, timeout=0.0, isolation_level=None)
+        self._connection = sqlite3.connect(path, timeout=1.0, isolation_level=None)
         try:
             self._connection.executescript(_SCHEMA)
             #: What happened, for people who look on.

@@ -38,7 +38,6 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
         """uvicorn in an event loop whose owner keeps handling signals."""
 
         ready = asyncio.Event()
-        over = asyncio.Event()
 
         @contextmanager
         def capture_signals(self) -> Generator[None]:
@@ -47,10 +46,6 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
             self.ready.set()
-
-        async def main_loop(self) -> None:
-            """Wait for the end, where uvicorn looks for it ten times a second."""
-            await self.over.wait()
 
     with _bound(host, port) as bound:
         # asyncio does so only for sockets whose protocol is named, and this one's is 0. What is
@@ -79,7 +74,6 @@ async def listening(app: App, *, host: str = LOOPBACK, port: int = 0) -> AsyncGe
                 yield f"http://{shown}:{bound.getsockname()[1]}"
             finally:
                 server.should_exit = True
-                server.over.set()
                 await serving
 
 
