@@ -122,6 +122,14 @@ async def settled(handler: NotificationHandler, number: str) -> bool:
     return await handler.settle(queried(number)) in (Decision.APPLY, Decision.DUPLICATE)
 
 
+async def settled_or_told(handler: NotificationHandler, number: str) -> bool:
+    """What ``expected`` raises comes out of ``settle``."""
+    try:
+        return await settled(handler, number)
+    except Exception:  # noqa: BLE001 - each end has one of its own
+        return False
+
+
 Doing = Callable[[NotificationHandler, str], Awaitable[bool]]
 
 
@@ -235,7 +243,7 @@ def test_what_a_poller_has_settled_is_made_good_by_run_due(
 
 
 @every_inbox
-@pytest.mark.parametrize("doing", cases([opened], more=[unopened, settled]))
+@pytest.mark.parametrize("doing", cases([opened], more=[unopened, settled_or_told]))
 def test_a_lookup_that_ends_oddly_is_asked_again(
     servers: Servers, loop: str, kind: str, doing: Doing
 ) -> None:
@@ -248,7 +256,7 @@ def test_a_lookup_that_ends_oddly_is_asked_again(
 
 
 @every_lending_inbox
-@pytest.mark.parametrize("doing", cases([unopened], more=[opened, settled]))
+@pytest.mark.parametrize("doing", cases([unopened], more=[opened, settled_or_told]))
 def test_so_is_one_that_is_asked_under_the_orders_lock(
     servers: Servers, loop: str, kind: str, doing: Doing
 ) -> None:
