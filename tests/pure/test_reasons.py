@@ -118,3 +118,10 @@ def test_unwrap_says_which_of_the_two_it_is(paid: PaidOrder, words: str) -> None
     outcome = PollOutcome[Any](query=query, status=PollStatus.MISMATCH, paid=paid)
     with pytest.raises(ReplyMismatchError, match=words):
         outcome.unwrap()
+
+
+def test_a_reason_that_a_hand_changed_names_no_amount() -> None:
+    """More digits than any amount has would be a ValueError, and end a whole `inbox list`."""
+    for amount in ("9" * 5000, "9" * 20, "-5", "1e9", "\u0661\u0662"):
+        changed = f"another amount than the expected {amount} fen: 1231 fen"
+        assert amounts_in(changed) == (None, None)

@@ -346,7 +346,8 @@ class ToldAmount(NamedTuple):
     """The other currency; None: CNY."""
 
 
-_AMOUNT = r"([0-9]+) (?:fen|\(fee_type ([A-Za-z]{1,8}|\?)\))"
+#: What is longer than any amount was written by a hand, and names none.
+_AMOUNT = r"([0-9]{1,19}) (?:fen|\(fee_type ([A-Za-z]{1,8}|\?)\))"
 _AMOUNTS = re.compile(
     rf"another (?:amount|currency) than the expected {_AMOUNT}(?:: (?:{_AMOUNT}|[A-Za-z?]+))?"
 ).fullmatch
